@@ -1,0 +1,12 @@
+from django.contrib import admin
+
+
+class HiddenAdmin(admin.ModelAdmin):
+    """For models that the toolkit would register: codes, families and tokens are nobody's to browse."""
+
+    def has_module_permission(self, request):
+        return False
+
+    has_view_permission = has_add_permission = has_change_permission = has_delete_permission = (
+        lambda self, request, obj=None: False
+    )

@@ -1,0 +1,174 @@
+"""What was granted: an account's access for a client, the consents under it, and what was issued on them."""
+
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from oauth2_provider.models import AbstractAccessToken, AbstractGrant
+
+from credentials.models import Client
+from portal.accounts.models import Account, Membership
+
+
+def scope_list():
+    return ArrayField(models.CharField(max_length=120), default=list, blank=True)
+
+
+class Access(models.Model):
+    """One account's relation with one client. Every consent hangs on one; ended, it never lives again (T4)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="accesses")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="accesses")
+    # The terms: what a platform client may be granted here. Empty for an external client.
+    required_scopes = scope_list()
+    optional_scopes = scope_list()
+    app_name = models.CharField(max_length=80, blank=True)
+    app_version = models.CharField(max_length=30, blank=True)
+    installation_id = models.UUIDField(null=True, unique=True, editable=False)
+    opened_at = models.DateTimeField(db_default=Now())
+    opened_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=200, blank=True)
+    # Stamped by revoke_tokens, with what it counted then.
+    revoked_at = models.DateTimeField(null=True)
+    revoked_counts = models.JSONField(default=dict, blank=True)
+    erased_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client", "account"], condition=Q(ended_at=None), name="one_live_access_per_client_and_account"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["ended_at"], condition=Q(revoked_at=None), name="access_to_revoke"),
+            models.Index(fields=["ended_at"], condition=Q(erased_at=None), name="access_to_erase"),
+            models.Index(fields=["account", "client"], name="access_of_account"),
+        ]
+
+    def __str__(self):
+        return f"{self.client} · {self.account}"
+
+    @property
+    def terms(self):
+        return {*self.required_scopes, *self.optional_scopes}
+
+
+class Consent(models.Model):
+    """What the account, or one agent of it, let the client do."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    access = models.ForeignKey(Access, on_delete=models.PROTECT, related_name="consents")
+    membership = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="consents")
+    granted = scope_list()
+    left_off = scope_list()
+    trimmed = scope_list()
+    # Raised by every change, so that a page shown before one is recognised as stale.
+    revision = models.PositiveIntegerField(default=1)
+    granted_at = models.DateTimeField()
+    granted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="consents_granted")
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=200, blank=True)
+    # When the worker stamped and counted what ended with this consent.
+    stamped_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["access", "membership"],
+                condition=Q(revoked_at=None),
+                nulls_distinct=False,
+                name="one_live_consent_per_access_and_membership",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(revoked_at=None), name="consent_to_expire"),
+            models.Index(fields=["revoked_at"], condition=Q(stamped_at=None), name="consent_to_stamp"),
+        ]
+
+    def __str__(self):
+        return f"{self.access} · {self.membership.user if self.membership else _('the account')}"
+
+
+class RefreshToken(models.Model):
+    """A family: all refresh tokens that come from one authorization, as one row (T6)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    consent = models.ForeignKey(Consent, on_delete=models.PROTECT, related_name="families")
+    scope = models.TextField()
+    salt = models.BinaryField(max_length=32)
+    generation = models.BigIntegerField(default=1)
+    created_at = models.DateTimeField(db_default=Now())
+    current_made_at = models.DateTimeField(db_default=Now())
+    previous_made_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("refresh token family")
+        verbose_name_plural = _("refresh token families")
+
+    def __str__(self):
+        return str(self.id)
+
+
+class AuthorizationCode(AbstractGrant):
+    """An authorization code, hashed; used once, and kept for a day so that a replay is recognised."""
+
+    claims = None
+    nonce = None
+    resource = None
+    # The consent says whose and which client's it is.
+    user = None
+    application = None
+    updated = None
+
+    # The database's clock, as for every time that decides.
+    created = models.DateTimeField(db_default=Now())
+    code = models.CharField(max_length=64, unique=True)
+    consent = models.ForeignKey(Consent, on_delete=models.PROTECT, related_name="codes")
+    used_at = models.DateTimeField(null=True)
+    family = models.ForeignKey(RefreshToken, null=True, on_delete=models.PROTECT, related_name="codes")
+
+    class Meta:
+        indexes = [models.Index(fields=["expires"], name="code_to_erase")]
+
+    def __str__(self):
+        return str(self.pk)
+
+    __repr__ = __str__
+
+
+class AccessToken(AbstractAccessToken):
+    """An access token; only the SHA-256 of it is kept, as `token_checksum`."""
+
+    # The consent says whose and which client's it is.
+    user = None
+    application = None
+    token = None
+    id_token = None
+    source_refresh_token = None
+    resource = None
+    updated = None
+
+    # The database's clock, as for every time that decides.
+    created = models.DateTimeField(db_default=Now())
+    consent = models.ForeignKey(Consent, on_delete=models.PROTECT, related_name="access_tokens")
+    family = models.ForeignKey(RefreshToken, null=True, on_delete=models.PROTECT, related_name="access_tokens")
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["expires"], name="access_token_to_erase")]
+
+    def __str__(self):
+        return str(self.pk)
+
+    __repr__ = __str__

@@ -1,0 +1,1 @@
+from oauth2_provider.oauth2_validators import OAuth2Validator

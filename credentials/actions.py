@@ -1,0 +1,297 @@
+"""What happens to OAuth credentials, in story order."""
+
+import datetime as dt
+import uuid
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from portal.accounts.actions import Refused
+from portal.accounts.models import Team, TeamMembership, User
+from portal.database import database_now, lock
+from portal.ledger.actions import PORTAL, record
+
+from . import redirect_uris as uris
+from .models import Client, ClientScope, ClientSecret, Kind, Level, Product, ProductSecret, Risk, Scope
+from .secrets import CLIENT_SECRET, PRODUCT_SECRET, digest, generate, shown_prefix
+
+MAX_OVERLAP_HOURS = 168
+
+
+class NotATeammate(Refused):
+    pass
+
+
+class UnknownScope(Refused):
+    pass
+
+
+class DeprecatedScope(Refused):
+    pass
+
+
+class MissingJustification(Refused):
+    pass
+
+
+class InvalidRedirectUri(Refused):
+    pass
+
+
+class TwoSecretsActive(Refused):
+    pass
+
+
+class SecretNotActive(Refused):
+    pass
+
+
+class WrongState(Refused):
+    pass
+
+
+def _guard_teammate(team: Team, by: User) -> None:
+    if not TeamMembership.objects.filter(team=team, user=by, ended_at=None, user__is_active=True).exists():
+        raise NotATeammate(_("Only members of %(team)s may do this.") % {"team": team})
+
+
+def _checked_uris(values: list[str], kind: str) -> str:
+    unique = list(dict.fromkeys(value.strip() for value in values if value.strip()))
+    if len(unique) > uris.MAX_COUNT:
+        raise InvalidRedirectUri(_("At most %(count)d redirect URLs, please.") % {"count": uris.MAX_COUNT})
+    if not unique and kind == Kind.EXTERNAL:
+        raise InvalidRedirectUri(_("An external app needs at least one redirect URL."))
+    try:
+        return " ".join(uris.validate(value) for value in unique)
+    except ValidationError as error:
+        raise InvalidRedirectUri(error.message) from None
+
+
+def _insert_scopes(client: Client, wanted: dict[str, str], by: User) -> list[str]:
+    """Insert what is not there yet, and return the names inserted. `wanted` maps scope names to justifications."""
+    scopes = {scope.name: scope for scope in Scope.objects.filter(name__in=wanted)}
+    for name in sorted(wanted):
+        if name not in scopes:
+            raise UnknownScope(_("There is no scope named %(name)s.") % {"name": name})
+    new = sorted(scopes.keys() - client.scope_names())
+    for name in new:
+        if scopes[name].deprecated_at:
+            raise DeprecatedScope(_("%(name)s is deprecated and can no longer be added.") % {"name": name})
+        if scopes[name].risk == Risk.HIGH and not wanted[name].strip():
+            raise MissingJustification(_("%(name)s is a high-risk scope: say why you need it.") % {"name": name})
+    ClientScope.objects.bulk_create(
+        [
+            ClientScope(client=client, scope=scopes[name], justification=wanted[name].strip(), added_by=by)
+            for name in new
+        ]
+    )
+    return new
+
+
+def _insert_secret(client: Client, by: User) -> tuple[ClientSecret, str]:
+    value = generate(CLIENT_SECRET)
+    row = ClientSecret.objects.create(
+        client=client, hash=digest(value), prefix=shown_prefix(value), created_by=by
+    )
+    return row, value
+
+
+@transaction.atomic
+def create_client(
+    team: Team,
+    *,
+    name: str,
+    description: str = "",
+    redirect_uris: list[str],
+    scopes: dict[str, str],
+    kind: str,
+    level: str,
+    by: User,
+) -> tuple[Client, str]:
+    """Make OAuth credentials; return the client and its secret, which is shown this once (C3).
+
+    `scopes` maps scope names to justifications. Raises NotATeammate, InvalidRedirectUri, UnknownScope,
+    DeprecatedScope, MissingJustification, and ValidationError for a name or description that does not fit.
+    """
+    _guard_teammate(team, by)
+    client = Client(
+        team=team,
+        user=by,
+        client_id=uuid.uuid4().hex,
+        name=name.strip(),
+        description=description.strip(),
+        redirect_uris=_checked_uris(redirect_uris, kind),
+        kind=Kind(kind),
+        level=Level(level),
+    )
+    client.clean_fields()
+    client.save(force_insert=True)
+    added = _insert_scopes(client, scopes, by)
+    secret, value = _insert_secret(client, by)
+    record(
+        team.chain_name,
+        "client.created",
+        by=by,
+        subject=f"client:{client.client_id}",
+        name=client.name,
+        kind=client.kind,
+        level=client.level,
+        redirect_uris=client.redirect_uris.split(),
+        scopes=added,
+        secret=secret.prefix,
+    )
+    return client, value
+
+
+@transaction.atomic
+def add_scopes(client: Client, *, scopes: dict[str, str], by: User) -> list[str]:
+    """Add scopes to a client and return the names added; widens no token and no consent (C2).
+
+    Raises NotATeammate, UnknownScope, DeprecatedScope, MissingJustification.
+    """
+    _guard_teammate(client.team, by)
+    client = lock(Client, client.pk)
+    added = _insert_scopes(client, scopes, by)
+    if added:
+        record(
+            client.team.chain_name, "client.scopes_added", by=by, subject=f"client:{client.client_id}", scopes=added
+        )
+    return added
+
+
+@transaction.atomic
+def change_client(client: Client, *, redirect_uris: list[str], description: str, by: User) -> Client:
+    """Change what may change of a client (C4). Raises NotATeammate, InvalidRedirectUri, ValidationError."""
+    _guard_teammate(client.team, by)
+    client = lock(Client, client.pk)
+    before = client.redirect_uris, client.description
+    client.redirect_uris = _checked_uris(redirect_uris, client.kind)
+    client.description = description.strip()
+    client.clean_fields()
+    if before == (client.redirect_uris, client.description):
+        return client
+    client.save(update_fields=["redirect_uris", "description", "updated"])
+    record(
+        client.team.chain_name,
+        "client.changed",
+        by=by,
+        subject=f"client:{client.client_id}",
+        redirect_uris=client.redirect_uris.split(),
+    )
+    return client
+
+
+@transaction.atomic
+def rotate_secret(client: Client, *, overlap_hours: int, by: User) -> tuple[ClientSecret, str]:
+    """Make a new secret and return it; the old one works for `overlap_hours` (0 to 168) more (C3).
+
+    Raises NotATeammate, TwoSecretsActive while an earlier rotation's overlap lasts, ValidationError.
+    """
+    _guard_teammate(client.team, by)
+    if not 0 <= overlap_hours <= MAX_OVERLAP_HOURS:
+        raise ValidationError(_("Choose an overlap of 0 to %(hours)d hours.") % {"hours": MAX_OVERLAP_HOURS})
+    client = lock(Client, client.pk)
+    now = database_now()
+    active = list(active_secrets(client))
+    if len(active) > 1 and overlap_hours:
+        raise TwoSecretsActive(
+            _("Two secrets are active. End the older one first, or wait until its overlap is over.")
+        )
+    for secret in active:
+        ends = min(filter(None, [secret.expires_at, now + dt.timedelta(hours=overlap_hours)]))
+        ClientSecret.objects.filter(pk=secret.pk).update(expires_at=ends)
+    secret, value = _insert_secret(client, by)
+    record(
+        client.team.chain_name,
+        "client.secret_rotated",
+        by=by,
+        subject=f"client:{client.client_id}",
+        secret=secret.prefix,
+        overlap_hours=overlap_hours,
+    )
+    return secret, value
+
+
+@transaction.atomic
+def end_secret(secret: ClientSecret, *, by: User) -> ClientSecret:
+    """End an older secret before its overlap is over. Raises NotATeammate, SecretNotActive for any other."""
+    _guard_teammate(secret.client.team, by)
+    client = lock(Client, secret.client_id)
+    if not ClientSecret.objects.filter(pk=secret.pk, expires_at__gt=Now()).exists():
+        raise SecretNotActive(_("Only an older secret that still works can be ended; rotate the current one instead."))
+    ClientSecret.objects.filter(pk=secret.pk).update(expires_at=Now())
+    secret.refresh_from_db()
+    record(
+        client.team.chain_name,
+        "client.secret_ended",
+        by=by,
+        subject=f"client:{client.client_id}",
+        secret=secret.prefix,
+    )
+    return secret
+
+
+@transaction.atomic
+def suspend_client(client: Client, *, reason: str, by: User) -> Client:
+    """Stop a client's tokens at once, as staff (C1). Raises WrongState where it is suspended already."""
+    client = lock(Client, client.pk)
+    if client.suspended_at:
+        raise WrongState(_("%(client)s is suspended already.") % {"client": client})
+    _guard_reason(reason)
+    Client.objects.filter(pk=client.pk).update(suspended_at=Now())
+    client.refresh_from_db()
+    _record_review(client, "client.suspended", by, reason=reason)
+    return client
+
+
+@transaction.atomic
+def lift_client(client: Client, *, reason: str, secret_leaked: bool, by: User) -> Client:
+    """Let a suspended client work again, as staff. Raises WrongState where it is not suspended.
+
+    Where a secret leaked, all codes and tokens made before are ended for good, and so are the secrets made before
+    the suspension; one that the team made meanwhile stays.
+    """
+    client = lock(Client, client.pk)
+    if not client.suspended_at:
+        raise WrongState(_("%(client)s is not suspended.") % {"client": client})
+    _guard_reason(reason)
+    if secret_leaked:
+        client.not_before = database_now()
+        active_secrets(client).filter(created_at__lte=client.suspended_at).update(expires_at=Now())
+    client.suspended_at = None
+    client.save(update_fields=["suspended_at", "not_before", "updated"])
+    _record_review(client, "client.lifted", by, reason=reason, secret_leaked=secret_leaked)
+    return client
+
+
+def _guard_reason(reason: str) -> None:
+    if not reason.strip():
+        raise WrongState(_("Say why: the developers read it."))
+
+
+def _record_review(client: Client, event: str, by: User, **details: object) -> None:
+    for chain_name in (client.team.chain_name, PORTAL):
+        record(chain_name, event, by=by, subject=f"client:{client.client_id}", **details)
+
+
+# --- proving who one is ---
+
+
+def active_secrets(client: Client):
+    return ClientSecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), client=client)
+
+
+@transaction.atomic
+def make_product_secret(product: Product, *, by: User | None) -> str:
+    """Make the secret a product proves itself with, ending its earlier ones; it is shown this once."""
+    product = lock(Product, product.pk)
+    value = generate(PRODUCT_SECRET)
+    ProductSecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), product=product).update(
+        expires_at=Now()
+    )
+    secret = ProductSecret.objects.create(product=product, hash=digest(value), prefix=shown_prefix(value))
+    record(PORTAL, "product.secret_made", by=by, subject=f"product:{product.slug}", secret=secret.prefix)
+    return value

@@ -1,0 +1,47 @@
+"""Tells whether a secret is a client's or a product's own (RFC 6749 section 2.3.1)."""
+
+import datetime as dt
+import hmac
+
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from .models import Client, ClientSecret, Product, ProductSecret
+from .secrets import CLIENT_SECRET, PRODUCT_SECRET, digest, is_well_formed
+
+# Writing the last use on each request would serialise a client's calls.
+LAST_USE_PRECISION = dt.timedelta(minutes=1)
+
+
+def _find(secrets, value: str):
+    """Return the row whose hash is the value's, comparing all in constant time, or None."""
+    given, found = digest(value), None
+    for row in secrets.filter(Q(expires_at=None) | Q(expires_at__gt=Now())):
+        if hmac.compare_digest(row.hash, given):
+            found = row
+    return found
+
+
+def check_client_secret(client: Client, value: object) -> ClientSecret | None:
+    """Return the client's active secret that `value` is, or None."""
+    if not is_well_formed(value, CLIENT_SECRET):
+        return None
+    return _find(ClientSecret.objects.filter(client=client), str(value))
+
+
+def check_product_secret(slug: str, value: object) -> Product | None:
+    """Return the product that `value` proves its caller to be, or None."""
+    if not is_well_formed(value, PRODUCT_SECRET) or "\0" in slug:
+        return None
+    row = _find(ProductSecret.objects.filter(product__slug=slug).select_related("product"), str(value))
+    if row is None:
+        return None
+    touch(row)
+    return row.product
+
+
+def touch(secret: ClientSecret | ProductSecret) -> None:
+    """Note that a secret was used, to the minute. Call it outside the request's transaction."""
+    if secret.last_used_at is None or timezone.now() - secret.last_used_at > LAST_USE_PRECISION:
+        type(secret).objects.filter(pk=secret.pk).update(last_used_at=Now())

@@ -1,0 +1,204 @@
+"""Who is asking: products and their scopes, clients, and the secrets that prove who they are."""
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from oauth2_provider.models import AbstractApplication
+
+from portal.accounts.models import Team
+
+from .redirect_uris import matches
+
+
+class Product(models.Model):
+    """A system of the company that publishes scopes (a resource server)."""
+
+    slug = models.SlugField(max_length=50, unique=True)
+    name = models.CharField(max_length=80)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self):
+        return self.name
+
+
+class Risk(models.TextChoices):
+    LOW = "low", _("Low risk")
+    MEDIUM = "medium", _("Medium risk")
+    HIGH = "high", _("High risk")
+
+
+class Scope(models.Model):
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="scopes")
+    name = models.CharField(max_length=120, unique=True)
+    sentence = models.CharField(max_length=200)
+    risk = models.CharField(max_length=10, choices=Risk)
+    deprecated_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.CheckConstraint(condition=Q(risk__in=Risk.values), name="scope_risk_is_known")]
+
+    def __str__(self):
+        return self.name
+
+
+class Endpoint(models.Model):
+    """A published route of a product and the scopes of which a call needs one; none means not open to OAuth clients."""
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="endpoints")
+    method = models.CharField(max_length=10)
+    # A path template such as /api/v2/tickets/{id}.
+    path = models.CharField(max_length=200)
+    # The same as an anchored regular expression.
+    pattern = models.CharField(max_length=400)
+    scopes = ArrayField(models.CharField(max_length=120), default=list)
+
+    class Meta:
+        ordering = ["path", "method"]
+        constraints = [
+            models.UniqueConstraint(fields=["product", "method", "path"], name="one_endpoint_per_method_and_path")
+        ]
+
+    def __str__(self):
+        return f"{self.method} {self.path}"
+
+
+class ProductSecret(models.Model):
+    """What a product proves itself with at introspection. Stored hashed, shown once."""
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="secrets")
+    hash = models.CharField(max_length=64, unique=True)
+    prefix = models.CharField(max_length=20)
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self):
+        return f"{self.prefix}…"
+
+
+class Kind(models.TextChoices):
+    PLATFORM = "platform", _("Marketplace")
+    EXTERNAL = "external", _("External")
+
+
+class Level(models.TextChoices):
+    ACCOUNT = "account", _("An account admin, for the whole account")
+    AGENT = "agent", _("Each agent, for themself")
+
+
+class Client(AbstractApplication):
+    """One set of OAuth credentials. Never deleted (C1); its name, kind and level never change (C4)."""
+
+    # What the toolkit would keep and this server has no use for: secrets live in ClientSecret (C3), every client is
+    # confidential (T8), and nothing skips a screen.
+    client_secret = None
+    hash_client_secret = None
+    post_logout_redirect_uris = None
+    algorithm = None
+    allowed_origins = None
+    registration_source = None
+    cimd_expires_at = None
+    client_type = AbstractApplication.CLIENT_CONFIDENTIAL
+    authorization_grant_type = AbstractApplication.GRANT_AUTHORIZATION_CODE
+    skip_authorization = False
+
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="clients")
+    # The creator; the toolkit's own field would cascade.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="clients_created")
+    name = models.CharField(_("name"), max_length=60)
+    description = models.CharField(_("description"), max_length=500, blank=True)
+    kind = models.CharField(max_length=10, choices=Kind)
+    level = models.CharField(max_length=10, choices=Level)
+    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Codes, families and access tokens made before this are ended for good.
+    not_before = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["-created"]
+        verbose_name = _("OAuth credentials")
+        verbose_name_plural = _("OAuth credentials")
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=Kind.values), name="client_kind_is_known"),
+            models.CheckConstraint(condition=Q(level__in=Level.values), name="client_level_is_known"),
+        ]
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def is_platform(self):
+        return self.kind == Kind.PLATFORM
+
+    @property
+    def is_agent_level(self):
+        return self.level == Level.AGENT
+
+    @property
+    def is_unverified(self):
+        return self.team.verified_at is None
+
+    def scope_names(self):
+        return set(self.scopes.values_list("scope__name", flat=True))
+
+    def clean(self):
+        """Nothing of the toolkit's: redirect_uris.py is the one home of that rule (C5)."""
+
+    def is_usable(self, request):
+        return self.suspended_at is None
+
+    def allows_grant_type(self, *grant_types):
+        allowed = {self.GRANT_AUTHORIZATION_CODE}
+        if not self.is_agent_level:
+            allowed.add(self.GRANT_CLIENT_CREDENTIALS)
+        return bool(allowed & set(grant_types))
+
+    def redirect_uri_allowed(self, uri):
+        hosted = [f"{settings.BASE_URL}/oauth/callback"] if self.is_platform else []
+        return uri in hosted or any(matches(registered, uri) for registered in self.redirect_uris.split())
+
+
+class ClientSecret(models.Model):
+    """At most two of a client are active at a time (C3). Stored hashed, shown once."""
+
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="secrets")
+    hash = models.CharField(max_length=64, unique=True)
+    prefix = models.CharField(max_length=20)
+    created_at = models.DateTimeField(db_default=Now())
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client"], condition=Q(expires_at=None), name="one_secret_without_expiry_per_client"
+            )
+        ]
+
+    def __str__(self):
+        return f"{self.prefix}…"
+
+
+class ClientScope(models.Model):
+    """A scope of a client. Rows are only ever inserted (C2)."""
+
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="scopes")
+    scope = models.ForeignKey(Scope, on_delete=models.PROTECT, related_name="client_scopes")
+    justification = models.CharField(max_length=500, blank=True)
+    added_at = models.DateTimeField(db_default=Now())
+    added_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-added_at", "scope__name"]
+        constraints = [models.UniqueConstraint(fields=["client", "scope"], name="one_row_per_client_and_scope")]
+
+    def __str__(self):
+        return str(self.scope)

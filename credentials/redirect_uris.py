@@ -1,0 +1,61 @@
+"""Which redirect URIs may be registered, and which requested one matches a registered one (C5)."""
+
+import re
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+LOOPBACK_HOSTS = {"127.0.0.1", "[::1]", "localhost"}
+MAX_LENGTH = 500
+MAX_COUNT = 20
+_HOST = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", re.I)
+_LOOPBACK = re.compile(r"^http://(127\.0\.0\.1|\[::1\]|localhost)(:\d{1,5})?(/[^#]*)?$")
+
+
+def is_loopback(uri):
+    """True for `http` on a loopback host, whose port alone may vary (RFC 8252 section 7.3)."""
+    return bool(_LOOPBACK.match(uri))
+
+
+def _without_port(uri):
+    found = _LOOPBACK.match(uri)
+    return f"http://{found[1]}{found[3] or ''}" if found else None
+
+
+def matches(registered, requested):
+    """True where `requested` is `registered`, character for character, but for a loopback port (RFC 9700 section 2.1)."""
+    return registered == requested or (
+        is_loopback(registered) and is_loopback(requested) and _without_port(registered) == _without_port(requested)
+    )
+
+
+def validate(uri):
+    """Raise ValidationError, saying what to change, unless `uri` may be registered."""
+    if len(uri) > MAX_LENGTH:
+        raise ValidationError(_("A redirect URL has at most %(count)d characters.") % {"count": MAX_LENGTH})
+    if not uri.isascii() or not uri.isprintable() or set(uri) & set(' "<>\\^`{|}'):
+        raise ValidationError(_("%(uri)s has a character that a URL cannot have; percent-encode it.") % {"uri": uri})
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError:
+        raise ValidationError(_("%(uri)s is not a URL.") % {"uri": uri}) from None
+    if "#" in uri:
+        raise ValidationError(_("%(uri)s has a fragment; remove “#” and what follows.") % {"uri": uri})
+    if "@" in parts.netloc:
+        raise ValidationError(_("%(uri)s has a user name in it; remove what stands before “@”.") % {"uri": uri})
+    if parts.scheme == "http" and is_loopback(uri):
+        if port is not None and not 0 < port < 65536:
+            raise ValidationError(_("%(uri)s has an impossible port.") % {"uri": uri})
+    elif parts.scheme != "https":
+        raise ValidationError(
+            _("%(uri)s does not start with https://. Plain http:// is for 127.0.0.1, [::1] and localhost only.")
+            % {"uri": uri}
+        )
+    elif not _HOST.match(parts.hostname or "") or port == 0 or parts.netloc.endswith(":"):
+        raise ValidationError(_("%(uri)s does not have a valid host name.") % {"uri": uri})
+    path = re.sub("%2e", ".", parts.path, flags=re.I)
+    if any(segment in (".", "..") for segment in path.split("/")):
+        raise ValidationError(_("%(uri)s has “.” or “..” in its path; write the path out.") % {"uri": uri})
+    return uri

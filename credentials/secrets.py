@@ -1,0 +1,124 @@
+"""Makes, formats, hashes and checks secrets, codes and tokens.
+
+Each carries a prefix that names its kind and a checksum, so that scanners find leaks and garbage never reaches the
+database (T7). What is kept of one is its SHA-256: the random part has 256 bits, so a slow hash would add nothing (C3).
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import uuid
+import zlib
+from typing import NamedTuple
+
+from django.conf import settings
+
+ACCESS_TOKEN = "amp_at_"
+REFRESH_TOKEN = "amp_rt_"
+AUTHORIZATION_CODE = "amp_ac_"
+CLIENT_SECRET = "amp_cs_"
+PRODUCT_SECRET = "amp_ps_"
+
+_CHECKSUM_LENGTH = 6
+_SHOWN = 12
+_KEY_ID_BYTES = 4
+_GENERATION_BYTES = 8
+_MAC_BYTES = 32
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def _checksum(text: str) -> str:
+    return _encode(zlib.crc32(text.encode()).to_bytes(4, "big"))
+
+
+def _with_form(prefix: str, data: bytes) -> str:
+    text = prefix + _encode(data)
+    return text + _checksum(text)
+
+
+def generate(prefix: str) -> str:
+    """Return a new random secret of the kind that `prefix` names."""
+    return _with_form(prefix, secrets.token_bytes(32))
+
+
+def is_well_formed(value: object, prefix: str) -> bool:
+    """True where prefix and checksum fit; says nothing of whether the secret exists."""
+    if not isinstance(value, str) or not value.isascii() or not value.startswith(prefix) or len(value) > 200:
+        return False
+    text, given = value[:-_CHECKSUM_LENGTH], value[-_CHECKSUM_LENGTH:]
+    return len(text) > len(prefix) and hmac.compare_digest(_checksum(text), given)
+
+
+def digest(value: str) -> str:
+    """Return what is stored of a secret: its SHA-256, in hexadecimal."""
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+def shown_prefix(value: str) -> str:
+    """Return the first characters, enough to tell two secrets apart and too few to guess one."""
+    return value[:_SHOWN]
+
+
+# --- refresh tokens: the family's id, a generation, a key's id and a MAC (T6) ---
+
+
+class RefreshTokenParts(NamedTuple):
+    family: uuid.UUID
+    generation: int
+    key_id: bytes
+    mac: bytes
+
+
+def _key_id(key: str) -> bytes:
+    return hashlib.sha256(b"key id" + key.encode()).digest()[:_KEY_ID_BYTES]
+
+
+def _mac(key: str, salt: bytes, family: uuid.UUID, generation: int, purpose: bytes) -> bytes:
+    message = purpose + b"\0" + bytes(salt) + family.bytes + generation.to_bytes(_GENERATION_BYTES, "big")
+    return hmac.digest(key.encode(), message, "sha256")
+
+
+def make_refresh_token(family: uuid.UUID, salt: bytes, generation: int, key: str | None = None) -> str:
+    """Derive the refresh token of a family's generation; the same arguments give the same token."""
+    key = key or settings.TOKEN_KEYS[0]
+    data = family.bytes + generation.to_bytes(_GENERATION_BYTES, "big") + _key_id(key)
+    return _with_form(REFRESH_TOKEN, data + _mac(key, salt, family, generation, b"refresh"))
+
+
+def make_access_token(family: uuid.UUID, salt: bytes, generation: int, key: str | None = None) -> str:
+    """Derive the access token that goes with a family's generation; the same arguments give the same token."""
+    return _with_form(ACCESS_TOKEN, _mac(key or settings.TOKEN_KEYS[0], salt, family, generation, b"access"))
+
+
+def read_refresh_token(value: object) -> RefreshTokenParts | None:
+    """Return the parts that a refresh token claims, or None where it is malformed. Proves nothing: see `is_genuine`."""
+    if not is_well_formed(value, REFRESH_TOKEN):
+        return None
+    assert isinstance(value, str)
+    try:
+        data = _decode(value[len(REFRESH_TOKEN) : -_CHECKSUM_LENGTH])
+    except ValueError:
+        return None
+    if len(data) != 16 + _GENERATION_BYTES + _KEY_ID_BYTES + _MAC_BYTES:
+        return None
+    generation = int.from_bytes(data[16:24], "big")
+    if not 0 < generation < 2**63:
+        return None
+    return RefreshTokenParts(uuid.UUID(bytes=data[:16]), generation, data[24:28], data[28:])
+
+
+def is_genuine(parts: RefreshTokenParts, salt: bytes) -> bool:
+    """True where this server made the token: its MAC is that of a known key and the family's salt."""
+    return any(
+        hmac.compare_digest(_mac(key, salt, parts.family, parts.generation, b"refresh"), parts.mac)
+        for key in settings.TOKEN_KEYS
+        if _key_id(key) == parts.key_id
+    )

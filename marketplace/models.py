@@ -1,0 +1,157 @@
+"""What may be asked: apps, their versions, and the installations of them."""
+
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from consent.models import Access
+from credentials.models import Client
+from portal.accounts.models import Account, Team
+
+
+class Category(models.TextChoices):
+    COLLABORATION = "collaboration", _("Collaboration")
+    DEVELOPMENT = "development", _("Development")
+    HR = "hr", _("People and HR")
+    MONITORING = "monitoring", _("Monitoring")
+    PRODUCTIVITY = "productivity", _("Productivity")
+    REPORTING = "reporting", _("Reporting")
+    SECURITY = "security", _("Security")
+    TELEPHONY = "telephony", _("Telephony")
+    OTHER = "other", _("Other")
+
+
+class App(models.Model):
+    """A marketplace listing. Its address never changes; its client is set once (C4)."""
+
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="apps")
+    slug = models.SlugField(_("address"), max_length=50, unique=True)
+    category = models.CharField(_("category"), max_length=20, choices=Category)
+    client = models.OneToOneField(Client, null=True, blank=True, on_delete=models.PROTECT, related_name="app")
+    # The accounts that a custom app lists (M3).
+    custom_accounts = models.ManyToManyField(Account, blank=True, related_name="custom_apps")
+    created_at = models.DateTimeField(db_default=Now())
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [models.CheckConstraint(condition=Q(category__in=Category.values), name="app_category_is_known")]
+
+    def __str__(self):
+        return self.slug
+
+
+class Status(models.TextChoices):
+    DRAFT = "draft", _("Draft")
+    # A numbered copy of a draft, made to be installed on the team's test account (M2).
+    SNAPSHOT = "snapshot", _("Test copy")
+    IN_REVIEW = "in_review", _("In review")
+    APPROVED = "approved", _("Approved")
+    REJECTED = "rejected", _("Rejected")
+    PUBLISHED = "published", _("Published")
+    WITHDRAWN = "withdrawn", _("Withdrawn")
+
+
+class Audience(models.TextChoices):
+    PUBLIC = "public", _("Public marketplace")
+    CUSTOM = "custom", _("Chosen accounts")
+
+
+class Version(models.Model):
+    """A release of an app; frozen once it is more than a draft (M2, also by a trigger)."""
+
+    app = models.ForeignKey(App, on_delete=models.PROTECT, related_name="versions")
+    number = models.CharField(
+        _("number"),
+        max_length=30,
+        validators=[RegexValidator(r"^\d{1,4}(\.\d{1,4}){1,2}(-draft\.\d+)?\Z", _("Write it like 1.0 or 1.2.3."))],
+    )
+    release_notes = models.TextField(_("release notes"), max_length=4000)
+    name = models.CharField(_("name"), max_length=60)
+    tagline = models.CharField(_("tagline"), max_length=120)
+    description = models.TextField(_("description"), max_length=10000)
+    # A PNG of our own making, whatever was uploaded.
+    icon = models.BinaryField(null=True, blank=True)
+    install_url = models.URLField(_("install URL"), max_length=500, blank=True)
+    required_scopes = ArrayField(models.CharField(max_length=120), default=list, blank=True)
+    optional_scopes = ArrayField(models.CharField(max_length=120), default=list, blank=True)
+    status = models.CharField(max_length=10, choices=Status, default=Status.DRAFT)
+    audience = models.CharField(max_length=10, choices=Audience, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    submitted_at = models.DateTimeField(null=True)
+    published_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["app", "number"], name="one_version_per_app_and_number"),
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="version_status_is_known"),
+            models.CheckConstraint(
+                condition=~Q(status__in=["in_review", "approved", "rejected", "published", "withdrawn"])
+                | Q(audience__in=Audience.values),
+                name="version_beyond_draft_has_an_audience",
+            ),
+        ]
+        indexes = [models.Index(fields=["status", "-published_at"], name="version_by_status")]
+
+    def __str__(self):
+        return f"{self.name} {self.number}"
+
+    @property
+    def is_frozen(self):
+        return self.status != Status.DRAFT
+
+    @property
+    def scopes(self):
+        return {*self.required_scopes, *self.optional_scopes}
+
+
+class Decision(models.TextChoices):
+    APPROVED = "approved", _("Approved")
+    REJECTED = "rejected", _("Rejected")
+
+
+class Review(models.Model):
+    """A reviewer's decision on a version; nobody decides on their own team's (M3)."""
+
+    version = models.OneToOneField(Version, on_delete=models.PROTECT, related_name="review")
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="reviews")
+    decision = models.CharField(max_length=10, choices=Decision)
+    reason = models.TextField(_("reason"), max_length=2000, blank=True)
+    decided_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self):
+        return f"{self.version}: {self.get_decision_display()}"
+
+
+class Installation(models.Model):
+    """An account's use of an app, at one version."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="installations")
+    app = models.ForeignKey(App, on_delete=models.PROTECT, related_name="installations")
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="installations")
+    access = models.OneToOneField(Access, on_delete=models.PROTECT, related_name="installation")
+    installed_at = models.DateTimeField(db_default=Now())
+    installed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    uninstalled_at = models.DateTimeField(null=True)
+    uninstalled_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-installed_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "app"], condition=Q(uninstalled_at=None), name="one_live_installation_per_account_and_app"
+            )
+        ]
+        indexes = [models.Index(fields=["account", "-installed_at"], name="installation_of_account")]
+
+    def __str__(self):
+        return f"{self.app} · {self.account}"

@@ -1,0 +1,178 @@
+"""What happens to people, accounts and teams."""
+
+import secrets
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from portal.database import lock
+from portal.ledger.actions import PORTAL, record
+
+from .models import Account, Membership, Role, Team, TeamMembership, TeamRole, User
+
+
+class Refused(Exception):
+    """An action that the rules do not allow; its text says why, for people."""
+
+
+class AlreadyMember(Refused):
+    pass
+
+
+class NotLive(Refused):
+    pass
+
+
+class LastAdmin(Refused):
+    pass
+
+
+@transaction.atomic
+def create_account(*, slug, name, by):
+    """Make a customer's account."""
+    account = Account(slug=slug, name=name)
+    account.full_clean()
+    account.save(force_insert=True)
+    record(account.chain_name, "account.created", by=by, subject=f"account:{slug}", name=name)
+    return account
+
+
+@transaction.atomic
+def add_member(account, user, *, role, by):
+    """Give a person a place in an account. Raises AlreadyMember."""
+    account = lock(Account, account.pk)
+    if Membership.objects.filter(account=account, user=user, ended_at=None).exists():
+        raise AlreadyMember(_("%(user)s already belongs to %(account)s.") % {"user": user, "account": account})
+    membership = Membership.objects.create(account=account, user=user, role=Role(role))
+    record(
+        account.chain_name,
+        "member.added",
+        by=by,
+        subject=f"person:{user.public_id}",
+        role=role,
+        membership=str(membership.pk),
+    )
+    return membership
+
+
+@transaction.atomic
+def change_role(membership, *, role, by):
+    """Make an admin an agent, or an agent an admin. Raises NotLive, LastAdmin."""
+    account = lock(Account, membership.account_id)
+    membership = lock(Membership, membership.pk)
+    if membership.ended_at:
+        raise NotLive(_("This person has left the account."))
+    if membership.role == role:
+        return membership
+    _keep_an_admin(account, membership)
+    membership.role = Role(role)
+    membership.save(update_fields=["role"])
+    record(
+        account.chain_name, "member.role_changed", by=by, subject=f"person:{membership.user.public_id}", role=str(role)
+    )
+    return membership
+
+
+@transaction.atomic
+def end_membership(membership, *, by):
+    """Remove a person from an account: from this commit their own consents are void (T2). Raises NotLive, LastAdmin."""
+    account = lock(Account, membership.account_id)
+    membership = lock(Membership, membership.pk)
+    if membership.ended_at:
+        raise NotLive(_("This person has left the account."))
+    _keep_an_admin(account, membership)
+    Membership.objects.filter(pk=membership.pk).update(ended_at=Now())
+    membership.refresh_from_db()
+    record(
+        account.chain_name,
+        "member.removed",
+        by=by,
+        subject=f"person:{membership.user.public_id}",
+        membership=str(membership.pk),
+    )
+    return membership
+
+
+def _keep_an_admin(account, membership):
+    others = Membership.objects.admins().filter(account=account).exclude(pk=membership.pk)
+    if membership.role == Role.ADMIN and not others.exists():
+        raise LastAdmin(_("%(account)s needs an admin; make somebody else one first.") % {"account": account})
+
+
+@transaction.atomic
+def suspend_account(account, *, reason, by):
+    """Stop everything in an account at once (T2). Raises NotLive where it is suspended already."""
+    account = lock(Account, account.pk)
+    if account.suspended_at:
+        raise NotLive(_("%(account)s is suspended already.") % {"account": account})
+    Account.objects.filter(pk=account.pk).update(suspended_at=Now())
+    account.refresh_from_db()
+    record(account.chain_name, "account.suspended", by=by, subject=f"account:{account.slug}", reason=reason)
+    return account
+
+
+@transaction.atomic
+def lift_account(account, *, reason, by):
+    """Let a suspended account work again, as it was. Raises NotLive where it is not suspended."""
+    account = lock(Account, account.pk)
+    if not account.suspended_at:
+        raise NotLive(_("%(account)s is not suspended.") % {"account": account})
+    account.suspended_at = None
+    account.save(update_fields=["suspended_at"])
+    record(account.chain_name, "account.lifted", by=by, subject=f"account:{account.slug}", reason=reason)
+    return account
+
+
+@transaction.atomic
+def create_team(*, by, name=None):
+    """Make a team whose owner is `by`, and the account it tests its apps on, whose admin is `by`."""
+    name = name or _("%(person)s’s team") % {"person": by.name or by.email.partition("@")[0]}
+    team = Team.objects.create(name=name[:80])
+    TeamMembership.objects.create(team=team, user=by, role=TeamRole.OWNER)
+    account = Account.objects.create(
+        slug=f"test-{secrets.token_hex(5)}", name=_("%(team)s (test)") % {"team": name[:70]}, test_of_team=team
+    )
+    Membership.objects.create(account=account, user=by, role=Role.ADMIN)
+    subject = f"team:{team.public_id}"
+    record(account.chain_name, "account.created", by=by, subject=f"account:{account.slug}", test_of=subject)
+    record(team.chain_name, "team.created", by=by, subject=subject, name=team.name)
+    return team
+
+
+@transaction.atomic
+def add_teammate(team, user, *, role, by):
+    """Add a developer to a team; an owner also administers its test account. Raises AlreadyMember."""
+    account = lock(Account, team.test_account.pk)
+    team = lock(Team, team.pk)
+    if TeamMembership.objects.filter(team=team, user=user, ended_at=None).exists():
+        raise AlreadyMember(_("%(user)s already belongs to %(team)s.") % {"user": user, "team": team})
+    teammate = TeamMembership.objects.create(team=team, user=user, role=TeamRole(role))
+    if role == TeamRole.OWNER:
+        Membership.objects.get_or_create(account=account, user=user, ended_at=None, defaults={"role": Role.ADMIN})
+    record(team.chain_name, "teammate.added", by=by, subject=f"person:{user.public_id}", role=str(role))
+    return teammate
+
+
+@transaction.atomic
+def verify_team(team, *, by):
+    """Say, as staff, that the team is who it says it is (M3). Raises NotLive where that was said already."""
+    team = lock(Team, team.pk)
+    if team.verified_at:
+        raise NotLive(_("%(team)s is verified already.") % {"team": team})
+    Team.objects.filter(pk=team.pk).update(verified_at=Now())
+    team.refresh_from_db()
+    record(team.chain_name, "team.verified", by=by, subject=f"team:{team.public_id}")
+    return team
+
+
+@transaction.atomic
+def deactivate_person(user, *, by):
+    """Close a person's sign-in; what they consented to for themself is void from this commit (T2)."""
+    user = lock(User, user.pk)
+    if not user.is_active:
+        raise NotLive(_("%(user)s is deactivated already.") % {"user": user})
+    user.is_active = False
+    user.save(update_fields=["is_active"])
+    record(PORTAL, "person.deactivated", by=by, subject=f"person:{user.public_id}")
+    return user

@@ -1,0 +1,151 @@
+"""People, the accounts they work in, and the teams that develop apps."""
+
+import uuid
+
+from django.contrib.auth.models import AbstractUser, UserManager as DjangoUserManager
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+
+class UserManager(DjangoUserManager):
+    def _make(self, email, password, **fields):
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.full_clean()
+        user.save(using=self._db)
+        return user
+
+    def create_user(self, email, password=None, **fields):
+        return self._make(email, password, **fields)
+
+    def create_superuser(self, email, password=None, **fields):
+        return self._make(email, password, **{"is_staff": True, "is_superuser": True, **fields})
+
+
+class User(AbstractUser):
+    """A person, who signs in with email and password."""
+
+    # People are named by this in the ledger, so that a person can be forgotten and the chain still verifies (E2).
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    username = None
+    first_name = None
+    last_name = None
+    email = models.EmailField(_("email"), unique=True)
+    name = models.CharField(_("name"), max_length=80, blank=True)
+    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC")
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = []
+    objects = UserManager()
+
+    def __str__(self):
+        return self.name or self.email
+
+    def get_full_name(self):
+        return str(self)
+
+    get_short_name = get_full_name
+
+
+class Role(models.TextChoices):
+    ADMIN = "admin", _("Admin")
+    AGENT = "agent", _("Agent")
+
+
+class Account(models.Model):
+    """A customer's tenant. Its slug never changes and is never used again."""
+
+    slug = models.SlugField(_("slug"), max_length=50, unique=True)
+    name = models.CharField(_("name"), max_length=80)
+    created_at = models.DateTimeField(auto_now_add=True)
+    suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
+    test_of_team = models.OneToOneField(
+        "Team", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="test_account"
+    )
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def chain_name(self):
+        return f"account:{self.slug}"
+
+
+class MembershipQuerySet(models.QuerySet):
+    def live(self):
+        return self.filter(ended_at=None, user__is_active=True)
+
+    def admins(self):
+        return self.live().filter(role=Role.ADMIN)
+
+
+class Membership(models.Model):
+    """A person's place in an account. Ended, it never lives again (T4): coming back makes a new one."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="memberships")
+    role = models.CharField(_("role"), max_length=10, choices=Role)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = MembershipQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "account"], condition=Q(ended_at=None), name="one_live_membership_per_user_and_account"
+            ),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="membership_role_is_known"),
+        ]
+
+    def __str__(self):
+        return f"{self.user} · {self.account}"
+
+
+class TeamRole(models.TextChoices):
+    OWNER = "owner", _("Owner")
+    MEMBER = "member", _("Member")
+
+
+class Team(models.Model):
+    """The developers who own clients and apps together."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=80)
+    created_at = models.DateTimeField(auto_now_add=True)
+    verified_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["name", "pk"]
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def chain_name(self):
+        return f"team:{self.public_id}"
+
+
+class TeamMembership(models.Model):
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="team_memberships")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="memberships")
+    role = models.CharField(_("role"), max_length=10, choices=TeamRole)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "team"], condition=Q(ended_at=None), name="one_live_team_membership_per_user_and_team"
+            ),
+            models.CheckConstraint(condition=Q(role__in=TeamRole.values), name="team_membership_role_is_known"),
+        ]
+
+    def __str__(self):
+        return f"{self.user} · {self.team}"

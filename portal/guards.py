@@ -1,0 +1,87 @@
+"""Rules that the database itself holds, as migration operations: triggers that no session setting turns off."""
+
+from django.db.migrations import RunSQL
+
+# ALWAYS: they fire under session_replication_role = replica too.
+_TRIGGER = """
+CREATE TRIGGER {name} BEFORE {event} ON {table} {each} EXECUTE FUNCTION {function};
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name};
+"""
+
+FUNCTIONS = RunSQL(
+    """
+    CREATE FUNCTION portal_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION '% of % is refused', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+    END $$;
+
+    CREATE FUNCTION portal_never_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE col text;
+    BEGIN
+        FOREACH col IN ARRAY TG_ARGV LOOP
+            IF to_jsonb(OLD) -> col IS DISTINCT FROM to_jsonb(NEW) -> col THEN
+                RAISE EXCEPTION '% of % never changes', col, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+            END IF;
+        END LOOP;
+        RETURN NEW;
+    END $$;
+
+    CREATE FUNCTION portal_set_once() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE col text;
+    BEGIN
+        FOREACH col IN ARRAY TG_ARGV LOOP
+            IF to_jsonb(OLD) ->> col IS NOT NULL AND to_jsonb(OLD) -> col IS DISTINCT FROM to_jsonb(NEW) -> col THEN
+                RAISE EXCEPTION '% of %, once set, never changes', col, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+            END IF;
+        END LOOP;
+        RETURN NEW;
+    END $$;
+    """,
+    """
+    DROP FUNCTION portal_refuse(); DROP FUNCTION portal_never_changes(); DROP FUNCTION portal_set_once();
+    """,
+)
+
+
+def _trigger(table, name, event, each, function):
+    return RunSQL(
+        _TRIGGER.format(table=table, name=name, event=event, each=each, function=function),
+        f"DROP TRIGGER {name} ON {table};",
+    )
+
+
+def never_removed(table):
+    """DELETE and TRUNCATE are refused."""
+    return [
+        _trigger(table, f"{table}_never_deleted", "DELETE", "FOR EACH ROW", "portal_refuse()"),
+        _trigger(table, f"{table}_never_truncated", "TRUNCATE", "FOR EACH STATEMENT", "portal_refuse()"),
+    ]
+
+
+def insert_only(table):
+    """UPDATE, DELETE and TRUNCATE are refused."""
+    return [*never_removed(table), _trigger(table, f"{table}_never_updated", "UPDATE", "FOR EACH ROW", "portal_refuse()")]
+
+
+def never_changes(table, *columns):
+    """The columns keep the value they were inserted with."""
+    function = f"portal_never_changes({', '.join(columns)})"
+    return [_trigger(table, f"{table}_never_changes", f"UPDATE OF {', '.join(columns)}", "FOR EACH ROW", function)]
+
+
+def set_once(table, *columns):
+    """The columns may go from null to a value, and then keep it."""
+    function = f"portal_set_once({', '.join(columns)})"
+    return [_trigger(table, f"{table}_set_once", f"UPDATE OF {', '.join(columns)}", "FOR EACH ROW", function)]
+
+
+def checked(table, name, event, body):
+    """Before each row's `event`, run `body`: PL/pgSQL that raises where the row must not be written."""
+    function = f"{table}_{name}"
+    return [
+        RunSQL(
+            f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$;",
+            f"DROP FUNCTION {function}();",
+        ),
+        _trigger(table, function, event, "FOR EACH ROW", f"{function}()"),
+    ]

@@ -1,0 +1,45 @@
+"""The append-only record of every act that touches access (E2)."""
+
+import uuid
+
+from django.db import models
+
+
+class Chain(models.Model):
+    """One for each account (`account:<slug>`), one for each team (`team:<id>`), and `portal`."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    length = models.BigIntegerField(default=0)
+    head = models.CharField(max_length=64, blank=True)
+
+    def __str__(self):
+        return self.name
+
+
+class Entry(models.Model):
+    """One act. `hash` covers every other column and the hash of the entry before."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    chain = models.ForeignKey(Chain, on_delete=models.PROTECT, related_name="entries")
+    sequence = models.BigIntegerField()
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=60)
+    event = models.CharField(max_length=60)
+    subject = models.CharField(max_length=120)
+    details = models.JSONField(default=dict)
+    previous_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-at", "-sequence"]
+        verbose_name_plural = "entries"
+        constraints = [
+            models.UniqueConstraint(fields=["chain", "sequence"], name="one_entry_per_chain_and_sequence"),
+        ]
+        indexes = [
+            models.Index(fields=["chain", "-at"], name="ledger_of_a_chain"),
+            models.Index(fields=["actor", "-at"], name="ledger_of_an_actor"),
+        ]
+
+    def __str__(self):
+        return f"{self.chain_id} #{self.sequence} {self.event}"
