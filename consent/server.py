@@ -1,1 +1,291 @@
+"""The one place that overrides django-oauth-toolkit and oauthlib: three grants, PKCE with S256, nothing else (T8)."""
+
+import base64
+import binascii
+import re
+from urllib.parse import unquote_plus
+
+from django.conf import settings
+from django.db import transaction
+from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
+from oauth2_provider.oauth2_backends import OAuthLibCore
 from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauth2_provider.scopes import BaseScopes
+from oauthlib.oauth2 import BearerToken
+from oauthlib.oauth2.rfc6749 import errors
+from oauthlib.oauth2.rfc6749.endpoints import AuthorizationEndpoint, RevocationEndpoint, TokenEndpoint
+from oauthlib.oauth2.rfc6749.grant_types import AuthorizationCodeGrant, ClientCredentialsGrant, RefreshTokenGrant
+
+from credentials.authentication import check_client_secret, touch
+from credentials.models import Client, Scope
+
+from .actions import InvalidGrant, revoke_token
+from .actions.issuing import issue_tokens, redeem_code, rotate, standing_consent
+
+MAX_PARAMETER = 4096
+_SINGLE_AUTHORIZE = {
+    "client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge", "code_challenge_method",
+    "account", "installation", "prompt", "response_mode",
+}  # fmt: skip
+_CHALLENGE = re.compile(r"^[A-Za-z0-9_-]{43}$")
+_VERIFIER = re.compile(r"^[A-Za-z0-9._~-]{43,128}$")
+_NEEDED = {
+    "authorization_code": ["code", "code_verifier"],
+    "refresh_token": ["refresh_token"],
+    "client_credentials": ["account"],
+}
+
+
+class Scopes(BaseScopes):
+    """The registry, as the toolkit asks for it."""
+
+    def get_all_scopes(self):
+        return dict(Scope.objects.values_list("name", "sentence"))
+
+    def get_available_scopes(self, application=None, request=None, *args, **kwargs):
+        return sorted(application.scope_names()) if application else []
+
+    def get_default_scopes(self, application=None, request=None, *args, **kwargs):
+        return self.get_available_scopes(application)
+
+
+def check_authorization_request(request):
+    """Refuse, by redirect, what the RFCs let a server refuse (RFC 6749 section 4.1.2.1, RFC 7636 section 4.4.1)."""
+    for name in _SINGLE_AUTHORIZE:
+        if name in request.duplicate_params:
+            raise errors.InvalidRequestError(description=f"{name} is repeated", request=request)
+    if request.response_type is not None and request.response_type != "code":
+        raise errors.UnsupportedResponseTypeError(description="response_type must be code", request=request)
+    # oauthlib overwrites response_mode for its own use, so it is read from what was sent.
+    if dict(request.uri_query_params).get("response_mode", "query") != "query":
+        raise errors.InvalidRequestError(description="response_mode must be query", request=request)
+    if request.code_challenge is None:
+        raise errors.InvalidRequestError(description="code_challenge is missing; PKCE is required", request=request)
+    if request.code_challenge_method != "S256":
+        raise errors.InvalidRequestError(description="code_challenge_method must be S256", request=request)
+    if not _CHALLENGE.match(request.code_challenge):
+        raise errors.InvalidRequestError(
+            description="code_challenge must be 43 characters of base64url", request=request
+        )
+    return {}
+
+
+def check_token_request(request):
+    """Refuse a token request whose parameters cannot be meant (RFC 6749 sections 3.2 and 5.2)."""
+    for name in _NEEDED.get(request.grant_type, []):
+        if not getattr(request, name, None):
+            raise errors.InvalidRequestError(description=f"{name} is missing", request=request)
+    if request.grant_type == "authorization_code" and not _VERIFIER.match(request.code_verifier):
+        raise errors.InvalidRequestError(
+            description="code_verifier must be 43 to 128 unreserved characters", request=request
+        )
+
+
+def use_scopes_of_repeated(request):
+    """A repeated refresh carries the scopes of the first reply, whatever is asked this time (T6)."""
+    if request.issue.repeated:
+        request.scopes = request.issue.repeated.scope.split()
+
+
+def _access_token(request):
+    return request.issue.access_token
+
+
+def _refresh_token(request):
+    return request.issue.refresh_token
+
+
+def _found(request, action, **arguments):
+    try:
+        return action(request.client, **arguments)
+    except InvalidGrant as refusal:
+        raise errors.InvalidGrantError(description=str(refusal), request=request) from None
+
+
+class StandingGrant(ClientCredentialsGrant):
+    """Client credentials under the live consent of one account (RFC 6749 section 4.4)."""
+
+    def validate_scopes(self, request):
+        request.issue = _found(request, standing_consent, account=request.account)
+        request.scopes = request.scopes or sorted(request.issue.scopes)
+        if not set(request.scopes) <= request.issue.scopes:
+            raise errors.InvalidScopeError(description="The scope goes beyond the consent", request=request)
+
+
+class Server(AuthorizationEndpoint, TokenEndpoint, RevocationEndpoint):
+    """Authorization code, refresh token and client credentials; the stock server would also serve passwords."""
+
+    def __init__(self, request_validator, *args, **kwargs):
+        code = AuthorizationCodeGrant(
+            request_validator, pre_auth=[check_authorization_request], pre_token=[check_token_request]
+        )
+        refresh = RefreshTokenGrant(
+            request_validator, pre_token=[check_token_request], post_token=[use_scopes_of_repeated]
+        )
+        credentials = StandingGrant(request_validator, pre_token=[check_token_request])
+        bearer = BearerToken(
+            request_validator,
+            _access_token,
+            int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
+            _refresh_token,
+        )
+        AuthorizationEndpoint.__init__(self, "code", bearer, {"code": code})
+        TokenEndpoint.__init__(
+            self,
+            # An unknown or missing grant type falls to this one, which refuses it.
+            "authorization_code",
+            bearer,
+            {"authorization_code": code, "refresh_token": refresh, "client_credentials": credentials},
+        )
+        RevocationEndpoint.__init__(self, request_validator)
+
+
+class Core(OAuthLibCore):
+    """Reads requests strictly: each parameter once, and one without a value is as if it were absent (RFC 6749 3.2)."""
+
+    def validate_authorization_request(self, request):
+        """Validate the URL alone: what a form posts can change nothing of it."""
+        uri, _, _, headers = self._extract_params(request)
+        try:
+            return self.server.validate_authorization_request(uri, headers=headers)
+        except errors.FatalClientError as error:
+            raise FatalClientError(error=error) from None
+        except errors.OAuth2Error as error:
+            raise OAuthToolkitError(error=error) from None
+
+    def extract_body(self, request):
+        return [(name, value) for name, value in super().extract_body(request) if value]
+
+    def check_body(self, request):
+        """Return what is wrong with a POST body's form, or None."""
+        if request.content_type != "application/x-www-form-urlencoded":
+            return "The body must be application/x-www-form-urlencoded"
+        if request.GET:
+            return "Parameters belong in the body, not in the URL"
+        for name, values in request.POST.lists():
+            if len(values) > 1:
+                return f"{_ascii(name)} is repeated"
+            if "\0" in name + values[0] or len(values[0]) > MAX_PARAMETER:
+                return f"{_ascii(name)} is malformed or too long"
+        return None
+
+
+def _ascii(text):
+    return re.sub(r"[^A-Za-z0-9_.-]", "?", text)[:50]
+
+
+def _basic(request):
+    """Return client id and secret of HTTP Basic, or None where the header is absent (RFC 6749 section 2.3.1)."""
+    kind, _, value = request.headers.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        client_id, colon, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        client_id = colon = secret = ""
+    if not colon:
+        raise errors.InvalidClientError(description="The Authorization header is malformed", request=request)
+    return unquote_plus(client_id), unquote_plus(secret)
+
+
+class Validator(OAuth2Validator):
+    """Answers oauthlib's questions from the actions. State lives on the request only: the validator is shared."""
+
+    # --- clients ---
+
+    def client_authentication_required(self, request, *args, **kwargs):
+        return True
+
+    def authenticate_client(self, request, *args, **kwargs):
+        basic = _basic(request)
+        body_id, body_secret = getattr(request, "client_id", None), getattr(request, "client_secret", None)
+        if basic and body_secret:
+            raise errors.InvalidRequestError(description="Use one way of client authentication", request=request)
+        if basic and body_id and body_id != basic[0]:
+            raise errors.InvalidRequestError(description="Two different clients are named", request=request)
+        client_id, secret = basic or (body_id, body_secret)
+        client = self._load_application(client_id, request) if client_id else None
+        row = check_client_secret(client, secret) if client else None
+        if row is None:
+            request.client = None
+            return False
+        request.client_id = client_id
+        transaction.on_commit(lambda: touch(row), robust=True)
+        return True
+
+    def authenticate_client_id(self, client_id, request, *args, **kwargs):
+        return False
+
+    def _load_application(self, client_id, request):
+        if len(client_id) > 100 or "\0" in client_id:
+            return None
+        request.client = Client.objects.filter(client_id=client_id, suspended_at=None).first()
+        return request.client
+
+    # --- authorize ---
+
+    def is_pkce_required(self, client_id, request):
+        return True
+
+    def validate_redirect_uri(self, client_id, redirect_uri, request, *args, **kwargs):
+        return request.client.redirect_uri_allowed(redirect_uri)
+
+    def get_default_scopes(self, client_id, request, *args, **kwargs):
+        return Scopes().get_available_scopes(request.client)
+
+    def validate_scopes(self, client_id, scopes, client, request, *args, **kwargs):
+        return set(scopes) <= client.scope_names()
+
+    # --- token ---
+
+    def validate_code(self, client_id, code, client, request, *args, **kwargs):
+        request.issue = _found(
+            request, redeem_code, code=code, redirect_uri=request.redirect_uri, verifier=request.code_verifier
+        )
+        request.user = None
+        request.scopes = sorted(request.issue.scopes)
+        # RFC 6749 section 4.1.3 lets the redirect URI be absent; PKCE binds the code to its request.
+        request.redirect_uri = request.issue.code.redirect_uri
+        return True
+
+    def get_code_challenge(self, code, request):
+        return request.issue.code.code_challenge
+
+    def get_code_challenge_method(self, code, request):
+        return request.issue.code.code_challenge_method
+
+    def confirm_redirect_uri(self, client_id, code, redirect_uri, client, *args, **kwargs):
+        return True
+
+    def invalidate_authorization_code(self, client_id, code, request, *args, **kwargs):
+        """Done by issue_tokens, under the lock."""
+
+    def validate_refresh_token(self, refresh_token, client, request, *args, **kwargs):
+        request.issue = _found(request, rotate, refresh_token=refresh_token)
+        request.user = None
+        return True
+
+    def get_original_scopes(self, refresh_token, request, *args, **kwargs):
+        return sorted(request.issue.scopes)
+
+    def is_within_original_scope(self, request_scopes, refresh_token, request, *args, **kwargs):
+        return False
+
+    def rotate_refresh_token(self, request):
+        return True
+
+    def save_bearer_token(self, token, request, *args, **kwargs):
+        issued = issue_tokens(request.issue, set(request.scopes))
+        access = request.issue.consent.access
+        token["expires_in"] = max(0, int((issued.expires - issued.now).total_seconds()))
+        token["scope"] = issued.scope
+        token["account"] = access.account.slug
+        if access.installation_id:
+            token["installation"] = str(access.installation_id)
+        if request.issue.consent.membership_id:
+            token["agent"] = str(request.issue.consent.membership_id)
+
+    # --- revoke ---
+
+    def revoke_token(self, token, token_type_hint, request, *args, **kwargs):
+        revoke_token(request.client, token=token)

@@ -1,0 +1,41 @@
+"""What happens to accesses and consents, in story order: granting, issuing, ending."""
+
+from .ending import (
+    AlreadyEnded,
+    NotAnAdmin,
+    NotGranted,
+    NotYours,
+    end_access,
+    erase_batch,
+    expire_consents,
+    revoke_consent,
+    revoke_tokens,
+    trim_consent,
+    what_ends,
+)
+from .granting import AccessIsOpen, ScreenIsStale, decline_consent, grant_consent, open_access
+from .issuing import InvalidGrant, InvalidScope, issue_code, revoke_token, use_up_code
+
+__all__ = [
+    "AccessIsOpen",
+    "AlreadyEnded",
+    "InvalidGrant",
+    "InvalidScope",
+    "NotAnAdmin",
+    "NotGranted",
+    "NotYours",
+    "ScreenIsStale",
+    "decline_consent",
+    "end_access",
+    "erase_batch",
+    "expire_consents",
+    "grant_consent",
+    "issue_code",
+    "open_access",
+    "revoke_consent",
+    "revoke_token",
+    "revoke_tokens",
+    "trim_consent",
+    "use_up_code",
+    "what_ends",
+]

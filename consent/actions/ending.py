@@ -1,0 +1,258 @@
+"""Ending an access, a consent, a family or one token. Each is one row written; cleaning up comes later (T2, T3)."""
+
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Least, Now
+from django.utils.translation import gettext as _
+
+from portal.accounts.actions import Refused
+from portal.accounts.models import Account, Membership, Role, User
+from portal.celery import app as celery
+from portal.database import database_now, lock
+from portal.ledger.actions import record
+
+from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
+
+ERASE_BATCH = 5000
+
+
+class NotAnAdmin(Refused):
+    pass
+
+
+class NotYours(Refused):
+    pass
+
+
+class AlreadyEnded(Refused):
+    pass
+
+
+class NotGranted(Refused):
+    pass
+
+
+def is_admin(account: Account, by: User) -> bool:
+    return Membership.objects.admins().filter(account=account, user=by).exists()
+
+
+def _guard_admin(account: Account, by: User) -> None:
+    if not is_admin(account, by):
+        raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
+
+
+def lock_path(consent: Consent) -> Consent:
+    """Lock membership, access and consent, in this order (T11), and return the consent as it is then."""
+    if consent.membership_id:
+        lock(Membership, consent.membership_id)
+    lock(Access, consent.access_id)
+    return lock(Consent, consent.pk)
+
+
+def queue_revoke_tokens(access: Access) -> None:
+    """Once this transaction commits, ask Celery to stamp what ended; without a broker the sweep finds it (T3)."""
+    transaction.on_commit(
+        lambda: celery.send_task("consent.tasks.revoke_tokens", [str(access.pk)], queue="revoke"), robust=True
+    )
+
+
+@transaction.atomic
+def end_access(access: Access, *, by: User, reason: str) -> Access:
+    """End an access. Every consent and token under it is dead when this commits; erasing comes later (T2, T3).
+
+    Raises NotAnAdmin, AlreadyEnded.
+    """
+    account = lock(Account, access.account_id)
+    _guard_admin(account, by)
+    access = lock(Access, access.pk)
+    if access.ended_at:
+        raise AlreadyEnded(_("This was ended already."))
+    Access.objects.filter(pk=access.pk).update(ended_at=database_now(), ended_by=by, reason=reason)
+    access.refresh_from_db()
+    queue_revoke_tokens(access)
+    record(
+        account.chain_name,
+        "access.ended",
+        by=by,
+        subject=f"access:{access.pk}",
+        client=access.client.client_id,
+        name=access.app_name or access.client.name,
+        installation=str(access.installation_id) if access.installation_id else None,
+        reason=reason,
+        **what_ends(access),
+    )
+    return access
+
+
+def what_ends(access: Access) -> dict[str, int]:
+    """Count what ending an access ends: consents, agents among them, and tokens that are still good."""
+    consents = Consent.objects.filter(access=access, revoked_at=None, expires_at__gt=Now())
+    families = RefreshToken.objects.filter(consent__in=consents, ended_at=None)
+    tokens = AccessToken.objects.filter(
+        Q(family=None) | Q(family__ended_at=None), consent__in=consents, revoked_at=None, expires__gt=Now()
+    )
+    return {
+        "consents": consents.count(),
+        "agents": consents.exclude(membership=None).count(),
+        "refresh_tokens": families.count(),
+        "access_tokens": tokens.count(),
+    }
+
+
+@transaction.atomic
+def revoke_consent(consent: Consent, *, by: User) -> Consent:
+    """Take back a consent: an admin the account's or any agent's, an agent their own (T2). Raises NotYours, AlreadyEnded."""
+    account = lock(Account, consent.access.account_id)
+    consent = lock_path(consent)
+    own = consent.membership_id and consent.membership.user_id == by.pk and not consent.membership.ended_at
+    if not (own and by.is_active) and not is_admin(account, by):
+        raise NotYours(_("Only the person who agreed, or an admin of %(account)s, can do this.") % {"account": account})
+    if consent.revoked_at or consent.expires_at <= database_now():
+        raise AlreadyEnded(_("This was ended already."))
+    end_consent(consent, by=by, reason="revoked")
+    queue_revoke_tokens(consent.access)
+    record(
+        account.chain_name,
+        "consent.revoked",
+        by=by,
+        subject=f"consent:{consent.pk}",
+        access=str(consent.access_id),
+        client=consent.access.client.client_id,
+        name=consent.access.app_name or consent.access.client.name,
+    )
+    return consent
+
+
+def end_consent(consent: Consent, *, by: User | None, reason: str) -> None:
+    """Write the one row that ends a locked consent; the caller decided, and records."""
+    Consent.objects.filter(pk=consent.pk).update(
+        revoked_at=Least(F("expires_at"), Now()), revoked_by=by, reason=reason, revision=F("revision") + 1
+    )
+    consent.refresh_from_db()
+
+
+@transaction.atomic
+def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
+    """Take single scopes back: from this commit no code, family or access token under the consent has them (T10).
+
+    Raises NotYours, AlreadyEnded, NotGranted.
+    """
+    account = lock(Account, consent.access.account_id)
+    consent = lock_path(consent)
+    own = consent.membership_id and consent.membership.user_id == by.pk and not consent.membership.ended_at
+    if not (own and by.is_active) and (consent.membership_id or not is_admin(account, by)):
+        raise NotYours(_("Only the person who agreed can do this."))
+    if consent.revoked_at or consent.access.ended_at or consent.expires_at <= database_now():
+        raise AlreadyEnded(_("This was ended already."))
+    if not scopes or not scopes <= {*consent.granted}:
+        raise NotGranted(_("Choose among the scopes that were agreed to."))
+    # The tokens first: once the consent is narrower, the database refuses to leave a wider token under it.
+    for model, live in (
+        (AuthorizationCode, {"used_at": None}),
+        (RefreshToken, {"ended_at": None}),
+        (AccessToken, {"revoked_at": None}),
+    ):
+        rows = list(model.objects.select_for_update(no_key=True).filter(consent=consent, **live).order_by("pk"))
+        for row in rows:
+            row.scope = " ".join(name for name in row.scope.split() if name not in scopes)
+        model.objects.bulk_update(rows, ["scope"], batch_size=1000)
+    consent.granted = sorted({*consent.granted} - scopes)
+    consent.trimmed = sorted({*consent.trimmed} | scopes)
+    consent.revision += 1
+    consent.save(update_fields=["granted", "trimmed", "revision"])
+    record(
+        account.chain_name,
+        "consent.trimmed",
+        by=by,
+        subject=f"consent:{consent.pk}",
+        access=str(consent.access_id),
+        client=consent.access.client.client_id,
+        name=consent.access.app_name or consent.access.client.name,
+        trimmed=sorted(scopes),
+        granted=consent.granted,
+    )
+    return consent
+
+
+# --- cleaning up, each step safe to run twice (T3) ---
+
+
+@transaction.atomic
+def revoke_tokens(access: Access) -> dict[str, int]:
+    """Stamp and count the tokens under an access that are dead already, and note it on what ended."""
+    access = lock(Access, access.pk)
+    ended = Consent.objects.filter(access=access)
+    if not access.ended_at:
+        ended = ended.exclude(revoked_at=None)
+    ended = list(ended.select_for_update(no_key=True).filter(stamped_at=None).order_by("pk"))
+    if not ended and (not access.ended_at or access.revoked_at):
+        return access.revoked_counts
+    counts = {
+        "refresh_tokens": RefreshToken.objects.filter(consent__in=ended, ended_at=None).update(
+            ended_at=Now(), reason="access ended" if access.ended_at else "consent ended"
+        ),
+        "access_tokens": AccessToken.objects.filter(consent__in=ended, revoked_at=None, expires__gt=Now()).update(
+            revoked_at=Now()
+        ),
+    }
+    Consent.objects.filter(pk__in=[consent.pk for consent in ended]).update(stamped_at=Now())
+    if access.ended_at and not access.revoked_at:
+        access.revoked_at = database_now()
+    access.revoked_counts = {key: access.revoked_counts.get(key, 0) + counts[key] for key in counts}
+    access.save(update_fields=["revoked_at", "revoked_counts"])
+    return counts
+
+
+def access_to_revoke():
+    """Return the accesses of which something ended that is not stamped yet: what the sweep queues again."""
+    return Access.objects.filter(
+        Q(ended_at__isnull=False, revoked_at=None) | Q(consents__revoked_at__isnull=False, consents__stamped_at=None)
+    ).distinct()
+
+
+def expire_consents() -> int:
+    """Stamp the consents whose 365 days are over, so that the ledger and the pages say so; they are dead already."""
+    due = Consent.objects.filter(revoked_at=None, expires_at__lte=Now()).values_list("pk", flat=True)[:500]
+    expired = 0
+    for pk in due:
+        with transaction.atomic():
+            consent = lock_path(Consent.objects.select_related("access__account").get(pk=pk))
+            if consent.revoked_at or consent.expires_at > database_now():
+                continue
+            end_consent(consent, by=None, reason="expired")
+            queue_revoke_tokens(consent.access)
+            record(
+                consent.access.account.chain_name,
+                "consent.expired",
+                by=None,
+                subject=f"consent:{consent.pk}",
+                access=str(consent.access_id),
+                client=consent.access.client.client_id,
+                name=consent.access.app_name or consent.access.client.name,
+            )
+            expired += 1
+    return expired
+
+
+def erase_batch() -> int:
+    """Erase codes and access tokens a day after their end, a bounded number at a time; families keep their rows (T3)."""
+    erased = 0
+    before = Now() - settings.ERASE_AFTER
+    # Access tokens before codes, always.
+    for model in (AccessToken, AuthorizationCode):
+        over = Q(expires__lt=before)
+        if model is AccessToken:
+            over |= Q(revoked_at__lt=before)
+        with transaction.atomic():
+            doomed = model.objects.select_for_update(skip_locked=True).filter(over).values("pk")[:ERASE_BATCH]
+            erased += model.objects.filter(pk__in=doomed).delete()[0]
+    return erased
+
+
+def mark_erased() -> int:
+    """Note the accesses under which nothing is left to erase."""
+    left = Q(consents__codes__isnull=False) | Q(consents__access_tokens__isnull=False)
+    done = Access.objects.filter(erased_at=None, revoked_at__lt=Now() - settings.ERASE_AFTER).exclude(left)
+    return Access.objects.filter(pk__in=done.values("pk")[:ERASE_BATCH]).update(erased_at=Now())

@@ -1,0 +1,315 @@
+"""Issuing codes and tokens under a consent: by code, by refresh and by client credentials (RFC 6749 sections 4.1, 4.4, 6)."""
+
+import base64
+import hashlib
+import hmac
+import secrets as random
+import uuid
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from credentials.models import Client
+from credentials.secrets import (
+    ACCESS_TOKEN,
+    AUTHORIZATION_CODE,
+    RefreshTokenParts,
+    digest,
+    generate,
+    is_genuine,
+    is_well_formed,
+    make_access_token,
+    make_refresh_token,
+    read_refresh_token,
+)
+from portal.accounts.actions import Refused
+from portal.accounts.models import Account, Membership, User
+from portal.database import database_now, lock
+from portal.ledger.actions import record
+
+from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
+from ..screen import membership_for
+from ..validity import why_code_ended, why_consent_ended, why_family_ended, with_validity
+from .ending import lock_path
+
+REUSED = "a refresh token was used again after it had been replaced"
+CODE_REUSED = "its authorization code was used again"
+
+
+class InvalidGrant(Refused):
+    """RFC 6749 `invalid_grant`. The text is for developers, in ASCII; what was written before it stays written."""
+
+
+class InvalidScope(Refused):
+    """RFC 6749 `invalid_scope`."""
+
+
+@dataclass
+class Issue:
+    """What a token request has been found entitled to; `issue_tokens` writes it."""
+
+    consent: Consent
+    scopes: set[str]
+    code: AuthorizationCode | None = None
+    family: RefreshToken | None = None
+    # The family's generation that this request leads to; for client credentials there is no family.
+    family_id: uuid.UUID | None = None
+    salt: bytes = b""
+    generation: int = 1
+    # A refresh repeated within the retry window: the pair that the first reply carried.
+    repeated: AccessToken | None = None
+    key: str = ""
+    access_token: str = ""
+
+    def __post_init__(self):
+        self.key = self.key or settings.TOKEN_KEYS[0]
+        if self.family_id:
+            self.access_token = make_access_token(self.family_id, self.salt, self.generation, self.key)
+        else:
+            self.access_token = generate(ACCESS_TOKEN)
+
+    @property
+    def refresh_token(self) -> str | None:
+        return make_refresh_token(self.family_id, self.salt, self.generation, self.key) if self.family_id else None
+
+
+@transaction.atomic
+def issue_code(
+    consent: Consent, *, by: User, scopes: set[str], redirect_uri: str, code_challenge: str
+) -> str:
+    """Issue an authorization code for `scopes` of a live consent, and return it. Raises InvalidGrant, MayNotConsent."""
+    members = Membership.objects.select_for_update(no_key=True)
+    members.filter(account=consent.access.account_id, user=by, ended_at=None).first()
+    lock_path(consent)
+    fresh = with_validity(Consent.objects.filter(pk=consent.pk)).get()
+    # A code goes to an admin (account level) or to the agent whose consent it is, with or without a screen (T12).
+    membership = membership_for(fresh.access.client, fresh.access.account, by)
+    if fresh.membership_id and fresh.membership_id != membership.pk:
+        raise InvalidGrant("The consent is another member's")
+    if ended := why_consent_ended(fresh, fresh.now):
+        raise InvalidGrant(ended.text)
+    if not scopes or not scopes <= {*fresh.granted}:
+        raise InvalidScope("The scopes were not agreed to")
+    value = generate(AUTHORIZATION_CODE)
+    AuthorizationCode.objects.create(
+        code=digest(value),
+        consent=fresh,
+        expires=Now() + settings.AUTHORIZATION_CODE_LIFETIME,
+        redirect_uri=redirect_uri,
+        scope=" ".join(sorted(scopes)),
+        code_challenge=code_challenge,
+        code_challenge_method="S256",
+    )
+    return value
+
+
+def _verifier_fits(code: AuthorizationCode, verifier: str) -> bool:
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    return hmac.compare_digest(challenge, code.code_challenge)
+
+
+def find_code(client: Client, value: object) -> AuthorizationCode | None:
+    """Return a client's code, locked with its path, and with its validity; None for any other value."""
+    if not is_well_formed(value, AUTHORIZATION_CODE):
+        return None
+    codes = AuthorizationCode.objects.filter(code=digest(str(value)), consent__access__client=client)
+    found = codes.select_related("consent").first()
+    if found is None:
+        return None
+    lock_path(found.consent)
+    lock(AuthorizationCode, found.pk)
+    return with_validity(codes).first()
+
+
+def redeem_code(client: Client, *, code: object, redirect_uri: str | None, verifier: str) -> Issue:
+    """Find what a code entitles its client to; call it inside the transaction that issues (RFC 6749 section 4.1.3).
+
+    A code replayed with the right verifier ends the family it made. Raises InvalidGrant.
+    """
+    found = find_code(client, code)
+    if found is None:
+        raise InvalidGrant("The authorization code is unknown, or another client's")
+    if not _verifier_fits(found, verifier):
+        raise InvalidGrant("The code_verifier does not fit the code_challenge")
+    if redirect_uri is not None and redirect_uri != found.redirect_uri:
+        raise InvalidGrant("The redirect_uri is not the one of the authorization request")
+    if found.used_at:
+        if found.family_id:
+            family = lock(RefreshToken, found.family_id)
+            if not family.ended_at:
+                _end_family(family, found.consent, CODE_REUSED)
+        raise InvalidGrant("The authorization code was used already")
+    now = database_now()
+    if ended := why_code_ended(found, now):
+        raise InvalidGrant(ended.text)
+    scopes = {*found.scope.split()}
+    if not scopes:
+        raise InvalidGrant("All scopes of the authorization code were taken back")
+    return Issue(found.consent, scopes, code=found, family_id=uuid.uuid4(), salt=random.token_bytes(32))
+
+
+@transaction.atomic
+def use_up_code(client: Client, value: str) -> None:
+    """Mark a code used without redeeming it, where the portal itself is the recipient. Raises InvalidGrant."""
+    found = find_code(client, value)
+    if found is None or found.used_at or why_code_ended(found, database_now()):
+        raise InvalidGrant("The authorization code is unknown, used or expired")
+    AuthorizationCode.objects.filter(pk=found.pk).update(used_at=Now())
+
+
+def _end_family(family: RefreshToken, consent: Consent, reason: str) -> None:
+    RefreshToken.objects.filter(pk=family.pk).update(ended_at=Now(), reason=reason)
+    record(
+        consent.access.account.chain_name,
+        "family.reuse_detected",
+        by=f"client:{consent.access.client.client_id}",
+        subject=f"family:{family.pk}",
+        consent=str(consent.pk),
+        client=consent.access.client.client_id,
+        name=consent.access.app_name or consent.access.client.name,
+        reason=reason,
+    )
+
+
+def _lock_family(client: Client, parts: RefreshTokenParts) -> RefreshToken | None:
+    """Return the family that a genuine token of this client names, locked with its path; None for any other token."""
+    families = RefreshToken.objects.filter(pk=parts.family, consent__access__client=client)
+    found = families.select_related("consent").first()
+    if found is None or not is_genuine(parts, found.salt):
+        return None
+    lock_path(found.consent)
+    lock(RefreshToken, found.pk)
+    return with_validity(families).first()
+
+
+def rotate(client: Client, *, refresh_token: object) -> Issue:
+    """Find what a refresh token entitles its client to; call it inside the transaction that issues (T6).
+
+    Reuse ends the family. Raises InvalidGrant.
+    """
+    parts = read_refresh_token(refresh_token)
+    family = parts and _lock_family(client, parts)
+    if not parts or not family:
+        raise InvalidGrant("The refresh token is unknown, or another client's")
+    now = database_now()
+    if ended := why_family_ended(family, now):
+        raise InvalidGrant(ended.text)
+    behind = family.generation - parts.generation
+    scopes = {*family.scope.split()}
+    if behind == 0:
+        if not scopes:
+            raise InvalidGrant("All scopes of the refresh token were taken back")
+        return Issue(
+            family.consent,
+            scopes,
+            family=family,
+            family_id=family.pk,
+            salt=bytes(family.salt),
+            generation=family.generation + 1,
+        )
+    if behind == 1 and now - family.current_made_at <= settings.REFRESH_RETRY_WINDOW:
+        return _repeat(family, scopes)
+    if behind == 2 and family.previous_made_at and now - family.previous_made_at < settings.REFRESH_RETRY_WINDOW:
+        raise InvalidGrant("The refresh token was replaced twice; use the newest")
+    if behind < 0:
+        raise InvalidGrant("The refresh token is unknown, or another client's")
+    _end_family(family, family.consent, REUSED)
+    raise InvalidGrant("The refresh token was used again after it had been replaced; the authorization is ended")
+
+
+def _repeat(family: RefreshToken, scopes: set[str]) -> Issue:
+    """Derive the successor pair again, with whichever key made it."""
+    for key in settings.TOKEN_KEYS:
+        issue = Issue(
+            family.consent,
+            scopes,
+            family=family,
+            family_id=family.pk,
+            salt=bytes(family.salt),
+            generation=family.generation,
+            key=key,
+        )
+        issue.repeated = AccessToken.objects.filter(token_checksum=digest(issue.access_token)).first()
+        if issue.repeated:
+            return issue
+    raise InvalidGrant("The refresh token was replaced, and its successor can no longer be repeated")
+
+
+# One text for every account where this client has no live consent, unless it once had one there.
+NO_CONSENT = "There is no live consent for this client in that account"
+
+
+def standing_consent(client: Client, *, account: str) -> Issue:
+    """Find what client credentials entitle an account-level client to in an account; scopes are the consent's.
+
+    Call it inside the transaction that issues (RFC 6749 section 4.4). Raises InvalidGrant.
+    """
+    consents = Consent.objects.filter(access__client=client, access__account__slug=account, membership=None)
+    latest = with_validity(consents).order_by("-granted_at").first()
+    if latest is None:
+        raise InvalidGrant(NO_CONSENT)
+    lock_path(latest)
+    fresh = with_validity(consents.filter(pk=latest.pk)).get()
+    if ended := why_consent_ended(fresh, database_now()):
+        raise InvalidGrant(f"{NO_CONSENT}: {ended.text}")
+    if not fresh.granted:
+        raise InvalidGrant(f"{NO_CONSENT}: all scopes were taken back")
+    return Issue(fresh, {*fresh.granted})
+
+
+def issue_tokens(issue: Issue, scopes: set[str]) -> AccessToken:
+    """Write the tokens of an Issue, for a subset of its scopes, and return the access token with `now` set.
+
+    Only to be called in the transaction that found the Issue, so that its locks still hold.
+    """
+    if issue.repeated:
+        return AccessToken.objects.annotate(now=Now()).get(pk=issue.repeated.pk)
+    if issue.code:
+        issue.family = RefreshToken.objects.create(
+            id=issue.family_id, consent=issue.consent, scope=" ".join(sorted(issue.scopes)), salt=issue.salt
+        )
+        AuthorizationCode.objects.filter(pk=issue.code.pk).update(used_at=Now(), family=issue.family)
+    elif issue.family:
+        RefreshToken.objects.filter(pk=issue.family.pk).update(
+            generation=issue.generation,
+            previous_made_at=issue.family.current_made_at,
+            current_made_at=Now(),
+        )
+    token = AccessToken.objects.create(
+        token_checksum=digest(issue.access_token),
+        consent=issue.consent,
+        family=issue.family,
+        expires=Now() + settings.ACCESS_TOKEN_LIFETIME,
+        scope=" ".join(sorted(scopes)),
+    )
+    return AccessToken.objects.annotate(now=Now()).get(pk=token.pk)
+
+
+@transaction.atomic
+def revoke_token(client: Client, *, token: object) -> None:
+    """End what a client gives back: a refresh token its family, an access token only itself (RFC 7009). Else nothing."""
+    if parts := read_refresh_token(token):
+        family = _lock_family(client, parts)
+        if family and not family.ended_at:
+            RefreshToken.objects.filter(pk=family.pk).update(ended_at=Now(), reason="revoked by the client")
+            _record_given_back(family.consent, f"family:{family.pk}")
+    elif is_well_formed(token, ACCESS_TOKEN):
+        AccessToken.objects.filter(
+            token_checksum=digest(str(token)), consent__access__client=client, revoked_at=None
+        ).update(revoked_at=Now())
+
+
+def _record_given_back(consent: Consent, subject: str) -> None:
+    access: Access = consent.access
+    account: Account = access.account
+    record(
+        account.chain_name,
+        "family.revoked",
+        by=f"client:{access.client.client_id}",
+        subject=subject,
+        consent=str(consent.pk),
+        client=access.client.client_id,
+        name=access.app_name or access.client.name,
+    )

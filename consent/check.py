@@ -1,0 +1,133 @@
+"""Is this access token good for this call? One statement, at each call (T2, T9)."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from credentials.models import Product, Scope
+from credentials.secrets import ACCESS_TOKEN, digest, is_well_formed
+
+from .models import AccessToken, Consent
+from .validity import why_token_ended, with_validity
+
+NOT_OPEN = "This route is not open to OAuth clients"
+
+
+@dataclass(frozen=True)
+class Refusal(Exception):
+    """A 401 of RFC 6750 section 3.1; without `error` the caller sent no token. Texts are ASCII, for developers."""
+
+    error: str = ""
+    description: str = ""
+    scope: str = ""
+    reauthorize_url: str = ""
+
+    def body(self):
+        named = {
+            "error": self.error,
+            "error_description": self.description,
+            "scope": self.scope,
+            "reauthorize_url": self.reauthorize_url,
+        }
+        return {key: value for key, value in named.items() if value}
+
+    def challenge(self):
+        """Return the WWW-Authenticate header (RFC 6750 section 3, RFC 9728 section 5.1)."""
+        metadata = {"resource_metadata": f"{settings.BASE_URL}/.well-known/oauth-protected-resource"}
+        parameters = {"realm": "portal", **self.body(), **metadata}
+        return "Bearer " + ", ".join(f'{key}="{value}"' for key, value in parameters.items())
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """Whom a good access token speaks for. `agent` is an opaque, stable id; empty at account level."""
+
+    token: AccessToken
+    client_id: str
+    account: str
+    account_id: int
+    agent: str
+    installation: str
+    scopes: frozenset[str]
+
+
+def bearer_token(authorization: str) -> str | None:
+    """Return the token of an Authorization header, or None where it has none (RFC 6750 section 2.1)."""
+    kind, _, value = authorization.partition(" ")
+    return value.strip() if kind.lower() == "bearer" and value.strip() else None
+
+
+def reauthorize_url(consent: Consent) -> str:
+    """Return the page of the portal on which a person can agree again."""
+    access = consent.access
+    path = f"/installations/{access.installation_id}/" if access.installation_id else f"/authorizations/{access.pk}/"
+    return settings.BASE_URL + path
+
+
+def read(value: str | None) -> Bearer:
+    """Return whom a token speaks for, whatever the call. Raises Refusal: missing, unknown, expired or ended."""
+    if not value:
+        raise Refusal()
+    row = None
+    if is_well_formed(value, ACCESS_TOKEN):
+        row = with_validity(AccessToken.objects.filter(token_checksum=digest(value))).first()
+    if row is None:
+        raise Refusal("invalid_token", "The access token is malformed or unknown")
+    if row.expires <= row.now:
+        raise Refusal("invalid_token", "The access token has expired")
+    if ended := why_token_ended(row, row.now):
+        url = reauthorize_url(row.consent) if ended.can_reauthorize else ""
+        raise Refusal("invalid_token", ended.text, reauthorize_url=url)
+    consent, access = row.consent, row.consent.access
+    return Bearer(
+        token=row,
+        client_id=access.client.client_id,
+        account=access.account.slug,
+        account_id=access.account_id,
+        agent=str(consent.membership_id or ""),
+        installation=str(access.installation_id or ""),
+        scopes=frozenset(row.scope.split()),
+    )
+
+
+def check(value: str | None, any_of: list[str]) -> Bearer:
+    """Return whom a token speaks for, where it has one of the scopes that the route needs. Raises Refusal (T9).
+
+    An empty `any_of` is a route that is not open to OAuth clients.
+    """
+    bearer = read(value)
+    if not any_of:
+        raise Refusal("insufficient_scope", NOT_OPEN)
+    if bearer.scopes.isdisjoint(any_of):
+        consent = bearer.token.consent
+        trimmed = not set(any_of).isdisjoint(consent.trimmed)
+        raise Refusal(
+            "insufficient_scope",
+            f"This call needs the scope {' or '.join(any_of)}",
+            " ".join(any_of),
+            reauthorize_url(consent) if trimmed else "",
+        )
+    return bearer
+
+
+def introspection(value: str, product: Product) -> dict:
+    """Answer RFC 7662 section 2.2 for a product: of an active token, only the scopes that are the product's."""
+    try:
+        bearer = read(value)
+    except Refusal:
+        return {"active": False}
+    own = Scope.objects.filter(product=product, name__in=bearer.scopes).order_by("name").values_list("name", flat=True)
+    answer = {
+        "active": True,
+        "scope": " ".join(own),
+        "client_id": bearer.client_id,
+        "account": bearer.account,
+        "exp": int(bearer.token.expires.timestamp()),
+        "iat": int(bearer.token.created.timestamp()),
+        "token_type": "Bearer",
+    }
+    if bearer.installation:
+        answer["installation"] = bearer.installation
+    if bearer.agent:
+        answer["agent"] = answer["sub"] = bearer.agent
+    return answer

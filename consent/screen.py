@@ -1,0 +1,168 @@
+"""What the consent screen shows, and a signed digest of it, so that Agree can only mean what was read."""
+
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+
+from credentials.models import Client, ClientScope, Risk, Scope
+from portal.accounts.actions import Refused
+from portal.accounts.models import Account, Membership, Role, User
+
+from .models import Access, Consent
+
+
+class MayNotConsent(Refused):
+    pass
+
+
+class NotInstalled(Refused):
+    pass
+
+
+class ScopeTooWide(Refused):
+    """`scopes` names what was asked for beyond what can be granted here."""
+
+    def __init__(self, scopes):
+        self.scopes = sorted(scopes)
+        super().__init__(_("These scopes cannot be granted here: %(scopes)s.") % {"scopes": " ".join(self.scopes)})
+
+
+@dataclass
+class Screen:
+    """Who is asked what, for which account. The lists are disjoint and hold ClientScope rows, sorted by name."""
+
+    client: Client
+    account: Account
+    by: User
+    membership: Membership | None
+    access: Access | None
+    consent: Consent | None
+    requested: set[str]
+    replace: bool
+    already: list[ClientScope] = field(default_factory=list)
+    new_required: list[ClientScope] = field(default_factory=list)
+    new_optional: list[ClientScope] = field(default_factory=list)
+
+    @property
+    def is_due(self):
+        """True where something is asked that was not agreed to yet."""
+        return self.consent is None or self.replace or bool(self.new_required or self.new_optional)
+
+    @property
+    def name(self):
+        return (self.access and self.access.app_name) or self.client.name
+
+    def text(self):
+        """Return the words that were shown, as data; their hash goes into the ledger (F1)."""
+
+        def said(rows):
+            return [[row.scope.name, row.scope.sentence, row.scope.risk, row.justification] for row in rows]
+
+        return {
+            "language": get_language(),
+            "app": self.name,
+            "version": self.access.app_version if self.access else "",
+            "developer": self.client.team.name,
+            "verified": self.client.team.verified_at is not None,
+            "already": said(self.already),
+            "new": said(self.new_required),
+            "optional": said(self.new_optional),
+        }
+
+    def text_hash(self):
+        return hashlib.sha256(json.dumps(self.text(), sort_keys=True).encode()).hexdigest()
+
+    def digest(self):
+        """Return a MAC over everything that Agree would mean (person, client, account, texts, the consent's revision)."""
+        shown = [
+            str(self.by.public_id),
+            self.client.client_id,
+            self.account.slug,
+            str(self.access.pk) if self.access else "",
+            str(self.access.installation_id) if self.access else "",
+            str(self.membership.pk) if self.membership else "",
+            str(self.consent.pk) if self.consent else "",
+            self.consent.revision if self.consent else 0,
+            self.replace,
+            sorted(self.requested),
+            self.text(),
+        ]
+        key = hashlib.sha256(b"consent screen" + settings.SECRET_KEY.encode()).digest()
+        return hmac.new(key, json.dumps(shown, sort_keys=True).encode(), "sha256").hexdigest()
+
+
+def membership_for(client: Client, account: Account, by: User) -> Membership:
+    """Return the live membership by which a person may consent here (T12). Raises MayNotConsent."""
+    membership = Membership.objects.live().filter(account=account, user=by).first()
+    if membership is None or account.suspended_at:
+        raise MayNotConsent(_("You do not belong to this account."))
+    if not client.is_agent_level and membership.role != Role.ADMIN:
+        raise MayNotConsent(_("Only an admin of %(account)s can agree to this.") % {"account": account})
+    return membership
+
+
+def grantable_scopes(client: Client, account: Account, access: Access | None) -> set[str]:
+    """Return what may be asked for: the terms (platform), or the client's scopes, less high-risk ones (M3)."""
+    if client.is_platform:
+        return access.terms if access else set()
+    scopes = Scope.objects.filter(client_scopes__client=client)
+    if client.is_unverified and account.test_of_team_id != client.team_id:
+        scopes = scopes.exclude(risk=Risk.HIGH)
+    return set(scopes.values_list("name", flat=True))
+
+
+def live_consent(access: Access | None, membership: Membership | None, now) -> Consent | None:
+    """Return the consent that a new Agree would renew, or None."""
+    if access is None:
+        return None
+    return access.consents.filter(membership=membership, revoked_at=None, expires_at__gt=now).first()
+
+
+def build_screen(
+    client: Client,
+    account: Account,
+    *,
+    by: User,
+    now,
+    requested: set[str] | None = None,
+    ask_again: bool = False,
+    replace: bool = False,
+) -> Screen:
+    """Work out what to show. `requested` is None where the request named no scopes, and so asks for all it may.
+
+    With `ask_again`, scopes once left off or trimmed are asked for too; with `replace`, a new consent is to take the
+    place of the live one. Raises MayNotConsent, NotInstalled, ScopeTooWide.
+    """
+    membership = membership_for(client, account, by)
+    own = membership if client.is_agent_level else None
+    access = Access.objects.filter(client=client, account=account, ended_at=None).first()
+    if client.is_platform and access is None:
+        raise NotInstalled(_("The app is not installed in %(account)s.") % {"account": account})
+    grantable = grantable_scopes(client, account, access)
+    if requested is None:
+        requested = grantable
+    if beyond := requested - grantable:
+        raise ScopeTooWide(beyond)
+    consent = live_consent(access, own, now)
+    screen = Screen(client, account, by, own, access, consent, requested, replace)
+    # A platform app's required scopes belong to every consent, whichever were requested.
+    required = set(access.required_scopes) if client.is_platform else requested
+    asked = required | requested
+    granted = set(consent.granted) if consent and not replace else set()
+    refused = set() if ask_again or replace or consent is None else {*consent.left_off, *consent.trimmed}
+    rows = ClientScope.objects.filter(client=client, scope__name__in=asked).select_related("scope__product")
+    for row in sorted(rows, key=lambda row: row.scope.name):
+        if row.scope.name in granted:
+            screen.already.append(row)
+        elif row.scope.name in refused:
+            continue
+        elif row.scope.name in required:
+            screen.new_required.append(row)
+        else:
+            screen.new_optional.append(row)
+    return screen

