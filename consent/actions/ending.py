@@ -12,6 +12,7 @@ from portal.accounts.models import Account, Membership, Role, User
 from portal.celery import app as celery
 from portal.database import database_now, lock
 from portal.ledger.actions import record
+from portal.ledger.models import Entry
 
 from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
 
@@ -59,20 +60,20 @@ def queue_revoke_tokens(access: Access) -> None:
 
 
 @transaction.atomic
-def end_access(access: Access, *, by: User, reason: str) -> Access:
+def end_access(access: Access, *, by: User, reason: str) -> Entry:
     """End an access. Every consent and token under it is dead when this commits; erasing comes later (T2, T3).
 
-    Raises NotAnAdmin, AlreadyEnded.
+    Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
     """
     account = lock(Account, access.account_id)
     _guard_admin(account, by)
     access = lock(Access, access.pk)
     if access.ended_at:
         raise AlreadyEnded(_("This was ended already."))
+    ends = what_ends(access)
     Access.objects.filter(pk=access.pk).update(ended_at=database_now(), ended_by=by, reason=reason)
-    access.refresh_from_db()
     queue_revoke_tokens(access)
-    record(
+    return record(
         account.chain_name,
         "access.ended",
         by=by,
@@ -81,9 +82,8 @@ def end_access(access: Access, *, by: User, reason: str) -> Access:
         name=access.app_name or access.client.name,
         installation=str(access.installation_id) if access.installation_id else None,
         reason=reason,
-        **what_ends(access),
+        **ends,
     )
-    return access
 
 
 def what_ends(access: Access) -> dict[str, int]:

@@ -1,0 +1,281 @@
+"""The authorization endpoint (RFC 6749 section 3.1): who is asked, for which account, for what."""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.db import OperationalError, transaction
+from django.http import HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
+from oauth2_provider.oauth2_backends import get_oauthlib_core
+from oauthlib.common import add_params_to_uri
+
+from credentials.models import Client
+from credentials.redirect_uris import is_loopback
+from portal.accounts.models import Account, Membership
+from portal.database import database_now
+
+from ..actions import InvalidGrant, InvalidScope, ScreenIsStale, decline_consent, grant_consent, issue_code
+from ..models import Access
+from ..screen import MayNotConsent, NotInstalled, ScopeTooWide, Screen, build_screen
+
+PROMPTS = {"none", "login", "consent", "select_account"}
+
+
+@dataclass
+class AuthorizationRequest:
+    """A request whose client and redirect URI can be trusted."""
+
+    client: Client
+    redirect_uri: str
+    state: str | None
+    requested: set[str] | None
+    code_challenge: str
+    prompt: set[str]
+    account: str
+    installation: str
+
+    def answer(self, method="GET", **parameters):
+        """Send the browser back to the app (RFC 6749 section 4.1.2, RFC 9207)."""
+        if self.state is not None:
+            parameters["state"] = self.state
+        parameters["iss"] = settings.BASE_URL
+        response = HttpResponseRedirect(add_params_to_uri(self.redirect_uri, list(parameters.items())))
+        if method == "POST":
+            # 303, so that no browser posts the form on to the app (RFC 9700 section 4.12).
+            response.status_code = 303
+        return response
+
+
+class Answered(Exception):
+    """The request is answered already, with `response`."""
+
+    def __init__(self, response):
+        self.response = response
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def authorize(request):
+    try:
+        asked = _read(request)
+        if request.method == "POST" and request.POST.get("decision") == "cancel":
+            return _cancel(request, asked)
+        person = _signed_in(request, asked)
+        account, fixed = _account(request, asked, person)
+        return _decide(request, asked, account, fixed)
+    except Answered as answered:
+        return answered.response
+
+
+# --- reading the request ---
+
+
+def _read(request):
+    try:
+        _, parameters = get_oauthlib_core().validate_authorization_request(request)
+    except FatalClientError as error:
+        raise Answered(_untrusted(request, error.oauthlib_error)) from None
+    except OAuthToolkitError as error:
+        problem = error.oauthlib_error
+        asked = AuthorizationRequest(None, problem.redirect_uri, problem.state, None, "", set(), "", "")
+        raise Answered(asked.answer(error=problem.error, error_description=problem.description or "")) from None
+    scope = request.GET.get("scope", "").split()
+    asked = AuthorizationRequest(
+        client=parameters["request"].client,
+        redirect_uri=parameters["redirect_uri"],
+        state=parameters["state"],
+        requested=set(scope) if scope else None,
+        code_challenge=parameters["code_challenge"],
+        prompt=set(request.GET.get("prompt", "").split()),
+        account=request.GET.get("account", ""),
+        installation=request.GET.get("installation", ""),
+    )
+    if asked.prompt - PROMPTS or ("none" in asked.prompt and len(asked.prompt) > 1):
+        description = f"prompt must be one of {', '.join(sorted(PROMPTS))}, and none stands alone"
+        raise Answered(asked.answer(error="invalid_request", error_description=description))
+    return asked
+
+
+def _untrusted(request, problem):
+    """Tell the person, since the redirect URI cannot be trusted; an error here never redirects (RFC 6749 4.1.2.1)."""
+    context = {"error": problem.error, "description": problem.description, "uri": request.GET.get("redirect_uri", "")}
+    return render(request, "consent/authorize_error.html", context, status=400)
+
+
+def _without_prompt(request, done):
+    query = [(name, value) for name, value in parse_qsl(request.META["QUERY_STRING"], keep_blank_values=True)]
+    left = " ".join(word for word in request.GET.get("prompt", "").split() if word != done)
+    query = [(name, left if name == "prompt" else value) for name, value in query if name != "prompt" or left]
+    return f"{request.path}?{urlencode(query)}"
+
+
+def _signed_in(request, asked):
+    if not request.user.is_authenticated:
+        if "none" in asked.prompt:
+            raise Answered(asked.answer(error="login_required"))
+        raise Answered(redirect_to_login(_without_prompt(request, "login")))
+    if "login" in asked.prompt:
+        again = urlencode({"next": _without_prompt(request, "login")})
+        raise Answered(HttpResponseRedirect(f"{reverse('account_reauthenticate')}?{again}"))
+    return request.user
+
+
+# --- which account ---
+
+
+def _account(request, asked, person):
+    """Return the account, and whether the request or the person's having just one fixed it."""
+    places = Membership.objects.live().filter(user=person, account__suspended_at=None).select_related("account")
+    accounts = {place.account.slug: place.account for place in places.order_by("account__name")}
+    if asked.installation or asked.account:
+        found = _hinted(asked, accounts)
+        if found is None:
+            if "none" in asked.prompt:
+                raise Answered(asked.answer(error="account_selection_required"))
+            raise Answered(render(request, "consent/authorize_wrong_account.html", {"asked": asked}, status=404))
+        if "select_account" not in asked.prompt:
+            return found, True
+    if len(accounts) == 1 and "select_account" not in asked.prompt:
+        return next(iter(accounts.values())), True
+    if "none" in asked.prompt:
+        raise Answered(asked.answer(error="account_selection_required" if accounts else "access_denied"))
+    raise Answered(_choose(request, asked, places, accounts))
+
+
+def _hinted(asked, accounts):
+    if asked.installation:
+        try:
+            installation = uuid.UUID(asked.installation)
+        except ValueError:
+            return None
+        access = Access.objects.filter(
+            installation_id=installation, client=asked.client, ended_at=None, account__in=accounts.values()
+        ).first()
+        if access is None or asked.account not in ("", access.account.slug):
+            return None
+        return accounts[access.account.slug]
+    return accounts.get(asked.account)
+
+
+def _choose(request, asked, places, accounts):
+    base = _without_prompt(request, "select_account")
+    query = [(name, value) for name, value in parse_qsl(base.partition("?")[2]) if name not in ("account", "installation")]
+    choices = []
+    for place in places.order_by("account__name"):
+        url = f"{request.path}?{urlencode([*query, ('account', place.account.slug)])}"
+        choices.append({"account": place.account, "role": place.get_role_display(), "url": url})
+    return render(request, "consent/authorize_account.html", {"asked": asked, "choices": choices})
+
+
+# --- deciding ---
+
+
+def _decide(request, asked: AuthorizationRequest, account: Account, fixed: bool):
+    ask_again = "consent" in asked.prompt
+    try:
+        screen = build_screen(
+            asked.client,
+            account,
+            by=request.user,
+            now=database_now(),
+            requested=asked.requested,
+            ask_again=ask_again,
+        )
+        if request.method == "POST":
+            return _agree(request, asked, screen, ask_again)
+        loopback = is_loopback(asked.redirect_uri)
+        if screen.is_due or ask_again or not fixed or loopback:
+            if "none" in asked.prompt:
+                return asked.answer(error="consent_required" if screen.is_due else "interaction_required")
+            return consent_page(request, screen)
+        return _with_code(request, asked, screen.consent, screen)
+    except ScopeTooWide as refusal:
+        return asked.answer(
+            error="invalid_scope",
+            error_description=f"These scopes cannot be granted here: {' '.join(refusal.scopes)}"[:500],
+        )
+    except (MayNotConsent, NotInstalled) as refusal:
+        if "none" in asked.prompt:
+            return asked.answer(error="access_denied")
+        return _who_can_help(request, asked, account, refusal)
+
+
+def _agree(request, asked, screen, ask_again):
+    try:
+        with transaction.atomic():
+            consent = grant_consent(
+                asked.client,
+                screen.account,
+                by=request.user,
+                shown=request.POST.get("shown", ""),
+                chosen=set(request.POST.getlist("optional")),
+                requested=asked.requested,
+                ask_again=ask_again,
+            )
+            return _with_code(request, asked, consent, screen)
+    except ScreenIsStale as stale:
+        return consent_page(request, screen, problem=str(stale), status=409)
+
+
+def _with_code(request, asked, consent, screen):
+    scopes = screen.requested & {*consent.granted}
+    if not scopes:
+        return asked.answer(request.method, error="access_denied", error_description="None of the scopes was granted")
+    try:
+        code = issue_code(
+            consent,
+            by=request.user,
+            scopes=scopes,
+            redirect_uri=asked.redirect_uri,
+            code_challenge=asked.code_challenge,
+        )
+    except (InvalidGrant, InvalidScope) as refusal:
+        return asked.answer(request.method, error="access_denied", error_description=str(refusal))
+    return asked.answer(request.method, code=code)
+
+
+def _cancel(request, asked):
+    if request.user.is_authenticated and request.POST.get("account"):
+        account = Account.objects.filter(slug=request.POST["account"], memberships__user=request.user).first()
+        if account:
+            try:
+                decline_consent(asked.client, account, by=request.user)
+            except (MayNotConsent, OperationalError):
+                # Cancel always works; what could not be recorded changed nothing.
+                pass
+    return asked.answer("POST", error="access_denied", error_description="The person pressed Cancel")
+
+
+def _who_can_help(request, asked, account, refusal):
+    admins = Membership.objects.admins().filter(account=account).select_related("user").order_by("user__name")[:5]
+    context = {
+        "asked": asked,
+        "account": account,
+        "refusal": refusal,
+        "admins": admins,
+        "not_installed": isinstance(refusal, NotInstalled),
+    }
+    return render(request, "consent/authorize_refused.html", context, status=403)
+
+
+def consent_page(request, screen: Screen, *, problem="", status=200, cancel_url=""):
+    """Show what would be agreed to."""
+    names = {row.scope.name for row in [*screen.already, *screen.new_required, *screen.new_optional]}
+    context = {
+        "screen": screen,
+        "shown": screen.digest(),
+        "problem": problem,
+        "ends_at": dt.datetime.now(dt.UTC) + settings.CONSENT_LIFETIME,
+        "deletes": any(name.endswith((".delete", ".manage")) for name in names),
+        "chosen": request.POST.getlist("optional"),
+        "cancel_url": cancel_url,
+    }
+    return render(request, "consent/consent_ask.html", context, status=status)
