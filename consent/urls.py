@@ -1,6 +1,6 @@
 from django.urls import path
 
-from .views import authorize, endpoints, people
+from .views import authorize, endpoints, people, receipts
 
 urlpatterns = [
     path("oauth/authorize", authorize.authorize, name="oauth-authorize"),
@@ -15,4 +15,5 @@ urlpatterns = [
     path("authorizations/<uuid:access_id>/reauthorize/", people.reauthorize, name="authorization-reauthorize"),
     path("authorizations/<uuid:access_id>/end/", people.end_access, name="authorization-end"),
     path("consents/<uuid:consent_id>/revoke/", people.revoke_consent, name="consent-revoke"),
+    path("receipts/<uuid:entry_id>/", receipts.receipt_view, name="receipt-view"),
 ]

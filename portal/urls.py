@@ -1,3 +1,5 @@
+"""The site map, in story order."""
+
 from django.contrib import admin
 from django.urls import include, path
 
@@ -6,5 +8,16 @@ from . import views
 urlpatterns = [
     path("", views.home, name="home"),
     path("accounts/", include("allauth.urls")),
+    path("settings/", views.settings_page, name="settings"),
+    path("", include("credentials.urls")),
+    path("", include("marketplace.urls")),
+    path("", include("consent.urls")),
+    path("", include("portal.sandbox.urls")),
+    path("", include("portal.ledger.urls")),
     path("admin/", admin.site.urls),
+    path("dev/mail/", views.mail_list, name="mail-list"),
+    path("dev/mail/<str:name>/", views.mail_view, name="mail-view"),
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
 ]
+handler500 = "portal.views.server_error"

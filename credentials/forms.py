@@ -1,0 +1,88 @@
+from itertools import groupby
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from portal.accounts.models import Team
+
+from .actions import MAX_OVERLAP_HOURS
+from .models import Kind, Level, Scope
+
+
+class RedirectUris(forms.CharField):
+    """One redirect URL a line."""
+
+    def __init__(self, **kwargs):
+        super().__init__(
+            label=_("Redirect URLs"),
+            required=False,
+            max_length=12000,
+            widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
+            help_text=_(
+                "One a line. https:// only, but http:// on 127.0.0.1, [::1] or localhost. "
+                "Matched character by character."
+            ),
+            **kwargs,
+        )
+
+    def clean(self, value):
+        return super().clean(value).split()
+
+
+class ClientForm(forms.Form):
+    team = forms.ModelChoiceField(Team.objects.none(), label=_("Team"), empty_label=None)
+    name = forms.CharField(label=_("Name"), max_length=60, help_text=_("People read it when they agree. It never changes."))
+    description = forms.CharField(label=_("Description"), max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2}))
+    redirect_uris = RedirectUris()
+    level = forms.ChoiceField(label=_("Who authorizes"), choices=Level, widget=forms.RadioSelect, initial=Level.ACCOUNT)
+    kind = forms.ChoiceField(
+        label=_("Where the app runs"),
+        choices=[
+            (Kind.PLATFORM, _("Marketplace: accounts install it from here")),
+            (Kind.EXTERNAL, _("External: it has its own home, and no listing here")),
+        ],
+        widget=forms.RadioSelect,
+        initial=Kind.PLATFORM,
+    )
+
+    def __init__(self, *args, teams, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["team"].queryset = teams
+        self.fields["team"].initial = teams.first()
+        if len(teams) == 1:
+            self.fields["team"].widget = forms.HiddenInput()
+
+
+class ChangeClientForm(forms.Form):
+    redirect_uris = RedirectUris()
+    description = forms.CharField(label=_("Description"), max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2}))
+
+
+class RotateForm(forms.Form):
+    overlap_hours = forms.IntegerField(
+        label=_("Hours for which the present secret goes on working"),
+        min_value=0,
+        max_value=MAX_OVERLAP_HOURS,
+        initial=24,
+        help_text=_("0 to 168. With 0 it stops at once."),
+    )
+
+
+def chosen_scopes(data):
+    """Return {scope name: justification} of a posted scope picker."""
+    return {name: data.get(f"why:{name}", "")[:500] for name in data.getlist("scope")}
+
+
+def scope_picker(chosen=None, held=()):
+    """Return the registry for the picker: [(product, [(resource, [row, …]), …]), …]; deprecated ones are left out."""
+    chosen = chosen or {}
+    scopes = list(Scope.objects.filter(deprecated_at=None).exclude(name__in=held).select_related("product"))
+    for scope in scopes:
+        scope.is_chosen = scope.name in chosen
+        scope.justification = chosen.get(scope.name, "")
+        scope.resource = (scope.name.split(".") + [""])[1].replace("_", " ")
+    scopes.sort(key=lambda scope: (scope.product.name, scope.resource, scope.name))
+    return [
+        (product, [(resource, list(rows)) for resource, rows in groupby(group, key=lambda scope: scope.resource)])
+        for product, group in groupby(scopes, key=lambda scope: scope.product)
+    ]

@@ -1,0 +1,34 @@
+import json
+from pathlib import Path
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from credentials.models import Product
+from credentials.registry import import_document
+from portal.accounts.actions import Refused
+
+
+class Command(BaseCommand):
+    help = "Read a product's scopes and endpoints from an OpenAPI 3 document."
+
+    def add_arguments(self, parser):
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--product", required=True, help="the product's slug; it is made when it is not there")
+        parser.add_argument("--name", help="what people call the product")
+
+    @transaction.atomic
+    def handle(self, *, file, product, name, **options):
+        try:
+            document = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            raise CommandError(f"{file}: {error}") from None
+        row, _ = Product.objects.get_or_create(slug=product, defaults={"name": name or product.title()})
+        try:
+            result = import_document(row, document)
+        except Refused as refusal:
+            raise CommandError(f"{file}: {refusal}") from None
+        self.stdout.write(
+            f"{row.name}: {row.scopes.count()} scopes ({len(result['added'])} new, "
+            f"{len(result['deprecated'])} deprecated now), {row.endpoints.count()} endpoints."
+        )

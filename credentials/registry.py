@@ -1,0 +1,120 @@
+"""Reads a product's published scopes and endpoints, and finds the endpoint that a call is for."""
+
+import re
+from urllib.parse import urlsplit
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from portal.accounts.actions import Refused
+from portal.database import lock
+from portal.ledger.actions import PORTAL, record
+
+from .models import Endpoint, Product, Risk, Scope
+
+METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
+_PARAMETER = re.compile(r"\{[^{}/]+\}")
+# What a path may be made of for its meaning to be the same to the gateway and to the product behind it.
+_PLAIN_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
+
+
+class MalformedDocument(Refused):
+    pass
+
+
+def _read_scopes(document):
+    found = {}
+    for name, scheme in document["components"]["securitySchemes"].items():
+        if scheme.get("type") != "oauth2":
+            continue
+        risks = scheme.get("x-scope-risk") or {}
+        for flow in scheme["flows"].values():
+            for scope, sentence in flow["scopes"].items():
+                risk = (flow.get("x-scope-risk") or risks).get(scope, Risk.MEDIUM)
+                if risk not in Risk.values or not sentence or not re.fullmatch(r"[!#-\[\]-~]{1,120}", scope):
+                    raise MalformedDocument(
+                        _("components.securitySchemes.%(name)s: the scope “%(scope)s” has no sentence, an unknown risk or a name that is not a scope token.")
+                        % {"name": name, "scope": scope}
+                    )
+                found[scope] = (sentence[:200], risk)
+    return found
+
+
+def _pattern(path):
+    parts = _PARAMETER.split(path)
+    return "^" + "[^/]+".join(re.escape(part) for part in parts) + "$"
+
+
+def _read_endpoints(document, scopes):
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if method not in METHODS:
+                continue
+            needed = []
+            for requirement in operation.get("security", []):
+                for names in requirement.values():
+                    needed += names
+            for unknown in sorted(set(needed) - scopes.keys()):
+                raise MalformedDocument(
+                    _("paths.%(path)s.%(method)s: the scope “%(scope)s” is not defined.")
+                    % {"path": path, "method": method, "scope": unknown}
+                )
+            yield Endpoint(method=method.upper(), path=path, pattern=_pattern(path), scopes=sorted(set(needed)))
+
+
+@transaction.atomic
+def import_document(product, document, *, by=None):
+    """Make the registry say what an OpenAPI 3 document says of a product; return {"added", "deprecated"} scope names.
+
+    A scope no longer listed is deprecated, never removed. Raises MalformedDocument.
+    """
+    try:
+        scopes = _read_scopes(document)
+        endpoints = list(_read_endpoints(document, scopes))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MalformedDocument(_("This is not an OpenAPI 3 document with OAuth scopes: %(what)s.") % {"what": error}) from None
+    product = lock(Product, product.pk)
+    if taken := Scope.objects.filter(name__in=scopes).exclude(product=product).first():
+        raise MalformedDocument(_("The scope “%(name)s” is another product’s.") % {"name": taken.name})
+    known = dict(Scope.objects.filter(product=product).values_list("name", "deprecated_at"))
+    Scope.objects.bulk_create(
+        [Scope(product=product, name=name, sentence=sentence, risk=risk) for name, (sentence, risk) in scopes.items()],
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["sentence", "risk", "deprecated_at"],
+    )
+    gone = sorted(name for name, deprecated_at in known.items() if name not in scopes and deprecated_at is None)
+    Scope.objects.filter(product=product, name__in=gone).update(deprecated_at=Now())
+    for endpoint in endpoints:
+        endpoint.product = product
+    Endpoint.objects.bulk_create(
+        endpoints,
+        update_conflicts=True,
+        unique_fields=["product", "method", "path"],
+        update_fields=["pattern", "scopes"],
+    )
+    listed = {(endpoint.method, endpoint.path) for endpoint in endpoints}
+    stale = [row.pk for row in Endpoint.objects.filter(product=product) if (row.method, row.path) not in listed]
+    Endpoint.objects.filter(pk__in=stale).delete()
+    result = {"added": sorted(scopes.keys() - known.keys()), "deprecated": gone}
+    record(PORTAL, "registry.imported", by=by, subject=f"product:{product.slug}", name=product.name, **result)
+    return result
+
+
+def resolve(product, method, uri):
+    """Return the published endpoint that a call of a product is for, or None. A path that two systems could read
+    differently is nobody's.
+    """
+    path = urlsplit(uri).path if uri.startswith("/") and not uri.startswith("//") else ""
+    segments = path.split("/")
+    if not _PLAIN_PATH.fullmatch(path) or "." in segments or ".." in segments:
+        return None
+    path = path.rstrip("/")
+    candidates = [
+        endpoint
+        for endpoint in Endpoint.objects.filter(product=product, method=method.upper())
+        if re.match(endpoint.pattern, path)
+    ]
+    # A literal segment beats a parameter, from the left.
+    return min(candidates, key=lambda each: ["{" in part for part in each.path.split("/")], default=None)

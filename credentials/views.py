@@ -1,0 +1,176 @@
+"""A developer's OAuth credentials."""
+
+import secrets
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from portal.accounts.actions import Refused
+from portal.accounts.models import Team
+from portal.database import database_now
+from portal.ledger.models import Entry
+from portal.pages import paginate
+
+from . import actions
+from .forms import ChangeClientForm, ClientForm, RotateForm, chosen_scopes, scope_picker
+from .models import Client, ClientSecret
+
+
+def teams_of(user):
+    return Team.objects.filter(memberships__user=user, memberships__ended_at=None).order_by("name", "pk")
+
+
+def clients_seen_by(user):
+    """The clients of a person's teams (E1)."""
+    return Client.objects.filter(team__in=teams_of(user)).select_related("team", "user")
+
+
+def _why(error):
+    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+
+
+def _take_nonce(request):
+    """True once for each form that was shown: what is shown once must not be made twice."""
+    given = request.POST.get("nonce", "")
+    open_forms = request.session.get("nonces", [])
+    if given not in open_forms:
+        return False
+    request.session["nonces"] = [nonce for nonce in open_forms if nonce != given]
+    return True
+
+
+def _new_nonce(request):
+    nonce = secrets.token_urlsafe(12)
+    request.session["nonces"] = [*request.session.get("nonces", [])[-9:], nonce]
+    return nonce
+
+
+@login_required
+@require_GET
+def client_list(request):
+    clients = clients_seen_by(request.user)
+    query = request.GET.get("q", "").strip().replace("\0", "")
+    if query:
+        clients = clients.filter(Q(name__icontains=query) | Q(client_id__startswith=query))
+    context = {"page_obj": paginate(request, clients), "query": query, "teams": teams_of(request.user)}
+    return render(request, "credentials/client_list.html", context)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+@sensitive_variables("secret")
+def client_create(request):
+    teams = teams_of(request.user)
+    chosen = chosen_scopes(request.POST)
+    form = ClientForm(request.POST or None, teams=teams)
+    if request.method == "POST" and form.is_valid():
+        if not _take_nonce(request):
+            messages.info(request, _("These credentials were created already. A secret is shown once only."))
+            return redirect("client-list")
+        try:
+            client, secret = actions.create_client(scopes=chosen, by=request.user, **form.cleaned_data)
+            return render(request, "credentials/client_created.html", {"client": client, "secret": secret}, status=201)
+        except (Refused, ValidationError) as error:
+            form.add_error(None, _why(error))
+    context = {"form": form, "picker": scope_picker(chosen), "nonce": _new_nonce(request)}
+    return render(request, "credentials/client_create.html", context, status=422 if form.errors else 200)
+
+
+def _client(request, client_id):
+    return get_object_or_404(clients_seen_by(request.user), client_id=client_id)
+
+
+def _view(request, client, *, chosen=None, change=None, rotate=None, status=200):
+    scopes = list(client.scopes.select_related("scope__product", "added_by"))
+    secrets_ = list(client.secrets.all())
+    suspension = None
+    if client.suspended_at:
+        suspension = Entry.objects.filter(subject=f"client:{client.client_id}", event="client.suspended").first()
+    context = {
+        "client": client,
+        "scopes": scopes,
+        "secrets": secrets_,
+        "now": database_now(),
+        "suspension": suspension,
+        "change": change
+        or ChangeClientForm(
+            initial={"redirect_uris": "\n".join(client.redirect_uris.split()), "description": client.description}
+        ),
+        "rotate": rotate or RotateForm(),
+        "picker": scope_picker(chosen, held=[row.scope.name for row in scopes]),
+        "nonce": _new_nonce(request),
+    }
+    return render(request, "credentials/client_view.html", context, status=status)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def client_view(request, client_id):
+    """Show a client; POST changes its redirect URLs and description."""
+    client = _client(request, client_id)
+    if request.method == "GET":
+        return _view(request, client)
+    form = ChangeClientForm(request.POST)
+    if form.is_valid():
+        try:
+            actions.change_client(client, by=request.user, **form.cleaned_data)
+            messages.success(request, _("Saved."))
+            return redirect("client-view", client_id)
+        except (Refused, ValidationError) as error:
+            form.add_error(None, _why(error))
+    return _view(request, client, change=form, status=422)
+
+
+@login_required
+@require_POST
+def client_add_scopes(request, client_id):
+    client = _client(request, client_id)
+    chosen = chosen_scopes(request.POST)
+    try:
+        added = actions.add_scopes(client, scopes=chosen, by=request.user)
+        if added:
+            messages.success(request, _("Added. No token and no agreement got wider by it."))
+        return redirect("client-view", client_id)
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+        return _view(request, client, chosen=chosen, status=422)
+
+
+@login_required
+@never_cache
+@require_POST
+@sensitive_variables("value")
+def client_rotate(request, client_id):
+    client = _client(request, client_id)
+    form = RotateForm(request.POST)
+    if form.is_valid():
+        if not _take_nonce(request):
+            messages.info(request, _("The secret was rotated already. A secret is shown once only."))
+            return redirect("client-view", client_id)
+        try:
+            _row, value = actions.rotate_secret(client, by=request.user, **form.cleaned_data)
+            return render(request, "credentials/client_created.html", {"client": client, "secret": value, "rotated": True})
+        except (Refused, ValidationError) as error:
+            form.add_error(None, _why(error))
+    return _view(request, client, rotate=form, status=422)
+
+
+@login_required
+@require_POST
+def client_end_secret(request, client_id, secret_id):
+    secret = get_object_or_404(ClientSecret, pk=secret_id, client=_client(request, client_id))
+    try:
+        actions.end_secret(secret, by=request.user)
+        messages.success(request, _("Ended. It no longer works."))
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("client-view", client_id)

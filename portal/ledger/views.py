@@ -1,0 +1,99 @@
+"""The record of what happened, newest first."""
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Q
+from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET
+
+from portal.accounts.models import Account, Membership, Team, User
+from portal.pages import paginate
+
+from .actions import actor_name
+from .models import Entry
+
+# What each event is called on pages; the key is what the ledger keeps.
+EVENTS = {
+    "access.opened": _("Access opened"),
+    "access.ended": _("Access ended"),
+    "account.created": _("Account created"),
+    "account.lifted": _("Account suspension lifted"),
+    "account.suspended": _("Account suspended"),
+    "app.created": _("App created"),
+    "app.client_set": _("App’s OAuth credentials set"),
+    "client.changed": _("OAuth credentials changed"),
+    "client.created": _("OAuth credentials created"),
+    "client.lifted": _("OAuth credentials’ suspension lifted"),
+    "client.scopes_added": _("Scopes added to OAuth credentials"),
+    "client.secret_ended": _("Client secret ended"),
+    "client.secret_rotated": _("Client secret rotated"),
+    "client.suspended": _("OAuth credentials suspended"),
+    "consent.declined": _("Consent declined"),
+    "consent.expired": _("Consent ended after 365 days"),
+    "consent.granted": _("Consent given"),
+    "consent.renewed": _("Consent renewed"),
+    "consent.replaced": _("Consent replaced"),
+    "consent.revoked": _("Consent revoked"),
+    "consent.trimmed": _("Scopes taken back"),
+    "consent.widened": _("Consent widened"),
+    "family.reuse_detected": _("Token used twice: authorization ended"),
+    "family.revoked": _("Token given back by the app"),
+    "installation.discarded": _("Unfinished installation discarded"),
+    "installation.installed": _("App installed"),
+    "installation.uninstalled": _("App uninstalled"),
+    "member.added": _("Member added"),
+    "member.removed": _("Member removed"),
+    "member.role_changed": _("Member’s role changed"),
+    "team.created": _("Team created"),
+    "team.verified": _("Team verified"),
+    "teammate.added": _("Teammate added"),
+    "version.approved": _("Version approved"),
+    "version.created": _("Version created"),
+    "version.published": _("Version published"),
+    "version.rejected": _("Version rejected"),
+    "version.submitted": _("Version submitted"),
+}
+
+
+def chains_of(user):
+    """Return {chain name: what to call it} for the accounts a person administers and the teams they belong to."""
+    accounts = Account.objects.filter(memberships__in=Membership.objects.admins().filter(user=user))
+    teams = Team.objects.filter(memberships__user=user, memberships__ended_at=None)
+    return {place.chain_name: place.name for place in [*accounts, *teams]} if user.is_active else {}
+
+
+def entries_seen_by(user):
+    """The entries of a person's accounts (admin) and teams, and their own acts everywhere (E1)."""
+    return Entry.objects.filter(Q(chain__in=chains_of(user)) | Q(actor=actor_name(user)))
+
+
+def with_names(entries):
+    """Give each entry the names that people read, in a bounded number of queries."""
+    entries = list(entries)
+    ids = {name.partition(":")[2] for entry in entries for name in (entry.actor, entry.subject) if name.startswith("person:")}
+    people = {f"person:{user.public_id}": str(user) for user in User.objects.filter(public_id__in=ids)}
+    for entry in entries:
+        entry.title = EVENTS.get(entry.event, entry.event)
+        entry.actor_name = people.get(entry.actor) or (entry.details.get("name") if "client:" in entry.actor else "")
+        entry.about = people.get(entry.subject) or entry.details.get("name") or entry.subject
+    return entries
+
+
+@login_required
+@require_GET
+def ledger_list(request):
+    chains = chains_of(request.user)
+    entries = entries_seen_by(request.user)
+    chosen = {name: request.GET.get(name, "") for name in ("chain", "event", "who")}
+    if chosen["chain"] in chains:
+        entries = entries.filter(chain=chosen["chain"])
+    if chosen["event"] in EVENTS:
+        entries = entries.filter(event=chosen["event"])
+    if chosen["who"] == "me":
+        entries = entries.filter(actor=actor_name(request.user))
+    page = paginate(request, entries)
+    page.object_list = with_names(page.object_list)
+    for entry in page.object_list:
+        entry.place = chains.get(entry.chain_id, "")
+    context = {"page_obj": page, "chains": chains, "events": EVENTS, "chosen": chosen}
+    return render(request, "ledger/ledger_list.html", context)

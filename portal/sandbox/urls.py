@@ -1,0 +1,8 @@
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("sandbox/api/v2/tickets", views.tickets, name="sandbox-tickets"),
+    path("sandbox/api/v2/tickets/<int:ticket_id>", views.ticket, name="sandbox-ticket"),
+]
