@@ -1,5 +1,75 @@
+from django import forms
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from portal.admin import ReasonForm, WindowAdmin
+
+from . import actions
+from .models import Endpoint, Product, Scope
+
+REVIEWERS = "Reviewers"
 
 
-class ClientAdmin(admin.ModelAdmin):
-    pass
+class LiftForm(ReasonForm):
+    secret_leaked = forms.BooleanField(
+        label=_("A secret leaked: end all tokens made before, and the secrets made before the suspension"), required=False
+    )
+
+
+def is_reviewer(user):
+    """Being staff alone, or a superuser, is not enough."""
+    return user.is_active and user.is_staff and user.groups.filter(name=REVIEWERS).exists()
+
+
+class ClientAdmin(WindowAdmin):
+    """A client with all its scopes; registered by the toolkit, through settings."""
+
+    list_display = ["name", "team", "kind", "level", "suspended_at", "created"]
+    list_filter = ["kind", "level"]
+    search_fields = ["name", "client_id", "team__name"]
+    list_select_related = ["team"]
+    fields = [
+        "name", "description", "client_id", "team", "user", "kind", "level", "redirect_uris", "created", "suspended_at", "not_before",
+    ]  # fmt: skip
+    readonly_fields = fields
+    change_form_template = "admin/credentials/client.html"
+    buttons = {
+        "suspend": (_("Suspend"), ReasonForm, actions.suspend_client),
+        "lift": (_("Lift"), LiftForm, actions.lift_client),
+    }
+
+    def has_view_permission(self, request, obj=None):
+        return is_reviewer(request.user)
+
+    def has_module_permission(self, request):
+        return is_reviewer(request.user)
+
+    def may_press(self, request, name, obj):
+        return is_reviewer(request.user) and (obj.suspended_at is None) == (name == "suspend")
+
+    def change_view(self, request, object_id, form_url="", extra_context=None):
+        client = self.get_object(request, object_id)
+        rows = client.scopes.select_related("scope", "added_by") if client else []
+        return super().change_view(request, object_id, form_url, {"scopes": rows})
+
+
+@admin.register(Product)
+class ProductAdmin(WindowAdmin):
+    list_display = ["name", "slug"]
+    buttons = {"secret": (_("Make a new secret"), None, actions.make_product_secret)}
+
+
+@admin.register(Scope)
+class ScopeAdmin(WindowAdmin):
+    list_display = ["name", "sentence", "risk", "product", "deprecated_at"]
+    list_filter = ["product", "risk"]
+    search_fields = ["name", "sentence"]
+    list_select_related = ["product"]
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(WindowAdmin):
+    list_display = ["method", "path", "scopes", "product"]
+    list_filter = ["product", "method"]
+    search_fields = ["path"]
+    list_select_related = ["product"]

@@ -2,6 +2,7 @@
 
 import secrets
 
+from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
@@ -175,4 +176,15 @@ def deactivate_person(user, *, by):
     user.is_active = False
     user.save(update_fields=["is_active"])
     record(PORTAL, "person.deactivated", by=by, subject=f"person:{user.public_id}")
+    return user
+
+
+@transaction.atomic
+def create_person(*, email, name, password, by, is_staff=False, groups=(), is_superuser=False):
+    """Make a person who can sign in at once, as staff, and the team that everybody has."""
+    user = User.objects.create_user(email, password, name=name, is_staff=is_staff, is_superuser=is_superuser)
+    user.groups.set(groups)
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    create_team(by=user)
+    record(PORTAL, "person.created", by=by, subject=f"person:{user.public_id}")
     return user

@@ -1,0 +1,51 @@
+"""What happens to apps, versions and installations, in story order: publishing, installing."""
+
+from .installing import (
+    AlreadyInstalled,
+    NotInstallable,
+    NotUnfinished,
+    discard,
+    install,
+    install_draft,
+    uninstall,
+)
+from .publishing import (
+    ClientTaken,
+    Frozen,
+    NotAReviewer,
+    NotReady,
+    OwnTeam,
+    approve_version,
+    change_version,
+    create_app,
+    create_version,
+    publish_custom,
+    publish_version,
+    reject_version,
+    set_client,
+    submit_version,
+)
+
+__all__ = [
+    "AlreadyInstalled",
+    "ClientTaken",
+    "Frozen",
+    "NotAReviewer",
+    "NotInstallable",
+    "NotReady",
+    "NotUnfinished",
+    "OwnTeam",
+    "approve_version",
+    "change_version",
+    "create_app",
+    "create_version",
+    "discard",
+    "install",
+    "install_draft",
+    "publish_custom",
+    "publish_version",
+    "reject_version",
+    "set_client",
+    "submit_version",
+    "uninstall",
+]

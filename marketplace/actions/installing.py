@@ -1,0 +1,162 @@
+"""Installing an app's version in an account, and ending it."""
+
+import uuid
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from consent.actions import end_access, open_access
+from consent.actions.ending import NotAnAdmin, is_admin
+from consent.validity import live_consents
+from credentials.models import Client
+from portal.accounts.actions import Refused
+from portal.accounts.models import Account, User
+from portal.database import lock
+from portal.ledger.actions import record
+from portal.ledger.models import Entry
+
+from ..models import App, Audience, Installation, Status, Version
+from .publishing import FIELDS, Frozen, guard_installable, guard_teammate
+
+
+class NotInstallable(Refused):
+    pass
+
+
+class AlreadyInstalled(Refused):
+    pass
+
+
+class NotUnfinished(Refused):
+    pass
+
+
+def installable_versions(account: Account):
+    """The versions that an account may install: published for all, or for it (M3)."""
+    custom = App.objects.filter(custom_accounts=account)
+    return Version.objects.filter(
+        Q(audience=Audience.PUBLIC) | Q(audience=Audience.CUSTOM, app__in=custom), status=Status.PUBLISHED
+    )
+
+
+def installable_version(app: App, account: Account) -> Version | None:
+    """The version that installing an app there would bring: the newest published one."""
+    return installable_versions(account).filter(app=app).order_by("-published_at", "-pk").first()
+
+
+@transaction.atomic
+def install(app: App, account: Account, *, by: User) -> Installation:
+    """Install the newest version that the account may have; what it may do is agreed to next.
+
+    Raises NotAnAdmin, NotInstallable, AlreadyInstalled.
+    """
+    account = lock(Account, account.pk)
+    version = installable_version(app, account)
+    if version is None:
+        raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
+    return _install(version, account, by)
+
+
+@transaction.atomic
+def install_draft(version: Version, *, by: User) -> Installation:
+    """Install a numbered copy of a draft on its team's own test account (M2, M3).
+
+    An installation that is there already is uninstalled first. Raises NotATeammate, Frozen, NotReady, NotAnAdmin.
+    """
+    team = version.app.team
+    guard_teammate(team, by)
+    account = lock(Account, team.test_account.pk)
+    version = lock(Version, version.pk)
+    if version.is_frozen:
+        raise Frozen(_("Only a draft is tested this way."))
+    guard_installable(version)
+    copies = version.app.versions.filter(status=Status.SNAPSHOT, number__startswith=f"{version.number}-draft.").count()
+    fields = {name: getattr(version, name) for name in FIELDS} | {"number": f"{version.number}-draft.{copies + 1}"}
+    snapshot = Version.objects.create(app=version.app, created_by=by, status=Status.SNAPSHOT, **fields)
+    live = Installation.objects.filter(account=account, app=version.app, uninstalled_at=None).first()
+    if live:
+        uninstall(live, by=by)
+    return _install(snapshot, account, by)
+
+
+def _install(version: Version, account: Account, by: User) -> Installation:
+    if not is_admin(account, by):
+        raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
+    client = lock(Client, version.app.client_id) if version.app.client_id else None
+    version = lock(Version, version.pk)
+    if version.status not in (Status.PUBLISHED, Status.SNAPSHOT) or account.suspended_at or client is None:
+        raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
+    if client.suspended_at:
+        raise NotInstallable(_("This app is suspended; it cannot be installed now."))
+    if Installation.objects.filter(account=account, app=version.app, uninstalled_at=None).exists():
+        raise AlreadyInstalled(_("%(app)s is installed already.") % {"app": version.name})
+    pk = uuid.uuid4()
+    access = open_access(
+        client,
+        account,
+        by=by,
+        required=version.required_scopes,
+        optional=version.optional_scopes,
+        app_name=version.name,
+        app_version=version.number,
+        installation_id=pk,
+    )
+    installation = Installation.objects.create(
+        id=pk, account=account, app=version.app, version=version, access=access, installed_by=by
+    )
+    record(
+        account.chain_name,
+        "installation.installed",
+        by=by,
+        subject=f"installation:{pk}",
+        name=version.name,
+        app=version.app.slug,
+        version=version.number,
+    )
+    return installation
+
+
+def is_finished(installation: Installation) -> bool:
+    """An account-level app is finished once it is agreed to; an agent-level one waits for nobody in particular."""
+    return installation.access.client.is_agent_level or live_consents().filter(access=installation.access).exists()
+
+
+@transaction.atomic
+def uninstall(installation: Installation, *, by: User) -> Entry:
+    """End an installation and all access with it, at this commit; always possible for an admin (M5).
+
+    Returns the ledger's entry of the ended access. Raises NotAnAdmin, NotInstallable where it was uninstalled already.
+    """
+    return _end(installation, by, "installation.uninstalled", "uninstalled")
+
+
+@transaction.atomic
+def discard(installation: Installation, *, by: User) -> Entry:
+    """Drop an installation that nobody finished. Raises NotUnfinished, and what uninstalling raises."""
+    lock(Account, installation.account_id)
+    if is_finished(installation):
+        raise NotUnfinished(_("This installation is in use. Uninstall it instead."))
+    return _end(installation, by, "installation.discarded", "discarded before it was finished")
+
+
+def _end(installation: Installation, by: User, event: str, reason: str) -> Entry:
+    account = lock(Account, installation.account_id)
+    if not is_admin(account, by):
+        raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
+    installation = lock(Installation, installation.pk)
+    if installation.uninstalled_at:
+        raise NotInstallable(_("This was uninstalled already."))
+    Installation.objects.filter(pk=installation.pk).update(uninstalled_at=Now(), uninstalled_by=by)
+    receipt = end_access(installation.access, by=by, reason=reason)
+    record(
+        account.chain_name,
+        event,
+        by=by,
+        subject=f"installation:{installation.pk}",
+        name=installation.version.name,
+        app=installation.app.slug,
+        version=installation.version.number,
+    )
+    return receipt

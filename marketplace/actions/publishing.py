@@ -1,0 +1,237 @@
+"""Making an app and its versions, reviewing and publishing them."""
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from credentials.actions import NotATeammate
+from credentials.models import Client, Kind
+from portal.accounts.actions import Refused
+from portal.accounts.models import Account, Team, TeamMembership, User
+from portal.database import lock
+from portal.ledger.actions import PORTAL, record
+
+from ..models import App, Audience, Decision, Review, Status, Version
+
+REVIEWERS = "Reviewers"
+FIELDS = (
+    "number", "release_notes", "name", "tagline", "description", "icon", "install_url", "required_scopes", "optional_scopes",
+)  # fmt: skip
+
+
+class ClientTaken(Refused):
+    pass
+
+
+class Frozen(Refused):
+    pass
+
+
+class NotReady(Refused):
+    pass
+
+
+class NotAReviewer(Refused):
+    pass
+
+
+class OwnTeam(Refused):
+    pass
+
+
+def guard_teammate(team: Team, by: User) -> None:
+    if not TeamMembership.objects.filter(team=team, user=by, ended_at=None, user__is_active=True).exists():
+        raise NotATeammate(_("Only members of %(team)s may do this.") % {"team": team})
+
+
+@transaction.atomic
+def create_app(team: Team, *, slug: str, category: str, client: Client | None = None, by: User) -> App:
+    """Make an app, whose address never changes. Raises NotATeammate, ClientTaken, ValidationError."""
+    guard_teammate(team, by)
+    app = App(team=team, slug=slug, category=category, created_by=by)
+    app.full_clean(exclude=["client", "custom_accounts"])
+    app.save(force_insert=True)
+    record(team.chain_name, "app.created", by=by, subject=f"app:{slug}", name=slug)
+    return set_client(app, client, by=by) if client else app
+
+
+@transaction.atomic
+def set_client(app: App, client: Client, *, by: User) -> App:
+    """Give an app its OAuth credentials, once and for all (C4). Raises NotATeammate, ClientTaken."""
+    guard_teammate(app.team, by)
+    client = lock(Client, client.pk)
+    app = lock(App, app.pk)
+    if app.client_id:
+        raise ClientTaken(_("This app has its OAuth credentials already; they never change."))
+    if client.team_id != app.team_id or client.kind != Kind.PLATFORM:
+        raise ClientTaken(_("Choose marketplace credentials of the app’s own team."))
+    if App.objects.filter(client=client).exists():
+        raise ClientTaken(_("%(client)s belongs to another app already.") % {"client": client})
+    app.client = client
+    app.save(update_fields=["client"])
+    record(app.team.chain_name, "app.client_set", by=by, subject=f"app:{app.slug}", client=client.client_id, name=app.slug)
+    return app
+
+
+def _order(number: str) -> tuple[int, ...]:
+    parts = [int(part) for part in number.split("-")[0].split(".")]
+    return tuple(parts + [0] * (3 - len(parts)))
+
+
+def _check(version: Version) -> None:
+    version.required_scopes = sorted(set(version.required_scopes))
+    version.optional_scopes = sorted(set(version.optional_scopes) - set(version.required_scopes))
+    version.full_clean(exclude=["app", "created_by", "icon"])
+    others = version.app.versions.exclude(pk=version.pk).exclude(status__in=[Status.DRAFT, Status.SNAPSHOT])
+    if any(_order(version.number) <= _order(other) for other in others.values_list("number", flat=True)):
+        raise ValidationError({"number": _("Use a number higher than those of the versions submitted before.")})
+    held = version.app.client.scope_names() if version.app.client else set()
+    if beyond := sorted(version.scopes - held):
+        raise ValidationError(
+            _("The app’s credentials do not have %(scopes)s. Add them there first.") % {"scopes": ", ".join(beyond)}
+        )
+    if version.install_url and not version.install_url.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")):
+        raise ValidationError({"install_url": _("The install URL must start with https://.")})
+
+
+@transaction.atomic
+def create_version(app: App, *, by: User, **fields) -> Version:
+    """Add a draft. `fields` are those of FIELDS. Raises NotATeammate, ValidationError."""
+    guard_teammate(app.team, by)
+    app = lock(App, app.pk)
+    version = Version(app=app, created_by=by, **fields)
+    _check(version)
+    version.save(force_insert=True)
+    _record(version, "version.created", by)
+    return version
+
+
+@transaction.atomic
+def change_version(version: Version, *, by: User, **fields) -> Version:
+    """Change a draft. Raises NotATeammate, Frozen, ValidationError (M2)."""
+    guard_teammate(version.app.team, by)
+    version = lock(Version, version.pk)
+    if version.is_frozen:
+        raise Frozen(_("This version was submitted and never changes. Make a new one."))
+    for name, value in fields.items():
+        if name not in FIELDS:
+            raise TypeError(name)
+        setattr(version, name, value)
+    _check(version)
+    version.save()
+    return version
+
+
+def guard_installable(version: Version) -> None:
+    """Raise NotReady unless an app's version has all that installing it needs."""
+    client = version.app.client
+    if client is None:
+        raise NotReady(_("Choose the app’s OAuth credentials first."))
+    if not version.scopes:
+        raise NotReady(_("Choose at least one scope that this version asks for."))
+    if client.is_agent_level and not version.install_url:
+        raise NotReady(_("An app that each agent authorizes needs an install URL."))
+
+
+def _guard_status(version: Version, status: str) -> None:
+    if version.status != status:
+        raise Frozen(
+            _("This version is “%(status)s”, so this cannot be done.") % {"status": version.get_status_display()}
+        )
+
+
+@transaction.atomic
+def submit_version(version: Version, *, by: User) -> Version:
+    """Freeze a draft and put it in the reviewers' queue (M2). Raises NotATeammate, Frozen, NotReady."""
+    guard_teammate(version.app.team, by)
+    version = lock(Version, version.pk)
+    _guard_status(version, Status.DRAFT)
+    guard_installable(version)
+    _check(version)
+    version.status, version.audience, version.submitted_at = Status.IN_REVIEW, Audience.PUBLIC, Now()
+    version.save(update_fields=["status", "audience", "submitted_at"])
+    _record(version, "version.submitted", by)
+    return Version.objects.get(pk=version.pk)
+
+
+def guard_reviewer(by: User, team: Team) -> None:
+    """Raise unless `by` is a reviewer, and not of this team: nobody decides on their own work (M3)."""
+    if not (by.is_active and by.is_staff and by.groups.filter(name=REVIEWERS).exists()):
+        raise NotAReviewer(_("Only members of the group Reviewers may do this."))
+    if TeamMembership.objects.filter(team=team, user=by, ended_at=None).exists():
+        raise OwnTeam(_("You cannot review your own team’s app."))
+
+
+@transaction.atomic
+def approve_version(version: Version, *, reason: str = "", by: User) -> Version:
+    """Let a submitted version be published. Raises NotAReviewer, OwnTeam, Frozen."""
+    return _decide(version, Decision.APPROVED, Status.APPROVED, reason, by)
+
+
+@transaction.atomic
+def reject_version(version: Version, *, reason: str, by: User) -> Version:
+    """Turn a submitted version down, with a reason that its developers read. Raises as approving does, and NotReady."""
+    if not reason.strip():
+        raise NotReady(_("Say why: the developers read it."))
+    return _decide(version, Decision.REJECTED, Status.REJECTED, reason, by)
+
+
+def _decide(version: Version, decision: str, status: str, reason: str, by: User) -> Version:
+    guard_reviewer(by, version.app.team)
+    version = lock(Version, version.pk)
+    _guard_status(version, Status.IN_REVIEW)
+    version.status = status
+    version.save(update_fields=["status"])
+    Review.objects.create(version=version, reviewer=by, decision=decision, reason=reason.strip())
+    _record(version, f"version.{decision}", by, PORTAL, reason=reason.strip())
+    return version
+
+
+@transaction.atomic
+def publish_version(version: Version, *, by: User) -> Version:
+    """Put an approved version in the marketplace (M3). Raises NotATeammate, Frozen."""
+    guard_teammate(version.app.team, by)
+    version = lock(Version, version.pk)
+    _guard_status(version, Status.APPROVED)
+    return _publish(version, by)
+
+
+@transaction.atomic
+def publish_custom(version: Version, *, accounts: list[Account], by: User) -> Version:
+    """Publish a draft without review, for these accounts beside those listed before (M3).
+
+    Raises NotATeammate, Frozen, NotReady.
+    """
+    guard_teammate(version.app.team, by)
+    version = lock(Version, version.pk)
+    _guard_status(version, Status.DRAFT)
+    guard_installable(version)
+    _check(version)
+    if not accounts:
+        raise NotReady(_("Choose at least one account."))
+    version.app.custom_accounts.add(*accounts)
+    version.audience = Audience.CUSTOM
+    return _publish(version, by, accounts=sorted(account.slug for account in accounts))
+
+
+def _publish(version: Version, by: User, **details) -> Version:
+    version.status, version.published_at = Status.PUBLISHED, Now()
+    version.save(update_fields=["status", "audience", "published_at"])
+    _record(version, "version.published", by, audience=version.audience, **details)
+    return Version.objects.get(pk=version.pk)
+
+
+def _record(version: Version, event: str, by: User, *more_chains: str, **details) -> None:
+    for chain_name in (version.app.team.chain_name, *more_chains):
+        record(
+            chain_name,
+            event,
+            by=by,
+            subject=f"version:{version.pk}",
+            name=str(version),
+            app=version.app.slug,
+            required=version.required_scopes,
+            optional=version.optional_scopes,
+            **details,
+        )

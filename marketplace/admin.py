@@ -1,0 +1,76 @@
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from credentials.admin import is_reviewer
+from portal.admin import OptionalReasonForm, ReasonForm, WindowAdmin
+
+from . import actions
+from .markdown import render
+from .models import Status, Version
+
+
+@admin.register(Version)
+class VersionAdmin(WindowAdmin):
+    """The reviewers' queue, and the page on which a version is judged."""
+
+    list_display = ["name", "number", "app", "status", "submitted_at"]
+    list_filter = ["status"]
+    search_fields = ["name", "app__slug"]
+    list_select_related = ["app"]
+    ordering = ["submitted_at"]
+    fields = ["app", "number", "name", "tagline", "status", "audience", "install_url", "submitted_at", "created_by"]
+    readonly_fields = fields
+    change_form_template = "admin/marketplace/version.html"
+    buttons = {
+        "approve": (_("Approve"), OptionalReasonForm, actions.approve_version),
+        "reject": (_("Reject"), ReasonForm, actions.reject_version),
+    }
+
+    def has_view_permission(self, request, obj=None):
+        return is_reviewer(request.user)
+
+    def has_module_permission(self, request):
+        return is_reviewer(request.user)
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).exclude(status__in=[Status.DRAFT, Status.SNAPSHOT]).defer("icon")
+
+    def changelist_view(self, request, extra_context=None):
+        if not request.GET:
+            request.GET = request.GET.copy()
+            request.GET["status__exact"] = Status.IN_REVIEW
+            request.META["QUERY_STRING"] = request.GET.urlencode()
+        return super().changelist_view(request, {"title": _("Versions to review"), **(extra_context or {})})
+
+    def may_press(self, request, name, obj):
+        own = obj.app.team.memberships.filter(user=request.user, ended_at=None).exists()
+        return is_reviewer(request.user) and obj.status == Status.IN_REVIEW and not own
+
+    def change_view(self, request, object_id, form_url="", extra_context=None):
+        version = self.get_object(request, object_id)
+        return super().change_view(request, object_id, form_url, _review(version, request) if version else None)
+
+
+def _review(version, request):
+    before = version.app.versions.filter(status=Status.PUBLISHED).order_by("-published_at").first()
+    rows = list(version.app.client.scopes.filter(scope__name__in=version.scopes).select_related("scope"))
+    for row in rows:
+        row.level = _("Required") if row.scope.name in version.required_scopes else _("Optional")
+        row.is_new = before is not None and row.scope.name not in before.scopes
+    changed = []
+    if before:
+        for name in ("name", "tagline", "description", "install_url"):
+            if getattr(before, name) != getattr(version, name):
+                changed.append((name, getattr(before, name), getattr(version, name)))
+    team = version.app.team
+    return {
+        "version": version,
+        "before": before,
+        "rows": rows,
+        "gone": sorted(before.scopes - version.scopes) if before else [],
+        "changed": changed,
+        "description": render(version.description),
+        "notes": render(version.release_notes),
+        "developers": team.memberships.filter(ended_at=None).select_related("user"),
+        "own_team": team.memberships.filter(user=request.user, ended_at=None).exists(),
+    }

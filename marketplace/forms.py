@@ -1,0 +1,94 @@
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client, Kind
+from portal.accounts.models import Account, Team
+
+from .icons import reencode
+from .models import App, Category, Version
+
+
+class AppForm(forms.Form):
+    team = forms.ModelChoiceField(Team.objects.none(), label=_("Team"), empty_label=None)
+    slug = forms.SlugField(
+        label=_("Address in the marketplace"),
+        max_length=50,
+        help_text=_("Small letters, digits and hyphens; it becomes /marketplace/…/ and never changes."),
+    )
+    category = forms.ChoiceField(label=_("Category"), choices=Category)
+    client = forms.ModelChoiceField(
+        Client.objects.none(),
+        label=_("OAuth credentials"),
+        required=False,
+        empty_label=_("Later"),
+        help_text=_("Marketplace credentials of the team that no other app has. Set once, never changed."),
+    )
+
+    def __init__(self, *args, teams, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["team"].queryset = teams
+        self.fields["team"].initial = teams.first()
+        self.fields["client"].queryset = free_clients(teams)
+
+    def clean_slug(self):
+        slug = self.cleaned_data["slug"].lower()
+        if App.objects.filter(slug=slug).exists():
+            raise forms.ValidationError(_("This address is taken."))
+        return slug
+
+
+def free_clients(teams):
+    return Client.objects.filter(team__in=teams, kind=Kind.PLATFORM, app=None).order_by("name")
+
+
+class ClientChoiceForm(forms.Form):
+    client = forms.ModelChoiceField(Client.objects.none(), label=_("OAuth credentials"))
+
+    def __init__(self, *args, clients, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["client"].queryset = clients
+
+
+class VersionForm(forms.ModelForm):
+    upload = forms.FileField(label=_("Icon"), required=False, help_text=_("PNG, JPEG or WebP, up to 1 MB; made square."))
+
+    class Meta:
+        model = Version
+        fields = ["number", "name", "tagline", "description", "release_notes", "install_url"]
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 6}),
+            "release_notes": forms.Textarea(attrs={"rows": 3}),
+        }
+        help_texts = {
+            "number": _("Such as 1.0 or 1.2.3."),
+            "description": _("Markdown."),
+            "install_url": _("Where the app takes people to authorize it. Leave empty, and the portal asks for it."),
+        }
+
+    field_order = ["number", "name", "tagline", "description", "release_notes", "upload", "install_url"]
+
+    def clean_upload(self):
+        upload = self.cleaned_data["upload"]
+        return reencode(upload) if upload else None
+
+    def fields_for_action(self):
+        fields = {name: self.cleaned_data[name] for name in self.Meta.fields}
+        if self.cleaned_data["upload"]:
+            fields["icon"] = self.cleaned_data["upload"]
+        return fields
+
+    def _post_clean(self):
+        """The action validates the model; the form must not change the instance it was shown for."""
+
+
+class CustomForm(forms.Form):
+    accounts = forms.CharField(
+        label=_("Accounts"), help_text=_("Their short names, separated by spaces or commas."), max_length=2000
+    )
+
+    def clean_accounts(self):
+        wanted = set(self.cleaned_data["accounts"].replace(",", " ").split())
+        found = list(Account.objects.filter(slug__in=wanted))
+        if missing := sorted(wanted - {account.slug for account in found}):
+            raise forms.ValidationError(_("There is no account named %(names)s.") % {"names": ", ".join(missing)})
+        return found

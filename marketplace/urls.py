@@ -1,0 +1,26 @@
+from django.urls import path
+
+from .views import developers, installations, market
+
+urlpatterns = [
+    path("apps/", developers.app_list, name="app-list"),
+    path("apps/new/", developers.app_create, name="app-create"),
+    path("apps/<slug:slug>/", developers.app_view, name="app-view"),
+    path("apps/<slug:slug>/versions/new/", developers.version_create, name="version-create"),
+    path("apps/<slug:slug>/versions/<int:pk>/", developers.version_view, name="version-view"),
+    path("apps/<slug:slug>/versions/<int:pk>/edit/", developers.version_edit, name="version-edit"),
+    path("apps/<slug:slug>/versions/<int:pk>/submit/", developers.version_submit, name="version-submit"),
+    path("apps/<slug:slug>/versions/<int:pk>/publish/", developers.version_publish, name="version-publish"),
+    path("apps/<slug:slug>/versions/<int:pk>/custom/", developers.version_publish_custom, name="version-publish-custom"),
+    path("apps/<slug:slug>/versions/<int:pk>/test/", developers.version_test, name="version-test"),
+    path("marketplace/", market.listing_list, name="listing-list"),
+    path("marketplace/<slug:slug>/", market.listing_view, name="listing-view"),
+    path("marketplace/<slug:slug>/install/", market.listing_install, name="listing-install"),
+    path("marketplace/<slug:slug>/icon/<int:pk>/", market.icon, name="version-icon"),
+    path("oauth/callback", installations.oauth_callback, name="oauth-callback"),
+    path("installations/", installations.installation_list, name="installation-list"),
+    path("installations/<uuid:pk>/", installations.installation_view, name="installation-view"),
+    path("installations/<uuid:pk>/connect/", installations.installation_connect, name="installation-connect"),
+    path("installations/<uuid:pk>/uninstall/", installations.installation_uninstall, name="installation-uninstall"),
+    path("installations/<uuid:pk>/discard/", installations.installation_discard, name="installation-discard"),
+]

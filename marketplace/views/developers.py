@@ -1,0 +1,205 @@
+"""A developer's apps and their versions."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from credentials.views import teams_of
+from portal.accounts.actions import Refused
+from portal.pages import paginate
+
+from .. import actions
+from ..forms import AppForm, ClientChoiceForm, CustomForm, VersionForm, free_clients
+from ..models import App, Version
+
+
+def apps_seen_by(user):
+    """The apps of a person's teams (E1)."""
+    return App.objects.filter(team__in=teams_of(user)).select_related("team__test_account", "client")
+
+
+def add_errors(form, error):
+    """Put an action's refusal on the form, beside its field where it names one."""
+    if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
+        for name, problems in error.error_dict.items():
+            form.add_error(name if name in form.fields else None, problems)
+    else:
+        form.add_error(None, error.messages if isinstance(error, ValidationError) else str(error))
+
+
+@login_required
+@require_GET
+def app_list(request):
+    context = {"page_obj": paginate(request, apps_seen_by(request.user)), "teams": teams_of(request.user)}
+    return render(request, "marketplace/app_list.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def app_create(request):
+    form = AppForm(request.POST or None, teams=teams_of(request.user))
+    if request.method == "POST" and form.is_valid():
+        try:
+            app = actions.create_app(by=request.user, **form.cleaned_data)
+            messages.success(request, _("Created. Now add its first version."))
+            return redirect("app-view", app.slug)
+        except (Refused, ValidationError) as error:
+            add_errors(form, error)
+    return render(request, "marketplace/app_create.html", {"form": form}, status=422 if form.errors else 200)
+
+
+def _app(request, slug):
+    return get_object_or_404(apps_seen_by(request.user), slug=slug)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def app_view(request, slug):
+    """Show an app; POST sets its OAuth credentials."""
+    app = _app(request, slug)
+    form = ClientChoiceForm(request.POST or None, clients=free_clients([app.team]))
+    if request.method == "POST" and form.is_valid():
+        try:
+            actions.set_client(app, form.cleaned_data["client"], by=request.user)
+            messages.success(request, _("Set. These credentials are the app’s from now on."))
+            return redirect("app-view", slug)
+        except Refused as refusal:
+            add_errors(form, refusal)
+    versions = app.versions.defer("icon", "description").select_related("review")
+    context = {"app": app, "form": form, "page_obj": paginate(request, versions)}
+    return render(request, "marketplace/app_view.html", context, status=422 if form.errors else 200)
+
+
+def _chosen(request):
+    levels = {name.removeprefix("level:"): value for name, value in request.POST.items() if name.startswith("level:")}
+    return {
+        "required_scopes": [name for name, level in levels.items() if level == "required"],
+        "optional_scopes": [name for name, level in levels.items() if level == "optional"],
+    }
+
+
+def _version_page(request, app, form, version=None, chosen=None):
+    chosen = chosen or {
+        "required_scopes": version.required_scopes if version else [],
+        "optional_scopes": version.optional_scopes if version else [],
+    }
+    rows = list(app.client.scopes.select_related("scope").order_by("scope__name")) if app.client else []
+    for row in rows:
+        required, optional = (row.scope.name in chosen[key] for key in ("required_scopes", "optional_scopes"))
+        row.level = "required" if required else "optional" if optional else "none"
+    context = {"app": app, "form": form, "version": version, "rows": rows}
+    return render(request, "marketplace/version_edit.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def version_create(request, slug):
+    app = _app(request, slug)
+    if request.method == "GET":
+        latest = app.versions.exclude(status="snapshot").first()
+        kept = {"name", "tagline", "description", "install_url"}
+        initial = {name: getattr(latest, name) for name in kept} if latest else {}
+        return _version_page(request, app, VersionForm(initial=initial), version=latest)
+    form = VersionForm(request.POST, request.FILES)
+    if form.is_valid():
+        try:
+            version = actions.create_version(app, by=request.user, **form.fields_for_action(), **_chosen(request))
+            return redirect("version-view", slug, version.pk)
+        except (Refused, ValidationError) as error:
+            add_errors(form, error)
+    return _version_page(request, app, form, chosen=_chosen(request))
+
+
+def _version(request, slug, pk):
+    versions = Version.objects.filter(app__in=apps_seen_by(request.user), app__slug=slug)
+    return get_object_or_404(versions.select_related("app__team__test_account", "app__client", "review"), pk=pk)
+
+
+def _show(request, version, *, custom=None, status=200):
+    client = version.app.client
+    rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
+    context = {
+        "version": version,
+        "app": version.app,
+        "required": [row for row in rows if row.scope.name in version.required_scopes],
+        "optional": [row for row in rows if row.scope.name in version.optional_scopes],
+        "custom": custom or CustomForm(),
+    }
+    return render(request, "marketplace/version_view.html", context, status=status)
+
+
+@login_required
+@require_GET
+def version_view(request, slug, pk):
+    return _show(request, _version(request, slug, pk))
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def version_edit(request, slug, pk):
+    version = _version(request, slug, pk)
+    if version.is_frozen:
+        return redirect("version-view", slug, pk)
+    form = VersionForm(request.POST or None, request.FILES or None, instance=version)
+    if request.method == "GET":
+        return _version_page(request, version.app, form, version)
+    if form.is_valid():
+        try:
+            actions.change_version(version, by=request.user, **form.fields_for_action(), **_chosen(request))
+            messages.success(request, _("Saved."))
+            return redirect("version-view", slug, pk)
+        except (Refused, ValidationError) as error:
+            add_errors(form, error)
+    return _version_page(request, version.app, form, version, chosen=_chosen(request))
+
+
+def _step(action, done):
+    """A view whose POST runs one action on a version."""
+
+    @login_required
+    @require_POST
+    def view(request, slug, pk):
+        version = _version(request, slug, pk)
+        try:
+            action(version, by=request.user)
+            messages.success(request, done)
+        except (Refused, ValidationError) as error:
+            messages.error(request, " ".join(error.messages) if isinstance(error, ValidationError) else str(error))
+        return redirect("version-view", slug, pk)
+
+    return view
+
+
+version_submit = _step(actions.submit_version, gettext_lazy("Submitted. A reviewer reads it next."))
+version_publish = _step(actions.publish_version, gettext_lazy("Published."))
+
+
+@login_required
+@require_POST
+def version_publish_custom(request, slug, pk):
+    version = _version(request, slug, pk)
+    form = CustomForm(request.POST)
+    if form.is_valid():
+        try:
+            actions.publish_custom(version, by=request.user, **form.cleaned_data)
+            messages.success(request, _("Published for these accounts."))
+            return redirect("version-view", slug, pk)
+        except (Refused, ValidationError) as error:
+            add_errors(form, error)
+    return _show(request, version, custom=form, status=422)
+
+
+@login_required
+@require_POST
+def version_test(request, slug, pk):
+    version = _version(request, slug, pk)
+    try:
+        installation = actions.install_draft(version, by=request.user)
+        return redirect("installation-connect", installation.pk)
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+        return redirect("version-view", slug, pk)

@@ -1,0 +1,183 @@
+"""An account's apps: installed ones, external ones, and what an admin or an agent does with them."""
+
+import hashlib
+import secrets
+from base64 import urlsafe_b64encode
+from urllib.parse import urlencode, urlsplit
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods
+
+from consent.actions import InvalidGrant, use_up_code, what_ends
+from consent.models import Access, Consent
+from consent.validity import live_consents
+from credentials.models import Client
+from portal.accounts.actions import Refused
+from portal.accounts.models import Membership, Role
+from portal.database import database_now
+from portal.ledger.models import Entry
+from portal.pages import paginate
+
+from .. import actions
+from ..actions.installing import installable_version
+from ..models import Installation
+
+
+def installations_seen_by(user):
+    """The installations of accounts that a person belongs to (E1)."""
+    accounts = Membership.objects.live().filter(user=user).values("account")
+    return Installation.objects.filter(account__in=accounts).select_related(
+        "account", "app__team", "version", "access__client", "installed_by"
+    ).defer("version__icon", "version__description")
+
+
+def _give_states(accesses, membership):
+    """Give each access its live consent, the account's or this member's, in one query."""
+    consents = live_consents().filter(access__in=accesses).select_related("granted_by")
+    own = {}
+    for consent in consents.filter(membership=None) | consents.filter(membership=membership):
+        own[consent.access_id] = consent
+    for access in accesses:
+        access.live_consent = own.get(access.pk)
+
+
+@login_required
+@require_GET
+def installation_list(request):
+    places = list(Membership.objects.live().filter(user=request.user).select_related("account").order_by("account__name"))
+    if not places:
+        return render(request, "marketplace/installation_list.html", {"places": []})
+    chosen = request.GET.get("account", "")
+    place = next((each for each in places if each.account.slug == chosen), places[0])
+    rows = installations_seen_by(request.user).filter(account=place.account, uninstalled_at=None)
+    page = paginate(request, rows.order_by("version__name", "pk"))
+    external = list(
+        Access.objects.filter(account=place.account, installation_id=None, ended_at=None)
+        .select_related("client__team")
+        .order_by("client__name")[:100]
+    )
+    _give_states([row.access for row in page.object_list] + external, place)
+    context = {
+        "places": places,
+        "place": place,
+        "is_admin": place.role == Role.ADMIN,
+        "page_obj": page,
+        "external": external,
+    }
+    return render(request, "marketplace/installation_list.html", context)
+
+
+def _installation(request, pk, **live):
+    return get_object_or_404(installations_seen_by(request.user).filter(**live), pk=pk)
+
+
+@login_required
+@require_GET
+def installation_view(request, pk):
+    installation = _installation(request, pk)
+    access = installation.access
+    membership = Membership.objects.live().get(user=request.user, account=installation.account)
+    _give_states([access], membership)
+    is_admin = membership.role == Role.ADMIN
+    newest = installable_version(installation.app, installation.account)
+    agents = access.consents.exclude(membership=None).select_related("membership__user", "granted_by").order_by("-granted_at")
+    if not is_admin:
+        agents = agents.filter(membership=membership)
+    scopes = access.client.scopes.filter(scope__name__in=access.live_consent.granted if access.live_consent else [])
+    context = {
+        "installation": installation,
+        "access": access,
+        "consent": access.live_consent,
+        "scopes": scopes.select_related("scope"),
+        "is_admin": is_admin,
+        "newest": newest if newest and newest.pk != installation.version_id else None,
+        "page_obj": paginate(request, agents),
+        "reuse": Entry.objects.filter(
+            chain=installation.account.chain_name, event="family.reuse_detected", details__client=access.client.client_id
+        ).first()
+        if is_admin
+        else None,
+        "ended_consent": Consent.objects.filter(access=access, revoked_at__isnull=False).exists(),
+        "now": database_now(),
+        "receipt": Entry.objects.filter(event="access.ended", subject=f"access:{access.pk}").first() if access.ended_at else None,
+    }
+    return render(request, "marketplace/installation_view.html", context)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def installation_connect(request, pk):
+    """Send the person to where the app is authorized: its own install URL, or the portal's for a hosted app."""
+    installation = _installation(request, pk, uninstalled_at=None)
+    hints = {"account": installation.account.slug, "installation": str(installation.pk)}
+    if url := installation.version.install_url:
+        return HttpResponseRedirect(f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(hints)}")
+    state = secrets.token_urlsafe(24)
+    request.session["hosted"] = {**dict(list(request.session.get("hosted", {}).items())[-9:]), state: str(installation.pk)}
+    # Nobody redeems this code, so the verifier is thrown away; the challenge is required all the same (T8).
+    challenge = urlsafe_b64encode(hashlib.sha256(secrets.token_bytes(32)).digest()).decode().rstrip("=")
+    query = {
+        "response_type": "code",
+        "client_id": installation.access.client.client_id,
+        "redirect_uri": f"{settings.BASE_URL}/oauth/callback",
+        "scope": " ".join(sorted(installation.access.terms)),
+        "state": state,
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+        **hints,
+    }
+    return HttpResponseRedirect(f"{reverse('oauth-authorize')}?{urlencode(query)}")
+
+
+@login_required
+@never_cache
+@require_GET
+def oauth_callback(request):
+    """Where a hosted app's own flow returns: the code is used up here, and the app asks with client credentials."""
+    hosted = request.session.get("hosted", {})
+    pk = hosted.pop(request.GET.get("state", ""), None)
+    request.session["hosted"] = hosted
+    if pk is None or request.GET.get("iss") != settings.BASE_URL:
+        return render(request, "marketplace/callback_unknown.html", status=400)
+    installation = _installation(request, pk)
+    try:
+        if "code" in request.GET:
+            use_up_code(Client.objects.get(pk=installation.access.client_id), request.GET["code"])
+            messages.success(request, _("Done. The app is ready to work."))
+        else:
+            messages.warning(request, _("Not finished: nothing was agreed to. Resume, or discard the installation."))
+    except InvalidGrant:
+        messages.error(request, _("The answer could not be used. Please try again."))
+    return redirect("installation-view", installation.pk)
+
+
+def _ending(action, template):
+    """A view that asks for confirmation, and on POST runs an action that ends an installation."""
+
+    @login_required
+    @require_http_methods(["GET", "POST"])
+    def view(request, pk):
+        places = Membership.objects.admins().filter(user=request.user).values("account")
+        installation = _installation(request, pk, account__in=places)
+        if request.method == "GET":
+            ends = what_ends(installation.access)
+            return render(request, template, {"installation": installation, "ends": ends})
+        try:
+            return redirect("receipt-view", action(installation, by=request.user).pk)
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+            return redirect("installation-view", pk)
+
+    return view
+
+
+installation_uninstall = _ending(actions.uninstall, "marketplace/installation_uninstall.html")
+installation_discard = _ending(actions.discard, "marketplace/installation_discard.html")

@@ -1,0 +1,109 @@
+"""The marketplace: the gallery, a listing, installing."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db.models import OuterRef, Q, Subquery
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods
+
+from portal.accounts.actions import Refused
+from portal.accounts.models import Account, Membership
+from portal.pages import paginate
+
+from .. import actions
+from ..actions.installing import installable_version
+from ..markdown import render as render_markdown
+from ..models import App, Audience, Category, Status, Version
+
+
+def listed_for(user):
+    """The newest version of each app that a person may see: public ones, and custom ones of their accounts."""
+    accounts = Membership.objects.live().filter(user=user).values("account")
+    custom = App.objects.filter(custom_accounts__in=accounts)
+    published = Version.objects.filter(
+        Q(audience=Audience.PUBLIC) | Q(audience=Audience.CUSTOM, app__in=custom), status=Status.PUBLISHED
+    )
+    newest = published.filter(app=OuterRef("app")).order_by("-published_at", "-pk").values("pk")[:1]
+    found = published.filter(pk=Subquery(newest)).select_related("app__team", "app__client")
+    return found.annotate(has_icon=Q(icon__isnull=False))
+
+
+@login_required
+@require_GET
+def listing_list(request):
+    versions = listed_for(request.user).defer("icon", "description").order_by("name", "pk")
+    query = request.GET.get("q", "").strip().replace("\0", "")
+    category = request.GET.get("category", "")
+    if query:
+        versions = versions.filter(Q(name__icontains=query) | Q(tagline__icontains=query) | Q(app__slug__icontains=query))
+    if category in Category.values:
+        versions = versions.filter(app__category=category)
+    context = {"page_obj": paginate(request, versions), "query": query, "category": category, "categories": Category.choices}
+    return render(request, "marketplace/listing_list.html", context)
+
+
+def _administered(user):
+    places = Membership.objects.admins().filter(user=user, account__suspended_at=None)
+    return Account.objects.filter(memberships__in=places).order_by("name")
+
+
+@login_required
+@require_GET
+def listing_view(request, slug):
+    version = get_object_or_404(listed_for(request.user), app__slug=slug)
+    rows = list(version.app.client.scopes.filter(scope__name__in=version.scopes).select_related("scope"))
+    context = {
+        "version": version,
+        "app": version.app,
+        "description": render_markdown(version.description),
+        "notes": render_markdown(version.release_notes),
+        "required": [row for row in rows if row.scope.name in version.required_scopes],
+        "optional": [row for row in rows if row.scope.name in version.optional_scopes],
+        "accounts": _administered(request.user),
+    }
+    return render(request, "marketplace/listing_view.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def listing_install(request, slug):
+    version = get_object_or_404(listed_for(request.user), app__slug=slug)
+    accounts = _administered(request.user)
+    if request.method == "POST":
+        account = get_object_or_404(accounts, slug=request.POST.get("account", ""))
+        try:
+            installation = actions.install(version.app, account, by=request.user)
+            if installation.access.client.is_agent_level:
+                messages.success(request, _("Installed. Each agent now authorizes it for themself."))
+                return redirect("installation-view", installation.pk)
+            return redirect("installation-connect", installation.pk)
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+    choices = []
+    for account in accounts:
+        live = account.installations.filter(app=version.app, uninstalled_at=None).first()
+        fits = installable_version(version.app, account) is not None
+        choices.append({"account": account, "installation": live, "fits": fits})
+    context = {"version": version, "app": version.app, "choices": choices}
+    return render(request, "marketplace/listing_install.html", context)
+
+
+@login_required
+@require_GET
+def icon(request, slug, pk):
+    version = Version.objects.filter(app__slug=slug, pk=pk).exclude(icon=None).select_related("app__team").first()
+    if version is None or not _may_see(request.user, version):
+        raise Http404
+    return HttpResponse(bytes(version.icon), content_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
+
+
+def _may_see(user, version):
+    return (
+        user.is_staff
+        or (version.audience == Audience.PUBLIC and version.status == Status.PUBLISHED)
+        or version.app.team.memberships.filter(user=user, ended_at=None).exists()
+        or version.app.custom_accounts.filter(memberships__in=Membership.objects.live().filter(user=user)).exists()
+        or version.installations.filter(account__memberships__in=Membership.objects.live().filter(user=user)).exists()
+    )

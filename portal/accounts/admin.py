@@ -1,0 +1,108 @@
+from django import forms
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from portal.admin import ReasonForm, WindowAdmin
+
+from . import actions
+from .models import Account, Membership, Role, Team, User
+
+
+class ActionAdd:
+    """Adding through an action instead of a save."""
+
+    def has_add_permission(self, request):
+        return request.user.is_superuser
+
+    def save_model(self, request, obj, form, change):
+        made = self.add(form.cleaned_data, request.user)
+        obj.pk = made.pk
+        obj._state.adding = False
+
+    def log_addition(self, request, obj, message):
+        """The ledger is the record."""
+
+
+class PersonForm(forms.ModelForm):
+    password = forms.CharField(widget=forms.PasswordInput, min_length=10)
+
+    class Meta:
+        model = User
+        fields = ["email", "name", "password", "is_staff", "groups"]
+
+
+@admin.register(User)
+class UserAdmin(ActionAdd, WindowAdmin):
+    list_display = ["email", "name", "is_active", "is_staff"]
+    search_fields = ["email", "name"]
+    fields = ["email", "name", "time_zone", "is_active", "is_staff", "is_superuser", "groups", "date_joined", "last_login"]
+    buttons = {"deactivate": (_("Deactivate"), None, actions.deactivate_person)}
+
+    def get_form(self, request, obj=None, change=False, **kwargs):
+        return PersonForm if obj is None else super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(self, request, obj=None):
+        return ["email", "name", "password", "is_staff", "groups"] if obj is None else self.fields
+
+    def add(self, data, by):
+        return actions.create_person(by=by, **data)
+
+    def save_related(self, request, form, formsets, change):
+        """Done by the action."""
+
+
+@admin.register(Account)
+class AccountAdmin(ActionAdd, WindowAdmin):
+    list_display = ["name", "slug", "suspended_at", "created_at"]
+    search_fields = ["name", "slug"]
+    buttons = {
+        "suspend": (_("Suspend"), ReasonForm, actions.suspend_account),
+        "lift": (_("Lift"), ReasonForm, actions.lift_account),
+    }
+
+    def get_fields(self, request, obj=None):
+        return ["slug", "name"] if obj is None else ["slug", "name", "created_at", "suspended_at", "test_of_team"]
+
+    def may_press(self, request, name, obj):
+        return request.user.is_superuser and (obj.suspended_at is None) == (name == "suspend")
+
+    def add(self, data, by):
+        return actions.create_account(slug=data["slug"], name=data["name"], by=by)
+
+
+def _role(role):
+    return lambda membership, *, by: actions.change_role(membership, role=role, by=by)
+
+
+@admin.register(Membership)
+class MembershipAdmin(ActionAdd, WindowAdmin):
+    list_display = ["user", "account", "role", "created_at", "ended_at"]
+    list_filter = ["role"]
+    search_fields = ["user__email", "account__slug"]
+    list_select_related = ["user", "account"]
+    autocomplete_fields = ["user", "account"]
+    buttons = {
+        "admin": (_("Make admin"), None, _role(Role.ADMIN)),
+        "agent": (_("Make agent"), None, _role(Role.AGENT)),
+        "end": (_("Remove from the account"), None, actions.end_membership),
+    }
+
+    def get_fields(self, request, obj=None):
+        return ["user", "account", "role"] if obj is None else ["user", "account", "role", "created_at", "ended_at"]
+
+    def may_press(self, request, name, obj):
+        return request.user.is_superuser and not obj.ended_at and obj.role != name
+
+    def add(self, data, by):
+        return actions.add_member(data["account"], data["user"], role=data["role"], by=by)
+
+
+@admin.register(Team)
+class TeamAdmin(WindowAdmin):
+    list_display = ["name", "verified_at", "created_at"]
+    search_fields = ["name"]
+    fields = ["name", "public_id", "created_at", "verified_at"]
+    buttons = {"verify": (_("Verify"), None, actions.verify_team)}
+
+    def may_press(self, request, name, obj):
+        return request.user.is_superuser and obj.verified_at is None

@@ -1,0 +1,88 @@
+"""What every admin page shares: a window with a few buttons, each of which calls an action."""
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.shortcuts import redirect, render
+from django.urls import path, reverse
+from django.utils.translation import gettext_lazy as _
+
+from portal.accounts.actions import Refused
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(label=_("Reason"), max_length=2000, widget=forms.Textarea(attrs={"rows": 4}))
+
+
+class OptionalReasonForm(forms.Form):
+    reason = forms.CharField(label=_("Note"), max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 4}))
+
+
+class WindowAdmin(admin.ModelAdmin):
+    """No adding, no deleting, nothing editable. `buttons` maps a name to (label, form class or None, action)."""
+
+    actions = None
+    buttons: dict = {}
+    change_form_template = "admin/portal/window.html"
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def may_press(self, request, name, obj):
+        """Who may press a button; the action guards again."""
+        return request.user.is_superuser
+
+    def get_urls(self):
+        name = f"{self.opts.app_label}_{self.opts.model_name}_press"
+        return [
+            path("<path:object_id>/press/<slug:button>/", self.admin_site.admin_view(self.press), name=name),
+            *super().get_urls(),
+        ]
+
+    def change_view(self, request, object_id, form_url="", extra_context=None):
+        obj = self.get_object(request, object_id)
+        shown = [
+            {"url": self._url(obj, "press", name), "label": label}
+            for name, (label, *_) in self.buttons.items()
+            if obj is not None and self.may_press(request, name, obj)
+        ]
+        context = {"buttons": shown, "show_save": False, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def _url(self, obj, what, *args):
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{what}", args=[obj.pk, *args])
+
+    def press(self, request, object_id, button):
+        obj = self.get_object(request, object_id)
+        if obj is None or button not in self.buttons or not self.may_press(request, button, obj):
+            raise PermissionDenied
+        label, form_class, action = self.buttons[button]
+        form = form_class(request.POST or None) if form_class else None
+        if request.method == "POST" and (form is None or form.is_valid()):
+            try:
+                result = action(obj, by=request.user, **(form.cleaned_data if form else {}))
+                if isinstance(result, str):
+                    # A secret, shown this once.
+                    context = {**self.admin_site.each_context(request), "title": label, "secret": result, "object": obj}
+                    response = render(request, "admin/portal/secret.html", context)
+                    response["Cache-Control"] = "no-store"
+                    return response
+                messages.success(request, _("Done: %(what)s.") % {"what": label})
+                return redirect(self._url(obj, "change"))
+            except (Refused, ValidationError) as refusal:
+                messages.error(request, " ".join(refusal.messages) if isinstance(refusal, ValidationError) else str(refusal))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": label,
+            "object": obj,
+            "form": form,
+            "opts": self.opts,
+            "back": self._url(obj, "change"),
+        }
+        return render(request, "admin/portal/action_confirm.html", context, status=422 if form and form.errors else 200)
