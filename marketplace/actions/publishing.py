@@ -82,7 +82,7 @@ def _order(number: str) -> tuple[int, ...]:
 def _check(version: Version) -> None:
     version.required_scopes = sorted(set(version.required_scopes))
     version.optional_scopes = sorted(set(version.optional_scopes) - set(version.required_scopes))
-    version.full_clean(exclude=["app", "created_by", "icon"])
+    version.full_clean(exclude=["app", "created_by", "created_at", "icon", "submitted_at", "published_at"])
     others = version.app.versions.exclude(pk=version.pk).exclude(status__in=[Status.DRAFT, Status.SNAPSHOT])
     if any(_order(version.number) <= _order(other) for other in others.values_list("number", flat=True)):
         raise ValidationError({"number": _("Use a number higher than those of the versions submitted before.")})

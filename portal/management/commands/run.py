@@ -1,0 +1,93 @@
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from portal import embedded
+
+STOP_SECONDS = 15
+
+
+class Command(BaseCommand):
+    help = "Run the demo: web server, Celery worker and beat, on the servers that settings started; Ctrl-C stops it all."
+
+    def handle(self, **options):
+        owner = embedded.owner(settings.VAR)
+        if owner not in (None, os.getpid()):
+            raise CommandError(f"Process {owner} runs this checkout's servers already. Stop it first, or use its portal.")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", settings.PORT))
+            except OSError:
+                raise CommandError(f"Port {settings.PORT} is taken. Choose another: make run PORT=8001") from None
+        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        os.environ["PORT"] = str(settings.PORT)
+        manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
+        subprocess.run([*manage, "migrate", "--verbosity", "0"], check=True, preexec_fn=embedded.end_with_parent)
+        seeded = subprocess.run(
+            [*manage, "seed_demo", "--json"], check=True, stdout=subprocess.PIPE, text=True, preexec_fn=embedded.end_with_parent
+        )
+        python = [sys.executable, "-m"]
+        commands = {
+            "web": [
+                *python, "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(settings.PORT),
+                "--workers", "2", "--blocking-threads", "8", "--no-ws", "--log-level", "warning", "portal.wsgi:application",
+            ],
+            "worker": [*python, "celery", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "2", "-l", "warning"],
+            "beat": [*python, "celery", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
+        }  # fmt: skip
+        children = {
+            name: subprocess.Popen(
+                command, cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, start_new_session=True
+            )
+            for name, command in commands.items()
+        }
+        dead = None
+        try:
+            self._wait_until_served(children["web"])
+            self._print(json.loads(seeded.stdout))
+            while dead is None:
+                time.sleep(0.3)
+                dead = next((name for name, child in children.items() if child.poll() is not None), None)
+        except KeyboardInterrupt:
+            self.stdout.write("\nStopping.")
+        finally:
+            self._stop(children)
+        if dead:
+            raise CommandError(f"The {dead} process ended by itself (status {children[dead].returncode}); stopped the rest.")
+
+    def _wait_until_served(self, web):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and web.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", settings.PORT), timeout=1):
+                return
+            time.sleep(0.05)
+
+    def _stop(self, children):
+        for child in children.values():
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in children.values():
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+    def _print(self, demo):
+        self.stdout.write(f"\nThe portal is at {settings.BASE_URL}/ (mail at {settings.BASE_URL}/dev/mail/)\n\nSign in as:")
+        for person in demo["people"]:
+            self.stdout.write(f"  {person['email']:28} {person['password']:22} {', '.join(person['roles'])}")
+        fresh = [client for client in demo["clients"] if client["client_secret"]]
+        for client in fresh:
+            self.stdout.write(f"\n{client['name']}: {client['client_id']}\n  secret, shown this once: {client['client_secret']}")
+        self.stdout.write("\nCtrl-C stops it.")
