@@ -50,6 +50,13 @@ class ClientChoiceForm(forms.Form):
 
 
 class VersionForm(forms.ModelForm):
+    install_url = forms.URLField(
+        label=_("Install URL"),
+        max_length=500,
+        required=False,
+        assume_scheme="https",
+        help_text=_("Where the app takes people to authorize it. Leave empty, and the portal asks for it."),
+    )
     upload = forms.FileField(label=_("Icon"), required=False, help_text=_("PNG, JPEG or WebP, up to 1 MB; made square."))
 
     class Meta:
@@ -62,7 +69,6 @@ class VersionForm(forms.ModelForm):
         help_texts = {
             "number": _("Such as 1.0 or 1.2.3."),
             "description": _("Markdown."),
-            "install_url": _("Where the app takes people to authorize it. Leave empty, and the portal asks for it."),
         }
 
     field_order = ["number", "name", "tagline", "description", "release_notes", "upload", "install_url"]

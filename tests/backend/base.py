@@ -21,6 +21,8 @@ class guards_off:
         self.cursor = cursor
 
     def __enter__(self):
+        # A table with checks still to come cannot be altered.
+        self.cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         self.cursor.execute(
             "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE tgenabled = 'A' AND NOT tgisinternal"
         )
@@ -32,6 +34,7 @@ class guards_off:
         if exception[0] is None:
             for table, name in self.guards:
                 self.cursor.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}")
+            self.cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 class DatabaseWrapper(PostgresWrapper):

@@ -1,0 +1,21 @@
+"""Moves the clock for tests: all that was recorded becomes older, by the same length."""
+
+from django.db import connection, transaction
+
+from tests.backend.base import guards_off
+
+
+def advance(length):
+    """Make every time in the database (but the ledger's) `length` older."""
+    with transaction.atomic(), connection.cursor() as cursor, guards_off(cursor):
+        cursor.execute(
+            """
+            SELECT table_name, array_agg(quote_ident(column_name)) FROM information_schema.columns
+            WHERE table_schema = 'public' AND data_type = 'timestamp with time zone'
+              AND split_part(table_name, '_', 1) IN ('accounts', 'credentials', 'consent', 'marketplace')
+            GROUP BY table_name
+            """
+        )
+        for table, columns in cursor.fetchall():
+            changes = ", ".join(f"{column} = {column} - %s" for column in columns)
+            cursor.execute(f"UPDATE {table} SET {changes}", [length] * len(columns))

@@ -1,0 +1,80 @@
+"""The cast: who takes part in the story."""
+
+from types import SimpleNamespace
+
+import pytest
+from django.test import Client as Browser
+
+from credentials.models import Kind, Level
+from marketplace import actions as marketplace
+from tests import factories
+from tests.factories import EDIT, VIEW
+from tests.oauth import AppSide, sign_in
+
+
+@pytest.fixture
+def cast(db):
+    """A developer, an account with an admin and two agents, another account with its own."""
+    factories.product()
+    acme, globex = factories.account("acme"), factories.account("globex")
+    return SimpleNamespace(
+        dev=factories.person("Dev"),
+        other_dev=factories.person("Otto"),
+        acme=acme,
+        globex=globex,
+        admin=factories.member(acme, "admin", "Ada"),
+        agent=factories.member(acme, "agent", "Axel"),
+        agent2=factories.member(acme, "agent", "Ana"),
+        globex_admin=factories.member(globex, "admin", "Gus"),
+        globex_agent=factories.member(globex, "agent", "Gia"),
+    )
+
+
+@pytest.fixture
+def browse(client):
+    """A function that gives a browser signed in as somebody."""
+
+    def signed_in(user):
+        browser = Browser()
+        sign_in(browser, user)
+        return browser
+
+    return signed_in
+
+
+def _side(cast, client, **more):
+    return AppSide(client, *factories.client(cast.dev, **more))
+
+
+@pytest.fixture
+def external(cast, client):
+    """An external, account-level app."""
+    return _side(cast, client, kind=Kind.EXTERNAL)
+
+
+@pytest.fixture
+def external_agent(cast, client):
+    return _side(cast, client, kind=Kind.EXTERNAL, level=Level.AGENT)
+
+
+@pytest.fixture
+def installed(cast, client):
+    """A published, account-level platform app, installed in Acme."""
+    side = _side(cast, client)
+    side.version = factories.publish(
+        factories.app(cast.dev, side.client, required_scopes=[VIEW], optional_scopes=[EDIT], install_url="https://app.example/install"),
+        cast.dev,
+    )
+    side.installation = marketplace.install(side.version.app, cast.acme, by=cast.admin)
+    return side
+
+
+@pytest.fixture
+def installed_agent(cast, client):
+    """A published, agent-level platform app, installed in Acme."""
+    side = _side(cast, client, level=Level.AGENT)
+    side.version = factories.publish(
+        factories.app(cast.dev, side.client, required_scopes=[VIEW], install_url="https://app.example/install"), cast.dev
+    )
+    side.installation = marketplace.install(side.version.app, cast.acme, by=cast.admin)
+    return side

@@ -1,0 +1,131 @@
+"""Makes a test's people and things by calling the actions, so that no test starts from an impossible state."""
+
+import itertools
+
+from django.contrib.auth.models import Group
+
+from consent import actions as consent
+from consent.screen import build_screen
+from credentials import actions as credentials
+from credentials.models import Kind, Level, Product
+from credentials.registry import import_document
+from marketplace import actions as marketplace
+from portal.accounts import actions as accounts
+from portal.accounts.models import User
+from portal.database import database_now
+
+PASSWORD = "correct horse battery"
+REDIRECT_URI = "http://127.0.0.1:9999/callback"
+VIEW, EDIT, CREATE, DELETE = (f"freshservice.tickets.{name}" for name in ("view", "edit", "create", "delete"))
+_numbers = itertools.count(1)
+
+DOCUMENT = {
+    "paths": {
+        "/api/v2/tickets": {
+            "get": {"security": [{"oauth2": [VIEW]}]},
+            "post": {"security": [{"oauth2": [CREATE]}]},
+        },
+        "/api/v2/tickets/{id}": {
+            "get": {"security": [{"oauth2": [VIEW]}]},
+            "put": {"security": [{"oauth2": [EDIT]}]},
+            "delete": {"security": [{"oauth2": [DELETE]}]},
+        },
+        "/api/v2/tickets/filter": {"get": {"security": [{"oauth2": [EDIT]}, {"oauth2": [VIEW]}]}},
+        "/api/v2/closed": {"get": {}},
+    },
+    "components": {
+        "securitySchemes": {
+            "oauth2": {
+                "type": "oauth2",
+                "flows": {
+                    "authorizationCode": {
+                        "scopes": {
+                            VIEW: "View tickets",
+                            EDIT: "Edit tickets",
+                            CREATE: "Create tickets",
+                            DELETE: "Delete and restore tickets",
+                        }
+                    }
+                },
+                "x-scope-risk": {VIEW: "low", EDIT: "medium", CREATE: "medium", DELETE: "high"},
+            }
+        }
+    },
+}
+
+
+def product():
+    row, made = Product.objects.get_or_create(slug="freshservice", defaults={"name": "Freshservice"})
+    if made:
+        import_document(row, DOCUMENT)
+    return row
+
+
+def person(name="Pat", **more):
+    return accounts.create_person(
+        email=f"{name.lower()}{next(_numbers)}@example.com", name=name, password=PASSWORD, by=None, **more
+    )
+
+
+def reviewer():
+    return person("Rita", is_staff=True, groups=[Group.objects.get(name="Reviewers")])
+
+
+def team_of(user):
+    return user.team_memberships.get(role="owner").team
+
+
+def account(name="acme"):
+    return accounts.create_account(slug=f"{name}-{next(_numbers)}", name=name.title(), by=None)
+
+
+def member(place, role="agent", name=None):
+    user = person(name or role.title())
+    accounts.add_member(place, user, role=role, by=None)
+    return user
+
+
+def client(developer, *, kind=Kind.PLATFORM, level=Level.ACCOUNT, scopes=(VIEW, EDIT), name="Insights", uris=(REDIRECT_URI,)):
+    product()
+    return credentials.create_client(
+        team_of(developer),
+        name=name,
+        redirect_uris=list(uris),
+        scopes={scope: "We need it" for scope in scopes},
+        kind=kind,
+        level=level,
+        by=developer,
+    )
+
+
+def version_fields(number="1.0", **more):
+    return {
+        "number": number,
+        "name": "Insights",
+        "tagline": "See more",
+        "description": "A **good** app",
+        "release_notes": "New",
+        "required_scopes": [VIEW],
+        "optional_scopes": [],
+        **more,
+    }
+
+
+def app(developer, row, **fields):
+    """An app with a draft of its first version."""
+    made = marketplace.create_app(team_of(developer), slug=f"app-{next(_numbers)}", category="other", client=row, by=developer)
+    return marketplace.create_version(made, by=developer, **version_fields(**fields))
+
+
+def publish(draft, developer, by=None):
+    submitted = marketplace.submit_version(draft, by=developer)
+    marketplace.approve_version(submitted, by=by or reviewer())
+    return marketplace.publish_version(submitted, by=developer)
+
+
+def agree(row, place, by, *, requested=None, chosen=(), **more):
+    """Agree to what the screen shows, as pressing Agree does."""
+    screen = build_screen(row, place, by=by, now=database_now(), requested=requested, **more)
+    return consent.grant_consent(
+        row, place, by=by, shown=screen.digest(), chosen=set(chosen), requested=requested, **more
+    )
