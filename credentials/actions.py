@@ -93,9 +93,7 @@ def _insert_scopes(client: Client, wanted: dict[str, str], by: User) -> list[str
 
 def _insert_secret(client: Client, by: User) -> tuple[ClientSecret, str]:
     value = generate(CLIENT_SECRET)
-    row = ClientSecret.objects.create(
-        client=client, hash=digest(value), prefix=shown_prefix(value), created_by=by
-    )
+    row = ClientSecret.objects.create(client=client, hash=digest(value), prefix=shown_prefix(value), created_by=by)
     return row, value
 
 
@@ -156,9 +154,7 @@ def add_scopes(client: Client, *, scopes: dict[str, str], by: User) -> list[str]
     client = lock(Client, client.pk)
     added = _insert_scopes(client, scopes, by)
     if added:
-        record(
-            client.team.chain_name, "client.scopes_added", by=by, subject=f"client:{client.client_id}", scopes=added
-        )
+        record(client.team.chain_name, "client.scopes_added", by=by, subject=f"client:{client.client_id}", scopes=added)
     return added
 
 
@@ -197,9 +193,7 @@ def rotate_secret(client: Client, *, overlap_hours: int, by: User) -> tuple[Clie
     now = database_now()
     active = list(active_secrets(client))
     if len(active) > 1 and overlap_hours:
-        raise TwoSecretsActive(
-            _("Two secrets are active. End the older one first, or wait until its overlap is over.")
-        )
+        raise TwoSecretsActive(_("Two secrets are active. End the older one first, or wait until its overlap is over."))
     for secret in active:
         ends = min(filter(None, [secret.expires_at, now + dt.timedelta(hours=overlap_hours)]))
         ClientSecret.objects.filter(pk=secret.pk).update(expires_at=ends)
@@ -289,9 +283,7 @@ def make_product_secret(product: Product, *, by: User | None) -> str:
     """Make the secret a product proves itself with, ending its earlier ones; it is shown this once."""
     product = lock(Product, product.pk)
     value = generate(PRODUCT_SECRET)
-    ProductSecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), product=product).update(
-        expires_at=Now()
-    )
+    ProductSecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), product=product).update(expires_at=Now())
     secret = ProductSecret.objects.create(product=product, hash=digest(value), prefix=shown_prefix(value))
     record(PORTAL, "product.secret_made", by=by, subject=f"product:{product.slug}", secret=secret.prefix)
     return value

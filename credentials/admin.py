@@ -12,7 +12,8 @@ REVIEWERS = "Reviewers"
 
 class LiftForm(ReasonForm):
     secret_leaked = forms.BooleanField(
-        label=_("A secret leaked: end all tokens made before, and the secrets made before the suspension"), required=False
+        label=_("A secret leaked: end all tokens made before, and the secrets made before the suspension"),
+        required=False,
     )
 
 

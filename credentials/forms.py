@@ -31,8 +31,12 @@ class RedirectUris(forms.CharField):
 
 class ClientForm(forms.Form):
     team = forms.ModelChoiceField(Team.objects.none(), label=_("Team"), empty_label=None)
-    name = forms.CharField(label=_("Name"), max_length=60, help_text=_("People read it when they agree. It never changes."))
-    description = forms.CharField(label=_("Description"), max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2}))
+    name = forms.CharField(
+        label=_("Name"), max_length=60, help_text=_("People read it when they agree. It never changes.")
+    )
+    description = forms.CharField(
+        label=_("Description"), max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
     redirect_uris = RedirectUris()
     level = forms.ChoiceField(label=_("Who authorizes"), choices=Level, widget=forms.RadioSelect, initial=Level.ACCOUNT)
     kind = forms.ChoiceField(
@@ -55,7 +59,9 @@ class ClientForm(forms.Form):
 
 class ChangeClientForm(forms.Form):
     redirect_uris = RedirectUris()
-    description = forms.CharField(label=_("Description"), max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2}))
+    description = forms.CharField(
+        label=_("Description"), max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
 
 
 class RotateForm(forms.Form):

@@ -34,7 +34,9 @@ def _read_scopes(document):
                 risk = (flow.get("x-scope-risk") or risks).get(scope, Risk.MEDIUM)
                 if risk not in Risk.values or not sentence or not re.fullmatch(r"[!#-\[\]-~]{1,120}", scope):
                     raise MalformedDocument(
-                        _("components.securitySchemes.%(name)s: the scope “%(scope)s” has no sentence, an unknown risk or a name that is not a scope token.")
+                        _(
+                            "components.securitySchemes.%(name)s: the scope “%(scope)s” has no sentence, an unknown risk or a name that is not a scope token."
+                        )
                         % {"name": name, "scope": scope}
                     )
                 found[scope] = (sentence[:200], risk)
@@ -73,7 +75,9 @@ def import_document(product, document, *, by=None):
         scopes = _read_scopes(document)
         endpoints = list(_read_endpoints(document, scopes))
     except (KeyError, TypeError, AttributeError) as error:
-        raise MalformedDocument(_("This is not an OpenAPI 3 document with OAuth scopes: %(what)s.") % {"what": error}) from None
+        raise MalformedDocument(
+            _("This is not an OpenAPI 3 document with OAuth scopes: %(what)s.") % {"what": error}
+        ) from None
     product = lock(Product, product.pk)
     if taken := Scope.objects.filter(name__in=scopes).exclude(product=product).first():
         raise MalformedDocument(_("The scope “%(name)s” is another product’s.") % {"name": taken.name})

@@ -158,7 +158,9 @@ def client_rotate(request, client_id):
             return redirect("client-view", client_id)
         try:
             _row, value = actions.rotate_secret(client, by=request.user, **form.cleaned_data)
-            return render(request, "credentials/client_created.html", {"client": client, "secret": value, "rotated": True})
+            return render(
+                request, "credentials/client_created.html", {"client": client, "secret": value, "rotated": True}
+            )
         except (Refused, ValidationError) as error:
             form.add_error(None, _why(error))
     return _view(request, client, rotate=form, status=422)

@@ -57,7 +57,9 @@ class VersionForm(forms.ModelForm):
         assume_scheme="https",
         help_text=_("Where the app takes people to authorize it. Leave empty, and the portal asks for it."),
     )
-    upload = forms.FileField(label=_("Icon"), required=False, help_text=_("PNG, JPEG or WebP, up to 1 MB; made square."))
+    upload = forms.FileField(
+        label=_("Icon"), required=False, help_text=_("PNG, JPEG or WebP, up to 1 MB; made square.")
+    )
 
     class Meta:
         model = Version

@@ -148,7 +148,9 @@ class Installation(models.Model):
         ordering = ["-installed_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["account", "app"], condition=Q(uninstalled_at=None), name="one_live_installation_per_account_and_app"
+                fields=["account", "app"],
+                condition=Q(uninstalled_at=None),
+                name="one_live_installation_per_account_and_app",
             )
         ]
         indexes = [models.Index(fields=["account", "-installed_at"], name="installation_of_account")]

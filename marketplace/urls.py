@@ -11,7 +11,9 @@ urlpatterns = [
     path("apps/<slug:slug>/versions/<int:pk>/edit/", developers.version_edit, name="version-edit"),
     path("apps/<slug:slug>/versions/<int:pk>/submit/", developers.version_submit, name="version-submit"),
     path("apps/<slug:slug>/versions/<int:pk>/publish/", developers.version_publish, name="version-publish"),
-    path("apps/<slug:slug>/versions/<int:pk>/custom/", developers.version_publish_custom, name="version-publish-custom"),
+    path(
+        "apps/<slug:slug>/versions/<int:pk>/custom/", developers.version_publish_custom, name="version-publish-custom"
+    ),
     path("apps/<slug:slug>/versions/<int:pk>/test/", developers.version_test, name="version-test"),
     path("marketplace/", market.listing_list, name="listing-list"),
     path("marketplace/<slug:slug>/", market.listing_view, name="listing-view"),

@@ -76,7 +76,9 @@ class WindowAdmin(admin.ModelAdmin):
                 messages.success(request, _("Done: %(what)s.") % {"what": label})
                 return redirect(self._url(obj, "change"))
             except (Refused, ValidationError) as refusal:
-                messages.error(request, " ".join(refusal.messages) if isinstance(refusal, ValidationError) else str(refusal))
+                messages.error(
+                    request, " ".join(refusal.messages) if isinstance(refusal, ValidationError) else str(refusal)
+                )
         context = {
             **self.admin_site.each_context(request),
             "title": label,

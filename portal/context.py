@@ -1,14 +1,27 @@
+from django.conf import settings
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import Membership, TeamMembership
 
 
+def has_mail_pages():
+    """True in a demo that writes its mail to files, for /dev/mail/."""
+    return settings.DEMO and "filebased" in settings.EMAIL_BACKEND
+
+
 def chrome(request):
-    """The navigation, by what the person is."""
+    """The navigation, by what the person is; read once for each request, however many templates a page renders."""
+    if not hasattr(request, "portal_chrome"):
+        request.portal_chrome = _chrome(request)
+    return {"chrome": request.portal_chrome}
+
+
+def _chrome(request):
+    made = {"path": request.path, "mail_url": reverse("mail-list") if has_mail_pages() else ""}
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
-        return {}
+        return made
     member = Membership.objects.live().filter(user=user).exists()
     developer = TeamMembership.objects.filter(user=user, ended_at=None).exists()
     pages = [
@@ -23,4 +36,5 @@ def chrome(request):
     items = [{"label": label, "url": reverse(name)} for shown, label, name in pages if shown]
     for item in items:
         item["current"] = request.path.startswith(item["url"])
-    return {"chrome": {"items": items, "path": request.path}}
+    words = str(user).split("@")[0].split()
+    return {**made, "items": items, "initials": "".join(word[0] for word in [words[0], *words[1:][-1:]])}

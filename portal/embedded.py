@@ -241,7 +241,9 @@ def _start_valkey(base):
     data = base / "valkey"
     data.mkdir(exist_ok=True, mode=0o700)
     port, password = _free_port(), secrets.token_urlsafe(24)
-    config = f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {json.dumps(str(data))}\nappendonly yes\nsave \"\"\n"
+    config = (
+        f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {json.dumps(str(data))}\nappendonly yes\nsave ""\n'
+    )
     with open(base / "valkey.log", "ab") as log:
         # The password goes through standard input: a command line is for everyone to read.
         process = subprocess.Popen(

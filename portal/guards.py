@@ -60,7 +60,10 @@ def never_removed(table):
 
 def insert_only(table):
     """UPDATE, DELETE and TRUNCATE are refused."""
-    return [*never_removed(table), _trigger(table, f"{table}_never_updated", "UPDATE", "FOR EACH ROW", "portal_refuse()")]
+    return [
+        *never_removed(table),
+        _trigger(table, f"{table}_never_updated", "UPDATE", "FOR EACH ROW", "portal_refuse()"),
+    ]
 
 
 def never_changes(table, *columns):

@@ -17,6 +17,7 @@ class DatabaseAwayMiddleware:
     def process_exception(self, request, exception):
         if isinstance(exception, OperationalError):
             return unavailable()
+        return None
 
 
 def unavailable():

@@ -62,7 +62,9 @@ FIELD_ENCRYPTION_KEYS = [key.strip() for key in _required("FIELD_ENCRYPTION_KEYS
 PORT = env.int("PORT", default=8000)
 BASE_URL = env.str("BASE_URL", default=f"http://127.0.0.1:{PORT}" if DEMO else "").rstrip("/")
 if not BASE_URL:
-    raise ImproperlyConfigured("BASE_URL is not set. Set it to the address people reach, such as https://apps.example.com.")
+    raise ImproperlyConfigured(
+        "BASE_URL is not set. Set it to the address people reach, such as https://apps.example.com."
+    )
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"] if DEMO else [])
 EMAIL = env.email_url("EMAIL_URL", default="consolemail://")
 

@@ -62,7 +62,13 @@ def installed(cast, client):
     """A published, account-level platform app, installed in Acme."""
     side = _side(cast, client)
     side.version = factories.publish(
-        factories.app(cast.dev, side.client, required_scopes=[VIEW], optional_scopes=[EDIT], install_url="https://app.example/install"),
+        factories.app(
+            cast.dev,
+            side.client,
+            required_scopes=[VIEW],
+            optional_scopes=[EDIT],
+            install_url="https://app.example/install",
+        ),
         cast.dev,
     )
     side.installation = marketplace.install(side.version.app, cast.acme, by=cast.admin)
@@ -74,7 +80,8 @@ def installed_agent(cast, client):
     """A published, agent-level platform app, installed in Acme."""
     side = _side(cast, client, level=Level.AGENT)
     side.version = factories.publish(
-        factories.app(cast.dev, side.client, required_scopes=[VIEW], install_url="https://app.example/install"), cast.dev
+        factories.app(cast.dev, side.client, required_scopes=[VIEW], install_url="https://app.example/install"),
+        cast.dev,
     )
     side.installation = marketplace.install(side.version.app, cast.acme, by=cast.admin)
     return side

@@ -11,7 +11,6 @@ from credentials.models import Kind, Level, Product
 from credentials.registry import import_document
 from marketplace import actions as marketplace
 from portal.accounts import actions as accounts
-from portal.accounts.models import User
 from portal.database import database_now
 
 PASSWORD = "correct horse battery"
@@ -85,13 +84,15 @@ def member(place, role="agent", name=None):
     return user
 
 
-def client(developer, *, kind=Kind.PLATFORM, level=Level.ACCOUNT, scopes=(VIEW, EDIT), name="Insights", uris=(REDIRECT_URI,)):
+def client(
+    developer, *, kind=Kind.PLATFORM, level=Level.ACCOUNT, scopes=(VIEW, EDIT), name="Insights", uris=(REDIRECT_URI,)
+):
     product()
     return credentials.create_client(
         team_of(developer),
         name=name,
         redirect_uris=list(uris),
-        scopes={scope: "We need it" for scope in scopes},
+        scopes=dict.fromkeys(scopes, "We need it"),
         kind=kind,
         level=level,
         by=developer,
@@ -113,7 +114,9 @@ def version_fields(number="1.0", **more):
 
 def app(developer, row, **fields):
     """An app with a draft of its first version."""
-    made = marketplace.create_app(team_of(developer), slug=f"app-{next(_numbers)}", category="other", client=row, by=developer)
+    made = marketplace.create_app(
+        team_of(developer), slug=f"app-{next(_numbers)}", category="other", client=row, by=developer
+    )
     return marketplace.create_version(made, by=developer, **version_fields(**fields))
 
 

@@ -69,7 +69,13 @@ class AppSide:
 
     def exchange(self, code, verifier, **more):
         return self.token(
-            **{"grant_type": "authorization_code", "code": code, "code_verifier": verifier, "redirect_uri": REDIRECT_URI, **more}
+            **{
+                "grant_type": "authorization_code",
+                "code": code,
+                "code_verifier": verifier,
+                "redirect_uri": REDIRECT_URI,
+                **more,
+            }
         )
 
     def refresh(self, refresh_token, **more):

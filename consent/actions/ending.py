@@ -1,6 +1,5 @@
 """Ending an access, a consent, a family or one token. Each is one row written; cleaning up comes later (T2, T3)."""
 
-
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
@@ -8,7 +7,7 @@ from django.db.models.functions import Least, Now
 from django.utils.translation import gettext as _
 
 from portal.accounts.actions import Refused
-from portal.accounts.models import Account, Membership, Role, User
+from portal.accounts.models import Account, Membership, User
 from portal.celery import app as celery
 from portal.database import database_now, lock
 from portal.ledger.actions import record

@@ -96,7 +96,9 @@ def grant_consent(
     client = lock(Client, client.pk)
     if client.suspended_at:
         raise MayNotConsent(_("%(client)s is suspended.") % {"client": client})
-    membership = Membership.objects.select_for_update(no_key=True).filter(account=account, user=by, ended_at=None).first()
+    membership = (
+        Membership.objects.select_for_update(no_key=True).filter(account=account, user=by, ended_at=None).first()
+    )
     access = Access.objects.select_for_update(no_key=True).filter(client=client, account=account, ended_at=None).first()
     own = membership if client.is_agent_level else None
     live = (
@@ -105,9 +107,7 @@ def grant_consent(
         else None
     )
     now = database_now()
-    screen = build_screen(
-        client, account, by=by, now=now, requested=requested, ask_again=ask_again, replace=replace
-    )
+    screen = build_screen(client, account, by=by, now=now, requested=requested, ask_again=ask_again, replace=replace)
     if not hmac.compare_digest(screen.digest(), shown):
         raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
     new = {row.scope.name for row in screen.new_required}
@@ -159,6 +159,4 @@ def decline_consent(client: Client, account: Account, *, by: User) -> None:
     """Note that a person pressed Cancel; nothing else changes. Raises MayNotConsent for a stranger."""
     if not Membership.objects.live().filter(account=account, user=by).exists():
         raise MayNotConsent(_("You do not belong to this account."))
-    record(
-        account.chain_name, "consent.declined", by=by, subject=f"client:{client.client_id}", client=client.client_id
-    )
+    record(account.chain_name, "consent.declined", by=by, subject=f"client:{client.client_id}", client=client.client_id)

@@ -76,9 +76,7 @@ class Issue:
 
 
 @transaction.atomic
-def issue_code(
-    consent: Consent, *, by: User, scopes: set[str], redirect_uri: str, code_challenge: str
-) -> str:
+def issue_code(consent: Consent, *, by: User, scopes: set[str], redirect_uri: str, code_challenge: str) -> str:
     """Issue an authorization code for `scopes` of a live consent, and return it. Raises InvalidGrant, MayNotConsent."""
     members = Membership.objects.select_for_update(no_key=True)
     members.filter(account=consent.access.account_id, user=by, ended_at=None).first()

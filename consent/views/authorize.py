@@ -167,7 +167,9 @@ def _hinted(asked, accounts):
 
 def _choose(request, asked, places, accounts):
     base = _without_prompt(request, "select_account")
-    query = [(name, value) for name, value in parse_qsl(base.partition("?")[2]) if name not in ("account", "installation")]
+    query = [
+        (name, value) for name, value in parse_qsl(base.partition("?")[2]) if name not in ("account", "installation")
+    ]
     choices = []
     for place in places.order_by("account__name"):
         url = f"{request.path}?{urlencode([*query, ('account', place.account.slug)])}"

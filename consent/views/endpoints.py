@@ -103,7 +103,9 @@ def introspect(request):
     """RFC 7662; only products may ask, with their slug and secret."""
     product = _product_of(request)
     if product is None:
-        return _error("invalid_client", "Authenticate as a product", 401, **{"WWW-Authenticate": 'Basic realm="portal"'})
+        return _error(
+            "invalid_client", "Authenticate as a product", 401, **{"WWW-Authenticate": 'Basic realm="portal"'}
+        )
     if problem := get_oauthlib_core().check_body(request):
         return _error("invalid_request", problem)
     if not request.POST.get("token"):

@@ -70,7 +70,9 @@ def set_client(app: App, client: Client, *, by: User) -> App:
         raise ClientTaken(_("%(client)s belongs to another app already.") % {"client": client})
     app.client = client
     app.save(update_fields=["client"])
-    record(app.team.chain_name, "app.client_set", by=by, subject=f"app:{app.slug}", client=client.client_id, name=app.slug)
+    record(
+        app.team.chain_name, "app.client_set", by=by, subject=f"app:{app.slug}", client=client.client_id, name=app.slug
+    )
     return app
 
 
@@ -91,7 +93,9 @@ def _check(version: Version) -> None:
         raise ValidationError(
             _("The app’s credentials do not have %(scopes)s. Add them there first.") % {"scopes": ", ".join(beyond)}
         )
-    if version.install_url and not version.install_url.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")):
+    if version.install_url and not version.install_url.startswith(
+        ("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")
+    ):
         raise ValidationError({"install_url": _("The install URL must start with https://.")})
 
 

@@ -67,9 +67,7 @@ class Migration(migrations.Migration):
         *guards.checked("marketplace_app", "client_fits", "INSERT OR UPDATE OF client_id", CLIENT),
         *guards.never_removed("marketplace_version"),
         *guards.checked("marketplace_version", "frozen", "UPDATE", FROZEN),
-        *guards.checked(
-            "marketplace_version", "nests", "INSERT OR UPDATE OF required_scopes, optional_scopes", NESTS
-        ),
+        *guards.checked("marketplace_version", "nests", "INSERT OR UPDATE OF required_scopes, optional_scopes", NESTS),
         *guards.never_removed("marketplace_installation"),
         *guards.never_changes("marketplace_installation", "account_id", "app_id", "access_id"),
         *guards.set_once("marketplace_installation", "uninstalled_at"),

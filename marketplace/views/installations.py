@@ -33,9 +33,11 @@ from ..models import Installation
 def installations_seen_by(user):
     """The installations of accounts that a person belongs to (E1)."""
     accounts = Membership.objects.live().filter(user=user).values("account")
-    return Installation.objects.filter(account__in=accounts).select_related(
-        "account", "app__team", "version", "access__client", "installed_by"
-    ).defer("version__icon", "version__description")
+    return (
+        Installation.objects.filter(account__in=accounts)
+        .select_related("account", "app__team", "version", "access__client", "installed_by")
+        .defer("version__icon", "version__description")
+    )
 
 
 def _give_states(accesses, membership):
@@ -51,7 +53,9 @@ def _give_states(accesses, membership):
 @login_required
 @require_GET
 def installation_list(request):
-    places = list(Membership.objects.live().filter(user=request.user).select_related("account").order_by("account__name"))
+    places = list(
+        Membership.objects.live().filter(user=request.user).select_related("account").order_by("account__name")
+    )
     if not places:
         return render(request, "marketplace/installation_list.html", {"places": []})
     chosen = request.GET.get("account", "")
@@ -87,7 +91,11 @@ def installation_view(request, pk):
     _give_states([access], membership)
     is_admin = membership.role == Role.ADMIN
     newest = installable_version(installation.app, installation.account)
-    agents = access.consents.exclude(membership=None).select_related("membership__user", "granted_by").order_by("-granted_at")
+    agents = (
+        access.consents.exclude(membership=None)
+        .select_related("membership__user", "granted_by")
+        .order_by("-granted_at")
+    )
     if not is_admin:
         agents = agents.filter(membership=membership)
     scopes = access.client.scopes.filter(scope__name__in=access.live_consent.granted if access.live_consent else [])
@@ -100,13 +108,17 @@ def installation_view(request, pk):
         "newest": newest if newest and newest.pk != installation.version_id else None,
         "page_obj": paginate(request, agents),
         "reuse": Entry.objects.filter(
-            chain=installation.account.chain_name, event="family.reuse_detected", details__client=access.client.client_id
+            chain=installation.account.chain_name,
+            event="family.reuse_detected",
+            details__client=access.client.client_id,
         ).first()
         if is_admin
         else None,
         "ended_consent": Consent.objects.filter(access=access, revoked_at__isnull=False).exists(),
         "now": database_now(),
-        "receipt": Entry.objects.filter(event="access.ended", subject=f"access:{access.pk}").first() if access.ended_at else None,
+        "receipt": Entry.objects.filter(event="access.ended", subject=f"access:{access.pk}").first()
+        if access.ended_at
+        else None,
     }
     return render(request, "marketplace/installation_view.html", context)
 
@@ -121,7 +133,10 @@ def installation_connect(request, pk):
     if url := installation.version.install_url:
         return HttpResponseRedirect(f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(hints)}")
     state = secrets.token_urlsafe(24)
-    request.session["hosted"] = {**dict(list(request.session.get("hosted", {}).items())[-9:]), state: str(installation.pk)}
+    request.session["hosted"] = {
+        **dict(list(request.session.get("hosted", {}).items())[-9:]),
+        state: str(installation.pk),
+    }
     # Nobody redeems this code, so the verifier is thrown away; the challenge is required all the same (T8).
     challenge = urlsafe_b64encode(hashlib.sha256(secrets.token_bytes(32)).digest()).decode().rstrip("=")
     query = {

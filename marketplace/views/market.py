@@ -37,10 +37,17 @@ def listing_list(request):
     query = request.GET.get("q", "").strip().replace("\0", "")
     category = request.GET.get("category", "")
     if query:
-        versions = versions.filter(Q(name__icontains=query) | Q(tagline__icontains=query) | Q(app__slug__icontains=query))
+        versions = versions.filter(
+            Q(name__icontains=query) | Q(tagline__icontains=query) | Q(app__slug__icontains=query)
+        )
     if category in Category.values:
         versions = versions.filter(app__category=category)
-    context = {"page_obj": paginate(request, versions), "query": query, "category": category, "categories": Category.choices}
+    context = {
+        "page_obj": paginate(request, versions),
+        "query": query,
+        "category": category,
+        "categories": Category.choices,
+    }
     return render(request, "marketplace/listing_list.html", context)
 
 
@@ -96,7 +103,9 @@ def icon(request, slug, pk):
     version = Version.objects.filter(app__slug=slug, pk=pk).exclude(icon=None).select_related("app__team").first()
     if version is None or not _may_see(request.user, version):
         raise Http404
-    return HttpResponse(bytes(version.icon), content_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
+    return HttpResponse(
+        bytes(version.icon), content_type="image/png", headers={"Cache-Control": "private, max-age=86400"}
+    )
 
 
 def _may_see(user, version):

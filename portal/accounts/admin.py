@@ -35,7 +35,17 @@ class PersonForm(forms.ModelForm):
 class UserAdmin(ActionAdd, WindowAdmin):
     list_display = ["email", "name", "is_active", "is_staff"]
     search_fields = ["email", "name"]
-    fields = ["email", "name", "time_zone", "is_active", "is_staff", "is_superuser", "groups", "date_joined", "last_login"]
+    fields = [
+        "email",
+        "name",
+        "time_zone",
+        "is_active",
+        "is_staff",
+        "is_superuser",
+        "groups",
+        "date_joined",
+        "last_login",
+    ]
     buttons = {"deactivate": (_("Deactivate"), None, actions.deactivate_person)}
 
     def get_form(self, request, obj=None, change=False, **kwargs):

@@ -2,8 +2,8 @@
 
 import uuid
 
-from django.contrib.auth.models import AbstractUser, UserManager as DjangoUserManager
-from django.core.validators import RegexValidator
+from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _

@@ -70,7 +70,12 @@ def entries_seen_by(user):
 def with_names(entries):
     """Give each entry the names that people read, in a bounded number of queries."""
     entries = list(entries)
-    ids = {name.partition(":")[2] for entry in entries for name in (entry.actor, entry.subject) if name.startswith("person:")}
+    ids = {
+        name.partition(":")[2]
+        for entry in entries
+        for name in (entry.actor, entry.subject)
+        if name.startswith("person:")
+    }
     people = {f"person:{user.public_id}": str(user) for user in User.objects.filter(public_id__in=ids)}
     for entry in entries:
         entry.title = EVENTS.get(entry.event, entry.event)

@@ -1,28 +1,62 @@
-// Improves pages that work without it: copy buttons, and a filter for long lists.
+// Improves pages that work without it: copy buttons, a filter for long lists, menus that close, and focus on what is wrong.
+
+async function copy(field) {
+  field.select();
+  // Outside https the clipboard may be missing; the old command is what is left there.
+  if (navigator.clipboard) await navigator.clipboard.writeText(field.value);
+  else document.execCommand("copy");
+}
+
 for (const button of document.querySelectorAll("[data-copy]")) {
+  const label = button.textContent;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    const field = document.getElementById(button.dataset.copy);
-    field.select();
-    await navigator.clipboard.writeText(field.value);
+    await copy(document.getElementById(button.dataset.copy));
     button.textContent = button.dataset.done;
+    setTimeout(() => { button.textContent = label; }, 2000);
   });
 }
+
 for (const input of document.querySelectorAll("[data-filters]")) {
   input.closest("[hidden]")?.removeAttribute("hidden");
   const list = document.getElementById(input.dataset.filters);
-  input.addEventListener("input", () => {
-    const wanted = input.value.trim().toLowerCase();
+  const nothing = document.getElementById(input.dataset.nothing);
+  const count = document.getElementById(input.dataset.count);
+  const filter = () => {
+    const words = input.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    let any = false;
     for (const group of list.querySelectorAll("details")) {
+      const title = group.querySelector("summary").textContent.toLowerCase();
       let found = false;
       for (const item of group.querySelectorAll("li")) {
-        const fits = !wanted || item.textContent.toLowerCase().includes(wanted);
-        item.hidden = !fits;
-        found ||= fits;
+        const text = title + " " + item.textContent.toLowerCase();
+        item.hidden = !words.every((word) => text.includes(word));
+        found ||= !item.hidden;
       }
       group.hidden = !found;
-      group.open = found && (wanted !== "" || group.querySelector("input:checked") !== null);
+      group.open = found && (words.length > 0 || group.querySelector("input:checked") !== null);
+      any ||= found;
     }
-  });
+    if (nothing) nothing.hidden = any;
+  };
+  const tally = () => { if (count) count.textContent = list.querySelectorAll("input:checked").length; };
+  input.addEventListener("input", filter);
+  // Enter searches here; it must not send the form around it.
+  input.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
+  list.addEventListener("change", tally);
+  tally();
 }
-if (matchMedia("(max-width: 899px)").matches) document.querySelector(".top-menu")?.removeAttribute("open");
+
+const menus = document.querySelectorAll("details.menu");
+document.addEventListener("click", (event) => {
+  for (const menu of menus) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of menus) {
+    if (menu.open) menu.querySelector("summary").focus();
+    menu.open = false;
+  }
+});
+
+document.querySelector("main .is-invalid")?.focus();

@@ -8,10 +8,9 @@ from django.db.backends.postgresql.operations import DatabaseOperations as Postg
 class DatabaseOperations(PostgresOperations):
     def execute_sql_flush(self, sql_list):
         """Flush with the guards off, and switch them on again, ALWAYS, in the same transaction."""
-        with transaction.atomic(using=self.connection.alias, savepoint=self.connection.features.can_rollback_ddl):
-            with self.connection.cursor() as cursor, guards_off(cursor):
-                for sql in sql_list:
-                    cursor.execute(sql)
+        with transaction.atomic(), self.connection.cursor() as cursor, guards_off(cursor):
+            for sql in sql_list:
+                cursor.execute(sql)
 
 
 class guards_off:

@@ -89,7 +89,8 @@ def test_another_clients_code_is_refused_and_stays_good(external, browse, cast, 
 )
 def test_a_code_exchanged_with_anything_else_is_an_invalid_grant(external, browse, cast, changed):
     code, verifier = external.code_for(browse(cast.admin), account=cast.acme.slug)
-    assert error_of(external.exchange(code, verifier, **changed)) == "invalid_grant"
+    sent = {"code": code, "code_verifier": verifier, "redirect_uri": REDIRECT_URI, **changed}
+    assert error_of(external.token(grant_type="authorization_code", **sent)) == "invalid_grant"
     assert not AccessToken.objects.exists()
 
 
@@ -100,7 +101,9 @@ def test_a_missing_parameter_is_an_invalid_request(external, missing):
     assert error_of(external.token(**parameters)) == "invalid_request"
 
 
-@pytest.mark.parametrize("grant_type", ["password", "implicit", "openid", "urn:ietf:params:oauth:grant-type:device_code"])
+@pytest.mark.parametrize(
+    "grant_type", ["password", "implicit", "openid", "urn:ietf:params:oauth:grant-type:device_code"]
+)
 def test_any_other_grant_type_is_unsupported(external, cast, grant_type):
     response = external.token(grant_type=grant_type, username=cast.admin.email, password=factories.PASSWORD)
     assert error_of(response) == "unsupported_grant_type"
@@ -230,11 +233,19 @@ def test_a_client_cannot_smuggle_state_into_the_request(external, cast):
 
 
 @pytest.mark.parametrize(
-    "body", ["grant_type=refresh_token&grant_type=refresh_token", "grant_type=refresh_token&refresh_token=a%00b", "a=" + "x" * 5000]
+    "body",
+    [
+        "grant_type=refresh_token&grant_type=refresh_token",
+        "grant_type=refresh_token&refresh_token=a%00b",
+        "a=" + "x" * 5000,
+    ],
 )
 def test_repeated_nul_and_endless_parameters_are_invalid_requests(external, client, body):
     response = client.post(
-        "/oauth/token", body, content_type="application/x-www-form-urlencoded", **basic(external.client.client_id, external.secret)
+        "/oauth/token",
+        body,
+        content_type="application/x-www-form-urlencoded",
+        **basic(external.client.client_id, external.secret),
     )
     assert error_of(response) == "invalid_request"
 

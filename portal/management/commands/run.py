@@ -16,12 +16,16 @@ STOP_SECONDS = 15
 
 
 class Command(BaseCommand):
-    help = "Run the demo: web server, Celery worker and beat, on the servers that settings started; Ctrl-C stops it all."
+    help = (
+        "Run the demo: web server, Celery worker and beat, on the servers that settings started; Ctrl-C stops it all."
+    )
 
     def handle(self, **options):
         owner = embedded.owner(settings.VAR)
         if owner not in (None, os.getpid()):
-            raise CommandError(f"Process {owner} runs this checkout's servers already. Stop it first, or use its portal.")
+            raise CommandError(
+                f"Process {owner} runs this checkout's servers already. Stop it first, or use its portal."
+            )
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -33,7 +37,11 @@ class Command(BaseCommand):
         manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
         subprocess.run([*manage, "migrate", "--verbosity", "0"], check=True, preexec_fn=embedded.end_with_parent)
         seeded = subprocess.run(
-            [*manage, "seed_demo", "--json"], check=True, stdout=subprocess.PIPE, text=True, preexec_fn=embedded.end_with_parent
+            [*manage, "seed_demo", "--json"],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=embedded.end_with_parent,
         )
         python = [sys.executable, "-m"]
         commands = {
@@ -62,7 +70,9 @@ class Command(BaseCommand):
         finally:
             self._stop(children)
         if dead:
-            raise CommandError(f"The {dead} process ended by itself (status {children[dead].returncode}); stopped the rest.")
+            raise CommandError(
+                f"The {dead} process ended by itself (status {children[dead].returncode}); stopped the rest."
+            )
 
     def _wait_until_served(self, web):
         deadline = time.monotonic() + 30
@@ -84,10 +94,14 @@ class Command(BaseCommand):
                 child.wait()
 
     def _print(self, demo):
-        self.stdout.write(f"\nThe portal is at {settings.BASE_URL}/ (mail at {settings.BASE_URL}/dev/mail/)\n\nSign in as:")
+        self.stdout.write(
+            f"\nThe portal is at {settings.BASE_URL}/ (mail at {settings.BASE_URL}/dev/mail/)\n\nSign in as:"
+        )
         for person in demo["people"]:
             self.stdout.write(f"  {person['email']:28} {person['password']:22} {', '.join(person['roles'])}")
         fresh = [client for client in demo["clients"] if client["client_secret"]]
         for client in fresh:
-            self.stdout.write(f"\n{client['name']}: {client['client_id']}\n  secret, shown this once: {client['client_secret']}")
+            self.stdout.write(
+                f"\n{client['name']}: {client['client_id']}\n  secret, shown this once: {client['client_secret']}"
+            )
         self.stdout.write("\nCtrl-C stops it.")

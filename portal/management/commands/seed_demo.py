@@ -105,7 +105,9 @@ class Command(BaseCommand):
         if self.team.verified_at is None:
             accounts.verify_team(self.team, by=self.people["staff@example.com"])
         if not TeamMembership.objects.filter(team=self.team, user=self.people["dev2@example.com"]).exists():
-            accounts.add_teammate(self.team, self.people["dev2@example.com"], role="member", by=self.people["dev@example.com"])
+            accounts.add_teammate(
+                self.team, self.people["dev2@example.com"], role="member", by=self.people["dev@example.com"]
+            )
 
     def _team(self, email):
         return self.people[email].team_memberships.filter(role="owner").order_by("pk").first().team
@@ -171,7 +173,14 @@ class Command(BaseCommand):
         }
         public(version(insights, "1.0", ["view"], release_notes="The first release.", **texts))
         public(
-            version(insights, "1.1", ["view", "edit"], ["delete"], release_notes="Sets priorities, and merges duplicates.", **texts)
+            version(
+                insights,
+                "1.1",
+                ["view", "edit"],
+                ["delete"],
+                release_notes="Sets priorities, and merges duplicates.",
+                **texts,
+            )
         )
         public(
             version(
@@ -219,7 +228,8 @@ class Command(BaseCommand):
         Ticket.objects.bulk_create(
             Ticket(
                 account=account,
-                subject=f"{SUBJECTS[number % len(SUBJECTS)]}" + (f" ({number // len(SUBJECTS) + 1})" if number >= len(SUBJECTS) else ""),
+                subject=f"{SUBJECTS[number % len(SUBJECTS)]}"
+                + (f" ({number // len(SUBJECTS) + 1})" if number >= len(SUBJECTS) else ""),
                 description=f"Reported by {account.name}, desk {number + 1}.",
                 status=[2, 2, 3, 4, 5][number % 5],
                 priority=number % 4 + 1,

@@ -6,30 +6,49 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Ticket',
+            name="Ticket",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('subject', models.CharField(max_length=200)),
-                ('description', models.TextField(blank=True, max_length=10000)),
-                ('status', models.IntegerField(choices=[(2, 'Open'), (3, 'Pending'), (4, 'Resolved'), (5, 'Closed')], default=2)),
-                ('priority', models.IntegerField(choices=[(1, 'Low'), (2, 'Medium'), (3, 'High'), (4, 'Urgent')], default=1)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tickets', to='accounts.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("subject", models.CharField(max_length=200)),
+                ("description", models.TextField(blank=True, max_length=10000)),
+                (
+                    "status",
+                    models.IntegerField(
+                        choices=[(2, "Open"), (3, "Pending"), (4, "Resolved"), (5, "Closed")], default=2
+                    ),
+                ),
+                (
+                    "priority",
+                    models.IntegerField(choices=[(1, "Low"), (2, "Medium"), (3, "High"), (4, "Urgent")], default=1),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="tickets", to="accounts.account"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['account', '-id'], name='ticket_of_account')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', [2, 3, 4, 5])), name='ticket_status_is_known'), models.CheckConstraint(condition=models.Q(('priority__in', [1, 2, 3, 4])), name='ticket_priority_is_known')],
+                "ordering": ["-id"],
+                "indexes": [models.Index(fields=["account", "-id"], name="ticket_of_account")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("status__in", [2, 3, 4, 5])), name="ticket_status_is_known"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("priority__in", [1, 2, 3, 4])), name="ticket_priority_is_known"
+                    ),
+                ],
             },
         ),
     ]
