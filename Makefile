@@ -16,7 +16,7 @@ soak: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	DEMO=1 $(BIN)/mypy
+	DEMO=1 DATABASE_URL=postgres://none@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1 $(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

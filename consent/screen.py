@@ -151,7 +151,7 @@ def build_screen(
     consent = live_consent(access, own, now)
     screen = Screen(client, account, by, own, access, consent, requested, replace)
     # A platform app's required scopes belong to every consent, whichever were requested.
-    required = set(access.required_scopes) if client.is_platform else requested
+    required = set(access.required_scopes) if access and client.is_platform else requested
     asked = required | requested
     granted = set(consent.granted) if consent and not replace else set()
     refused = set() if ask_again or replace or consent is None else {*consent.left_off, *consent.trimmed}

@@ -43,6 +43,11 @@ def _guard_admin(account: Account, by: User) -> None:
         raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
 
 
+def _is_own(consent: Consent, by: User) -> bool:
+    agent = consent.membership
+    return agent is not None and agent.user_id == by.pk and not agent.ended_at and by.is_active
+
+
 def lock_path(consent: Consent) -> Consent:
     """Lock membership, access and consent, in this order (T11), and return the consent as it is then."""
     if consent.membership_id:
@@ -105,8 +110,8 @@ def revoke_consent(consent: Consent, *, by: User) -> Consent:
     """Take back a consent: an admin the account's or any agent's, an agent their own (T2). Raises NotYours, AlreadyEnded."""
     account = lock(Account, consent.access.account_id)
     consent = lock_path(consent)
-    own = consent.membership_id and consent.membership.user_id == by.pk and not consent.membership.ended_at
-    if not (own and by.is_active) and not is_admin(account, by):
+    own = _is_own(consent, by)
+    if not own and not is_admin(account, by):
         raise NotYours(_("Only the person who agreed, or an admin of %(account)s, can do this.") % {"account": account})
     if consent.revoked_at or consent.expires_at <= database_now():
         raise AlreadyEnded(_("This was ended already."))
@@ -140,8 +145,8 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
     """
     account = lock(Account, consent.access.account_id)
     consent = lock_path(consent)
-    own = consent.membership_id and consent.membership.user_id == by.pk and not consent.membership.ended_at
-    if not (own and by.is_active) and (consent.membership_id or not is_admin(account, by)):
+    own = _is_own(consent, by)
+    if not own and (consent.membership_id or not is_admin(account, by)):
         raise NotYours(_("Only the person who agreed can do this."))
     if consent.revoked_at or consent.access.ended_at or consent.expires_at <= database_now():
         raise AlreadyEnded(_("This was ended already."))
@@ -182,10 +187,10 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
 def revoke_tokens(access: Access) -> dict[str, int]:
     """Stamp and count the tokens under an access that are dead already, and note it on what ended."""
     access = lock(Access, access.pk)
-    ended = Consent.objects.filter(access=access)
+    over = Consent.objects.filter(access=access)
     if not access.ended_at:
-        ended = ended.exclude(revoked_at=None)
-    ended = list(ended.select_for_update(no_key=True).filter(stamped_at=None).order_by("pk"))
+        over = over.exclude(revoked_at=None)
+    ended = list(over.select_for_update(no_key=True).filter(stamped_at=None).order_by("pk"))
     if not ended and (not access.ended_at or access.revoked_at):
         return access.revoked_counts
     counts = {

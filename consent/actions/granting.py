@@ -1,6 +1,7 @@
 """Opening an access, and agreeing under it."""
 
 import hmac
+from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import transaction
@@ -81,7 +82,7 @@ def grant_consent(
     *,
     by: User,
     shown: str,
-    chosen: set[str] = frozenset(),
+    chosen: Iterable[str] = (),
     requested: set[str] | None = None,
     ask_again: bool = False,
     replace: bool = False,

@@ -175,7 +175,7 @@ def _lock_family(client: Client, parts: RefreshTokenParts) -> RefreshToken | Non
     """Return the family that a genuine token of this client names, locked with its path; None for any other token."""
     families = RefreshToken.objects.filter(pk=parts.family, consent__access__client=client)
     found = families.select_related("consent").first()
-    if found is None or not is_genuine(parts, found.salt):
+    if found is None or not is_genuine(parts, bytes(found.salt)):
         return None
     lock_path(found.consent)
     lock(RefreshToken, found.pk)

@@ -1,5 +1,6 @@
 """The authorization endpoint (RFC 6749 section 3.1): who is asked, for which account, for what."""
 
+import contextlib
 import datetime as dt
 import uuid
 from dataclasses import dataclass
@@ -248,11 +249,9 @@ def _cancel(request, asked):
     if request.user.is_authenticated and request.POST.get("account"):
         account = Account.objects.filter(slug=request.POST["account"], memberships__user=request.user).first()
         if account:
-            try:
+            # Cancel always works; what could not be recorded changed nothing.
+            with contextlib.suppress(MayNotConsent, OperationalError):
                 decline_consent(asked.client, account, by=request.user)
-            except (MayNotConsent, OperationalError):
-                # Cancel always works; what could not be recorded changed nothing.
-                pass
     return asked.answer("POST", error="access_denied", error_description="The person pressed Cancel")
 
 
