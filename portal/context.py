@@ -36,5 +36,5 @@ def _chrome(request):
     items = [{"label": label, "url": reverse(name)} for shown, label, name in pages if shown]
     for item in items:
         item["current"] = request.path.startswith(item["url"])
-    words = str(user).split("@")[0].split()
+    words = str(user).split("@")[0].split() or ["?"]
     return {**made, "items": items, "initials": "".join(word[0] for word in [words[0], *words[1:][-1:]])}
