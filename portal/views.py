@@ -3,32 +3,52 @@
 import email
 import email.policy
 import sys
+from pathlib import Path
 
+from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.db import OperationalError, connection
+from django.db.models import Count, F, Q
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
+from credentials.admin import is_reviewer
+from credentials.models import Client
+from marketplace.models import App, Status, Version
 from portal.accounts.forms import ProfileForm
 from portal.accounts.models import Membership, TeamMembership
 
+from .context import has_mail_pages
 from .middleware import unavailable
+from .pages import paginate
+
+
+def _places(user):
+    """Where a person belongs: their accounts, their own test accounts last, and their teams."""
+    memberships = Membership.objects.live().filter(user=user).select_related("account")
+    return {
+        "memberships": memberships.order_by(F("account__test_of_team").asc(nulls_first=True), "account__name"),
+        "teams": TeamMembership.objects.filter(user=user, ended_at=None).select_related("team").order_by("team__name"),
+    }
 
 
 @require_GET
 def home(request):
     if not request.user.is_authenticated:
         return render(request, "portal/home_signed_out.html")
-    context = {
-        "memberships": Membership.objects.live().filter(user=request.user).select_related("account"),
-        "teams": TeamMembership.objects.filter(user=request.user, ended_at=None).select_related("team"),
-    }
+    context = _places(request.user)
+    live = Q(account__installations__uninstalled_at=None)
+    context["memberships"] = context["memberships"].annotate(apps=Count("account__installations", filter=live))
+    teams = [teammate.team_id for teammate in context["teams"]]
+    context["clients"] = Client.objects.filter(team__in=teams).count()
+    context["apps"] = App.objects.filter(team__in=teams).count()
+    context["reviews"] = Version.objects.filter(status=Status.IN_REVIEW).count() if is_reviewer(request.user) else None
     return render(request, "portal/home.html", context)
 
 
@@ -40,21 +60,20 @@ def settings_page(request):
         form.save()
         messages.success(request, _("Saved."))
         return redirect("settings")
-    context = {
-        "form": form,
-        "memberships": Membership.objects.live().filter(user=request.user).select_related("account"),
-        "teams": TeamMembership.objects.filter(user=request.user, ended_at=None).select_related("team"),
-    }
+    if form.errors:
+        # The form has written what was refused into the person; the page shows them as they are.
+        request.user.refresh_from_db()
+    context = {"form": form, "has_two_factor": is_mfa_enabled(request.user), **_places(request.user)}
     return render(request, "portal/settings.html", context, status=422 if form.errors else 200)
 
 
 def _mails():
-    folder = getattr(settings, "EMAIL_FILE_PATH", None)
-    if not settings.DEMO or not folder or "filebased" not in settings.EMAIL_BACKEND:
+    """The mails that the demo wrote, newest first, as (name, message)."""
+    if not has_mail_pages():
         raise Http404
     mails = []
-    for path in sorted(folder.glob("*.log"), reverse=True):
-        separator = b"-" * 79 + b"\n"
+    separator = b"-" * 79 + b"\n"
+    for path in sorted(Path(settings.EMAIL_FILE_PATH).glob("*.log"), reverse=True):
         for number, raw in enumerate(part for part in path.read_bytes().split(separator) if part.strip()):
             message = email.message_from_bytes(raw, policy=email.policy.default)
             mails.append((f"{path.stem}-{number}", message))
@@ -64,7 +83,7 @@ def _mails():
 @require_GET
 @never_cache
 def mail_list(request):
-    return render(request, "portal/mail_list.html", {"mails": _mails()})
+    return render(request, "portal/mail_list.html", {"page_obj": paginate(request, _mails())})
 
 
 @require_GET

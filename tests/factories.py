@@ -67,7 +67,7 @@ def person(name="Pat", **more):
 
 
 def reviewer():
-    return person("Rita", is_staff=True, groups=[Group.objects.get(name="Reviewers")])
+    return person("Rita", is_staff=True, groups=[Group.objects.get_or_create(name="Reviewers")[0]])
 
 
 def team_of(user):

@@ -1,0 +1,103 @@
+"""Headless Chromium on a live server with the demo's data. Screenshots go to var/screenshots/."""
+
+import json
+import os
+import shutil
+from io import StringIO
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from playwright.sync_api import sync_playwright
+
+WIDTHS = {"wide": 1280, "narrow": 390}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    # Playwright's loop makes Django take this thread for an asynchronous one.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "Chromium is missing: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def demo(transactional_db, live_server, settings):
+    """The demo's people and apps, as `seed_demo --json` tells of them, and the address of the portal."""
+    settings.BASE_URL = live_server.url
+    Group.objects.get_or_create(name="Reviewers")
+    out = StringIO()
+    call_command("seed_demo", "--json", stdout=out)
+    told = json.loads(out.getvalue())
+    told["url"] = live_server.url
+    told["by_name"] = {client["name"]: client for client in told["clients"]}
+    return told
+
+
+class Person:
+    """Somebody at a browser window."""
+
+    def __init__(self, chromium, demo, email, *, javascript=True):
+        self.demo = demo
+        self.context = chromium.new_context(
+            viewport={"width": WIDTHS["wide"], "height": 900}, java_script_enabled=javascript
+        )
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(8000)
+        self.outside = []
+        self.page.on("request", self._note)
+        password = next(person["password"] for person in demo["people"] if person["email"] == email)
+        self.open("/accounts/login/")
+        self.page.fill("[name=login]", email)
+        self.page.fill("[name=password]", password)
+        self.page.click("main button[type=submit]")
+        self.page.wait_for_url(f"{demo['url']}/")
+
+    def _note(self, request):
+        if not request.url.startswith((self.demo["url"], "data:", "http://127.0.0.1:9000/")):
+            self.outside.append(request.url)
+
+    def open(self, path):
+        self.page.goto(path if path.startswith("http") else self.demo["url"] + path)
+
+    def press(self, name, exact=True):
+        main = self.page.locator("main, #content")
+        target = main.get_by_role("button", name=name, exact=exact).or_(main.get_by_role("link", name=name, exact=exact))
+        target.first.click()
+
+    def shoot(self, name):
+        """Take a picture at both widths; the page must not scroll sideways."""
+        folder = django_settings.VAR / "screenshots"
+        folder.mkdir(parents=True, exist_ok=True)
+        for label, width in WIDTHS.items():
+            self.page.set_viewport_size({"width": width, "height": 900})
+            self.page.screenshot(path=folder / f"{name}-{label}.png", full_page=True)
+            # The admin is Django's own page.
+            if "/admin/" not in self.page.url:
+                wide = self.page.evaluate("document.documentElement.scrollWidth") if label == "narrow" else 0
+                assert wide <= width, f"{name} scrolls sideways at {width} pixels"
+        self.page.set_viewport_size({"width": WIDTHS["wide"], "height": 900})
+
+    def sees(self, text):
+        self.page.get_by_text(text).first.wait_for()
+
+
+@pytest.fixture
+def sit_down(chromium, demo):
+    """A function that gives a Person; none of them may have fetched anything from another host."""
+    people = []
+
+    def begin(email, **more):
+        people.append(Person(chromium, demo, email, **more))
+        return people[-1]
+
+    yield begin
+    for person in people:
+        person.context.close()
+        assert person.outside == []

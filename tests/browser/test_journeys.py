@@ -1,0 +1,139 @@
+"""The developer's, admin's, agent's and reviewer's ways through the portal, in a real browser."""
+
+import pytest
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without"])
+def test_a_developer_creates_credentials_and_submits_a_version(sit_down, javascript):
+    dev = sit_down("dev@example.com", javascript=javascript)
+    page = dev.page
+    dev.shoot("home-developer")
+    dev.open("/settings/")
+    dev.shoot("settings")
+    dev.press("OAuth credentials")
+    dev.shoot("credentials-list")
+    dev.press("Create OAuth Credentials")
+    page.fill("[name=name]", "Asset Mirror")
+    page.fill("[name=redirect_uris]", "https://mirror.example/callback\nhttp://localhost/callback")
+    if javascript:
+        page.fill("#scope-search", "delete and restore tickets")
+    else:
+        page.locator("summary", has_text="Tickets").first.click()
+    page.check("input[value='freshservice.tickets.delete']")
+    page.fill("[name='why:freshservice.tickets.delete']", "Mirrors what is deleted elsewhere")
+    dev.shoot("credentials-create")
+    dev.press("Create Credentials")
+    secret = page.input_value("#client-secret")
+    assert secret.startswith("amp_cs_")
+    dev.shoot("credentials-created")
+    dev.press("I have copied it")
+    assert secret not in page.content()
+    dev.shoot("credentials-view")
+    dev.open("/apps/")
+    dev.shoot("apps-list")
+    dev.press("Create an app")
+    page.fill("[name=slug]", "asset-mirror")
+    page.select_option("[name=client]", label="Asset Mirror")
+    dev.press("Create app")
+    dev.press("Add a version")
+    for name, value in {"number": "1.0", "name": "Asset Mirror", "tagline": "Mirrors", "description": "Text", "release_notes": "First"}.items():
+        page.fill(f"[name={name}]", value)
+    page.select_option("[name='level:freshservice.tickets.delete']", "required")
+    dev.shoot("version-edit")
+    dev.press("Save draft")
+    dev.shoot("version-draft")
+    dev.press("Submit for review")
+    dev.sees("In review")
+    dev.open("/ledger/")
+    dev.shoot("ledger-developer")
+
+
+@pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without"])
+def test_an_admin_installs_cancels_agrees_and_uninstalls(sit_down, javascript):
+    ada = sit_down("admin@acme.example", javascript=javascript)
+    ada.open("/marketplace/")
+    ada.shoot("marketplace")
+    ada.page.get_by_role("link", name="Ticket Insights").click()
+    ada.shoot("listing")
+    ada.press("Install")
+    ada.shoot("install")
+    ada.press("Install in Acme")
+    ada.sees("asks for access to")
+    ada.shoot("consent")
+    ada.press("Cancel")
+    ada.sees("Not finished")
+    ada.shoot("installation-unfinished")
+    ada.press("Resume")
+    ada.press("Agree")
+    ada.sees("Ready")
+    ada.shoot("installation-ready")
+    ada.press("Reauthorize")
+    ada.press("Cancel")
+    ada.sees("Ready")
+    ada.open("/installations/")
+    ada.shoot("installations-admin")
+    ada.page.get_by_role("link", name="Ticket Insights").click()
+    ada.press("Uninstall")
+    ada.shoot("uninstall")
+    ada.press("Uninstall")
+    ada.sees("Ledger hash")
+    ada.shoot("receipt")
+    ada.open("/ledger/")
+    ada.shoot("ledger-admin")
+
+
+def test_an_agent_authorizes_for_themself_and_revokes(sit_down, demo):
+    ada = sit_down("admin@acme.example")
+    ada.open("/marketplace/reply-helper/install/")
+    ada.press("Install in Acme")
+    axel = sit_down("agent@acme.example")
+    axel.open("/installations/")
+    axel.sees("Not authorized")
+    axel.shoot("installations-agent")
+    client = demo["by_name"]["Reply Helper"]
+    query = f"response_type=code&client_id={client['client_id']}&redirect_uri={client['redirect_uris'][0]}&state=s&code_challenge={'A' * 43}&code_challenge_method=S256&account=acme"
+    axel.page.route("http://127.0.0.1:9000/**", lambda route: route.fulfill(body="the app"))
+    axel.open(f"/oauth/authorize?{query}")
+    axel.shoot("consent-agent")
+    axel.press("Agree")
+    axel.page.wait_for_url("http://127.0.0.1:9000/**")
+    assert "code=amp_ac_" in axel.page.url and "state=s" in axel.page.url
+    axel.open("/authorizations/")
+    axel.shoot("authorizations")
+    axel.press("Revoke")
+    axel.shoot("revoke")
+    axel.press("Revoke")
+    axel.open("/installations/")
+    axel.sees("Not authorized")
+
+
+def test_a_reviewer_rejects_with_a_reason_that_the_developer_reads(sit_down):
+    rita = sit_down("reviewer@example.com")
+    rita.open("/admin/marketplace/version/")
+    rita.shoot("review-queue")
+    rita.page.get_by_role("link", name="Shift Planner").first.click()
+    rita.shoot("review")
+    rita.press("Reject")
+    rita.page.fill("[name=reason]", "Say which shifts are read.")
+    rita.shoot("review-reject")
+    rita.page.click("input[type=submit][value=Reject]")
+    dev = sit_down("dev@example.com")
+    dev.open("/apps/shift-planner/")
+    dev.press("View")
+    dev.sees("Say which shifts are read.")
+    dev.shoot("version-rejected")
+
+
+def test_pages_for_people_who_are_not_signed_in(chromium, demo):
+    page = chromium.new_page()
+    for name, path in (("welcome", "/"), ("sign-in", "/accounts/login/"), ("sign-up", "/accounts/signup/"), ("not-found", "/nothing/"), ("authorize-error", "/oauth/authorize?client_id=x")):
+        page.goto(demo["url"] + path)
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            from django.conf import settings
+
+            page.screenshot(path=settings.VAR / "screenshots" / f"{name}-{width}.png", full_page=True)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
