@@ -73,7 +73,9 @@ def _mails():
         raise Http404
     mails = []
     separator = b"-" * 79 + b"\n"
-    for path in sorted(Path(settings.EMAIL_FILE_PATH).glob("*.log"), reverse=True):
+    for path in sorted(
+        Path(settings.EMAIL_FILE_PATH).glob("*.log"), key=lambda path: path.stat().st_mtime_ns, reverse=True
+    ):
         for number, raw in enumerate(part for part in path.read_bytes().split(separator) if part.strip()):
             message = email.message_from_bytes(raw, policy=email.policy.default)
             mails.append((f"{path.stem}-{number}", message))
