@@ -160,4 +160,11 @@ def decline_consent(client: Client, account: Account, *, by: User) -> None:
     """Note that a person pressed Cancel; nothing else changes. Raises MayNotConsent for a stranger."""
     if not Membership.objects.live().filter(account=account, user=by).exists():
         raise MayNotConsent(_("You do not belong to this account."))
-    record(account.chain_name, "consent.declined", by=by, subject=f"client:{client.client_id}", client=client.client_id)
+    record(
+        account.chain_name,
+        "consent.declined",
+        by=by,
+        subject=f"client:{client.client_id}",
+        client=client.client_id,
+        name=client.name,
+    )

@@ -136,7 +136,14 @@ def create_team(*, by, name=None):
     )
     Membership.objects.create(account=account, user=by, role=Role.ADMIN)
     subject = f"team:{team.public_id}"
-    record(account.chain_name, "account.created", by=by, subject=f"account:{account.slug}", test_of=subject)
+    record(
+        account.chain_name,
+        "account.created",
+        by=by,
+        subject=f"account:{account.slug}",
+        name=account.name,
+        test_of=subject,
+    )
     record(team.chain_name, "team.created", by=by, subject=subject, name=team.name)
     return team
 

@@ -68,7 +68,9 @@ class Person:
 
     def press(self, name, exact=True):
         main = self.page.locator("main, #content")
-        target = main.get_by_role("button", name=name, exact=exact).or_(main.get_by_role("link", name=name, exact=exact))
+        target = main.get_by_role("button", name=name, exact=exact).or_(
+            main.get_by_role("link", name=name, exact=exact)
+        )
         target.first.click()
 
     def shoot(self, name):

@@ -38,7 +38,13 @@ def test_a_developer_creates_credentials_and_submits_a_version(sit_down, javascr
     page.select_option("[name=client]", label="Asset Mirror")
     dev.press("Create app")
     dev.press("Add a version")
-    for name, value in {"number": "1.0", "name": "Asset Mirror", "tagline": "Mirrors", "description": "Text", "release_notes": "First"}.items():
+    for name, value in {
+        "number": "1.0",
+        "name": "Asset Mirror",
+        "tagline": "Mirrors",
+        "description": "Text",
+        "release_notes": "First",
+    }.items():
         page.fill(f"[name={name}]", value)
     page.select_option("[name='level:freshservice.tickets.delete']", "required")
     dev.shoot("version-edit")
@@ -128,7 +134,13 @@ def test_a_reviewer_rejects_with_a_reason_that_the_developer_reads(sit_down):
 
 def test_pages_for_people_who_are_not_signed_in(chromium, demo):
     page = chromium.new_page()
-    for name, path in (("welcome", "/"), ("sign-in", "/accounts/login/"), ("sign-up", "/accounts/signup/"), ("not-found", "/nothing/"), ("authorize-error", "/oauth/authorize?client_id=x")):
+    for name, path in (
+        ("welcome", "/"),
+        ("sign-in", "/accounts/login/"),
+        ("sign-up", "/accounts/signup/"),
+        ("not-found", "/nothing/"),
+        ("authorize-error", "/oauth/authorize?client_id=x"),
+    ):
         page.goto(demo["url"] + path)
         for width in (1280, 390):
             page.set_viewport_size({"width": width, "height": 800})

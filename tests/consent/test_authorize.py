@@ -1,0 +1,302 @@
+"""The authorization endpoint (RFC 6749 sections 3.1 and 4.1, RFC 7636, RFC 9207, RFC 9700; T8, T12, M3)."""
+
+import datetime as dt
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.conf import settings
+
+from consent import actions
+from consent.models import Access, AuthorizationCode, Consent
+from credentials.models import Kind
+from portal.accounts import actions as accounts
+from tests import factories
+from tests.clock import advance
+from tests.factories import DELETE, EDIT, REDIRECT_URI, VIEW
+from tests.oauth import AppSide, agree, answer, authorize_url, pkce, shown
+
+pytestmark = pytest.mark.django_db
+CHALLENGE = pkce()[1]
+HTTPS_URI = "https://app.example/callback"
+
+
+@pytest.fixture
+def ada(browse, cast):
+    return browse(cast.admin)
+
+
+def nothing_was_given():
+    return not Consent.objects.exists() and not AuthorizationCode.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://evil.example/callback",
+        REDIRECT_URI + "/",
+        REDIRECT_URI + "?x=1",
+        REDIRECT_URI.replace("callback", "Callback"),
+        REDIRECT_URI.replace("http://", "http://user@"),
+        REDIRECT_URI.replace("127.0.0.1", "127.0.0.1.evil.example"),
+        REDIRECT_URI.replace("http:", "https:"),
+        "//127.0.0.1:9999/callback",
+        "javascript:alert(1)",
+    ],
+)
+def test_a_redirect_uri_that_differs_in_any_part_is_told_on_our_page_and_never_followed(external, ada, cast, uri):
+    response = ada.get(authorize_url(external.client, CHALLENGE, redirect_uri=uri, account=cast.acme.slug))
+    assert response.status_code == 400 and "Location" not in response
+
+
+def test_the_port_of_a_loopback_redirect_uri_may_vary(external, ada, cast):
+    uri = REDIRECT_URI.replace("9999", "54321")
+    response = agree(ada, authorize_url(external.client, CHALLENGE, redirect_uri=uri, account=cast.acme.slug))
+    assert response["Location"].startswith(uri + "?code=amp_ac_")
+
+
+def test_an_unknown_or_suspended_client_is_told_on_our_page(external, ada):
+    from credentials.actions import suspend_client
+
+    url = authorize_url(external.client, CHALLENGE)
+    assert ada.get(url.replace(external.client.client_id, "unknown")).status_code == 400
+    suspend_client(external.client, reason="x", by=factories.reviewer())
+    assert ada.get(url).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"response_type": "code token"}, "unsupported_response_type"),
+        ({"response_type": None}, "invalid_request"),
+        ({"code_challenge": None}, "invalid_request"),
+        ({"code_challenge": ""}, "invalid_request"),
+        ({"code_challenge": "short"}, "invalid_request"),
+        ({"code_challenge_method": "plain"}, "invalid_request"),
+        ({"code_challenge_method": None}, "invalid_request"),
+        ({"scope": "freshservice.tickets.delete"}, "invalid_scope"),
+        ({"scope": "made.up"}, "invalid_scope"),
+        ({"prompt": "none consent"}, "invalid_request"),
+        ({"prompt": "create"}, "invalid_request"),
+        ({"response_mode": "fragment"}, "invalid_request"),
+    ],
+)
+def test_every_other_error_goes_back_to_the_app_with_state_and_iss(external, ada, cast, changed, error):
+    got = answer(ada.get(authorize_url(external.client, CHALLENGE, account=cast.acme.slug, **changed)))
+    assert got["error"] == error and got["state"] == "xyz" and got["iss"] == settings.BASE_URL
+    assert nothing_was_given()
+
+
+def test_state_of_4000_characters_comes_back_exactly(external, ada, cast):
+    state = ("aZ0 -._~+/=&%é" * 400)[:4000]
+    response = agree(ada, authorize_url(external.client, CHALLENGE, state=state, account=cast.acme.slug))
+    assert parse_qs(urlsplit(response["Location"]).query)["state"] == [state]
+
+
+def test_signing_in_comes_first(external, client):
+    response = client.get(authorize_url(external.client, CHALLENGE))
+    assert response.status_code == 302 and response["Location"].startswith("/accounts/login/")
+    assert answer(client.get(authorize_url(external.client, CHALLENGE, prompt="none")))["error"] == "login_required"
+
+
+def test_only_an_admin_agrees_for_an_account(external, browse, cast):
+    axel = browse(cast.agent)
+    url = authorize_url(external.client, CHALLENGE, account=cast.acme.slug)
+    page = axel.get(url)
+    assert page.status_code == 403 and "Ada" in page.content.decode()
+    assert answer(axel.get(url + "&prompt=none"))["error"] == "access_denied"
+    assert axel.post(url, {"decision": "agree", "shown": "0" * 64}).status_code == 403
+    assert nothing_was_given()
+
+
+def test_an_unknown_and_a_foreign_account_get_the_same_page_and_never_another_account(external, ada, cast):
+    pages = [
+        ada.get(authorize_url(external.client, CHALLENGE, account=slug))
+        for slug in (cast.globex.slug, "nowhere-at-all")
+    ]
+    assert [page.status_code for page in pages] == [404, 404]
+    assert all(cast.admin.email in page.content.decode() for page in pages)
+    assert (
+        ada.post(authorize_url(external.client, CHALLENGE, account=cast.globex.slug), {"decision": "agree"}).status_code
+        == 404
+    )
+    assert nothing_was_given()
+
+
+def test_somebody_with_two_accounts_chooses_and_nobody_chooses_for_them(external, ada, cast):
+    url = authorize_url(external.client, CHALLENGE)
+    page = ada.get(url)
+    assert b"Which account" in page.content
+    assert answer(ada.get(url + "&prompt=none"))["error"] == "account_selection_required"
+    assert ada.get(url + f"&account={cast.acme.slug}").context["screen"].account == cast.acme
+
+
+def test_a_forged_or_stale_screen_changes_nothing(external, ada, cast):
+    url = authorize_url(external.client, CHALLENGE, account=cast.acme.slug, scope=VIEW)
+    wide = authorize_url(external.client, CHALLENGE, account=cast.acme.slug, scope=f"{VIEW} {EDIT}")
+    digest = shown(ada.get(url))
+    for posted in ("", "0" * 64, digest[:-1]):
+        assert ada.post(url, {"decision": "agree", "shown": posted}).status_code == 409
+    # What was read for one scope does not agree to two.
+    assert ada.post(wide, {"decision": "agree", "shown": digest}).status_code == 409
+    assert nothing_was_given()
+
+
+def test_a_form_field_can_neither_widen_the_scope_nor_change_where_the_answer_goes(external, ada, cast):
+    url = authorize_url(external.client, CHALLENGE, account=cast.acme.slug, scope=VIEW)
+    page = ada.get(url)
+    forged = {
+        "scope": f"{VIEW} {EDIT}",
+        "optional": EDIT,
+        "redirect_uri": "https://evil.example/",
+        "account": cast.globex.slug,
+    }
+    response = ada.post(url, {"decision": "agree", "shown": shown(page), **forged})
+    assert response["Location"].startswith(REDIRECT_URI)
+    assert Consent.objects.get().granted == [VIEW]
+
+
+def test_no_screen_where_all_is_granted_but_for_a_loopback_redirect(cast, client, browse):
+    side = AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL, uris=[HTTPS_URI, REDIRECT_URI]))
+    ada = browse(cast.admin)
+    url = authorize_url(side.client, CHALLENGE, account=cast.acme.slug, redirect_uri=HTTPS_URI)
+    agree(ada, url)
+    assert "code" in answer(ada.get(url))
+    assert "code" in answer(ada.get(url + "&prompt=none"))
+    assert ada.get(url + "&prompt=consent").status_code == 200
+    assert ada.get(url + "&approval_prompt=auto&prompt=consent").status_code == 200
+    loopback = authorize_url(side.client, CHALLENGE, account=cast.acme.slug)
+    assert ada.get(loopback).status_code == 200
+    assert answer(ada.get(loopback + "&prompt=none"))["error"] == "interaction_required"
+
+
+def test_a_new_scope_is_asked_for_and_only_that_is_new(external, ada, cast):
+    agree(ada, authorize_url(external.client, CHALLENGE, account=cast.acme.slug, scope=VIEW))
+    page = ada.get(authorize_url(external.client, CHALLENGE, account=cast.acme.slug))
+    screen = page.context["screen"]
+    assert [row.scope.name for row in screen.already] == [VIEW]
+    assert [row.scope.name for row in screen.new_required] == [EDIT]
+
+
+def test_a_scope_added_to_the_client_widens_no_consent_and_no_token(external, ada, cast):
+    from credentials.actions import add_scopes
+
+    tokens = external.tokens_for(ada, account=cast.acme.slug)
+    add_scopes(external.client, scopes={DELETE: "why"}, by=cast.dev)
+    assert Consent.objects.get().granted == [EDIT, VIEW]
+    assert external.refresh(tokens["refresh_token"]).json()["scope"] == f"{EDIT} {VIEW}"
+
+
+def test_an_unverified_teams_client_gets_high_risk_scopes_on_its_own_test_account_only(cast, client, browse):
+    side = AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL, scopes=[VIEW, DELETE]))
+    url = authorize_url(side.client, CHALLENGE, account=cast.acme.slug, scope=f"{VIEW} {DELETE}")
+    assert answer(browse(cast.admin).get(url))["error"] == "invalid_scope"
+    left = browse(cast.admin).get(authorize_url(side.client, CHALLENGE, account=cast.acme.slug)).context["screen"]
+    assert left.requested == {VIEW}
+    test = factories.team_of(cast.dev).test_account
+    page = browse(cast.dev).get(authorize_url(side.client, CHALLENGE, account=test.slug))
+    assert page.context["screen"].requested == {VIEW, DELETE}
+    accounts.verify_team(factories.team_of(cast.dev), by=None)
+    assert browse(cast.admin).get(url).status_code == 200
+
+
+def test_a_platform_client_is_consented_to_only_under_an_installation(cast, client, browse, installed):
+    ada = browse(cast.admin)
+    gus = browse(cast.globex_admin)
+    url = authorize_url(installed.client, CHALLENGE, account=cast.globex.slug)
+    assert gus.get(url).status_code == 403
+    assert answer(gus.get(url + "&prompt=none"))["error"] == "access_denied"
+    page = ada.get(authorize_url(installed.client, CHALLENGE, installation=str(installed.installation.pk), scope=VIEW))
+    assert [row.scope.name for row in page.context["screen"].new_required] == [VIEW]
+    foreign = authorize_url(installed.client, CHALLENGE, installation=str(installed.installation.pk))
+    assert gus.get(foreign).status_code == 404
+    assert ada.get(authorize_url(installed.client, CHALLENGE, installation="not-an-id")).status_code == 404
+
+
+def test_optional_scopes_are_switches_and_what_was_left_off_is_asked_again_only_with_prompt_consent(
+    installed, browse, cast
+):
+    ada = browse(cast.admin)
+    url = authorize_url(installed.client, CHALLENGE, installation=str(installed.installation.pk))
+    assert "code" in answer(agree(ada, url))
+    consent = Consent.objects.get()
+    assert (consent.granted, consent.left_off) == ([VIEW], [EDIT])
+    assert ada.get(url).context["screen"].new_optional == []
+    again = url + "&prompt=consent"
+    page = ada.get(again)
+    assert [row.scope.name for row in page.context["screen"].new_optional] == [EDIT]
+    ada.post(again, {"decision": "agree", "shown": shown(page), "optional": EDIT})
+    consent.refresh_from_db()
+    assert (consent.granted, consent.left_off, Consent.objects.count()) == ([EDIT, VIEW], [], 1)
+
+
+def test_agreeing_again_moves_the_365_days_and_refreshing_does_not(external, ada, cast):
+    tokens = external.tokens_for(ada, account=cast.acme.slug)
+    first = Consent.objects.get().expires_at
+    external.refresh(tokens["refresh_token"])
+    assert Consent.objects.get().expires_at == first
+    advance(dt.timedelta(days=10))
+    agree(ada, authorize_url(external.client, CHALLENGE, account=cast.acme.slug, prompt="consent"))
+    assert Consent.objects.get().expires_at - first > dt.timedelta(days=-1)
+
+
+def test_an_agent_consents_for_themself_only(external_agent, browse, cast):
+    got = external_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
+    other = external_agent.tokens_for(browse(cast.agent2), account=cast.acme.slug)
+    assert got["agent"] != other["agent"]
+    consent = Consent.objects.get(membership__user=cast.agent)
+    browse(cast.agent2).post(f"/consents/{consent.pk}/revoke/")
+    assert external_agent.call(got["access_token"]).status_code == 200
+    browse(cast.agent).post(f"/consents/{consent.pk}/revoke/")
+    assert external_agent.call(got["access_token"]).status_code == 401
+    assert external_agent.call(other["access_token"]).status_code == 200
+
+
+def test_reauthorizing_replaces_the_consent_and_cancel_leaves_the_old(installed, browse, cast):
+    ada = browse(cast.admin)
+    tokens = installed.tokens_for(ada, installation=str(installed.installation.pk))
+    url = f"/authorizations/{installed.installation.access_id}/reauthorize/"
+    page = ada.get(url)
+    assert installed.call(tokens["access_token"]).status_code == 200
+    old = Consent.objects.get()
+    assert ada.post(url, {"decision": "agree", "shown": shown(page)}).status_code == 302
+    old.refresh_from_db()
+    assert old.revoked_at and Consent.objects.filter(revoked_at=None).count() == 1
+    assert installed.call(tokens["access_token"]).status_code == 401
+    assert ada.post(url, {"decision": "agree", "shown": shown(page)}).status_code == 409
+
+
+def test_an_admin_revokes_an_external_app_and_a_stranger_cannot(external, ada, browse, cast):
+    tokens = external.tokens_for(ada, account=cast.acme.slug)
+    access = Access.objects.get()
+    for person in (cast.agent, cast.globex_admin, cast.dev):
+        assert browse(person).post(f"/authorizations/{access.pk}/end/").status_code == 404
+    assert external.call(tokens["access_token"]).status_code == 200
+    assert ada.post(f"/authorizations/{access.pk}/end/").status_code == 302
+    refused = external.call(tokens["access_token"])
+    assert refused.status_code == 401 and "reauthorize_url" not in refused.json()
+    assert ada.post(f"/authorizations/{access.pk}/end/").status_code == 302
+    # What ended never lives again: agreeing anew opens another access (T4).
+    external.tokens_for(ada, account=cast.acme.slug)
+    assert Access.objects.count() == 2
+
+
+def test_a_removed_agents_consent_is_void_at_once_and_coming_back_does_not_revive_it(external_agent, browse, cast):
+    tokens = external_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
+    accounts.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
+    assert external_agent.call(tokens["access_token"]).status_code == 401
+    accounts.add_member(cast.acme, cast.agent, role="agent", by=None)
+    assert external_agent.call(tokens["access_token"]).status_code == 401
+    assert external_agent.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_trimming_takes_a_scope_from_every_token_at_once_and_agreeing_again_revives_none(external, ada, cast):
+    tokens = external.tokens_for(ada, account=cast.acme.slug)
+    consent = actions.trim_consent(Consent.objects.get(), scopes={EDIT}, by=cast.admin)
+    assert (consent.granted, consent.trimmed) == ([VIEW], [EDIT])
+    call = external.call(
+        tokens["access_token"], "put", "/sandbox/api/v2/tickets/1", data="{}", content_type="application/json"
+    )
+    assert call.status_code == 401 and call.json()["scope"] == EDIT and "reauthorize_url" in call.json()
+    agree(ada, authorize_url(external.client, CHALLENGE, account=cast.acme.slug, prompt="consent"))
+    assert external.refresh(tokens["refresh_token"]).json()["scope"] == VIEW

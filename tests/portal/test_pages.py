@@ -1,0 +1,209 @@
+"""Home, settings, signing up, the demo's mail, health, and the error pages."""
+
+import re
+
+import pytest
+from django.core import mail
+from django.core.mail import EmailMessage
+from django.db import OperationalError
+from django.test import Client as Browser
+from django.test import override_settings
+from django.urls import reverse
+
+from portal import views
+from portal.accounts.models import Team, TeamMembership, User
+from tests import factories
+
+SIGN_UP = {
+    "name": "Nia New",
+    "email": "nia@example.com",
+    "password1": "a long enough one",
+    "password2": "a long enough one",
+}
+
+
+def text(response):
+    return response.content.decode()
+
+
+def test_home_tells_a_stranger_what_this_is(client, db):
+    page = client.get("/")
+    assert page.status_code == 200
+    assert reverse("account_login") in text(page) and reverse("account_signup") in text(page)
+    assert reverse("installation-list") not in text(page)
+
+
+def test_home_shows_each_kind_of_person_what_they_can_do(cast, browse):
+    admin, developer = text(browse(cast.admin).get("/")), text(browse(cast.dev).get("/"))
+    assert f"?account={cast.acme.slug}" in admin and f"?account={cast.acme.slug}" not in developer
+    assert "Install apps" in admin and reverse("client-create") in developer
+    assert reverse("admin:index") not in admin
+    assert "0 versions wait for review" in text(browse(factories.reviewer()).get("/"))
+
+
+def test_home_counts_only_live_installations(cast, browse, installed):
+    assert "1 app installed" in text(browse(cast.admin).get("/"))
+
+
+def test_home_and_settings_take_as_many_queries_for_many_accounts_as_for_one(
+    cast, browse, django_assert_max_num_queries
+):
+    for _ in range(5):
+        factories.accounts.add_member(factories.account(), cast.admin, role="agent", by=None)
+    browser = browse(cast.admin)
+    for path in ("/", "/settings/"):
+        with django_assert_max_num_queries(12):
+            browser.get(path)
+
+
+def test_navigation_shows_developers_pages_to_team_members_only(cast, browse):
+    TeamMembership.objects.filter(user=cast.agent).update(ended_at="2026-01-01T00:00Z")
+    page = text(browse(cast.agent).get("/marketplace/"))
+    assert reverse("client-list") not in page and reverse("app-list") not in page
+    assert reverse("installation-list") in page
+    assert reverse("client-list") in text(browse(cast.dev).get("/marketplace/"))
+
+
+def test_settings_ask_for_sign_in_and_lead_to_oauth_credentials(cast, client, browse):
+    assert client.get("/settings/").url.startswith(reverse("account_login"))
+    page = text(browse(cast.dev).get("/settings/"))
+    for name in ("client-list", "account_email", "account_change_password", "mfa_index"):
+        assert reverse(name) in page
+    assert "Change password" in page
+
+
+def test_settings_change_name_and_time_zone(cast, browse):
+    browser = browse(cast.dev)
+    assert browser.post("/settings/", {"name": "Devi", "time_zone": "Europe/Berlin"}).status_code == 302
+    cast.dev.refresh_from_db()
+    assert (cast.dev.name, cast.dev.time_zone) == ("Devi", "Europe/Berlin")
+
+
+@pytest.mark.parametrize("data", [{"name": "x" * 81, "time_zone": "UTC"}, {"name": "a", "time_zone": "Mars/Base"}])
+def test_settings_refuse_what_is_not_valid_and_change_nothing(cast, browse, data):
+    response = browse(cast.dev).post("/settings/", data)
+    assert response.status_code == 422 and "is-invalid" in text(response)
+    assert User.objects.get(pk=cast.dev.pk).name == cast.dev.name
+
+
+def test_settings_answer_other_methods_with_405(cast, browse):
+    assert browse(cast.dev).delete("/settings/").status_code == 405
+
+
+def test_signing_up_makes_a_team_once_the_address_is_confirmed_signs_in(client, db):
+    assert client.post(reverse("account_signup"), SIGN_UP).status_code == 302
+    user = User.objects.get(email="nia@example.com")
+    assert user.name == "Nia New"
+    assert user.team_memberships.get().team.test_account.memberships.get().user == user
+    assert client.get("/settings/").status_code == 302
+    link = re.search(r"https?://\S+(/accounts/confirm-email/\S+)", mail.outbox[0].body)[1]
+    assert client.post(link).status_code == 302
+    assert client.post(
+        reverse("account_login"), {"login": SIGN_UP["email"], "password": SIGN_UP["password1"]}
+    ).status_code == 302  # fmt: skip
+    assert client.get("/settings/").status_code == 200
+
+
+def test_signing_up_with_a_known_address_looks_the_same_and_makes_nothing(client, cast):
+    teams = Team.objects.count()
+    known = client.post(reverse("account_signup"), {**SIGN_UP, "email": cast.dev.email})
+    new = Browser().post(reverse("account_signup"), SIGN_UP)
+    assert (known.status_code, known.url) == (new.status_code, new.url)
+    assert Team.objects.count() == teams + 1
+    assert "already" in mail.outbox[0].body or "exists" in mail.outbox[0].body
+
+
+def test_every_page_of_signing_in_has_our_look(cast, client, browse):
+    for name in ("account_login", "account_signup", "account_reset_password", "account_reset_password_done"):
+        page = client.get(reverse(name))
+        assert page.status_code == 200 and "css/portal.css" in text(page)
+    browser = browse(cast.dev)
+    for name in ("account_email", "account_change_password", "account_logout", "mfa_index"):
+        page = browser.get(reverse(name))
+        assert page.status_code == 200 and "css/portal.css" in text(page)
+
+
+def test_no_page_has_inline_scripts_or_styles(cast, client, browse):
+    browser = browse(cast.dev)
+    pages = [client.get(path) for path in ("/", "/accounts/login/", "/accounts/signup/", "/nowhere/")]
+    pages += [browser.get(path) for path in ("/", "/settings/", "/accounts/email/", "/accounts/2fa/")]
+    for page in pages:
+        assert not re.search(r"<style|\sstyle=|\son\w+=\"|<script(?![^>]*\ssrc=)", text(page)), page.request[
+            "PATH_INFO"
+        ]
+        assert not re.search(r"(src|<link[^>]*href)=\"(https?:)?//", text(page))
+
+
+def test_an_unknown_address_gets_our_404(client, db):
+    page = client.get("/nowhere/?a=1&b=2")
+    assert page.status_code == 404 and "There is nothing here" in text(page)
+    assert "next=%2Fnowhere%2F%3Fa%3D1%26b%3D2" in text(page)
+
+
+def test_a_form_without_its_csrf_token_gets_our_403(cast):
+    page = Browser(enforce_csrf_checks=True).post(reverse("account_login"), {"login": "a"})
+    assert page.status_code == 403 and "Please send the form again" in text(page)
+
+
+def test_the_other_error_pages_say_what_to_do(rf, db):
+    from django.views import defaults
+
+    request = rf.get("/")
+    for response, status in (
+        (defaults.bad_request(request, None), 400),
+        (defaults.permission_denied(request, Exception()), 403),
+        (views.server_error(request), 500),
+    ):
+        assert response.status_code == status and "To the portal" in text(response)
+
+
+def test_healthz_answers_without_the_database(client):
+    response = client.get("/healthz")
+    assert (response.status_code, response.content) == (200, b"ok\n")
+
+
+def test_readyz_says_what_is_there(client, db):
+    assert client.get("/readyz").json() == {"database": "ok", "redis": "ok"}
+
+
+def test_readyz_is_200_without_redis(client, db, settings):
+    cache = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
+    settings.CACHES = {"default": cache}
+    response = client.get("/readyz")
+    assert response.status_code == 200 and response.json() == {"database": "ok", "redis": "away"}
+
+
+def test_readyz_is_503_without_the_database(client, db, monkeypatch):
+    def away():
+        raise OperationalError("away")
+
+    monkeypatch.setattr(views.connection, "cursor", away)
+    response = client.get("/readyz")
+    assert response.status_code == 503 and response["Retry-After"]
+
+
+@pytest.fixture
+def mail_folder(settings, tmp_path):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.EMAIL_FILE_PATH = tmp_path
+    return tmp_path
+
+
+def test_the_demos_mail_can_be_read_newest_first(client, db, mail_folder):
+    assert "No mail yet" in text(client.get("/dev/mail/"))
+    for number in (1, 2):
+        EmailMessage(f"Mail {number}", "Open http://127.0.0.1/x/ & <b>go</b>", to=["nia@example.com"]).send()
+    page = text(client.get("/dev/mail/"))
+    assert page.index("Mail 2") < page.index("Mail 1")
+    one = text(client.get(re.search(r'href="(/dev/mail/[^"]+/)"', page)[1]))
+    assert 'href="http://127.0.0.1/x/"' in one and "<b>go</b>" not in one
+    assert client.get("/dev/mail/other/").status_code == 404
+
+
+def test_mail_is_not_shown_outside_the_demo(client, db, mail_folder):
+    assert "Read its mail" in text(client.get("/"))
+    with override_settings(DEMO=False):
+        assert client.get("/dev/mail/").status_code == 404
+        assert "Read its mail" not in text(client.get("/"))
+    with override_settings(EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend"):
+        assert client.get("/dev/mail/").status_code == 404
