@@ -1,4 +1,5 @@
 from django.conf import settings
+from django.db.models import Exists, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -8,6 +9,17 @@ from portal.accounts.models import Membership, TeamMembership
 def has_mail_pages():
     """True in a demo that writes its mail to files, for /dev/mail/."""
     return settings.DEMO and "filebased" in settings.EMAIL_BACKEND
+
+
+def _develops(user):
+    """True for who makes something here, or is nobody's customer: the rest are not asked to read of credentials.
+
+    Settings lead everyone to their team's credentials all the same.
+    """
+    teams = TeamMembership.objects.filter(user=user, ended_at=None)
+    made = Q(team__clients__isnull=False) | Q(team__apps__isnull=False)
+    customer = Membership.objects.live().filter(user=user, account__test_of_team=None)
+    return teams.filter(made | ~Exists(customer)).exists()
 
 
 def chrome(request):
@@ -23,7 +35,7 @@ def _chrome(request):
     if user is None or not user.is_authenticated:
         return made
     member = Membership.objects.live().filter(user=user).exists()
-    developer = TeamMembership.objects.filter(user=user, ended_at=None).exists()
+    developer = _develops(user)
     pages = [
         (True, _("Marketplace"), "listing-list"),
         (member, _("Apps"), "installation-list"),
@@ -37,4 +49,9 @@ def _chrome(request):
     for item in items:
         item["current"] = request.path.startswith(item["url"])
     words = str(user).split("@")[0].split() or ["?"]
-    return {**made, "items": items, "initials": "".join(word[0] for word in [words[0], *words[1:][-1:]])}
+    return {
+        **made,
+        "develops": developer,
+        "items": items,
+        "initials": "".join(word[0] for word in [words[0], *words[1:][-1:]]),
+    }
