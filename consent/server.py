@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlencode
 
 from django.conf import settings
 from django.db import transaction
@@ -27,6 +27,7 @@ _SINGLE_AUTHORIZE = {
     "client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge", "code_challenge_method",
     "account", "installation", "prompt", "response_mode",
 }  # fmt: skip
+_REDIRECTED = ("response_type", "scope", "state")
 _CHALLENGE = re.compile(r"^[A-Za-z0-9_-]{43}$")
 _VERIFIER = re.compile(r"^[A-Za-z0-9._~-]{43,128}$")
 _NEEDED = {
@@ -146,8 +147,22 @@ class Core(OAuthLibCore):
     def validate_authorization_request(self, request):
         """Validate the URL alone: what a form posts can change nothing of it."""
         uri, _, _, headers = self._extract_params(request)
+        # oauthlib would not send these back to the app, whose redirect URI can be trusted all the same (4.1.2.1).
+        repeated = [name for name in _REDIRECTED if len(request.GET.getlist(name)) > 1]
+        if repeated:
+            first = [
+                (name, value)
+                for name, values in request.GET.lists()
+                for value in values[: 1 if name in _REDIRECTED else None]
+            ]
+            uri = f"{request.path}?{urlencode(first)}"
         try:
-            return self.server.validate_authorization_request(uri, headers=headers)
+            scopes, parameters = self.server.validate_authorization_request(uri, headers=headers)
+            if repeated:
+                raise errors.InvalidRequestError(
+                    description=f"{repeated[0]} is repeated", request=parameters["request"]
+                )
+            return scopes, parameters
         except errors.FatalClientError as error:
             raise FatalClientError(error=error) from None
         except errors.OAuth2Error as error:
@@ -234,7 +249,12 @@ class Validator(OAuth2Validator):
         return Scopes().get_available_scopes(request.client)
 
     def validate_scopes(self, client_id, scopes, client, request, *args, **kwargs):
-        return set(scopes) <= client.scope_names()
+        beyond = sorted(set(scopes) - client.scope_names())
+        if beyond:
+            raise errors.InvalidScopeError(
+                description=f"These scopes are not the client's: {' '.join(beyond)}", request=request
+            )
+        return True
 
     # --- token ---
 
@@ -269,7 +289,7 @@ class Validator(OAuth2Validator):
         return sorted(request.issue.scopes)
 
     def is_within_original_scope(self, request_scopes, refresh_token, request, *args, **kwargs):
-        return False
+        raise errors.InvalidScopeError(description="A refresh cannot widen the scope", request=request)
 
     def rotate_refresh_token(self, request):
         return True

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import re
 import uuid
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
@@ -48,6 +49,9 @@ class AuthorizationRequest:
         if self.state is not None:
             parameters["state"] = self.state
         parameters["iss"] = settings.BASE_URL
+        if "error_description" in parameters:
+            # The characters that RFC 6749 section 4.1.2.1 allows.
+            parameters["error_description"] = re.sub(r"[^ !#-[\]-~]", "?", parameters["error_description"])[:500]
         response = HttpResponseRedirect(add_params_to_uri(self.redirect_uri, list(parameters.items())))
         if method == "POST":
             # 303, so that no browser posts the form on to the app (RFC 9700 section 4.12).
@@ -203,7 +207,7 @@ def _decide(request, asked: AuthorizationRequest, account: Account, fixed: bool)
     except ScopeTooWide as refusal:
         return asked.answer(
             error="invalid_scope",
-            error_description=f"These scopes cannot be granted here: {' '.join(refusal.scopes)}"[:500],
+            error_description=f"These scopes cannot be granted here: {' '.join(refusal.scopes)}",
         )
     except (MayNotConsent, NotInstalled) as refusal:
         if "none" in asked.prompt:

@@ -1,7 +1,7 @@
 """The authorization endpoint (RFC 6749 sections 3.1 and 4.1, RFC 7636, RFC 9207, RFC 9700; T8, T12, M3)."""
 
 import datetime as dt
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.conf import settings
@@ -85,6 +85,28 @@ def test_every_other_error_goes_back_to_the_app_with_state_and_iss(external, ada
     got = answer(ada.get(authorize_url(external.client, CHALLENGE, account=cast.acme.slug, **changed)))
     assert got["error"] == error and got["state"] == "xyz" and got["iss"] == settings.BASE_URL
     assert nothing_was_given()
+
+
+@pytest.mark.parametrize("name", ["response_type", "scope", "state", "code_challenge", "prompt", "account"])
+def test_a_repeated_parameter_goes_back_to_the_app(external, ada, cast, name):
+    """RFC 6749 sections 3.1 and 4.1.2.1"""
+    once = authorize_url(external.client, CHALLENGE, account=cast.acme.slug, prompt="consent", scope=VIEW)
+    value = parse_qs(urlsplit(once).query)[name][0]
+    got = answer(ada.get(f"{once}&{urlencode({name: value})}"))
+    assert got["error"] == "invalid_request" and name in got["error_description"] and got["state"] == "xyz"
+
+
+@pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
+def test_two_clients_or_redirect_uris_in_one_request_are_told_on_our_page(external, ada, cast, name):
+    once = authorize_url(external.client, CHALLENGE, account=cast.acme.slug)
+    response = ada.get(f"{once}&{urlencode({name: parse_qs(urlsplit(once).query)[name][0]})}")
+    assert response.status_code == 400 and "Location" not in response
+
+
+def test_an_error_description_holds_the_characters_that_the_rfc_allows(external, ada, cast):
+    """RFC 6749 section 4.1.2.1"""
+    url = authorize_url(external.client, CHALLENGE, account=cast.acme.slug, scope='é"\\x')
+    assert answer(ada.get(url))["error_description"].endswith(" ???x")
 
 
 def test_state_of_4000_characters_comes_back_exactly(external, ada, cast):
