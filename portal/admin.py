@@ -3,6 +3,7 @@
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.forms.models import model_to_dict
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
@@ -63,7 +64,10 @@ class WindowAdmin(admin.ModelAdmin):
         if obj is None or button not in self.buttons or not self.may_press(request, button, obj):
             raise PermissionDenied
         label, form_class, action = self.buttons[button]
-        form = form_class(request.POST or None) if form_class else None
+        form = None
+        if form_class:
+            posted = request.POST if request.method == "POST" else None
+            form = form_class(posted, initial=model_to_dict(obj, fields=list(form_class.base_fields)))
         if request.method == "POST" and (form is None or form.is_valid()):
             try:
                 result = action(obj, by=request.user, **(form.cleaned_data if form else {}))

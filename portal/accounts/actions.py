@@ -141,10 +141,10 @@ def create_team(*, by, name=None):
         "account.created",
         by=by,
         subject=f"account:{account.slug}",
-        name=account.name,
         test_of=subject,
     )
-    record(team.chain_name, "team.created", by=by, subject=subject, name=team.name)
+    # A team is called after its person, whom the ledger names by id only (E2).
+    record(team.chain_name, "team.created", by=by, subject=subject)
     return team
 
 
@@ -183,6 +183,19 @@ def deactivate_person(user, *, by):
     user.is_active = False
     user.save(update_fields=["is_active"])
     record(PORTAL, "person.deactivated", by=by, subject=f"person:{user.public_id}")
+    return user
+
+
+@transaction.atomic
+def change_staff(user, *, is_staff, groups, by):
+    """Say who works for the company, and in which groups; being a superuser is left as it is."""
+    user = lock(User, user.pk)
+    user.is_staff = is_staff
+    user.save(update_fields=["is_staff"])
+    user.groups.set(groups if is_staff else [])
+    names = sorted(user.groups.values_list("name", flat=True))
+    subject = f"person:{user.public_id}"
+    record(PORTAL, "person.staff_changed", by=by, subject=subject, is_staff=is_staff, groups=names)
     return user
 
 

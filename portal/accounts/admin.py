@@ -1,5 +1,6 @@
 from django import forms
 from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin import ReasonForm, WindowAdmin
@@ -31,6 +32,13 @@ class PersonForm(forms.ModelForm):
         fields = ["email", "name", "password", "is_staff", "groups"]
 
 
+class StaffForm(forms.Form):
+    is_staff = forms.BooleanField(label=_("Works here, and may open these pages"), required=False)
+    groups = forms.ModelMultipleChoiceField(
+        Group.objects.order_by("name"), label=_("Groups"), required=False, widget=forms.CheckboxSelectMultiple
+    )
+
+
 @admin.register(User)
 class UserAdmin(ActionAdd, WindowAdmin):
     list_display = ["email", "name", "is_active", "is_staff"]
@@ -46,7 +54,10 @@ class UserAdmin(ActionAdd, WindowAdmin):
         "date_joined",
         "last_login",
     ]
-    buttons = {"deactivate": (_("Deactivate"), None, actions.deactivate_person)}
+    buttons = {
+        "staff": (_("Change staff rights"), StaffForm, actions.change_staff),
+        "deactivate": (_("Deactivate"), None, actions.deactivate_person),
+    }
 
     def get_form(self, request, obj=None, change=False, **kwargs):
         return PersonForm if obj is None else super().get_form(request, obj, change, **kwargs)

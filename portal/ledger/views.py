@@ -44,6 +44,11 @@ EVENTS = {
     "member.added": _("Member added"),
     "member.removed": _("Member removed"),
     "member.role_changed": _("Member’s role changed"),
+    "person.created": _("Person added"),
+    "person.deactivated": _("Person deactivated"),
+    "person.staff_changed": _("Staff rights changed"),
+    "product.secret_made": _("Product’s secret made"),
+    "registry.imported": _("Scopes imported"),
     "team.created": _("Team created"),
     "team.verified": _("Team verified"),
     "teammate.added": _("Teammate added"),
@@ -70,17 +75,16 @@ def entries_seen_by(user):
 def with_names(entries):
     """Give each entry the names that people read, in a bounded number of queries."""
     entries = list(entries)
-    ids = {
-        name.partition(":")[2]
-        for entry in entries
-        for name in (entry.actor, entry.subject)
-        if name.startswith("person:")
-    }
-    people = {f"person:{user.public_id}": str(user) for user in User.objects.filter(public_id__in=ids)}
+    ids = {"person": set(), "team": set(), "account": set()}
+    for kind, _colon, name in (who.partition(":") for entry in entries for who in (entry.actor, entry.subject)):
+        ids.get(kind, set()).add(name)
+    names = {f"person:{user.public_id}": str(user) for user in User.objects.filter(public_id__in=ids["person"])}
+    names |= {f"team:{team.public_id}": team.name for team in Team.objects.filter(public_id__in=ids["team"])}
+    names |= {f"account:{row.slug}": row.name for row in Account.objects.filter(slug__in=ids["account"])}
     for entry in entries:
         entry.title = EVENTS.get(entry.event, entry.event)
-        entry.actor_name = people.get(entry.actor) or (entry.details.get("name") if "client:" in entry.actor else "")
-        entry.about = people.get(entry.subject) or entry.details.get("name") or entry.subject
+        entry.actor_name = names.get(entry.actor) or (entry.details.get("name") if "client:" in entry.actor else "")
+        entry.about = names.get(entry.subject) or entry.details.get("name") or entry.subject
     return entries
 
 

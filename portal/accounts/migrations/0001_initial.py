@@ -90,9 +90,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "user",
-                "verbose_name_plural": "users",
-                "abstract": False,
+                "verbose_name": "person",
+                "verbose_name_plural": "people",
             },
             managers=[
                 ("objects", portal.accounts.models.UserManager()),

@@ -43,14 +43,14 @@ class Command(BaseCommand):
             text=True,
             preexec_fn=embedded.end_with_parent,
         )
-        python = [sys.executable, "-m"]
+        python = [sys.executable, "-W", "ignore:You're running the worker with superuser privileges", "-m"]
         commands = {
             "web": [
                 *python, "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(settings.PORT),
-                "--workers", "2", "--blocking-threads", "8", "--no-ws", "--log-level", "warning", "portal.wsgi:application",
+                "--workers", "2", "--blocking-threads", "8", "--backpressure", "64", "--no-ws", "--log-level", "warning", "portal.wsgi:application",
             ],
-            "worker": [*python, "celery", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "2", "-l", "warning"],
-            "beat": [*python, "celery", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
+            "worker": [*python, "celery", "-q", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "2", "-l", "warning"],
+            "beat": [*python, "celery", "-q", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
         }  # fmt: skip
         children = {
             name: subprocess.Popen(
