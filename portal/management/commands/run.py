@@ -1,4 +1,5 @@
 import contextlib
+import io
 import json
 import os
 import signal
@@ -8,7 +9,9 @@ import sys
 import time
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from portal import embedded
 
@@ -32,36 +35,35 @@ class Command(BaseCommand):
                 probe.bind(("127.0.0.1", settings.PORT))
             except OSError:
                 raise CommandError(f"Port {settings.PORT} is taken. Choose another: make run PORT=8001") from None
+        # A shell that starts this in the background leaves SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         os.environ["PORT"] = str(settings.PORT)
-        manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
-        subprocess.run([*manage, "migrate", "--verbosity", "0"], check=True, preexec_fn=embedded.end_with_parent)
-        seeded = subprocess.run(
-            [*manage, "seed_demo", "--json"],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-            preexec_fn=embedded.end_with_parent,
-        )
+        call_command("migrate", verbosity=0)
+        call_command("seed_demo", json=True, stdout=(seeded := io.StringIO()))
+        # The children are forked from here, which threads of a connection pool do not survive.
+        connection.close()
+        connection.close_pool()
         python = [sys.executable, "-W", "ignore:You're running the worker with superuser privileges", "-m"]
         commands = {
             "web": [
                 *python, "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(settings.PORT),
-                "--workers", "2", "--blocking-threads", "8", "--backpressure", "64", "--no-ws", "--log-level", "warning", "portal.wsgi:application",
+                "--workers", "2", "--blocking-threads", "4", "--no-ws", "--log-level", "warning", "portal.wsgi:application",
             ],
             "worker": [*python, "celery", "-q", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "2", "-l", "warning"],
             "beat": [*python, "celery", "-q", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
         }  # fmt: skip
-        children = {
-            name: subprocess.Popen(
-                command, cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, start_new_session=True
-            )
-            for name, command in commands.items()
-        }
+        children = {}
         dead = None
         try:
-            self._wait_until_served(children["web"])
-            self._print(json.loads(seeded.stdout))
+            # The web first: it is what a person waits for.
+            for name, command in commands.items():
+                children[name] = subprocess.Popen(
+                    command, cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, start_new_session=True
+                )
+                if name == "web":
+                    self._wait_until_served(children[name])
+            self._print(json.loads(seeded.getvalue()))
             while dead is None:
                 time.sleep(0.3)
                 dead = next((name for name, child in children.items() if child.poll() is not None), None)
