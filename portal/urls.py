@@ -7,12 +7,14 @@ from django.urls import include, path
 from . import views
 
 # One way to sign in for everybody, two-factor included.
+admin.site.site_header = admin.site.site_title = "App Management Portal: staff"
 admin.site.login = secure_admin_login(admin.site.login)
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("accounts/", include("allauth.urls")),
     path("settings/", views.settings_page, name="settings"),
+    path("teams/new/", views.team_create, name="team-create"),
     path("", include("credentials.urls")),
     path("", include("marketplace.urls")),
     path("", include("consent.urls")),

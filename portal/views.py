@@ -16,11 +16,12 @@ from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from credentials.admin import is_reviewer
 from credentials.models import Client
 from marketplace.models import App, Status, Version
+from portal.accounts.actions import create_team
 from portal.accounts.forms import ProfileForm
 from portal.accounts.models import Membership, TeamMembership
 
@@ -65,6 +66,18 @@ def settings_page(request):
         request.user.refresh_from_db()
     context = {"form": form, "has_two_factor": is_mfa_enabled(request.user), **_places(request.user)}
     return render(request, "portal/settings.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_POST
+def team_create(request):
+    """Make a team for a person whom staff added; who signs up has one already."""
+    if TeamMembership.objects.filter(user=request.user, ended_at=None).exists():
+        messages.info(request, _("You have a team already."))
+    else:
+        create_team(by=request.user)
+        messages.success(request, _("You have a team now. Create its OAuth credentials."))
+    return redirect("client-list")
 
 
 def _mails():

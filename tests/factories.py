@@ -60,10 +60,13 @@ def product():
     return row
 
 
-def person(name="Pat", **more):
-    return accounts.create_person(
+def person(name="Pat", *, team=True, **more):
+    user = accounts.create_person(
         email=f"{name.lower()}{next(_numbers)}@example.com", name=name, password=PASSWORD, by=None, **more
     )
+    if team:
+        accounts.create_team(by=user)
+    return user
 
 
 def reviewer():
@@ -79,7 +82,7 @@ def account(name="acme"):
 
 
 def member(place, role="agent", name=None):
-    user = person(name or role.title())
+    user = person(name or role.title(), team=False)
     accounts.add_member(place, user, role=role, by=None)
     return user
 

@@ -3,6 +3,7 @@
 import secrets
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
@@ -200,11 +201,20 @@ def change_staff(user, *, is_staff, groups, by):
 
 
 @transaction.atomic
+def remove_two_factor(user, *, by):
+    """Let a person who lost their second factor sign in with the password alone. Raises NotLive where there is none."""
+    user = lock(User, user.pk)
+    if not Authenticator.objects.filter(user=user).delete()[0]:
+        raise NotLive(_("%(user)s has no two-factor authentication.") % {"user": user})
+    record(PORTAL, "person.two_factor_removed", by=by, subject=f"person:{user.public_id}")
+    return user
+
+
+@transaction.atomic
 def create_person(*, email, name, password, by, is_staff=False, groups=(), is_superuser=False):
-    """Make a person who can sign in at once, as staff, and the team that everybody has."""
+    """Make a person who can sign in at once, as staff do; those who sign up by themselves get a team too."""
     user = User.objects.create_user(email, password, name=name, is_staff=is_staff, is_superuser=is_superuser)
     user.groups.set(groups)
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
-    create_team(by=user)
     record(PORTAL, "person.created", by=by, subject=f"person:{user.public_id}")
     return user

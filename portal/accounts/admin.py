@@ -1,3 +1,5 @@
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group
@@ -7,6 +9,11 @@ from portal.admin import ReasonForm, WindowAdmin
 
 from . import actions
 from .models import Account, Membership, Role, Team, User
+
+# Windows of other packages through which rows could be changed or removed behind the actions' back.
+for model in (EmailAddress, Authenticator, Group):
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
 
 
 class ActionAdd:
@@ -56,6 +63,7 @@ class UserAdmin(ActionAdd, WindowAdmin):
     ]
     buttons = {
         "staff": (_("Change staff rights"), StaffForm, actions.change_staff),
+        "two-factor": (_("Remove two-factor authentication"), None, actions.remove_two_factor),
         "deactivate": (_("Deactivate"), None, actions.deactivate_person),
     }
 

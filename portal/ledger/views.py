@@ -47,6 +47,7 @@ EVENTS = {
     "person.created": _("Person added"),
     "person.deactivated": _("Person deactivated"),
     "person.staff_changed": _("Staff rights changed"),
+    "person.two_factor_removed": _("Two-factor authentication removed by staff"),
     "product.secret_made": _("Product’s secret made"),
     "registry.imported": _("Scopes imported"),
     "team.created": _("Team created"),

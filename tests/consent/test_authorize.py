@@ -147,8 +147,9 @@ def test_an_unknown_and_a_foreign_account_get_the_same_page_and_never_another_ac
 
 def test_somebody_with_two_accounts_chooses_and_nobody_chooses_for_them(external, ada, cast):
     url = authorize_url(external.client, CHALLENGE)
-    page = ada.get(url)
-    assert b"Which account" in page.content
+    assert ada.get(url).context["screen"].account == cast.acme
+    accounts.add_member(cast.globex, cast.admin, role="admin", by=None)
+    assert b"Which account" in ada.get(url).content
     assert answer(ada.get(url + "&prompt=none"))["error"] == "account_selection_required"
     assert ada.get(url + f"&account={cast.acme.slug}").context["screen"].account == cast.acme
 

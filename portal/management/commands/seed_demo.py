@@ -84,7 +84,11 @@ class Command(BaseCommand):
 
     def _person(self, email, name):
         user = User.objects.filter(email=email).first()
-        return user or accounts.create_person(email=email, name=name, password=PASSWORD, by=None)
+        if user is None:
+            user = accounts.create_person(email=email, name=name, password=PASSWORD, by=None)
+            if "dev" in email:
+                accounts.create_team(by=user)
+        return user
 
     def _staff(self):
         for email in ("reviewer@example.com", "staff@example.com"):
