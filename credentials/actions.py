@@ -53,6 +53,15 @@ class WrongState(Refused):
     pass
 
 
+class NotAReviewer(Refused):
+    pass
+
+
+def guard_is_reviewer(by: User) -> None:
+    if not by.is_reviewer:
+        raise NotAReviewer(_("Only members of the group Reviewers may do this."))
+
+
 def _guard_teammate(team: Team, by: User) -> None:
     if not TeamMembership.objects.filter(team=team, user=by, ended_at=None, user__is_active=True).exists():
         raise NotATeammate(_("Only members of %(team)s may do this.") % {"team": team})
@@ -230,7 +239,8 @@ def end_secret(secret: ClientSecret, *, by: User) -> ClientSecret:
 
 @transaction.atomic
 def suspend_client(client: Client, *, reason: str, by: User) -> Client:
-    """Stop a client's tokens at once, as staff (C1). Raises WrongState where it is suspended already."""
+    """Stop a client's tokens at once (C1). Raises NotAReviewer, and WrongState where it is suspended already."""
+    guard_is_reviewer(by)
     client = lock(Client, client.pk)
     if client.suspended_at:
         raise WrongState(_("%(client)s is suspended already.") % {"client": client})
@@ -243,11 +253,12 @@ def suspend_client(client: Client, *, reason: str, by: User) -> Client:
 
 @transaction.atomic
 def lift_client(client: Client, *, reason: str, secret_leaked: bool, by: User) -> Client:
-    """Let a suspended client work again, as staff. Raises WrongState where it is not suspended.
+    """Let a suspended client work again. Raises NotAReviewer, and WrongState where it is not suspended.
 
     Where a secret leaked, all codes and tokens made before are ended for good, and so are the secrets made before
     the suspension; one that the team made meanwhile stays.
     """
+    guard_is_reviewer(by)
     client = lock(Client, client.pk)
     if not client.suspended_at:
         raise WrongState(_("%(client)s is not suspended.") % {"client": client})

@@ -7,19 +7,12 @@ from portal.admin import ReasonForm, WindowAdmin
 from . import actions
 from .models import Endpoint, Product, Scope
 
-REVIEWERS = "Reviewers"
-
 
 class LiftForm(ReasonForm):
     secret_leaked = forms.BooleanField(
         label=_("A secret leaked: end all tokens made before, and the secrets made before the suspension"),
         required=False,
     )
-
-
-def is_reviewer(user):
-    """Being staff alone, or a superuser, is not enough."""
-    return user.is_active and user.is_staff and user.groups.filter(name=REVIEWERS).exists()
 
 
 class ClientAdmin(WindowAdmin):
@@ -40,13 +33,13 @@ class ClientAdmin(WindowAdmin):
     }
 
     def has_view_permission(self, request, obj=None):
-        return is_reviewer(request.user)
+        return request.user.is_reviewer
 
     def has_module_permission(self, request):
-        return is_reviewer(request.user)
+        return request.user.is_reviewer
 
     def may_press(self, request, name, obj):
-        return is_reviewer(request.user) and (obj.suspended_at is None) == (name == "suspend")
+        return request.user.is_reviewer and (obj.suspended_at is None) == (name == "suspend")
 
     def change_view(self, request, object_id, form_url="", extra_context=None):
         client = self.get_object(request, object_id)

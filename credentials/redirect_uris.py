@@ -1,12 +1,14 @@
 """Which redirect URIs may be registered, and which requested one matches a registered one (C5)."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 LOOPBACK_HOSTS = {"127.0.0.1", "[::1]", "localhost"}
+# What the authorization response adds (RFC 6749 section 4.1.2, RFC 9207): an app could not tell two of them apart.
+RESPONSE_PARAMETERS = {"code", "state", "error", "error_description", "error_uri", "iss"}
 MAX_LENGTH = 500
 MAX_COUNT = 20
 _HOST = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", re.I)
@@ -55,6 +57,11 @@ def validate(uri):
         )
     elif not _HOST.match(parts.hostname or "") or port == 0 or parts.netloc.endswith(":"):
         raise ValidationError(_("%(uri)s does not have a valid host name.") % {"uri": uri})
+    if taken := {name for name, _value in parse_qsl(parts.query, keep_blank_values=True)} & RESPONSE_PARAMETERS:
+        raise ValidationError(
+            _("%(uri)s has “%(name)s” in its query, which the portal adds itself; choose another name.")
+            % {"uri": uri, "name": min(taken)}
+        )
     path = re.sub("%2e", ".", parts.path, flags=re.I)
     if any(segment in (".", "..") for segment in path.split("/")):
         raise ValidationError(_("%(uri)s has “.” or “..” in its path; write the path out.") % {"uri": uri})

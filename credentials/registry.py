@@ -1,7 +1,6 @@
 """Reads a product's published scopes and endpoints, and finds the endpoint that a call is for."""
 
 import re
-from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -110,7 +109,8 @@ def resolve(product, method, uri):
     """Return the published endpoint that a call of a product is for, or None. A path that two systems could read
     differently is nobody's.
     """
-    path = urlsplit(uri).path if uri.startswith("/") and not uri.startswith("//") else ""
+    # Not urlsplit, which drops tabs and line ends silently.
+    path = uri.partition("?")[0]
     segments = path.split("/")
     if not _PLAIN_PATH.fullmatch(path) or "." in segments or ".." in segments:
         return None

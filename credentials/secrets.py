@@ -10,7 +10,7 @@ import hmac
 import secrets
 import uuid
 import zlib
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from django.conf import settings
 
@@ -70,11 +70,12 @@ def shown_prefix(value: str) -> str:
 # --- refresh tokens: the family's id, a generation, a key's id and a MAC (T6) ---
 
 
-class RefreshTokenParts(NamedTuple):
+@dataclass(frozen=True)
+class RefreshTokenParts:
     family: uuid.UUID
     generation: int
     key_id: bytes
-    mac: bytes
+    mac: bytes = field(repr=False)
 
 
 def _key_id(key: str) -> bytes:

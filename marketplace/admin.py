@@ -1,7 +1,6 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from credentials.admin import is_reviewer
 from portal.admin import OptionalReasonForm, ReasonForm, WindowAdmin
 
 from . import actions
@@ -27,10 +26,10 @@ class VersionAdmin(WindowAdmin):
     }
 
     def has_view_permission(self, request, obj=None):
-        return is_reviewer(request.user)
+        return request.user.is_reviewer
 
     def has_module_permission(self, request):
-        return is_reviewer(request.user)
+        return request.user.is_reviewer
 
     def get_queryset(self, request):
         return super().get_queryset(request).exclude(status__in=[Status.DRAFT, Status.SNAPSHOT]).defer("icon")
@@ -44,7 +43,7 @@ class VersionAdmin(WindowAdmin):
 
     def may_press(self, request, name, obj):
         own = obj.app.team.memberships.filter(user=request.user, ended_at=None).exists()
-        return is_reviewer(request.user) and obj.status == Status.IN_REVIEW and not own
+        return request.user.is_reviewer and obj.status == Status.IN_REVIEW and not own
 
     def change_view(self, request, object_id, form_url="", extra_context=None):
         version = self.get_object(request, object_id)

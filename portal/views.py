@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from credentials.admin import is_reviewer
 from credentials.models import Client
 from marketplace.models import App, Status, Version
 from portal.accounts.actions import create_team
@@ -49,7 +48,7 @@ def home(request):
     teams = [teammate.team_id for teammate in context["teams"]]
     context["clients"] = Client.objects.filter(team__in=teams).count()
     context["apps"] = App.objects.filter(team__in=teams).count()
-    context["reviews"] = Version.objects.filter(status=Status.IN_REVIEW).count() if is_reviewer(request.user) else None
+    context["reviews"] = Version.objects.filter(status=Status.IN_REVIEW).count() if request.user.is_reviewer else None
     return render(request, "portal/home.html", context)
 
 

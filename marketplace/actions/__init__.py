@@ -1,5 +1,7 @@
 """What happens to apps, versions and installations, in story order: publishing, installing."""
 
+from credentials.actions import NotAReviewer
+
 from .installing import (
     AlreadyInstalled,
     NotInstallable,
@@ -12,7 +14,6 @@ from .installing import (
 from .publishing import (
     ClientTaken,
     Frozen,
-    NotAReviewer,
     NotReady,
     OwnTeam,
     approve_version,

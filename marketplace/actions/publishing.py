@@ -5,7 +5,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from credentials.actions import NotATeammate
+from credentials.actions import NotATeammate, guard_is_reviewer
 from credentials.models import Client, Kind
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Team, TeamMembership, User
@@ -14,7 +14,6 @@ from portal.ledger.actions import PORTAL, record
 
 from ..models import App, Audience, Decision, Review, Status, Version
 
-REVIEWERS = "Reviewers"
 FIELDS = (
     "number", "release_notes", "name", "tagline", "description", "icon", "install_url", "required_scopes", "optional_scopes",
 )  # fmt: skip
@@ -29,10 +28,6 @@ class Frozen(Refused):
 
 
 class NotReady(Refused):
-    pass
-
-
-class NotAReviewer(Refused):
     pass
 
 
@@ -161,8 +156,7 @@ def submit_version(version: Version, *, by: User) -> Version:
 
 def guard_reviewer(by: User, team: Team) -> None:
     """Raise unless `by` is a reviewer, and not of this team: nobody decides on their own work (M3)."""
-    if not (by.is_active and by.is_staff and by.groups.filter(name=REVIEWERS).exists()):
-        raise NotAReviewer(_("Only members of the group Reviewers may do this."))
+    guard_is_reviewer(by)
     if TeamMembership.objects.filter(team=team, user=by, ended_at=None).exists():
         raise OwnTeam(_("You cannot review your own team’s app."))
 

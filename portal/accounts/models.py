@@ -8,6 +8,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+# The group of those who review versions and suspend clients; a migration makes it.
+REVIEWERS = "Reviewers"
+
 
 class UserManager(DjangoUserManager):
     def _make(self, email, password, **fields):
@@ -46,6 +49,11 @@ class User(AbstractUser):
 
     def __str__(self):
         return self.name or self.email
+
+    @property
+    def is_reviewer(self):
+        """Being staff alone, or a superuser, is not enough."""
+        return self.is_active and self.is_staff and self.groups.filter(name=REVIEWERS).exists()
 
     def get_full_name(self):
         return str(self)

@@ -11,11 +11,10 @@ from credentials.registry import import_document
 from marketplace import actions as marketplace
 from marketplace.models import App
 from portal.accounts import actions as accounts
-from portal.accounts.models import Account, Membership, TeamMembership, User
+from portal.accounts.models import REVIEWERS, Account, Membership, TeamMembership, User
 from portal.sandbox.models import Ticket
 
 PASSWORD = "demo-password-1"
-REVIEWERS = "Reviewers"
 PEOPLE = {
     "dev@example.com": "Devi Developer",
     "dev2@example.com": "Dara Developer",
@@ -268,7 +267,7 @@ class Command(BaseCommand):
         if "dev" in email.partition("@")[0]:
             roles.add("developer")
         user = self.people[email]
-        if user.groups.filter(name=REVIEWERS).exists():
+        if user.is_reviewer:
             roles.add("reviewer")
         return sorted(roles | ({"staff"} if user.is_staff else set()))
 

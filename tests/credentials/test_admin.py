@@ -1,0 +1,75 @@
+"""A reviewer's window on credentials, in Django admin."""
+
+import re
+
+import pytest
+
+from credentials import actions
+from credentials.authentication import check_product_secret
+from credentials.models import ProductSecret
+from tests import factories
+from tests.factories import DELETE
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def row(cast):
+    row, _secret = factories.client(cast.dev)
+    actions.add_scopes(row, scopes={DELETE: "To tidy up"}, by=cast.dev)
+    return row
+
+
+def press(browser, row, button, **posted):
+    return browser.post(f"/admin/credentials/client/{row.pk}/press/{button}/", posted)
+
+
+def test_a_reviewer_reads_all_scopes_newest_first_with_who_added_each_and_why(row, browse):
+    page = browse(factories.reviewer()).get(f"/admin/credentials/client/{row.pk}/change/").content.decode()
+    assert page.index(DELETE) < page.index("freshservice.tickets.edit")
+    assert "To tidy up" in page and "Dev" in page and "Delete and restore tickets" in page
+
+
+def test_a_reviewer_suspends_and_lifts_with_a_reason(row, browse):
+    rita = browse(factories.reviewer())
+    assert "Reason" in rita.get(f"/admin/credentials/client/{row.pk}/press/suspend/").content.decode()
+    assert press(rita, row, "suspend").status_code == 422
+    assert press(rita, row, "suspend", reason="Harmful").status_code == 302
+    row.refresh_from_db()
+    assert row.suspended_at
+    assert press(rita, row, "suspend", reason="Again").status_code == 403
+    assert press(rita, row, "lift", reason="Fixed").status_code == 302
+    row.refresh_from_db()
+    assert row.suspended_at is None
+    assert press(rita, row, "explode", reason="x").status_code == 403
+
+
+def test_the_developers_read_why_it_is_suspended(cast, row, browse):
+    actions.suspend_client(row, reason="It mails strangers", by=factories.reviewer())
+    assert "It mails strangers" in browse(cast.dev).get(f"/credentials/{row.client_id}/").content.decode()
+
+
+def test_being_staff_or_a_superuser_is_not_enough(row, browse, cast):
+    staff = factories.person("Stan", is_staff=True)
+    root = factories.person("Sue", is_staff=True, is_superuser=True)
+    for who in (staff, root):
+        browser = browse(who)
+        assert browser.get("/admin/credentials/client/").status_code == 403
+        assert browser.get(f"/admin/credentials/client/{row.pk}/change/").status_code in (302, 403)
+        assert press(browser, row, "suspend", reason="x").status_code == 403
+    for who in (cast.dev, cast.admin):
+        assert browse(who).get("/admin/credentials/client/", follow=True).status_code == 403
+    row.refresh_from_db()
+    assert row.suspended_at is None
+
+
+def test_a_products_secret_is_shown_once(browse):
+    product = factories.product()
+    sue = browse(factories.person("Sue", is_staff=True, is_superuser=True))
+    url = f"/admin/credentials/product/{product.pk}/press/secret/"
+    assert "amp_ps_" not in sue.get(url).content.decode() and not ProductSecret.objects.exists()
+    page = sue.post(url)
+    assert "no-store" in page["Cache-Control"]
+    secret = re.search(r"amp_ps_[\w-]{49}", page.content.decode())[0]
+    assert check_product_secret("freshservice", secret) == product
+    assert browse(factories.reviewer()).post(url).status_code == 403 and ProductSecret.objects.count() == 1

@@ -1,0 +1,182 @@
+"""The pages of OAuth credentials: who may, signed out, wrong method, replay, and how many queries."""
+
+import re
+
+import pytest
+from django.test import Client as Browser
+
+from credentials import actions
+from credentials.models import Client, ClientSecret
+from portal.accounts import actions as accounts
+from tests import factories
+from tests.factories import DELETE, EDIT, REDIRECT_URI, VIEW
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def dev(cast, browse):
+    return browse(cast.dev)
+
+
+@pytest.fixture
+def row(cast):
+    return factories.client(cast.dev)[0]
+
+
+def form(cast, browser, **more):
+    nonce = re.search(r'name="nonce" value="([^"]+)"', browser.get("/credentials/new/").content.decode())[1]
+    return {
+        "team": factories.team_of(cast.dev).pk, "name": "Bridge", "description": "", "redirect_uris": REDIRECT_URI,
+        "scope": [VIEW], "level": "account", "kind": "external", "nonce": nonce, **more,
+    }  # fmt: skip
+
+
+def urls(row):
+    base = f"/credentials/{row.client_id}/"
+    return [base, f"{base}scopes/", f"{base}secrets/", f"{base}secrets/{row.secrets.get().pk}/end/"]
+
+
+def test_the_secret_is_shown_once(cast, dev):
+    """C3"""
+    page = dev.post("/credentials/new/", form(cast, dev))
+    assert page.status_code == 201 and page["Cache-Control"].count("no-store")
+    secret = re.search(r"amp_cs_[\w-]{49}", page.content.decode())[0]
+    row = Client.objects.get()
+    for path in ("/credentials/", *urls(row)[:1]):
+        assert secret not in dev.get(path).content.decode()
+    assert secret[:12] in dev.get(urls(row)[0]).content.decode()
+
+
+def test_posting_the_same_form_twice_makes_one_client(cast, dev):
+    posted = form(cast, dev)
+    assert dev.post("/credentials/new/", posted).status_code == 201
+    assert dev.post("/credentials/new/", posted).status_code == 302
+    assert Client.objects.count() == 1
+    assert dev.post("/credentials/new/", {**posted, "nonce": "made-up"}).status_code == 302
+    assert Client.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"name": ""}, "required"),
+        ({"redirect_uris": "http://app.example/"}, "https://"),
+        ({"redirect_uris": ""}, "at least one redirect URL"),
+        ({"scope": ["made.up"]}, "no scope named made.up"),
+        ({"scope": [DELETE]}, "say why you need it"),
+        ({"kind": "other"}, "valid choice"),
+        ({"level": ""}, "required"),
+        ({"name": "a\0b"}, "Null characters"),
+    ],
+)
+def test_a_mistake_is_told_and_makes_nothing(cast, dev, changed, said):
+    factories.product()
+    page = dev.post("/credentials/new/", form(cast, dev, **changed))
+    assert page.status_code == 422 and said in page.content.decode()
+    assert not Client.objects.exists()
+
+
+def test_a_high_risk_scope_is_added_with_its_reason(cast, dev, row):
+    url = urls(row)[1]
+    page = dev.post(url, {"scope": [DELETE]})
+    assert page.status_code == 422 and "say why" in page.content.decode()
+    assert dev.post(url, {"scope": [DELETE], f"why:{DELETE}": "To tidy up"}).status_code == 302
+    assert row.scope_names() == {VIEW, EDIT, DELETE}
+    page = dev.get(urls(row)[0]).content.decode()
+    assert "To tidy up" in page and "Delete and restore tickets" in page
+
+
+def test_the_picker_offers_every_scope_as_its_sentence_with_its_risk(dev, row):
+    page = dev.get("/credentials/new/").content.decode()
+    for words in ("View tickets", "Low risk", "Edit tickets", "Medium risk", "Delete and restore tickets", "High risk"):
+        assert words in page
+    # Those present are locked, and no longer offered.
+    assert f'value="{VIEW}"' not in dev.get(urls(row)[0]).content.decode()
+
+
+def test_rotating_shows_the_new_secret_once_and_only_once(dev, row):
+    page = dev.get(urls(row)[0]).content.decode()
+    nonce = re.search(r'name="nonce" value="([^"]+)"', page)[1]
+    shown = dev.post(urls(row)[2], {"overlap_hours": 24, "nonce": nonce})
+    assert shown.status_code == 200 and "amp_cs_" in shown.content.decode() and "no-store" in shown["Cache-Control"]
+    url = f"/credentials/{row.client_id}/secrets/"
+    assert dev.post(url, {"overlap_hours": 24, "nonce": nonce}).status_code == 302
+    assert dev.post(url, {"overlap_hours": 169, "nonce": nonce}).status_code == 422
+    assert ClientSecret.objects.count() == 2
+
+
+def test_an_older_secret_is_ended_from_the_page(cast, dev, row):
+    first = row.secrets.get()
+    actions.rotate_secret(row, overlap_hours=24, by=cast.dev)
+    url = f"/credentials/{row.client_id}/secrets/{first.pk}/end/"
+    assert dev.post(url).status_code == 302 and actions.active_secrets(row).count() == 1
+    assert "Only an older secret" in dev.post(url, follow=True).content.decode()
+
+
+def test_a_secret_of_another_client_is_not_found(cast, dev, row):
+    other, _secret = factories.client(cast.dev)
+    assert dev.post(f"/credentials/{other.client_id}/secrets/{row.secrets.get().pk}/end/").status_code == 404
+
+
+def test_a_teammate_sees_and_changes_it_and_a_former_one_does_not(cast, browse, row):
+    mate = factories.person("Mia")
+    accounts.add_teammate(row.team, mate, role="member", by=cast.dev)
+    browser = browse(mate)
+    posted = {"redirect_uris": "https://app.example/new", "description": "Moved"}
+    assert browser.post(urls(row)[0], posted).status_code == 302
+    row.refresh_from_db()
+    assert row.redirect_uris == "https://app.example/new"
+    row.team.memberships.filter(user=mate).update(ended_at="2026-01-01T00:00Z")
+    assert browser.get(urls(row)[0]).status_code == 404
+
+
+def test_strangers_are_not_told_that_it_exists(cast, browse, row):
+    """E1"""
+    for who in (cast.other_dev, cast.admin, cast.agent, factories.reviewer()):
+        browser = browse(who)
+        assert row.client_id not in browser.get("/credentials/").content.decode()
+        assert browser.get(urls(row)[0]).status_code == 404
+        for url in urls(row):
+            posted = {"redirect_uris": "https://evil.example/", "scope": [DELETE], f"why:{DELETE}": "x"}
+            assert browser.post(url, {**posted, "overlap_hours": 0}).status_code == 404
+    row.refresh_from_db()
+    assert row.redirect_uris == REDIRECT_URI and row.scope_names() == {VIEW, EDIT} and row.secrets.count() == 1
+
+
+def test_nobody_makes_credentials_for_a_team_that_is_not_theirs(cast, browse):
+    other = browse(cast.other_dev)
+    page = other.post("/credentials/new/", form(cast, other))
+    assert page.status_code == 422 and not Client.objects.exists()
+
+
+def test_signed_out_people_sign_in_first(row):
+    for url in ("/credentials/", "/credentials/new/", *urls(row)):
+        answer = Browser().post(url) if url.endswith(("scopes/", "secrets/", "end/")) else Browser().get(url)
+        assert answer.status_code == 302 and answer["Location"].startswith("/accounts/login/?next=")
+
+
+def test_changes_are_posts_and_posts_need_the_csrf_token(cast, dev, row):
+    for url in urls(row)[1:]:
+        assert dev.get(url).status_code == 405
+    for url in ("/credentials/", *urls(row)):
+        assert dev.put(url).status_code == 405
+    strict = Browser(enforce_csrf_checks=True)
+    strict.force_login(cast.dev, backend="django.contrib.auth.backends.ModelBackend")
+    for url in ("/credentials/new/", *urls(row)):
+        assert strict.post(url, {"overlap_hours": 0}).status_code == 403
+    assert row.secrets.count() == 1
+
+
+def test_the_list_takes_as_many_queries_for_60_as_for_2(cast, dev, django_assert_max_num_queries):
+    for _number in range(2):
+        factories.client(cast.dev)
+    with django_assert_max_num_queries(12):
+        dev.get("/credentials/")
+    for _number in range(58):
+        factories.client(cast.dev, name="Many")
+    with django_assert_max_num_queries(12):
+        page = dev.get("/credentials/?q=many")
+    assert page.context["page_obj"].paginator.count == 58
+    with django_assert_max_num_queries(14):
+        dev.get(urls(Client.objects.first())[0])
