@@ -4,7 +4,7 @@ import uuid
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import RegexValidator
+from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -35,7 +35,8 @@ class App(models.Model):
     category = models.CharField(_("category"), max_length=20, choices=Category)
     client = models.OneToOneField(Client, null=True, blank=True, on_delete=models.PROTECT, related_name="app")
     # The accounts that a custom app lists (M3).
-    custom_accounts = models.ManyToManyField(Account, blank=True, related_name="custom_apps")
+    # Slugs, whether or not there is such an account: a developer does not learn who is a customer (E1).
+    custom_accounts = ArrayField(models.SlugField(max_length=50), default=list, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
 
@@ -70,12 +71,12 @@ class Version(models.Model):
     number = models.CharField(
         _("number"),
         max_length=30,
-        validators=[RegexValidator(r"^\d{1,4}(\.\d{1,4}){1,2}(-draft\.\d+)?\Z", _("Write it like 1.0 or 1.2.3."))],
+        validators=[RegexValidator(r"^\d{1,4}(\.\d{1,4}){1,2}\Z", _("Write it like 1.0 or 1.2.3."))],
     )
-    release_notes = models.TextField(_("release notes"), max_length=4000)
+    release_notes = models.TextField(_("release notes"), max_length=4000, validators=[MaxLengthValidator(4000)])
     name = models.CharField(_("name"), max_length=60)
     tagline = models.CharField(_("tagline"), max_length=120)
-    description = models.TextField(_("description"), max_length=10000)
+    description = models.TextField(_("description"), max_length=10000, validators=[MaxLengthValidator(10000)])
     # A PNG of our own making, whatever was uploaded.
     icon = models.BinaryField(null=True, blank=True)
     install_url = models.URLField(_("install URL"), max_length=500, blank=True)

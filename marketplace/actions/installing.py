@@ -35,7 +35,7 @@ class NotUnfinished(Refused):
 
 def installable_versions(account: Account):
     """The versions that an account may install: published for all, or for it (M3)."""
-    custom = App.objects.filter(custom_accounts=account)
+    custom = App.objects.filter(custom_accounts__contains=[account.slug])
     return Version.objects.filter(
         Q(audience=Audience.PUBLIC) | Q(audience=Audience.CUSTOM, app__in=custom), status=Status.PUBLISHED
     )
@@ -68,6 +68,8 @@ def install_draft(version: Version, *, by: User) -> Installation:
     team = version.app.team
     guard_teammate(team, by)
     account = lock(Account, team.test_account.pk)
+    if version.app.client_id:
+        lock(Client, version.app.client_id)
     version = lock(Version, version.pk)
     if version.is_frozen:
         raise Frozen(_("Only a draft is tested this way."))

@@ -7,8 +7,9 @@ from django.utils.translation import gettext as _
 
 from credentials.actions import NotATeammate, guard_is_reviewer
 from credentials.models import Client, Kind
+from credentials.redirect_uris import validate
 from portal.accounts.actions import Refused
-from portal.accounts.models import Account, Team, TeamMembership, User
+from portal.accounts.models import Team, TeamMembership, User
 from portal.database import lock
 from portal.ledger.actions import PORTAL, record
 
@@ -45,7 +46,7 @@ def create_app(team: Team, *, slug: str, category: str, client: Client | None = 
     """Make an app, whose address never changes. Raises NotATeammate, ClientTaken, ValidationError."""
     guard_teammate(team, by)
     app = App(team=team, slug=slug, category=category, created_by=by)
-    app.full_clean(exclude=["client", "custom_accounts"])
+    app.full_clean(exclude=["client"])
     app.save(force_insert=True)
     record(team.chain_name, "app.created", by=by, subject=f"app:{slug}", name=slug)
     return set_client(app, client, by=by) if client else app
@@ -88,10 +89,11 @@ def _check(version: Version) -> None:
         raise ValidationError(
             _("The app’s credentials do not have %(scopes)s. Add them there first.") % {"scopes": ", ".join(beyond)}
         )
-    if version.install_url and not version.install_url.startswith(
-        ("https://", "http://127.0.0.1", "http://localhost", "http://[::1]")
-    ):
-        raise ValidationError({"install_url": _("The install URL must start with https://.")})
+    if version.install_url:
+        try:
+            validate(version.install_url)
+        except ValidationError as error:
+            raise ValidationError({"install_url": error.message}) from None
 
 
 @transaction.atomic
@@ -196,8 +198,8 @@ def publish_version(version: Version, *, by: User) -> Version:
 
 
 @transaction.atomic
-def publish_custom(version: Version, *, accounts: list[Account], by: User) -> Version:
-    """Publish a draft without review, for these accounts beside those listed before (M3).
+def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version:
+    """Publish a draft without review, for the accounts of these slugs beside those listed before (M3).
 
     Raises NotATeammate, Frozen, NotReady.
     """
@@ -208,9 +210,12 @@ def publish_custom(version: Version, *, accounts: list[Account], by: User) -> Ve
     _check(version)
     if not accounts:
         raise NotReady(_("Choose at least one account."))
-    version.app.custom_accounts.add(*accounts)
+    app = lock(App, version.app_id)
+    app.custom_accounts = sorted({*app.custom_accounts, *accounts})
+    app.full_clean(exclude=["client"])
+    app.save(update_fields=["custom_accounts"])
     version.audience = Audience.CUSTOM
-    return _publish(version, by, accounts=sorted(account.slug for account in accounts))
+    return _publish(version, by, accounts=sorted(accounts))
 
 
 def _publish(version: Version, by: User, **details) -> Version:

@@ -63,7 +63,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "custom_accounts",
-                    models.ManyToManyField(blank=True, related_name="custom_apps", to="accounts.account"),
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.SlugField(), blank=True, default=list, size=None
+                    ),
                 ),
                 (
                     "team",
@@ -86,16 +88,30 @@ class Migration(migrations.Migration):
                         max_length=30,
                         validators=[
                             django.core.validators.RegexValidator(
-                                "^\\d{1,4}(\\.\\d{1,4}){1,2}(-draft\\.\\d+)?\\Z", "Write it like 1.0 or 1.2.3."
+                                "^\\d{1,4}(\\.\\d{1,4}){1,2}\\Z", "Write it like 1.0 or 1.2.3."
                             )
                         ],
                         verbose_name="number",
                     ),
                 ),
-                ("release_notes", models.TextField(max_length=4000, verbose_name="release notes")),
+                (
+                    "release_notes",
+                    models.TextField(
+                        max_length=4000,
+                        validators=[django.core.validators.MaxLengthValidator(4000)],
+                        verbose_name="release notes",
+                    ),
+                ),
                 ("name", models.CharField(max_length=60, verbose_name="name")),
                 ("tagline", models.CharField(max_length=120, verbose_name="tagline")),
-                ("description", models.TextField(max_length=10000, verbose_name="description")),
+                (
+                    "description",
+                    models.TextField(
+                        max_length=10000,
+                        validators=[django.core.validators.MaxLengthValidator(10000)],
+                        verbose_name="description",
+                    ),
+                ),
                 ("icon", models.BinaryField(blank=True, null=True)),
                 ("install_url", models.URLField(blank=True, max_length=500, verbose_name="install URL")),
                 (

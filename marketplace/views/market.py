@@ -13,15 +13,17 @@ from portal.accounts.models import Account, Membership
 from portal.pages import paginate
 
 from .. import actions
-from ..actions.installing import installable_version
 from ..markdown import render as render_markdown
-from ..models import App, Audience, Category, Status, Version
+from ..models import App, Audience, Category, Installation, Status, Version
+
+
+def _accounts_of(user):
+    return list(Membership.objects.live().filter(user=user).values_list("account__slug", flat=True))
 
 
 def listed_for(user):
     """The newest version of each app that a person may see: public ones, and custom ones of their accounts."""
-    accounts = Membership.objects.live().filter(user=user).values("account")
-    custom = App.objects.filter(custom_accounts__in=accounts)
+    custom = App.objects.filter(custom_accounts__overlap=_accounts_of(user))
     published = Version.objects.filter(
         Q(audience=Audience.PUBLIC) | Q(audience=Audience.CUSTOM, app__in=custom), status=Status.PUBLISHED
     )
@@ -88,11 +90,17 @@ def listing_install(request, slug):
             return redirect("installation-connect", installation.pk)
         except Refused as refusal:
             messages.error(request, str(refusal))
-    choices = []
-    for account in accounts:
-        live = account.installations.filter(app=version.app, uninstalled_at=None).first()
-        fits = installable_version(version.app, account) is not None
-        choices.append({"account": account, "installation": live, "fits": fits})
+    installed = Installation.objects.filter(app=version.app, account__in=accounts, uninstalled_at=None)
+    live = {installation.account_id: installation for installation in installed}
+    public = version.app.versions.filter(audience=Audience.PUBLIC, status=Status.PUBLISHED).exists()
+    choices = [
+        {
+            "account": account,
+            "installation": live.get(account.pk),
+            "fits": public or account.slug in version.app.custom_accounts,
+        }
+        for account in accounts
+    ]
     context = {"version": version, "app": version.app, "choices": choices}
     return render(request, "marketplace/listing_install.html", context)
 
@@ -113,6 +121,6 @@ def _may_see(user, version):
         user.is_staff
         or (version.audience == Audience.PUBLIC and version.status == Status.PUBLISHED)
         or version.app.team.memberships.filter(user=user, ended_at=None).exists()
-        or version.app.custom_accounts.filter(memberships__in=Membership.objects.live().filter(user=user)).exists()
+        or bool({*version.app.custom_accounts} & {*_accounts_of(user)})
         or version.installations.filter(account__memberships__in=Membership.objects.live().filter(user=user)).exists()
     )

@@ -221,7 +221,7 @@ class Command(BaseCommand):
                 description="Made for Acme.",
                 release_notes="The first release.",
             ),
-            accounts=[Account.objects.get(slug="acme")],
+            accounts={"acme"},
             by=dev,
         )
 

@@ -1,0 +1,312 @@
+"""Making an app and its versions, reviewing and publishing them: it works, the wrong person, the wrong state, twice."""
+
+import threading
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, connection, transaction
+
+from credentials.actions import NotATeammate
+from credentials.models import Kind, Level
+from marketplace import actions
+from marketplace.actions import ClientTaken, Frozen, NotAReviewer, NotReady, OwnTeam
+from marketplace.models import App, Review, Status, Version
+from portal.accounts import actions as accounts
+from portal.ledger.models import Entry
+from tests import factories
+from tests.factories import DELETE, EDIT, VIEW, team_of, version_fields
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def row(cast):
+    return factories.client(cast.dev)[0]
+
+
+@pytest.fixture
+def draft(cast, row):
+    return factories.app(cast.dev, row)
+
+
+def make(cast, client=None, slug="insights", by=None):
+    return actions.create_app(team_of(cast.dev), slug=slug, category="other", client=client, by=by or cast.dev)
+
+
+# --- apps ---
+
+
+def test_an_app_gets_its_credentials_now_or_later_and_once(cast, row):
+    """C4"""
+    app = make(cast)
+    assert app.client is None
+    assert actions.set_client(app, row, by=cast.dev).client == row
+    other, _secret = factories.client(cast.dev)
+    with pytest.raises(ClientTaken):
+        actions.set_client(app, other, by=cast.dev)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        App.objects.update(client=other)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        App.objects.update(client=None)
+
+
+def test_credentials_belong_to_one_app(cast, row):
+    make(cast, row)
+    with pytest.raises(ClientTaken):
+        make(cast, row, slug="second")
+    assert App.objects.count() == 1
+
+
+def test_an_app_takes_marketplace_credentials_of_its_own_team_only(cast):
+    external, _secret = factories.client(cast.dev, kind=Kind.EXTERNAL)
+    foreign, _secret = factories.client(cast.other_dev)
+    for client in (external, foreign):
+        with pytest.raises(ClientTaken):
+            make(cast, client)
+        app = make(cast, slug=f"app-{client.pk}")
+        with pytest.raises(DatabaseError), transaction.atomic():
+            App.objects.filter(pk=app.pk).update(client=client)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_apps_cannot_take_the_same_credentials_at_once(cast, row):
+    apps = [make(cast, slug="one"), make(cast, slug="two")]
+    outcomes = []
+
+    def take(app):
+        try:
+            outcomes.append(actions.set_client(app, row, by=cast.dev).client_id)
+        except ClientTaken:
+            outcomes.append(None)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=take, args=(app,)) for app in apps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes, key=bool) == [None, row.pk] and App.objects.filter(client=row).count() == 1
+
+
+@pytest.mark.parametrize("slug", ["", "With Space", "a/b", "x" * 51, "é"])
+def test_an_address_is_a_slug(cast, slug):
+    with pytest.raises(ValidationError):
+        make(cast, slug=slug)
+
+
+def test_an_address_is_taken_once(cast):
+    make(cast)
+    with pytest.raises(ValidationError):
+        actions.create_app(team_of(cast.other_dev), slug="insights", category="other", by=cast.other_dev)
+
+
+def test_only_a_teammate_works_on_an_app(cast, draft):
+    app = draft.app
+    for who in (cast.other_dev, cast.admin, factories.reviewer()):
+        for act in (
+            lambda by: make(cast, by=by),
+            lambda by: actions.set_client(app, app.client, by=by),
+            lambda by: actions.create_version(app, by=by, **version_fields("2.0")),
+            lambda by: actions.change_version(draft, by=by, name="Other"),
+            lambda by: actions.submit_version(draft, by=by),
+            lambda by: actions.publish_custom(draft, accounts={"acme"}, by=by),
+            lambda by: actions.publish_version(draft, by=by),
+            lambda by: actions.install_draft(draft, by=by),
+        ):
+            with pytest.raises(NotATeammate):
+                act(who)
+    draft.refresh_from_db()
+    assert (draft.status, draft.name, App.objects.count(), Version.objects.count()) == ("draft", "Insights", 1, 1)
+
+
+# --- versions ---
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"number": "one"}, "number"),
+        ({"number": "1"}, "number"),
+        ({"number": "1.0-draft.1"}, "number"),
+        ({"number": "1.0\n"}, "number"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 61}, "name"),
+        ({"tagline": ""}, "tagline"),
+        ({"description": "x" * 10001}, "description"),
+        ({"release_notes": ""}, "release_notes"),
+        ({"install_url": "http://app.example/install"}, "install_url"),
+        ({"install_url": "http://127.0.0.1.evil.example/"}, "install_url"),
+        ({"install_url": "https://admin@app.example/"}, "install_url"),
+        ({"install_url": "javascript:alert(1)"}, "install_url"),
+        ({"required_scopes": [DELETE]}, "__all__"),
+        ({"optional_scopes": ["made.up"]}, "__all__"),
+    ],
+)
+def test_a_version_that_does_not_fit_is_refused(cast, row, changed, field):
+    """T1: a version's scopes are the client's."""
+    app = make(cast, row)
+    with pytest.raises(ValidationError) as refusal:
+        actions.create_version(app, by=cast.dev, **version_fields(**changed))
+    assert field in getattr(refusal.value, "error_dict", {"__all__": 1}) and not Version.objects.exists()
+
+
+def test_a_scope_is_required_or_optional_and_required_wins(cast, row):
+    version = factories.app(cast.dev, row, required_scopes=[VIEW, VIEW], optional_scopes=[EDIT, VIEW])
+    assert (version.required_scopes, version.optional_scopes) == ([VIEW], [EDIT])
+
+
+def test_a_number_is_higher_than_those_submitted_before(cast, draft):
+    actions.submit_version(draft, by=cast.dev)
+    for number in ("1.0", "1.0.0", "0.9"):
+        with pytest.raises(ValidationError):
+            actions.create_version(draft.app, by=cast.dev, **version_fields(number))
+    actions.create_version(draft.app, by=cast.dev, **version_fields("1.10"))
+
+
+FROZEN = {
+    "number": "9.0", "release_notes": "x", "name": "x", "tagline": "x", "description": "x", "icon": b"x",
+    "install_url": "https://x.example/", "required_scopes": [], "optional_scopes": [EDIT],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_submitted_version_is_frozen(cast, draft, name):
+    """M2: by the action, by saving the model, and by SQL."""
+    actions.change_version(draft, by=cast.dev, name="Better")
+    version = actions.submit_version(draft, by=cast.dev)
+    with pytest.raises(Frozen):
+        actions.change_version(version, by=cast.dev, **{name: FROZEN[name]})
+    before = getattr(version, name)
+    setattr(version, name, FROZEN[name])
+    with pytest.raises(DatabaseError), transaction.atomic():
+        version.save()
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Version.objects.filter(pk=version.pk).update(**{name: FROZEN[name]})
+    assert getattr(Version.objects.get(pk=version.pk), name) == before
+
+
+def test_nothing_but_a_field_of_a_version_can_be_changed(cast, draft):
+    with pytest.raises(TypeError):
+        actions.change_version(draft, by=cast.dev, status="published")
+
+
+def test_a_version_needs_credentials_and_a_scope_before_it_is_submitted(cast):
+    app = make(cast)
+    bare = actions.create_version(app, by=cast.dev, **version_fields(required_scopes=[]))
+    for act in (actions.submit_version, actions.install_draft):
+        with pytest.raises(NotReady, match="credentials"):
+            act(bare, by=cast.dev)
+    actions.set_client(app, factories.client(cast.dev)[0], by=cast.dev)
+    bare.refresh_from_db()
+    with pytest.raises(NotReady, match="scope"):
+        actions.submit_version(Version.objects.get(pk=bare.pk), by=cast.dev)
+
+
+def test_an_agent_level_version_needs_an_install_url(cast):
+    client, _secret = factories.client(cast.dev, level=Level.AGENT)
+    draft = factories.app(cast.dev, client)
+    with pytest.raises(NotReady, match="install URL"):
+        actions.submit_version(draft, by=cast.dev)
+
+
+# --- review ---
+
+
+def test_a_reviewer_approves_and_the_team_publishes(cast, draft):
+    """M3"""
+    version = actions.submit_version(draft, by=cast.dev)
+    with pytest.raises(Frozen):
+        actions.publish_version(version, by=cast.dev)
+    version = actions.approve_version(version, by=factories.reviewer())
+    assert version.status == Status.APPROVED
+    version = actions.publish_version(version, by=cast.dev)
+    assert version.status == Status.PUBLISHED and version.published_at
+    story = ["version.created", "version.submitted", "version.approved", "version.published"]
+    told = Entry.objects.filter(chain=draft.app.team.chain_name, subject=f"version:{draft.pk}").order_by("sequence")
+    assert list(told.values_list("event", flat=True)) == story
+    assert Entry.objects.filter(chain="portal", event="version.approved").count() == 1
+
+
+def test_a_rejection_has_a_reason_and_ends_the_version(cast, draft):
+    version, rita = actions.submit_version(draft, by=cast.dev), factories.reviewer()
+    with pytest.raises(NotReady):
+        actions.reject_version(version, reason="  ", by=rita)
+    version = actions.reject_version(version, reason="Asks for too much", by=rita)
+    assert (version.status, version.review.reason, version.review.reviewer) == ("rejected", "Asks for too much", rita)
+    for act in (actions.submit_version, actions.publish_version):
+        with pytest.raises(Frozen):
+            act(version, by=cast.dev)
+    for act in (actions.approve_version, actions.reject_version):
+        with pytest.raises(Frozen):
+            act(version, reason="Again", by=rita)
+    assert Review.objects.count() == 1
+
+
+def test_only_a_reviewer_decides(cast, draft):
+    version = actions.submit_version(draft, by=cast.dev)
+    staff = factories.person("Stan", is_staff=True, is_superuser=True)
+    for who in (staff, cast.dev, cast.other_dev, cast.admin):
+        for act in (actions.approve_version, actions.reject_version):
+            with pytest.raises(NotAReviewer):
+                act(version, reason="Fine", by=who)
+
+
+def test_a_reviewer_cannot_decide_on_their_own_teams_version(cast, draft):
+    version, rita = actions.submit_version(draft, by=cast.dev), factories.reviewer()
+    accounts.add_teammate(draft.app.team, rita, role="member", by=cast.dev)
+    for act in (actions.approve_version, actions.reject_version):
+        with pytest.raises(OwnTeam):
+            act(version, reason="Fine", by=rita)
+    assert not Review.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("draft", "approved"), ("draft", "published"), ("in_review", "published"), ("in_review", "draft"), ("approved", "draft"),
+     ("published", "draft"), ("published", "in_review"), ("rejected", "in_review"), ("rejected", "published")],
+)  # fmt: skip
+def test_the_database_allows_no_other_step(cast, draft, start, end):
+    """Section 4 of the design: the table of transitions."""
+    if start != "draft":
+        draft = actions.submit_version(draft, by=cast.dev)
+    if start in ("approved", "published"):
+        draft = actions.approve_version(draft, by=factories.reviewer())
+    if start == "published":
+        draft = actions.publish_version(draft, by=cast.dev)
+    if start == "rejected":
+        draft = actions.reject_version(draft, reason="No", by=factories.reviewer())
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Version.objects.filter(pk=draft.pk).update(status=end, audience="public")
+
+
+# --- custom apps ---
+
+
+def test_a_custom_version_is_published_without_review_for_chosen_accounts(cast, draft):
+    version = actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    assert (version.status, version.audience) == ("published", "custom")
+    assert version.app.custom_accounts == [cast.acme.slug]
+    with pytest.raises(Frozen):
+        actions.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
+    second = actions.create_version(version.app, by=cast.dev, **version_fields("1.1"))
+    second = actions.publish_custom(second, accounts={cast.globex.slug}, by=cast.dev)
+    assert second.app.custom_accounts == sorted([cast.acme.slug, cast.globex.slug])
+
+
+def test_a_custom_version_needs_an_account_and_what_every_version_needs(cast, draft):
+    with pytest.raises(NotReady):
+        actions.publish_custom(draft, accounts=set(), by=cast.dev)
+    with pytest.raises(ValidationError):
+        actions.publish_custom(draft, accounts={"Not A Slug"}, by=cast.dev)
+    assert Version.objects.get().status == "draft"
+
+
+def test_a_developer_does_not_learn_which_accounts_there_are(cast, draft, browse):
+    """E1"""
+    browser = browse(cast.dev)
+    url = f"/apps/{draft.app.slug}/versions/{draft.pk}/custom/"
+    answer = browser.post(url, {"accounts": f"{cast.acme.slug}, no-such-account"}, follow=True)
+    page = answer.content.decode()
+    assert "Published for these accounts" in page
+    assert "no-such-account" in browser.get(f"/apps/{draft.app.slug}/").content.decode()
