@@ -1,0 +1,380 @@
+"""The pages of apps, the marketplace and installations: who may, signed out, wrong method, replay, how many queries."""
+
+import io
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client as Browser
+from PIL import Image
+
+from consent.models import AuthorizationCode, Consent
+from credentials.models import Level
+from marketplace import actions
+from marketplace.models import App, Installation, Version
+from portal.accounts import actions as accounts
+from tests import factories
+from tests.factories import EDIT, VIEW, team_of, version_fields
+from tests.oauth import agree, answer, shown
+
+pytestmark = pytest.mark.django_db
+
+
+def text(response):
+    return response.content.decode()
+
+
+@pytest.fixture
+def draft(cast):
+    return factories.app(cast.dev, factories.client(cast.dev)[0], optional_scopes=[EDIT])
+
+
+@pytest.fixture
+def published(cast, draft):
+    return factories.publish(draft, cast.dev)
+
+
+@pytest.fixture
+def hosted(cast, published):
+    """An installation whose app the portal hosts: it has no install URL."""
+    return actions.install(published.app, cast.acme, by=cast.admin)
+
+
+@pytest.fixture
+def ada(cast, browse):
+    return browse(cast.admin)
+
+
+# --- the developer's pages ---
+
+
+def posted_version(**more):
+    fields = {name: value for name, value in version_fields().items() if not name.endswith("scopes")}
+    return {**fields, f"level:{VIEW}": "required", f"level:{EDIT}": "optional", "install_url": "", **more}
+
+
+def test_a_developer_makes_an_app_and_a_version_with_an_icon(cast, browse):
+    client, _secret = factories.client(cast.dev)
+    dev = browse(cast.dev)
+    made = dev.post("/apps/new/", {"team": team_of(cast.dev).pk, "slug": "Bridge", "category": "hr", "client": client.pk})  # fmt: skip
+    assert made["Location"] == "/apps/bridge/"
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(picture, "PNG")
+    upload = SimpleUploadedFile("icon.png", picture.getvalue())
+    made = dev.post("/apps/bridge/versions/new/", posted_version(upload=upload))
+    version = Version.objects.get()
+    assert made["Location"] == f"/apps/bridge/versions/{version.pk}/"
+    assert (version.required_scopes, version.optional_scopes) == ([VIEW], [EDIT]) and version.icon
+    icon = dev.get(f"/marketplace/bridge/icon/{version.pk}/")
+    assert icon["Content-Type"] == "image/png" and icon["X-Content-Type-Options"] == "nosniff"
+    for who in (cast.admin, cast.other_dev):
+        assert browse(who).get(f"/marketplace/bridge/icon/{version.pk}/").status_code == 404
+    edited = dev.post(f"/apps/bridge/versions/{version.pk}/edit/", posted_version(name="Bridges"))
+    version.refresh_from_db()
+    assert edited.status_code == 302 and version.name == "Bridges" and version.icon
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"number": "one"}, "Write it like 1.0"),
+        ({"name": ""}, "required"),
+        ({f"level:{factories.DELETE}": "required"}, "do not have"),
+        ({"install_url": "http://evil.example"}, "https://"),
+        ({"description": "a\0b"}, "Null characters"),
+        ({"upload": b"<svg/>"}, "not a PNG"),
+    ],
+)
+def test_a_mistake_in_a_version_is_told_and_makes_nothing(cast, browse, draft, changed, said):
+    dev = browse(cast.dev)
+    for url in (f"/apps/{draft.app.slug}/versions/new/", f"/apps/{draft.app.slug}/versions/{draft.pk}/edit/"):
+        fields = posted_version(**{"number": "1.1", **changed})
+        if "upload" in fields:
+            fields["upload"] = SimpleUploadedFile("x.svg", fields["upload"])
+        page = dev.post(url, fields)
+        assert page.status_code == 422 and said in text(page), url
+    draft.refresh_from_db()
+    assert draft.number == "1.0" and Version.objects.count() == 1
+
+
+def test_a_taken_address_and_foreign_credentials_are_refused(cast, browse, draft):
+    dev, foreign = browse(cast.dev), factories.client(cast.other_dev)[0]
+    fields = {"team": team_of(cast.dev).pk, "slug": draft.app.slug, "category": "hr"}
+    assert "taken" in text(dev.post("/apps/new/", fields))
+    for changed in ({"client": foreign.pk}, {"client": draft.app.client.pk}, {"team": team_of(cast.other_dev).pk}):
+        page = dev.post("/apps/new/", {**fields, "slug": "other", **changed})
+        assert page.status_code == 422 and "valid choice" in text(page)
+    assert App.objects.count() == 1
+
+
+def test_the_developer_reads_why_a_version_was_rejected(cast, browse, draft):
+    version = actions.submit_version(draft, by=cast.dev)
+    actions.reject_version(version, reason="Ask for less", by=factories.reviewer())
+    assert "Ask for less" in text(browse(cast.dev).get(f"/apps/{draft.app.slug}/versions/{draft.pk}/"))
+
+
+def test_each_step_is_a_post_that_cannot_be_replayed(cast, browse, draft):
+    dev = browse(cast.dev)
+    base = f"/apps/{draft.app.slug}/versions/{draft.pk}/"
+    assert "Submitted" in text(dev.post(f"{base}submit/", follow=True))
+    assert "cannot be done" in text(dev.post(f"{base}submit/", follow=True))
+    assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
+    assert dev.get(f"{base}edit/")["Location"] == base
+    assert dev.post(f"{base}edit/", posted_version(name="Other"))["Location"] == base
+    actions.approve_version(draft, by=factories.reviewer())
+    assert "Published" in text(dev.post(f"{base}publish/", follow=True))
+    assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
+
+
+def test_a_draft_is_tried_on_the_test_account(cast, browse, draft):
+    answered = browse(cast.dev).post(f"/apps/{draft.app.slug}/versions/{draft.pk}/test/")
+    installation = Installation.objects.get()
+    assert answered["Location"] == f"/installations/{installation.pk}/connect/"
+    assert installation.account == draft.app.team.test_account
+
+
+def developer_urls(draft):
+    base = f"/apps/{draft.app.slug}/"
+    reads = [base, f"{base}versions/new/", f"{base}versions/{draft.pk}/", f"{base}versions/{draft.pk}/edit/"]
+    posts = [f"{base}versions/{draft.pk}/{step}/" for step in ("submit", "publish", "custom", "test")]
+    return reads, posts
+
+
+def test_strangers_are_not_told_that_an_app_exists(cast, browse, draft):
+    """E1"""
+    reads, posts = developer_urls(draft)
+    for who in (cast.other_dev, cast.admin, cast.agent, factories.reviewer()):
+        browser = browse(who)
+        assert draft.app.slug not in text(browser.get("/apps/"))
+        assert {browser.get(url).status_code for url in reads} == {404}
+        assert {browser.post(url, {"accounts": "x"}).status_code for url in [reads[0], reads[3], *posts]} == {404}
+    draft.refresh_from_db()
+    assert draft.status == "draft" and Version.objects.count() == 1
+
+
+def test_a_version_is_found_under_its_own_app_only(cast, browse, draft):
+    other = factories.app(cast.dev, factories.client(cast.dev)[0])
+    assert browse(cast.dev).get(f"/apps/{other.app.slug}/versions/{draft.pk}/").status_code == 404
+
+
+# --- the marketplace ---
+
+
+def test_the_marketplace_is_browsed_and_searched(cast, ada, published):
+    assert "Insights" in text(ada.get("/marketplace/"))
+    assert "Insights" in text(ada.get("/marketplace/?q=INSIGHT&category=other"))
+    for nothing in ("?q=nothing-like-it", "?category=hr", "?q=%25"):
+        assert "Insights" not in text(ada.get(f"/marketplace/{nothing}"))
+    assert ada.get("/marketplace/?category=made-up&page=999").status_code == 200
+
+
+def test_a_listing_says_what_the_app_will_be_able_to_do(ada, published):
+    page = text(ada.get(f"/marketplace/{published.app.slug}/"))
+    for words in ("View tickets", "Low risk", "Edit tickets", "A <strong>good</strong> app", "Dev", "1.0"):
+        assert words in page
+
+
+def test_only_published_versions_are_listed_and_custom_ones_only_for_their_accounts(cast, browse, draft):
+    url = f"/marketplace/{draft.app.slug}/"
+    assert {browse(who).get(url).status_code for who in (cast.dev, cast.admin, cast.globex_admin)} == {404}
+    actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    for who, status in ((cast.admin, 200), (cast.agent, 200), (cast.globex_admin, 404), (cast.other_dev, 404)):
+        browser = browse(who)
+        assert browser.get(url).status_code == browser.get(f"{url}install/").status_code == status
+        assert ("Insights" in text(browser.get("/marketplace/"))) is (status == 200)
+
+
+# --- installing ---
+
+
+def test_an_admin_chooses_one_of_the_accounts_they_administer(cast, browse, published):
+    url = f"/marketplace/{published.app.slug}/install/"
+    accounts.add_member(cast.globex, cast.admin, role="agent", by=None)
+    ada = browse(cast.admin)
+    page = text(ada.get(url))
+    assert "Install in Acme" in page and "Globex" not in page
+    for slug in (cast.globex.slug, "made-up", ""):
+        assert ada.post(url, {"account": slug}).status_code == 404
+    assert browse(cast.agent).post(url, {"account": cast.acme.slug}).status_code == 404
+    assert not Installation.objects.exists()
+    made = ada.post(url, {"account": cast.acme.slug})
+    assert made["Location"] == f"/installations/{Installation.objects.get().pk}/connect/"
+    assert "installed already" in text(ada.post(url, {"account": cast.acme.slug}))
+    assert Installation.objects.count() == 1
+
+
+def test_with_an_install_url_the_admin_is_sent_there_with_hints(installed, ada):
+    sent = ada.get(f"/installations/{installed.installation.pk}/connect/")["Location"]
+    assert sent.startswith("https://app.example/install?")
+    hints = parse_qs(urlsplit(sent).query)
+    assert hints == {"account": [installed.installation.account.slug], "installation": [str(installed.installation.pk)]}
+
+
+def connect(browser, installation):
+    return browser.get(f"/installations/{installation.pk}/connect/")["Location"]
+
+
+def test_without_one_the_portal_builds_the_authorize_url_itself(ada, hosted):
+    query = {name: values[0] for name, values in parse_qs(urlsplit(connect(ada, hosted)).query).items()}
+    assert query["redirect_uri"] == f"{settings.BASE_URL}/oauth/callback" and query["code_challenge_method"] == "S256"
+    assert len(query["code_challenge"]) == 43 and len(query["state"]) >= 32
+    assert query["installation"] == str(hosted.pk) and query["account"] == hosted.account.slug
+
+
+def test_a_hosted_app_is_finished_by_agreeing_and_its_code_is_used_up(ada, hosted):
+    page = f"/installations/{hosted.pk}/"
+    assert "Not finished" in text(ada.get(page))
+    back = agree(ada, connect(ada, hosted))["Location"]
+    path = back.removeprefix(settings.BASE_URL)
+    assert ada.get(path)["Location"] == page
+    assert AuthorizationCode.objects.get().used_at and "Ready" in text(ada.get(page))
+    assert ada.get(path).status_code == 400, "a state is used once"
+
+
+def test_cancel_leaves_an_installation_to_resume_or_discard(cast, ada, hosted):
+    url = connect(ada, hosted)
+    form = ada.get(url)
+    refused = ada.post(url, {"decision": "cancel", "account": cast.acme.slug, "shown": shown(form)})
+    assert answer(refused)["error"] == "access_denied"
+    page = text(ada.get(refused["Location"].removeprefix(settings.BASE_URL), follow=True))
+    assert "Not finished" in page and "Resume" in page and "Discard" in page
+    assert not Consent.objects.exists() and not AuthorizationCode.objects.exists()
+    done = ada.post(f"/installations/{hosted.pk}/discard/")
+    assert done["Location"].startswith("/receipts/")
+    hosted.refresh_from_db()
+    assert hosted.uninstalled_at
+
+
+@pytest.mark.parametrize(
+    "changed", [{"state": "made-up"}, {"iss": "https://evil.example"}, {"iss": None}, {"state": None}]
+)
+def test_the_callback_refuses_an_answer_that_it_did_not_ask_for(ada, hosted, changed):
+    """RFC 9700 section 4.4, RFC 9207"""
+    state = parse_qs(urlsplit(connect(ada, hosted)).query)["state"][0]
+    sent = {"state": state, "code": "x", "iss": settings.BASE_URL, **changed}
+    sent = {name: value for name, value in sent.items() if value is not None}
+    assert ada.get("/oauth/callback", sent).status_code == 400
+
+
+def test_anothers_answer_is_refused_by_the_callback(cast, ada, browse, hosted):
+    back = agree(ada, connect(ada, hosted))["Location"].removeprefix(settings.BASE_URL)
+    assert browse(cast.agent).get(back).status_code == 400
+    assert AuthorizationCode.objects.get().used_at is None
+
+
+# --- an account's apps ---
+
+
+def test_an_installation_shows_who_agreed_and_what_it_may_do(cast, ada, hosted):
+    agree(ada, connect(ada, hosted))
+    page = text(ada.get(f"/installations/{hosted.pk}/"))
+    for words in ("Ready", "authorized by Ada", "View tickets", "Reauthorize", "Uninstall", "1.0"):
+        assert words in page
+
+
+def test_a_newer_version_is_told_and_changes_nothing(cast, ada, hosted):
+    newer = actions.create_version(hosted.app, by=cast.dev, **version_fields("2.0"))
+    factories.publish(newer, cast.dev)
+    assert "Version 2.0 has been published. This account stays" in text(ada.get(f"/installations/{hosted.pk}/"))
+
+
+def test_uninstalling_says_what_will_end_and_shows_a_receipt(cast, ada, installed):
+    tokens = installed.tokens_for(ada)
+    url = f"/installations/{installed.installation.pk}/uninstall/"
+    assert "Uninstall" in text(ada.get(url)) and installed.call(tokens["access_token"]).status_code == 200
+    receipt = ada.post(url)["Location"]
+    assert receipt.startswith("/receipts/") and "What ended" in text(ada.get(receipt))
+    assert installed.call(tokens["access_token"]).status_code == 401
+    assert "uninstalled already" in text(ada.post(url, follow=True))
+
+
+def test_agents_see_apps_and_authorize_agent_level_ones_for_themselves(cast, browse, installed_agent):
+    axel = browse(cast.agent)
+    page = text(axel.get("/installations/"))
+    assert "Not authorized" in page and "Authorize" in page
+    installed_agent.tokens_for(axel, account=cast.acme.slug)
+    assert "Ready" in text(axel.get("/installations/"))
+    assert "Not authorized" in text(browse(cast.agent2).get("/installations/"))
+    page = text(axel.get(f"/installations/{installed_agent.installation.pk}/"))
+    assert "Uninstall" not in page and "Revoke mine" in page
+
+
+def test_the_admin_sees_which_agents_authorized_and_an_agent_only_themself(cast, browse, installed_agent):
+    for who in (cast.agent, cast.agent2):
+        installed_agent.tokens_for(browse(who), account=cast.acme.slug)
+    url = f"/installations/{installed_agent.installation.pk}/"
+    page = text(browse(cast.admin).get(url))
+    assert "Axel" in page and "Ana" in page
+    page = text(browse(cast.agent).get(url))
+    assert "Axel" in page and "Ana" not in page
+
+
+def test_strangers_are_not_told_that_an_installation_exists(cast, browse, hosted):
+    """E1: of another account, the developer, and a former member."""
+    urls = [f"/installations/{hosted.pk}/{page}" for page in ("", "connect/", "uninstall/", "discard/")]
+    left = factories.member(cast.acme, "admin", "Lee")
+    accounts.end_membership(cast.acme.memberships.get(user=left), by=cast.admin)
+    for who in (cast.globex_admin, cast.globex_agent, cast.dev, left, factories.reviewer()):
+        browser = browse(who)
+        assert {browser.get(url).status_code for url in urls} == {404}
+        assert {browser.post(url).status_code for url in urls[2:]} == {404}
+        assert "Insights" not in text(browser.get(f"/installations/?account={cast.acme.slug}"))
+    agent = browse(cast.agent)
+    assert agent.get(urls[0]).status_code == 200
+    assert {agent.post(url).status_code for url in urls[2:]} == {404}
+    hosted.refresh_from_db()
+    assert hosted.uninstalled_at is None
+
+
+# --- every page ---
+
+
+def test_signed_out_people_sign_in_first(draft, hosted):
+    reads, posts = developer_urls(draft)
+    base = f"/installations/{hosted.pk}/"
+    reads += ["/apps/", "/apps/new/", "/marketplace/", f"/marketplace/{draft.app.slug}/", "/installations/", base]
+    reads += [f"{base}connect/", f"{base}uninstall/", f"{base}discard/", "/oauth/callback?state=x"]
+    reads += [f"/marketplace/{draft.app.slug}/install/", f"/marketplace/{draft.app.slug}/icon/{draft.pk}/"]
+    for browse_to, urls in ((Browser().get, reads), (Browser().post, posts)):
+        for url in urls:
+            response = browse_to(url)
+            assert response.status_code == 302 and response["Location"].startswith("/accounts/login/?next="), url
+
+
+def test_changes_are_posts(cast, browse, draft, hosted):
+    _reads, posts = developer_urls(draft)
+    dev = browse(cast.dev)
+    assert {dev.get(url).status_code for url in posts} == {405}
+    for url in ("/apps/", "/marketplace/", f"/marketplace/{draft.app.slug}/", "/installations/", "/oauth/callback", f"/installations/{hosted.pk}/"):  # fmt: skip
+        assert browse(cast.admin).post(url).status_code == 405
+    strict = Browser(enforce_csrf_checks=True)
+    strict.force_login(cast.admin, backend="allauth.account.auth_backends.AuthenticationBackend")
+    assert strict.post(f"/installations/{hosted.pk}/uninstall/").status_code == 403
+
+
+def test_lists_take_as_many_queries_for_40_rows_as_for_2(cast, browse, django_assert_max_num_queries):
+    admin, dev = browse(cast.admin), browse(cast.dev)
+
+    def install(count):
+        for _number in range(count):
+            version = factories.publish(factories.app(cast.dev, factories.client(cast.dev)[0]), cast.dev)
+            actions.install(version.app, cast.acme, by=cast.admin)
+            accounts.add_member(factories.account("more"), cast.admin, role="admin", by=None)
+        return version
+
+    pages = [(admin, "/marketplace/"), (admin, f"/installations/?account={cast.acme.slug}"), (dev, "/apps/")]
+    for count in (2, 38):
+        slug = install(count).app.slug
+        listing = [(admin, f"/marketplace/{slug}/install/"), (dev, f"/apps/{slug}/"), (admin, "/")]
+        for browser, url in [*pages, *listing]:
+            with django_assert_max_num_queries(15):
+                assert browser.get(url).status_code == 200
+
+
+def test_an_agent_level_app_is_installed_without_a_consent(cast, ada):
+    client, _secret = factories.client(cast.dev, level=Level.AGENT)
+    draft = factories.app(cast.dev, client, install_url="https://app.example/install")
+    version = factories.publish(draft, cast.dev)
+    page = ada.post(f"/marketplace/{version.app.slug}/install/", {"account": cast.acme.slug}, follow=True)
+    assert "Each agent now authorizes it" in text(page) and not Consent.objects.exists()
