@@ -1,4 +1,6 @@
-"""Moves the clock for tests: all that was recorded becomes older, by the same length."""
+"""Time in tests: moving the clock, and waiting for what another process does."""
+
+import time
 
 from django.db import connection, transaction
 
@@ -19,3 +21,11 @@ def advance(length):
         for table, columns in cursor.fetchall():
             changes = ", ".join(f"{column} = {column} - %s" for column in columns)
             cursor.execute(f"UPDATE {table} SET {changes}", [length] * len(columns))
+
+
+def eventually(condition, seconds=15):
+    """Wait until `condition()` is true; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)

@@ -1,12 +1,18 @@
 """The cast: who takes part in the story."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
+from django.conf import settings as django_settings
+from django.db import connection
 from django.test import Client as Browser
 
 from credentials.models import Kind, Level
 from marketplace import actions as marketplace
+from portal import embedded
 from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.oauth import AppSide, sign_in
@@ -85,3 +91,22 @@ def installed_agent(cast, client):
     )
     side.installation = marketplace.install(side.version.app, cast.acme, by=cast.admin)
     return side
+
+
+@pytest.fixture
+def worker(transactional_db):
+    """A Celery worker of its own, on this test's database and Redis."""
+    name = connection.settings_dict["NAME"]
+    environment = {
+        **os.environ,
+        "DEMO": "1",
+        "DATABASE_URL": os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "1", "-P", "solo", "-l", "warning"],
+        env=environment, cwd=django_settings.BASE_DIR, preexec_fn=embedded.end_with_parent,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    yield process
+    process.terminate()
+    process.wait(15)

@@ -1,21 +1,15 @@
 """The nine steps of the story, over HTTP, with Authlib as the app and a real Celery worker."""
 
-import os
 import re
-import subprocess
-import sys
-import time
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 from authlib.integrations.httpx_client import OAuth2Client
-from django.conf import settings as django_settings
-from django.db import connection
 
 from consent.models import Access, AccessToken
-from portal import embedded
 from tests import factories
+from tests.clock import eventually
 from tests.factories import CREATE, DELETE, EDIT, PASSWORD, VIEW
 
 CALLBACK = "http://127.0.0.1:9999/callback"
@@ -55,32 +49,6 @@ class Browser(httpx.Client):
         page = self.open("/accounts/login/")
         done = self.submit(page, login=user.email, password=PASSWORD)
         assert done.status_code == 200 and "Sign out" in done.text
-
-
-@pytest.fixture
-def worker(transactional_db):
-    """A Celery worker of its own, on this test's database and Redis."""
-    name = connection.settings_dict["NAME"]
-    environment = {
-        **os.environ,
-        "DEMO": "1",
-        "DATABASE_URL": os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "1", "-P", "solo", "-l", "warning"],
-        env=environment, cwd=django_settings.BASE_DIR, preexec_fn=embedded.end_with_parent,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    yield process
-    process.terminate()
-    process.wait(15)
-
-
-def eventually(condition, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def app_side(base, client_id, secret, scope):

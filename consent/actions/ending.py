@@ -113,7 +113,7 @@ def revoke_consent(consent: Consent, *, by: User) -> Consent:
     own = _is_own(consent, by)
     if not own and not is_admin(account, by):
         raise NotYours(_("Only the person who agreed, or an admin of %(account)s, can do this.") % {"account": account})
-    if consent.revoked_at or consent.expires_at <= database_now():
+    if consent.revoked_at or consent.access.ended_at or consent.expires_at <= database_now():
         raise AlreadyEnded(_("This was ended already."))
     end_consent(consent, by=by, reason="revoked")
     queue_revoke_tokens(consent.access)
