@@ -49,7 +49,7 @@ def authorization_list(request):
     own = Membership.objects.live().filter(user=request.user)
     consents = (
         Consent.objects.filter(membership__in=own)
-        .select_related("access__client__team", "access__account")
+        .select_related("access__client__team", "access__account", "membership")
         .order_by("-granted_at")
     )
     context = {"page_obj": paginate(request, consents), "now": database_now()}

@@ -1,0 +1,189 @@
+"""The pages on which people see, revoke and renew what they agreed to (E1, T4)."""
+
+import pytest
+from django.test import Client as Browser
+
+from consent import actions
+from consent.models import Access, Consent, RefreshToken
+from portal.ledger.models import Entry
+from tests import factories
+from tests.factories import EDIT, VIEW
+from tests.oauth import shown
+
+pytestmark = pytest.mark.django_db
+
+
+def text(response):
+    return response.content.decode()
+
+
+@pytest.fixture
+def outside(external, browse, cast):
+    """An external app that Acme's admin agreed to."""
+    external.tokens = external.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    external.access = Access.objects.get()
+    return external
+
+
+@pytest.fixture
+def by_agent(installed_agent, browse, cast):
+    installed_agent.tokens = installed_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
+    installed_agent.consent = Consent.objects.get()
+    return installed_agent
+
+
+def test_an_admin_sees_and_revokes_an_external_app(outside, browse, cast):
+    ada = browse(cast.admin)
+    assert "Insights" in text(ada.get("/installations/"))
+    page = text(ada.get(f"/authorizations/{outside.access.pk}/"))
+    assert "Ada" in page and "Revoke" in page
+    url = f"/authorizations/{outside.access.pk}/end/"
+    assert ada.get(url).status_code == 200 and outside.call(outside.tokens["access_token"]).status_code == 200
+    receipt = ada.post(url)["Location"]
+    assert receipt.startswith("/receipts/") and outside.call(outside.tokens["access_token"]).status_code == 401
+    assert "Insights" not in text(ada.get("/installations/"))
+    assert "ended already" in text(ada.post(url, follow=True))
+
+
+def test_an_external_app_that_was_revoked_is_agreed_to_anew(outside, browse, cast):
+    """T4"""
+    actions.end_access(outside.access, by=cast.admin, reason="revoked by an admin")
+    outside.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    assert Access.objects.count() == 2 and Access.objects.filter(ended_at=None).count() == 1
+
+
+def test_an_agent_revokes_their_own_and_it_reads_not_authorized_again(by_agent, browse, cast):
+    axel = browse(cast.agent)
+    assert "Insights" in text(axel.get("/authorizations/"))
+    url = f"/consents/{by_agent.consent.pk}/revoke/"
+    assert axel.get(url).status_code == 200
+    axel.post(url)
+    assert by_agent.call(by_agent.tokens["access_token"]).status_code == 401
+    assert "Not authorized" in text(axel.get("/installations/"))
+    assert "ended already" in text(axel.post(url, follow=True))
+    assert Entry.objects.filter(event="consent.revoked").count() == 1
+
+
+def test_an_admin_revokes_an_agents_and_the_account_s_consent(by_agent, browse, cast):
+    ada = browse(cast.admin)
+    assert ada.post(f"/consents/{by_agent.consent.pk}/revoke/").status_code == 302
+    by_agent.consent.refresh_from_db()
+    assert by_agent.consent.revoked_by == cast.admin
+
+
+def test_a_401_leads_to_the_page_on_which_to_agree_again(by_agent, browse, cast):
+    axel = browse(cast.agent)
+    axel.post(f"/consents/{by_agent.consent.pk}/revoke/")
+    url = by_agent.call(by_agent.tokens["access_token"]).json()["reauthorize_url"]
+    assert url.endswith(f"/installations/{by_agent.installation.pk}/")
+    assert "Authorize" in text(axel.get(url[url.index("/installations/") :]))
+
+
+def test_reauthorizing_shows_the_screen_and_replaces_the_consent(by_agent, browse, cast):
+    """T4: old revoked and new made in one transaction on Agree."""
+    axel = browse(cast.agent)
+    url = f"/authorizations/{by_agent.consent.access_id}/reauthorize/"
+    page = axel.get(url)
+    assert "View tickets" in text(page) and Consent.objects.count() == 1
+    assert by_agent.call(by_agent.tokens["access_token"]).status_code == 200, "Cancel leaves the old"
+    done = axel.post(url, {"shown": shown(page)})
+    assert done["Location"] == f"/installations/{by_agent.installation.pk}/connect/"
+    old, new = Consent.objects.order_by("granted_at")
+    assert old.revoked_at and new.revoked_at is None
+    assert by_agent.call(by_agent.tokens["access_token"]).status_code == 401
+    assert axel.post(url, {"shown": shown(page)}).status_code == 409, "what was shown is agreed to once"
+    assert Consent.objects.count() == 2
+
+
+def test_an_external_app_is_reauthorized_within_what_was_agreed_before(outside, browse, cast):
+    ada = browse(cast.admin)
+    url = f"/authorizations/{outside.access.pk}/reauthorize/"
+    assert ada.post(url, {"shown": shown(ada.get(url))}).status_code == 302
+    consent = Consent.objects.get(revoked_at=None)
+    assert set(consent.granted) == {VIEW, EDIT}
+
+
+def urls(side):
+    access = Access.objects.get()
+    consent = Consent.objects.get()
+    return [
+        f"/authorizations/{access.pk}/",
+        f"/authorizations/{access.pk}/reauthorize/",
+        f"/authorizations/{access.pk}/end/",
+        f"/consents/{consent.pk}/revoke/",
+    ]
+
+
+def test_strangers_are_not_told_that_an_access_exists(outside, browse, cast):
+    """E1"""
+    for who in (cast.globex_admin, cast.globex_agent, cast.dev, factories.reviewer()):
+        browser = browse(who)
+        for url in urls(outside):
+            assert browser.get(url).status_code == 404, url
+        for url in urls(outside)[1:]:
+            assert browser.post(url, {"shown": "0" * 64}).status_code == 404, url
+        assert "Insights" not in text(browser.get("/authorizations/")) + text(browser.get("/installations/"))
+    assert outside.call(outside.tokens["access_token"]).status_code == 200
+
+
+def test_an_agent_can_neither_revoke_nor_renew_what_an_admin_agreed_to(outside, browse, cast):
+    axel = browse(cast.agent)
+    view, renew, end, revoke = urls(outside)
+    assert "Revoke" not in text(axel.get(view))
+    assert axel.get(end).status_code == axel.post(end).status_code == axel.post(revoke).status_code == 404
+    assert "admin" in text(axel.get(renew, follow=True)).lower()
+    assert axel.post(renew, {"shown": "0" * 64}).status_code == 302
+    assert Consent.objects.get().revoked_at is None and Consent.objects.count() == 1
+
+
+def test_an_agent_cannot_touch_another_agents_consent(by_agent, browse, cast):
+    ana = browse(cast.agent2)
+    assert ana.post(f"/consents/{by_agent.consent.pk}/revoke/").status_code == 404
+    assert "Insights" not in text(ana.get("/authorizations/"))
+    by_agent.consent.refresh_from_db()
+    assert by_agent.consent.revoked_at is None
+
+
+def test_a_marketplace_app_is_uninstalled_not_ended(installed, browse, cast):
+    installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    access = Access.objects.get()
+    ada = browse(cast.admin)
+    assert ada.post(f"/authorizations/{access.pk}/end/").status_code == 404
+    assert ada.get(f"/authorizations/{access.pk}/")["Location"] == f"/installations/{installed.installation.pk}/"
+    access.refresh_from_db()
+    assert access.ended_at is None
+
+
+def test_signed_out_people_sign_in_first_and_changes_are_posts(outside, cast):
+    for url in ["/authorizations/", *urls(outside)]:
+        assert Browser().get(url)["Location"].startswith("/accounts/login/?next=")
+    strict = Browser(enforce_csrf_checks=True)
+    strict.force_login(cast.admin, backend="allauth.account.auth_backends.AuthenticationBackend")
+    for url in urls(outside)[1:]:
+        assert strict.post(url).status_code == 403
+        assert strict.delete(url).status_code in (403, 405)
+    assert RefreshToken.objects.get().ended_at is None
+
+
+def test_a_receipt_is_for_those_who_may_read_the_entry(outside, browse, cast):
+    entry = actions.end_access(outside.access, by=cast.admin, reason="revoked by an admin")
+    url = f"/receipts/{entry.pk}/"
+    page = text(browse(cast.admin).get(url))
+    assert "What ended" in page and entry.hash[:12] in page
+    for who in (cast.agent, cast.globex_admin, cast.dev):
+        assert browse(who).get(url).status_code == 404
+    assert Browser().get(url).status_code == 302 and browse(cast.admin).post(url).status_code == 405
+    assert browse(cast.admin).get("/receipts/00000000-0000-0000-0000-000000000000/").status_code == 404
+
+
+def test_lists_take_as_many_queries_for_30_as_for_2(browse, cast, django_assert_max_num_queries):
+    axel, ada = browse(cast.agent), browse(cast.admin)
+    for count in (2, 28):
+        for _number in range(count):
+            client, _secret = factories.client(cast.dev, kind="external", level="agent")
+            for who in (cast.agent, cast.agent2):
+                factories.agree(client, cast.acme, who, requested={VIEW})
+        one = Access.objects.first()
+        for browser, url in ((axel, "/authorizations/"), (ada, "/installations/"), (ada, f"/authorizations/{one.pk}/"), (ada, "/ledger/")):  # fmt: skip
+            with django_assert_max_num_queries(15, info=url):
+                assert browser.get(url).status_code == 200

@@ -1,0 +1,145 @@
+"""T3: what Celery does after an ending; each step can run twice, and the sweep finds what no message told."""
+
+import datetime as dt
+
+import pytest
+
+from consent import actions, tasks
+from consent.actions.ending import access_to_revoke
+from consent.models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
+from marketplace import actions as marketplace
+from portal.celery import app as celery
+from portal.ledger.models import Entry
+from tests.clock import advance, eventually
+
+DAY = dt.timedelta(days=1)
+
+
+@pytest.fixture
+def used(installed, browse, cast):
+    """Two authorizations, one of them refreshed, and a code that nobody exchanged."""
+    for _number in range(2):
+        installed.tokens = installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    installed.tokens = installed.refresh(installed.tokens["refresh_token"]).json()
+    installed.code_for(browse(cast.admin), account=cast.acme.slug)
+    return installed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_uninstalling_by_its_button_is_stamped_and_counted_by_a_real_worker(used, browse, cast, worker):
+    ada = browse(cast.admin)
+    receipt = ada.post(f"/installations/{used.installation.pk}/uninstall/")["Location"]
+    eventually(lambda: Access.objects.get().revoked_at)
+    access = Access.objects.get()
+    assert access.revoked_counts == {"refresh_tokens": 2, "access_tokens": 3}
+    assert not RefreshToken.objects.filter(ended_at=None).exists()
+    assert not AccessToken.objects.filter(revoked_at=None).exists()
+    page = ada.get(receipt).content.decode()
+    assert "2 refresh tokens" in page or "2" in page
+    advance(DAY + dt.timedelta(minutes=31))
+    celery.send_task("consent.tasks.erase")
+    eventually(lambda: not AccessToken.objects.exists() and not AuthorizationCode.objects.exists())
+    eventually(lambda: Access.objects.get().erased_at)
+    assert RefreshToken.objects.count() == 2 and Consent.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_sweep_finds_what_no_message_told(used, cast, worker):
+    marketplace.uninstall(used.installation, by=cast.admin)
+    eventually(lambda: Access.objects.get().revoked_at)
+    # As if the message had been lost before any worker saw it.
+    Access.objects.update(revoked_at=None)
+    Consent.objects.update(stamped_at=None)
+    celery.send_task("consent.tasks.sweep")
+    eventually(lambda: Access.objects.get().revoked_at and Consent.objects.get().stamped_at)
+
+
+@pytest.mark.django_db
+def test_revoking_tokens_twice_changes_and_counts_nothing_more(used, cast):
+    marketplace.uninstall(used.installation, by=cast.admin)
+    access = Access.objects.get()
+    assert actions.revoke_tokens(access) == {"refresh_tokens": 2, "access_tokens": 3}
+    rows = [list(model.objects.order_by("pk").values()) for model in (Access, Consent, RefreshToken, AccessToken)]
+    actions.revoke_tokens(access)
+    assert [list(model.objects.order_by("pk").values()) for model in (Access, Consent, RefreshToken, AccessToken)] == rows  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_revoking_tokens_of_what_lives_changes_nothing(used):
+    actions.revoke_tokens(Access.objects.get())
+    assert AccessToken.objects.filter(revoked_at=None).count() == 3 and not access_to_revoke().exists()
+    tasks.revoke_tokens("00000000-0000-0000-0000-000000000000")
+
+
+@pytest.mark.django_db
+def test_a_revoked_consent_is_stamped_and_its_access_lives_on(used, cast, browse):
+    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    assert actions.revoke_tokens(Access.objects.get()) == {"refresh_tokens": 2, "access_tokens": 3}
+    access = Access.objects.get()
+    assert access.revoked_at is None and not access_to_revoke().exists()
+    used.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    marketplace.uninstall(used.installation, by=cast.admin)
+    assert actions.revoke_tokens(access) == {"refresh_tokens": 1, "access_tokens": 1}
+    access.refresh_from_db()
+    assert access.revoked_counts == {"refresh_tokens": 3, "access_tokens": 4}
+
+
+@pytest.mark.django_db
+def test_erasing_leaves_what_is_not_a_day_old_and_every_family(used, cast):
+    advance(dt.timedelta(minutes=31))
+    tasks.erase()
+    assert AccessToken.objects.count() == 3 and AuthorizationCode.objects.count() == 3
+    advance(DAY)
+    tasks.erase()
+    assert not AccessToken.objects.exists() and not AuthorizationCode.objects.exists()
+    assert RefreshToken.objects.count() == 2
+    assert used.refresh(used.tokens["refresh_token"]).status_code == 200
+    tasks.erase()
+
+
+@pytest.mark.django_db
+def test_erasing_goes_in_bounded_batches(used, monkeypatch):
+    monkeypatch.setattr(actions.ending, "ERASE_BATCH", 1)
+    advance(2 * DAY)
+    assert actions.ending.erase_batch() == 2, "one access token and one code"
+    tasks.erase()
+    assert not AccessToken.objects.exists() and not AuthorizationCode.objects.exists()
+
+
+@pytest.mark.django_db
+def test_consents_whose_365_days_are_over_are_stamped_once(used, browse, cast):
+    tasks.expire()
+    assert Consent.objects.get().revoked_at is None
+    advance(365 * DAY)
+    tasks.expire()
+    consent = Consent.objects.get()
+    assert consent.revoked_at == consent.expires_at and consent.reason == "expired" and consent.revoked_by is None
+    tasks.expire()
+    assert Entry.objects.filter(event="consent.expired").count() == 1
+    assert access_to_revoke().count() == 1
+
+
+@pytest.mark.django_db
+def test_a_year_of_half_hourly_refreshes_is_one_row(installed, browse, cast):
+    """T6: a family is one row, updated in place; T5: it ends with its consent."""
+    tokens = installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    for _month in range(12):
+        for _refresh in range(3):
+            answer = installed.refresh(tokens["refresh_token"])
+            assert answer.status_code == 200
+            tokens = answer.json()
+            advance(dt.timedelta(minutes=30))
+        advance(30 * DAY)
+        tasks.erase()
+    family = RefreshToken.objects.get()
+    assert family.generation == 37 and AccessToken.objects.count() <= 3
+    advance(5 * DAY)
+    answer = installed.refresh(tokens["refresh_token"])
+    assert answer.status_code == 400 and answer.json()["error"] == "invalid_grant"
+
+
+def test_the_schedule_is_what_the_design_says(settings):
+    every = {name: entry["schedule"] for name, entry in settings.CELERY_BEAT_SCHEDULE.items()}
+    assert every["expire"] == dt.timedelta(minutes=1) and {"sweep", "erase"} <= every.keys()
+    for entry in settings.CELERY_BEAT_SCHEDULE.values():
+        assert entry["task"] in celery.tasks
