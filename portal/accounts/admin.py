@@ -1,19 +1,14 @@
-from allauth.account.models import EmailAddress
-from allauth.mfa.models import Authenticator
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.models import Group
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin import ReasonForm, WindowAdmin
 
 from . import actions
+from .actions import Refused
 from .models import Account, Membership, Role, Team, User
-
-# Windows of other packages through which rows could be changed or removed behind the actions' back.
-for model in (EmailAddress, Authenticator, Group):
-    if admin.site.is_registered(model):
-        admin.site.unregister(model)
 
 
 class ActionAdd:
@@ -26,6 +21,13 @@ class ActionAdd:
         made = self.add(form.cleaned_data, request.user)
         obj.pk = made.pk
         obj._state.adding = False
+
+    def add_view(self, request, form_url="", extra_context=None):
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+            return redirect(request.path)
 
     def log_addition(self, request, obj, message):
         """The ledger is the record."""

@@ -82,7 +82,7 @@ def _save(request, ticket):
         data = json.loads(request.body)
         if not isinstance(data, dict) or "\\u0000" in request.body.decode():
             raise ValueError
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadRequest({"": ["The body must be a JSON object"]}) from None
     form = TicketForm(data, ticket)
     if not form.is_valid():

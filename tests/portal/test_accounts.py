@@ -1,0 +1,228 @@
+"""People, accounts and teams: actions, and staff's windows on them in Django admin."""
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, hotp_value, yield_hotp_counters_from_time
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, transaction
+from django.test import Client as Browser
+
+from portal.accounts import actions
+from portal.accounts.actions import AlreadyMember, LastAdmin, NotLive
+from portal.accounts.models import REVIEWERS, Account, Membership, Team, TeamMembership, User
+from portal.ledger.models import Entry
+from tests import factories
+from tests.factories import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_team_comes_with_a_test_account_that_its_owners_administer(cast):
+    team = factories.team_of(cast.dev)
+    assert team.test_account.test_of_team == team
+    assert Membership.objects.admins().filter(account=team.test_account, user=cast.dev).exists()
+    for role, admins in (("member", 1), ("owner", 2)):
+        actions.add_teammate(team, factories.person(role.title()), role=role, by=cast.dev)
+        assert Membership.objects.admins().filter(account=team.test_account).count() == admins
+    with pytest.raises(AlreadyMember):
+        actions.add_teammate(team, cast.dev, role="member", by=cast.dev)
+
+
+def test_who_was_added_by_staff_starts_a_team_once(cast, browse):
+    ada = browse(cast.admin)
+    assert "Start a team" in ada.get("/settings/").content.decode()
+    assert ada.get("/teams/new/").status_code == 405
+    for _time in range(2):
+        assert ada.post("/teams/new/")["Location"] == "/credentials/"
+    assert TeamMembership.objects.filter(user=cast.admin).count() == 1
+    assert "/accounts/login/" in Browser().post("/teams/new/")["Location"]
+
+
+@pytest.mark.parametrize("slug", ["", "With Space", "x" * 60])
+def test_an_account_has_a_slug_that_is_taken_once_and_never_changes(cast, slug):
+    with pytest.raises(ValidationError):
+        actions.create_account(slug=slug, name="X", by=None)
+    with pytest.raises(ValidationError):
+        actions.create_account(slug=cast.acme.slug, name="X", by=None)
+    for change in (lambda: Account.objects.update(slug="x"), cast.acme.delete, Account.objects.all().delete):
+        with pytest.raises((DatabaseError, Exception)), transaction.atomic():
+            change()
+    assert Account.objects.filter(pk=cast.acme.pk, slug=cast.acme.slug).exists()
+
+
+def test_a_person_has_one_live_place_in_an_account(cast):
+    with pytest.raises(AlreadyMember):
+        actions.add_member(cast.acme, cast.agent, role="admin", by=None)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Membership.objects.create(account=cast.acme, user=cast.agent, role="agent")
+
+
+def test_an_ended_membership_stays_ended(cast):
+    """T4"""
+    membership = actions.end_membership(cast.acme.memberships.get(user=cast.agent), by=None)
+    for act in (
+        lambda: actions.end_membership(membership, by=None),
+        lambda: actions.change_role(membership, role="admin", by=None),
+    ):
+        with pytest.raises(NotLive):
+            act()
+    for change in (lambda: Membership.objects.filter(pk=membership.pk).update(ended_at=None), membership.delete):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            change()
+
+
+def test_an_account_keeps_an_admin(cast):
+    only = cast.acme.memberships.get(user=cast.admin)
+    for act in (
+        lambda: actions.end_membership(only, by=None),
+        lambda: actions.change_role(only, role="agent", by=None),
+    ):
+        with pytest.raises(LastAdmin):
+            act()
+    actions.change_role(cast.acme.memberships.get(user=cast.agent), role="admin", by=cast.admin)
+    actions.end_membership(only, by=None)
+
+
+def test_suspending_and_lifting_an_account_happen_once_each(cast):
+    account = actions.suspend_account(cast.acme, reason="Unpaid", by=None)
+    with pytest.raises(NotLive):
+        actions.suspend_account(account, reason="Again", by=None)
+    account = actions.lift_account(account, reason="Paid", by=None)
+    with pytest.raises(NotLive):
+        actions.lift_account(account, reason="Again", by=None)
+    told = Entry.objects.filter(chain=account.chain_name, event__startswith="account.").order_by("sequence")
+    assert [entry.event for entry in told] == ["account.created", "account.suspended", "account.lifted"]
+
+
+def test_a_team_is_verified_once_and_a_person_deactivated_once(cast):
+    team = actions.verify_team(factories.team_of(cast.dev), by=None)
+    with pytest.raises(NotLive):
+        actions.verify_team(team, by=None)
+    user = actions.deactivate_person(cast.dev, by=None)
+    with pytest.raises(NotLive):
+        actions.deactivate_person(user, by=None)
+
+
+def test_a_deactivated_person_is_signed_out_at_once(cast, browse):
+    dev = browse(cast.dev)
+    assert dev.get("/credentials/").status_code == 200
+    actions.deactivate_person(cast.dev, by=None)
+    assert dev.get("/credentials/").status_code == 302
+    assert sign_in(Browser(), cast.dev).status_code == 302 and dev.get("/settings/").status_code == 302
+
+
+# --- signing in ---
+
+
+def sign_in(browser, user, path="/accounts/login/", **more):
+    return browser.post(path, {"login": user.email, "password": PASSWORD, **more})
+
+
+def test_signing_in_leads_on_inside_the_portal_only(cast):
+    assert sign_in(Browser(), cast.dev, "/accounts/login/?next=/credentials/")["Location"] == "/credentials/"
+    for outside in ("https://evil.example/", "//evil.example/", "/\\evil.example"):
+        answer = sign_in(Browser(), cast.dev, "/accounts/login/?next=" + outside, next=outside)
+        assert "evil" not in answer.get("Location", "") or answer["Location"].startswith("/%5C")
+
+
+def test_a_wrong_password_and_an_unknown_person_read_the_same(cast):
+    wrong = Browser().post("/accounts/login/", {"login": cast.dev.email, "password": "wrong one here"})
+    unknown = Browser().post("/accounts/login/", {"login": "nobody@example.com", "password": "wrong one here"})
+    said = "The email address and/or password you specified are not correct"
+    assert said in wrong.content.decode() and said in unknown.content.decode()
+
+
+def test_a_second_factor_is_asked_for_and_staff_take_it_away_from_who_lost_it(cast, browse):
+    secret = generate_totp_secret()
+    TOTP.activate(cast.dev, secret)
+    browser = Browser()
+    assert sign_in(browser, cast.dev)["Location"].startswith("/accounts/2fa/authenticate/")
+    assert browser.get("/credentials/").status_code == 302
+    assert browser.post("/accounts/2fa/authenticate/", {"code": "000000"}).status_code == 200
+    code = f"{hotp_value(secret, next(iter(yield_hotp_counters_from_time()))):06d}"
+    browser.post("/accounts/2fa/authenticate/", {"code": code})
+    assert browser.get("/credentials/").status_code == 200
+    assert secret not in str(list(Entry.objects.values()))
+    sue = browse(factories.person("Sue", is_staff=True, is_superuser=True))
+    url = f"/admin/accounts/user/{cast.dev.pk}/press/two-factor/"
+    assert sue.post(url).status_code == 302 and not Authenticator.objects.exists()
+    assert "no two-factor" in sue.post(url).content.decode()
+
+
+def test_the_admin_is_entered_by_the_same_sign_in_with_its_second_factor(cast):
+    assert Browser().get("/admin/")["Location"].startswith("/admin/login/")
+    answer = Browser().get("/admin/login/?next=/admin/")
+    assert answer["Location"].startswith("/accounts/login/")
+    assert Browser().post("/admin/login/", {"username": cast.dev.email, "password": PASSWORD}).status_code == 302
+
+
+# --- staff's windows ---
+
+
+@pytest.fixture
+def sue(browse):
+    return browse(factories.person("Sue", is_staff=True, is_superuser=True))
+
+
+def test_staff_make_people_accounts_and_memberships_through_the_same_actions(sue, cast):
+    made = sue.post("/admin/accounts/account/add/", {"slug": "initech", "name": "Initech"})
+    assert made.status_code == 302
+    account = Account.objects.get(slug="initech")
+    person = {"email": "Bill@initech.example", "name": "Bill", "password": PASSWORD}
+    assert sue.post("/admin/accounts/user/add/", person).status_code == 302
+    bill = User.objects.get(email="bill@initech.example")
+    assert sue.post("/admin/accounts/membership/add/", {"user": bill.pk, "account": account.pk, "role": "admin"}).status_code == 302  # fmt: skip
+    assert sign_in(Browser(), bill)["Location"] == "/"
+    events = set(Entry.objects.values_list("event", flat=True))
+    assert {"account.created", "person.created", "member.added"} <= events
+    again = sue.post("/admin/accounts/account/add/", {"slug": "initech", "name": "Initech"})
+    assert again.status_code == 200 and "already exists" in again.content.decode()
+
+
+def test_a_second_place_in_an_account_is_refused_with_words(sue, cast):
+    answer = sue.post("/admin/accounts/membership/add/", {"user": cast.agent.pk, "account": cast.acme.pk, "role": "agent"}, follow=True)  # fmt: skip
+    assert "already belongs to" in answer.content.decode()
+    assert cast.agent.memberships.filter(account=cast.acme).count() == 1
+
+
+def test_staff_buttons_ask_first_and_run_the_action(sue, cast):
+    membership = cast.acme.memberships.get(user=cast.agent)
+    url = f"/admin/accounts/membership/{membership.pk}/press/end/"
+    assert sue.get(url).status_code == 200 and Membership.objects.filter(pk=membership.pk, ended_at=None).exists()
+    assert sue.post(url).status_code == 302
+    membership.refresh_from_db()
+    assert membership.ended_at and sue.post(url).status_code == 403
+    last = cast.acme.memberships.get(user=cast.admin)
+    assert "needs an admin" in sue.post(f"/admin/accounts/membership/{last.pk}/press/end/").content.decode()
+    suspend = f"/admin/accounts/account/{cast.acme.pk}/press/suspend/"
+    assert sue.post(suspend).status_code == 422 and sue.post(suspend, {"reason": "Unpaid"}).status_code == 302
+
+
+def test_staff_make_reviewers(sue, cast):
+    from django.contrib.auth.models import Group
+
+    group, _made = Group.objects.get_or_create(name=REVIEWERS)
+    url = f"/admin/accounts/user/{cast.other_dev.pk}/press/staff/"
+    assert sue.post(url, {"is_staff": "on", "groups": [group.pk]}).status_code == 302
+    user = User.objects.get(pk=cast.other_dev.pk)
+    assert user.is_reviewer and not user.is_superuser
+    assert "checked" in sue.get(url).content.decode()
+    sue.post(url, {})
+    user.refresh_from_db()
+    assert not user.is_staff and not user.is_reviewer
+    assert Entry.objects.filter(event="person.staff_changed").count() == 2
+
+
+def test_only_a_superuser_presses_those_buttons(cast, browse):
+    team = factories.team_of(cast.dev)
+    staff = factories.person("Stan", is_staff=True)
+    urls = [
+        f"/admin/accounts/user/{cast.dev.pk}/press/staff/",
+        f"/admin/accounts/user/{cast.dev.pk}/press/deactivate/",
+        f"/admin/accounts/account/{cast.acme.pk}/press/suspend/",
+        f"/admin/accounts/team/{team.pk}/press/verify/",
+    ]
+    for who, status in ((staff, 403), (factories.reviewer(), 403), (cast.dev, 302), (cast.admin, 302)):
+        assert {browse(who).post(url, {"reason": "x", "is_staff": "on"}).status_code for url in urls} == {status}
+    assert {Browser().post(url).status_code for url in urls} == {302}
+    assert not Team.objects.exclude(verified_at=None).exists() and User.objects.get(pk=cast.dev.pk).is_active

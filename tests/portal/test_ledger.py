@@ -1,0 +1,222 @@
+"""E2: what the ledger recorded cannot be changed or removed, and its hash chain shows it if someone did."""
+
+import threading
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, transaction
+from django.test import Client as Browser
+
+from credentials import actions as credentials
+from portal.accounts import actions as accounts
+from portal.ledger.actions import PORTAL, record, verify
+from portal.ledger.models import Chain, Entry
+from tests import factories
+from tests.backend.base import guards_off
+from tests.factories import DELETE
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def chain(cast):
+    """The chain of a team, with five entries."""
+    row, _secret = factories.client(cast.dev)
+    credentials.add_scopes(row, scopes={DELETE: "Why"}, by=cast.dev)
+    for _number in range(2):
+        credentials.rotate_secret(row, overlap_hours=0, by=cast.dev)
+    return Chain.objects.get(name=row.team.chain_name)
+
+
+@pytest.mark.parametrize("role", ["origin", "replica"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE ledger_entry SET event = 'x'",
+        "UPDATE ledger_entry SET hash = hash",
+        "DELETE FROM ledger_entry",
+        "TRUNCATE ledger_entry",
+        "TRUNCATE ledger_chain CASCADE",
+        "DELETE FROM ledger_chain",
+        "UPDATE ledger_chain SET name = 'x'",
+    ],
+)
+def test_the_database_refuses_to_change_or_remove_entries(chain, sql, role):
+    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL session_replication_role = {role}")
+        cursor.execute(sql)
+    assert verify(chain) is None
+
+
+def test_no_way_of_the_orm_changes_an_entry(chain):
+    entry = chain.entries.first()
+    entry.event = "x"
+    for act in (entry.save, entry.delete, Entry.objects.all().delete, lambda: Entry.objects.update(event="x")):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            act()
+
+
+def tamper(sql, *arguments):
+    with transaction.atomic(), connection.cursor() as cursor, guards_off(cursor):
+        cursor.execute(sql, arguments)
+
+
+def removed(chain):
+    tamper("DELETE FROM ledger_entry WHERE chain_id = %s AND sequence = 3", chain.name)
+
+
+def altered(chain):
+    tamper("UPDATE ledger_entry SET details = '{}' WHERE chain_id = %s AND sequence = 3", chain.name)
+
+
+def another_actor(chain):
+    tamper("UPDATE ledger_entry SET actor = 'person:x' WHERE chain_id = %s AND sequence = 3", chain.name)
+
+
+def swapped(chain):
+    for old, new in ((3, 99), (4, 3), (99, 4)):
+        tamper("UPDATE ledger_entry SET sequence = %s WHERE chain_id = %s AND sequence = %s", new, chain.name, old)
+
+
+def rehashed(chain):
+    """Altered, and given a hash that fits: the entry after it no longer follows."""
+    altered(chain)
+    entry = chain.entries.get(sequence=3)
+    from portal.ledger.actions import digest
+
+    tamper("UPDATE ledger_entry SET hash = %s WHERE id = %s", digest(entry), entry.pk)
+
+
+def added(chain):
+    entry = chain.entries.get(sequence=chain.length)
+    Entry.objects.create(
+        chain=chain, sequence=chain.length + 1, at=entry.at, actor="x", event="x", subject="x", previous_hash=entry.hash, hash="0" * 64
+    )  # fmt: skip
+
+
+def cut(chain):
+    tamper("DELETE FROM ledger_entry WHERE chain_id = %s AND sequence = %s", chain.name, chain.length)
+
+
+@pytest.mark.parametrize(
+    ("act", "place"), [(removed, 3), (altered, 3), (another_actor, 3), (swapped, 3), (rehashed, 4), (added, -1), (cut, 0)]
+)  # fmt: skip
+def test_verify_ledger_names_the_first_bad_entry(chain, act, place, capsys):
+    call_command("verify_ledger")
+    assert "intact" in capsys.readouterr().out
+    number = place if place > 0 else chain.length - place
+    act(chain)
+    with pytest.raises(CommandError) as fault:
+        call_command("verify_ledger")
+    assert f"{chain.name} #{number}:" in str(fault.value)
+    with pytest.raises(CommandError):
+        call_command("verify_ledger", chain=chain.name)
+    other = Chain.objects.exclude(name=chain.name).first()
+    call_command("verify_ledger", chain=other.name)
+    assert "1 chains" in capsys.readouterr().out
+
+
+def test_verify_ledger_says_when_there_is_no_such_chain(chain):
+    with pytest.raises(CommandError, match="no chain named"):
+        call_command("verify_ledger", chain="team:none")
+
+
+def test_recording_belongs_in_the_transaction_of_what_it_records(transactional_db):
+    with pytest.raises(transaction.TransactionManagementError):
+        record(PORTAL, "x", by=None, subject="x")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_eight_connections_writing_to_one_chain_keep_it_gap_free():
+    def write():
+        try:
+            for number in range(10):
+                with transaction.atomic():
+                    record("account:new", "x", by=None, subject=str(number))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=write) for _number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    chain = Chain.objects.get(name="account:new")
+    assert chain.length == 80 and verify(chain) is None
+    assert list(chain.entries.order_by("sequence").values_list("sequence", flat=True)) == list(range(1, 81))
+
+
+def test_people_are_named_by_opaque_ids_only(installed, browse, cast):
+    """E2: so that a person can be forgotten and the chain still verifies."""
+    installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    accounts.end_membership(cast.acme.memberships.get(user=cast.agent), by=cast.admin)
+    told = str(list(Entry.objects.values()))
+    for who in (cast.dev, cast.admin, cast.agent):
+        assert who.email not in told and f"'{who.name}" not in told and f"person:{who.public_id}" in told
+
+
+# --- the page ---
+
+
+def text(response):
+    return response.content.decode()
+
+
+def test_each_reads_what_is_theirs_newest_first(installed, browse, cast):
+    """E1"""
+    installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
+
+    def events(who):
+        page = browse(who).get("/ledger/")
+        assert page.status_code == 200
+        return [entry.event for entry in page.context["page_obj"]]
+
+    assert events(cast.admin)[:3] == ["consent.granted", "installation.installed", "access.opened"]
+    assert {event.partition(".")[0] for event in events(cast.admin)} <= {"account", "access", "consent", "installation", "member"}  # fmt: skip
+    assert {"client.created", "version.published"} <= {*events(cast.dev)} and "consent.granted" not in events(cast.dev)
+    assert events(cast.agent) == []
+    for who in (cast.globex_admin, cast.other_dev):
+        assert not {"consent.granted", "version.published", "client.created"} & {*events(who)}
+    assert "/accounts/login/" in Browser().get("/ledger/")["Location"]
+    assert browse(cast.admin).post("/ledger/").status_code == 405
+
+
+def test_an_agent_reads_their_own_acts(installed_agent, browse, cast):
+    installed_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
+    installed_agent.tokens_for(browse(cast.agent2), account=cast.acme.slug)
+    page = browse(cast.agent).get("/ledger/")
+    assert [entry.event for entry in page.context["page_obj"]] == ["consent.granted"]
+
+
+def test_filters_narrow_and_never_widen(installed, browse, cast):
+    installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    ada = browse(cast.admin)
+
+    def events(query):
+        page = ada.get(f"/ledger/{query}")
+        assert page.status_code == 200
+        return {entry.event for entry in page.context["page_obj"]}
+
+    assert events("?event=consent.granted") == {"consent.granted"}
+    everything = events("")
+    assert events(f"?chain={cast.acme.chain_name}") == everything
+    assert events(f"?chain={cast.globex.chain_name}") == everything, "a chain that is not theirs is no filter"
+    assert "member.added" not in events("?who=me")
+    for bad in ("?page=x&event=%00", "?page=-1", "?page=99999999999999999999", "?who=%F0%9F&chain=x"):
+        assert ada.get(f"/ledger/{bad}").status_code in (200, 400)
+
+
+def test_every_event_that_is_recorded_has_a_name_that_people_read():
+    import re
+    from pathlib import Path
+
+    from django.conf import settings
+
+    from portal.ledger.views import EVENTS
+
+    found = set()
+    for app in ("portal", "credentials", "consent", "marketplace"):
+        for path in Path(settings.BASE_DIR, app).rglob("*.py"):
+            found |= set(re.findall(r'"((?:access|account|app|client|consent|family|installation|member|person|product|registry|team|teammate|version)\.[a-z_]+)"', path.read_text()))  # fmt: skip
+    models = {"consent.access", "consent.consent"}
+    assert {name for name in found - models if not name.endswith(".urls")} <= EVENTS.keys()
