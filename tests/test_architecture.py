@@ -1,0 +1,183 @@
+"""Which way imports go, and what no file may hold (STYLE.md's one idea: what may be asked, was granted, is asking)."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.core.management import call_command
+from django.db.migrations.loader import MigrationLoader
+from django.urls import get_resolver
+
+BASE = Path(settings.BASE_DIR)
+APPS = ("portal", "credentials", "consent", "marketplace")
+# Left may import right, never the reverse.
+LAYERS = ["portal", "marketplace", "consent", "credentials", "foundation"]
+FOUNDATION = (
+    "portal.accounts", "portal.ledger", "portal.database", "portal.guards", "portal.pages", "portal.admin",
+    "portal.celery", "portal.embedded",
+)  # fmt: skip
+FILES = [path for app in APPS for path in sorted((BASE / app).rglob("*.py")) if "migrations" not in path.parts]
+
+
+def module(path):
+    return ".".join(path.relative_to(BASE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def layer(name):
+    if name.startswith(FOUNDATION):
+        return "foundation"
+    return name.split(".")[0]
+
+
+def imports(path):
+    """The project's modules that a file imports, wherever in it."""
+    own = module(path).split(".")
+    package = own if path.name == "__init__.py" else own[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*start, *(node.module or "").split(".")]).strip(".")
+            yield from [name, *(f"{name}.{alias.name}" for alias in node.names)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_imports_go_one_way(path):
+    here = LAYERS.index(layer(module(path)))
+    for name in imports(path):
+        if name.split(".")[0] in APPS:
+            assert LAYERS.index(layer(name)) >= here, f"{module(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_within_an_app_imports_go_from_urls_to_models(path):
+    """urls → views → forms, actions → models; admin → actions; tasks → actions."""
+    kinds = ("urls", "views", "admin", "tasks", "forms", "actions", "models")
+    allowed = {
+        "models": {"models"},
+        "actions": {"actions", "models"},
+        "forms": {"forms", "actions", "models"},
+        "tasks": {"tasks", "actions", "models"},
+        "admin": {"admin", "actions", "models", "forms"},
+    }
+
+    def kind(name):
+        return next((part for part in name.split(".") if part in kinds), None)
+
+    own = kind(module(path))
+    # portal.admin is the base class of every window; a sign-up form makes its team.
+    for name in imports(path):
+        if own in allowed and name.split(".")[0] in APPS and kind(name):
+            assert kind(name) in allowed[own], f"{module(path)} imports {name}"
+
+
+def test_actions_never_take_a_request():
+    for path in FILES:
+        if "actions" in module(path).split("."):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef):
+                    assert "request" not in [argument.arg for argument in node.args.args + node.args.kwonlyargs]
+
+
+def test_no_signal_carries_a_rule():
+    for path in FILES:
+        assert "django.db.models.signals" not in path.read_text() and "@receiver" not in path.read_text(), path
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_files_stay_readable(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    assert not re.search(r"\bTODO\b|\bFIXME\b|^\s*print\(", text, re.M)
+
+
+def test_no_template_has_inline_code_or_fetches_from_another_host():
+    for path in (BASE / "templates").rglob("*.html"):
+        text = path.read_text()
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=\"|javascript:", text), path
+        assert not re.search(r"<script(?![^>]*\ssrc=)", text), path
+        assert not re.search(r"(src|<link[^>]*href|action)=\"(https?:)?//", text), path
+
+
+def test_stylesheet_and_scripts_fetch_nothing_from_another_host():
+    for path in [*(BASE / "static/css").glob("*.css"), *(BASE / "static/js").glob("*.js")]:
+        assert not re.search(r"url\(['\"]?(https?:)?//|@import|fetch\(['\"]https?:", path.read_text()), path
+
+
+@pytest.mark.django_db
+def test_no_migration_is_missing():
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_the_toolkits_models_are_swapped_in_the_very_first_migrations():
+    loader = MigrationLoader(None)
+    for name, app, model in (
+        ("OAUTH2_PROVIDER_APPLICATION_MODEL", "credentials", "client"),
+        ("OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL", "consent", "accesstoken"),
+        ("OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL", "consent", "refreshtoken"),
+        ("OAUTH2_PROVIDER_GRANT_MODEL", "consent", "authorizationcode"),
+    ):
+        assert apps.get_model(getattr(settings, name))._meta.label_lower == f"{app}.{model}"
+        first = loader.get_migration(app, "0001_initial")
+        assert model in {operation.name.lower() for operation in first.operations if hasattr(operation, "fields")}
+
+
+def addresses(resolver=None, prefix=""):
+    for pattern in (resolver or get_resolver()).url_patterns:
+        if hasattr(pattern, "url_patterns"):
+            yield from addresses(pattern, prefix + str(pattern.pattern))
+        else:
+            yield prefix + str(pattern.pattern), pattern.callback
+
+
+def test_none_of_the_toolkits_own_pages_is_served():
+    """They would delete and register clients, and list tokens."""
+    for address, view in addresses():
+        assert not view.__module__.startswith("oauth2_provider"), address
+
+
+def test_the_top_level_holds_what_the_readme_names():
+    import subprocess
+
+    listed = subprocess.run(["git", "ls-files"], cwd=BASE, capture_output=True, text=True, check=True).stdout.split()
+    top = {name.split("/")[0] for name in listed}
+    assert top == {
+        ".ci", ".gitignore", "Makefile", "README.md", "consent", "credentials", "manage.py", "marketplace", "portal",
+        "pyproject.toml", "requirements.txt", "static", "templates", "tests",
+    }  # fmt: skip
+
+
+def test_the_lock_file_has_hashes_and_no_address():
+    text = (BASE / "requirements.txt").read_text()
+    assert "://" not in text and "--index-url" not in text
+    pinned = re.findall(r"^[a-z0-9][\w.-]*(?:\[[\w,]+\])?==", text, re.M | re.I)
+    assert len(pinned) > 30 and text.count("--hash=sha256:") >= len(pinned)
+
+
+def test_every_function_that_the_readme_names_exists():
+    """What the README claims, a test holds."""
+    from importlib import import_module
+
+    readme = (BASE / "README.md").read_text()
+    table = readme[readme.index("| step |") : readme.index("The one place")]
+    named = 0
+    for row in table.splitlines()[2:]:
+        here = None
+        for name in re.findall(r"`([\w.]+)`", row.split("|")[4]) if row.count("|") > 4 else []:
+            here = name.rpartition(".")[0] or here
+            assert hasattr(import_module(here), name.rpartition(".")[2]), name
+            named += 1
+    assert named > 25
+
+
+def test_every_environment_variable_of_the_readme_is_read():
+    readme = (BASE / "README.md").read_text()
+    text = (BASE / "portal/settings.py").read_text()
+    table = readme[readme.index("| variable |") : readme.index("Keys are made by")]
+    for name in re.findall(r"^\|.*?\|", table, re.M)[2:]:
+        for variable in re.findall(r"`(\w+)`", name):
+            assert f'"{variable}"' in text, variable

@@ -1,0 +1,89 @@
+"""Settings outside the demo: strict, complete, and clean by Django's own check."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import oauth2_provider.settings
+import pytest
+from cryptography.fernet import Fernet
+from django.conf import settings
+
+PRODUCTION = {
+    "SECRET_KEY": "s" * 20 + "abcdefghijklmnopqrstuvwxyz0123456789",
+    "TOKEN_KEYS": "token-key-one,token-key-two",
+    "LEDGER_KEYS": "ledger-key",
+    "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "BASE_URL": "https://apps.example.com",
+    "ALLOWED_HOSTS": "apps.example.com",
+    "EMAIL_URL": "smtp+tls://user:mail-password@mail.example.com:587",
+}
+
+
+def manage(*arguments, without=(), **more):
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": os.environ["DATABASE_URL"],
+        "REDIS_URL": os.environ["REDIS_URL"],
+        **PRODUCTION,
+        **more,
+    }
+    for name in without:
+        del environment[name]
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=settings.BASE_DIR,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_check_deploy_finds_nothing():
+    done = manage("check", "--deploy", "--fail-level", "INFO")
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout + done.stderr and "WARNING" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SECRET_KEY", "TOKEN_KEYS", "LEDGER_KEYS", "FIELD_ENCRYPTION_KEYS", "BASE_URL", "DATABASE_URL", "REDIS_URL"],
+)
+def test_outside_the_demo_a_missing_setting_refuses_to_start_and_says_which(name):
+    done = manage("check", without=[name])
+    assert done.returncode != 0 and f"{name}" in done.stderr.splitlines()[-1]
+    for secret in (*PRODUCTION.values(), os.environ["DATABASE_URL"], os.environ["REDIS_URL"]):
+        assert secret not in done.stdout + done.stderr or secret in (PRODUCTION["BASE_URL"], "apps.example.com")
+
+
+def test_the_demo_is_not_filled_in_outside_the_demo():
+    done = manage("seed_demo")
+    assert done.returncode != 0 and "DEMO" in done.stderr
+
+
+def test_a_database_that_is_away_is_told_without_its_password():
+    done = manage("migrate", DATABASE_URL="postgres://portal:very-secret@127.0.0.1:1/portal")
+    assert done.returncode != 0 and "very-secret" not in done.stdout + done.stderr
+
+
+def test_production_cookies_and_headers_are_strict():
+    names = "SESSION_COOKIE_SECURE CSRF_COOKIE_SECURE SECURE_SSL_REDIRECT SECURE_HSTS_SECONDS SESSION_COOKIE_HTTPONLY"
+    show = f"from django.conf import settings; print([bool(getattr(settings, n)) for n in '{names}'.split()], settings.DEBUG)"
+    done = manage("shell", "--no-imports", "-c", show)
+    assert done.stdout.strip() == "[True, True, True, True, True] False", done.stderr
+
+
+def test_every_gate_of_rfc_9700_is_on():
+    """As many as the installed toolkit has."""
+    source = Path(oauth2_provider.settings.__file__).read_text()
+    gates = set(re.findall(r'"(COMPLIANT_BCP_RFC9700_\w+)"', source))
+    assert len(gates) == 10
+    for gate in gates:
+        assert settings.OAUTH2_PROVIDER.get(gate) is True, gate
+
+
+def test_secrets_are_not_in_the_repr_of_settings_or_logs_of_oauthlib():
+    assert settings.LOGGING["loggers"]["oauthlib"]["level"] == "WARNING"
