@@ -94,6 +94,9 @@ class Command(BaseCommand):
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+            # What a killed one left behind: its own children would keep the port and the tasks.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
 
     def _print(self, demo):
         self.stdout.write(
@@ -107,3 +110,5 @@ class Command(BaseCommand):
                 f"\n{client['name']}: {client['client_id']}\n  secret, shown this once: {client['client_secret']}"
             )
         self.stdout.write("\nCtrl-C stops it.")
+        # Where the output goes to a file, it would wait there.
+        self.stdout.flush()

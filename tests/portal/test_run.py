@@ -1,0 +1,146 @@
+"""`make run`: one command that starts all of the demo, and stops all of it."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from django.conf import settings
+
+from tests.clock import eventually
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Portal:
+    """A checkout, and `make run` in it."""
+
+    def __init__(self, folder):
+        self.folder, self.log = folder, folder / "run.log"
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=settings.BASE_DIR, capture_output=True, text=True, check=True
+        )  # fmt: skip
+        for name in listed.stdout.splitlines():
+            if name.startswith("tests/") or not Path(settings.BASE_DIR, name).exists():
+                continue
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(Path(settings.BASE_DIR, name), folder / name)
+
+    def start(self, **more):
+        self.port = more.pop("port", None) or free_port()
+        environment = {"PATH": os.environ["PATH"], "DEMO": "1", "PORT": str(self.port), **more}
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "run"], cwd=self.folder, env=environment, stdout=log, stderr=log
+            )
+        return self
+
+    def told(self):
+        return self.log.read_text()
+
+    def wait(self):
+        eventually(lambda: "Ctrl-C stops it" in self.told() or self.process.poll() is not None, 18)
+        assert self.process.poll() is None, self.told()
+        return self
+
+    def children(self):
+        """The process ids of this checkout, by the folder that they run in or that they were given."""
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (entry / "cmdline").read_text().replace("\0", " ")
+                if str(self.folder) in command or str(self.folder) in str((entry / "cwd").readlink()):
+                    found[int(entry.name)] = command
+            except OSError:
+                continue
+        return found
+
+    def stop(self, how=signal.SIGINT):
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        status = self.process.wait(20)
+        eventually(lambda: not self.children())
+        return status
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory):
+    """A checkout in which the demo ran once."""
+    portal = Portal(tmp_path_factory.mktemp("checkout")).start()
+    try:
+        portal.wait()
+        portal.first = portal.told()
+        assert portal.stop() == 0
+        yield portal
+    finally:
+        portal.stop()
+
+
+def test_it_prints_the_address_and_the_sign_ins(portal):
+    assert f"http://127.0.0.1:{portal.port}/" in portal.first and "/dev/mail/" in portal.first
+    assert re.search(r"admin@acme.example +\S+ +admin", portal.first)
+    assert portal.first.count("secret, shown this once") == 6
+
+
+def test_a_second_start_keeps_the_data_and_ctrl_c_leaves_nothing_behind(portal):
+    portal.start().wait()
+    assert urlopen(f"http://127.0.0.1:{portal.port}/readyz").read() == b'{"database": "ok", "redis": "ok"}'
+    assert "shown this once" not in portal.told(), "nothing had to be made again"
+    kinds = " ".join(portal.children().values())
+    assert "granian" in kinds and "worker" in kinds and "beat" in kinds
+    assert portal.stop() == 0 and "Stopping." in portal.told()
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "beat"])
+def test_when_one_of_them_dies_it_says_which_and_stops_the_rest(portal, name):
+    portal.start().wait()
+    word = "granian --interface" if name == "web" else f"portal {name} "
+    eventually(lambda: any(word in command for command in portal.children().values()))
+    victim = min(pid for pid, command in portal.children().items() if word in command)
+    os.kill(victim, signal.SIGKILL)
+    assert portal.process.wait(18) == 1
+    assert f"The {name} process ended by itself" in portal.told()
+    eventually(lambda: not portal.children())
+
+
+def test_two_checkouts_run_side_by_side_and_a_taken_port_is_told(portal, tmp_path):
+    other = Portal(tmp_path)
+    try:
+        portal.start()
+        other.start()
+        portal.wait()
+        other.wait()
+        assert {urlopen(f"http://127.0.0.1:{each.port}/readyz").status for each in (portal, other)} == {200}
+        twice = subprocess.run(
+            [sys.executable, "manage.py", "run"], cwd=tmp_path, capture_output=True, text=True, timeout=18,
+            env={"PATH": os.environ["PATH"], "DEMO": "1", "PORT": str(portal.port)},
+        )  # fmt: skip
+        assert twice.returncode == 1 and "runs this checkout's servers already" in twice.stderr
+    finally:
+        assert other.stop(signal.SIGTERM) == portal.stop() == 0
+
+
+def test_a_taken_port_is_told(portal):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        portal.start(port=taken.getsockname()[1])
+        assert portal.process.wait(18) == 1
+    assert "is taken" in portal.told()
+
+
+def test_the_servers_of_the_environment_are_used_instead(portal):
+    portal.start(DATABASE_URL=settings.DATABASE_URL, REDIS_URL=settings.REDIS_URL).wait()
+    commands = " ".join(portal.children().values())
+    assert "postgres -D" not in commands and "valkey" not in commands
+    assert portal.stop() == 0
