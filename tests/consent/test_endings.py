@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from kombu import pools
 
 from consent import actions
 from consent.models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
@@ -230,6 +231,13 @@ def test_the_set_based_rule_and_the_single_one_agree(account_level, cast):
 # --- without Redis and without a worker ---
 
 
+def use_broker(url):
+    """Sends this process's Celery messages to another broker, over connections of its own."""
+    celery.conf.broker_url = url
+    celery._pool = celery.amqp._producer_pool = None
+    pools.reset()
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("end", ["consent revoked", "uninstalled"])
 def test_an_ending_needs_neither_redis_nor_a_worker(account_level, end, tmp_path, caplog):
@@ -237,8 +245,8 @@ def test_an_ending_needs_neither_redis_nor_a_worker(account_level, end, tmp_path
     from portal import embedded
 
     process, url = embedded._start_valkey(tmp_path)
-    broker, celery.conf.broker_url = celery.conf.broker_url, url
-    celery.pool.force_close_all()
+    broker = celery.conf.broker_url
+    use_broker(url)
     try:
         celery.connection_for_write().ensure_connection(max_retries=1)
         process.kill()
@@ -247,8 +255,7 @@ def test_an_ending_needs_neither_redis_nor_a_worker(account_level, end, tmp_path
         assert "on_commit" in caplog.text, "the broker was reached"
         assert account_level.statuses() == dead(account_level)
     finally:
-        celery.conf.broker_url = broker
-        celery.pool.force_close_all()
+        use_broker(broker)
     assert actions.ending.access_to_revoke().count() == 1
     actions.revoke_tokens(account_level.consent.access)
     assert not actions.ending.access_to_revoke().exists()
