@@ -1,0 +1,200 @@
+"""What the database itself refuses. Only here are rows written by hand."""
+
+import uuid
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models.functions import Now
+
+from consent.models import Access, Consent, RefreshToken
+from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Scope
+from marketplace.models import Installation
+from portal.accounts.models import Membership, TeamMembership
+from portal.ledger.models import Entry
+from portal.sandbox.models import Ticket
+from tests import factories
+from tests.factories import EDIT, VIEW
+
+OURS = ("accounts", "ledger", "credentials", "consent", "marketplace", "sandbox")
+
+
+def copy(row, **changes):
+    """Write the same row once more, under a key of its own."""
+    key = row._meta.pk
+    row.pk = uuid.uuid4() if isinstance(key, models.UUIDField) else None
+    row._state.adding = True
+    for name, value in changes.items():
+        setattr(row, name, value)
+    row.save(force_insert=True)
+
+
+def change(row, **changes):
+    type(row).objects.filter(pk=row.pk).update(**changes)
+
+
+# The rows that each constraint must refuse: from the cast's `everything`.
+REFUSED = {
+    "one_live_membership_per_user_and_account": lambda it: copy(it.cast.admin.memberships.get()),
+    "membership_role_is_known": lambda it: change(it.cast.admin.memberships.get(), role="owner"),
+    "one_live_team_membership_per_user_and_team": lambda it: copy(it.cast.dev.team_memberships.get()),
+    "team_membership_role_is_known": lambda it: change(it.cast.dev.team_memberships.get(), role="admin"),
+    "one_entry_per_chain_and_sequence": lambda it: copy(Entry.objects.first()),
+    "scope_risk_is_known": lambda it: change(Scope.objects.first(), risk="none"),
+    "one_endpoint_per_method_and_path": lambda it: copy(Endpoint.objects.first()),
+    "client_kind_is_known": lambda it: copy(it.client, client_id="another", kind="plain"),
+    "client_level_is_known": lambda it: copy(it.client, client_id="another", level="team"),
+    "one_secret_without_expiry_per_client": lambda it: copy(it.client.secrets.get(), hash="another"),
+    "one_row_per_client_and_scope": lambda it: copy(it.client.scopes.first()),
+    "one_live_access_per_client_and_account": lambda it: copy(it.access, installation_id=None),
+    "one_live_consent_per_access_and_membership": lambda it: copy(it.consent),
+    "app_category_is_known": lambda it: change(it.version.app, category="games"),
+    "one_version_per_app_and_number": lambda it: copy(it.version),
+    "version_status_is_known": lambda it: copy(it.version, number="2.0", status="retired"),
+    "version_beyond_draft_has_an_audience": lambda it: copy(it.version, number="2.0", audience=""),
+    "one_live_installation_per_account_and_app": lambda it: copy(it.installation, access=it.another_access),
+    "ticket_status_is_known": lambda it: Ticket.objects.create(account=it.cast.acme, subject="x", status=9),
+    "ticket_priority_is_known": lambda it: Ticket.objects.create(account=it.cast.acme, subject="x", priority=9),
+}
+
+
+@pytest.fixture
+def everything(cast, installed):
+    installed.cast = cast
+    installed.access = installed.installation.access
+    installed.consent = factories.agree(installed.client, cast.acme, cast.admin)
+    other = factories.client(cast.dev)[0]
+    installed.another_access = Access.objects.create(client=other, account=cast.acme, opened_by=cast.admin)
+    return installed
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_the_database_refuses_a_row_against(name, everything):
+    with pytest.raises(IntegrityError, match=name), transaction.atomic():
+        REFUSED[name](everything)
+
+
+def test_every_named_constraint_is_tried_here():
+    named = {
+        constraint.name
+        for label in OURS
+        for model in apps.get_app_config(label).get_models()
+        for constraint in model._meta.constraints
+    }
+    assert named == set(REFUSED)
+
+
+def test_a_second_live_consent_of_one_agent_is_refused_as_well(cast, installed_agent):
+    """M6, at agent level, where the consent names a membership."""
+    consent = factories.agree(installed_agent.client, cast.acme, cast.agent)
+    with pytest.raises(IntegrityError, match="one_live_consent"), transaction.atomic():
+        copy(consent)
+
+
+NESTING = {
+    "a consent beyond its terms": (lambda it: change(it.consent, granted=[VIEW, EDIT, "other"]), "beyond its terms"),
+    "a consent that names a member at account level": (
+        lambda it: copy(it.consent, membership=it.cast.agent.memberships.get()),
+        "at agent level, and only there",
+    ),
+    "a family beyond its consent": (
+        lambda it: RefreshToken.objects.create(consent=it.consent, scope=f"{VIEW} {EDIT}", salt=b"salt"),
+        "beyond its consent",
+    ),
+    "a version beyond its client": (
+        lambda it: copy(it.version, number="2.0", required_scopes=["freshservice.tickets.delete"]),
+        "beyond its client",
+    ),
+    "a scope both required and optional": (
+        lambda it: copy(it.version, number="2.0", required_scopes=[VIEW], optional_scopes=[VIEW]),
+        "required or optional",
+    ),
+    "an app with another team's client": (
+        lambda it: copy(it.version.app, slug="stolen", client=factories.client(it.cast.other_dev)[0]),
+        "its own team",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", sorted(NESTING))
+def test_the_database_refuses(what, everything):
+    """T1, C4."""
+    write, why = NESTING[what]
+    with pytest.raises(IntegrityError, match=why), transaction.atomic():
+        write(everything)
+
+
+def test_an_agents_consent_is_of_a_member_of_its_account(cast, installed_agent):
+    access = installed_agent.installation.access
+    for membership in (None, cast.globex_agent.memberships.get()):
+        with pytest.raises(IntegrityError, match="member"), transaction.atomic():
+            Consent.objects.create(
+                access=access, membership=membership, granted=[VIEW], granted_at=Now(), granted_by=cast.agent,
+                expires_at=Now(),
+            )  # fmt: skip
+
+
+def test_a_third_active_secret_is_refused(everything):
+    """C3."""
+    secret = everything.client.secrets.get()
+    expires = secret.created_at.replace(year=secret.created_at.year + 1)
+    copy(everything.client.secrets.get(), hash="second", expires_at=expires)
+    with pytest.raises(IntegrityError, match="at most two active"), transaction.atomic():
+        copy(everything.client.secrets.get(hash="second"), hash="third")
+
+
+def test_a_deprecated_scope_is_refused_to_a_client(everything):
+    """C6."""
+    scope = Scope.objects.get(name="freshservice.tickets.delete")
+    change(scope, deprecated_at=Now())
+    with pytest.raises(IntegrityError, match="deprecated"), transaction.atomic():
+        ClientScope.objects.create(client=everything.client, scope=scope, added_by=everything.cast.dev)
+
+
+def test_what_has_ended_never_lives_again(everything):
+    """T4, at the database."""
+    rows = [
+        (everything.cast.admin.memberships.get(), "ended_at"),
+        (everything.cast.dev.team_memberships.get(), "ended_at"),
+        (everything.installation, "uninstalled_at"),
+        (everything.consent, "revoked_at"),
+        (RefreshToken.objects.create(consent=everything.consent, scope=VIEW, salt=b"salt"), "ended_at"),
+        (everything.access, "ended_at"),
+    ]
+    assert {type(row) for row, _ in rows} == {
+        Membership, TeamMembership, Installation, Consent, RefreshToken, Access,
+    }  # fmt: skip
+    for row, ended in rows:
+        change(row, **{ended: Now()})
+        with pytest.raises(IntegrityError, match="once set"), transaction.atomic():
+            change(row, **{ended: None})
+
+
+def test_what_was_agreed_to_never_changes(everything, cast):
+    """C4, and what tokens hang on."""
+    fixed = [
+        (everything.client, {"name": "Another"}),
+        (everything.client, {"kind": "external"}),
+        (everything.client, {"level": Level.AGENT}),
+        (everything.client, {"client_id": "another"}),
+        (everything.access, {"account": cast.globex}),
+        (everything.consent, {"access": everything.another_access}),
+        (everything.installation, {"account": cast.globex}),
+        (everything.version, {"tagline": "Another"}),
+        (everything.version.app, {"slug": "another"}),
+        (everything.version.app, {"client": everything.another_access.client}),
+        (cast.acme, {"slug": "another"}),
+        (ClientSecret.objects.first(), {"hash": "another"}),
+    ]
+    for row, changes in fixed:
+        with pytest.raises(IntegrityError, match="never changes|is frozen"), transaction.atomic():
+            change(row, **changes)
+
+
+def test_no_session_setting_turns_a_guard_off(db):
+    """Every trigger of our tables is ENABLE ALWAYS, so that session_replication_role is no way round it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal")
+        guards = dict(cursor.fetchall())
+    assert len(guards) >= 40
+    assert set(guards.values()) == {"A"}
