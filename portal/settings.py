@@ -66,7 +66,7 @@ if not BASE_URL:
         "BASE_URL is not set. Set it to the address people reach, such as https://apps.example.com."
     )
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"] if DEMO else [])
-EMAIL = env.email_url("EMAIL_URL", default="consolemail://")
+EMAIL = env.email_url("EMAIL_URL", default="smtp://localhost:25")
 
 if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
     if not (DEMO or env.bool("EMBEDDED", default=False)):

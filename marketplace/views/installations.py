@@ -62,12 +62,11 @@ def installation_list(request):
     place = next((each for each in places if each.account.slug == chosen), places[0])
     rows = installations_seen_by(request.user).filter(account=place.account, uninstalled_at=None)
     page = paginate(request, rows.order_by("version__name", "pk"))
-    external = list(
-        Access.objects.filter(account=place.account, installation_id=None, ended_at=None)
-        .select_related("client__team")
-        .order_by("client__name")[:100]
+    external = Access.objects.filter(account=place.account, installation_id=None, ended_at=None)
+    external = paginate(
+        request, external.select_related("client__team").order_by("client__name", "pk"), name="external"
     )
-    _give_states([row.access for row in page.object_list] + external, place)
+    _give_states([row.access for row in page] + list(external), place)
     context = {
         "places": places,
         "place": place,

@@ -9,6 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client as Browser
 from PIL import Image
 
+from consent import actions as consent
 from consent.models import AuthorizationCode, Consent
 from credentials.models import Level
 from marketplace import actions
@@ -378,3 +379,14 @@ def test_an_agent_level_app_is_installed_without_a_consent(cast, ada):
     version = factories.publish(draft, cast.dev)
     page = ada.post(f"/marketplace/{version.app.slug}/install/", {"account": cast.acme.slug}, follow=True)
     assert "Each agent now authorizes it" in text(page) and not Consent.objects.exists()
+
+
+def test_external_apps_beyond_the_first_page_are_within_reach(cast, browse):
+    for number in range(26):
+        row = factories.client(cast.dev, kind="external", name=f"Tool {number:02}")[0]
+        consent.open_access(row, cast.acme, by=cast.admin)
+    ada = browse(cast.admin)
+    page = ada.get("/installations/").content.decode()
+    assert "Tool 24" in page and "Tool 25" not in page
+    assert 'href="?external=2"' in page
+    assert "Tool 25" in ada.get("/installations/?external=2").content.decode()

@@ -4,6 +4,7 @@ import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, hotp_value, yield_hotp_counters_from_time
 from django.core.exceptions import ValidationError
+from django.core.management import call_command
 from django.db import DatabaseError, transaction
 from django.test import Client as Browser
 
@@ -226,3 +227,25 @@ def test_only_a_superuser_presses_those_buttons(cast, browse):
         assert {browse(who).post(url, {"reason": "x", "is_staff": "on"}).status_code for url in urls} == {status}
     assert {Browser().post(url).status_code for url in urls} == {302}
     assert not Team.objects.exclude(verified_at=None).exists() and User.objects.get(pk=cast.dev.pk).is_active
+
+
+def test_the_first_staff_user_signs_in_without_a_mail(client, db, mailoutbox):
+    call_command("createsuperuser", "--noinput", email="root@example.com", verbosity=0)
+    root = User.objects.get(email="root@example.com")
+    root.set_password(PASSWORD)
+    root.save()
+    answer = client.post("/accounts/login/", {"login": root.email, "password": PASSWORD})
+    assert answer["Location"] == "/"
+    assert client.get("/admin/").status_code == 200
+    assert not mailoutbox
+
+
+def test_a_mail_server_that_is_away_is_said_and_breaks_nothing(client, db, settings, caplog):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    new = {"email": "new@example.com", "name": "New", "password1": PASSWORD, "password2": PASSWORD}
+    page = client.post("/accounts/signup/", new, follow=True)
+    assert page.status_code == 200
+    assert "The mail could not be sent" in page.content.decode()
+    assert "mail_not_sent" in caplog.text
+    assert "/accounts/confirm-email/" not in caplog.text
