@@ -5,13 +5,17 @@ import uuid
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import AbstractAccessToken, AbstractGrant
 
 from credentials.models import Client
 from portal.accounts.models import Account, Membership
+
+# Why a family ended, where it was for reuse (T6).
+REUSED = "a refresh token was used again after it had been replaced"
+CODE_REUSED = "its authorization code was used again"
 
 
 def scope_list():
@@ -98,6 +102,14 @@ class Consent(models.Model):
         return f"{self.access} · {self.membership.user if self.membership else _('the account')}"
 
 
+class FamilyQuerySet(models.QuerySet):
+    def ended_by_reuse(self):
+        """The families that reuse ended and whose consent nobody has given again since, newest first."""
+        return self.filter(
+            reason__in=[REUSED, CODE_REUSED], consent__revoked_at=None, consent__granted_at__lt=F("ended_at")
+        ).order_by("-ended_at")
+
+
 class RefreshToken(models.Model):
     """A family: all refresh tokens that come from one authorization, as one row (T6)."""
 
@@ -111,6 +123,8 @@ class RefreshToken(models.Model):
     previous_made_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     reason = models.CharField(max_length=200, blank=True)
+
+    objects = FamilyQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("refresh token family")

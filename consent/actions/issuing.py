@@ -29,13 +29,10 @@ from portal.accounts.models import Account, Membership, User
 from portal.database import database_now, lock
 from portal.ledger.actions import record
 
-from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
+from ..models import CODE_REUSED, REUSED, Access, AccessToken, AuthorizationCode, Consent, RefreshToken
 from ..screen import membership_for
 from ..validity import why_code_ended, why_consent_ended, why_family_ended, with_validity
 from .ending import lock_path
-
-REUSED = "a refresh token was used again after it had been replaced"
-CODE_REUSED = "its authorization code was used again"
 
 
 class InvalidGrant(Refused):

@@ -16,7 +16,7 @@ from portal.database import database_now
 from portal.pages import paginate
 
 from .. import actions
-from ..models import Access, Consent
+from ..models import Access, Consent, RefreshToken
 from ..screen import build_screen
 from .authorize import consent_page
 
@@ -74,7 +74,7 @@ def authorization_view(request, access_id):
         "page_obj": paginate(request, consents),
         "may_reauthorize": not access.ended_at and (is_admin or access.client.is_agent_level),
         "now": database_now(),
-        "ends": actions.what_ends(access),
+        "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
     }
     return render(request, "consent/authorization_view.html", context)
 

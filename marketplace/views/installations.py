@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from consent.actions import InvalidGrant, use_up_code, what_ends
-from consent.models import Access, Consent
+from consent.models import Access, Consent, RefreshToken
 from consent.validity import live_consents
 from credentials.models import Client
 from portal.accounts.actions import Refused
@@ -106,13 +106,7 @@ def installation_view(request, pk):
         "is_admin": is_admin,
         "newest": newest if newest and newest.pk != installation.version_id else None,
         "page_obj": paginate(request, agents),
-        "reuse": Entry.objects.filter(
-            chain=installation.account.chain_name,
-            event="family.reuse_detected",
-            details__client=access.client.client_id,
-        ).first()
-        if is_admin
-        else None,
+        "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
         "ended_consent": Consent.objects.filter(access=access, revoked_at__isnull=False).exists(),
         "now": database_now(),
         "receipt": Entry.objects.filter(event="access.ended", subject=f"access:{access.pk}").first()

@@ -39,6 +39,7 @@ class Entry(models.Model):
         indexes = [
             models.Index(fields=["chain", "-at"], name="ledger_of_a_chain"),
             models.Index(fields=["actor", "-at"], name="ledger_of_an_actor"),
+            models.Index(fields=["subject", "-at"], name="ledger_of_a_subject"),
         ]
 
     def __str__(self):

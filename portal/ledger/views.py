@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET
 from portal.accounts.models import Account, Membership, Team, User
 from portal.pages import paginate
 
-from .actions import actor_name
+from .actions import PORTAL, actor_name
 from .models import Entry
 
 # What each event is called on pages; the key is what the ledger keeps.
@@ -69,8 +69,12 @@ def chains_of(user):
 
 
 def entries_seen_by(user):
-    """The entries of a person's accounts (admin) and teams, and their own acts everywhere (E1)."""
-    return Entry.objects.filter(Q(chain__in=chains_of(user)) | Q(actor=actor_name(user)))
+    """The entries of a person's accounts (admin) and teams, and their own acts where they still belong (E1)."""
+    own = Q(actor=actor_name(user))
+    if not user.is_staff:
+        places = Account.objects.filter(memberships__in=Membership.objects.live().filter(user=user))
+        own &= Q(chain__in=[PORTAL, *(place.chain_name for place in places)])
+    return Entry.objects.filter(Q(chain__in=chains_of(user)) | own)
 
 
 def with_names(entries):

@@ -1,12 +1,16 @@
 """The pages on which people see, revoke and renew what they agreed to (E1, T4)."""
 
+import datetime as dt
+
 import pytest
 from django.test import Client as Browser
+from django.urls import reverse
 
 from consent import actions
 from consent.models import Access, Consent, RefreshToken
 from portal.ledger.models import Entry
 from tests import factories
+from tests.clock import advance
 from tests.factories import EDIT, VIEW
 from tests.oauth import shown
 
@@ -187,3 +191,22 @@ def test_lists_take_as_many_queries_for_30_as_for_2(browse, cast, django_assert_
         for browser, url in ((axel, "/authorizations/"), (ada, "/installations/"), (ada, f"/authorizations/{one.pk}/"), (ada, "/ledger/")):  # fmt: skip
             with django_assert_max_num_queries(15, info=url):
                 assert browser.get(url).status_code == 200
+
+
+def test_reuse_of_a_token_is_told_to_the_admin_until_somebody_reauthorizes(cast, installed, external, browse):
+    """T6"""
+    ada = browse(cast.admin)
+    for side, more in ((installed, {}), (external, {"account": cast.acme.slug})):
+        row = side.client
+        url = reverse("installation-view", args=[side.installation.pk]) if side is installed else None
+        first = side.tokens_for(ada, **more)["refresh_token"]
+        url = url or f"/authorizations/{Access.objects.get(client=row).pk}/"
+        assert "a second time" not in text(ada.get(url))
+        second = side.refresh(first).json()["refresh_token"]
+        assert side.refresh(second).status_code == 200
+        advance(dt.timedelta(minutes=2))
+        assert side.refresh(first).json()["error"] == "invalid_grant"
+        assert "a second time" in text(ada.get(url))
+        again = f"/authorizations/{Access.objects.get(client=row).pk}/reauthorize/"
+        ada.post(again, {"shown": shown(ada.get(again))})
+        assert "a second time" not in text(ada.get(url))

@@ -188,6 +188,17 @@ def test_an_agent_reads_their_own_acts(installed_agent, browse, cast):
     assert [entry.event for entry in page.context["page_obj"]] == ["consent.granted"]
 
 
+def test_who_left_an_account_reads_nothing_of_it_any_more_not_even_their_own_acts(installed_agent, browse, cast):
+    """E1"""
+    installed_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
+    receipt = f"/receipts/{Entry.objects.get(event='consent.granted').pk}/"
+    axel = browse(cast.agent)
+    assert axel.get(receipt).status_code == 200
+    accounts.end_membership(cast.acme.memberships.get(user=cast.agent), by=cast.admin)
+    assert not axel.get("/ledger/").context["page_obj"].object_list
+    assert axel.get(receipt).status_code == 404
+
+
 def test_filters_narrow_and_never_widen(installed, browse, cast):
     installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
     ada = browse(cast.admin)
