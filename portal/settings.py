@@ -66,6 +66,8 @@ if not BASE_URL:
         "BASE_URL is not set. Set it to the address people reach, such as https://apps.example.com."
     )
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"] if DEMO else [])
+# Where the ledger's checkpoints are appended: outside the database, best where nothing can be rewritten.
+CHECKPOINT_FILE = env.str("CHECKPOINT_FILE", default=str(VAR / "checkpoints.jsonl") if DEMO and not TESTING else "")
 EMAIL = env.email_url("EMAIL_URL", default="smtp://localhost:25")
 
 if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
@@ -192,6 +194,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire": {"task": "consent.tasks.expire", "schedule": timedelta(minutes=1)},
     "sweep": {"task": "consent.tasks.sweep", "schedule": timedelta(minutes=1)},
     "erase": {"task": "consent.tasks.erase", "schedule": timedelta(minutes=10)},
+    "checkpoint": {"task": "portal.ledger.tasks.checkpoint", "schedule": timedelta(hours=1)},
 }
 
 # --- people --------------------------------------------------------------------------------------------------

@@ -1,19 +1,38 @@
-"""Receipts: a page for an entry of the ledger, of what was agreed or ended."""
+"""Receipts: an entry of the ledger, of what was agreed or ended, as a page and as a signed file."""
 
+import structlog
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.shortcuts import get_object_or_404, render
+from django.http import JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
+from portal.ledger.checkpoints import BadCheckpoint
+from portal.ledger.exports import receipt
 from portal.ledger.views import entries_seen_by, with_names
 
 from ..models import Access
+
+log = structlog.get_logger(__name__)
 
 
 @login_required
 @require_GET
 def receipt_view(request, entry_id):
+    """The page; with `format=json`, the file that `verify_ledger --receipt` checks."""
     entry = get_object_or_404(entries_seen_by(request.user), pk=entry_id)
+    try:
+        signed = receipt(entry)
+    except BadCheckpoint:
+        log.error("ledger_entry_altered", chain=entry.chain_id, sequence=entry.sequence)
+        messages.error(request, _("This entry is not what was recorded. Please tell the people who run this portal."))
+        return redirect("ledger-list")
+    if request.GET.get("format") == "json":
+        disposition = {"Content-Disposition": f'attachment; filename="receipt-{entry.pk}.json"'}
+        return JsonResponse(signed, headers={**disposition, "Cache-Control": "no-store"})
     access = None
     if entry.event == "access.ended":
         access = Access.objects.select_related("account", "client").get(pk=entry.subject.partition(":")[2])
-    return render(request, "consent/receipt_view.html", {"entry": with_names([entry])[0], "access": access})
+    context = {"entry": with_names([entry])[0], "access": access, "checkpoint": signed["checkpoint"]}
+    return render(request, "consent/receipt_view.html", context)

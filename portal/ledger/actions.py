@@ -73,20 +73,41 @@ class Fault:
         return f"{self.chain} #{self.sequence}: {self.problem}"
 
 
-def verify(chain):
-    """Return the first Fault of a chain, or None where it is intact."""
-    previous, sequence = "", 0
-    for entry in chain.entries.order_by("sequence").iterator(chunk_size=2000):
-        sequence += 1
-        if entry.sequence != sequence:
-            return Fault(chain.name, sequence, "the entry is missing")
-        if entry.previous_hash != previous:
-            return Fault(chain.name, sequence, "the entry does not follow from the one before")
-        if digest(entry) != entry.hash:
-            return Fault(chain.name, sequence, "the entry was altered")
-        previous = entry.hash
-    if sequence != chain.length:
-        return Fault(chain.name, min(sequence, chain.length) + 1, "the chain's length and its entries differ")
-    if previous != chain.head:
-        return Fault(chain.name, sequence, "the chain's head is another entry's")
+def verify(chain, seen=None):
+    """Return the first Fault of a chain, or None where it is intact; other connections may go on writing to it.
+
+    `seen` is what checkpoints say of it, as {length: head}.
+    """
+    # The chain's own row comes with each entry, so that all is of one moment.
+    entries = chain.entries.select_related("chain").order_by("sequence")
+    fault, last = follow(chain.name, entries.iterator(chunk_size=2000), seen or {})
+    if fault:
+        return fault
+    length, chain = (last.sequence, last.chain) if last else (0, chain)
+    if length != chain.length:
+        return Fault(chain.name, min(length, chain.length) + 1, "the chain's length and its entries differ")
+    if last and last.hash != chain.head:
+        return Fault(chain.name, length, "the chain's head is another entry's")
     return None
+
+
+def follow(name, entries, seen):
+    """Go through a chain's entries in their order; return (the first Fault or None, the last entry that is good).
+
+    `seen` is what checkpoints say of the chain, as {length: head}.
+    """
+    last = None
+    for sequence, entry in enumerate(entries, 1):
+        if entry.sequence != sequence:
+            return Fault(name, sequence, "the entry is missing"), last
+        if entry.previous_hash != (last.hash if last else ""):
+            return Fault(name, sequence, "the entry does not follow from the one before"), last
+        if digest(entry) != entry.hash:
+            return Fault(name, sequence, "the entry was altered"), last
+        if seen.get(sequence, entry.hash) != entry.hash:
+            return Fault(name, sequence, "the entry is not the one that a checkpoint saw"), last
+        last = entry
+    length, longest = last.sequence if last else 0, max(seen, default=0)
+    if length < longest:
+        return Fault(name, length + 1, f"the entry is missing: a checkpoint saw {longest} entries"), last
+    return None, last

@@ -11,6 +11,8 @@ class Chain(models.Model):
     name = models.CharField(max_length=100, primary_key=True)
     length = models.BigIntegerField(default=0)
     head = models.CharField(max_length=64, blank=True)
+    # The length at the last checkpoint; what is trusted is the file, this only says which chains have grown.
+    checkpointed = models.BigIntegerField(default=0)
 
     def __str__(self):
         return self.name

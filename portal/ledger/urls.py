@@ -4,4 +4,6 @@ from . import views
 
 urlpatterns = [
     path("ledger/", views.ledger_list, name="ledger-list"),
+    path("ledger/export.csv", views.ledger_export, {"kind": "csv"}, name="ledger-export-csv"),
+    path("ledger/export.json", views.ledger_export, {"kind": "json"}, name="ledger-export-json"),
 ]

@@ -1,7 +1,11 @@
 """The record of what happened, newest first."""
 
+import re
+from urllib.parse import urlencode
+
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q
+from django.http import StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
@@ -10,7 +14,10 @@ from portal.accounts.models import Account, Membership, Team, User
 from portal.pages import paginate
 
 from .actions import PORTAL, actor_name
+from .exports import csv_lines, json_lines
 from .models import Entry
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # What each event is called on pages; the key is what the ledger keeps.
 EVENTS = {
@@ -82,7 +89,8 @@ def with_names(entries):
     entries = list(entries)
     ids = {"person": set(), "team": set(), "account": set()}
     for kind, _colon, name in (who.partition(":") for entry in entries for who in (entry.actor, entry.subject)):
-        ids.get(kind, set()).add(name)
+        if kind == "account" or _UUID.fullmatch(name):
+            ids.get(kind, set()).add(name)
     names = {f"person:{user.public_id}": str(user) for user in User.objects.filter(public_id__in=ids["person"])}
     names |= {f"team:{team.public_id}": team.name for team in Team.objects.filter(public_id__in=ids["team"])}
     names |= {f"account:{row.slug}": row.name for row in Account.objects.filter(slug__in=ids["account"])}
@@ -93,21 +101,51 @@ def with_names(entries):
     return entries
 
 
+def _chosen(request, chains):
+    """The filters that a request names, empty where it names none or one that is not this person's."""
+    allowed = {"chain": chains, "event": EVENTS, "who": ("me",)}
+    values = {name: request.GET.get(name, "") for name in allowed}
+    return {name: value if value in allowed[name] else "" for name, value in values.items()}
+
+
+def _filtered(user, chosen):
+    entries = entries_seen_by(user)
+    filters = {name: chosen[name] for name in ("chain", "event") if chosen[name]}
+    if chosen["who"]:
+        filters["actor"] = actor_name(user)
+    return entries.filter(**filters)
+
+
 @login_required
 @require_GET
 def ledger_list(request):
     chains = chains_of(request.user)
-    entries = entries_seen_by(request.user)
-    chosen = {name: request.GET.get(name, "") for name in ("chain", "event", "who")}
-    if chosen["chain"] in chains:
-        entries = entries.filter(chain=chosen["chain"])
-    if chosen["event"] in EVENTS:
-        entries = entries.filter(event=chosen["event"])
-    if chosen["who"] == "me":
-        entries = entries.filter(actor=actor_name(request.user))
-    page = paginate(request, entries)
+    chosen = _chosen(request, chains)
+    page = paginate(request, _filtered(request.user, chosen))
     page.object_list = with_names(page.object_list)
     for entry in page.object_list:
         entry.place = chains.get(entry.chain_id, "")
-    context = {"page_obj": page, "chains": chains, "events": EVENTS, "chosen": chosen}
+    context = {
+        "page_obj": page,
+        "chains": chains,
+        "events": EVENTS,
+        "chosen": chosen,
+        "query": urlencode({name: value for name, value in chosen.items() if value}),
+    }
     return render(request, "ledger/ledger_list.html", context)
+
+
+@login_required
+@require_GET
+def ledger_export(request, kind):
+    """What the filters show as a file, oldest first, in flat memory."""
+    chains = chains_of(request.user)
+    chosen = _chosen(request, chains)
+    entries = _filtered(request.user, chosen).order_by("chain", "sequence")
+    if kind == "csv":
+        lines, content_type = csv_lines(entries, with_names), "text/csv; charset=utf-8"
+    else:
+        whole = [] if chosen["event"] or chosen["who"] else [chosen["chain"]] if chosen["chain"] else chains
+        lines, content_type = json_lines(entries, whole), "application/json"
+    disposition = {"Content-Disposition": f'attachment; filename="ledger.{kind}"', "Cache-Control": "no-store"}
+    return StreamingHttpResponse(lines, content_type=content_type, headers=disposition)

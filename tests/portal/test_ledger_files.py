@@ -1,0 +1,236 @@
+"""E2: checkpoints, receipts and exports show what a chain, intact in itself, no longer holds."""
+
+import csv
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client as Browser
+
+from portal.accounts import actions as accounts
+from portal.ledger.actions import digest, record
+from portal.ledger.checkpoints import read_checkpoints
+from portal.ledger.models import Chain, Entry
+from portal.ledger.tasks import checkpoint
+from tests.portal.test_ledger import tamper
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def file(settings, tmp_path):
+    settings.CHECKPOINT_FILE = str(tmp_path / "checkpoints.jsonl")
+    return tmp_path / "checkpoints.jsonl"
+
+
+@pytest.fixture
+def chain(cast, installed, browse):
+    """Acme's chain, and in it one consent."""
+    installed.tokens_for(browse(cast.admin))
+    return Chain.objects.get(name=cast.acme.chain_name)
+
+
+def verify_ledger(*arguments):
+    call_command("verify_ledger", *arguments)
+
+
+def rehash(chain, *, without=None):
+    """Write a chain anew, as somebody with the whole database in hand can, so that it is intact in itself."""
+    previous, number = "", 0
+    for entry in list(chain.entries.order_by("sequence")):
+        if entry.sequence == without:
+            tamper("DELETE FROM ledger_entry WHERE id = %s", entry.pk)
+            continue
+        number += 1
+        entry.sequence, entry.previous_hash = number, previous
+        entry.hash = previous = digest(entry)
+        tamper(
+            "UPDATE ledger_entry SET sequence = %s, previous_hash = %s, hash = %s WHERE id = %s",
+            entry.sequence, entry.previous_hash, entry.hash, entry.pk,
+        )  # fmt: skip
+    tamper("UPDATE ledger_chain SET length = %s, head = %s WHERE name = %s", number, previous, chain.name)
+
+
+def test_a_checkpoint_is_written_hourly_for_each_chain_that_grew(chain, file, cast):
+    checkpoint()
+    seen = read_checkpoints(str(file))
+    assert seen.keys() == {*Chain.objects.values_list("name", flat=True)}
+    assert seen[chain.name] == {chain.length: chain.head}
+    assert file.stat().st_mode & 0o077 == 0 or file.stat().st_mode & 0o022 == 0
+    lines = file.read_text().count("\n")
+    checkpoint()
+    assert file.read_text().count("\n") == lines, "nothing grew"
+    accounts.change_role(cast.acme.memberships.get(user=cast.agent), role="admin", by=None)
+    checkpoint()
+    assert file.read_text().count("\n") == lines + 1
+    verify_ledger()
+
+
+def test_without_a_file_the_task_says_so_and_goes_on(chain, settings, caplog):
+    settings.CHECKPOINT_FILE = ""
+    checkpoint()
+    assert "checkpoint_file_not_set" in caplog.text
+
+
+def test_a_chain_cut_at_the_end_or_rehashed_whole_is_seen(chain, file):
+    checkpoint()
+    second = chain.entries.get(sequence=2)
+    for act, place in (
+        (lambda: rehash(chain, without=chain.length), chain.length),
+        (lambda: rehash(chain, without=2), 0),
+    ):
+        act()
+        with pytest.raises(CommandError, match=rf"{chain.name} #{place or ''}"):
+            verify_ledger()
+    assert not Entry.objects.filter(pk=second.pk).exists()
+    file.unlink()
+    with pytest.raises(CommandError, match="not there"):
+        verify_ledger()
+
+
+def test_a_chain_that_is_gone_is_seen(chain, file):
+    checkpoint()
+    tamper("DELETE FROM ledger_entry WHERE chain_id = %s", chain.name)
+    tamper("DELETE FROM ledger_chain WHERE name = %s", chain.name)
+    with pytest.raises(CommandError, match=f"{chain.name} #1: the entry is missing"):
+        verify_ledger()
+
+
+@pytest.mark.parametrize("change", ["length", "head", "chain", "mac"])
+def test_a_checkpoint_that_was_forged_is_named_by_its_line(chain, file, change):
+    checkpoint()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[1][change] = 1 if change == "length" else "x"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(CommandError, match="line 2: no key of LEDGER_KEYS signed it"):
+        verify_ledger()
+    file.write_text("not json\n")
+    with pytest.raises(CommandError, match="line 1: it is not JSON"):
+        verify_ledger()
+
+
+def test_keys_change_and_old_checkpoints_stay_good(chain, file, settings):
+    checkpoint()
+    settings.LEDGER_KEYS = ["a new key", *settings.LEDGER_KEYS]
+    verify_ledger()
+    settings.LEDGER_KEYS = ["a new key"]
+    with pytest.raises(CommandError, match="no key of LEDGER_KEYS"):
+        verify_ledger()
+
+
+# --- receipts ---
+
+
+@pytest.fixture
+def receipt(chain, browse, cast, tmp_path):
+    entry = chain.entries.get(event="consent.granted")
+    page = browse(cast.admin).get(f"/receipts/{entry.pk}/?format=json")
+    assert "attachment" in page["Content-Disposition"]
+    path = tmp_path / "receipt.json"
+    path.write_text(page.content.decode())
+    return path
+
+
+def test_a_receipt_is_checked_against_the_chain(receipt, chain, cast, browse):
+    verify_ledger("--receipt", str(receipt))
+    entry = chain.entries.get(event="consent.granted")
+    assert json.loads(receipt.read_text())["entry"]["hash"] == entry.hash
+    page = browse(cast.admin).get(f"/receipts/{entry.pk}/").content.decode()
+    assert "Signature" in page and "?format=json" in page
+    record(chain.name, "member.added", by=None, subject="x")
+    verify_ledger("--receipt", str(receipt))
+
+
+def test_a_chain_rehashed_since_a_receipt_is_seen(receipt, chain):
+    rehash(chain, without=2)
+    with pytest.raises(CommandError, match=f"{chain.name} #"):
+        verify_ledger("--receipt", str(receipt))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["entry"].update(actor="person:x"),
+        lambda data: data["entry"]["details"].update(granted=[]),
+        lambda data: data["checkpoint"].update(length=1),
+        lambda data: data["checkpoint"].pop("mac"),
+        lambda data: data.pop("entry"),
+        lambda data: data.update(entry=[]),
+        lambda data: data["entry"].update(at="yesterday"),
+    ],
+)
+def test_a_receipt_that_was_altered_or_made_up_is_refused(receipt, change):
+    data = json.loads(receipt.read_text())
+    change(data)
+    receipt.write_text(json.dumps(data))
+    with pytest.raises(CommandError, match=str(receipt)):
+        verify_ledger("--receipt", str(receipt))
+
+
+def test_an_altered_entry_gets_no_receipt(chain, browse, cast, caplog):
+    entry = chain.entries.get(event="consent.granted")
+    tamper("UPDATE ledger_entry SET actor = 'person:x' WHERE id = %s", entry.pk)
+    page = browse(cast.admin).get(f"/receipts/{entry.pk}/", follow=True).content.decode()
+    assert "not what was recorded" in page and "ledger_entry_altered" in caplog.text
+
+
+# --- exports ---
+
+
+def export(browser, kind="json", query=""):
+    answer = browser.get(f"/ledger/export.{kind}{query}")
+    assert answer.status_code == 200 and answer["Cache-Control"] == "no-store"
+    assert answer["Content-Disposition"] == f'attachment; filename="ledger.{kind}"'
+    return b"".join(answer.streaming_content).decode()
+
+
+def test_an_export_is_whole_and_one_that_was_cut_or_altered_is_seen(chain, browse, cast, tmp_path, capsys):
+    path = tmp_path / "ledger.json"
+    whole = json.loads(export(browse(cast.admin)))
+    assert [entry["sequence"] for entry in whole["entries"]] == list(range(1, chain.length + 1))
+
+    def refused(change):
+        data = json.loads(json.dumps(whole))
+        change(data)
+        path.write_text(json.dumps(data))
+        with pytest.raises(CommandError) as error:
+            verify_ledger("--export", str(path))
+        return str(error.value)
+
+    path.write_text(json.dumps(whole))
+    verify_ledger("--export", str(path))
+    assert "1 chains: intact" in capsys.readouterr().out
+    assert f"#{chain.length}: the entry is missing" in refused(lambda data: data["entries"].pop())
+    assert "#2: the entry is missing" in refused(lambda data: data["entries"].pop(1))
+    assert "#3: the entry was altered" in refused(lambda data: data["entries"][2].update(actor="x"))
+    assert "no key of LEDGER_KEYS" in refused(lambda data: data["checkpoints"][0].update(length=2))
+    assert "holds no whole chain" in refused(lambda data: data.update(checkpoints=[]))
+    assert "not an export" in refused(lambda data: data.pop("entries"))
+
+
+def test_an_export_holds_what_the_page_shows_and_no_more(chain, browse, cast):
+    """E1"""
+    for who in (cast.admin, cast.agent, cast.globex_admin, cast.dev):
+        browser = browse(who)
+        rows = json.loads(export(browser))["entries"]
+        assert len(rows) == browser.get("/ledger/").context["page_obj"].paginator.count
+        assert (chain.name in {row["chain"] for row in rows}) == (who == cast.admin)
+    some = json.loads(export(browse(cast.admin), query="?event=consent.granted&chain=portal&who=x"))
+    assert {row["event"] for row in some["entries"]} == {"consent.granted"} and not some["checkpoints"]
+    empty = json.loads(export(browse(cast.agent), query="?who=me"))
+    assert empty == {"entries": [], "checkpoints": []}
+    for kind in ("csv", "json"):
+        assert "/accounts/login/" in Browser().get(f"/ledger/export.{kind}")["Location"]
+        assert browse(cast.admin).post(f"/ledger/export.{kind}").status_code == 405
+    assert browse(cast.admin).get("/ledger/export.xml").status_code == 404
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_no_cell_of_a_csv_export_is_a_formula(cast, browse, start):
+    cast.admin.name = f"{start}HYPERLINK()"
+    cast.admin.save()
+    record(cast.acme.chain_name, "member.added", by=cast.admin, subject=f"{start}1+1", name=f'{start}cmd|"')
+    rows = list(csv.reader(export(browse(cast.admin), "csv").splitlines(keepends=True)))
+    assert len({len(row) for row in rows}) == 1
+    cells = [cell for row in rows for cell in row]
+    assert f"'{start}1+1" in cells and not [cell for cell in cells if cell.startswith(start)]
