@@ -1,21 +1,16 @@
 """The cast: who takes part in the story."""
 
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
-from django.conf import settings as django_settings
-from django.db import connection
 from django.test import Client as Browser
 
 from credentials.models import Kind, Level
 from marketplace import actions as marketplace
-from portal import embedded
 from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.oauth import AppSide, sign_in
+from tests.servers import Server, start_worker
 
 
 @pytest.fixture
@@ -96,17 +91,24 @@ def installed_agent(cast, client):
 @pytest.fixture
 def worker(transactional_db):
     """A Celery worker of its own, on this test's database and Redis."""
-    name = connection.settings_dict["NAME"]
-    environment = {
-        **os.environ,
-        "DEMO": "1",
-        "DATABASE_URL": os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "1", "-P", "solo", "-l", "warning"],
-        env=environment, cwd=django_settings.BASE_DIR, preexec_fn=embedded.end_with_parent,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    process = start_worker()
     yield process
     process.terminate()
     process.wait(15)
+
+
+@pytest.fixture(scope="session")
+def _servers(django_db_setup, django_db_blocker):
+    with django_db_blocker.unblock():
+        servers = [Server(), Server()]
+        for server in servers:
+            server.wait()
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def servers(transactional_db, _servers):
+    """Two server processes on this test's database, whose caches are warm from the second test on."""
+    return _servers

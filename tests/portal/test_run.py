@@ -14,12 +14,7 @@ import pytest
 from django.conf import settings
 
 from tests.clock import eventually
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.servers import free_port
 
 
 class Portal:

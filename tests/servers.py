@@ -1,0 +1,126 @@
+"""Real server processes on the test database, and a plain HTTP client for them."""
+
+import base64
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.db import connection
+
+from portal import embedded
+from tests.clock import eventually
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def environment(**more):
+    """What makes a process of its own work on this test's database and Redis."""
+    url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}"
+    return {**os.environ, "DEMO": "1", "DATABASE_URL": url, **more}
+
+
+def start_worker(*arguments, **more):
+    """A Celery worker."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "1", "-P", "solo", "-l", "warning", *arguments],
+        env=environment(**more), cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+class Server:
+    """One granian process group: a supervisor and its worker."""
+
+    def __init__(self, *, threads=8, log=subprocess.DEVNULL, **more):
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [
+                sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port),
+                "--workers", "1", "--blocking-threads", str(threads), "--no-ws", "--log-level", "warning",
+                "portal.wsgi:application",
+            ],
+            env=environment(PORT=str(self.port), **more), cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent,
+            start_new_session=True, stdout=log, stderr=log,
+        )  # fmt: skip
+
+    def wait(self):
+        eventually(lambda: self.process.poll() is not None or self._answers())
+        assert self.process.poll() is None, "the server ended by itself"
+        return self
+
+    def _answers(self):
+        with contextlib.suppress(OSError, HTTPException):
+            return Http(self.port).get("/readyz").status == 200
+
+    def stop(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, 9)
+        self.process.wait(15)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict = field(repr=False)
+    body: bytes
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Http:
+    """One kept-alive connection to a server; not to be shared by threads."""
+
+    def __init__(self, port, timeout=15):
+        self.connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
+
+    def request(self, method, path, body=None, **headers):
+        self.connection.request(method, path, body, headers)
+        answer = self.connection.getresponse()
+        return Answer(answer.status, dict(answer.headers), answer.read())
+
+    def get(self, path, **headers):
+        return self.request("GET", path, **headers)
+
+    def post(self, path, form, auth=None):
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        if auth:
+            headers["Authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
+        return self.request("POST", path, urlencode(form), **headers)
+
+    def call(self, access_token, path="/sandbox/api/v2/tickets"):
+        return self.get(path, Authorization=f"Bearer {access_token}")
+
+
+def together(*acts):
+    """Run functions at the same moment, each in a thread with a connection of its own; return what each returned or raised."""
+    start, results = threading.Barrier(len(acts)), [None] * len(acts)
+
+    def run(number, act):
+        try:
+            start.wait(10)
+            results[number] = act()
+        except Exception as error:
+            results[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(acts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive(), "a thread hangs"
+    return results
