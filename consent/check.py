@@ -10,6 +10,7 @@ from credentials.secrets import ACCESS_TOKEN, digest, is_well_formed
 from .models import AccessToken, Consent
 from .validity import why_token_ended, with_validity
 
+NO_TOKEN = "No access token was sent; add the header Authorization: Bearer"
 NOT_OPEN = "This route is not open to OAuth clients"
 
 
@@ -34,7 +35,8 @@ class Refusal(Exception):
     def challenge(self):
         """Return the WWW-Authenticate header (RFC 6750 section 3, RFC 9728 section 5.1)."""
         metadata = {"resource_metadata": f"{settings.BASE_URL}/.well-known/oauth-protected-resource"}
-        parameters = {"realm": "portal", **self.body(), **metadata}
+        # Section 3.1: without a token, no error and nothing about one.
+        parameters = {"realm": "portal", **(self.body() if self.error else {}), **metadata}
         return "Bearer " + ", ".join(f'{key}="{value}"' for key, value in parameters.items())
 
 
@@ -67,7 +69,7 @@ def reauthorize_url(consent: Consent) -> str:
 def read(value: str | None) -> Bearer:
     """Return whom a token speaks for, whatever the call. Raises Refusal: missing, unknown, expired or ended."""
     if not value:
-        raise Refusal()
+        raise Refusal(description=NO_TOKEN)
     row = None
     if is_well_formed(value, ACCESS_TOKEN):
         row = with_validity(AccessToken.objects.filter(token_checksum=digest(value))).first()

@@ -223,9 +223,20 @@ class Validator(OAuth2Validator):
         row = check_client_secret(client, secret) if client else None
         if row is None:
             request.client = None
-            return False
+            problem = (
+                "is unknown or suspended, or its secret is wrong" if client_id and secret else "has to authenticate"
+            )
+            raise errors.InvalidClientError(description=f"The client {problem}", request=request)
         request.client_id = client_id
         transaction.on_commit(lambda: touch(row), robust=True)
+        return True
+
+    def validate_grant_type(self, client_id, grant_type, client, request, *args, **kwargs):
+        if not super().validate_grant_type(client_id, grant_type, client, request, *args, **kwargs):
+            raise errors.UnauthorizedClientError(
+                description="Client credentials are for account-level clients; an agent has to authorize this one",
+                request=request,
+            )
         return True
 
     def authenticate_client_id(self, client_id, request, *args, **kwargs):

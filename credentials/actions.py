@@ -89,8 +89,10 @@ def _insert_scopes(client: Client, wanted: dict[str, str], by: User) -> list[str
     for name in new:
         if scopes[name].deprecated_at:
             raise DeprecatedScope(_("%(name)s is deprecated and can no longer be added.") % {"name": name})
-        if scopes[name].risk == Risk.HIGH and not wanted[name].strip():
-            raise MissingJustification(_("%(name)s is a high-risk scope: say why you need it.") % {"name": name})
+    unexplained = [scopes[name] for name in new if scopes[name].risk == Risk.HIGH and not wanted[name].strip()]
+    if unexplained:
+        named = ", ".join(f"“{scope.sentence}”" for scope in unexplained)
+        raise MissingJustification(_("Say why the app needs what is of high risk: %(scopes)s.") % {"scopes": named})
     ClientScope.objects.bulk_create(
         [
             ClientScope(client=client, scope=scopes[name], justification=wanted[name].strip(), added_by=by)

@@ -2,7 +2,9 @@ from django import forms
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from portal.admin import ReasonForm, WindowAdmin
+from portal.admin import ReasonForm, WindowAdmin, shown
+from portal.ledger.models import Entry
+from portal.ledger.reading import with_names
 
 from . import actions
 from .models import Endpoint, Product, Scope
@@ -15,6 +17,12 @@ class LiftForm(ReasonForm):
     )
 
 
+def decisions_on(client):
+    """The ledger's entries of a client's suspensions, newest first, with names."""
+    acts = Entry.objects.filter(subject=f"client:{client.client_id}", event__in=["client.suspended", "client.lifted"])
+    return with_names(acts.filter(chain=client.team.chain_name)[:20])
+
+
 class ClientAdmin(WindowAdmin):
     """A client with all its scopes; registered by the toolkit, through settings."""
 
@@ -23,8 +31,18 @@ class ClientAdmin(WindowAdmin):
     search_fields = ["name", "client_id", "team__name"]
     list_select_related = ["team"]
     fields = [
-        "name", "description", "client_id", "team", "user", "kind", "level", "redirect_uris", "created", "suspended_at", "not_before",
-    ]  # fmt: skip
+        "name",
+        "description",
+        "client_id",
+        shown(_("Team"), lambda client: client.team),
+        shown(_("Created by"), lambda client: client.user),
+        "created",
+        shown(_("Where it runs"), lambda client: client.get_kind_display()),
+        shown(_("Who authorizes"), lambda client: client.get_level_display()),
+        shown(_("Redirect URLs"), lambda client: client.redirect_uris),
+        "suspended_at",
+        shown(_("Tokens before this are ended"), lambda client: client.not_before),
+    ]
     readonly_fields = fields
     change_form_template = "admin/credentials/client.html"
     buttons = {
@@ -44,7 +62,8 @@ class ClientAdmin(WindowAdmin):
     def change_view(self, request, object_id, form_url="", extra_context=None):
         client = self.get_object(request, object_id)
         rows = client.scopes.select_related("scope", "added_by") if client else []
-        return super().change_view(request, object_id, form_url, {"scopes": rows})
+        acts = decisions_on(client) if client else []
+        return super().change_view(request, object_id, form_url, {"scopes": rows, "decisions": acts})
 
 
 @admin.register(Product)

@@ -6,7 +6,8 @@ from django.utils.translation import gettext_lazy as _
 from portal.accounts.models import Team
 
 from .actions import MAX_OVERLAP_HOURS
-from .models import Kind, Level, Scope
+from .models import Kind, Level, Risk, Scope
+from .redirect_uris import validate
 
 
 class RedirectUris(forms.CharField):
@@ -26,7 +27,17 @@ class RedirectUris(forms.CharField):
         )
 
     def clean(self, value):
-        return super().clean(value).split()
+        """Return the list; raise every URL's problem at once. The action checks again."""
+        values = super().clean(value).split()
+        problems = []
+        for each in values:
+            try:
+                validate(each)
+            except forms.ValidationError as error:
+                problems += error.messages
+        if problems:
+            raise forms.ValidationError(problems)
+        return values
 
 
 class ClientForm(forms.Form):
@@ -86,6 +97,7 @@ def scope_picker(chosen=None, held=()):
     for scope in scopes:
         scope.is_chosen = scope.name in chosen
         scope.justification = chosen.get(scope.name, "")
+        scope.lacks_why = scope.is_chosen and scope.risk == Risk.HIGH and not scope.justification.strip()
         scope.resource = (scope.name.split(".") + [""])[1].replace("_", " ")
     scopes.sort(key=lambda scope: (scope.product.name, scope.resource, scope.name))
     return [

@@ -139,6 +139,8 @@ def client_add_scopes(request, client_id):
         added = actions.add_scopes(client, scopes=chosen, by=request.user)
         if added:
             messages.success(request, _("Added. No token and no agreement got wider by it."))
+        else:
+            messages.info(request, _("Choose at least one scope to add."))
         return redirect("client-view", client_id)
     except Refused as refusal:
         messages.error(request, str(refusal))
@@ -167,9 +169,11 @@ def client_rotate(request, client_id):
 
 
 @login_required
-@require_POST
+@require_http_methods(["GET", "POST"])
 def client_end_secret(request, client_id, secret_id):
     secret = get_object_or_404(ClientSecret, pk=secret_id, client=_client(request, client_id))
+    if request.method == "GET":
+        return render(request, "credentials/secret_end.html", {"secret": secret, "client": secret.client})
     try:
         actions.end_secret(secret, by=request.user)
         messages.success(request, _("Ended. It no longer works."))

@@ -1,11 +1,20 @@
 from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from portal.admin import OptionalReasonForm, ReasonForm, WindowAdmin
+from portal.admin import OptionalReasonForm, ReasonForm, WindowAdmin, shown
 
 from . import actions
 from .markdown import render
 from .models import Status, Version
+
+
+def _icon(version):
+    if version.icon is None:
+        return ""
+    url = reverse("version-icon", args=[version.app.slug, version.pk])
+    return format_html('<img class="app-icon" src="{}" alt="" width="48" height="48">', url)
 
 
 @admin.register(Version)
@@ -17,7 +26,18 @@ class VersionAdmin(WindowAdmin):
     search_fields = ["name", "app__slug"]
     list_select_related = ["app"]
     ordering = ["submitted_at"]
-    fields = ["app", "number", "name", "tagline", "status", "audience", "install_url", "submitted_at", "created_by"]
+    fields = [
+        shown(_("App"), lambda version: version.app),
+        "number",
+        "name",
+        shown(_("Icon"), _icon),
+        "tagline",
+        "status",
+        "audience",
+        "install_url",
+        "submitted_at",
+        shown(_("Made by"), lambda version: version.created_by),
+    ]
     readonly_fields = fields
     change_form_template = "admin/marketplace/version.html"
     buttons = {

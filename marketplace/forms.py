@@ -1,3 +1,5 @@
+import re
+
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
@@ -10,7 +12,7 @@ from .models import App, Category, Version
 
 class AppForm(forms.Form):
     team = forms.ModelChoiceField(Team.objects.none(), label=_("Team"), empty_label=None)
-    slug = forms.SlugField(
+    slug = forms.CharField(
         label=_("Address in the marketplace"),
         max_length=50,
         help_text=_("Small letters, digits and hyphens; it becomes /marketplace/…/ and never changes."),
@@ -32,6 +34,8 @@ class AppForm(forms.Form):
 
     def clean_slug(self):
         slug = self.cleaned_data["slug"].lower()
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
+            raise forms.ValidationError(_("Write it with small letters, digits and hyphens, such as ticket-insights."))
         if App.objects.filter(slug=slug).exists():
             raise forms.ValidationError(_("This address is taken."))
         return slug

@@ -64,6 +64,9 @@ class Audience(models.TextChoices):
     CUSTOM = "custom", _("Chosen accounts")
 
 
+NUMBER = r"^(0|[1-9]\d{0,3})(\.(0|[1-9]\d{0,3})){1,2}\Z"
+
+
 class Version(models.Model):
     """A release of an app; frozen once it is more than a draft (M2, also by a trigger)."""
 
@@ -71,7 +74,7 @@ class Version(models.Model):
     number = models.CharField(
         _("number"),
         max_length=30,
-        validators=[RegexValidator(r"^\d{1,4}(\.\d{1,4}){1,2}\Z", _("Write it like 1.0 or 1.2.3."))],
+        validators=[RegexValidator(NUMBER, _("Write it like 1.0 or 1.2.3, without leading zeros."))],
     )
     release_notes = models.TextField(_("release notes"), max_length=4000, validators=[MaxLengthValidator(4000)])
     name = models.CharField(_("name"), max_length=60)

@@ -6,6 +6,7 @@ urlpatterns = [
     path("apps/", developers.app_list, name="app-list"),
     path("apps/new/", developers.app_create, name="app-create"),
     path("apps/<slug:slug>/", developers.app_view, name="app-view"),
+    path("apps/<slug:slug>/accounts/", developers.app_list_accounts, name="app-list-accounts"),
     path("apps/<slug:slug>/versions/new/", developers.version_create, name="version-create"),
     path("apps/<slug:slug>/versions/<int:pk>/", developers.version_view, name="version-view"),
     path("apps/<slug:slug>/versions/<int:pk>/edit/", developers.version_edit, name="version-edit"),

@@ -12,17 +12,36 @@ from portal.accounts.actions import Refused
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(label=_("Reason"), max_length=2000, widget=forms.Textarea(attrs={"rows": 4}))
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text=_("Whom it concerns reads it, and it stays on record."),
+    )
 
 
-class OptionalReasonForm(forms.Form):
-    reason = forms.CharField(label=_("Note"), max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 4}))
+class OptionalReasonForm(ReasonForm):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = False
+        self.fields["reason"].label = _("Reason, if there is something to say")
+
+
+def shown(label, value):
+    """A read-only field of a window as text: the admin's own would link to pages that the reader may not open."""
+
+    @admin.display(description=label)
+    def field(obj):
+        return value(obj) or "-"
+
+    return field
 
 
 class WindowAdmin(admin.ModelAdmin):
     """No adding, no deleting, nothing editable. `buttons` maps a name to (label, form class or None, action)."""
 
     actions = None
+    view_on_site = False
     buttons: dict = {}
     change_form_template = "admin/portal/window.html"
 
@@ -61,8 +80,11 @@ class WindowAdmin(admin.ModelAdmin):
 
     def press(self, request, object_id, button):
         obj = self.get_object(request, object_id)
-        if obj is None or button not in self.buttons or not self.may_press(request, button, obj):
+        if obj is None or button not in self.buttons or not self.has_view_permission(request, obj):
             raise PermissionDenied
+        if not self.may_press(request, button, obj):
+            messages.error(request, _("This cannot be done, or not any more. The page shows how things are now."))
+            return redirect(self._url(obj, "change"))
         label, form_class, action = self.buttons[button]
         form = None
         if form_class:
@@ -77,7 +99,7 @@ class WindowAdmin(admin.ModelAdmin):
                     response = render(request, "admin/portal/secret.html", context)
                     response["Cache-Control"] = "no-store"
                     return response
-                messages.success(request, _("Done: %(what)s.") % {"what": label})
+                messages.success(request, _("%(what)s: done.") % {"what": label})
                 return redirect(self._url(obj, "change"))
             except (Refused, ValidationError) as refusal:
                 messages.error(

@@ -2,6 +2,8 @@ import zoneinfo
 
 from django.db import OperationalError
 from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import Resolver404, resolve
 from django.utils import timezone
 
 
@@ -55,3 +57,30 @@ class TimeZoneMiddleware:
         name = getattr(request.user, "time_zone", "") if request.user.is_authenticated else ""
         with timezone.override(zoneinfo.ZoneInfo(name) if name in zoneinfo.available_timezones() else None):
             return self.get_response(request)
+
+
+class MethodNotAllowedMiddleware:
+    """Shows a page, with a way on, to a person who opened or reloaded an address that only a form is sent to."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        response = self.get_response(request)
+        if response.status_code != 405 or response.content or "text/html" not in request.headers.get("Accept", ""):
+            return response
+        page = render(request, "405.html", {"back": _page_above(request.path)}, status=405)
+        page["Allow"] = response["Allow"]
+        return page
+
+
+def _page_above(path):
+    """Return the nearest address above a path that the portal knows."""
+    while path.count("/") > 1:
+        path = path.rstrip("/").rpartition("/")[0] + "/"
+        try:
+            resolve(path)
+            return path
+        except Resolver404:
+            continue
+    return "/"

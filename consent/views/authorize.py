@@ -21,7 +21,7 @@ from oauthlib.common import add_params_to_uri
 
 from credentials.models import Client
 from credentials.redirect_uris import is_loopback
-from portal.accounts.models import Account, Membership
+from portal.accounts.models import Account, Membership, Role
 from portal.database import database_now
 
 from ..actions import InvalidGrant, InvalidScope, ScreenIsStale, decline_consent, grant_consent, issue_code
@@ -178,7 +178,8 @@ def _choose(request, asked, places, accounts):
     choices = []
     for place in places.order_by("account__name"):
         url = f"{request.path}?{urlencode([*query, ('account', place.account.slug)])}"
-        choices.append({"account": place.account, "role": place.get_role_display(), "url": url})
+        may = asked.client.is_agent_level or place.role == Role.ADMIN
+        choices.append({"account": place.account, "role": place.get_role_display(), "url": url if may else ""})
     return render(request, "consent/authorize_account.html", {"asked": asked, "choices": choices})
 
 
@@ -280,7 +281,10 @@ def consent_page(request, screen: Screen, *, problem="", status=200, cancel_url=
         "problem": problem,
         "ends_at": dt.datetime.now(dt.UTC) + settings.CONSENT_LIFETIME,
         "deletes": any(name.endswith((".delete", ".manage")) for name in names),
-        "chosen": request.POST.getlist("optional"),
+        # Off at first; where an agreement is replaced, as they were in it.
+        "chosen": request.POST.getlist("optional")
+        or (screen.replace and screen.consent and screen.consent.granted)
+        or [],
         "cancel_url": cancel_url,
     }
     return render(request, "consent/consent_ask.html", context, status=status)

@@ -72,11 +72,18 @@ def authorization_view(request, access_id):
         "is_admin": is_admin,
         "membership": membership,
         "page_obj": paginate(request, consents),
-        "may_reauthorize": not access.ended_at and (is_admin or access.client.is_agent_level),
+        "may_reauthorize": not access.ended_at and _may_reauthorize(access, membership),
         "now": database_now(),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
     }
     return render(request, "consent/authorization_view.html", context)
+
+
+def _may_reauthorize(access, membership):
+    """Who agreed before: an admin for the account, an agent for themself."""
+    if access.client.is_agent_level:
+        return access.consents.filter(membership__user=membership.user_id).exists()
+    return membership.role == Role.ADMIN
 
 
 @login_required

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET
 
 from portal.ledger.checkpoints import BadCheckpoint
 from portal.ledger.exports import receipt
-from portal.ledger.views import entries_seen_by, with_names
+from portal.ledger.reading import entries_seen_by, with_names
 
 from ..models import Access
 

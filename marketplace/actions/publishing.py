@@ -82,8 +82,9 @@ def _check(version: Version) -> None:
     version.optional_scopes = sorted(set(version.optional_scopes) - set(version.required_scopes))
     version.full_clean(exclude=["app", "created_by", "created_at", "icon", "submitted_at", "published_at"])
     others = version.app.versions.exclude(pk=version.pk).exclude(status__in=[Status.DRAFT, Status.SNAPSHOT])
-    if any(_order(version.number) <= _order(other) for other in others.values_list("number", flat=True)):
-        raise ValidationError({"number": _("Use a number higher than those of the versions submitted before.")})
+    highest = max(others.values_list("number", flat=True), key=_order, default="0.0")
+    if _order(version.number) <= _order(highest):
+        raise ValidationError({"number": _("Use a number higher than %(highest)s.") % {"highest": highest}})
     held = version.app.client.scope_names() if version.app.client else set()
     if beyond := sorted(version.scopes - held):
         raise ValidationError(
@@ -208,14 +209,36 @@ def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version
     _guard_status(version, Status.DRAFT)
     guard_installable(version)
     _check(version)
+    _list(lock(App, version.app_id), accounts)
+    version.audience = Audience.CUSTOM
+    return _publish(version, by, accounts=sorted(accounts))
+
+
+@transaction.atomic
+def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
+    """Let further accounts install an app's custom versions (M3). Raises NotATeammate, NotReady, ValidationError."""
+    guard_teammate(app.team, by)
+    app = lock(App, app.pk)
+    if not app.versions.filter(audience=Audience.CUSTOM, status=Status.PUBLISHED).exists():
+        raise NotReady(_("Publish a version for chosen accounts first."))
+    _list(app, accounts)
+    record(
+        app.team.chain_name,
+        "app.accounts_listed",
+        by=by,
+        subject=f"app:{app.slug}",
+        name=app.slug,
+        accounts=sorted(accounts),
+    )
+    return app
+
+
+def _list(app: App, accounts: set[str]) -> None:
     if not accounts:
         raise NotReady(_("Choose at least one account."))
-    app = lock(App, version.app_id)
     app.custom_accounts = sorted({*app.custom_accounts, *accounts})
     app.full_clean(exclude=["client"])
     app.save(update_fields=["custom_accounts"])
-    version.audience = Audience.CUSTOM
-    return _publish(version, by, accounts=sorted(accounts))
 
 
 def _publish(version: Version, by: User, **details) -> Version:

@@ -14,6 +14,7 @@ from portal.pages import paginate
 
 from .. import actions
 from ..forms import AppForm, ClientChoiceForm, CustomForm, VersionForm, free_clients
+from ..markdown import render as render_markdown
 from ..models import App, Version
 
 
@@ -69,9 +70,18 @@ def app_view(request, slug):
             return redirect("app-view", slug)
         except Refused as refusal:
             add_errors(form, refusal)
+    return _show_app(request, app, form=form, status=422 if form.errors else 200)
+
+
+def _show_app(request, app, *, form=None, custom=None, status=200):
     versions = app.versions.defer("icon", "description").select_related("review")
-    context = {"app": app, "form": form, "page_obj": paginate(request, versions)}
-    return render(request, "marketplace/app_view.html", context, status=422 if form.errors else 200)
+    context = {
+        "app": app,
+        "form": form or ClientChoiceForm(clients=free_clients([app.team])),
+        "custom": custom or CustomForm(),
+        "page_obj": paginate(request, versions),
+    }
+    return render(request, "marketplace/app_view.html", context, status=status)
 
 
 def _chosen(request):
@@ -91,7 +101,8 @@ def _version_page(request, app, form, version=None, chosen=None):
     for row in rows:
         required, optional = (row.scope.name in chosen[key] for key in ("required_scopes", "optional_scopes"))
         row.level = "required" if required else "optional" if optional else "none"
-    context = {"app": app, "form": form, "version": version, "rows": rows}
+    title = _("Edit version %(number)s") % {"number": form.instance.number} if form.instance.pk else _("New version")
+    context = {"app": app, "form": form, "version": version, "rows": rows, "title": title}
     return render(request, "marketplace/version_edit.html", context, status=422 if form.errors else 200)
 
 
@@ -121,6 +132,7 @@ def _version(request, slug, pk):
 
 def _show(request, version, *, custom=None, status=200):
     client = version.app.client
+    version.has_icon = version.icon is not None
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     context = {
         "version": version,
@@ -128,6 +140,8 @@ def _show(request, version, *, custom=None, status=200):
         "required": [row for row in rows if row.scope.name in version.required_scopes],
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
         "custom": custom or CustomForm(),
+        "description": render_markdown(version.description),
+        "notes": render_markdown(version.release_notes),
     }
     return render(request, "marketplace/version_view.html", context, status=status)
 
@@ -178,6 +192,27 @@ version_submit = _step(actions.submit_version, gettext_lazy("Submitted. A review
 version_publish = _step(actions.publish_version, gettext_lazy("Published."))
 
 
+def _spelling(form):
+    # Whether an account exists is not for developers to learn (E1).
+    names = ", ".join(sorted(form.cleaned_data["accounts"]))
+    return _("Accounts with these short names can install it: %(names)s. Check the spelling.") % {"names": names}
+
+
+@login_required
+@require_POST
+def app_list_accounts(request, slug):
+    app = _app(request, slug)
+    form = CustomForm(request.POST)
+    if form.is_valid():
+        try:
+            actions.list_accounts(app, by=request.user, **form.cleaned_data)
+            messages.success(request, _spelling(form))
+            return redirect("app-view", slug)
+        except (Refused, ValidationError) as error:
+            add_errors(form, error)
+    return _show_app(request, app, custom=form, status=422)
+
+
 @login_required
 @require_POST
 def version_publish_custom(request, slug, pk):
@@ -186,7 +221,7 @@ def version_publish_custom(request, slug, pk):
     if form.is_valid():
         try:
             actions.publish_custom(version, by=request.user, **form.cleaned_data)
-            messages.success(request, _("Published for these accounts."))
+            messages.success(request, _("Published. %(hint)s") % {"hint": _spelling(form)})
             return redirect("version-view", slug, pk)
         except (Refused, ValidationError) as error:
             add_errors(form, error)

@@ -97,17 +97,22 @@ def installation_view(request, pk):
     )
     if not is_admin:
         agents = agents.filter(membership=membership)
-    scopes = access.client.scopes.filter(scope__name__in=access.live_consent.granted if access.live_consent else [])
+    asked = access.live_consent.granted if access.live_consent else [] if access.ended_at else access.terms
+    scopes = access.client.scopes.filter(scope__name__in=asked)
+    ended_consent = Consent.objects.filter(access=access, revoked_at__isnull=False).exists()
+    unfinished = not access.client.is_agent_level and access.live_consent is None and not ended_consent
     context = {
         "installation": installation,
         "access": access,
+        # What never was agreed to is discarded; the word on the button, not the rule (M5).
+        "may_uninstall": not unfinished,
         "consent": access.live_consent,
         "scopes": scopes.select_related("scope"),
         "is_admin": is_admin,
         "newest": newest if newest and newest.pk != installation.version_id else None,
         "page_obj": paginate(request, agents),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
-        "ended_consent": Consent.objects.filter(access=access, revoked_at__isnull=False).exists(),
+        "ended_consent": ended_consent,
         "now": database_now(),
         "receipt": Entry.objects.filter(event="access.ended", subject=f"access:{access.pk}").first()
         if access.ended_at

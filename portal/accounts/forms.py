@@ -21,10 +21,26 @@ class SignupForm(AllauthSignupForm):
         return user
 
 
-class ProfileForm(forms.ModelForm):
-    time_zone = forms.ChoiceField(
-        label=_("Time zone"), choices=[(name, name) for name in sorted(zoneinfo.available_timezones())]
+def time_zones():
+    """Return the zones that are named after a place, and UTC; the rest are old names and technical ones."""
+    places = (
+        "Africa",
+        "America",
+        "Antarctica",
+        "Arctic",
+        "Asia",
+        "Atlantic",
+        "Australia",
+        "Europe",
+        "Indian",
+        "Pacific",
     )
+    named = sorted(name for name in zoneinfo.available_timezones() if name.partition("/")[0] in places and "/" in name)
+    return [(name, name.replace("_", " ")) for name in ["UTC", *named]]
+
+
+class ProfileForm(forms.ModelForm):
+    time_zone = forms.ChoiceField(label=_("Time zone"), choices=time_zones)
 
     class Meta:
         model = User

@@ -98,12 +98,25 @@ def _cell(value):
 def csv_lines(entries, named):
     """Yield an export as lines of CSV, in which no cell is a formula; `named` gives entries what people read."""
     write = csv.writer(_Echo()).writerow
-    columns = ("at", "what", "event", "about", "who", "subject", "actor", "details", "chain", "sequence", "hash")
+    columns = (
+        "at",
+        "what",
+        "event",
+        "about",
+        "who",
+        "where",
+        "subject",
+        "actor",
+        "details",
+        "chain",
+        "sequence",
+        "hash",
+    )
     yield write(columns)
     for batch in _batches(entries):
         yield "".join(
             write([_cell(value) for value in (
-                entry.at.isoformat(), entry.title, entry.event, entry.about, entry.actor_name, entry.subject,
+                entry.at.isoformat(), entry.title, entry.event, entry.about, entry.actor_name, entry.place, entry.subject,
                 entry.actor, json.dumps(entry.details), entry.chain_id, entry.sequence, entry.hash,
             )])
             for entry in named(batch)

@@ -1,8 +1,10 @@
 from django.urls import path
 
-from . import views
+from . import demo_app, views
 
 urlpatterns = [
     path("sandbox/api/v2/tickets", views.tickets, name="sandbox-tickets"),
     path("sandbox/api/v2/tickets/<int:ticket_id>", views.ticket, name="sandbox-ticket"),
+    path("sandbox/app/install", demo_app.install, name="demo-app-install"),
+    path("sandbox/app/callback", demo_app.callback, name="demo-app-callback"),
 ]

@@ -28,7 +28,7 @@ def check(client, token, method="GET", uri="/api/v2/tickets", **headers):
 
 def test_without_a_token_the_answer_is_401_with_no_error(client, cast):
     response = client.get("/sandbox/api/v2/tickets")
-    assert response.status_code == 401 and response.json() == {}
+    assert response.status_code == 401 and response.json().keys() == {"error_description"}
     assert response["WWW-Authenticate"].startswith("Bearer ") and "error" not in response["WWW-Authenticate"]
 
 

@@ -7,6 +7,7 @@ import pytest
 from credentials import actions
 from credentials.authentication import check_product_secret
 from credentials.models import ProductSecret
+from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import DELETE
 
@@ -37,7 +38,9 @@ def test_a_reviewer_suspends_and_lifts_with_a_reason(row, browse):
     assert press(rita, row, "suspend", reason="Harmful").status_code == 302
     row.refresh_from_db()
     assert row.suspended_at
-    assert press(rita, row, "suspend", reason="Again").status_code == 403
+    again = rita.post(f"/admin/credentials/client/{row.pk}/press/suspend/", {"reason": "Again"}, follow=True)
+    assert "cannot be done" in again.content.decode() and "Harmful" in again.content.decode()
+    assert "Again" not in str(list(Entry.objects.values("details")))
     assert press(rita, row, "lift", reason="Fixed").status_code == 302
     row.refresh_from_db()
     assert row.suspended_at is None

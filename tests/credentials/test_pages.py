@@ -64,7 +64,7 @@ def test_posting_the_same_form_twice_makes_one_client(cast, dev):
         ({"redirect_uris": "http://app.example/"}, "https://"),
         ({"redirect_uris": ""}, "at least one redirect URL"),
         ({"scope": ["made.up"]}, "no scope named made.up"),
-        ({"scope": [DELETE]}, "say why you need it"),
+        ({"scope": [DELETE]}, "Say why the app needs"),
         ({"kind": "other"}, "valid choice"),
         ({"level": ""}, "required"),
         ({"name": "a\0b"}, "Null characters"),
@@ -80,7 +80,7 @@ def test_a_mistake_is_told_and_makes_nothing(cast, dev, changed, said):
 def test_a_high_risk_scope_is_added_with_its_reason(cast, dev, row):
     url = urls(row)[1]
     page = dev.post(url, {"scope": [DELETE]})
-    assert page.status_code == 422 and "say why" in page.content.decode()
+    assert page.status_code == 422 and "Say why" in page.content.decode()
     assert dev.post(url, {"scope": [DELETE], f"why:{DELETE}": "To tidy up"}).status_code == 302
     assert row.scope_names() == {VIEW, EDIT, DELETE}
     page = dev.get(urls(row)[0]).content.decode()
@@ -110,6 +110,7 @@ def test_an_older_secret_is_ended_from_the_page(cast, dev, row):
     first = row.secrets.get()
     actions.rotate_secret(row, overlap_hours=24, by=cast.dev)
     url = f"/credentials/{row.client_id}/secrets/{first.pk}/end/"
+    assert "never used" in dev.get(url).content.decode() and actions.active_secrets(row).count() == 2
     assert dev.post(url).status_code == 302 and actions.active_secrets(row).count() == 1
     assert "Only an older secret" in dev.post(url, follow=True).content.decode()
 
@@ -157,8 +158,10 @@ def test_signed_out_people_sign_in_first(row):
 
 
 def test_changes_are_posts_and_posts_need_the_csrf_token(cast, dev, row):
-    for url in urls(row)[1:]:
+    for url in urls(row)[1:3]:
         assert dev.get(url).status_code == 405
+        page = dev.get(url, headers={"accept": "text/html"})
+        assert page.status_code == 405 and f'href="/credentials/{row.client_id}/"' in page.content.decode()
     for url in ("/credentials/", *urls(row)):
         assert dev.put(url).status_code == 405
     strict = Browser(enforce_csrf_checks=True)

@@ -298,7 +298,7 @@ def test_agents_see_apps_and_authorize_agent_level_ones_for_themselves(cast, bro
     assert "Ready" in text(axel.get("/installations/"))
     assert "Not authorized" in text(browse(cast.agent2).get("/installations/"))
     page = text(axel.get(f"/installations/{installed_agent.installation.pk}/"))
-    assert "Uninstall" not in page and "Revoke mine" in page
+    assert "Uninstall" not in page and "Reauthorize" in page and "Revoke" in page
 
 
 def test_the_admin_sees_which_agents_authorized_and_an_agent_only_themself(cast, browse, installed_agent):

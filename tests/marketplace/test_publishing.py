@@ -308,5 +308,37 @@ def test_a_developer_does_not_learn_which_accounts_there_are(cast, draft, browse
     url = f"/apps/{draft.app.slug}/versions/{draft.pk}/custom/"
     answer = browser.post(url, {"accounts": f"{cast.acme.slug}, no-such-account"}, follow=True)
     page = answer.content.decode()
-    assert "Published for these accounts" in page
+    assert f"{cast.acme.slug}, no-such-account. Check the spelling" in page
     assert "no-such-account" in browser.get(f"/apps/{draft.app.slug}/").content.decode()
+
+
+def test_further_accounts_are_listed_for_a_custom_app(cast, draft):
+    version = actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    app = actions.list_accounts(version.app, accounts={cast.globex.slug}, by=cast.dev)
+    assert app.custom_accounts == sorted([cast.acme.slug, cast.globex.slug])
+    assert actions.install(app, cast.globex, by=cast.globex_admin)
+    assert actions.list_accounts(app, accounts={cast.globex.slug}, by=cast.dev).custom_accounts == app.custom_accounts
+    assert Entry.objects.filter(event="app.accounts_listed").count() == 2
+
+
+def test_only_the_team_lists_accounts_and_only_for_a_custom_app(cast, draft):
+    with pytest.raises(NotReady):
+        actions.list_accounts(draft.app, accounts={cast.acme.slug}, by=cast.dev)
+    version = actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    with pytest.raises(NotATeammate):
+        actions.list_accounts(version.app, accounts={cast.globex.slug}, by=cast.other_dev)
+    with pytest.raises(NotReady):
+        actions.list_accounts(version.app, accounts=set(), by=cast.dev)
+    assert App.objects.get().custom_accounts == [cast.acme.slug]
+
+
+def test_accounts_are_listed_on_the_apps_page(cast, draft, browse):
+    app = actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev).app
+    url = f"/apps/{app.slug}/accounts/"
+    answer = browse(cast.dev).post(url, {"accounts": cast.globex.slug}, follow=True)
+    assert "Check the spelling" in answer.content.decode()
+    assert browse(cast.other_dev).post(url, {"accounts": "x"}).status_code == 404
+    assert browse(cast.dev).get(url).status_code == 405
+    assert browse(cast.dev).post(url, {"accounts": "Not/a/slug"}).status_code == 422
+    app.refresh_from_db()
+    assert cast.globex.slug in app.custom_accounts and len(app.custom_accounts) == 2

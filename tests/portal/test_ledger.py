@@ -223,7 +223,7 @@ def test_every_event_that_is_recorded_has_a_name_that_people_read():
 
     from django.conf import settings
 
-    from portal.ledger.views import EVENTS
+    from portal.ledger.reading import EVENTS
 
     found = set()
     for app in ("portal", "credentials", "consent", "marketplace"):

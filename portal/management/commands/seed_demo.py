@@ -48,6 +48,8 @@ CLIENTS = {
     "Desk Companion": (Kind.EXTERNAL, Level.AGENT, ["view"]),
 }
 REDIRECT_URIS = ["http://127.0.0.1:9000/callback", "https://oauth.pstmn.io/v1/callback"]
+# Where Reply Helper’s own pages are, in the demo (portal/sandbox/demo_app.py).
+OWN_PAGES = "/sandbox/app/"
 SUBJECTS = [
     "Printer on floor 3 is jammed", "VPN drops every hour", "New laptop for Monday", "Cannot open the payroll page",
     "Meeting room screen is black", "Password reset does not arrive", "Please add me to the design group",
@@ -134,7 +136,9 @@ class Command(BaseCommand):
                     team,
                     name=name,
                     description=f"{name} of the demo",
-                    redirect_uris=REDIRECT_URIS,
+                    redirect_uris=[*REDIRECT_URIS, f"{settings.BASE_URL}{OWN_PAGES}callback"]
+                    if name == "Reply Helper"
+                    else REDIRECT_URIS,
                     scopes={TICKETS + scope: WHY if scope == "delete" else "" for scope in scopes},
                     kind=kind,
                     level=level,
@@ -195,7 +199,7 @@ class Command(BaseCommand):
                 tagline="Drafts answers for you, as you",
                 description="Suggests a reply to each ticket that is *yours*.",
                 release_notes="The first release.",
-                install_url="http://127.0.0.1:9000/install",
+                install_url=f"{settings.BASE_URL}{OWN_PAGES}install",
             )
         )
         marketplace.submit_version(
