@@ -1,5 +1,7 @@
 """Ending an access, a consent, a family or one token. Each is one row written; cleaning up comes later (T2, T3)."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
@@ -153,12 +155,10 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
     if not scopes or not scopes <= {*consent.granted}:
         raise NotGranted(_("Choose among the scopes that were agreed to."))
     # The tokens first: once the consent is narrower, the database refuses to leave a wider token under it.
-    for model, live in (
-        (AuthorizationCode, {"used_at": None}),
-        (RefreshToken, {"ended_at": None}),
-        (AccessToken, {"revoked_at": None}),
-    ):
-        rows = list(model.objects.select_for_update(no_key=True).filter(consent=consent, **live).order_by("pk"))
+    under: dict[Any, str] = {AuthorizationCode: "used_at", RefreshToken: "ended_at", AccessToken: "revoked_at"}
+    for model, end in under.items():
+        live = model.objects.filter(**{"consent": consent, end: None})
+        rows = list(live.select_for_update(no_key=True).order_by("pk"))
         for row in rows:
             row.scope = " ".join(name for name in row.scope.split() if name not in scopes)
         model.objects.bulk_update(rows, ["scope"], batch_size=1000)
