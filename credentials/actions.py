@@ -281,7 +281,7 @@ def _guard_reason(reason: str) -> None:
 
 def _record_review(client: Client, event: str, by: User, **details: object) -> None:
     for chain_name in (client.team.chain_name, PORTAL):
-        record(chain_name, event, by=by, subject=f"client:{client.client_id}", **details)
+        record(chain_name, event, by=by, subject=f"client:{client.client_id}", name=client.name, **details)
 
 
 # --- proving who one is ---

@@ -49,6 +49,10 @@ class ClientAdmin(WindowAdmin):
         "suspend": (_("Suspend"), ReasonForm, actions.suspend_client),
         "lift": (_("Lift"), LiftForm, actions.lift_client),
     }
+    notes = {
+        "suspend": _("No token of these credentials works from that moment, in any account, until somebody lifts it."),
+        "lift": _("Its tokens work again, unless you end them because a secret leaked."),
+    }
 
     def has_view_permission(self, request, obj=None):
         return request.user.is_reviewer
@@ -70,6 +74,7 @@ class ClientAdmin(WindowAdmin):
 class ProductAdmin(WindowAdmin):
     list_display = ["name", "slug"]
     buttons = {"secret": (_("Make a new secret"), None, actions.make_product_secret)}
+    notes = {"secret": _("It is shown once, on the next page. The present one stops working at once.")}
 
 
 @admin.register(Scope)

@@ -69,6 +69,9 @@ def client_list(request):
 @sensitive_variables("secret")
 def client_create(request):
     teams = teams_of(request.user)
+    if not teams:
+        messages.info(request, _("Developers work in a team. Start yours here first."))
+        return redirect("settings")
     chosen = chosen_scopes(request.POST)
     form = ClientForm(request.POST or None, teams=teams)
     if request.method == "POST" and form.is_valid():

@@ -70,17 +70,31 @@ class VersionAdmin(WindowAdmin):
         return super().change_view(request, object_id, form_url, _review(version, request) if version else None)
 
 
+def _change(name, before, version):
+    """What is different of a scope since the published version, in words."""
+    if (
+        before is None
+        or (name in before.required_scopes) == (name in version.required_scopes)
+        and name in before.scopes
+    ):
+        return ""
+    if name not in before.scopes:
+        return _("new")
+    return _("was optional") if name in before.optional_scopes else _("was required")
+
+
 def _review(version, request):
     before = version.app.versions.filter(status=Status.PUBLISHED).order_by("-published_at").first()
     rows = list(version.app.client.scopes.filter(scope__name__in=version.scopes).select_related("scope"))
     for row in rows:
         row.level = _("Required") if row.scope.name in version.required_scopes else _("Optional")
-        row.is_new = before is not None and row.scope.name not in before.scopes
+        row.change = _change(row.scope.name, before, version)
     changed = []
     if before:
         for name in ("name", "tagline", "description", "install_url"):
             if getattr(before, name) != getattr(version, name):
-                changed.append((name, getattr(before, name), getattr(version, name)))
+                label = Version._meta.get_field(name).verbose_name
+                changed.append((label, getattr(before, name), getattr(version, name)))
     team = version.app.team
     return {
         "version": version,

@@ -43,6 +43,8 @@ class WindowAdmin(admin.ModelAdmin):
     actions = None
     view_on_site = False
     buttons: dict = {}
+    # What a button does, in words, for those whose name does not say it.
+    notes: dict = {}
     change_form_template = "admin/portal/window.html"
 
     def has_add_permission(self, request):
@@ -108,6 +110,7 @@ class WindowAdmin(admin.ModelAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": label,
+            "note": self.notes.get(button, ""),
             "object": obj,
             "form": form,
             "opts": self.opts,

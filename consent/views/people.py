@@ -2,7 +2,7 @@
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Q
+from django.db.models import F, Func, Q
 from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -18,6 +18,7 @@ from portal.pages import paginate
 from .. import actions
 from ..models import Access, Consent, RefreshToken
 from ..screen import build_screen
+from ..validity import live_consents
 from .authorize import consent_page
 
 
@@ -67,8 +68,11 @@ def authorization_view(request, access_id):
     consents = access.consents.select_related("membership__user", "granted_by").order_by("-granted_at")
     if access.client.is_agent_level and not is_admin:
         consents = consents.filter(membership__user=request.user)
+    live = live_consents().filter(pk__in=consents)
+    granted = live.annotate(name=Func(F("granted"), function="unnest")).values("name")
     context = {
         "access": access,
+        "scopes": access.client.scopes.filter(scope__name__in=granted).select_related("scope"),
         "is_admin": is_admin,
         "membership": membership,
         "page_obj": paginate(request, consents),

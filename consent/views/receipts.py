@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
+from credentials.models import Scope
 from portal.ledger.checkpoints import BadCheckpoint
 from portal.ledger.exports import receipt
 from portal.ledger.reading import entries_seen_by, with_names
@@ -34,5 +35,15 @@ def receipt_view(request, entry_id):
     access = None
     if entry.event == "access.ended":
         access = Access.objects.select_related("account", "client").get(pk=entry.subject.partition(":")[2])
-    context = {"entry": with_names([entry])[0], "access": access, "checkpoint": signed["checkpoint"]}
+    agreed = {
+        title: Scope.objects.filter(name__in=entry.details[name])
+        for name, title in (("granted", _("Allowed")), ("left_off", _("Left off")), ("removed", _("Taken back")))
+        if entry.details.get(name)
+    }
+    context = {
+        "entry": with_names([entry])[0],
+        "access": access,
+        "agreed": agreed,
+        "checkpoint": signed["checkpoint"],
+    }
     return render(request, "consent/receipt_view.html", context)

@@ -9,7 +9,6 @@ from django.utils.translation import gettext as _
 
 from consent.actions import end_access, open_access
 from consent.actions.ending import NotAnAdmin, is_admin
-from consent.validity import live_consents
 from credentials.models import Client
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, User
@@ -121,8 +120,9 @@ def _install(version: Version, account: Account, by: User) -> Installation:
 
 
 def is_finished(installation: Installation) -> bool:
-    """An account-level app is finished once it is agreed to; an agent-level one waits for nobody in particular."""
-    return installation.access.client.is_agent_level or live_consents().filter(access=installation.access).exists()
+    """An account-level app is finished once it was agreed to; an agent-level one waits for nobody in particular."""
+    access = installation.access
+    return access.client.is_agent_level or access.consents.exists()
 
 
 @transaction.atomic
@@ -139,7 +139,7 @@ def discard(installation: Installation, *, by: User) -> Entry:
     """Drop an installation that nobody finished. Raises NotUnfinished, and what uninstalling raises."""
     lock(Account, installation.account_id)
     if is_finished(installation):
-        raise NotUnfinished(_("This installation is in use. Uninstall it instead."))
+        raise NotUnfinished(_("This app was agreed to. Uninstall it instead."))
     return _end(installation, by, "installation.discarded", "discarded before it was finished")
 
 

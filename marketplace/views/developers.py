@@ -42,7 +42,11 @@ def app_list(request):
 @login_required
 @require_http_methods(["GET", "POST"])
 def app_create(request):
-    form = AppForm(request.POST or None, teams=teams_of(request.user))
+    teams = teams_of(request.user)
+    if not teams:
+        messages.info(request, _("Developers work in a team. Start yours here first."))
+        return redirect("settings")
+    form = AppForm(request.POST or None, teams=teams)
     if request.method == "POST" and form.is_valid():
         try:
             app = actions.create_app(by=request.user, **form.cleaned_data)

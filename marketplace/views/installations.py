@@ -8,6 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Q
 from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -41,13 +42,17 @@ def installations_seen_by(user):
 
 
 def _give_states(accesses, membership):
-    """Give each access its live consent, the account's or this member's, in one query."""
-    consents = live_consents().filter(access__in=accesses).select_related("granted_by")
-    own = {}
-    for consent in consents.filter(membership=None) | consents.filter(membership=membership):
-        own[consent.access_id] = consent
+    """Give each access its live consent (the account's or this member's), and how many it ever had and agents' live ones."""
+    live = live_consents().filter(access__in=accesses)
+    own = live.filter(Q(membership=None) | Q(membership=membership)).select_related("granted_by")
+    own = {consent.access_id: consent for consent in own}
+    agents = dict(live.exclude(membership=None).values_list("access").annotate(Count("pk")))
+    ever = set(Consent.objects.filter(access__in=accesses).values_list("access", flat=True).distinct())
     for access in accesses:
         access.live_consent = own.get(access.pk)
+        access.live_agents = agents.get(access.pk, 0) if membership.role == Role.ADMIN else 0
+        access.was_agreed = access.pk in ever
+        access.account = membership.account
 
 
 @login_required
@@ -86,7 +91,9 @@ def _installation(request, pk, **live):
 def installation_view(request, pk):
     installation = _installation(request, pk)
     access = installation.access
-    membership = Membership.objects.live().get(user=request.user, account=installation.account)
+    membership = (
+        Membership.objects.live().select_related("account").get(user=request.user, account=installation.account)
+    )
     _give_states([access], membership)
     is_admin = membership.role == Role.ADMIN
     newest = installable_version(installation.app, installation.account)
@@ -99,8 +106,7 @@ def installation_view(request, pk):
         agents = agents.filter(membership=membership)
     asked = access.live_consent.granted if access.live_consent else [] if access.ended_at else access.terms
     scopes = access.client.scopes.filter(scope__name__in=asked)
-    ended_consent = Consent.objects.filter(access=access, revoked_at__isnull=False).exists()
-    unfinished = not access.client.is_agent_level and access.live_consent is None and not ended_consent
+    unfinished = not access.client.is_agent_level and not access.was_agreed
     context = {
         "installation": installation,
         "access": access,
@@ -112,7 +118,7 @@ def installation_view(request, pk):
         "newest": newest if newest and newest.pk != installation.version_id else None,
         "page_obj": paginate(request, agents),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
-        "ended_consent": ended_consent,
+        "suspended": access.client.suspended_at or installation.account.suspended_at,
         "now": database_now(),
         "receipt": Entry.objects.filter(event="access.ended", subject=f"access:{access.pk}").first()
         if access.ended_at

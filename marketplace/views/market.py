@@ -25,7 +25,9 @@ def listed_for(user):
     """The newest version of each app that a person may see: public ones, and custom ones of their accounts."""
     custom = App.objects.filter(custom_accounts__overlap=_accounts_of(user))
     published = Version.objects.filter(
-        Q(audience=Audience.PUBLIC) | Q(audience=Audience.CUSTOM, app__in=custom), status=Status.PUBLISHED
+        Q(audience=Audience.PUBLIC) | Q(audience=Audience.CUSTOM, app__in=custom),
+        status=Status.PUBLISHED,
+        app__client__suspended_at=None,
     )
     newest = published.filter(app=OuterRef("app")).order_by("-published_at", "-pk").values("pk")[:1]
     found = published.filter(pk=Subquery(newest)).select_related("app__team", "app__client")
@@ -54,7 +56,7 @@ def listing_list(request):
 
 
 def _administered(user):
-    places = Membership.objects.admins().filter(user=user, account__suspended_at=None)
+    places = Membership.objects.admins().filter(user=user)
     return Account.objects.filter(memberships__in=places).order_by("name")
 
 

@@ -68,6 +68,17 @@ class UserAdmin(ActionAdd, WindowAdmin):
         "two-factor": (_("Remove two-factor authentication"), None, actions.remove_two_factor),
         "deactivate": (_("Deactivate"), None, actions.deactivate_person),
     }
+    notes = {
+        "two-factor": _("From then on the password alone signs the person in. Be sure that it is they who ask."),
+        "deactivate": _(
+            "The person can no longer sign in, and what they agreed to for themself ends at once; what they agreed to"
+            " for an account goes on. This cannot be undone."
+        ),
+    }
+
+    def may_press(self, request, name, obj):
+        fits = {"deactivate": obj.is_active, "two-factor": obj.authenticator_set.exists()}
+        return super().may_press(request, name, obj) and fits.get(name, True)
 
     def get_form(self, request, obj=None, change=False, **kwargs):
         return PersonForm if obj is None else super().get_form(request, obj, change, **kwargs)
@@ -89,6 +100,10 @@ class AccountAdmin(ActionAdd, WindowAdmin):
     buttons = {
         "suspend": (_("Suspend"), ReasonForm, actions.suspend_account),
         "lift": (_("Lift"), ReasonForm, actions.lift_account),
+    }
+    notes = {
+        "suspend": _("No app, agent or token works in this account from that moment, until somebody lifts it."),
+        "lift": _("Everything works again as it did before."),
     }
 
     def get_fields(self, request, obj=None):
@@ -117,6 +132,11 @@ class MembershipAdmin(ActionAdd, WindowAdmin):
         "agent": (_("Make agent"), None, _role(Role.AGENT)),
         "end": (_("Remove from the account"), None, actions.end_membership),
     }
+    notes = {
+        "admin": _("An admin installs apps, agrees for the whole account, and ends their access."),
+        "agent": _("An agent authorizes apps for themself only. What they agreed to for the account goes on."),
+        "end": _("What they agreed to for themself ends at once, and coming back does not revive it."),
+    }
 
     def get_fields(self, request, obj=None):
         return ["user", "account", "role"] if obj is None else ["user", "account", "role", "created_at", "ended_at"]
@@ -134,6 +154,9 @@ class TeamAdmin(WindowAdmin):
     search_fields = ["name"]
     fields = ["name", "public_id", "created_at", "verified_at"]
     buttons = {"verify": (_("Verify"), None, actions.verify_team)}
+    notes = {
+        "verify": _("Everyone then reads that this developer is verified, and its external apps may ask for high risk.")
+    }
 
     def may_press(self, request, name, obj):
         return request.user.is_superuser and obj.verified_at is None

@@ -90,7 +90,7 @@ def with_names(entries):
     names |= {f"team:{team.public_id}": team.name for team in Team.objects.filter(public_id__in=ids["team"])}
     names |= {f"account:{row.slug}": row.name for row in Account.objects.filter(slug__in=ids["account"])}
     for entry in entries:
-        entry.place = names.get(entry.chain_id, "")
+        entry.place = _("The portal") if entry.chain_id == PORTAL else names.get(entry.chain_id, "")
         entry.title = EVENTS.get(entry.event, entry.event)
         entry.actor_name = names.get(entry.actor) or (entry.details.get("name") if "client:" in entry.actor else "")
         entry.about = names.get(entry.subject) or entry.details.get("name") or entry.subject

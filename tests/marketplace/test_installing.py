@@ -198,3 +198,28 @@ def test_a_scope_added_to_the_client_later_is_in_no_terms(cast, version, install
     add_scopes(version.app.client, scopes={DELETE: "Why"}, by=cast.dev)
     installation.access.refresh_from_db()
     assert DELETE not in installation.access.terms
+
+
+def test_an_installation_that_was_agreed_to_is_never_discarded_as_unfinished(installed, cast, browse):
+    """Not while its client is suspended either, nor once its consent has ended."""
+    agree(installed.client, cast.acme, cast.admin)
+    suspend_client(installed.client, reason="Harmful", by=factories.reviewer())
+    ada = browse(cast.admin)
+    page = ada.get(f"/installations/{installed.installation.pk}/").content.decode()
+    assert "Suspended by staff" in page and "Discard" not in page and "Uninstall" in page and "Resume" not in page
+    with pytest.raises(NotUnfinished):
+        actions.discard(installed.installation, by=cast.admin)
+    assert "Insights" not in ada.get("/marketplace/").content.decode(), "nothing suspended is offered"
+    assert actions.uninstall(installed.installation, by=cast.admin)
+
+
+def test_a_suspended_account_reads_so_and_offers_nothing_that_cannot_work(installed, cast, browse):
+    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
+    ada = browse(cast.admin)
+    assert "Suspended" in ada.get("/").content.decode()
+    for page in ("/installations/", f"/installations/{installed.installation.pk}/"):
+        text = ada.get(page).content.decode()
+        assert "suspended" in text and "Resume" not in text
+    accounts.suspend_account(cast.globex, reason="Unpaid", by=None)
+    gus = browse(cast.globex_admin)
+    assert "Globex: suspended" in gus.get(f"/marketplace/{installed.version.app.slug}/install/").content.decode()
