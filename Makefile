@@ -8,7 +8,7 @@ run: $(READY)
 	@DEMO=1 exec $(BIN)/python manage.py run
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak

@@ -6,6 +6,7 @@ import secrets
 import sys
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import bootstrap_wrapper
 import environ
@@ -86,6 +87,10 @@ if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
     )
 DATABASE_URL = env.str("DATABASE_URL")
 REDIS_URL = env.str("REDIS_URL")
+if TESTING and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
+    # The test processes share a server, not its data; what they start inherits their part of it.
+    REDIS_URL = urlsplit(REDIS_URL)._replace(path=f"/{int(worker.removeprefix('gw')) + 1}").geturl()
+    os.environ["REDIS_URL"] = REDIS_URL
 
 # --- applications --------------------------------------------------------------------------------------------
 
