@@ -190,8 +190,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_throttle": 1,
     "socket_connect_timeout": 1,
     "socket_timeout": 5,
+    # A commit must never wait for a broker that is away: the sweep finds what was not queued (T3).
+    "max_retries": 0,
+    "interval_start": 0,
 }
-# A commit must never wait for a broker that is away: the sweep finds what was not queued (T3).
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_ROUTES = {"consent.tasks.revoke_tokens": {"queue": "revoke"}}
 CELERY_TASK_DEFAULT_QUEUE = "default"
