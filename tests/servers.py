@@ -31,25 +31,24 @@ def environment(**more):
     return {**os.environ, "DEMO": "1", "DATABASE_URL": url, **more}
 
 
-def start_worker(*arguments, **more):
+def start_worker(level="warning", log=subprocess.DEVNULL, **more):
     """A Celery worker."""
     return subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "1", "-P", "solo", "-l", "warning", *arguments],
-        env=environment(**more), cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "1", "-P", "solo", "-l", level],
+        env=environment(**more), cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, stdout=log, stderr=log,
     )  # fmt: skip
 
 
 class Server:
     """One granian process group: a supervisor and its worker."""
 
-    def __init__(self, *, threads=8, log=subprocess.DEVNULL, **more):
+    def __init__(self, application="portal.wsgi:application", *flags, threads=8, log=subprocess.DEVNULL, **more):
         self.port = free_port()
         self.process = subprocess.Popen(
             [
                 sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port),
                 "--workers", "1", "--blocking-threads", str(threads), "--no-ws", "--log-level", "warning",
-                "portal.wsgi:application",
+                *flags, application,
             ],
             env=environment(PORT=str(self.port), **more), cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent,
             start_new_session=True, stdout=log, stderr=log,
