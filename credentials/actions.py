@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from portal.accounts.actions import Refused
+from portal.accounts.actions import Refused, guard_staff
 from portal.accounts.models import Team, TeamMembership, User
 from portal.database import database_now, lock
 from portal.ledger.actions import PORTAL, record
@@ -62,7 +62,8 @@ def guard_is_reviewer(by: User) -> None:
         raise NotAReviewer(_("Only members of the group Reviewers may do this."))
 
 
-def _guard_teammate(team: Team, by: User) -> None:
+def guard_teammate(team: Team, by: User) -> None:
+    """Raise NotATeammate unless `by` is one of the team's developers."""
     if not TeamMembership.objects.filter(team=team, user=by, ended_at=None, user__is_active=True).exists():
         raise NotATeammate(_("Only members of %(team)s may do this.") % {"team": team})
 
@@ -125,7 +126,7 @@ def create_client(
     `scopes` maps scope names to justifications. Raises NotATeammate, InvalidRedirectUri, UnknownScope,
     DeprecatedScope, MissingJustification, and ValidationError for a name or description that does not fit.
     """
-    _guard_teammate(team, by)
+    guard_teammate(team, by)
     client = Client(
         team=team,
         user=by,
@@ -161,7 +162,7 @@ def add_scopes(client: Client, *, scopes: dict[str, str], by: User) -> list[str]
 
     Raises NotATeammate, UnknownScope, DeprecatedScope, MissingJustification.
     """
-    _guard_teammate(client.team, by)
+    guard_teammate(client.team, by)
     client = lock(Client, client.pk)
     added = _insert_scopes(client, scopes, by)
     if added:
@@ -172,7 +173,7 @@ def add_scopes(client: Client, *, scopes: dict[str, str], by: User) -> list[str]
 @transaction.atomic
 def change_client(client: Client, *, redirect_uris: list[str], description: str, by: User) -> Client:
     """Change what may change of a client (C4). Raises NotATeammate, InvalidRedirectUri, ValidationError."""
-    _guard_teammate(client.team, by)
+    guard_teammate(client.team, by)
     client = lock(Client, client.pk)
     before = client.redirect_uris, client.description
     client.redirect_uris = _checked_uris(redirect_uris, client.kind)
@@ -197,7 +198,7 @@ def rotate_secret(client: Client, *, overlap_hours: int, by: User) -> tuple[Clie
 
     Raises NotATeammate, TwoSecretsActive while an earlier rotation's overlap lasts, ValidationError.
     """
-    _guard_teammate(client.team, by)
+    guard_teammate(client.team, by)
     if not 0 <= overlap_hours <= MAX_OVERLAP_HOURS:
         raise ValidationError(_("Choose an overlap of 0 to %(hours)d hours.") % {"hours": MAX_OVERLAP_HOURS})
     client = lock(Client, client.pk)
@@ -223,7 +224,7 @@ def rotate_secret(client: Client, *, overlap_hours: int, by: User) -> tuple[Clie
 @transaction.atomic
 def end_secret(secret: ClientSecret, *, by: User) -> ClientSecret:
     """End an older secret before its overlap is over. Raises NotATeammate, SecretNotActive for any other."""
-    _guard_teammate(secret.client.team, by)
+    guard_teammate(secret.client.team, by)
     client = lock(Client, secret.client_id)
     if not ClientSecret.objects.filter(pk=secret.pk, expires_at__gt=Now()).exists():
         raise SecretNotActive(_("Only an older secret that still works can be ended; rotate the current one instead."))
@@ -293,7 +294,8 @@ def active_secrets(client: Client):
 
 @transaction.atomic
 def make_product_secret(product: Product, *, by: User | None) -> str:
-    """Make the secret a product proves itself with, ending its earlier ones; it is shown this once."""
+    """Make the secret a product proves itself with, ending its earlier ones; it is shown this once. Raises NotAllowed."""
+    guard_staff(by)
     product = lock(Product, product.pk)
     value = generate(PRODUCT_SECRET)
     ProductSecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), product=product).update(expires_at=Now())

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from consent.actions import end_access, open_access
 from consent.actions.ending import NotAnAdmin, is_admin
+from credentials.actions import guard_teammate
 from credentials.models import Client
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, User
@@ -17,7 +18,7 @@ from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
 from ..models import App, Audience, Installation, Status, Version
-from .publishing import FIELDS, Frozen, guard_installable, guard_teammate
+from .publishing import FIELDS, Frozen, guard_installable
 
 
 class NotInstallable(Refused):

@@ -5,7 +5,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from credentials.actions import NotATeammate, guard_is_reviewer
+from credentials.actions import guard_is_reviewer, guard_teammate
 from credentials.models import Client, Kind
 from credentials.redirect_uris import validate
 from portal.accounts.actions import Refused
@@ -34,11 +34,6 @@ class NotReady(Refused):
 
 class OwnTeam(Refused):
     pass
-
-
-def guard_teammate(team: Team, by: User) -> None:
-    if not TeamMembership.objects.filter(team=team, user=by, ended_at=None, user__is_active=True).exists():
-        raise NotATeammate(_("Only members of %(team)s may do this.") % {"team": team})
 
 
 @transaction.atomic
@@ -81,8 +76,11 @@ def _check(version: Version) -> None:
     version.required_scopes = sorted(set(version.required_scopes))
     version.optional_scopes = sorted(set(version.optional_scopes) - set(version.required_scopes))
     version.full_clean(exclude=["app", "created_by", "created_at", "icon", "submitted_at", "published_at"])
-    others = version.app.versions.exclude(pk=version.pk).exclude(status__in=[Status.DRAFT, Status.SNAPSHOT])
-    highest = max(others.values_list("number", flat=True), key=_order, default="0.0")
+    others = version.app.versions.exclude(pk=version.pk)
+    if others.filter(number=version.number).exists():
+        raise ValidationError({"number": _("There is a version %(number)s already.") % {"number": version.number}})
+    judged = others.exclude(status__in=[Status.DRAFT, Status.SNAPSHOT])
+    highest = max(judged.values_list("number", flat=True), key=_order, default="0.0")
     if _order(version.number) <= _order(highest):
         raise ValidationError({"number": _("Use a number higher than %(highest)s.") % {"highest": highest}})
     held = version.app.client.scope_names() if version.app.client else set()

@@ -30,9 +30,33 @@ class LastAdmin(Refused):
     pass
 
 
+class NotAllowed(Refused):
+    pass
+
+
+def guard_staff(by):
+    """Raise NotAllowed unless `by` runs the portal, as a superuser, or is the portal itself (None)."""
+    if by is not None and not (by.is_active and by.is_superuser):
+        raise NotAllowed(_("Only the people who run this portal can do this."))
+
+
+def _guard_admin(account, by):
+    """Raise NotAllowed unless `by` administers the account or runs the portal."""
+    if by is None or not Membership.objects.admins().filter(account=account, user=by).exists():
+        guard_staff(by)
+
+
+def _guard_owner(team, by):
+    """Raise NotAllowed unless `by` owns the team or runs the portal."""
+    owners = TeamMembership.objects.filter(team=team, role=TeamRole.OWNER, ended_at=None, user__is_active=True)
+    if by is None or not owners.filter(user=by).exists():
+        guard_staff(by)
+
+
 @transaction.atomic
 def create_account(*, slug, name, by):
-    """Make a customer's account."""
+    """Make a customer's account. Raises NotAllowed."""
+    guard_staff(by)
     account = Account(slug=slug, name=name)
     account.full_clean()
     account.save(force_insert=True)
@@ -42,8 +66,9 @@ def create_account(*, slug, name, by):
 
 @transaction.atomic
 def add_member(account, user, *, role, by):
-    """Give a person a place in an account. Raises AlreadyMember."""
+    """Give a person a place in an account. Raises NotAllowed, AlreadyMember."""
     account = lock(Account, account.pk)
+    _guard_admin(account, by)
     if Membership.objects.filter(account=account, user=user, ended_at=None).exists():
         raise AlreadyMember(_("%(user)s already belongs to %(account)s.") % {"user": user, "account": account})
     membership = Membership.objects.create(account=account, user=user, role=Role(role))
@@ -60,8 +85,9 @@ def add_member(account, user, *, role, by):
 
 @transaction.atomic
 def change_role(membership, *, role, by):
-    """Make an admin an agent, or an agent an admin. Raises NotLive, LastAdmin."""
+    """Make an admin an agent, or an agent an admin. Raises NotAllowed, NotLive, LastAdmin."""
     account = lock(Account, membership.account_id)
+    _guard_admin(account, by)
     membership = lock(Membership, membership.pk)
     if membership.ended_at:
         raise NotLive(_("This person has left the account."))
@@ -78,8 +104,9 @@ def change_role(membership, *, role, by):
 
 @transaction.atomic
 def end_membership(membership, *, by):
-    """Remove a person from an account: from this commit their own consents are void (T2). Raises NotLive, LastAdmin."""
+    """Remove a person from an account: from this commit their own consents are void (T2). Raises NotAllowed, NotLive, LastAdmin."""
     account = lock(Account, membership.account_id)
+    _guard_admin(account, by)
     membership = lock(Membership, membership.pk)
     if membership.ended_at:
         raise NotLive(_("This person has left the account."))
@@ -104,7 +131,8 @@ def _keep_an_admin(account, membership):
 
 @transaction.atomic
 def suspend_account(account, *, reason, by):
-    """Stop everything in an account at once (T2). Raises NotLive where it is suspended already."""
+    """Stop everything in an account at once (T2). Raises NotAllowed, and NotLive where it is suspended already."""
+    guard_staff(by)
     account = lock(Account, account.pk)
     if account.suspended_at:
         raise NotLive(_("%(account)s is suspended already.") % {"account": account})
@@ -116,7 +144,8 @@ def suspend_account(account, *, reason, by):
 
 @transaction.atomic
 def lift_account(account, *, reason, by):
-    """Let a suspended account work again, as it was. Raises NotLive where it is not suspended."""
+    """Let a suspended account work again, as it was. Raises NotAllowed, and NotLive where it is not suspended."""
+    guard_staff(by)
     account = lock(Account, account.pk)
     if not account.suspended_at:
         raise NotLive(_("%(account)s is not suspended.") % {"account": account})
@@ -151,9 +180,10 @@ def create_team(*, by, name=None):
 
 @transaction.atomic
 def add_teammate(team, user, *, role, by):
-    """Add a developer to a team; an owner also administers its test account. Raises AlreadyMember."""
+    """Add a developer to a team; an owner also administers its test account. Raises NotAllowed, AlreadyMember."""
     account = lock(Account, team.test_account.pk)
     team = lock(Team, team.pk)
+    _guard_owner(team, by)
     if TeamMembership.objects.filter(team=team, user=user, ended_at=None).exists():
         raise AlreadyMember(_("%(user)s already belongs to %(team)s.") % {"user": user, "team": team})
     teammate = TeamMembership.objects.create(team=team, user=user, role=TeamRole(role))
@@ -165,7 +195,8 @@ def add_teammate(team, user, *, role, by):
 
 @transaction.atomic
 def verify_team(team, *, by):
-    """Say, as staff, that the team is who it says it is (M3). Raises NotLive where that was said already."""
+    """Say, as staff, that the team is who it says it is (M3). Raises NotAllowed, and NotLive where that was said already."""
+    guard_staff(by)
     team = lock(Team, team.pk)
     if team.verified_at:
         raise NotLive(_("%(team)s is verified already.") % {"team": team})
@@ -177,7 +208,8 @@ def verify_team(team, *, by):
 
 @transaction.atomic
 def deactivate_person(user, *, by):
-    """Close a person's sign-in; what they consented to for themself is void from this commit (T2)."""
+    """Close a person's sign-in; what they consented to for themself is void from this commit (T2). Raises NotAllowed, NotLive."""
+    guard_staff(by)
     user = lock(User, user.pk)
     if not user.is_active:
         raise NotLive(_("%(user)s is deactivated already.") % {"user": user})
@@ -189,7 +221,8 @@ def deactivate_person(user, *, by):
 
 @transaction.atomic
 def change_staff(user, *, is_staff, groups, by):
-    """Say who works for the company, and in which groups; being a superuser is left as it is."""
+    """Say who works for the company, and in which groups; being a superuser is left as it is. Raises NotAllowed."""
+    guard_staff(by)
     user = lock(User, user.pk)
     user.is_staff = is_staff
     user.save(update_fields=["is_staff"])
@@ -202,7 +235,8 @@ def change_staff(user, *, is_staff, groups, by):
 
 @transaction.atomic
 def remove_two_factor(user, *, by):
-    """Let a person who lost their second factor sign in with the password alone. Raises NotLive where there is none."""
+    """Let a person who lost their second factor sign in with the password alone. Raises NotAllowed, and NotLive where there is none."""
+    guard_staff(by)
     user = lock(User, user.pk)
     if not Authenticator.objects.filter(user=user).delete()[0]:
         raise NotLive(_("%(user)s has no two-factor authentication.") % {"user": user})
@@ -213,6 +247,7 @@ def remove_two_factor(user, *, by):
 @transaction.atomic
 def create_person(*, email, name, password, by, is_staff=False, groups=(), is_superuser=False):
     """Make a person who can sign in at once, as staff do; those who sign up by themselves get a team too."""
+    guard_staff(by)
     user = User.objects.create_user(email, password, name=name, is_staff=is_staff, is_superuser=is_superuser)
     user.groups.set(groups)
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
