@@ -23,7 +23,7 @@ def advance(length):
             cursor.execute(f"UPDATE {table} SET {changes}", [length] * len(columns))
 
 
-def eventually(condition, seconds=15):
+def eventually(condition, seconds=30):
     """Wait until `condition()` is true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -70,7 +70,7 @@ def person(name="Pat", *, team=True, **more):
 
 
 def reviewer():
-    return person("Rita", is_staff=True, groups=[Group.objects.get_or_create(name="Reviewers")[0]])
+    return person("Rita", is_staff=True, groups=[Group.objects.get(name="Reviewers")])
 
 
 def team_of(user):

@@ -17,9 +17,7 @@ TICKETS = "/sandbox/api/v2/tickets"
 @pytest.mark.django_db(transaction=True, serialized_rollback=False)
 def test_the_whole_story(live_server, settings, worker):
     base = settings.BASE_URL = live_server.url
-    from django.contrib.auth.models import Group
 
-    Group.objects.get_or_create(name="Reviewers")
     factories.product()
     dev, reviewer = factories.person("Dev"), factories.reviewer()
     acme = factories.account("acme")

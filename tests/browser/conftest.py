@@ -7,7 +7,6 @@ from io import StringIO
 
 import pytest
 from django.conf import settings as django_settings
-from django.contrib.auth.models import Group
 from django.core.management import call_command
 from playwright.sync_api import sync_playwright
 
@@ -31,7 +30,6 @@ def chromium():
 def demo(transactional_db, live_server, settings):
     """The demo's people and apps, as `seed_demo --json` tells of them, and the address of the portal."""
     settings.BASE_URL = live_server.url
-    Group.objects.get_or_create(name="Reviewers")
     out = StringIO()
     call_command("seed_demo", "--json", stdout=out)
     told = json.loads(out.getvalue())

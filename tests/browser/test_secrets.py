@@ -14,7 +14,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import redis
 from django.conf import settings
-from django.contrib.auth.models import Group
 
 from consent.models import Access
 from portal import embedded
@@ -47,7 +46,6 @@ class Story:
     def __init__(self, chromium, folder):
         self.chromium, self.folder = chromium, folder
         self.secrets, self.places, self.people = set(), {}, []
-        Group.objects.get_or_create(name="Reviewers")
 
     def begin(self):
         logs = [os.open(self.folder / f"{name}.log", os.O_WRONLY | os.O_CREAT) for name in ("web", "worker")]

@@ -44,7 +44,7 @@ class Portal:
         return self.log.read_text()
 
     def wait(self):
-        eventually(lambda: "Ctrl-C stops it" in self.told() or self.process.poll() is not None, 18)
+        eventually(lambda: "Ctrl-C stops it" in self.told() or self.process.poll() is not None, 45)
         assert self.process.poll() is None, self.told()
         return self
 
@@ -63,7 +63,7 @@ class Portal:
     def stop(self, how=signal.SIGINT):
         if self.process.poll() is None:
             self.process.send_signal(how)
-        status = self.process.wait(20)
+        status = self.process.wait(40)
         eventually(lambda: not self.children())
         return status
 
@@ -103,7 +103,7 @@ def test_when_one_of_them_dies_it_says_which_and_stops_the_rest(portal, name):
     eventually(lambda: any(word in command for command in portal.children().values()))
     victim = min(pid for pid, command in portal.children().items() if word in command)
     os.kill(victim, signal.SIGKILL)
-    assert portal.process.wait(18) == 1
+    assert portal.process.wait(40) == 1
     assert f"The {name} process ended by itself" in portal.told()
     eventually(lambda: not portal.children())
 
@@ -130,7 +130,7 @@ def test_a_taken_port_is_told(portal):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         portal.start(port=taken.getsockname()[1])
-        assert portal.process.wait(18) == 1
+        assert portal.process.wait(40) == 1
     assert "is taken" in portal.told()
 
 
