@@ -1,5 +1,6 @@
 """Time in tests: moving the clock, and waiting for what another process does."""
 
+import contextlib
 import time
 
 from django.db import connection, transaction
@@ -7,8 +8,9 @@ from django.db import connection, transaction
 from tests.backend.base import guards_off
 
 
-def advance(length):
-    """Make every time in the database (but the ledger's) `length` older."""
+@contextlib.contextmanager
+def movable():
+    """Give a function that makes every time in the database (but the ledger's) older; the guards are off meanwhile."""
     with transaction.atomic(), connection.cursor() as cursor, guards_off(cursor):
         cursor.execute(
             """
@@ -18,9 +20,20 @@ def advance(length):
             GROUP BY table_name
             """
         )
-        for table, columns in cursor.fetchall():
-            changes = ", ".join(f"{column} = {column} - %s" for column in columns)
-            cursor.execute(f"UPDATE {table} SET {changes}", [length] * len(columns))
+        tables = cursor.fetchall()
+
+        def move(length):
+            for table, columns in tables:
+                changes = ", ".join(f"{column} = {column} - %s" for column in columns)
+                cursor.execute(f"UPDATE {table} SET {changes}", [length] * len(columns))
+
+        yield move
+
+
+def advance(length):
+    """Make every time in the database (but the ledger's) `length` older."""
+    with movable() as move:
+        move(length)
 
 
 def eventually(condition, seconds=30):
