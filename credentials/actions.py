@@ -166,7 +166,7 @@ def add_scopes(client: Client, *, scopes: dict[str, str], by: User) -> list[str]
     client = lock(Client, client.pk)
     added = _insert_scopes(client, scopes, by)
     if added:
-        record(client.team.chain_name, "client.scopes_added", by=by, subject=f"client:{client.client_id}", scopes=added)
+        _record(client, "client.scopes_added", by, scopes=added)
     return added
 
 
@@ -182,11 +182,10 @@ def change_client(client: Client, *, redirect_uris: list[str], description: str,
     if before == (client.redirect_uris, client.description):
         return client
     client.save(update_fields=["redirect_uris", "description", "updated"])
-    record(
-        client.team.chain_name,
+    _record(
+        client,
         "client.changed",
-        by=by,
-        subject=f"client:{client.client_id}",
+        by,
         redirect_uris=client.redirect_uris.split(),
     )
     return client
@@ -210,11 +209,10 @@ def rotate_secret(client: Client, *, overlap_hours: int, by: User) -> tuple[Clie
         ends = min(filter(None, [secret.expires_at, now + dt.timedelta(hours=overlap_hours)]))
         ClientSecret.objects.filter(pk=secret.pk).update(expires_at=ends)
     secret, value = _insert_secret(client, by)
-    record(
-        client.team.chain_name,
+    _record(
+        client,
         "client.secret_rotated",
-        by=by,
-        subject=f"client:{client.client_id}",
+        by,
         secret=secret.prefix,
         overlap_hours=overlap_hours,
     )
@@ -230,11 +228,10 @@ def end_secret(secret: ClientSecret, *, by: User) -> ClientSecret:
         raise SecretNotActive(_("Only an older secret that still works can be ended; rotate the current one instead."))
     ClientSecret.objects.filter(pk=secret.pk).update(expires_at=Now())
     secret.refresh_from_db()
-    record(
-        client.team.chain_name,
+    _record(
+        client,
         "client.secret_ended",
-        by=by,
-        subject=f"client:{client.client_id}",
+        by,
         secret=secret.prefix,
     )
     return secret
@@ -278,6 +275,10 @@ def lift_client(client: Client, *, reason: str, secret_leaked: bool, by: User) -
 def _guard_reason(reason: str) -> None:
     if not reason.strip():
         raise WrongState(_("Say why: the developers read it."))
+
+
+def _record(client: Client, event: str, by: User, **details: object) -> None:
+    record(client.team.chain_name, event, by=by, subject=f"client:{client.client_id}", name=client.name, **details)
 
 
 def _record_review(client: Client, event: str, by: User, **details: object) -> None:

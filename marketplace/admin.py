@@ -7,7 +7,7 @@ from portal.admin import OptionalReasonForm, ReasonForm, WindowAdmin, shown
 
 from . import actions
 from .markdown import render
-from .models import Status, Version
+from .models import Audience, Status, Version
 
 
 def _icon(version):
@@ -84,7 +84,11 @@ def _change(name, before, version):
 
 
 def _review(version, request):
-    before = version.app.versions.filter(status=Status.PUBLISHED).order_by("-published_at").first()
+    # Custom versions were seen by no reviewer, so nothing is compared with them.
+    reviewed = version.app.versions.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).exclude(pk=version.pk)
+    if version.published_at:
+        reviewed = reviewed.filter(published_at__lt=version.published_at)
+    before = reviewed.order_by("-published_at").first()
     rows = list(version.app.client.scopes.filter(scope__name__in=version.scopes).select_related("scope"))
     for row in rows:
         row.level = _("Required") if row.scope.name in version.required_scopes else _("Optional")
@@ -95,6 +99,8 @@ def _review(version, request):
             if getattr(before, name) != getattr(version, name):
                 label = Version._meta.get_field(name).verbose_name
                 changed.append((label, getattr(before, name), getattr(version, name)))
+        if bytes(before.icon or b"") != bytes(version.icon or b""):
+            changed.append((_("icon"), _("the former one"), _("the one above")))
     team = version.app.team
     return {
         "version": version,

@@ -62,7 +62,9 @@ class VersionForm(forms.ModelForm):
         help_text=_("Where the app takes people to authorize it. Leave empty, and the portal asks for it."),
     )
     upload = forms.FileField(
-        label=_("Icon"), required=False, help_text=_("PNG, JPEG or WebP, up to 1 MB; made square.")
+        label=_("Icon"),
+        required=False,
+        help_text=_("PNG, JPEG or WebP, up to 1 MB; made square. Without one it stays as it is."),
     )
 
     class Meta:

@@ -235,13 +235,13 @@ if TESTING:
     ACCOUNT_RATE_LIMITS = False
 
 EMAIL_BACKEND = EMAIL["EMAIL_BACKEND"]
+for _name in ("HOST", "PORT", "HOST_USER", "HOST_PASSWORD", "USE_TLS", "USE_SSL", "FILE_PATH"):
+    if f"EMAIL_{_name}" in EMAIL:
+        globals()[f"EMAIL_{_name}"] = EMAIL[f"EMAIL_{_name}"]
 if DEMO and not TESTING and "EMAIL_URL" not in os.environ:
     # Read at /dev/mail/.
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = VAR / "mail"
-for _name in ("HOST", "PORT", "HOST_USER", "HOST_PASSWORD", "USE_TLS", "USE_SSL", "FILE_PATH"):
-    if f"EMAIL_{_name}" in EMAIL:
-        globals()[f"EMAIL_{_name}"] = EMAIL[f"EMAIL_{_name}"]
 DEFAULT_FROM_EMAIL = EMAIL.get("EMAIL_HOST_USER") or "portal@localhost"
 
 # --- authorization server ------------------------------------------------------------------------------------

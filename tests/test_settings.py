@@ -87,3 +87,12 @@ def test_every_gate_of_rfc_9700_is_on():
 
 def test_secrets_are_not_in_the_repr_of_settings_or_logs_of_oauthlib():
     assert settings.LOGGING["loggers"]["oauthlib"]["level"] == "WARNING"
+
+
+def test_the_demos_mail_is_kept_under_var():
+    """README: `rm -r var` begins anew."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "diffsettings"], cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=60,
+        env={"PATH": os.environ["PATH"], "DEMO": "1", "DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"]},
+    )  # fmt: skip
+    assert re.search(r"EMAIL_FILE_PATH = \w*Path\('.*/var/mail'\)", done.stdout), done.stdout + done.stderr

@@ -145,7 +145,9 @@ def _account(request, asked, person):
         if found is None:
             if "none" in asked.prompt:
                 raise Answered(asked.answer(error="account_selection_required"))
-            raise Answered(render(request, "consent/authorize_wrong_account.html", {"asked": asked}, status=404))
+            mine = Membership.objects.live().filter(user=person, account__slug=asked.account).select_related("account")
+            context = {"asked": asked, "suspended": mine.exclude(account__suspended_at=None).first()}
+            raise Answered(render(request, "consent/authorize_wrong_account.html", context, status=404))
         if "select_account" not in asked.prompt:
             return found, True
     if len(accounts) == 1 and "select_account" not in asked.prompt:
@@ -197,7 +199,7 @@ def _decide(request, asked: AuthorizationRequest, account: Account, fixed: bool)
             requested=asked.requested,
             ask_again=ask_again,
         )
-        if request.method == "POST":
+        if request.method == "POST" and request.POST.get("decision") == "agree":
             return _agree(request, asked, screen, ask_again)
         loopback = is_loopback(asked.redirect_uri)
         if screen.is_due or ask_again or not fixed or loopback:

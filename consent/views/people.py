@@ -76,7 +76,7 @@ def authorization_view(request, access_id):
         "is_admin": is_admin,
         "membership": membership,
         "page_obj": paginate(request, consents),
-        "may_reauthorize": not access.ended_at and _may_reauthorize(access, membership),
+        "may_reauthorize": not (access.ended_at or access.client.suspended_at) and _may_reauthorize(access, membership),
         "now": database_now(),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
     }
@@ -102,7 +102,7 @@ def reauthorize(request, access_id):
         asked["requested"] = _agreed_before(access, request.user)
     try:
         screen = build_screen(access.client, access.account, now=database_now(), **asked)
-        if request.method == "GET":
+        if request.method == "GET" or request.POST.get("decision") != "agree":
             return consent_page(request, screen, cancel_url=access_url(access))
         actions.grant_consent(
             access.client,
@@ -116,7 +116,7 @@ def reauthorize(request, access_id):
     except Refused as refusal:
         messages.error(request, str(refusal))
         return redirect(access_url(access))
-    messages.success(request, _("You agreed again. The app now needs to connect once more."))
+    messages.success(request, _("You agreed again."))
     if access.installation_id:
         return HttpResponseRedirect(reverse("installation-connect", args=[access.installation_id]))
     return redirect(access_url(access))

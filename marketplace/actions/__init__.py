@@ -9,6 +9,7 @@ from .installing import (
     discard,
     install,
     install_draft,
+    is_finished,
     uninstall,
 )
 from .publishing import (
@@ -44,6 +45,7 @@ __all__ = [
     "discard",
     "install",
     "install_draft",
+    "is_finished",
     "list_accounts",
     "publish_custom",
     "publish_version",

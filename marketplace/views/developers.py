@@ -15,7 +15,7 @@ from portal.pages import paginate
 from .. import actions
 from ..forms import AppForm, ClientChoiceForm, CustomForm, VersionForm, free_clients
 from ..markdown import render as render_markdown
-from ..models import App, Version
+from ..models import App, Audience, Status, Version
 
 
 def apps_seen_by(user):
@@ -84,6 +84,7 @@ def _show_app(request, app, *, form=None, custom=None, status=200):
         "form": form or ClientChoiceForm(clients=free_clients([app.team])),
         "custom": custom or CustomForm(),
         "page_obj": paginate(request, versions),
+        "published": app.versions.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).exists(),
     }
     return render(request, "marketplace/app_view.html", context, status=status)
 
@@ -121,8 +122,11 @@ def version_create(request, slug):
         return _version_page(request, app, VersionForm(initial=initial), version=latest)
     form = VersionForm(request.POST, request.FILES)
     if form.is_valid():
+        # Without an upload the icon stays as it is.
+        icon = app.versions.exclude(status="snapshot").values_list("icon", flat=True).first()
+        fields = {"icon": icon, **form.fields_for_action()}
         try:
-            version = actions.create_version(app, by=request.user, **form.fields_for_action(), **_chosen(request))
+            version = actions.create_version(app, by=request.user, **fields, **_chosen(request))
             return redirect("version-view", slug, version.pk)
         except (Refused, ValidationError) as error:
             add_errors(form, error)

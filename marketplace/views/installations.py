@@ -27,7 +27,7 @@ from portal.ledger.models import Entry
 from portal.pages import paginate
 
 from .. import actions
-from ..actions.installing import installable_version
+from ..actions.installing import installable_version, installable_versions
 from ..models import Installation
 
 
@@ -72,6 +72,10 @@ def installation_list(request):
         request, external.select_related("client__team").order_by("client__name", "pk"), name="external"
     )
     _give_states([row.access for row in page] + list(external), place)
+    offered = installable_versions(place.account).filter(app__in=[row.app_id for row in page])
+    newest = dict(offered.order_by("app", "published_at", "pk").values_list("app", "number"))
+    for row in page:
+        row.newest = newest.get(row.app_id, row.version.number)
     context = {
         "places": places,
         "place": place,
@@ -136,6 +140,9 @@ def installation_connect(request, pk):
     hints = {"account": installation.account.slug, "installation": str(installation.pk)}
     if url := installation.version.install_url:
         return HttpResponseRedirect(f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(hints)}")
+    if live_consents().filter(access=installation.access).exists():
+        # Agreed to, and a hosted app asks with client credentials: there is nothing to connect.
+        return redirect("installation-view", pk)
     state = secrets.token_urlsafe(24)
     request.session["hosted"] = {
         **dict(list(request.session.get("hosted", {}).items())[-9:]),
@@ -172,7 +179,8 @@ def oauth_callback(request):
             use_up_code(Client.objects.get(pk=installation.access.client_id), request.GET["code"])
             messages.success(request, _("Done. The app is ready to work."))
         else:
-            messages.warning(request, _("Not finished: nothing was agreed to. Resume, or discard the installation."))
+            unfinished = _("Not finished: nothing was agreed to. Resume, or discard the installation.")
+            messages.warning(request, _("Nothing was changed.") if actions.is_finished(installation) else unfinished)
     except InvalidGrant:
         messages.error(request, _("The answer could not be used. Please try again."))
     return redirect("installation-view", installation.pk)

@@ -94,14 +94,16 @@ def listing_install(request, slug):
             messages.error(request, str(refusal))
     installed = Installation.objects.filter(app=version.app, account__in=accounts, uninstalled_at=None)
     live = {installation.account_id: installation for installation in installed}
-    public = version.app.versions.filter(audience=Audience.PUBLIC, status=Status.PUBLISHED).exists()
+    published = list(
+        version.app.versions.filter(status=Status.PUBLISHED).defer("icon").order_by("-published_at", "-pk")
+    )
+
+    def offered(account):
+        custom = account.slug in version.app.custom_accounts
+        return next((each for each in published if custom or each.audience == Audience.PUBLIC), None)
+
     choices = [
-        {
-            "account": account,
-            "installation": live.get(account.pk),
-            "fits": public or account.slug in version.app.custom_accounts,
-        }
-        for account in accounts
+        {"account": account, "installation": live.get(account.pk), "version": offered(account)} for account in accounts
     ]
     context = {"version": version, "app": version.app, "choices": choices}
     return render(request, "marketplace/listing_install.html", context)

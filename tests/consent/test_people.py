@@ -12,7 +12,7 @@ from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, VIEW
-from tests.oauth import shown
+from tests.oauth import authorize_url, pkce, shown
 
 pytestmark = pytest.mark.django_db
 
@@ -90,19 +90,21 @@ def test_reauthorizing_shows_the_screen_and_replaces_the_consent(by_agent, brows
     page = axel.get(url)
     assert "View tickets" in text(page) and Consent.objects.count() == 1
     assert by_agent.call(by_agent.tokens["access_token"]).status_code == 200, "Cancel leaves the old"
-    done = axel.post(url, {"shown": shown(page)})
+    done = axel.post(url, {"decision": "agree", "shown": shown(page)})
     assert done["Location"] == f"/installations/{by_agent.installation.pk}/connect/"
     old, new = Consent.objects.order_by("granted_at")
     assert old.revoked_at and new.revoked_at is None
     assert by_agent.call(by_agent.tokens["access_token"]).status_code == 401
-    assert axel.post(url, {"shown": shown(page)}).status_code == 409, "what was shown is agreed to once"
+    assert axel.post(url, {"decision": "agree", "shown": shown(page)}).status_code == 409, (
+        "what was shown is agreed to once"
+    )
     assert Consent.objects.count() == 2
 
 
 def test_an_external_app_is_reauthorized_within_what_was_agreed_before(outside, browse, cast):
     ada = browse(cast.admin)
     url = f"/authorizations/{outside.access.pk}/reauthorize/"
-    assert ada.post(url, {"shown": shown(ada.get(url))}).status_code == 302
+    assert ada.post(url, {"decision": "agree", "shown": shown(ada.get(url))}).status_code == 302
     consent = Consent.objects.get(revoked_at=None)
     assert set(consent.granted) == {VIEW, EDIT}
 
@@ -125,7 +127,7 @@ def test_strangers_are_not_told_that_an_access_exists(outside, browse, cast):
         for url in urls(outside):
             assert browser.get(url).status_code == 404, url
         for url in urls(outside)[1:]:
-            assert browser.post(url, {"shown": "0" * 64}).status_code == 404, url
+            assert browser.post(url, {"decision": "agree", "shown": "0" * 64}).status_code == 404, url
         assert "Insights" not in text(browser.get("/authorizations/")) + text(browser.get("/installations/"))
     assert outside.call(outside.tokens["access_token"]).status_code == 200
 
@@ -136,7 +138,7 @@ def test_an_agent_can_neither_revoke_nor_renew_what_an_admin_agreed_to(outside, 
     assert "Revoke" not in text(axel.get(view))
     assert axel.get(end).status_code == axel.post(end).status_code == axel.post(revoke).status_code == 404
     assert "admin" in text(axel.get(renew, follow=True)).lower()
-    assert axel.post(renew, {"shown": "0" * 64}).status_code == 302
+    assert axel.post(renew, {"decision": "agree", "shown": "0" * 64}).status_code == 302
     assert Consent.objects.get().revoked_at is None and Consent.objects.count() == 1
 
 
@@ -208,5 +210,17 @@ def test_reuse_of_a_token_is_told_to_the_admin_until_somebody_reauthorizes(cast,
         assert side.refresh(first).json()["error"] == "invalid_grant"
         assert "a second time" in text(ada.get(url))
         again = f"/authorizations/{Access.objects.get(client=row).pk}/reauthorize/"
-        ada.post(again, {"shown": shown(ada.get(again))})
+        ada.post(again, {"decision": "agree", "shown": shown(ada.get(again))})
         assert "a second time" not in text(ada.get(url))
+
+
+@pytest.mark.parametrize("decision", [None, "", "zzz"])
+def test_only_the_button_agree_agrees(installed, cast, browse, decision):
+    factories.agree(installed.client, cast.acme, cast.admin)
+    before, ada = Consent.objects.values().get(), browse(cast.admin)
+    authorize = authorize_url(installed.client, pkce()[1], account=cast.acme.slug, prompt="consent")
+    for url in (f"/authorizations/{installed.installation.access_id}/reauthorize/", authorize):
+        form = {"shown": shown(ada.get(url))} | ({} if decision is None else {"decision": decision})
+        page = ada.post(url, form)
+        assert page.status_code == 200 and b"Agree" in page.content
+    assert Consent.objects.values().get() == before

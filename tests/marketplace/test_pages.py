@@ -390,3 +390,39 @@ def test_external_apps_beyond_the_first_page_are_within_reach(cast, browse):
     assert "Tool 24" in page and "Tool 25" not in page
     assert 'href="?external=2"' in page
     assert "Tool 25" in ada.get("/installations/?external=2").content.decode()
+
+
+def test_a_hosted_app_that_was_agreed_to_asks_nothing_more(cast, browse):
+    version = factories.publish(factories.app(cast.dev, factories.client(cast.dev)[0]), cast.dev)
+    installation = actions.install(version.app, cast.acme, by=cast.admin)
+    factories.agree(installation.access.client, cast.acme, cast.admin)
+    ada = browse(cast.admin)
+    again = f"/authorizations/{installation.access_id}/reauthorize/"
+    done = ada.post(again, {"decision": "agree", "shown": shown(ada.get(again))}, follow=True)
+    assert done.redirect_chain[-1][0] == f"/installations/{installation.pk}/" and "You agreed again." in text(done)
+
+
+def test_an_agent_reads_that_they_have_not_authorized_an_app_that_others_have(installed_agent, cast, browse):
+    page = f"/installations/{installed_agent.installation.pk}/"
+    assert "Nobody yet" in text(browse(cast.admin).get(page))
+    factories.agree(installed_agent.client, cast.acme, cast.agent2)
+    seen = text(browse(cast.agent).get(page))
+    assert "Nobody yet" not in seen and "You have not authorized it." in seen
+
+
+def test_the_list_says_which_apps_have_a_newer_version(installed, cast, browse):
+    assert "is out" not in text(browse(cast.admin).get("/installations/"))
+    draft = actions.create_version(installed.version.app, by=cast.dev, **version_fields("2.0"))
+    factories.publish(draft, cast.dev)
+    assert "2.0 is out" in text(browse(cast.admin).get("/installations/"))
+
+
+def test_a_new_version_keeps_the_icon_unless_another_is_sent(cast, browse):
+    draft = factories.app(cast.dev, factories.client(cast.dev)[0], icon=b"png")
+    fields = {**version_fields("2.0"), f"level:{VIEW}": "required", "install_url": ""}
+    for name in ("required_scopes", "optional_scopes"):
+        del fields[name]
+    assert browse(cast.dev).post(f"/apps/{draft.app.slug}/versions/new/", fields).status_code == 302
+    assert bytes(draft.app.versions.get(number="2.0").icon) == b"png"
+    again = browse(cast.dev).post(f"/apps/{draft.app.slug}/versions/new/", fields)
+    assert again.status_code == 422 and "There is a version 2.0 already." in text(again)

@@ -342,3 +342,20 @@ def test_accounts_are_listed_on_the_apps_page(cast, draft, browse):
     assert browse(cast.dev).post(url, {"accounts": "Not/a/slug"}).status_code == 422
     app.refresh_from_db()
     assert cast.globex.slug in app.custom_accounts and len(app.custom_accounts) == 2
+
+
+def test_a_review_compares_with_what_a_reviewer_saw(cast, browse):
+    """Neither with a custom version, which nobody reviewed, nor with a later one."""
+    client = factories.client(cast.dev, scopes=[VIEW, EDIT])[0]
+    first = factories.publish(factories.app(cast.dev, client, icon=b"one"), cast.dev)
+
+    def draft(number, **more):
+        return actions.create_version(first.app, by=cast.dev, **version_fields(number, **more))
+
+    actions.publish_custom(draft("1.1", required_scopes=[VIEW, EDIT], icon=b"two"), accounts={"acme"}, by=cast.dev)
+    review = actions.submit_version(draft("1.2", required_scopes=[VIEW, EDIT], icon=b"two"), by=cast.dev)
+    rita = browse(factories.reviewer())
+    page = rita.get(f"/admin/marketplace/version/{review.pk}/change/").content.decode()
+    assert "Published now: 1.0." in page and "(new)" in page and "the one above" in page
+    page = rita.get(f"/admin/marketplace/version/{first.pk}/change/").content.decode()
+    assert "this is the first version" in page
