@@ -146,8 +146,6 @@ def discard(installation: Installation, *, by: User) -> Entry:
 
 def _end(installation: Installation, by: User, event: str, reason: str) -> Entry:
     account = lock(Account, installation.account_id)
-    if not is_admin(account, by):
-        raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
     installation = lock(Installation, installation.pk)
     if installation.uninstalled_at:
         raise NotInstallable(_("This was uninstalled already."))

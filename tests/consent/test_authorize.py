@@ -44,17 +44,20 @@ def nothing_was_given():
     ],
 )
 def test_a_redirect_uri_that_differs_in_any_part_is_told_on_our_page_and_never_followed(external, ada, cast, uri):
+    """RFC 6749 sections 3.1.2.3 and 4.1.2.1; RFC 9700 section 2.1."""
     response = ada.get(authorize_url(external.client, CHALLENGE, redirect_uri=uri, account=cast.acme.slug))
     assert response.status_code == 400 and "Location" not in response
 
 
 def test_the_port_of_a_loopback_redirect_uri_may_vary(external, ada, cast):
+    """RFC 8252 section 7.3."""
     uri = REDIRECT_URI.replace("9999", "54321")
     response = agree(ada, authorize_url(external.client, CHALLENGE, redirect_uri=uri, account=cast.acme.slug))
     assert response["Location"].startswith(uri + "?code=amp_ac_")
 
 
 def test_an_unknown_or_suspended_client_is_told_on_our_page(external, ada):
+    """RFC 6749 section 4.1.2.1."""
     from credentials.actions import suspend_client
 
     url = authorize_url(external.client, CHALLENGE)
@@ -82,6 +85,7 @@ def test_an_unknown_or_suspended_client_is_told_on_our_page(external, ada):
     ],
 )
 def test_every_other_error_goes_back_to_the_app_with_state_and_iss(external, ada, cast, changed, error):
+    """RFC 6749 section 4.1.2.1; RFC 9207 section 2."""
     got = answer(ada.get(authorize_url(external.client, CHALLENGE, account=cast.acme.slug, **changed)))
     assert got["error"] == error and got["state"] == "xyz" and got["iss"] == settings.BASE_URL
     assert nothing_was_given()
@@ -98,6 +102,7 @@ def test_a_repeated_parameter_goes_back_to_the_app(external, ada, cast, name):
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
 def test_two_clients_or_redirect_uris_in_one_request_are_told_on_our_page(external, ada, cast, name):
+    """RFC 6749 section 3.1."""
     once = authorize_url(external.client, CHALLENGE, account=cast.acme.slug)
     response = ada.get(f"{once}&{urlencode({name: parse_qs(urlsplit(once).query)[name][0]})}")
     assert response.status_code == 400 and "Location" not in response
@@ -110,6 +115,7 @@ def test_an_error_description_holds_the_characters_that_the_rfc_allows(external,
 
 
 def test_state_of_4000_characters_comes_back_exactly(external, ada, cast):
+    """RFC 6749 section 4.1.2."""
     state = ("aZ0 -._~+/=&%é" * 400)[:4000]
     response = agree(ada, authorize_url(external.client, CHALLENGE, state=state, account=cast.acme.slug))
     assert parse_qs(urlsplit(response["Location"]).query)["state"] == [state]
@@ -166,6 +172,7 @@ def test_a_forged_or_stale_screen_changes_nothing(external, ada, cast):
 
 
 def test_a_form_field_can_neither_widen_the_scope_nor_change_where_the_answer_goes(external, ada, cast):
+    """RFC 6749 section 10.12."""
     url = authorize_url(external.client, CHALLENGE, account=cast.acme.slug, scope=VIEW)
     page = ada.get(url)
     forged = {

@@ -27,6 +27,7 @@ def check(client, token, method="GET", uri="/api/v2/tickets", **headers):
 
 
 def test_without_a_token_the_answer_is_401_with_no_error(client, cast):
+    """RFC 6750 section 3.1."""
     response = client.get("/sandbox/api/v2/tickets")
     assert response.status_code == 401 and response.json().keys() == {"error_description"}
     assert response["WWW-Authenticate"].startswith("Bearer ") and "error" not in response["WWW-Authenticate"]
@@ -34,17 +35,20 @@ def test_without_a_token_the_answer_is_401_with_no_error(client, cast):
 
 @pytest.mark.parametrize("value", ["nonsense", "amp_at_abc", "amp_rt_abc", "é", "x" * 3000])
 def test_a_malformed_or_unknown_token_is_an_invalid_token(external, value):
+    """RFC 6750 section 3.1."""
     response = external.call(value)
     assert response.status_code == 401 and response.json()["error"] == "invalid_token"
 
 
 def test_an_expired_token_says_so_for_a_day(external, tokens):
+    """RFC 6750 section 3.1."""
     advance(dt.timedelta(minutes=30))
     response = external.call(tokens["access_token"])
     assert response.json() == {"error": "invalid_token", "error_description": "The access token has expired"}
 
 
 def test_a_missing_scope_is_named(external, tokens):
+    """RFC 6750 section 3.1, but 401 (T9)."""
     response = external.call(tokens["access_token"], "delete", "/sandbox/api/v2/tickets/1")
     assert response.status_code == 401
     assert (
@@ -111,6 +115,7 @@ def test_every_way_of_asking_refuses_what_ended(end, external, tokens, client, c
 
 
 def test_introspection_tells_a_product_what_is_its_own(installed_agent, browse, client, cast):
+    """RFC 7662 section 2.2."""
     got = installed_agent.tokens_for(browse(cast.agent), installation=str(installed_agent.installation.pk))
     secret = make_product_secret(factories.product(), by=None)
     answer = client.post(
@@ -134,6 +139,7 @@ def test_introspection_tells_a_product_what_is_its_own(installed_agent, browse, 
 
 
 def test_only_a_product_may_introspect(external, tokens, client):
+    """RFC 7662 section 2.1."""
     body = urlencode({"token": tokens["access_token"]})
     form = "application/x-www-form-urlencoded"
     for headers in ({}, basic(external.client.client_id, external.secret), basic("freshservice", "amp_ps_wrong")):
@@ -183,6 +189,7 @@ def test_a_check_is_one_statement(external, tokens, django_assert_num_queries):
 
 
 def test_the_metadata_is_true_to_what_is_served(client, cast):
+    """RFC 8414 section 2, RFC 9728 section 2."""
     told = client.get("/.well-known/oauth-authorization-server").json()
     assert told["response_types_supported"] == ["code"] and told["code_challenge_methods_supported"] == ["S256"]
     assert told["grant_types_supported"] == ["authorization_code", "client_credentials", "refresh_token"]

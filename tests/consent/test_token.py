@@ -28,6 +28,7 @@ def error_of(response, status=400):
 
 
 def test_a_token_response_has_all_that_the_interface_promises(tokens, cast):
+    """RFC 6749 section 5.1."""
     assert tokens["token_type"] == "Bearer"
     assert 1790 <= tokens["expires_in"] <= 1800
     assert tokens["scope"] == f"{EDIT} {VIEW}"
@@ -37,12 +38,14 @@ def test_a_token_response_has_all_that_the_interface_promises(tokens, cast):
 
 
 def test_an_installed_apps_token_names_its_installation_and_an_agents_its_agent(installed_agent, browse, cast):
+    """RFC 6749 section 5.1: further parameters."""
     got = installed_agent.tokens_for(browse(cast.agent), installation=str(installed_agent.installation.pk))
     assert got["installation"] == str(installed_agent.installation.pk)
     assert got["agent"] == str(cast.agent.memberships.get(account=cast.acme).pk)
 
 
 def test_tokens_codes_and_secrets_are_stored_as_hashes_only(tokens, external):
+    """RFC 6749 section 10.3; RFC 9700 section 2.2."""
     stored = str(list(AccessToken.objects.values())) + str(list(RefreshToken.objects.values()))
     stored += str(list(AuthorizationCode.objects.values())) + str(list(external.client.secrets.values()))
     for secret in (tokens["access_token"], tokens["refresh_token"], external.secret):
@@ -50,6 +53,7 @@ def test_tokens_codes_and_secrets_are_stored_as_hashes_only(tokens, external):
 
 
 def test_a_code_works_once_and_its_replay_ends_what_it_made(external, browse, cast):
+    """RFC 6749 section 4.1.2."""
     code, verifier = external.code_for(browse(cast.admin), account=cast.acme.slug)
     got = external.exchange(code, verifier).json()
     assert external.call(got["access_token"]).status_code == 200
@@ -59,6 +63,7 @@ def test_a_code_works_once_and_its_replay_ends_what_it_made(external, browse, ca
 
 
 def test_a_code_replayed_with_another_verifier_ends_nothing(external, browse, cast):
+    """RFC 6749 section 4.1.2, RFC 7636 section 4.6."""
     code, verifier = external.code_for(browse(cast.admin), account=cast.acme.slug)
     got = external.exchange(code, verifier).json()
     assert error_of(external.exchange(code, pkce()[0])) == "invalid_grant"
@@ -66,12 +71,14 @@ def test_a_code_replayed_with_another_verifier_ends_nothing(external, browse, ca
 
 
 def test_an_expired_code_is_refused(external, browse, cast):
+    """RFC 6749 section 4.1.2."""
     code, verifier = external.code_for(browse(cast.admin), account=cast.acme.slug)
     advance(dt.timedelta(seconds=61))
     assert error_of(external.exchange(code, verifier)) == "invalid_grant"
 
 
 def test_another_clients_code_is_refused_and_stays_good(external, browse, cast, client):
+    """RFC 6749 section 4.1.3."""
     code, verifier = external.code_for(browse(cast.admin), account=cast.acme.slug)
     other = AppSide(client, *factories.client(cast.other_dev, kind=Kind.EXTERNAL))
     assert error_of(other.exchange(code, verifier)) == "invalid_grant"
@@ -88,6 +95,7 @@ def test_another_clients_code_is_refused_and_stays_good(external, browse, cast, 
     ],
 )
 def test_a_code_exchanged_with_anything_else_is_an_invalid_grant(external, browse, cast, changed):
+    """RFC 6749 section 4.1.3, RFC 7636 section 4.6."""
     code, verifier = external.code_for(browse(cast.admin), account=cast.acme.slug)
     sent = {"code": code, "code_verifier": verifier, "redirect_uri": REDIRECT_URI, **changed}
     assert error_of(external.token(grant_type="authorization_code", **sent)) == "invalid_grant"
@@ -96,6 +104,7 @@ def test_a_code_exchanged_with_anything_else_is_an_invalid_grant(external, brows
 
 @pytest.mark.parametrize("missing", ["code", "code_verifier", "grant_type"])
 def test_a_missing_parameter_is_an_invalid_request(external, missing):
+    """RFC 6749 section 5.2."""
     parameters = {"grant_type": "authorization_code", "code": "x", "code_verifier": pkce()[0]}
     del parameters[missing]
     assert error_of(external.token(**parameters)) == "invalid_request"
@@ -105,11 +114,13 @@ def test_a_missing_parameter_is_an_invalid_request(external, missing):
     "grant_type", ["password", "implicit", "openid", "urn:ietf:params:oauth:grant-type:device_code"]
 )
 def test_any_other_grant_type_is_unsupported(external, cast, grant_type):
+    """RFC 6749 section 5.2; RFC 9700 section 2.4."""
     response = external.token(grant_type=grant_type, username=cast.admin.email, password=factories.PASSWORD)
     assert error_of(response) == "unsupported_grant_type"
 
 
 def test_only_a_client_that_proves_itself_gets_anything(external, tokens, client):
+    """RFC 6749 sections 2.3.1 and 5.2."""
     form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
 
     def post(data, **headers):
@@ -125,6 +136,7 @@ def test_only_a_client_that_proves_itself_gets_anything(external, tokens, client
 
 
 def test_a_suspended_client_is_refused_at_once_and_restored_by_lifting(external, tokens):
+    """RFC 6749 section 5.2."""
     reviewer = factories.reviewer()
     credentials.suspend_client(external.client, reason="Reported", by=reviewer)
     assert external.call(tokens["access_token"]).status_code == 401
@@ -135,6 +147,7 @@ def test_a_suspended_client_is_refused_at_once_and_restored_by_lifting(external,
 
 
 def test_lifting_after_a_leak_ends_all_tokens_and_secrets_made_before(external, tokens, cast):
+    """RFC 9700 section 4.14.2."""
     reviewer = factories.reviewer()
     credentials.suspend_client(external.client, reason="Leak", by=reviewer)
     _, fresh = credentials.rotate_secret(external.client, overlap_hours=24, by=cast.dev)
@@ -147,6 +160,7 @@ def test_lifting_after_a_leak_ends_all_tokens_and_secrets_made_before(external, 
 
 
 def test_refreshing_rotates_and_the_former_access_token_lives_on(external, tokens):
+    """RFC 6749 section 6; RFC 9700 section 4.14.2."""
     new = external.refresh(tokens["refresh_token"]).json()
     assert new["refresh_token"] != tokens["refresh_token"] and new["access_token"] != tokens["access_token"]
     assert external.call(new["access_token"]).status_code == 200
@@ -155,6 +169,7 @@ def test_refreshing_rotates_and_the_former_access_token_lives_on(external, token
 
 
 def test_the_same_refresh_within_a_minute_gets_the_same_pair(external, tokens):
+    """RFC 9700 section 4.14.2."""
     first = external.refresh(tokens["refresh_token"]).json()
     advance(dt.timedelta(seconds=30))
     second = external.refresh(tokens["refresh_token"]).json()
@@ -163,6 +178,7 @@ def test_the_same_refresh_within_a_minute_gets_the_same_pair(external, tokens):
 
 
 def test_a_refresh_token_used_again_after_a_minute_ends_its_family(external, tokens, cast):
+    """RFC 9700 section 4.14.2."""
     new = external.refresh(tokens["refresh_token"]).json()
     advance(dt.timedelta(seconds=61))
     assert error_of(external.refresh(tokens["refresh_token"])) == "invalid_grant"
@@ -171,6 +187,7 @@ def test_a_refresh_token_used_again_after_a_minute_ends_its_family(external, tok
 
 
 def test_the_refresh_token_two_behind_is_refused_and_ends_nothing_within_a_minute(external, tokens):
+    """RFC 9700 section 4.14.2."""
     second = external.refresh(tokens["refresh_token"]).json()
     third = external.refresh(second["refresh_token"]).json()
     assert error_of(external.refresh(tokens["refresh_token"])) == "invalid_grant"
@@ -178,12 +195,14 @@ def test_the_refresh_token_two_behind_is_refused_and_ends_nothing_within_a_minut
 
 
 def test_a_refresh_token_of_another_client_changes_nothing(external, tokens, cast, client):
+    """RFC 6749 section 10.4."""
     other = AppSide(client, *factories.client(cast.other_dev, kind=Kind.EXTERNAL))
     assert error_of(other.refresh(tokens["refresh_token"])) == "invalid_grant"
     assert external.refresh(tokens["refresh_token"]).status_code == 200
 
 
 def test_a_refresh_narrows_the_access_token_only_and_never_widens(external, tokens):
+    """RFC 6749 section 6."""
     narrow = external.refresh(tokens["refresh_token"], scope=VIEW).json()
     assert narrow["scope"] == VIEW
     assert external.refresh(narrow["refresh_token"]).json()["scope"] == f"{EDIT} {VIEW}"
@@ -204,6 +223,7 @@ def test_a_consent_ends_after_365_days_however_often_the_app_refreshed(external,
 
 
 def test_client_credentials_give_what_the_account_consented_to_and_no_refresh_token(external, tokens, cast):
+    """RFC 6749 section 4.4.3."""
     got = external.client_credentials(cast.acme.slug).json()
     assert got["scope"] == f"{EDIT} {VIEW}" and got["account"] == cast.acme.slug and "refresh_token" not in got
     assert external.call(got["access_token"]).status_code == 200
@@ -212,16 +232,19 @@ def test_client_credentials_give_what_the_account_consented_to_and_no_refresh_to
 
 
 def test_client_credentials_say_the_same_of_an_unknown_account_and_one_without_consent(external, tokens, cast):
+    """RFC 6749 section 5.2."""
     unknown, foreign = external.client_credentials("nowhere"), external.client_credentials(cast.globex.slug)
     assert error_of(unknown) == error_of(foreign) == "invalid_grant"
     assert unknown.content == foreign.content
 
 
 def test_client_credentials_without_an_account_are_an_invalid_request(external):
+    """RFC 6749 section 5.2."""
     assert error_of(external.token(grant_type="client_credentials")) == "invalid_request"
 
 
 def test_an_agent_level_client_has_no_client_credentials(cast, client):
+    """RFC 6749 section 5.2: unauthorized_client."""
     side = AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL, level=Level.AGENT))
     assert error_of(side.client_credentials(cast.acme.slug)) == "unauthorized_client"
 
@@ -241,6 +264,7 @@ def test_a_client_cannot_smuggle_state_into_the_request(external, cast):
     ],
 )
 def test_repeated_nul_and_endless_parameters_are_invalid_requests(external, client, body):
+    """RFC 6749 section 3.2."""
     response = client.post(
         "/oauth/token",
         body,
@@ -251,12 +275,14 @@ def test_repeated_nul_and_endless_parameters_are_invalid_requests(external, clie
 
 
 def test_token_wants_post_and_a_form(external, client):
+    """RFC 6749 section 3.2."""
     assert client.get("/oauth/token").status_code == 405
     response = client.post("/oauth/token", {"grant_type": "refresh_token"}, content_type="application/json")
     assert error_of(response) == "invalid_request"
 
 
 def test_revoking_a_refresh_token_ends_its_family_and_an_access_token_only_itself(external, tokens):
+    """RFC 7009 section 2.1."""
     again = external.refresh(tokens["refresh_token"]).json()
     assert external.revoke(again["access_token"]).status_code == 200
     assert external.call(again["access_token"]).status_code == 401
@@ -280,6 +306,7 @@ def test_a_secret_works_through_its_overlap_and_not_after(external, tokens, cast
 
 
 def test_a_cancelled_consent_leaves_no_consent_code_or_token(external, browse, cast):
+    """RFC 6749 section 4.1.2.1."""
     url = authorize_url(external.client, pkce()[1], account=cast.acme.slug)
     got = answer(browse(cast.admin).post(url, {"decision": "cancel", "account": cast.acme.slug}))
     assert got["error"] == "access_denied" and got["state"] == "xyz"
