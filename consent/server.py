@@ -18,6 +18,7 @@ from oauthlib.oauth2.rfc6749.grant_types import AuthorizationCodeGrant, ClientCr
 
 from credentials.authentication import check_client_secret, touch
 from credentials.models import Client, Scope
+from portal.limits import address_of, spend
 
 from .actions import InvalidGrant, revoke_token
 from .actions.issuing import issue_tokens, redeem_code, rotate, standing_consent
@@ -219,14 +220,20 @@ class Validator(OAuth2Validator):
         if basic and body_id and body_id != basic[0]:
             raise errors.InvalidRequestError(description="Two different clients are named", request=request)
         client_id, secret = basic or (body_id, body_secret)
+        who = address_of(request.headers)
+        # By address too: a stranger who sends bad secrets in a client's name must not shut it out.
+        failed = [("token failed by address", who), ("token failed by address and client", who, client_id or "")]
+        spend(("token by address", who), within=failed)
         client = self._load_application(client_id, request) if client_id else None
         row = check_client_secret(client, secret) if client else None
         if row is None:
+            spend(*failed)
             request.client = None
             problem = (
                 "is unknown or suspended, or its secret is wrong" if client_id and secret else "has to authenticate"
             )
             raise errors.InvalidClientError(description=f"The client {problem}", request=request)
+        spend(("token by client", client_id))
         request.client_id = client_id
         transaction.on_commit(lambda: touch(row), robust=True)
         return True

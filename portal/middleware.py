@@ -1,10 +1,17 @@
 import zoneinfo
 
-from django.db import OperationalError
-from django.http import HttpResponse
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.db import DataError, OperationalError
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from .limits import TooMany
 
 
 class DatabaseAwayMiddleware:
@@ -31,20 +38,88 @@ def unavailable():
     )
 
 
-class NoNulMiddleware:
-    """Refuses NUL in the address, which PostgreSQL cannot store or compare."""
+class HeadersMiddleware:
+    """Tells browsers that no page uses what it might ask a device for, and to keep none of those with a person's secrets."""
+
+    POLICY = ", ".join(
+        f"{feature}=()"
+        for feature in ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "serial", "usb")
+    )
 
     def __init__(self, get_response):
         self.get_response = get_response
 
     def __call__(self, request):
-        if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
-            return HttpResponse(
-                "The address has a NUL character in it. Remove “%00”.\n",
-                content_type="text/plain; charset=utf-8",
-                status=400,
+        response = self.get_response(request)
+        response["Permissions-Policy"] = self.POLICY
+        if request.path.startswith("/accounts/"):
+            # allauth says so for some of its pages only, and not where it shows the secret of a second factor.
+            add_never_cache_headers(response)
+        return response
+
+
+class BoundsMiddleware:
+    """Refuses what is too big to be meant before anything reads it, and NUL, which PostgreSQL cannot compare.
+
+    Answers for what a view found out to be too much, or too often.
+    """
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        query = request.META.get("QUERY_STRING", "")
+        multipart = request.content_type == "multipart/form-data"
+        most = settings.MAX_BODY if multipart else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if "\0" in request.path or "%00" in query or "\\000" in request.META.get("HTTP_COOKIE", ""):
+            return refuse(request, 400, _("The address or a cookie has a NUL character in it. Remove it."))
+        if len(request.path) + len(query) > settings.MAX_ADDRESS:
+            return refuse(
+                request, 414, _("The address is longer than %(most)d characters.") % {"most": settings.MAX_ADDRESS}
             )
+        if int(request.META.get("CONTENT_LENGTH") or 0) > most:
+            return refuse(request, 413, _("What was sent is larger than %(most)d KB.") % {"most": most // 1024})
         return self.get_response(request)
+
+    def process_exception(self, request, exception):
+        if isinstance(exception, TooMany):
+            return too_many_requests(request, exception)
+        if isinstance(exception, (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)):
+            return refuse(request, 413, _("What was sent is too large, or has too many fields."))
+        if isinstance(exception, DataError) and any("\0" in text for text in _posted(request)):
+            return refuse(request, 400, _("What was sent has a NUL character in it. Remove it."))
+        return None
+
+
+def _posted(request):
+    return [text for name, values in request.POST.lists() for text in (name, *values)]
+
+
+def is_for_programs(request):
+    return request.path.startswith(("/oauth/", "/sandbox/")) and request.path != reverse("oauth-authorize")
+
+
+def refuse(request, status, text, **headers):
+    """Answer what is too much with a page, or with JSON where a program asked."""
+    headers["Cache-Control"] = "no-store"
+    if is_for_programs(request):
+        error = "temporarily_unavailable" if status == 429 else "invalid_request"
+        return JsonResponse({"error": error, "error_description": text}, status=status, headers=headers)
+    page = render(request, "refused.html", {"status": status, "text": text}, status=status)
+    for name, value in headers.items():
+        page[name] = value
+    return page
+
+
+def too_many_requests(request, exception=None):
+    """429 with Retry-After; allauth's own limits, which do not say how long to wait, count by the minute."""
+    wait = exception.wait if exception else 60
+    text = ngettext(
+        "This was tried too often. Wait %(wait)d second, then try again.",
+        "This was tried too often. Wait %(wait)d seconds, then try again.",
+        wait,
+    ) % {"wait": wait}
+    return refuse(request, 429, text, **{"Retry-After": str(wait)})
 
 
 class TimeZoneMiddleware:

@@ -13,6 +13,8 @@ import environ
 import structlog
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = BASE_DIR / "var"
@@ -66,6 +68,8 @@ if not BASE_URL:
     raise ImproperlyConfigured(
         "BASE_URL is not set. Set it to the address people reach, such as https://apps.example.com."
     )
+# How many proxies stand in front, each of which appends to X-Forwarded-For: one ends TLS, where there is https.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=1 if BASE_URL.startswith("https://") else 0)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"] if DEMO else [])
 # Where the ledger's checkpoints are appended: outside the database, best where nothing can be rewritten.
 CHECKPOINT_FILE = env.str("CHECKPOINT_FILE", default=str(VAR / "checkpoints.jsonl") if DEMO and not TESTING else "")
@@ -119,18 +123,20 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # Headers first, so that no answer goes without them.
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "portal.middleware.HeadersMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.middleware.DatabaseAwayMiddleware",
-    "portal.middleware.NoNulMiddleware",
+    "portal.middleware.BoundsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.middleware.TimeZoneMiddleware",
@@ -173,7 +179,16 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+# Nobody waits longer than this for Redis, without which the portal works.
+REDIS_OPTIONS = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5, "retry": Retry(NoBackoff(), 0)}
+CACHES = {
+    "default": {
+        "BACKEND": "portal.limits.Cache",
+        "LOCATION": REDIS_URL,
+        "KEY_FUNCTION": "portal.limits.cache_key",
+        "OPTIONS": REDIS_OPTIONS,
+    }
+}
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 CELERY_BROKER_URL = REDIS_URL
@@ -232,7 +247,6 @@ MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "App Management Portal"
 if TESTING:
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    ACCOUNT_RATE_LIMITS = False
 
 EMAIL_BACKEND = EMAIL["EMAIL_BACKEND"]
 for _name in ("HOST", "PORT", "HOST_USER", "HOST_PASSWORD", "USE_TLS", "USE_SSL", "FILE_PATH"):
@@ -291,6 +305,16 @@ AUTHORIZATION_CODE_LIFETIME = timedelta(seconds=60)
 REFRESH_RETRY_WINDOW = timedelta(seconds=60)  # T6
 ERASE_AFTER = timedelta(days=1)  # T3
 
+# --- limits (their numbers are in portal/limits.py) ----------------------------------------------------------
+
+# Of allauth's own pages. A second factor is tried by who knows the password, so it is limited by person alone.
+ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"} if not TESTING else False
+# Other tests are not to be disturbed.
+LIMITS_ARE_ON = not TESTING
+MAX_BODY = 2 * 1024 * 1024
+# An address carries an app's `state` of 4,000 characters, encoded twice on the way through signing in.
+MAX_ADDRESS = 32 * 1024
+
 # --- language, time, files -----------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
@@ -322,7 +346,8 @@ SECURE_HSTS_SECONDS = 31536000 if _HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else None
 SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 CSRF_FAILURE_VIEW = "portal.views.csrf_failure"

@@ -37,3 +37,5 @@ urlpatterns = [
     path("readyz", views.readyz, name="readyz"),
 ]
 handler500 = "portal.views.server_error"
+# allauth looks for it here.
+handler429 = "portal.middleware.too_many_requests"

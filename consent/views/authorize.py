@@ -23,6 +23,7 @@ from credentials.models import Client
 from credentials.redirect_uris import is_loopback
 from portal.accounts.models import Account, Membership, Role
 from portal.database import database_now
+from portal.limits import address_of, spend
 
 from ..actions import InvalidGrant, InvalidScope, ScreenIsStale, decline_consent, grant_consent, issue_code
 from ..models import Access
@@ -69,6 +70,9 @@ class Answered(Exception):
 @never_cache
 @require_http_methods(["GET", "POST"])
 def authorize(request):
+    who = address_of(request.META)
+    client_id = request.GET.get("client_id", "")
+    spend(("authorize by address", who), ("authorize by address and client", who, client_id))
     try:
         asked = _read(request)
         if request.method == "POST" and request.POST.get("decision") == "cancel":

@@ -15,6 +15,7 @@ from oauth2_provider.oauth2_backends import get_oauthlib_core
 from credentials import registry
 from credentials.authentication import check_product_secret
 from credentials.models import Product, Scope
+from portal.limits import address_of, spend
 
 from .. import check as checking
 
@@ -103,6 +104,8 @@ def introspect(request):
     """RFC 7662; only products may ask, with their slug and secret."""
     product = _product_of(request)
     if product is None:
+        # Counted after the fact only: products ask about every call, and who proves itself never waits for Redis.
+        spend(("introspection failed by address", address_of(request.META)))
         return _error(
             "invalid_client", "Authenticate as a product", 401, **{"WWW-Authenticate": 'Basic realm="portal"'}
         )

@@ -5,6 +5,8 @@ from allauth.account.adapter import DefaultAccountAdapter
 from django.contrib import messages
 from django.utils.translation import gettext as _
 
+from portal.limits import TooMany, address_of, give_back, spend
+
 log = structlog.get_logger(__name__)
 
 
@@ -14,6 +16,33 @@ class AccountAdapter(DefaultAccountAdapter):
     def save_user(self, request, user, form, commit=True):
         user.name = form.cleaned_data.get("name", "")
         return super().save_user(request, user, form, commit)
+
+    def get_client_ip(self, request):
+        return address_of(request.META)
+
+    def pre_authenticate(self, request, **credentials):
+        """Count a failure before it is one, so that guesses made at once are counted too.
+
+        allauth's own count goes by mail address alone, and a stranger could keep its owner out.
+        """
+        who = address_of(request.META)
+        request.sign_in_failed = [
+            ("sign-in failed by address", who),
+            ("sign-in failed by address and person", who, credentials.get("email", "").lower()),
+        ]
+        spend(("sign-in by address", who), *request.sign_in_failed)
+
+    def authenticate(self, request, **credentials):
+        user = super().authenticate(request, **credentials)
+        if user:
+            give_back(*request.sign_in_failed)
+        return user
+
+    def validation_error(self, code, *args):
+        if code in ("rate_limited", "too_many_login_attempts"):
+            # As everywhere else: 429, and how long to wait at most.
+            raise TooMany(300)
+        return super().validation_error(code, *args)
 
     def send_mail(self, template_prefix, email, context):
         """Send a mail; where the mail server is away, say so rather than fail."""

@@ -1,0 +1,188 @@
+"""How often something may be tried: counted in Redis, and not at all while Redis is away, since no rule hangs on it."""
+
+import functools
+import hashlib
+import hmac
+import ipaddress
+import threading
+import time
+
+import redis
+import structlog
+from django.conf import settings
+from django.core.cache.backends.redis import RedisCache
+
+log = structlog.get_logger(__name__)
+
+# How many, in how many seconds: so many at once, and then evenly. An address is everybody behind it, an office or the
+# servers of a platform with thousands of accounts; what fails is limited harder, and never for a client or a mail
+# address as such, or a stranger could shut its owner out.
+RATES = {
+    "token by address": (24000, 60),
+    "token by client": (12000, 60),
+    "token failed by address": (600, 60),
+    "token failed by address and client": (20, 60),
+    "introspection failed by address": (60, 60),
+    "authorize by address": (3000, 60),
+    "authorize by address and client": (1500, 60),
+    "sign-in by address": (120, 60),
+    "sign-in failed by address": (30, 60),
+    "sign-in failed by address and person": (5, 300),
+}
+
+# After Redis failed, one request in so many seconds tries it again.
+REST_SECONDS = 5
+ALARM_SECONDS = 60
+
+# The generic cell rate algorithm: of each mark, the moment until which it is used up. It may lie `window` ahead, each
+# act moves it on by a window's part, and an act beyond that has to wait. Where one mark is full, none is moved.
+_COUNT = """
+local clock = redis.call('TIME')
+local now, wait, ends = clock[1] * 1000000 + clock[2], 0, {}
+for number, key in ipairs(KEYS) do
+  local amount, window, cost = ARGV[number * 3 - 2], ARGV[number * 3 - 1] * 1000000, tonumber(ARGV[number * 3])
+  local used = math.max(tonumber(redis.call('GET', key) or 0), now)
+  ends[number] = used + cost * window / amount
+  if cost >= 0 then wait = math.max(wait, used + window / amount - window - now) end
+end
+if wait > 0 then return math.ceil(wait / 1000000) end
+for number, key in ipairs(KEYS) do
+  if ends[number] <= now then redis.call('DEL', key)
+  elseif ARGV[number * 3] ~= '0' then
+    redis.call('SET', key, string.format('%.0f', ends[number]), 'PX', math.ceil((ends[number] - now) / 1000))
+  end
+end
+return 0
+"""
+
+
+class TooMany(Exception):
+    """Somebody tried too often; `wait` whole seconds from now, there is room for one more."""
+
+    def __init__(self, wait):
+        super().__init__(wait)
+        self.wait = wait
+
+
+class Breaker:
+    """Lets a process do without Redis while that is away: nobody waits for it, and an alarm goes to the log."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._next_try = self._next_alarm = 0.0
+        self._is_away = False
+
+    def call(self, act, otherwise):
+        """Return what `act` returns, or `otherwise` where Redis cannot tell."""
+        if self._is_away and not self._may_try():
+            return otherwise
+        try:
+            result = act()
+        except (redis.RedisError, OSError) as error:
+            self._failed(error)
+            return otherwise
+        if self._is_away:
+            self._is_away = False
+            log.warning("rate_limits_on_again")
+        return result
+
+    def _may_try(self):
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next_try:
+                return False
+            self._next_try = now + REST_SECONDS
+            return True
+
+    def _failed(self, error):
+        with self._lock:
+            now = time.monotonic()
+            self._is_away, self._next_try = True, now + REST_SECONDS
+            if now < self._next_alarm:
+                return
+            self._next_alarm = now + ALARM_SECONDS
+        log.error("rate_limits_off", why="Redis does not answer", error=type(error).__name__)
+
+
+breaker = Breaker()
+
+
+@functools.cache
+def _script():
+    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS).register_script(_COUNT)
+
+
+def _hashed(text):
+    """What stands in Redis for an address, a client or a mail address; without the key nobody can tell which."""
+    return hmac.new(settings.SECRET_KEY.encode(), text.encode(), hashlib.sha256).hexdigest()[:40]
+
+
+def _count(marks):
+    """`marks` are (cost, name in RATES, *whose)."""
+    if not settings.LIMITS_ARE_ON:
+        return
+    keys, numbers = [], []
+    for cost, name, *whose in marks:
+        keys.append("limit:" + _hashed("\n".join([name, *whose])))
+        numbers += [*RATES[name], cost]
+    if wait := breaker.call(lambda: _script()(keys=keys, args=numbers), 0):
+        raise TooMany(int(wait))
+
+
+def spend(*marks, within=()):
+    """Count one act under each mark, a (name in RATES, *whose).
+
+    Raises TooMany, and counts nothing, where one of them or of `within` is full.
+    """
+    _count([*((1, *mark) for mark in marks), *((0, *mark) for mark in within)])
+
+
+def give_back(*marks):
+    """Uncount an act that turned out to be none of those that the marks count."""
+    _count([(-1, *mark) for mark in marks])
+
+
+def address_of(meta):
+    """Return the address that a request comes from, as its network where it is IPv6 (one customer has a whole /64).
+
+    Behind proxies it is what the outermost of settings.TRUSTED_PROXIES saw; all before that anybody could write.
+    """
+    hops = [hop.strip() for hop in meta.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+    trusted = min(settings.TRUSTED_PROXIES, len(hops))
+    for text in (hops[-trusted] if trusted else "", meta.get("REMOTE_ADDR", "")):
+        host = text[1:].partition("]")[0] if text.startswith("[") else text
+        if host.count(":") == 1:
+            host = host.partition(":")[0]
+        try:
+            found = ipaddress.ip_address(host)
+        except ValueError:
+            continue
+        found = getattr(found, "ipv4_mapped", None) or found
+        if found.version == 6:
+            return str(ipaddress.IPv6Network((int(found), 64), strict=False).network_address)
+        return str(found)
+    return "unknown"
+
+
+class Cache(RedisCache):
+    """Django's cache, where allauth counts: while Redis is away, everything is new to it and nothing is kept.
+
+    `has_key` asks Redis itself and raises, for whoever wants to know how it is.
+    """
+
+    def add(self, *args, **kwargs):
+        return breaker.call(functools.partial(super().add, *args, **kwargs), True)
+
+    def get(self, key, default=None, version=None):
+        return breaker.call(functools.partial(super().get, key, default, version), default)
+
+    def set(self, *args, **kwargs):
+        return breaker.call(functools.partial(super().set, *args, **kwargs), None)
+
+    def delete(self, *args, **kwargs):
+        return breaker.call(functools.partial(super().delete, *args, **kwargs), False)
+
+
+def cache_key(key, prefix, version):
+    """Keep the addresses that allauth puts into its keys out of Redis."""
+    return f"cache:{_hashed(key)}"

@@ -1,0 +1,325 @@
+"""Limits: who tries too often is told how long to wait, nobody is shut out by a stranger, and Redis may be away."""
+
+import re
+import time
+from urllib.parse import urlencode
+
+import pytest
+import redis
+from allauth.account.models import EmailAddress
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from django.core.cache import cache
+from django.test import Client as Browser
+from django.urls import reverse
+
+from credentials.actions import make_product_secret
+from credentials.models import Kind, Product
+from portal import limits
+from tests import factories
+from tests.oauth import PASSWORD, AppSide, authorize_url, basic, pkce
+from tests.servers import together
+
+pytestmark = pytest.mark.django_db
+HERE, ELSEWHERE = {"REMOTE_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": "192.0.2.2"}
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture
+def rate(settings, monkeypatch):
+    """Limits switched on, with nothing counted yet; a function that changes one of the numbers."""
+    settings.LIMITS_ARE_ON = True
+    settings.ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"}
+    cache.clear()
+    yield lambda name, *numbers: monkeypatch.setitem(limits.RATES, name, numbers)
+    cache.clear()
+
+
+def keys():
+    return [key.decode() for key in redis.Redis.from_url(limits.settings.REDIS_URL).scan_iter("*")]
+
+
+def is_refused(response, wait=60):
+    """429, saying in words and in a header how long to wait, and kept nowhere."""
+    assert response.status_code == 429, response.content
+    assert 0 < int(response["Retry-After"]) <= wait and "no-store" in response["Cache-Control"]
+    assert f"Wait {response['Retry-After']} second" in response.content.decode()
+    return True
+
+
+# --- counting ---
+
+
+def test_so_many_at_once_then_evenly_and_what_is_refused_counts_nothing(rate):
+    rate("sign-in by address", 5, 1)
+    mark = ("sign-in by address", "somebody")
+    for _number in range(5):
+        limits.spend(mark)
+    for _number in range(50):
+        with pytest.raises(limits.TooMany) as refusal:
+            limits.spend(mark)
+    assert refusal.value.wait == 1
+    limits.spend(("sign-in by address", "somebody else"))
+    time.sleep(0.25)  # The time that one act of five in a second takes: what is tested is the clock itself.
+    limits.spend(mark)
+    with pytest.raises(limits.TooMany):
+        limits.spend(mark)
+
+
+def test_where_one_mark_is_full_none_is_counted(rate):
+    rate("token by client", 1, 60)
+    rate("token by address", 2, 60)
+    limits.spend(("token by client", "a"))
+    for _number in range(3):
+        with pytest.raises(limits.TooMany):
+            limits.spend(("token by address", "x"), ("token by client", "a"))
+        with pytest.raises(limits.TooMany):
+            limits.spend(("token by address", "x"), within=[("token by client", "a")])
+    limits.spend(("token by address", "x"), within=[("token by client", "b")])
+    limits.spend(("token by address", "x"), ("token by client", "b"))
+
+
+def test_what_is_given_back_was_never_counted(rate):
+    rate("token by client", 2, 60)
+    for _number in range(10):
+        limits.spend(("token by client", "a"))
+        limits.give_back(("token by client", "a"))
+    assert keys() == []
+    limits.spend(("token by client", "a"))
+    limits.give_back(("token by client", "a"), ("token by client", "b"))
+    for _number in range(2):
+        limits.spend(("token by client", "a"))
+
+
+def test_eight_at_once_get_no_more_than_one_after_the_other(rate):
+    rate("token by client", 100, 3600)
+
+    def fifty():
+        passed = 0
+        for _number in range(50):
+            try:
+                limits.spend(("token by client", "a"))
+                passed += 1
+            except limits.TooMany:
+                pass
+        return passed
+
+    # In an hour, a hundred: the one that may come back while this runs takes 36 seconds.
+    assert sum(together(*[fifty] * 8)) == 100
+
+
+def test_what_is_counted_ends_by_itself_and_tells_nobodys_name(rate, cast, client):
+    client.post(reverse("account_login"), {"login": cast.admin.email, "password": "wrong"}, **HERE)
+    client.post(reverse("account_reset_password"), {"email": cast.admin.email}, **HERE)
+    counted = redis.Redis.from_url(limits.settings.REDIS_URL)
+    assert len(keys()) >= 5
+    for key in keys():
+        assert re.fullmatch(r"(limit|cache):[0-9a-f]{40}", key)
+        assert counted.pttl(key) > 0
+        assert b"192.0.2" not in counted.dump(key) and cast.admin.email.encode() not in counted.dump(key)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "found"),
+    [
+        (0, "", "192.0.2.1"),
+        (0, "203.0.113.9", "192.0.2.1"),
+        (1, "", "192.0.2.1"),
+        (1, "203.0.113.9", "203.0.113.9"),
+        (1, "10.0.0.1, 203.0.113.9", "203.0.113.9"),
+        (2, "10.0.0.1, 203.0.113.9, 198.51.100.2", "203.0.113.9"),
+        (2, "198.51.100.2", "198.51.100.2"),
+        (1, "203.0.113.9:4711", "203.0.113.9"),
+        (1, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        (1, "[2001:db8:1:2:ffff::1]:443", "2001:db8:1:2::"),
+        (1, "::1", "::"),
+        (1, "::ffff:203.0.113.9", "203.0.113.9"),
+        (1, "nonsense", "192.0.2.1"),
+        (1, "203.0.113.9, " + "x" * 5000, "192.0.2.1"),
+    ],
+)
+def test_the_address_is_what_the_outermost_trusted_proxy_saw(settings, proxies, forwarded, found):
+    settings.TRUSTED_PROXIES = proxies
+    assert limits.address_of({"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": forwarded}) == found
+
+
+def test_without_any_address_there_is_one_name_for_all():
+    assert limits.address_of({}) == limits.address_of({"REMOTE_ADDR": ""}) == "unknown"
+
+
+# --- token, revoke, introspect, check ---
+
+
+def ask(client, path, auth, where, **form):
+    return client.post(path, urlencode(form), content_type=FORM, **basic(*auth), **where)
+
+
+def token(client, side, where=HERE, secret=None):
+    form = {"grant_type": "client_credentials", "account": "nobody"}
+    return ask(client, "/oauth/token", (side.client.client_id, secret or side.secret), where, **form)
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke"])
+def test_bad_secrets_are_refused_after_twenty_a_minute_and_shut_nobody_out_elsewhere(
+    rate, external, cast, client, path
+):
+    form = {"grant_type": "client_credentials", "account": "nobody", "token": "x"}
+    # The number as it is; the hour keeps room from coming back while a slow machine runs this.
+    rate("token failed by address and client", limits.RATES["token failed by address and client"][0], 3600)
+    names = {"/oauth/token": ["grant_type", "account"], "/oauth/revoke": ["token"]}[path]
+    form = {name: form[name] for name in names}
+    mine, works = (external.client.client_id, external.secret), {"/oauth/token": 400, "/oauth/revoke": 200}[path]
+    for _number in range(20):
+        assert ask(client, path, (mine[0], "amp_cs_wrong"), HERE, **form).status_code == 401
+    refused = ask(client, path, (mine[0], "amp_cs_wrong"), HERE, **form)
+    assert is_refused(refused, 3600) and refused.json()["error"] == "temporarily_unavailable"
+    assert is_refused(ask(client, path, mine, HERE, **form), 3600), "who guesses on learns nothing"
+    assert ask(client, path, mine, ELSEWHERE, **form).status_code == works, "its own servers go on"
+    other = AppSide(client, *factories.client(cast.other_dev, kind=Kind.EXTERNAL))
+    assert ask(client, path, (other.client.client_id, other.secret), HERE, **form).status_code == works
+
+
+def test_bad_secrets_for_one_client_after_the_other_are_refused_by_address(rate, external, client):
+    rate("token failed by address", 5, 60)
+    form = {"grant_type": "client_credentials", "account": "nobody"}
+    for number in range(5):
+        assert ask(client, "/oauth/token", (f"no-{number}", "x"), HERE, **form).status_code == 401
+    assert is_refused(ask(client, "/oauth/token", ("no-5", "x"), HERE, **form))
+    assert token(client, external, ELSEWHERE).status_code == 400
+
+
+def test_a_client_is_limited_by_itself_wherever_it_calls_from(rate, external, cast, client):
+    rate("token by client", 3, 60)
+    for number in range(10):
+        token(client, external, {"REMOTE_ADDR": f"203.0.113.{number}"}, secret="amp_cs_wrong")
+    for number in range(3):
+        assert token(client, external, {"REMOTE_ADDR": f"198.51.100.{number}"}).status_code == 400, "no stranger counts"
+    assert is_refused(token(client, external))
+    assert token(client, AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL))).status_code == 400
+
+
+def test_an_address_is_limited_whatever_the_client(rate, external, client):
+    rate("token by address", 3, 60)
+    for _number in range(3):
+        assert token(client, external).status_code == 400
+    assert is_refused(token(client, external))
+    assert token(client, external, ELSEWHERE).status_code == 400
+
+
+def test_a_refused_refresh_uses_nothing_up(rate, external, browse, cast):
+    tokens = external.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    rate("token by client", 1, 60)
+    cache.clear()
+    tokens = external.refresh(tokens["refresh_token"]).json()
+    assert is_refused(external.refresh(tokens["refresh_token"]))
+    cache.clear()
+    assert external.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def test_only_failed_introspection_is_counted_and_a_product_that_proves_itself_is_never_refused(rate, cast, client):
+    secret = make_product_secret(Product.objects.get(), by=None)
+
+    def introspect(value):
+        return ask(client, "/oauth/introspect", ("freshservice", value), HERE, token="x")
+
+    rate("introspection failed by address", 5, 60)
+    for _number in range(5):
+        assert introspect("amp_ps_wrong").status_code == 401
+    assert is_refused(introspect("amp_ps_wrong"))
+    cache.clear()
+    for _number in range(10):
+        assert introspect(secret).status_code == 200
+    assert keys() == []
+
+
+def test_a_check_never_asks_redis(rate, client, cast, monkeypatch):
+    """A gateway asks about every call, good and bad, from one address; it takes nothing but 2xx, 401 and 403."""
+    monkeypatch.setattr(limits.breaker, "call", lambda *_: pytest.fail("Redis was asked"))
+    headers = {"HTTP_X_ORIGINAL_METHOD": "GET", "HTTP_X_ORIGINAL_URI": "/api/v2/tickets"}
+    for number in range(25):
+        value = {"HTTP_AUTHORIZATION": f"Bearer amp_at_{number}"}
+        assert client.get("/oauth/check/freshservice", **headers, **value).status_code == 401
+        assert client.get("/sandbox/api/v2/tickets", **value).status_code == 401
+
+
+def test_the_numbers_leave_room_for_a_client_that_refreshes_thousands_of_accounts_at_once():
+    by_client, by_address = limits.RATES["token by client"][0], limits.RATES["token by address"][0]
+    assert 8 * 1000 < by_client < by_address
+
+
+# --- pages ---
+
+
+@pytest.mark.parametrize("name", ["authorize by address", "authorize by address and client"])
+def test_authorize_is_limited_with_a_page(rate, external, cast, browse, client, name):
+    rate(name, 3, 60)
+    url = authorize_url(external.client, pkce()[1], account=cast.acme.slug)
+    admin = browse(cast.admin)
+    for _number in range(3):
+        assert admin.get(url, **HERE).status_code == 200
+    for response in (admin.get(url, **HERE), admin.post(url, {"decision": "agree"}, **HERE), client.get(url, **HERE)):
+        assert is_refused(response) and "css/portal.css" in response.content.decode()
+    assert admin.get(url, **ELSEWHERE).status_code == 200
+    other = authorize_url(factories.client(cast.dev, kind=Kind.EXTERNAL)[0], pkce()[1], account=cast.acme.slug)
+    assert admin.get(other, **HERE).status_code == (429 if name == "authorize by address" else 200)
+
+
+def sign_in(user, where=HERE, password=PASSWORD):
+    return Browser().post(reverse("account_login"), {"login": user.email, "password": password}, **where)
+
+
+def test_five_wrong_passwords_stop_the_sixth_there_and_let_the_owner_in_elsewhere(rate, cast):
+    for _number in range(5):
+        assert sign_in(cast.admin, password="wrong").status_code == 200
+    for response in (sign_in(cast.admin, password="wrong"), sign_in(cast.admin)):
+        assert is_refused(response) and "css/portal.css" in response.content.decode()
+    assert sign_in(cast.admin, ELSEWHERE).status_code == 302
+    assert sign_in(cast.agent).status_code == 302, "somebody else in the same office"
+
+
+def test_signing_in_well_is_no_failure(rate, cast):
+    for _number in range(12):
+        assert sign_in(cast.admin).status_code == 302
+
+
+@pytest.mark.parametrize("name", ["sign-in by address", "sign-in failed by address"])
+def test_an_address_that_tries_many_people_is_stopped(rate, cast, name):
+    rate(name, 3, 60)
+    for user in (cast.admin, cast.agent, cast.dev):
+        assert sign_in(user, password="wrong").status_code == 200
+    assert is_refused(sign_in(cast.agent2))
+    assert sign_in(cast.agent2, ELSEWHERE).status_code == 302
+
+
+def test_staffs_door_is_the_same(rate, cast):
+    for _number in range(5):
+        sign_in(cast.admin, password="wrong")
+    where = Browser().get("/admin/", follow=True).redirect_chain[-1][0]
+    assert is_refused(Browser().post(where, {"login": cast.admin.email, "password": PASSWORD}, **HERE))
+
+
+def test_asking_again_for_the_password_is_limited_too(rate, cast, browse):
+    browser = browse(cast.admin)
+    for _number in range(5):
+        assert browser.post(reverse("account_reauthenticate"), {"password": "wrong"}, **HERE).status_code == 200
+    assert is_refused(browser.post(reverse("account_reauthenticate"), {"password": "wrong"}, **HERE))
+
+
+def test_a_second_factor_is_limited_for_the_person_wherever_it_is_tried(rate, cast):
+    """Only who knows the password gets there, so nobody is shut out by a stranger."""
+    TOTP.activate(cast.admin, generate_totp_secret())
+    for number in range(6):
+        where = {"REMOTE_ADDR": f"203.0.113.{number}"}
+        browser = Browser()
+        response = browser.post(reverse("account_login"), {"login": cast.admin.email, "password": PASSWORD}, **where)
+        assert response.url == reverse("mfa_authenticate")
+        response = browser.post(response.url, {"code": "000000"}, **where)
+        assert response.status_code == 200 if number < 5 else is_refused(response, 300)
+
+
+def test_allauths_own_limits_answer_with_our_page(rate, cast, client):
+    for _number in range(5):
+        response = client.post(reverse("account_reset_password"), {"email": cast.admin.email}, **HERE)
+        assert response.status_code == 302
+    response = client.post(reverse("account_reset_password"), {"email": cast.admin.email}, **HERE)
+    assert is_refused(response) and "css/portal.css" in response.content.decode()
+    assert EmailAddress.objects.filter(user=cast.admin).exists()

@@ -1,0 +1,141 @@
+"""Limits in a real server with the production numbers, on a Redis of its own that hangs and then stops."""
+
+import signal
+import time
+from http.client import HTTPConnection
+from urllib.parse import urlencode
+
+import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+from portal import embedded, limits
+from tests.browsing import Browser
+from tests.clock import eventually
+from tests.factories import PASSWORD
+from tests.oauth import authorize_url, pkce
+from tests.servers import Http, Server, together
+
+pytestmark = pytest.mark.django_db(transaction=True)
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.fixture
+def valkey(tmp_path):
+    process, url = embedded._start_valkey(tmp_path)
+    process.url = url
+    yield process
+    process.send_signal(signal.SIGCONT)
+    process.kill()
+    process.wait(10)
+
+
+@pytest.fixture
+def served(valkey, tmp_path):
+    """A server whose log is kept; `said` counts a word in it."""
+    with open(tmp_path / "server.log", "wb") as file:
+        server = Server(REDIS_URL=valkey.url, log=file, TRUSTED_PROXIES="1", EMAIL_URL="dummymail://")
+        server.said = lambda word: (tmp_path / "server.log").read_text().count(word)
+        try:
+            yield server.wait()
+        finally:
+            server.stop()
+
+
+def form(side, secret):
+    client = {"client_id": side.client.client_id, "client_secret": secret}
+    return urlencode({"grant_type": "client_credentials", "account": "nobody", **client})
+
+
+def ask(server, side, secret, address="203.0.113.1"):
+    forwarded = {"X-Forwarded-For": address}
+    return Http(server.port).request("POST", "/oauth/token", form(side, secret), **FORM, **forwarded)
+
+
+def failures_until_refused(server, side):
+    for number in range(200):
+        answer = ask(server, side, "amp_cs_wrong")
+        if answer.status == 429:
+            assert 0 < int(answer.headers["Retry-After"]) <= 60
+            return number
+        assert answer.status == 401, answer
+    return None
+
+
+def all_goes_on(server, side, person):
+    """Signing in, asking for a new password, authorizing and getting a token, at the same moment."""
+
+    def sign_in():
+        Browser(server.url, person)
+
+    def reset_password():
+        browser = Browser(server.url)
+        page = browser.submit(browser.open("/accounts/password/reset/"), email="nobody@example.com")
+        assert page.status_code == 200
+
+    def authorize():
+        url = authorize_url(side.client, pkce()[1])
+        assert Http(server.port).get(url).status == 302
+
+    def token():
+        # The right secret, for an account without a consent.
+        assert ask(server, side, side.secret).status == 400
+
+    assert together(sign_in, reset_password, authorize, token, authorize, token) == [None] * 6
+
+
+@pytest.fixture
+def person(cast):
+    """Tests hash passwords in a quick way that a server outside them does not take."""
+    hasher = PBKDF2PasswordHasher()
+    cast.agent.password = hasher.encode(PASSWORD, hasher.salt())
+    cast.agent.save()
+    return cast.agent
+
+
+def quickly_unlimited(server, side):
+    """If every request waited, each would for twice half a second."""
+    begin = time.monotonic()
+    for _number in range(30):
+        assert ask(server, side, "amp_cs_wrong").status == 401
+    return time.monotonic() - begin < 10
+
+
+def test_while_redis_hangs_all_goes_on_with_an_alarm_and_limits_come_back_with_it(external, person, served, valkey):
+    assert failures_until_refused(served, external) >= limits.RATES["token failed by address and client"][0]
+    assert ask(served, external, external.secret).status == 429
+    assert ask(served, external, external.secret, "203.0.113.2").status == 400
+    assert served.said("rate_limits_off") == 0
+    valkey.send_signal(signal.SIGSTOP)
+    assert quickly_unlimited(served, external)
+    all_goes_on(served, external, person)
+    assert served.said("rate_limits_off") == 1
+    valkey.send_signal(signal.SIGCONT)
+    eventually(lambda: ask(served, external, external.secret, "203.0.113.2") and served.said("rate_limits_on_again"))
+    assert failures_until_refused(served, external) is not None
+
+
+def test_once_redis_is_gone_all_goes_on_with_one_alarm_a_minute(external, person, served, valkey):
+    valkey.kill()
+    valkey.wait(10)
+    assert quickly_unlimited(served, external)
+    all_goes_on(served, external, person)
+    assert served.said("rate_limits_off") == 1
+
+
+def test_no_caller_chooses_its_own_address(external, served):
+    """What a caller writes stands before what the proxy appends, in one header or in two."""
+
+    def guess(number):
+        http = HTTPConnection("127.0.0.1", served.port, timeout=15)
+        body = form(external, "amp_cs_wrong").encode()
+        http.putrequest("POST", "/oauth/token")
+        forged = f"198.51.100.{number}"
+        for value in ([forged, "203.0.113.7"], [f"{forged}, 203.0.113.7"])[number % 2]:
+            http.putheader("X-Forwarded-For", value)
+        http.putheader("Content-Type", FORM["Content-Type"])
+        http.putheader("Content-Length", str(len(body)))
+        http.endheaders(body)
+        return http.getresponse().status
+
+    assert 429 in {guess(number) for number in range(60)}
+    assert ask(served, external, external.secret, "203.0.113.8").status == 400
