@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from django.conf import settings
-from django.contrib.auth.views import redirect_to_login
 from django.db import OperationalError, transaction
-from django.http import HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -58,6 +57,19 @@ class AuthorizationRequest:
             # 303, so that no browser posts the form on to the app (RFC 9700 section 4.12).
             response.status_code = 303
         return response
+
+
+class ToSignIn(HttpResponse):
+    """Django's own redirect refuses the address that a long state makes, which was encoded twice by now."""
+
+    status_code = 302
+
+    def __init__(self, name, then):
+        super().__init__(headers={"Location": f"{reverse(name)}?{urlencode({'next': then}, safe='/')}"})
+
+    @property
+    def url(self):
+        return self["Location"]
 
 
 class Answered(Exception):
@@ -130,10 +142,9 @@ def _signed_in(request, asked):
     if not request.user.is_authenticated:
         if "none" in asked.prompt:
             raise Answered(asked.answer(error="login_required"))
-        raise Answered(redirect_to_login(_without_prompt(request, "login")))
+        raise Answered(ToSignIn("account_login", _without_prompt(request, "login")))
     if "login" in asked.prompt:
-        again = urlencode({"next": _without_prompt(request, "login")})
-        raise Answered(HttpResponseRedirect(f"{reverse('account_reauthenticate')}?{again}"))
+        raise Answered(ToSignIn("account_reauthenticate", _without_prompt(request, "login")))
     return request.user
 
 
