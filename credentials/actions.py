@@ -19,6 +19,7 @@ from .models import Client, ClientScope, ClientSecret, Kind, Level, Product, Pro
 from .secrets import CLIENT_SECRET, PRODUCT_SECRET, digest, generate, shown_prefix
 
 MAX_OVERLAP_HOURS = 168
+MAX_JUSTIFICATION = 500
 
 
 class NotATeammate(Refused):
@@ -34,6 +35,10 @@ class DeprecatedScope(Refused):
 
 
 class MissingJustification(Refused):
+    pass
+
+
+class JustificationTooLong(Refused):
     pass
 
 
@@ -94,6 +99,12 @@ def _insert_scopes(client: Client, wanted: dict[str, str], by: User) -> list[str
     if unexplained:
         named = ", ".join(f"“{scope.sentence}”" for scope in unexplained)
         raise MissingJustification(_("Say why the app needs what is of high risk: %(scopes)s.") % {"scopes": named})
+    wordy = [scopes[name] for name in new if len(wanted[name].strip()) > MAX_JUSTIFICATION]
+    if wordy:
+        raise JustificationTooLong(
+            _("Say in at most %(count)d characters why the app needs “%(scope)s”.")
+            % {"count": MAX_JUSTIFICATION, "scope": wordy[0].sentence}
+        )
     ClientScope.objects.bulk_create(
         [
             ClientScope(client=client, scope=scopes[name], justification=wanted[name].strip(), added_by=by)
@@ -124,7 +135,7 @@ def create_client(
     """Make OAuth credentials; return the client and its secret, which is shown this once (C3).
 
     `scopes` maps scope names to justifications. Raises NotATeammate, InvalidRedirectUri, UnknownScope,
-    DeprecatedScope, MissingJustification, and ValidationError for a name or description that does not fit.
+    DeprecatedScope, MissingJustification, JustificationTooLong, and ValidationError for a name or description that does not fit.
     """
     guard_teammate(team, by)
     client = Client(
@@ -160,7 +171,7 @@ def create_client(
 def add_scopes(client: Client, *, scopes: dict[str, str], by: User) -> list[str]:
     """Add scopes to a client and return the names added; widens no token and no consent (C2).
 
-    Raises NotATeammate, UnknownScope, DeprecatedScope, MissingJustification.
+    Raises NotATeammate, UnknownScope, DeprecatedScope, MissingJustification, JustificationTooLong.
     """
     guard_teammate(client.team, by)
     client = lock(Client, client.pk)

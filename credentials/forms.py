@@ -87,7 +87,7 @@ class RotateForm(forms.Form):
 
 def chosen_scopes(data):
     """Return {scope name: justification} of a posted scope picker."""
-    return {name: data.get(f"why:{name}", "")[:500] for name in data.getlist("scope")}
+    return {name: data.get(f"why:{name}", "") for name in data.getlist("scope")}
 
 
 def scope_picker(chosen=None, held=()):

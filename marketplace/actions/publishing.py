@@ -18,6 +18,7 @@ from ..models import App, Audience, Decision, Review, Status, Version
 FIELDS = (
     "number", "release_notes", "name", "tagline", "description", "icon", "install_url", "required_scopes", "optional_scopes",
 )  # fmt: skip
+MAX_CUSTOM_ACCOUNTS = 500
 
 
 class ClientTaken(Refused):
@@ -33,6 +34,10 @@ class NotReady(Refused):
 
 
 class OwnTeam(Refused):
+    pass
+
+
+class TooManyAccounts(Refused):
     pass
 
 
@@ -200,7 +205,7 @@ def publish_version(version: Version, *, by: User) -> Version:
 def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version:
     """Publish a draft without review, for the accounts of these slugs beside those listed before (M3).
 
-    Raises NotATeammate, Frozen, NotReady.
+    Raises NotATeammate, Frozen, NotReady, TooManyAccounts, ValidationError.
     """
     guard_teammate(version.app.team, by)
     version = lock(Version, version.pk)
@@ -214,7 +219,10 @@ def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version
 
 @transaction.atomic
 def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
-    """Let further accounts install an app's custom versions (M3). Raises NotATeammate, NotReady, ValidationError."""
+    """Let further accounts install an app's custom versions (M3).
+
+    Raises NotATeammate, NotReady, TooManyAccounts, ValidationError.
+    """
     guard_teammate(app.team, by)
     app = lock(App, app.pk)
     if not app.versions.filter(audience=Audience.CUSTOM, status=Status.PUBLISHED).exists():
@@ -235,6 +243,8 @@ def _list(app: App, accounts: set[str]) -> None:
     if not accounts:
         raise NotReady(_("Choose at least one account."))
     app.custom_accounts = sorted({*app.custom_accounts, *accounts})
+    if len(app.custom_accounts) > MAX_CUSTOM_ACCOUNTS:
+        raise TooManyAccounts(_("At most %(count)d accounts, please.") % {"count": MAX_CUSTOM_ACCOUNTS})
     app.full_clean(exclude=["client"])
     app.save(update_fields=["custom_accounts"])
 
