@@ -109,7 +109,8 @@ def grant_consent(
     )
     now = database_now()
     screen = build_screen(client, account, by=by, now=now, requested=requested, ask_again=ask_again, replace=replace)
-    if not hmac.compare_digest(screen.digest(), shown):
+    # As bytes: of text it takes ASCII alone, and anything may have been posted.
+    if not hmac.compare_digest(screen.digest().encode(), shown.encode()):
         raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
     new = {row.scope.name for row in screen.new_required}
     offered = {row.scope.name for row in screen.new_optional}

@@ -1,3 +1,5 @@
+import re
+
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
@@ -143,6 +145,15 @@ class MembershipAdmin(ActionAdd, WindowAdmin):
 
     def may_press(self, request, name, obj):
         return request.user.is_superuser and not obj.ended_at and obj.role != name
+
+    def add_view(self, request, form_url="", extra_context=None):
+        given = [*request.GET.getlist("user"), *request.GET.getlist("account")]
+        given += [*request.POST.getlist("user"), *request.POST.getlist("account")]
+        # Of anything else the admin's own field for choosing makes an error of 500.
+        if any(value and not re.fullmatch("[0-9]{1,18}", value) for value in given):
+            messages.error(request, _("Choose the person and the account from the lists."))
+            return redirect(request.path)
+        return super().add_view(request, form_url, extra_context)
 
     def add(self, data, by):
         return actions.add_member(data["account"], data["user"], role=data["role"], by=by)
