@@ -124,10 +124,10 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     # Headers first, so that no answer goes without them.
-    "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "portal.middleware.HeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.middleware.DatabaseAwayMiddleware",
     "portal.middleware.BoundsMiddleware",

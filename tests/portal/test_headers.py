@@ -1,0 +1,213 @@
+"""Headers: what every kind of answer carries with the production settings, whoever asks."""
+
+import ast
+import re
+
+import pytest
+from django.conf import settings as current
+from django.contrib.auth.models import Group
+from django.db import OperationalError
+from django.test import Client as Browser
+from django.urls import get_resolver
+
+from credentials.models import Product
+from marketplace.views import market
+from portal import limits
+from portal.accounts.models import User
+from tests import factories
+from tests.oauth import PASSWORD, authorize_url, pkce, sign_in
+from tests.test_settings import manage
+
+pytestmark = pytest.mark.django_db
+NAMES = [
+    name
+    for name in dir(current)
+    if name.startswith(("SECURE_", "SESSION_COOKIE_", "CSRF_COOKIE_", "LANGUAGE_COOKIE_", "CONTENT_SECURITY"))
+]
+HTTPS = {"HTTP_X_FORWARDED_PROTO": "https"}
+
+
+@pytest.fixture(scope="module")
+def _production():
+    done = manage(
+        "shell", "--no-imports", "-c",
+        f"from django.conf import settings; print({{name: getattr(settings, name) for name in {NAMES!r}}})",
+    )  # fmt: skip
+    return ast.literal_eval(done.stdout)
+
+
+@pytest.fixture
+def production(settings, _production):
+    """Whatever of the settings makes headers and cookies, as it is in production."""
+    for name, value in _production.items():
+        setattr(settings, name, value)
+
+
+def carries_all(response, secure=True):
+    policy = {part.split()[0]: part.split()[1:] for part in response["Content-Security-Policy"].split("; ")}
+    assert policy["default-src"] == ["'self'"] and policy["frame-ancestors"] == ["'none'"]
+    assert policy["object-src"] == policy["base-uri"] == ["'none'"]
+    assert not re.search(r"unsafe|\*|https?:", response["Content-Security-Policy"])
+    assert response["X-Frame-Options"] == "DENY"
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Referrer-Policy"] == "same-origin"
+    assert response["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert "camera=()" in response["Permissions-Policy"]
+    if secure:
+        assert response["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
+    for cookie in response.cookies.values():
+        # One that is taken away again holds nothing.
+        if cookie["max-age"] != 0:
+            assert cookie["secure"] and cookie["httponly"] and cookie["samesite"] in ("Lax", "Strict"), (
+                cookie.OutputString()
+            )
+    if response.headers.get("Content-Type", "").startswith("text/html") and not response.streaming:
+        inline = r"<style|\sstyle=|\son\w+=\"|javascript:|<script(?![^>]*(\ssrc=|application/json))"
+        assert not re.search(inline, response.content.decode())
+    return True
+
+
+def addresses(resolver=None, prefix=""):
+    for pattern in (resolver or get_resolver()).url_patterns:
+        text = prefix + str(pattern.pattern).replace("\\Z", "").strip("^$")
+        if hasattr(pattern, "url_patterns"):
+            yield from addresses(pattern, text)
+        else:
+            yield text
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("who", ["nobody", "developer", "admin", "staff"])
+def test_every_address_answers_everybody_with_every_header(who, method, cast, installed, production):
+    User.objects.filter(pk=(staff := factories.reviewer()).pk).update(is_superuser=True)
+    person = {"developer": cast.dev, "admin": cast.admin, "staff": User.objects.get(pk=staff.pk)}.get(who)
+    known = {
+        "slug": installed.version.app.slug, "client_id": installed.client.client_id, "product": "freshservice",
+        "int": installed.version.pk, "uuid": installed.installation.pk, "object_id": installed.version.pk,
+        "app_label": "accounts", "kind": "csv", "access_id": installed.installation.access.pk,
+    }  # fmt: skip
+
+    def filled(found):
+        kind, name = found[1] or "str", found[2]
+        return str(known.get(name) or known.get(kind) or "1")
+
+    # A form without its CSRF token: every address answers, and nothing is changed.
+    browser = Browser(enforce_csrf_checks=True)
+    if person:
+        sign_in(browser, person)
+    kinds, seen = set(), 0
+    for address in sorted(set(addresses())):
+        path = re.sub(r"<(?:(\w+):)?(\w+)>", filled, re.sub(r"\(\?P(<\w+>)[^)]*\)", r"\1", address))
+        if "logout" in path or (path.startswith("admin/") and who in ("developer", "admin")):
+            continue
+        response = getattr(browser, method)(f"/{path}", **HTTPS)
+        assert response.status_code < 500, path
+        assert carries_all(response), path
+        kinds.add(response.status_code)
+        seen += 1
+    assert seen > 60 and ({200, 302, 404, 405} if method == "get" else {403}) <= kinds
+
+
+def test_answers_that_no_view_makes_carry_them_too(cast, browse, production, monkeypatch, settings):
+    client = browse(cast.dev)
+    client.raise_request_exception = False
+    for path, status in (
+        ("/static/css/portal.css", 200),
+        ("/static/bootstrap/css/bootstrap.min.css", 200),
+        ("/static/nowhere.css", 404),
+        ("/nowhere/", 404),
+        ("/marketplace/?q=%00", 400),
+        ("/marketplace/?q=" + "x" * 40000, 414),
+        ("/.well-known/oauth-authorization-server", 200),
+        ("/favicon.ico", 302),
+    ):
+        response = client.get(path, **HTTPS)
+        assert response.status_code == status and carries_all(response), path
+    response = client.post("/oauth/token", "x" * 2_000_000, content_type="application/json", **HTTPS)
+    assert response.status_code == 413 and carries_all(response)
+    response = Browser(enforce_csrf_checks=True).post("/accounts/login/", {}, **HTTPS)
+    assert response.status_code == 403 and carries_all(response)
+    assert carries_all(client.get("/", **HTTPS, HTTP_HOST="elsewhere.example"))
+    for problem, status in ((RuntimeError(), 500), (OperationalError(), 503)):
+        monkeypatch.setattr(market, "paginate", lambda *_args, problem=problem: (_ for _ in ()).throw(problem))
+        response = client.get("/marketplace/", **HTTPS)
+        assert response.status_code == status and carries_all(response)
+    settings.LIMITS_ARE_ON = True
+    monkeypatch.setattr(limits.breaker, "call", lambda *_: 7)
+    response = client.get("/oauth/authorize", **HTTPS)
+    assert response.status_code == 429 and response["Retry-After"] == "7" and carries_all(response)
+
+
+def test_without_https_there_is_nothing_but_the_way_to_it(client, db, production):
+    for path in ("/", "/accounts/login/", "/static/css/portal.css"):
+        response = client.get(path)
+        assert response.status_code == 301 and response["Location"] == f"https://testserver{path}"
+        assert carries_all(response, secure=False)
+
+
+def test_sign_in_gives_no_cookie_that_a_script_or_another_site_could_use(cast, production):
+    browser = Browser()
+    browser.get("/accounts/login/", **HTTPS)
+    response = browser.post("/accounts/login/", {"login": cast.admin.email, "password": PASSWORD}, **HTTPS)
+    assert response.status_code == 302 and carries_all(response)
+    assert {"sessionid", "csrftoken"} <= set(response.cookies)
+    assert carries_all(browser.get(response.url, **HTTPS))
+
+
+def kept_nowhere(response, status=200):
+    assert response.status_code == status, (response.status_code, response.content[:500])
+    assert "no-store" in response["Cache-Control"], response.request["PATH_INFO"]
+    return response
+
+
+def test_pages_of_consent_and_of_secrets_are_kept_nowhere(cast, installed, external, browse):
+    admin, dev = browse(cast.admin), browse(cast.dev)
+    url = authorize_url(external.client, pkce()[1], account=cast.acme.slug)
+    kept_nowhere(admin.get(url))
+    kept_nowhere(admin.post(url, {"decision": "agree", "shown": "stale"}), 409)
+    kept_nowhere(admin.get("/oauth/authorize"), 400)
+    kept_nowhere(admin.get(f"/authorizations/{installed.installation.access.pk}/reauthorize/"))
+    installed.tokens_for(admin, account=cast.acme.slug)
+    page = kept_nowhere(dev.get("/credentials/new/"))
+    nonce = re.search(r'name="nonce" value="([^"]+)"', page.content.decode())[1]
+    made = {
+        "team": factories.team_of(cast.dev).pk, "name": "N", "redirect_uris": "https://app.example/cb", "kind": "external",
+        "level": "account", "scope": [factories.VIEW], "nonce": nonce,
+    }  # fmt: skip
+    assert "amp_cs_" in kept_nowhere(dev.post("/credentials/new/", made), 201).content.decode()
+    page = kept_nowhere(dev.get(f"/credentials/{installed.client.client_id}/"))
+    nonce = re.search(r'name="nonce" value="([^"]+)"', page.content.decode())[1]
+    path = f"/credentials/{installed.client.client_id}/secrets/"
+    assert "amp_cs_" in kept_nowhere(dev.post(path, {"overlap_hours": 1, "nonce": nonce})).content.decode()
+
+
+def test_a_products_secret_is_kept_nowhere(cast, browse):
+    staff = factories.reviewer()
+    User.objects.filter(pk=staff.pk).update(is_superuser=True)
+    product = Product.objects.get()
+    staff.groups.add(*Group.objects.all())
+    response = browse(staff).post(f"/admin/credentials/product/{product.pk}/press/secret/", {})
+    assert "amp_ps_" in kept_nowhere(response).content.decode()
+
+
+def test_pages_of_passwords_and_second_factors_are_kept_nowhere(cast):
+    browser = Browser()
+    for path in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"):
+        kept_nowhere(browser.get(path))
+    sign_in(browser, cast.admin)
+    browser.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    page = kept_nowhere(browser.get("/accounts/2fa/totp/activate/")).content.decode()
+    assert "otpauth" in page or "secret" in page
+    for path in ("/accounts/2fa/", "/accounts/password/change/", "/accounts/email/"):
+        kept_nowhere(browser.get(path))
+
+
+def test_what_programs_get_is_kept_nowhere(external, installed, browse, cast, client):
+    tokens = external.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    kept_nowhere(external.refresh(tokens["refresh_token"]))
+    kept_nowhere(external.token(grant_type="password"), 400)
+    kept_nowhere(external.revoke(tokens["access_token"]))
+    kept_nowhere(external.call("x"), 401)
+    kept_nowhere(client.get("/oauth/check/freshservice"), 401)
+    kept_nowhere(client.post("/oauth/introspect"), 401)
+    kept_nowhere(browse(cast.admin).get("/ledger/export.csv"))
