@@ -11,6 +11,7 @@ from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.core.cache import cache
 from django.test import Client as Browser
 from django.urls import reverse
+from structlog.testing import capture_logs
 
 from credentials.actions import make_product_secret
 from credentials.models import Kind, Product
@@ -144,6 +145,32 @@ def test_the_address_is_what_the_outermost_trusted_proxy_saw(settings, proxies, 
 
 def test_without_any_address_there_is_one_name_for_all():
     assert limits.address_of({}) == limits.address_of({"REMOTE_ADDR": ""}) == "unknown"
+
+
+# --- without Redis ---
+
+
+def test_the_alarm_comes_at_once_and_then_once_an_interval_while_redis_is_tried_again(monkeypatch):
+    """REST_SECONDS apart; in between nobody asks Redis at all."""
+    clock, asked = [1000.0], []
+    monkeypatch.setattr(limits.time, "monotonic", lambda: clock[0])
+
+    def away():
+        asked.append(clock[0])
+        raise redis.ConnectionError
+
+    breaker = limits.Breaker()
+    with capture_logs() as logs:
+        for _second in range(2 * limits.ALARM_SECONDS):
+            for _request in range(3):
+                assert breaker.call(away, "open") == "open"
+            clock[0] += 1
+        assert [entry["event"] for entry in logs] == ["rate_limits_off"] * 2
+        assert {entry["log_level"] for entry in logs} == {"error"}
+        assert len(asked) == 2 * limits.ALARM_SECONDS / limits.REST_SECONDS
+        clock[0] += limits.REST_SECONDS
+        assert [breaker.call(lambda: "closed", "open") for _request in range(3)] == ["closed"] * 3
+        assert [entry["event"] for entry in logs][2:] == ["rate_limits_on_again"]
 
 
 # --- token, revoke, introspect, check ---
