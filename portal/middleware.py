@@ -1,3 +1,4 @@
+import contextlib
 import zoneinfo
 
 from django.conf import settings
@@ -129,9 +130,15 @@ class TimeZoneMiddleware:
         self.get_response = get_response
 
     def __call__(self, request):
-        name = getattr(request.user, "time_zone", "") if request.user.is_authenticated else ""
-        with timezone.override(zoneinfo.ZoneInfo(name) if name in zoneinfo.available_timezones() else None):
+        with timezone.override(_zone(request.user.time_zone) if request.user.is_authenticated else None):
             return self.get_response(request)
+
+
+def _zone(name):
+    """Return a time zone, or None where there is none of this name. Listing all at each request would read a folder tree."""
+    with contextlib.suppress(KeyError, ValueError, OSError):
+        return zoneinfo.ZoneInfo(name)
+    return None
 
 
 class MethodNotAllowedMiddleware:

@@ -80,6 +80,12 @@ def test_settings_change_name_and_time_zone(cast, browse):
     assert (cast.dev.name, cast.dev.time_zone) == ("Devi", "Europe/Berlin")
 
 
+@pytest.mark.parametrize("zone", ["Europe", "Mars/Base", "../etc/passwd", ""])
+def test_a_time_zone_that_is_none_shows_times_in_the_portals_own(cast, browse, zone):
+    User.objects.filter(pk=cast.dev.pk).update(time_zone=zone)
+    assert browse(cast.dev).get("/settings/").status_code == 200
+
+
 @pytest.mark.parametrize("data", [{"name": "x" * 81, "time_zone": "UTC"}, {"name": "a", "time_zone": "Mars/Base"}])
 def test_settings_refuse_what_is_not_valid_and_change_nothing(cast, browse, data):
     response = browse(cast.dev).post("/settings/", data)
