@@ -45,6 +45,9 @@ class TooManyAccounts(Refused):
 def create_app(team: Team, *, slug: str, category: str, client: Client | None = None, by: User) -> App:
     """Make an app, whose address never changes. Raises NotATeammate, ClientTaken, ValidationError."""
     guard_teammate(team, by)
+    if client:
+        # Before the ledger's chain, which record() locks (T11).
+        client = lock(Client, client.pk)
     app = App(team=team, slug=slug, category=category, created_by=by)
     app.full_clean(exclude=["client"])
     app.save(force_insert=True)
