@@ -242,10 +242,12 @@ def standing_consent(client: Client, *, account: str) -> Issue:
     Call it inside the transaction that issues (RFC 6749 section 4.4). Raises InvalidGrant.
     """
     consents = Consent.objects.filter(access__client=client, access__account__slug=account, membership=None)
-    latest = with_validity(consents).order_by("-granted_at").first()
+    latest = consents.order_by("-granted_at").first()
     if latest is None:
         raise InvalidGrant(NO_CONSENT)
-    lock_path(latest)
+    # A new agreement may have replaced it meanwhile; with the access locked, the latest stays the latest.
+    access = lock(Access, latest.access_id)
+    latest = lock(Consent, consents.filter(access=access).latest("granted_at").pk)
     fresh = with_validity(consents.filter(pk=latest.pk)).get()
     if ended := why_consent_ended(fresh, database_now()):
         raise InvalidGrant(f"{NO_CONSENT}: {ended.text}")
