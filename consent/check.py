@@ -125,7 +125,7 @@ def introspection(value: str, product: Product) -> dict:
         "client_id": bearer.client_id,
         "account": bearer.account,
         "exp": int(bearer.token.expires.timestamp()),
-        "iat": int(bearer.token.created.timestamp()),
+        "iat": int((bearer.token.expires - settings.ACCESS_TOKEN_LIFETIME).timestamp()),
         "token_type": "Bearer",
     }
     if bearer.installation:

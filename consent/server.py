@@ -7,6 +7,7 @@ from urllib.parse import unquote_plus, urlencode
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
 from oauth2_provider.oauth2_backends import OAuthLibCore
 from oauth2_provider.oauth2_validators import OAuth2Validator
@@ -252,7 +253,8 @@ class Validator(OAuth2Validator):
     def _load_application(self, client_id, request):
         if len(client_id) > 100 or "\0" in client_id:
             return None
-        request.client = Client.objects.filter(client_id=client_id, suspended_at=None).first()
+        clients = Client.objects.annotate(now=Now())
+        request.client = clients.filter(client_id=client_id, suspended_at=None).first()
         return request.client
 
     # --- authorize ---
@@ -313,7 +315,7 @@ class Validator(OAuth2Validator):
         return True
 
     def save_bearer_token(self, token, request, *args, **kwargs):
-        issued = issue_tokens(request.issue, set(request.scopes))
+        issued = issue_tokens(request.issue, set(request.scopes), asked_at=request.client.now)
         access = request.issue.consent.access
         token["expires_in"] = max(0, int((issued.expires - issued.now).total_seconds()))
         token["scope"] = issued.scope

@@ -1,6 +1,7 @@
 """Issuing codes and tokens under a consent: by code, by refresh and by client credentials (RFC 6749 sections 4.1, 4.4, 6)."""
 
 import base64
+import datetime as dt
 import hashlib
 import hmac
 import secrets as random
@@ -256,16 +257,21 @@ def standing_consent(client: Client, *, account: str) -> Issue:
     return Issue(fresh, {*fresh.granted})
 
 
-def issue_tokens(issue: Issue, scopes: set[str]) -> AccessToken:
+def issue_tokens(issue: Issue, scopes: set[str], *, asked_at: dt.datetime) -> AccessToken:
     """Write the tokens of an Issue, for a subset of its scopes, and return the access token with `now` set.
 
-    Only to be called in the transaction that found the Issue, so that its locks still hold.
+    Only to be called in the transaction that found the Issue, so that its locks still hold. `asked_at` is when the
+    client was read, by the database's clock: a request with a leaked secret gets nothing that outlives the leak (C1).
     """
     if issue.repeated:
         return AccessToken.objects.annotate(now=Now()).get(pk=issue.repeated.pk)
     if issue.code:
         issue.family = RefreshToken.objects.create(
-            id=issue.family_id, consent=issue.consent, scope=" ".join(sorted(issue.scopes)), salt=issue.salt
+            id=issue.family_id,
+            consent=issue.consent,
+            scope=" ".join(sorted(issue.scopes)),
+            salt=issue.salt,
+            created_at=asked_at,
         )
         AuthorizationCode.objects.filter(pk=issue.code.pk).update(used_at=Now(), family=issue.family)
     elif issue.family:
@@ -278,6 +284,7 @@ def issue_tokens(issue: Issue, scopes: set[str]) -> AccessToken:
         token_checksum=digest(issue.access_token),
         consent=issue.consent,
         family=issue.family,
+        created=asked_at,
         expires=Now() + settings.ACCESS_TOKEN_LIFETIME,
         scope=" ".join(sorted(scopes)),
     )
