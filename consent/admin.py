@@ -2,7 +2,10 @@ from django.contrib import admin
 
 
 class HiddenAdmin(admin.ModelAdmin):
-    """For models that the toolkit would register: codes, families and tokens are nobody's to browse."""
+    """For models that the toolkit would register: codes, families and tokens are nobody's to browse, so have no page."""
+
+    def get_urls(self):
+        return []
 
     def has_module_permission(self, request):
         return False

@@ -77,6 +77,12 @@ class WindowAdmin(admin.ModelAdmin):
         context = {"buttons": shown, "show_save": False, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
+    def history_view(self, request, object_id, extra_context=None):
+        # Django's looks for the object first, and so tells anyone of the staff whether there is one.
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
+
     def _url(self, obj, what, *args):
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{what}", args=[obj.pk, *args])
 
