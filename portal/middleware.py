@@ -4,7 +4,7 @@ import zoneinfo
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import DataError, OperationalError
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
@@ -141,8 +141,15 @@ def _zone(name):
     return None
 
 
+# What of Django's admin a form is sent to; all else there is read only.
+FORMS = ("login", "logout", "_add", "_change", "_delete", "_press")
+
+
 class MethodNotAllowedMiddleware:
-    """Shows a page, with a way on, to a person who opened or reloaded an address that only a form is sent to."""
+    """Refuses methods that other packages' pages would take for others, which our own views do themselves.
+
+    Shows a page, with a way on, to a person who opened or reloaded an address that only a form is sent to.
+    """
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -154,6 +161,14 @@ class MethodNotAllowedMiddleware:
         page = render(request, "405.html", {"back": _page_above(request.path)}, status=405)
         page["Allow"] = response["Allow"]
         return page
+
+    def process_view(self, request, view, args, kwargs):
+        """Refuse PUT, which allauth takes for POST, and in the admin whatever is neither a page nor a form."""
+        here, allowed = request.resolver_match, ["GET", "HEAD"]
+        if "admin" not in here.namespaces or (here.url_name or "").endswith(FORMS):
+            allowed.append("POST")
+        theirs = "admin" in here.namespaces or view.__module__.startswith("allauth.")
+        return HttpResponseNotAllowed(allowed) if theirs and request.method not in allowed else None
 
 
 def _page_above(path):

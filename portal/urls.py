@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group
 from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import include, path
+from django.views.decorators.http import require_safe
 
 from . import views
 
@@ -17,7 +18,7 @@ for model in (EmailAddress, Authenticator, Group):
 # One way to sign in for everybody, two-factor included.
 admin.site.site_header = admin.site.site_title = "App Management Portal: staff"
 admin.site.login = secure_admin_login(admin.site.login)
-admin.site.password_change = lambda request, extra_context=None: redirect("account_change_password")
+admin.site.password_change = require_safe(lambda request, extra_context=None: redirect("account_change_password"))
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -32,7 +33,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("dev/mail/", views.mail_list, name="mail-list"),
     path("dev/mail/<str:name>/", views.mail_view, name="mail-view"),
-    path("favicon.ico", lambda request: redirect(static("img/icon.svg"))),
+    path("favicon.ico", require_safe(lambda request: redirect(static("img/icon.svg")))),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
 ]

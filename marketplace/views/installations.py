@@ -133,7 +133,7 @@ def installation_view(request, pk):
 
 @login_required
 @never_cache
-@require_http_methods(["GET", "POST"])
+@require_GET
 def installation_connect(request, pk):
     """Send the person to where the app is authorized: its own install URL, or the portal's for a hosted app."""
     installation = _installation(request, pk, uninstalled_at=None)
