@@ -20,6 +20,7 @@ from oauthlib.common import add_params_to_uri
 
 from credentials.models import Client
 from credentials.redirect_uris import is_loopback
+from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role
 from portal.database import database_now
 from portal.limits import address_of, spend
@@ -268,12 +269,13 @@ def _with_code(request, asked, consent, screen):
 
 
 def _cancel(request, asked):
-    if request.user.is_authenticated and request.POST.get("account"):
-        account = Account.objects.filter(slug=request.POST["account"], memberships__user=request.user).first()
-        if account:
-            # Cancel always works; what could not be recorded changed nothing.
-            with contextlib.suppress(MayNotConsent, OperationalError):
-                decline_consent(asked.client, account, by=request.user)
+    if request.user.is_authenticated:
+        # Cancel always works; what could not be recorded changed nothing.
+        with contextlib.suppress(Answered, Refused, OperationalError):
+            account, _fixed = _account(request, asked, request.user)
+            # Whom the page could not ask had nothing to decline.
+            build_screen(asked.client, account, by=request.user, now=database_now(), requested=asked.requested)
+            decline_consent(asked.client, account, by=request.user)
     return asked.answer("POST", error="access_denied", error_description="The person pressed Cancel")
 
 
