@@ -53,6 +53,7 @@ class StaffForm(forms.Form):
 @admin.register(User)
 class UserAdmin(ActionAdd, WindowAdmin):
     list_display = ["email", "name", "is_active", "is_staff"]
+    ordering = ["email"]
     search_fields = ["email", "name"]
     fields = [
         "email",
