@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from django.db import transaction
 from django.test import Client as Browser
 
 from credentials.models import Kind, Level
@@ -10,6 +11,7 @@ from marketplace import actions as marketplace
 from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.oauth import AppSide, sign_in
+from tests.people.world import World
 from tests.servers import Server, start_worker
 
 
@@ -29,6 +31,14 @@ def cast(db):
         globex_admin=factories.member(globex, "admin", "Gus"),
         globex_agent=factories.member(globex, "agent", "Gia"),
     )
+
+
+@pytest.fixture(scope="module")
+def world(django_db_setup, django_db_blocker):
+    """Two tenants and everybody, for a module that takes back whatever it does to them."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield World()
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

@@ -1,0 +1,71 @@
+"""The forms of a page, as a browser would read them."""
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+
+@dataclass
+class Form:
+    """What a form sends as it stands (`values`), and what each of its fields could be made to (`choices`)."""
+
+    method: str
+    action: str
+    values: dict = field(default_factory=dict)
+    # {name: {"kind": "hidden", "select", "checkbox", …, "options": [value, …]}}
+    fields: dict = field(default_factory=dict)
+
+
+class _Reader(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.forms, self.form, self.select, self.area = [], None, None, None
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        name, value = attributes.get("name"), attributes.get("value") or ""
+        if tag == "form":
+            self.form = Form(attributes.get("method", "get").upper(), attributes.get("action") or "")
+            self.forms.append(self.form)
+        elif self.form is None:
+            return
+        elif tag == "input" and name:
+            kind = attributes.get("type", "text")
+            self._add(name, kind, value, kind not in ("checkbox", "radio") or "checked" in attributes)
+        elif tag == "button" and name:
+            self._add(name, "button", value, name not in self.form.values)
+        elif tag == "select":
+            self.select = name
+        elif tag == "option" and self.select:
+            chosen = "selected" in attributes or self.select not in self.form.values
+            self._add(self.select, "select", value, chosen)
+        elif tag == "textarea" and name:
+            self._add(name, "textarea", "", True)
+            self.area = name
+
+    def _add(self, name, kind, value, chosen):
+        self.form.fields.setdefault(name, {"kind": kind, "options": []})["options"].append(value)
+        if chosen:
+            self.form.values[name] = value
+
+    def handle_data(self, data):
+        if self.area:
+            self.form.values[self.area] += data
+
+    def handle_endtag(self, tag):
+        if tag == "form":
+            self.form = None
+        elif tag == "select":
+            self.select = None
+        elif tag == "textarea":
+            if self.area:
+                self.form.values[self.area] = self.form.values[self.area].removeprefix("\n")
+            self.area = None
+
+
+def forms_of(response):
+    """Return the forms of a page; none where the answer is not one."""
+    if response.streaming or "text/html" not in response.get("Content-Type", ""):
+        return []
+    reader = _Reader()
+    reader.feed(response.content.decode())
+    return reader.forms

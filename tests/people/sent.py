@@ -1,0 +1,184 @@
+"""What is sent to an address, where a method alone is not enough: the form that would do it, filled in as it should be."""
+
+import json
+
+from tests import factories
+from tests.factories import CREATE, DELETE, EDIT, PASSWORD, VIEW
+from tests.oauth import authorize_url, basic, pkce
+from tests.people.forms import forms_of
+
+STRONG = "another long enough one"
+
+
+def _hidden(world, who, path, name):
+    """The value of a hidden field of the page as this person sees it, or else as the one who may would."""
+    for reader in (who, "admin", "dev", "agent"):
+        for form in forms_of(world.browsers[reader].get(path)):
+            if form.values.get(name):
+                return form.values[name]
+    raise AssertionError(f"{path} has no {name}")
+
+
+def authorize_desk(world, who):
+    return authorize_url(world.mine.client, pkce()[1], account=world.mine.account.slug, scope=f"{VIEW} {EDIT}")
+
+
+def authorize_pocket(world, who):
+    return authorize_url(
+        world.mine.external_agent, pkce()[1], account=world.mine.account.slug, scope=f"{VIEW} {CREATE}"
+    )
+
+
+def _decide(url, decision):
+    def post(world, who):
+        path = url(world, who)
+        shown = _hidden(world, who, path, "shown") if decision == "agree" else ""
+        return {"path": path, "data": {"decision": decision, "shown": shown}}
+
+    return post
+
+
+def _reauthorize(world, who):
+    path = f"/authorizations/{world.mine.outside.pk}/reauthorize/"
+    return {"data": {"shown": _hidden(world, who, path, "shown")}}
+
+
+def _client_form(world, who):
+    return {
+        "data": {
+            "nonce": _nonce(world, who, "/credentials/new/"),
+            "team": world.mine.team.pk,
+            "name": "Fresh",
+            "redirect_uris": factories.REDIRECT_URI,
+            "level": "account",
+            "kind": "platform",
+            "scope": [VIEW, DELETE],
+            f"why:{DELETE}": "To clean up",
+        }
+    }
+
+
+def _nonce(world, who, path):
+    page = world.browsers[who].get(path)
+    return next((form.values["nonce"] for form in forms_of(page) if "nonce" in form.values), "")
+
+
+def _rotate(world, who):
+    path = f"/credentials/{world.mine.free.client_id}/"
+    return {"data": {"overlap_hours": 24, "nonce": _nonce(world, who, path)}}
+
+
+def _version(number):
+    fields = {"number": number, "name": "Quokka Desk", "tagline": "t", "description": "d", "release_notes": "n"}
+    return {**fields, f"level:{VIEW}": "required", f"level:{EDIT}": "none"}
+
+
+def _bearer(own):
+    return {"HTTP_AUTHORIZATION": f"Bearer {own.token}"}
+
+
+def _app(own):
+    return {**basic(own.client.client_id, own.secret), "content_type": "application/x-www-form-urlencoded"}
+
+
+def _ticket(world, who):
+    data = json.dumps({"subject": "Quokka printer is well", "status": 4})
+    return {"data": data, "content_type": "application/json", **_bearer(world.mine)}
+
+
+def _of(**data):
+    return lambda world, who: {"data": data}
+
+
+def _email(world, who):
+    return world.people[who].email if who in world.people else "nobody@example.com"
+
+
+def _totp(world, who):
+    world.browsers[who].get("/accounts/2fa/totp/activate/")
+    return {"data": {"code": "000000"}}
+
+
+def _password(**names):
+    return _of(**{name: PASSWORD if value else STRONG for name, value in names.items()})
+
+
+REASON = _of(reason="It was time")
+# (method with what it is about, address of portal/urls.py) → what the test's browser is given.
+SENT = {
+    "POST accounts/login/": lambda world, who: {"data": {"login": world.mine.admin.email, "password": PASSWORD}},
+    "POST/wrong accounts/login/": lambda world, who: {"data": {"login": world.mine.admin.email, "password": STRONG}},
+    "POST accounts/signup/": _of(name="Nia", email="nia@example.com", password1=STRONG, password2=STRONG),
+    "POST accounts/reauthenticate/": _password(password=True),
+    "POST/add accounts/email/": _of(action_add="", email="more@example.com"),
+    "POST/remove accounts/email/": lambda world, who: {"data": {"action_remove": "", "email": _email(world, who)}},
+    "POST accounts/password/change/": _password(oldpassword=True, password1=False, password2=False),
+    "POST accounts/password/set/": _password(password1=False, password2=False),
+    "POST accounts/password/reset/": lambda world, who: {"data": {"email": world.mine.admin.email}},
+    "POST accounts/login/code/confirm/": _of(code="123456"),
+    "POST accounts/2fa/authenticate/": _of(code="123456"),
+    "POST accounts/2fa/reauthenticate/": _of(code="123456"),
+    "POST accounts/2fa/totp/activate/": _totp,
+    "POST settings/": _of(name="Renamed", time_zone="Europe/Berlin"),
+    "POST credentials/new/": _client_form,
+    "POST credentials/<slug:client_id>/": _of(redirect_uris="https://quokka.example/cb", description="Changed"),
+    "POST credentials/<slug:client_id>/scopes/": _of(**{"scope": DELETE, f"why:{DELETE}": "To clean up"}),
+    "POST credentials/<slug:client_id>/secrets/": _rotate,
+    "POST apps/new/": lambda world, who: {
+        "data": {"team": world.mine.team.pk, "slug": "fresh", "category": "hr", "client": world.mine.free.pk}
+    },
+    "POST apps/<slug:slug>/": lambda world, who: {"data": {"client": world.mine.free.pk}},
+    "POST apps/<slug:slug>/accounts/": _of(accounts="somebody-else"),
+    "POST apps/<slug:slug>/versions/new/": _of(**_version("5.0")),
+    "POST apps/<slug:slug>/versions/<int:pk>/edit/": _of(**_version("4.1")),
+    "POST apps/<slug:slug>/versions/<int:pk>/custom/": lambda world, who: {
+        "data": {"accounts": world.mine.account.slug}
+    },
+    "POST marketplace/<slug:slug>/install/": lambda world, who: {"data": {"account": world.mine.account.slug}},
+    "GET/account installations/": lambda world, who: {"data": {"account": world.mine.account.slug}},
+    "GET/answer oauth/callback": lambda world, who: {"data": {"state": "made-up", "code": "x"}},
+    "GET oauth/authorize": lambda world, who: {"path": authorize_desk(world, who)},
+    "GET/agent oauth/authorize": lambda world, who: {"path": authorize_pocket(world, who)},
+    "POST/agree oauth/authorize": _decide(authorize_desk, "agree"),
+    "POST/cancel oauth/authorize": _decide(authorize_desk, "cancel"),
+    "POST/agent oauth/authorize": _decide(authorize_pocket, "agree"),
+    "POST oauth/token": lambda world, who: {
+        "data": f"grant_type=client_credentials&account={world.mine.account.slug}",
+        "content_type": "application/x-www-form-urlencoded",
+    },
+    "POST/app oauth/token": lambda world, who: {
+        "data": f"grant_type=client_credentials&account={world.mine.account.slug}",
+        **_app(world.mine),
+    },
+    "POST/app oauth/revoke": lambda world, who: {"data": f"token={world.mine.desk_token}", **_app(world.mine)},
+    "POST/product oauth/introspect": lambda world, who: {
+        "data": f"token={world.mine.token}",
+        "content_type": "application/x-www-form-urlencoded",
+        **basic("freshservice", world.product_secret),
+    },
+    "GET/token oauth/check/<slug:product>": lambda world, who: {
+        "HTTP_X_ORIGINAL_METHOD": "GET",
+        "HTTP_X_ORIGINAL_URI": "/api/v2/tickets",
+        **_bearer(world.mine),
+    },
+    "POST authorizations/<uuid:access_id>/reauthorize/": _reauthorize,
+    "GET/json receipts/<uuid:entry_id>/": _of(format="json"),
+    "GET/chain ledger/": lambda world, who: {"data": {"chain": world.mine.account.chain_name}},
+    "GET/token sandbox/api/v2/tickets": lambda world, who: _bearer(world.mine),
+    "POST/token sandbox/api/v2/tickets": _ticket,
+    "GET/token sandbox/api/v2/tickets/<int:ticket_id>": lambda world, who: _bearer(world.mine),
+    "PUT/token sandbox/api/v2/tickets/<int:ticket_id>": _ticket,
+    "DELETE/token sandbox/api/v2/tickets/<int:ticket_id>": lambda world, who: _bearer(world.mine),
+    "POST admin/login/": lambda world, who: {"data": {"username": world.mine.admin.email, "password": PASSWORD}},
+    "GET admin/autocomplete/": _of(app_label="accounts", model_name="membership", field_name="user", term="ada"),
+    "POST admin/accounts/user/add/": _of(email="nia@example.com", name="Nia", password=STRONG),
+    "POST admin/accounts/account/add/": _of(slug="fresh", name="Fresh"),
+    "POST admin/accounts/membership/add/": lambda world, who: {
+        "data": {"user": world.people["dev"].pk, "account": world.mine.account.pk, "role": "agent"}
+    },
+    "POST/staff admin/accounts/user/<path:object_id>/press/<slug:button>/": _of(is_staff="on"),
+    "POST/suspend admin/accounts/account/<path:object_id>/press/<slug:button>/": REASON,
+    "POST/approve admin/marketplace/version/<path:object_id>/press/<slug:button>/": REASON,
+    "POST/reject admin/marketplace/version/<path:object_id>/press/<slug:button>/": REASON,
+    "POST/suspend admin/credentials/client/<path:object_id>/press/<slug:button>/": REASON,
+}

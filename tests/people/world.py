@@ -1,0 +1,269 @@
+"""Two tenants with one of everything, and everybody who may come: built once, and each request undone."""
+
+import contextlib
+import re
+from types import SimpleNamespace
+
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, transaction
+from django.test import Client as Browser
+
+from consent import actions as consent
+from credentials import actions as credentials
+from credentials.models import Endpoint, Kind, Level, Scope
+from marketplace import actions as marketplace
+from portal.accounts import actions as accounts
+from portal.sandbox.models import Ticket
+from tests import factories
+from tests.factories import CREATE, EDIT, VIEW, team_of, version_fields
+from tests.oauth import AppSide, sign_in
+from tests.people.sent import SENT
+
+PEOPLE = ("out", "dev", "mate", "odev", "admin", "oadm", "agent", "oagt", "rev", "staff", "super")
+# A word in the name of everything of a tenant, which no page shows to a stranger.
+# `<slug:client_id>`, or `(?P<key>…)` in an address that is a pattern.
+PARAMETER = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
+MINE, THEIRS = "Quokka", "Wombat"
+
+
+def tenant(word, *, dev, admin, agent, account, slug=None):
+    """A team with clients, apps and versions in every state, and an account that uses them, agents too."""
+    own = SimpleNamespace(word=word, dev=dev, admin=admin, agent=agent, account=account, team=team_of(dev))
+
+    def client(name, **more):
+        return factories.client(dev, name=f"{word} {name}", scopes=(VIEW, EDIT, CREATE), **more)
+
+    def app(row, address=None, **fields):
+        made = marketplace.create_app(
+            own.team,
+            slug=address or f"{word.lower()}-{row.name.split()[-1].lower()}",
+            category="other",
+            client=row,
+            by=dev,
+        )
+        fields = {"name": row.name, "description": f"{word} told at length", "required_scopes": [VIEW], **fields}
+        return made, marketplace.create_version(made, by=dev, **version_fields(**fields))
+
+    def add(number):
+        fields = version_fields(number, name=f"{word} Desk", install_url="https://app.example/install")
+        return marketplace.create_version(own.app, by=dev, **fields)
+
+    # A listed app that works in the account, with a later version in each state.
+    own.client, _secret = client("Desk")
+    own.old_secret = own.client.secrets.get()
+    _row, own.secret = credentials.rotate_secret(own.client, overlap_hours=24, by=dev)
+    listed = {"optional_scopes": [EDIT], "install_url": "https://app.example/install", "icon": f"{word} icon".encode()}
+    own.app, draft = app(own.client, slug, **listed)
+    if slug:
+        own.version = factories.publish(draft, dev, by=factories.reviewer())
+    else:
+        # Not for the eyes of other accounts.
+        own.version = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.installation = marketplace.install(own.app, account, by=admin)
+    own.consent = factories.agree(own.client, account, admin, requested={VIEW})
+    own.approved = marketplace.submit_version(add("2.0"), by=dev)
+    marketplace.approve_version(own.approved, by=factories.reviewer())
+    own.in_review = marketplace.submit_version(add("3.0"), by=dev)
+    own.draft = add("4.0")
+    # Hosted, for chosen accounts, and not agreed to yet.
+    row, _secret = client("Custom")
+    own.custom, draft = app(row)
+    own.custom_version = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.unfinished = marketplace.install(own.custom, account, by=admin)
+    # For chosen accounts, and not installed yet.
+    row, _secret = client("Waiting")
+    own.waiting, draft = app(row)
+    own.waiting_version = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
+    # Agent-level.
+    own.agent_client, _secret = client("Helper", level=Level.AGENT)
+    made, draft = app(own.agent_client, install_url="https://app.example/install")
+    marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.agent_installation = marketplace.install(made, account, by=admin)
+    own.agent_consent = factories.agree(own.agent_client, account, agent)
+    # Credentials without an app, and an app without credentials.
+    own.free, _secret = client("Spare")
+    own.bare = marketplace.create_app(own.team, slug=f"{word.lower()}-bare", category="other", by=dev)
+    # External ones: of the account, of an agent, and one whose access has ended.
+    own.external, secret = client("Outside", kind=Kind.EXTERNAL)
+    own.outside = factories.agree(own.external, account, admin).access
+    own.token = _token(own.external, secret, account)
+    own.desk_token = _token(own.client, own.secret, account)
+    own.external_agent, _secret = client("Pocket", kind=Kind.EXTERNAL, level=Level.AGENT)
+    own.pocket = factories.agree(own.external_agent, account, agent, requested={VIEW}).access
+    gone, _secret = client("Gone", kind=Kind.EXTERNAL)
+    ended = factories.agree(gone, account, admin, requested={VIEW}).access
+    own.receipt = consent.end_access(ended, by=admin, reason="revoked by an admin")
+    own.ticket = Ticket.objects.create(account=account, subject=f"{word} printer on fire")
+    return own
+
+
+def _token(client, secret, account):
+    return AppSide(Browser(), client, secret).client_credentials(account.slug).json()["access_token"]
+
+
+def ids(own):
+    """What each parameter of an address stands for in a tenant, and where an address means another than the usual."""
+    usual = {
+        "client_id": own.client.client_id,
+        "secret_id": own.old_secret.pk,
+        "slug": own.app.slug,
+        "pk": own.draft.pk,
+        "access_id": own.outside.pk,
+        "consent_id": own.consent.pk,
+        "entry_id": own.receipt.pk,
+        "ticket_id": own.ticket.pk,
+        "product": "freshservice",
+        "name": "made-up-0",
+        "key": "made-up",
+        "uidb36": "1",
+        "url": "nowhere/",
+        "app_label": "accounts",
+        "content_type_id": ContentType.objects.get_for_model(own.account).pk,
+        "object_id": 1,
+    }
+    elsewhere = {
+        "credentials/<slug:client_id>/secrets/": {"client_id": own.free.client_id},
+        "GET/bare apps/<slug:slug>/": {"slug": own.bare.slug},
+        "POST apps/<slug:slug>/": {"slug": own.bare.slug},
+        "apps/<slug:slug>/accounts/": {"slug": own.custom.slug},
+        "apps/<slug:slug>/versions/<int:pk>/publish/": {"pk": own.approved.pk},
+        "marketplace/<slug:slug>/icon/<int:pk>/": {"pk": own.version.pk},
+        "GET/custom marketplace/<slug:slug>/": {"slug": own.waiting.slug},
+        "GET/custom marketplace/<slug:slug>/install/": {"slug": own.waiting.slug},
+        "POST marketplace/<slug:slug>/install/": {"slug": own.waiting.slug},
+        "installations/<uuid:pk>/": {"pk": own.installation.pk},
+        "GET/agent installations/<uuid:pk>/": {"pk": own.agent_installation.pk},
+        "GET/agent authorizations/<uuid:access_id>/": {"access_id": own.pocket.pk},
+        "GET/agent authorizations/<uuid:access_id>/reauthorize/": {"access_id": own.pocket.pk},
+        "GET/agent consents/<uuid:consent_id>/revoke/": {"consent_id": own.agent_consent.pk},
+        "POST/agent consents/<uuid:consent_id>/revoke/": {"consent_id": own.agent_consent.pk},
+        "installations/<uuid:pk>/connect/": {"pk": own.installation.pk},
+        "installations/<uuid:pk>/uninstall/": {"pk": own.installation.pk},
+        "installations/<uuid:pk>/discard/": {"pk": own.unfinished.pk},
+        "admin/r/<path:content_type_id>/<path:object_id>/": {"object_id": own.account.pk},
+        **{
+            f"admin/{window}/": {"object_id": pk}
+            for window, pk in {
+                "accounts/user": own.agent.pk,
+                "accounts/account": own.account.pk,
+                "accounts/membership": own.account.memberships.get(user=own.agent).pk,
+                "accounts/team": own.team.pk,
+                "credentials/product": factories.product().pk,
+                "credentials/scope": Scope.objects.first().pk,
+                "credentials/endpoint": Endpoint.objects.first().pk,
+                "marketplace/version": own.in_review.pk,
+                "credentials/client": own.client.pk,
+            }.items()
+        },
+    }
+    return usual, elsewhere
+
+
+def body(response):
+    return (response.getvalue() if response.streaming else response.content).decode(errors="replace")
+
+
+class World:
+    """The people by their columns, `mine` and `theirs`, and a browser for each person."""
+
+    def __init__(self):
+        factories.product()
+        acme, globex = factories.account("quokka"), factories.account("wombat")
+        person = factories.person
+        self.people = {
+            "dev": person("Devi"),
+            "mate": person("Mats", team=False),
+            "odev": person("Otto"),
+            "admin": factories.member(acme, "admin", "Ada"),
+            "oadm": factories.member(globex, "admin", "Gus"),
+            "agent": factories.member(acme, "agent", "Axel"),
+            "oagt": factories.member(acme, "agent", "Ana"),
+            "rev": factories.reviewer(),
+            "staff": person("Stef", team=False, is_staff=True),
+            "super": person("Sue", team=False, is_staff=True, is_superuser=True),
+        }
+        for user, word in (("dev", MINE), ("odev", THEIRS)):
+            team = team_of(self.people[user])
+            type(team).objects.filter(pk=team.pk).update(name=f"{word} team")
+        accounts.add_teammate(team_of(self.people["dev"]), self.people["mate"], role="member", by=None)
+        whose = {name: self.people[name] for name in ("dev", "admin", "agent")}
+        self.mine = tenant(MINE, account=acme, slug="reply-helper", **whose)
+        self.theirs = tenant(
+            THEIRS,
+            account=globex,
+            dev=self.people["odev"],
+            admin=self.people["oadm"],
+            agent=factories.member(globex, "agent", "Gia"),
+        )
+        self.browsers = {name: Browser() for name in PEOPLE}
+        for name, user in self.people.items():
+            sign_in(self.browsers[name], user)
+            # Two-factor's pages ask for the password again.
+            self.browsers[name].post("/accounts/reauthenticate/", {"password": factories.PASSWORD})
+        TOTP.activate(self.mine.agent, generate_totp_secret())
+        RecoveryCodes.activate(self.mine.agent).mark_as_viewed()
+        self.product_secret = credentials.make_product_secret(factories.product(), by=None)
+        self.ids = {own.word: ids(own) for own in (self.mine, self.theirs)}
+        self.tables = sorted(connection.introspection.table_names())
+        self.before = self.snapshot()
+
+    def parameters(self, address, kind, word=MINE):
+        """{name: value} of an address's parameters, for a tenant."""
+        usual, elsewhere = self.ids[word]
+        # An address of the admin's means a row of its window.
+        window = "/".join(address.split("/")[:3]) + "/" if address.startswith("admin/") else ""
+        found = {**usual, **elsewhere.get(window, {}), **elsewhere.get(address, {})}
+        found |= elsewhere.get(f"{kind} {address}", {})
+        return {name: found.get(name) for name in (match[1] or match[2] for match in PARAMETER.finditer(address))}
+
+    def send(self, who, address, method, about="", values=None, **more):
+        """Send a person's request to an address, with what sent.py says of it; `about` is what kind of request.
+
+        `values` are parameters of the address in place of those of `mine`.
+        """
+        kind = f"{method}/{about}" if about else method
+        given = SENT.get(f"{kind} {address}", lambda world, who: {})(self, who) | more
+        found = {**self.parameters(address, kind), "button": about, **(values or {})}
+        filled = PARAMETER.sub(lambda match: str(found[match[1] or match[2]]), address)
+        path = given.pop("path", None) or "/" + filled.replace("^", "").replace("$", "")
+        return getattr(self.browsers[who], method.lower())(path, **given)
+
+    @contextlib.contextmanager
+    def undone(self):
+        """Let a block do what it likes, and take it back; what the end of a transaction would refuse fails here."""
+        cookies = {name: browser.cookies.copy() for name, browser in self.browsers.items()}
+        with transaction.atomic():
+            yield
+            connection.check_constraints()
+            transaction.set_rollback(True)
+        for name, browser in self.browsers.items():
+            browser.cookies = cookies[name]
+
+    def snapshot(self):
+        """{table: (rows, a hash of all they hold)}; of sessions only how many: they keep what was shown to whom."""
+        asked = [
+            f"SELECT '{table}', count(*), "
+            + ("''" if table == "django_session" else "coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '')")
+            + f' FROM "{table}" t'
+            for table in self.tables
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(asked))
+            return {table: (rows, digest) for table, rows, digest in cursor.fetchall()}
+
+    def changes(self):
+        """What differs from how the world was made, such as {"entry+1", "client~"}; ~ is a row that was changed."""
+        found = set()
+        for table, (rows, digest) in self.snapshot().items():
+            before, was = self.before[table]
+            name = table.partition("_")[2]
+            if rows != before:
+                found.add(f"{name}{rows - before:+}")
+            elif digest != was:
+                found.add(f"{name}~")
+        if any(change.startswith("entry+") for change in found):
+            # A chain's length and head move with every entry.
+            found = {change for change in found if not change.startswith("chain")}
+        return found
