@@ -12,16 +12,23 @@ RESPONSE_PARAMETERS = {"code", "state", "error", "error_description", "error_uri
 MAX_LENGTH = 500
 MAX_COUNT = 20
 _HOST = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", re.I)
-_LOOPBACK = re.compile(r"^http://(127\.0\.0\.1|\[::1\]|localhost)(:\d{1,5})?(/[^#]*)?$")
+_LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\]|localhost)(?::([0-9]{1,5}))?(/[^#]*)?")
+# What RFC 3986 has no place for in a path or a query, so that no request could name it.
+_NOT_OF_A_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]|%(?![0-9A-Fa-f]{2})""")
+
+
+def _loopback(uri):
+    found = _LOOPBACK.fullmatch(uri)
+    return found if found and (found[2] is None or 0 < int(found[2]) < 65536) else None
 
 
 def is_loopback(uri):
     """True for `http` on a loopback host, whose port alone may vary (RFC 8252 section 7.3)."""
-    return bool(_LOOPBACK.match(uri))
+    return bool(_loopback(uri))
 
 
 def _without_port(uri):
-    found = _LOOPBACK.match(uri)
+    found = _loopback(uri)
     return f"http://{found[1]}{found[3] or ''}" if found else None
 
 
@@ -36,7 +43,7 @@ def validate(uri):
     """Raise ValidationError, saying what to change, unless `uri` may be registered."""
     if len(uri) > MAX_LENGTH:
         raise ValidationError(_("A redirect URL has at most %(count)d characters.") % {"count": MAX_LENGTH})
-    if not uri.isascii() or not uri.isprintable() or set(uri) & set(' "<>\\^`{|}'):
+    if _NOT_OF_A_URL.search(uri) or set(re.sub(r"^[a-z]+://\[[^]]*\]", "", uri)) & set("[]"):
         raise ValidationError(_("%(uri)s has a character that a URL cannot have; percent-encode it.") % {"uri": uri})
     try:
         parts = urlsplit(uri)
@@ -47,8 +54,8 @@ def validate(uri):
         raise ValidationError(_("%(uri)s has a fragment; remove “#” and what follows.") % {"uri": uri})
     if "@" in parts.netloc:
         raise ValidationError(_("%(uri)s has a user name in it; remove what stands before “@”.") % {"uri": uri})
-    if parts.scheme == "http" and is_loopback(uri):
-        if port is not None and not 0 < port < 65536:
+    if _LOOPBACK.fullmatch(uri):
+        if port == 0:
             raise ValidationError(_("%(uri)s has an impossible port.") % {"uri": uri})
     elif parts.scheme != "https":
         raise ValidationError(
