@@ -1,7 +1,9 @@
 """Tells whether a secret is a client's or a product's own (RFC 6749 section 2.3.1)."""
 
+import base64
 import datetime as dt
 import hmac
+from urllib.parse import unquote_plus
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -12,6 +14,25 @@ from .secrets import CLIENT_SECRET, PRODUCT_SECRET, digest, is_well_formed
 
 # Writing the last use on each request would serialise a client's calls.
 LAST_USE_PRECISION = dt.timedelta(minutes=1)
+
+
+class MalformedBasic(Exception):
+    """The Authorization header says Basic, and holds no id and secret."""
+
+
+def read_basic(header: str) -> tuple[str, str] | None:
+    """Return id and secret of an Authorization header, or None where it is not HTTP Basic (RFC 6749 section 2.3.1)."""
+    kind, _, value = header.partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        client_id, colon, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        # Not base64, not ASCII, or not UTF-8 within.
+        raise MalformedBasic from None
+    if not colon:
+        raise MalformedBasic
+    return unquote_plus(client_id), unquote_plus(secret)
 
 
 def _find(secrets, value: str):
