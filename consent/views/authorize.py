@@ -108,7 +108,7 @@ def _read(request):
     except OAuthToolkitError as error:
         problem = error.oauthlib_error
         asked = AuthorizationRequest(None, problem.redirect_uri, problem.state, None, "", set(), "", "")
-        raise Answered(asked.answer(error=problem.error, error_description=problem.description or "")) from None
+        _refuse(request, asked, error=problem.error, error_description=problem.description or "")
     scope = request.GET.get("scope", "").split()
     asked = AuthorizationRequest(
         client=parameters["request"].client,
@@ -122,8 +122,17 @@ def _read(request):
     )
     if asked.prompt - PROMPTS or ("none" in asked.prompt and len(asked.prompt) > 1):
         description = f"prompt must be one of {', '.join(sorted(PROMPTS))}, and none stands alone"
-        raise Answered(asked.answer(error="invalid_request", error_description=description))
+        _refuse(request, asked, error="invalid_request", error_description=description)
     return asked
+
+
+def _refuse(request, asked, **error):
+    """Send a refusal to the app, but nobody to an app before they signed in: anyone may register a redirect URI, and a
+    wrong request would make of the portal's address a way to it (RFC 9700 section 4.11.2).
+    """
+    if "none" not in request.GET.get("prompt", "").split():
+        _signed_in(request, asked)
+    raise Answered(asked.answer(**error))
 
 
 def _untrusted(request, problem):
@@ -133,7 +142,7 @@ def _untrusted(request, problem):
 
 
 def _without_prompt(request, done):
-    query = [(name, value) for name, value in parse_qsl(request.META["QUERY_STRING"], keep_blank_values=True)]
+    query = [(name, value) for name, values in request.GET.lists() for value in values]
     left = " ".join(word for word in request.GET.get("prompt", "").split() if word != done)
     query = [(name, left if name == "prompt" else value) for name, value in query if name != "prompt" or left]
     return f"{request.path}?{urlencode(query)}"

@@ -1,19 +1,16 @@
 """The endpoints that programs call: token, revoke, introspect, check, and the metadata that describes them."""
 
-import base64
-import binascii
-
 from django.conf import settings
 from django.db import OperationalError, transaction
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 from oauth2_provider.oauth2_backends import get_oauthlib_core
 
 from credentials import registry
-from credentials.authentication import check_product_secret
+from credentials.authentication import MalformedBasic, check_product_secret, read_basic
 from credentials.models import Product, Scope
 from portal.limits import address_of, spend
 
@@ -21,6 +18,9 @@ from .. import check as checking
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 GRANT_TYPES = ["authorization_code", "client_credentials", "refresh_token"]
+# How nginx and Traefik tell of a call.
+_TOLD_BY_GATEWAY = [("X-Original-Method", "X-Original-URI"), ("X-Forwarded-Method", "X-Forwarded-Uri")]
+_OVERRIDES = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"]
 
 
 def _json(data, status=200, **headers):
@@ -89,14 +89,11 @@ def revoke(request):
 
 def _product_of(request):
     """Return the product that authenticates by HTTP Basic, or None."""
-    kind, _, value = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() != "basic":
-        return None
     try:
-        slug, _, secret = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+        basic = read_basic(request.headers.get("Authorization", ""))
+    except MalformedBasic:
         return None
-    return check_product_secret(slug, secret)
+    return check_product_secret(*basic) if basic else None
 
 
 @for_programs
@@ -133,9 +130,17 @@ def check(request, product):
         return away()
 
 
+def _original_call(request):
+    """Return the method and the URI that the gateway tells of; empty where the product could read another call than we do."""
+    told = {tuple(request.headers.get(name, "") for name in names) for names in _TOLD_BY_GATEWAY} - {("", "")}
+    # Of two stories, one is the caller's own: a gateway overwrites only the headers that it knows.
+    method, uri = told.pop() if len(told) == 1 else ("", "")
+    overridden = any(request.headers.get(name, method).upper() != method.upper() for name in _OVERRIDES)
+    return ("", "") if overridden else (method, uri)
+
+
 def _check(request, slug):
-    method = request.headers.get("X-Original-Method") or request.headers.get("X-Forwarded-Method") or ""
-    uri = request.headers.get("X-Original-URI") or request.headers.get("X-Forwarded-Uri") or ""
+    method, uri = _original_call(request)
     product = Product.objects.filter(slug=slug).first()
     endpoint = registry.resolve(product, method, uri) if product else None
     value = checking.bearer_token(request.headers.get("Authorization", ""))
@@ -152,7 +157,7 @@ def _check(request, slug):
     )
 
 
-@require_GET
+@require_safe
 def authorization_server(request):
     """RFC 8414, with RFC 9207's flag."""
     base = settings.BASE_URL
@@ -179,7 +184,7 @@ def authorization_server(request):
     )
 
 
-@require_GET
+@require_safe
 def protected_resource(request):
     """RFC 9728, for the APIs that the portal itself serves."""
     return JsonResponse(
