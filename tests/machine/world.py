@@ -1,0 +1,393 @@
+"""Does each act twice, in the model and in the portal, and compares what came of it."""
+
+import contextlib
+import datetime as dt
+import time
+from queue import Empty
+from types import SimpleNamespace
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.test import Client as Browser
+from django.test import TestCase
+
+from consent import actions as consent
+from consent.models import Access, Consent, RefreshToken
+from credentials import actions as credentials
+from credentials import secrets
+from credentials.models import Client, ClientSecret
+from marketplace import actions as marketplace
+from marketplace.models import App, Installation, Version
+from portal.accounts import actions as accounts
+from portal.accounts.actions import Refused
+from portal.accounts.models import Account, Membership, Team, User
+from portal.celery import app as celery
+from tests import factories
+from tests.clock import advance
+from tests.oauth import AppSide, pkce
+
+from . import things
+
+ROWS = {
+    things.Person: User, things.Team: Team, things.Account: Account, things.Member: Membership, things.Client: Client,
+    things.Secret: ClientSecret, things.App: App, things.Version: Version, things.Installation: Installation,
+    things.Access: Access, things.Consent: Consent, things.Family: RefreshToken,
+}  # fmt: skip
+REFS = {"Person": "public_id", "Team": "public_id", "Account": "slug", "Client": "client_id", "App": "slug"}
+
+
+def row(thing):
+    """The portal's row of a thing, read anew as a view does; None stands for the portal itself."""
+    return thing and ROWS[type(thing)].objects.get(pk=thing.pk)
+
+
+def name(thing, found):
+    """Let a thing of the model stand for a row."""
+    thing.pk, thing.ref = found.pk, str(getattr(found, REFS.get(type(thing).__name__, "pk")))
+    return thing
+
+
+def messages():
+    """Take what waits in Redis for a worker: (task, arguments) each."""
+    with (
+        celery.connection_for_write() as connection,
+        connection.SimpleQueue("revoke") as waiting,
+        contextlib.suppress(Empty),
+    ):
+        while True:
+            message = waiting.get_nowait()
+            message.ack()
+            yield message.headers["task"], message.payload[0]
+
+
+class World:
+    """The model beside the portal. Every method is one act, at one moment."""
+
+    def __init__(self, model=None):
+        self.model = model
+        self.http = Browser()
+        self.ahead = 0.0
+        list(messages())
+
+    def now(self):
+        return time.monotonic() + self.ahead
+
+    def act(self, name_of_act, portal, *arguments, **more):
+        """Do one act in both; return the model's thing and the portal's result, or None where both refuse."""
+        self.model.now = self.now()
+        try:
+            thing, refused = getattr(self.model, name_of_act)(*arguments, **more), False
+        except things.No:
+            refused = True
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            try:
+                with transaction.atomic():
+                    result = portal()
+            except (Refused, ValidationError) as refusal:
+                assert refused, f"{name_of_act}: the portal refuses what the model allows: {refusal}"
+                return None
+        assert not refused, f"{name_of_act}: the portal allows what the model refuses"
+        return thing, result
+
+    def make(self, *arguments, **more):
+        done = self.act(*arguments, **more)
+        return done and name(*done)
+
+    # --- people and accounts ---
+
+    def sign_up(self, by):
+        fields = {"email": f"p{next(factories._numbers)}@example.com", "name": "P", "password": factories.PASSWORD}
+        return self.make("sign_up", lambda: accounts.create_person(by=row(by), **fields), by)
+
+    def add_member(self, account, person, role, by):
+        def portal():
+            return accounts.add_member(row(account), row(person), role=role, by=row(by))
+
+        return self.make("add_member", portal, account, person, role, by)
+
+    def change_role(self, member, role, by):
+        self.act("change_role", lambda: accounts.change_role(row(member), role=role, by=row(by)), member, role, by)
+
+    def end_membership(self, member, by):
+        self.act("end_membership", lambda: accounts.end_membership(row(member), by=row(by)), member, by)
+
+    def deactivate(self, person, by):
+        self.act("deactivate", lambda: accounts.deactivate_person(row(person), by=row(by)), person, by)
+
+    def suspend_account(self, account, by):
+        portal = accounts.suspend_account
+        self.act("suspend_account", lambda: portal(row(account), reason="Why", by=row(by)), account, by)
+
+    def lift_account(self, account, by):
+        portal = accounts.lift_account
+        self.act("lift_account", lambda: portal(row(account), reason="Why", by=row(by)), account, by)
+
+    def verify_team(self, by):
+        self.act("verify_team", lambda: accounts.verify_team(row(self.model.team), by=row(by)), by)
+
+    # --- credentials ---
+
+    def create_client(self, external, agent_level, scopes, by):
+        def portal():
+            return credentials.create_client(
+                row(self.model.team), name="C", redirect_uris=[factories.REDIRECT_URI],
+                scopes=dict.fromkeys(scopes, "We need it"), kind="external" if external else "platform",
+                level="agent" if agent_level else "account", by=row(by),
+            )  # fmt: skip
+
+        if done := self.act("create_client", portal, external, agent_level, scopes, by):
+            client, (made, value) = done
+            name(client, made)
+            self._name_secret(client.secrets[0], made.secrets.get(), value)
+            return client
+        return None
+
+    def _name_secret(self, secret, found, value):
+        name(secret, found).value = value
+        secret.name = f"secret {len(secret.client.secrets)} of {secret.client.name}"
+
+    def add_scopes(self, client, scopes, by):
+        wanted = dict.fromkeys(scopes, "We need it")
+        self.act(
+            "add_scopes", lambda: credentials.add_scopes(row(client), scopes=wanted, by=row(by)), client, scopes, by
+        )
+
+    def rotate_secret(self, client, hours, by):
+        def portal():
+            return credentials.rotate_secret(row(client), overlap_hours=hours, by=row(by))
+
+        if done := self.act("rotate_secret", portal, client, hours, by):
+            self._name_secret(done[0], *done[1])
+
+    def end_secret(self, secret, by):
+        self.act("end_secret", lambda: credentials.end_secret(row(secret), by=row(by)), secret, by)
+
+    def suspend_client(self, client, by):
+        portal = credentials.suspend_client
+        self.act("suspend_client", lambda: portal(row(client), reason="Why", by=row(by)), client, by)
+
+    def lift_client(self, client, leaked, by):
+        def portal():
+            return credentials.lift_client(row(client), reason="Why", secret_leaked=leaked, by=row(by))
+
+        self.act("lift_client", portal, client, leaked, by)
+
+    # --- apps and versions ---
+
+    def create_app(self, client, by):
+        fields = {"slug": f"app-{next(factories._numbers)}", "category": "other"}
+
+        def portal():
+            return marketplace.create_app(row(self.model.team), client=row(client), by=row(by), **fields)
+
+        return self.make("create_app", portal, client, by)
+
+    def create_version(self, app, required, optional, by):
+        fields = factories.version_fields(
+            f"1.{self.model.next_number(app)}", required_scopes=sorted(required), optional_scopes=sorted(optional),
+            install_url="https://app.example/install",
+        )  # fmt: skip
+
+        def portal():
+            return marketplace.create_version(row(app), by=row(by), **fields)
+
+        return self.make("create_version", portal, app, required, optional, by)
+
+    def submit(self, version, by):
+        self.act("submit", lambda: marketplace.submit_version(row(version), by=row(by)), version, by)
+
+    def decide(self, version, decision, by):
+        portal = {"approved": marketplace.approve_version, "rejected": marketplace.reject_version}[decision]
+        self.act("decide", lambda: portal(row(version), reason="Why", by=row(by)), version, decision, by)
+
+    def publish(self, version, by):
+        self.act("publish", lambda: marketplace.publish_version(row(version), by=row(by)), version, by)
+
+    def publish_custom(self, version, places, by):
+        slugs = {account.ref for account in places}
+
+        def portal():
+            return marketplace.publish_custom(row(version), accounts=slugs, by=row(by))
+
+        self.act("publish_custom", portal, version, places, by)
+
+    def list_accounts(self, app, places, by):
+        slugs = {account.ref for account in places}
+
+        def portal():
+            return marketplace.list_accounts(row(app), accounts=slugs, by=row(by))
+
+        self.act("list_accounts", portal, app, places, by)
+
+    # --- installing and ending ---
+
+    def _name_installation(self, done):
+        if done:
+            installation = name(*done)
+            name(installation.access, done[1].access)
+            name(installation.version, done[1].version)
+            return installation
+        return None
+
+    def install(self, app, account, by):
+        def portal():
+            return marketplace.install(row(app), row(account), by=row(by))
+
+        return self._name_installation(self.act("install", portal, app, account, by))
+
+    def install_draft(self, version, by):
+        def portal():
+            return marketplace.install_draft(row(version), by=row(by))
+
+        test = next(account for account in self.model.accounts if account.test_of)
+        return self._name_installation(self.act("install_draft", portal, version, test, by))
+
+    def uninstall(self, installation, by):
+        self.act("uninstall", lambda: marketplace.uninstall(row(installation), by=row(by)), installation, by)
+
+    def discard(self, installation, by):
+        self.act("discard", lambda: marketplace.discard(row(installation), by=row(by)), installation, by)
+
+    def end_access(self, access, by):
+        self.act("end_access", lambda: consent.end_access(row(access), by=row(by), reason="revoked"), access, by)
+
+    # --- agreeing, and taking it back ---
+
+    def agree(self, client, account, by, *, requested=None, chosen=(), again=False, replace=False):
+        def portal():
+            return factories.agree(
+                row(client), row(account), row(by), requested=requested, chosen=chosen, ask_again=again, replace=replace
+            )  # fmt: skip
+
+        asked = {"requested": requested, "chosen": chosen, "again": again, "replace": replace}
+        if done := self.act("agree", portal, client, account, by, **asked):
+            agreed = name(*done)
+            name(agreed.access, done[1].access)
+            return agreed
+        return None
+
+    def issue_code(self, agreed, by, scopes):
+        verifier, challenge = pkce()
+
+        def portal():
+            return consent.issue_code(
+                row(agreed), by=row(by), scopes=scopes, redirect_uri=factories.REDIRECT_URI, code_challenge=challenge
+            )  # fmt: skip
+
+        if done := self.act("issue_code", portal, agreed, by, scopes):
+            code, code.value = done
+            code.verifier = verifier
+            return code
+        return None
+
+    def decline(self, client, account, by):
+        portal = consent.decline_consent
+        self.act("decline", lambda: portal(row(client), row(account), by=row(by)), client, account, by)
+
+    def trim(self, agreed, scopes, by):
+        self.act("trim", lambda: consent.trim_consent(row(agreed), scopes=scopes, by=row(by)), agreed, scopes, by)
+
+    def revoke_consent(self, agreed, by):
+        self.act("revoke_consent", lambda: consent.revoke_consent(row(agreed), by=row(by)), agreed, by)
+
+    # --- what apps ask of the endpoints ---
+
+    def side(self, secret):
+        return AppSide(self.http, SimpleNamespace(client_id=secret.client.ref), secret.value)
+
+    def endpoint(self, name_of_act, ask, *arguments):
+        """Ask an endpoint; compare status and error, and return the model's token and the answer where it was given."""
+        self.model.now = self.now()
+        error, thing = None, None
+        try:
+            thing = getattr(self.model, name_of_act)(*arguments)
+        except things.No as no:
+            error = no.error
+        with TestCase.captureOnCommitCallbacks(execute=True):
+            response = ask()
+        answer = response.json() if response.content else {}
+        status = 401 if error == "invalid_client" else 400 if error else 200
+        assert (response.status_code, answer.get("error")) == (status, error), (name_of_act, answer)
+        return thing, answer
+
+    def _tokens(self, token, answer):
+        """Compare an answer with the token that the model gives, and take over what was handed out."""
+        if token is None:
+            return None
+        agreed = token.consent
+        platform = not agreed.client.external
+        installation = next((i for i in self.model.installations if i.access is agreed.access), None)
+        expected = {
+            "token_type": "Bearer",
+            "scope": " ".join(sorted(token.scopes)),
+            "account": agreed.account.ref,
+            **({"installation": installation.ref} if platform else {}),
+            **({"agent": str(agreed.member.pk)} if agreed.member else {}),
+        }
+        left = token.expires - self.model.now
+        assert left - 3 <= answer.pop("expires_in") <= left, "the seconds it has left"
+        value, refresh = answer.pop("access_token"), answer.pop("refresh_token", None)
+        assert answer == expected
+        assert bool(refresh) == bool(token.family)
+        again = bool(token.value)
+        assert not again or value == token.value, "the same pair again"
+        token.value = value
+        if refresh and not again:
+            assert refresh not in token.family.refresh
+            token.family.refresh.append(refresh)
+        assert not refresh or refresh == token.family.refresh[-1]
+        return token
+
+    def exchange(self, secret, code, verifier_fits=True):
+        verifier = code.verifier if verifier_fits else pkce()[0]
+
+        def ask():
+            return self.side(secret).exchange(code.value, verifier)
+
+        token = self._tokens(*self.endpoint("exchange", ask, secret, code, verifier_fits))
+        if token:
+            family = secrets.read_refresh_token(token.family.refresh[0]).family
+            name(token.family, SimpleNamespace(pk=family))
+        return token
+
+    def refresh(self, secret, family, generation=-1, scopes=None):
+        generation %= len(family.refresh)
+        more = {} if scopes is None else {"scope": " ".join(sorted(scopes))}
+
+        def ask():
+            return self.side(secret).refresh(family.refresh[generation], **more)
+
+        return self._tokens(*self.endpoint("refresh", ask, secret, family, generation, scopes))
+
+    def client_credentials(self, secret, account, scopes=None):
+        more = {} if scopes is None else {"scope": " ".join(sorted(scopes))}
+
+        def ask():
+            return self.side(secret).client_credentials(account.ref, **more)
+
+        return self._tokens(*self.endpoint("client_credentials", ask, secret, account, scopes))
+
+    def give_back(self, secret, thing, generation=-1):
+        value = thing.value if isinstance(thing, things.Token) else thing.refresh[generation % len(thing.refresh)]
+        self.endpoint("give_back", lambda: self.side(secret).revoke(value), secret, thing)
+
+    # --- time and the worker ---
+
+    def wait(self, seconds):
+        self.ahead += seconds
+        advance(dt.timedelta(seconds=seconds))
+
+    def run(self, task):
+        """Run one of beat's tasks in this process."""
+        self.act(task, lambda: celery.tasks[f"consent.tasks.{task}"]())
+
+    def work(self):
+        """Be the worker: run what Redis holds, which is what the model's queue holds."""
+        found = list(messages())
+        expected = {str(access.pk) for access in self.model.queue}
+        assert {argument for _task, (argument,) in found} == expected, "what Celery was told"
+        self.act("work", lambda: [celery.tasks[task](*arguments) for task, arguments in found])
+
+    def lose_messages(self):
+        list(messages())
+        self.model.lose_messages()
