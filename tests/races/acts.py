@@ -1,0 +1,263 @@
+"""The acts that race: each takes the world and does one thing, as one person, with rows read anew as a view does."""
+
+from django.core.exceptions import ValidationError
+from django.utils import translation
+
+from consent import actions as consent
+from credentials import actions as credentials
+from credentials.models import ClientSecret, Product
+from credentials.registry import import_document
+from marketplace import actions as marketplace
+from portal.accounts import actions as accounts
+from portal.accounts.actions import Refused
+from portal.accounts.models import Membership, Role, Team, User
+from tests import factories
+from tests.factories import CREATE, EDIT, REDIRECT_URI, VIEW, version_fields
+
+
+def anew(row):
+    return type(row).objects.get(pk=row.pk)
+
+
+def kind_of(outcome):
+    """Whether an act was done or refused; whatever else happened is raised."""
+    status = getattr(outcome, "status_code", None) or getattr(outcome, "status", None)
+    if isinstance(status, int):
+        assert status in (200, 400, 401), (status, outcome.content if hasattr(outcome, "content") else outcome.body)
+        return "done" if status == 200 else "refused"
+    if isinstance(outcome, Refused | ValidationError):
+        return "refused"
+    if isinstance(outcome, Exception):
+        raise outcome
+    return "done"
+
+
+# --- asking for tokens ---
+
+
+def exchange(name="account"):
+    return lambda w: w.app_side(name).exchange(*w.codes[name])
+
+
+def refresh(name="account"):
+    return lambda w: w.app_side(name).refresh(w.tokens[name]["refresh_token"])
+
+
+def client_credentials(w):
+    return w.app_side("account").client_credentials(w.account.slug)
+
+
+def give_back(w):
+    return w.app_side("account").revoke(w.tokens["account"]["refresh_token"])
+
+
+def give_back_access(w):
+    return w.app_side("account").revoke(w.tokens["account"]["access_token"])
+
+
+def issue_code(name, who):
+    return lambda w: consent.issue_code(
+        anew(w.consents[name]), by=getattr(w, who), scopes={VIEW}, redirect_uri=REDIRECT_URI, code_challenge="x" * 43
+    )
+
+
+def use_up(w):
+    return consent.use_up_code(w.sides["account"].client, w.codes["account"][0])
+
+
+# --- consents ---
+
+
+def agree(name, who, **more):
+    """Press Agree on the page that was shown before the race."""
+
+    def act(w):
+        row, person = w.sides[name].client, getattr(w, who)
+        with translation.override("en"):
+            return consent.grant_consent(
+                anew(row), w.account, by=person, shown=w.pages[name, who, *more], chosen={EDIT}, **more
+            )
+
+    return act
+
+
+def revoke(name, who):
+    return lambda w: consent.revoke_consent(anew(w.consents[name]), by=getattr(w, who))
+
+
+def trim(who="admin", scope=EDIT, name="account"):
+    return lambda w: consent.trim_consent(anew(w.consents[name]), scopes={scope}, by=getattr(w, who))
+
+
+def end_external(who):
+    return lambda w: consent.end_access(anew(w.consents["external"].access), by=getattr(w, who), reason="revoked")
+
+
+def expire(w):
+    return consent.expire_consents()
+
+
+def stamp(w):
+    return consent.revoke_tokens(anew(w.consents["ended"].access))
+
+
+def open_access(w):
+    return consent.open_access(anew(w.sides["new"].client), w.account, by=w.admin)
+
+
+# --- installations ---
+
+
+def install(who="admin"):
+    return lambda w: marketplace.install(w.versions["listed"].app, w.account, by=getattr(w, who))
+
+
+def uninstall(name, who="admin2"):
+    return lambda w: marketplace.uninstall(anew(w.installations[name]), by=getattr(w, who))
+
+
+def discard(who="admin2"):
+    return lambda w: marketplace.discard(anew(w.installations["unfinished"]), by=getattr(w, who))
+
+
+def install_draft(w):
+    return marketplace.install_draft(anew(w.versions["draft"]), by=w.dev)
+
+
+# --- versions ---
+
+
+def on_version(action, name, *, by="dev", **fields):
+    """An action of the marketplace on a version; `by` is a person of the world, or a reviewer's number."""
+
+    def act(w):
+        person = w.reviewers[by] if isinstance(by, int) else getattr(w, by)
+        return getattr(marketplace, action)(anew(w.versions[name]), by=person, **fields)
+
+    return act
+
+
+def list_accounts(slug):
+    return lambda w: marketplace.list_accounts(anew(w.versions["custom"].app), accounts={slug}, by=w.dev)
+
+
+def create_version(w):
+    return marketplace.create_version(anew(w.versions["listed"].app), by=w.dev, **version_fields("3.0"))
+
+
+def create_app(w):
+    return marketplace.create_app(w.team, slug="made", category="other", client=w.free_client, by=w.dev)
+
+
+def set_client(number, which="free_client"):
+    return lambda w: marketplace.set_client(anew(w.apps[number]), getattr(w, which), by=w.dev)
+
+
+# --- credentials ---
+
+
+def client_of(w, name):
+    return anew(w.sides[name].client) if name in w.sides else anew(getattr(w, name))
+
+
+def suspend_client(name, who=0):
+    return lambda w: credentials.suspend_client(client_of(w, name), reason="Harm", by=w.reviewers[who])
+
+
+def lift_client(name, who=0):
+    return lambda w: credentials.lift_client(
+        client_of(w, name), reason="Well", secret_leaked=False, by=w.reviewers[who]
+    )
+
+
+def leak(w):
+    """Suspend a client and lift it again, because a secret leaked."""
+    row = w.sides["account"].client
+    credentials.suspend_client(row, reason="Leak", by=w.reviewers[0])
+    return credentials.lift_client(row, reason="Rotated", secret_leaked=True, by=w.reviewers[0])
+
+
+def add_scope(name, who="dev"):
+    return lambda w: credentials.add_scopes(client_of(w, name), scopes={CREATE: "More"}, by=getattr(w, who))
+
+
+def change_client(description, who="dev"):
+    return lambda w: credentials.change_client(
+        client_of(w, "account"), redirect_uris=[REDIRECT_URI], description=description, by=getattr(w, who)
+    )
+
+
+def rotate_secret(name, overlap_hours, who="dev"):
+    return lambda w: credentials.rotate_secret(client_of(w, name), overlap_hours=overlap_hours, by=getattr(w, who))
+
+
+def end_secret(w):
+    older = ClientSecret.objects.filter(client=w.rotated).order_by("pk").first()
+    return credentials.end_secret(older, by=w.dev)
+
+
+def make_product_secret(w):
+    return credentials.make_product_secret(Product.objects.get(), by=None)
+
+
+def import_scopes(*, without=()):
+    def act(w):
+        flow = factories.DOCUMENT["components"]["securitySchemes"]["oauth2"]
+        scopes = flow["flows"]["authorizationCode"]["scopes"]
+        kept = {name: text for name, text in scopes.items() if name not in without}
+        document = {
+            "paths": {"/api/v2/new": {"get": {"security": [{"oauth2": [VIEW]}]}}},
+            "components": {
+                "securitySchemes": {"oauth2": {**flow, "flows": {"authorizationCode": {"scopes": kept}}}},
+            },
+        }
+        return import_document(Product.objects.get(), document)
+
+    return act
+
+
+# --- people ---
+
+
+def membership(w, who):
+    return Membership.objects.get(pk=w.members[getattr(w, who).pk].pk)
+
+
+def leave(who):
+    return lambda w: accounts.end_membership(membership(w, who), by=None)
+
+
+def demote(who):
+    return lambda w: accounts.change_role(membership(w, who), role=Role.AGENT, by=None)
+
+
+def suspend_account(w):
+    return accounts.suspend_account(w.account, reason="Unpaid", by=None)
+
+
+def lift_other_account(w):
+    return accounts.lift_account(w.other_account, reason="Paid", by=None)
+
+
+def add_member(w):
+    return accounts.add_member(w.account, w.stranger, role=Role.AGENT, by=None)
+
+
+def add_member_to_test_account(w):
+    return accounts.add_member(w.team.test_account, w.stranger, role=Role.AGENT, by=None)
+
+
+def add_teammate(w):
+    return accounts.add_teammate(Team.objects.get(pk=w.team.pk), w.stranger, role="owner", by=w.dev)
+
+
+def verify_team(w):
+    return accounts.verify_team(w.team, by=None)
+
+
+def deactivate(who):
+    return lambda w: accounts.deactivate_person(User.objects.get(pk=getattr(w, who).pk), by=None)
+
+
+def change_staff(*, is_staff):
+    return lambda w: accounts.change_staff(User.objects.get(pk=w.stranger.pk), is_staff=is_staff, groups=[], by=None)

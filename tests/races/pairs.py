@@ -1,0 +1,218 @@
+"""Which acts race with which, and what each race promises beyond what always holds."""
+
+from tests.factories import DELETE, EDIT, VIEW
+from tests.races import acts
+from tests.races.acts import agree, exchange, on_version, refresh
+from tests.races.verdicts import (
+    any_of_both,
+    both,
+    counted,
+    current_secrets,
+    dead,
+    listed,
+    narrow,
+    not_after,
+    one,
+    one_product_secret,
+    renewed_once,
+    same_pair,
+    two_agents,
+    unchanged,
+)
+
+_ASKING = {
+    "exchange": exchange(),
+    "refresh": refresh(),
+    "client credentials": acts.client_credentials,
+}
+_ENDING = {
+    "revocation": acts.revoke("account", "admin2"),
+    "suspension of the client": acts.suspend_client("account"),
+    "suspension of the account": acts.suspend_account,
+    "uninstall": acts.uninstall("account"),
+    "a leak": acts.leak,
+}
+_AGENT_ASKING = {"exchange by an agent's app": exchange("agent"), "refresh by an agent's app": refresh("agent")}
+_AGENT_ENDING = {
+    "the agent's removal": acts.leave("agent"),
+    "the agent's own revocation": acts.revoke("agent", "agent"),
+    "an admin's revocation": acts.revoke("agent", "admin"),
+    "uninstall": acts.uninstall("agent"),
+    "deactivation": acts.deactivate("agent"),
+}
+
+
+def _crossed(asking, ending, name):
+    return {
+        f"{what} against {how}": (ask, end, dead(name)) for what, ask in asking.items() for how, end in ending.items()
+    }
+
+
+# Races that the design names: each is run at random, and forced.
+TOKENS = {
+    **_crossed(_ASKING, _ENDING, "account"),
+    **_crossed(_AGENT_ASKING, _AGENT_ENDING, "agent"),
+    **{f"{what} against a scope added": (ask, acts.add_scope("account"), unchanged) for what, ask in _ASKING.items()},
+    **{f"{what} against trim": (ask, acts.trim(), narrow) for what, ask in _ASKING.items()},
+    "exchange twice": (exchange(), exchange(), one()),
+    "refresh twice": (refresh(), refresh(), same_pair),
+    "refresh against giving back": (refresh(), acts.give_back, dead("account")),
+    "trim against giving back": (acts.trim(), acts.give_back_access, both),
+    "exchange against using up": (exchange(), acts.use_up, one()),
+    "refresh against a new agreement": (refresh(), agree("account", "admin", replace=True), dead("account")),
+    "client credentials against a new agreement": (
+        acts.client_credentials,
+        agree("account", "admin", replace=True),
+        both,
+    ),
+    "a code against an admin's demotion": (
+        acts.issue_code("account", "admin"),
+        acts.demote("admin"),
+        not_after(0),
+    ),
+    "a code against an admin's removal": (acts.issue_code("account", "admin"), acts.leave("admin"), not_after(0)),
+    "a code against revocation": (acts.issue_code("account", "admin"), _ENDING["revocation"], not_after(0)),
+    "a code against trim": (acts.issue_code("account", "admin"), acts.trim(scope=VIEW), not_after(0)),
+    "an agent's code against the agent's removal": (
+        acts.issue_code("agent", "agent"),
+        acts.leave("agent"),
+        not_after(0),
+    ),
+}
+AGREEING = {
+    "two admins agreeing": (agree("unfinished", "admin"), agree("unfinished", "admin2"), one("consent.granted")),
+    "two admins agreeing first": (agree("new", "admin"), agree("new", "admin2"), one("consent.granted")),
+    "two agents agreeing first": (agree("new_agent", "agent"), agree("new_agent", "agent2"), two_agents),
+    "two admins with stale pages": (
+        agree("account", "admin", replace=True),
+        agree("account", "admin2", replace=True),
+        one("consent.replaced"),
+    ),
+    "two admins renewing": (agree("account", "admin"), agree("account", "admin2"), one("consent.renewed")),
+    "agreeing against uninstall": (agree("unfinished", "admin"), acts.uninstall("unfinished"), not_after(0)),
+    "agreeing against discard": (agree("unfinished", "admin"), acts.discard(), one()),
+    "agreeing against the admin's removal": (agree("unfinished", "admin"), acts.leave("admin"), not_after(0)),
+    "agreeing against the admin's demotion": (agree("unfinished", "admin"), acts.demote("admin"), not_after(0)),
+    "an agent agreeing against removal": (agree("agent", "agent2"), acts.leave("agent2"), not_after(0)),
+    "an agent agreeing against uninstall": (agree("agent", "agent2"), acts.uninstall("agent"), not_after(0)),
+    "agreeing against suspension": (agree("unfinished", "admin"), acts.suspend_client("unfinished"), not_after(0)),
+    "agreeing against the account's suspension": (agree("unfinished", "admin"), acts.suspend_account, not_after(0)),
+    "agreeing first against a scope added": (agree("new", "admin"), acts.add_scope("new"), not_after(0)),
+    "a new agreement against revocation": (
+        agree("account", "admin", replace=True),
+        acts.revoke("account", "admin2"),
+        one(),
+    ),
+    "a new agreement against trim": (agree("account", "admin", replace=True), acts.trim("admin2"), one()),
+    "trim twice": (acts.trim("admin"), acts.trim("admin2"), one("consent.trimmed")),
+    "trim against another trim": (acts.trim("admin", EDIT), acts.trim("admin2", VIEW), both),
+    "trim against revocation": (acts.trim(), acts.revoke("account", "admin2"), any_of_both),
+    "renewal against expiry": (agree("expired", "admin"), acts.expire, renewed_once),
+    "expiry twice": (acts.expire, acts.expire, renewed_once),
+}
+ENDINGS = {
+    "install twice": (acts.install("admin"), acts.install("admin2"), one("installation.installed")),
+    "install against suspension": (acts.install(), acts.suspend_client("listed"), not_after(0)),
+    "install against the account's suspension": (acts.install(), acts.suspend_account, not_after(0)),
+    "install against the admin's demotion": (acts.install(), acts.demote("admin"), not_after(0)),
+    "uninstall twice": (acts.uninstall("account", "admin"), acts.uninstall("account"), one("access.ended")),
+    "uninstall against discard": (acts.uninstall("unfinished"), acts.discard("admin"), one("access.ended")),
+    "discard twice": (acts.discard(), acts.discard("admin"), one("access.ended")),
+    "uninstall against the admin's demotion": (acts.uninstall("account"), acts.demote("admin2"), not_after(0)),
+    "revocation twice": (acts.revoke("account", "admin"), acts.revoke("account", "admin2"), one("consent.revoked")),
+    "revocation against the admin's demotion": (acts.revoke("account", "admin2"), acts.demote("admin2"), not_after(0)),
+    "trim against the admin's demotion": (acts.trim("admin2"), acts.demote("admin2"), not_after(0)),
+    "ending twice": (acts.end_external("admin"), acts.end_external("admin2"), one("access.ended")),
+    "ending against the admin's demotion": (acts.end_external("admin2"), acts.demote("admin2"), not_after(0)),
+    "ending against a refresh": (acts.end_external("admin2"), refresh("external"), dead("external")),
+    "ending against revocation": (acts.end_external("admin2"), acts.revoke("external", "admin"), any_of_both),
+    "two admins demoting each other": (acts.demote("admin"), acts.demote("admin2"), one("member.role_changed")),
+    "two admins removing each other": (acts.leave("admin"), acts.leave("admin2"), one("member.removed")),
+    "removal twice": (acts.leave("agent"), acts.leave("agent"), one("member.removed")),
+    "removal against demotion": (acts.leave("admin"), acts.demote("admin"), any_of_both),
+    "drafts installed twice": (acts.install_draft, acts.install_draft, both),
+    "a draft installed against its change": (
+        acts.install_draft,
+        on_version("change_version", "draft", tagline="Other"),
+        both,
+    ),
+}
+REVIEWING = {
+    "approve against reject": (
+        on_version("approve_version", "in_review", by=0),
+        on_version("reject_version", "in_review", by=1, reason="No"),
+        one("version.approved", "version.rejected", count=2),
+    ),
+    "submit twice": (
+        on_version("submit_version", "draft"),
+        on_version("submit_version", "draft", by="dev2"),
+        one("version.submitted"),
+    ),
+    "submit against change": (
+        on_version("submit_version", "draft"),
+        on_version("change_version", "draft", by="dev2", tagline="Other"),
+        any_of_both,
+    ),
+    "publish twice": (
+        on_version("publish_version", "approved"),
+        on_version("publish_version", "approved", by="dev2"),
+        one("version.published"),
+    ),
+    "publish for accounts twice": (
+        on_version("publish_custom", "custom_draft", accounts={"second"}),
+        on_version("publish_custom", "custom_draft", by="dev2", accounts={"third"}),
+        one("version.published"),
+    ),
+    "publish for accounts against listing": (
+        on_version("publish_custom", "custom_draft", accounts={"second"}),
+        acts.list_accounts("third"),
+        listed,
+    ),
+    "listing twice": (acts.list_accounts("second"), acts.list_accounts("third"), listed),
+    "a version made twice": (acts.create_version, acts.create_version, one("version.created")),
+    "credentials set for two apps": (acts.set_client(0), acts.set_client(1), one("app.client_set")),
+    "credentials set twice": (acts.set_client(0), acts.set_client(0, "other_client"), one("app.client_set")),
+    "an app made against a scope added": (acts.create_app, acts.add_scope("free_client"), both),
+}
+CREDENTIALS = {
+    "rotate twice": (
+        acts.rotate_secret("account", 24),
+        acts.rotate_secret("account", 24, "dev2"),
+        current_secrets(1),
+    ),
+    "rotate twice without overlap": (
+        acts.rotate_secret("account", 0),
+        acts.rotate_secret("account", 0, "dev2"),
+        current_secrets(2),
+    ),
+    "a secret ended twice": (acts.end_secret, acts.end_secret, one("client.secret_ended")),
+    "a secret ended against rotation": (acts.end_secret, acts.rotate_secret("rotated", 0), any_of_both),
+    "a scope added twice": (acts.add_scope("account"), acts.add_scope("account", "dev2"), both),
+    "credentials changed twice": (acts.change_client("One"), acts.change_client("Two", "dev2"), both),
+    "suspend twice": (
+        acts.suspend_client("account"),
+        acts.suspend_client("account", 1),
+        one("client.suspended", count=2),
+    ),
+    "lift twice": (acts.lift_client("suspended"), acts.lift_client("suspended", 1), one("client.lifted", count=2)),
+    "a product's secret made twice": (acts.make_product_secret, acts.make_product_secret, one_product_secret),
+    "scopes imported twice": (acts.import_scopes(without={DELETE}), acts.import_scopes(), both),
+}
+PEOPLE = {
+    "an account suspended twice": (acts.suspend_account, acts.suspend_account, one("account.suspended")),
+    "an account lifted twice": (
+        acts.lift_other_account,
+        acts.lift_other_account,
+        one("account.lifted"),
+    ),
+    "a member added twice": (acts.add_member, acts.add_member, one("member.added")),
+    "a teammate added twice": (acts.add_teammate, acts.add_teammate, one("teammate.added")),
+    "a teammate added against a member": (acts.add_teammate, acts.add_member_to_test_account, any_of_both),
+    "a team verified twice": (acts.verify_team, acts.verify_team, one("team.verified")),
+    "a person deactivated twice": (acts.deactivate("agent2"), acts.deactivate("agent2"), one("person.deactivated")),
+    "staff made and unmade": (acts.change_staff(is_staff=True), acts.change_staff(is_staff=False), both),
+    "stamping twice": (acts.stamp, acts.stamp, counted),
+    "an access opened twice": (acts.open_access, acts.open_access, one("access.opened")),
+    "an access opened against suspension": (acts.open_access, acts.suspend_account, not_after(0)),
+}
+PAIRS = {**TOKENS, **AGREEING, **ENDINGS, **REVIEWING, **CREDENTIALS, **PEOPLE}

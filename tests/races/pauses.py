@@ -1,0 +1,164 @@
+"""Forced interleavings: an actor on a connection of its own pauses at a chosen statement, and another acts meanwhile."""
+
+import queue
+import re
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+_LOCK = re.compile(r' FOR (NO KEY )?UPDATE( OF "\w+")?')
+_TABLE = re.compile(r'(?:FROM|INTO|UPDATE) "(\w+)"')
+_BASE = Path(settings.BASE_DIR)
+_PROJECT = tuple(str(_BASE / app) for app in ("portal", "credentials", "consent", "marketplace"))
+_DATABASE = str(_BASE / "portal/database.py")
+_PATIENCE = 15
+
+
+@dataclass(frozen=True)
+class Statement:
+    kind: str
+    table: str = ""
+    # The function that asked for a lock, and the one that asked it to.
+    function: str = ""
+    caller: str = ""
+    # The row, as far as the statement tells.
+    row: tuple = ()
+
+    @property
+    def site(self):
+        return f"{self.function} {self.table}"
+
+
+def _functions():
+    """The two innermost functions of the project that led here, apart from lock()."""
+    frame, found = sys._getframe(2), []
+    while frame and len(found) < 2:
+        name = frame.f_code.co_filename
+        if name.startswith(_PROJECT) and name != _DATABASE and not frame.f_code.co_name.startswith("<"):
+            found.append(f"{Path(name).stem}.{frame.f_code.co_name}")
+        frame = frame.f_back
+    return [*found, "", ""][:2]
+
+
+class Actor:
+    """A thread that keeps its connection. `without` names lock sites whose locks it asks for in vain."""
+
+    def __init__(self):
+        self.without, self.acts, self.pause_at = frozenset(), queue.Queue(), None
+        self.stopped, self.go = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._live, daemon=True)
+        self.thread.start()
+        assert self.stopped.wait(_PATIENCE)
+
+    def _live(self):
+        connection.ensure_connection()
+        self.pid = connection.connection.info.backend_pid
+        commit = connection.commit
+
+        def pausing_commit():
+            self._pass(Statement("commit"))
+            commit()
+
+        connection.commit = pausing_commit
+        with connection.execute_wrapper(self._execute):
+            self.stopped.set()
+            while act := self.acts.get():
+                try:
+                    self.outcome = act()
+                except Exception as error:
+                    self.outcome = error
+                self.done = True
+                self.stopped.set()
+        connection.close()
+
+    def _execute(self, execute, sql, params, many, context):
+        statement = self._read(sql, params)
+        self._pass(statement)
+        if statement.kind == "lock" and {statement.site, f"{statement.caller} > {statement.function}"} & self.without:
+            sql = _LOCK.sub("", sql)
+        return execute(sql, params, many, context)
+
+    def _read(self, sql, params):
+        table = _TABLE.search(sql)
+        table = table[1] if table else ""
+        if _LOCK.search(sql):
+            return Statement("lock", table, *_functions(), tuple(map(str, params or ())))
+        return Statement("write" if sql.startswith(("INSERT", "UPDATE", "DELETE")) else "read", table)
+
+    def _pass(self, statement):
+        """Count a statement about to run, and pause before it where this is asked for."""
+        if self.selects(self.trace, statement):
+            self.points += 1
+            if self.points == self.pause_at:
+                self.stopped.set()
+                assert self.go.wait(_PATIENCE), "nobody let it go on"
+        self.trace.append(statement)
+
+    def begin(self, act, *, selects, pause_at=None):
+        self.selects, self.pause_at = selects, pause_at
+        self.trace, self.points, self.done, self.outcome = [], 0, False, None
+        self.stopped.clear()
+        self.go.clear()
+        self.acts.put(act)
+
+    def wait(self):
+        assert self.stopped.wait(_PATIENCE), "an actor hangs"
+
+    def resume(self):
+        self.stopped.clear()
+        self.go.set()
+        self.wait()
+
+    def leave(self):
+        self.acts.put(None)
+        self.thread.join(_PATIENCE)
+
+
+def at_locks(trace, statement):
+    """Pause before each lock, before what is written after one, and before the commit."""
+    before = trace[-1].kind if trace else ""
+    return statement.kind in ("lock", "commit") or (statement.kind == "write" and before != "write")
+
+
+def everywhere(trace, statement):
+    return True
+
+
+@dataclass
+class Played:
+    """What came of an interleaving: two outcomes in the order of the acts, and how it went."""
+
+    first: object
+    second: object
+    # Whether the first paused at all; whether the second came to its end during the pause.
+    paused: bool
+    overtaken: bool
+    traces: list = field(default_factory=list)
+    # Where the acts stood in the pair, since either may be the one that pauses.
+    order: tuple = (0, 1)
+
+
+def _waits_for(waiting, holding):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s = ANY(pg_blocking_pids(%s))", [holding.pid, waiting.pid])
+        return cursor.fetchone()[0]
+
+
+def interleave(actors, first, second, pause_at, selects=at_locks):
+    """Run `first` up to its pause, `second` until it is done or waits for `first`, then both to their ends."""
+    one, two = actors
+    one.begin(first, selects=selects, pause_at=pause_at)
+    one.wait()
+    paused = not one.done
+    two.begin(second, selects=selects)
+    while not two.stopped.wait(0.001) and not _waits_for(two, one):
+        pass
+    overtaken = paused and two.done
+    if paused:
+        one.resume()
+    two.wait()
+    return Played(one.outcome, two.outcome, paused, overtaken, [one.trace, two.trace])

@@ -1,0 +1,191 @@
+"""What must hold after every race, and what a certain race promises beyond that."""
+
+from django.db import connection
+
+from consent import check
+from consent.models import Access, Consent, RefreshToken
+from credentials.models import ProductSecret
+from marketplace.models import App
+from portal.accounts.models import Membership, Role
+from portal.ledger.actions import verify
+from portal.ledger.models import Chain, Entry
+
+# Rows made later, by the database's clock, than the end of what they hang on.
+_YOUNGER_THAN_THE_ENDING = """
+SELECT 'access token' FROM consent_accesstoken issued JOIN consent_consent consent ON consent.id = issued.consent_id
+JOIN consent_access access ON access.id = consent.access_id
+LEFT JOIN accounts_membership member ON member.id = consent.membership_id
+WHERE issued.expires - interval '30 minutes' > least(access.ended_at, consent.revoked_at, member.ended_at)
+UNION ALL
+SELECT 'code' FROM consent_authorizationcode issued JOIN consent_consent consent ON consent.id = issued.consent_id
+JOIN consent_access access ON access.id = consent.access_id
+LEFT JOIN accounts_membership member ON member.id = consent.membership_id
+WHERE issued.expires - interval '60 seconds' > least(access.ended_at, consent.revoked_at, member.ended_at)
+UNION ALL
+SELECT 'consent' FROM consent_consent consent JOIN consent_access access ON access.id = consent.access_id
+JOIN accounts_membership member ON member.account_id = access.account_id AND member.user_id = consent.granted_by_id
+WHERE consent.granted_at > least(access.ended_at, member.ended_at)
+UNION ALL
+SELECT 'family' FROM consent_refreshtoken issued WHERE issued.current_made_at > issued.ended_at
+UNION ALL
+SELECT 'wider than its consent' FROM consent_accesstoken issued JOIN consent_consent consent ON consent.id = issued.consent_id
+WHERE issued.revoked_at IS NULL AND NOT string_to_array(issued.scope, ' ') <@ consent.granted::text[]
+UNION ALL
+SELECT 'wider than its consent' FROM consent_refreshtoken issued JOIN consent_consent consent ON consent.id = issued.consent_id
+WHERE issued.ended_at IS NULL AND NOT string_to_array(issued.scope, ' ') <@ consent.granted::text[]
+UNION ALL
+SELECT 'wider than its consent' FROM consent_authorizationcode issued JOIN consent_consent consent ON consent.id = issued.consent_id
+WHERE issued.used_at IS NULL AND NOT string_to_array(issued.scope, ' ') <@ consent.granted::text[]
+"""
+
+
+def hold(w):
+    """Assert what holds after every race: times, nesting (T1), the ledger, one admin at least."""
+    with connection.cursor() as cursor:
+        cursor.execute(_YOUNGER_THAN_THE_ENDING)
+        assert not (found := cursor.fetchall()), found
+    grown = [chain for chain in Chain.objects.all() if chain.length != w.lengths[chain.name]]
+    faults = [fault for chain in grown if (fault := verify(chain))]
+    assert not faults, faults
+    _nobody_acted_after_leaving(w)
+    assert Membership.objects.admins().filter(account=w.account).exists(), "no admin is left"
+
+
+def _nobody_acted_after_leaving(w):
+    gone = set()
+    for entry in Entry.objects.filter(chain_id=w.account.chain_name).order_by("sequence"):
+        assert entry.actor not in gone, f"{entry.event} by somebody who was no admin any more"
+        left = entry.event == "member.removed"
+        if left or (entry.event == "member.role_changed" and entry.details["role"] == Role.AGENT):
+            gone.add(entry.subject)
+
+
+def issued(outcome):
+    """The access token in an answer, or None."""
+    if getattr(outcome, "status_code", getattr(outcome, "status", 0)) != 200:
+        return None
+    return (
+        outcome.json().get("access_token")
+        if (outcome.content if hasattr(outcome, "content") else outcome.body)
+        else None
+    )
+
+
+def accepted(token):
+    try:
+        return check.read(token)
+    except check.Refusal:
+        return None
+
+
+def _tokens(w, played, name):
+    fresh = [issued(outcome) for outcome in (played.first, played.second)]
+    return [w.tokens[name]["access_token"], *filter(None, fresh)]
+
+
+def dead(name):
+    """The ending was done, and no token of the app passes, whichever came first."""
+
+    def verdict(w, played, kinds):
+        assert "done" in kinds
+        assert [token for token in _tokens(w, played, name) if accepted(token)] == []
+
+    return verdict
+
+
+def narrow(w, played, kinds):
+    """The trimming was done, and no token has the scope that was taken back."""
+    assert kinds.count("done") == 2, (played.first, played.second)
+    for token in _tokens(w, played, "account"):
+        assert accepted(token).scopes == {"freshservice.tickets.view"}
+
+
+def both(w, played, kinds):
+    assert kinds == ["done", "done"], (played.first, played.second)
+
+
+def unchanged(w, played, kinds):
+    """Both were done, and the tokens have the scopes that were agreed to."""
+    both(w, played, kinds)
+    for token in _tokens(w, played, "account"):
+        assert accepted(token).scopes == {*w.consents["account"].granted}
+
+
+def one(*events, count=1):
+    """Exactly one was done, and the ledger has exactly one entry more of these events."""
+
+    def verdict(w, played, kinds):
+        assert kinds.count("done") == 1, (played.first, played.second)
+        if events:
+            assert Entry.objects.filter(event__in=events).count() - w.before(events) == count
+
+    return verdict
+
+
+def any_of_both(w, played, kinds):
+    """Whatever came first; that it was in an order is what always holds."""
+    assert "done" in kinds
+
+
+def not_after(place):
+    """Where the act at `place` (0 or 1) was overtaken by the other, it was refused."""
+
+    def verdict(w, played, kinds):
+        assert "done" in kinds
+        if played.overtaken and played.order[place] == 0:
+            assert kinds[place] == "refused"
+
+    return verdict
+
+
+def same_pair(w, played, kinds):
+    """Two refreshes of one token: one successor pair (T6)."""
+    both(w, played, kinds)
+    assert issued(played.first) == issued(played.second)
+    assert RefreshToken.objects.get(consent=w.consents["account"]).generation == 2
+
+
+def current_secrets(count):
+    def verdict(w, played, kinds):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM credentials_clientsecret WHERE client_id = %s AND expires_at IS NULL",
+                [w.sides["account"].client.pk],
+            )
+            assert cursor.fetchone()[0] == 1, "one secret is the current one"
+        assert kinds.count("done") == count
+
+    return verdict
+
+
+def listed(w, played, kinds):
+    both(w, played, kinds)
+    app = App.objects.get(pk=w.versions["custom"].app_id)
+    assert {*app.custom_accounts} == {"first", "second", "third"}
+
+
+def renewed_once(w, played, kinds):
+    """What expired was ended once, whoever did it, and one consent is live at most (M6)."""
+    assert "done" in kinds
+    rows = Consent.objects.filter(access__client=w.sides["expired"].client)
+    assert rows.get(pk=w.consents["expired"].pk).revision == 2
+    assert Entry.objects.filter(event="consent.expired").count() - w.before(["consent.expired"]) <= 1
+    assert rows.filter(revoked_at=None).count() <= 1
+
+
+def one_product_secret(w, played, kinds):
+    both(w, played, kinds)
+    assert ProductSecret.objects.filter(expires_at=None).count() == 1
+
+
+def counted(w, played, kinds):
+    """What ended is counted once, however many stamped it (T3)."""
+    both(w, played, kinds)
+    access = Access.objects.get(pk=w.consents["ended"].access_id)
+    assert access.revoked_counts == {"refresh_tokens": 1, "access_tokens": 1}, access.revoked_counts
+
+
+def two_agents(w, played, kinds):
+    """The first agent's agreement opens the access; the other reads the page again, or agrees under the same one (M6)."""
+    assert "done" in kinds
+    assert Access.objects.filter(client=w.sides["new_agent"].client).count() == 1

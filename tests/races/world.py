@@ -1,0 +1,156 @@
+"""Everybody and everything that races are about, made by actions."""
+
+import datetime as dt
+import threading
+from collections import Counter
+from contextlib import suppress
+from types import SimpleNamespace
+
+from django.test import Client as Browser
+from django.utils import translation
+
+from consent import actions as consent
+from consent.screen import MayNotConsent, build_screen
+from credentials import actions as credentials
+from credentials.models import Kind, Level
+from marketplace import actions as marketplace
+from portal.accounts import actions as accounts
+from portal.accounts.models import Membership
+from portal.database import database_now
+from portal.ledger.models import Chain, Entry
+from tests import factories
+from tests.clock import advance
+from tests.factories import EDIT, REDIRECT_URI, VIEW
+from tests.oauth import AppSide, pkce
+
+URL = {"install_url": "https://app.example/install"}
+
+
+_own = threading.local()
+
+
+def side(client, secret):
+    """An app, whose calls run in this thread and on its connection."""
+    if not hasattr(_own, "browser"):
+        _own.browser = Browser()
+    return AppSide(_own.browser, client, secret)
+
+
+class World:
+    """`sides` are apps by what was done with them; what races take from them is under the same name."""
+
+    def __init__(self):
+        factories.product()
+        self.dev, self.dev2 = factories.person("Dev"), factories.person("Dan", team=False)
+        self.team = factories.team_of(self.dev)
+        accounts.add_teammate(self.team, self.dev2, role="owner", by=self.dev)
+        self.reviewers = [factories.reviewer(), factories.reviewer()]
+        self.account = factories.account("acme")
+        self.admin, self.admin2 = (factories.member(self.account, "admin", name) for name in ("Ada", "Abe"))
+        self.agent, self.agent2 = (factories.member(self.account, "agent", name) for name in ("Axel", "Ana"))
+        self.stranger = factories.person("Sam", team=False)
+        self.members = {row.user_id: row for row in Membership.objects.filter(account=self.account)}
+        self.sides, self.versions, self.installations, self.consents = {}, {}, {}, {}
+        self.tokens, self.codes = {}, {}
+        self._expired()
+        self._installed("account", Level.ACCOUNT, self.admin)
+        self._installed("agent", Level.AGENT, self.agent)
+        self._installed("unfinished", Level.ACCOUNT, None)
+        self._published("listed", Level.ACCOUNT)
+        self._external("external", Level.ACCOUNT, self.admin)
+        self._external("new", Level.ACCOUNT, None)
+        self._external("new_agent", Level.AGENT, None)
+        self._external("ended", Level.ACCOUNT, self.admin)
+        consent.end_access(self.consents["ended"].access, by=self.admin, reason="revoked")
+        self._external("suspended", Level.ACCOUNT, None)
+        credentials.suspend_client(self.sides["suspended"].client, reason="Harm", by=self.reviewers[0])
+        self.other_account = factories.account("other")
+        accounts.suspend_account(self.other_account, reason="Unpaid", by=None)
+        self._versions()
+        self.pages = {}
+        for name in ("account", "agent", "unfinished", "new", "new_agent", "expired"):
+            for who in ("admin", "admin2", "agent", "agent2"):
+                self._read(name, who)
+                self._read(name, who, replace=True)
+        self.lengths = Counter(dict(Chain.objects.values_list("name", "length")))
+        self._events = Counter(Entry.objects.values_list("event", flat=True))
+
+    def before(self, events):
+        """How many entries the ledger had of these events before any race."""
+        return sum(self._events[event] for event in events)
+
+    def _read(self, name, who, **more):
+        """Keep the digest of the page that a person reads before the race."""
+        client, by = self.sides[name].client, getattr(self, who)
+        with suppress(MayNotConsent), translation.override("en"):
+            screen = build_screen(client, self.account, by=by, now=database_now(), **more)
+            self.pages[name, who, *more] = screen.digest()
+
+    def _published(self, name, level):
+        self.sides[name] = SimpleNamespace(client=None, secret=None)
+        self.sides[name].client, self.sides[name].secret = factories.client(self.dev, level=level, name=name)
+        draft = factories.app(self.dev, self.sides[name].client, optional_scopes=[EDIT], **URL)
+        self.versions[name] = factories.publish(draft, self.dev, by=self.reviewers[0])
+
+    def _installed(self, name, level, person):
+        self._published(name, level)
+        self.installations[name] = marketplace.install(self.versions[name].app, self.account, by=self.admin)
+        if person:
+            self._used(name, person)
+
+    def _external(self, name, level, person):
+        client, secret = factories.client(self.dev, kind=Kind.EXTERNAL, level=level, name=name)
+        self.sides[name] = SimpleNamespace(client=client, secret=secret)
+        if person:
+            self._used(name, person)
+
+    def _expired(self):
+        """A consent whose 365 days are over, not stamped yet."""
+        self._external("expired", Level.ACCOUNT, self.admin)
+        advance(dt.timedelta(days=366))
+
+    def _used(self, name, person):
+        """Consented to with both scopes, and with a family, an access token and a code that nobody exchanged yet."""
+        client, secret = self.sides[name].client, self.sides[name].secret
+        granted = factories.agree(client, self.account, person, chosen=[EDIT])
+        app = side(client, secret)
+        answer = app.exchange(*self._code(granted, person))
+        assert answer.status_code == 200, answer.content
+        self.consents[name], self.tokens[name] = granted, answer.json()
+        self.codes[name] = self._code(granted, person)
+
+    def _code(self, granted, person):
+        verifier, challenge = pkce()
+        code = consent.issue_code(
+            granted, by=person, scopes={VIEW, EDIT}, redirect_uri=REDIRECT_URI, code_challenge=challenge
+        )
+        return code, verifier
+
+    def _versions(self):
+        """Drafts and versions on their way."""
+        make = {"draft": (), "in_review": (1,), "approved": (1, 2)}
+        for name, steps in make.items():
+            client, _secret = factories.client(self.dev, name=name)
+            version = factories.app(self.dev, client)
+            if 1 in steps:
+                version = marketplace.submit_version(version, by=self.dev)
+            if 2 in steps:
+                version = marketplace.approve_version(version, by=self.reviewers[0])
+            self.versions[name] = version
+        client, _secret = factories.client(self.dev, name="custom")
+        version = factories.app(self.dev, client)
+        self.versions["custom"] = marketplace.publish_custom(version, accounts={"first"}, by=self.dev)
+        self.versions["custom_draft"] = marketplace.create_version(
+            version.app, by=self.dev, **factories.version_fields("2.0")
+        )
+        self.free_client, _secret = factories.client(self.dev, name="free")
+        self.other_client, _secret = factories.client(self.dev, name="other")
+        self.apps = [
+            marketplace.create_app(self.team, slug=f"free-{number}", category="other", by=self.dev)
+            for number in range(2)
+        ]
+        self.rotated, _secret = factories.client(self.dev, name="rotated")
+        credentials.rotate_secret(self.rotated, overlap_hours=24, by=self.dev)
+
+    def app_side(self, name):
+        return side(self.sides[name].client, self.sides[name].secret)
