@@ -43,7 +43,6 @@ def open_access(
     Raises AccessIsOpen where one is live, MayNotConsent where `by` may not open it.
     """
     account = lock(Account, account.pk)
-    client = lock(Client, client.pk)
     roles = Membership.objects.live().filter(account=account, user=by)
     if client.is_platform or not client.is_agent_level:
         roles = roles.filter(role=Role.ADMIN)

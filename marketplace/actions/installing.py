@@ -56,7 +56,8 @@ def install(app: App, account: Account, *, by: User) -> Installation:
     version = installable_version(app, account)
     if version is None:
         raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
-    return _install(version, account, by)
+    client = lock(Client, version.app.client_id)
+    return _install(lock(Version, version.pk), client, account, by)
 
 
 @transaction.atomic
@@ -68,11 +69,12 @@ def install_draft(version: Version, *, by: User) -> Installation:
     team = version.app.team
     guard_teammate(team, by)
     account = lock(Account, team.test_account.pk)
-    if version.app.client_id:
-        lock(Client, version.app.client_id)
+    guard_installable(version)
+    client = lock(Client, version.app.client_id)
     version = lock(Version, version.pk)
     if version.is_frozen:
         raise Frozen(_("Only a draft is tested this way."))
+    # Again, as it is under the lock.
     guard_installable(version)
     copies = version.app.versions.filter(status=Status.SNAPSHOT, number__startswith=f"{version.number}-draft.").count()
     fields = {name: getattr(version, name) for name in FIELDS} | {"number": f"{version.number}-draft.{copies + 1}"}
@@ -80,15 +82,14 @@ def install_draft(version: Version, *, by: User) -> Installation:
     live = Installation.objects.filter(account=account, app=version.app, uninstalled_at=None).first()
     if live:
         uninstall(live, by=by)
-    return _install(snapshot, account, by)
+    return _install(snapshot, client, account, by)
 
 
-def _install(version: Version, account: Account, by: User) -> Installation:
+def _install(version: Version, client: Client, account: Account, by: User) -> Installation:
+    """Install a version; account, client and version are locked."""
     if not is_admin(account, by):
         raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
-    client = lock(Client, version.app.client_id) if version.app.client_id else None
-    version = lock(Version, version.pk)
-    if version.status not in (Status.PUBLISHED, Status.SNAPSHOT) or account.suspended_at or client is None:
+    if version.status not in (Status.PUBLISHED, Status.SNAPSHOT) or account.suspended_at:
         raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
     if client.suspended_at:
         raise NotInstallable(_("This app is suspended; it cannot be installed now."))

@@ -181,8 +181,8 @@ def create_team(*, by, name=None):
 @transaction.atomic
 def add_teammate(team, user, *, role, by):
     """Add a developer to a team; an owner also administers its test account. Raises NotAllowed, AlreadyMember."""
+    # Who is in a team changes under its test account's lock.
     account = lock(Account, team.test_account.pk)
-    team = lock(Team, team.pk)
     _guard_owner(team, by)
     if TeamMembership.objects.filter(team=team, user=user, ended_at=None).exists():
         raise AlreadyMember(_("%(user)s already belongs to %(team)s.") % {"user": user, "team": team})
