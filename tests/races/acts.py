@@ -1,6 +1,7 @@
 """The acts that race: each takes the world and does one thing, as one person, with rows read anew as a view does."""
 
 from django.core.exceptions import ValidationError
+from django.http import HttpResponse
 from django.utils import translation
 
 from consent import actions as consent
@@ -11,19 +12,26 @@ from marketplace import actions as marketplace
 from portal.accounts import actions as accounts
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role, Team, User
-from tests import factories
 from tests.factories import CREATE, EDIT, REDIRECT_URI, VIEW, version_fields
+from tests.servers import Answer
 
 
 def anew(row):
     return type(row).objects.get(pk=row.pk)
 
 
+def answer_of(outcome):
+    """Status and body of an outcome that is an HTTP answer, of this process or another; else (None, b"")."""
+    if isinstance(outcome, Answer):
+        return outcome.status, outcome.body
+    return (outcome.status_code, outcome.content) if isinstance(outcome, HttpResponse) else (None, b"")
+
+
 def kind_of(outcome):
     """Whether an act was done or refused; whatever else happened is raised."""
-    status = getattr(outcome, "status_code", None) or getattr(outcome, "status", None)
-    if isinstance(status, int):
-        assert status in (200, 400, 401), (status, outcome.content if hasattr(outcome, "content") else outcome.body)
+    status, body = answer_of(outcome)
+    if status:
+        assert status in (200, 400, 401), (status, body)
         return "done" if status == 200 else "refused"
     if isinstance(outcome, Refused | ValidationError):
         return "refused"
@@ -37,6 +45,10 @@ def kind_of(outcome):
 
 def exchange(name="account"):
     return lambda w: w.app_side(name).exchange(*w.codes[name])
+
+
+def replay(w):
+    return w.app_side("account").exchange(*w.used["account"])
 
 
 def refresh(name="account"):
@@ -127,6 +139,10 @@ def install_draft(w):
 # --- versions ---
 
 
+def leave_test_account(w):
+    return accounts.end_membership(Membership.objects.get(account=w.team.test_account, user=w.dev), by=None)
+
+
 def on_version(action, name, *, by="dev", **fields):
     """An action of the marketplace on a version; `by` is a person of the world, or a reviewer's number."""
 
@@ -200,20 +216,21 @@ def make_product_secret(w):
     return credentials.make_product_secret(Product.objects.get(), by=None)
 
 
-def import_scopes(*, without=()):
-    def act(w):
-        flow = factories.DOCUMENT["components"]["securitySchemes"]["oauth2"]
-        scopes = flow["flows"]["authorizationCode"]["scopes"]
-        kept = {name: text for name, text in scopes.items() if name not in without}
-        document = {
-            "paths": {"/api/v2/new": {"get": {"security": [{"oauth2": [VIEW]}]}}},
-            "components": {
-                "securitySchemes": {"oauth2": {**flow, "flows": {"authorizationCode": {"scopes": kept}}}},
-            },
-        }
-        return import_document(Product.objects.get(), document)
-
-    return act
+def import_scopes(*names):
+    """Import a document that publishes these scopes, each with a route of its own."""
+    document = {
+        "paths": {f"/{name}": {"get": {"security": [{"oauth2": [name]}]}} for name in names},
+        "components": {
+            "securitySchemes": {
+                "oauth2": {
+                    "type": "oauth2",
+                    "flows": {"authorizationCode": {"scopes": {name: f"Do {name}" for name in names}}},
+                    "x-scope-risk": dict.fromkeys(names, "low"),
+                }
+            }
+        },
+    }
+    return lambda w: import_document(Product.objects.get(), document)
 
 
 # --- people ---
@@ -257,6 +274,10 @@ def verify_team(w):
 
 def deactivate(who):
     return lambda w: accounts.deactivate_person(User.objects.get(pk=getattr(w, who).pk), by=None)
+
+
+def remove_two_factor(w):
+    return accounts.remove_two_factor(User.objects.get(pk=w.dev2.pk), by=None)
 
 
 def change_staff(*, is_staff):

@@ -4,6 +4,7 @@ import pytest
 
 from tests.races.pauses import Actor
 from tests.races.stage import Stage
+from tests.races.world import There
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +17,14 @@ def transactional_db(django_db_setup, django_db_blocker):
 @pytest.fixture(scope="module")
 def stage(transactional_db):
     return transactional_db
+
+
+@pytest.fixture
+def served(stage, servers):
+    """The stage, with apps that ask two server processes."""
+    stage.world.there = There(servers)
+    yield stage
+    stage.world.there = None
 
 
 @pytest.fixture(scope="module")

@@ -33,13 +33,18 @@ class Statement:
         return f"{self.function} {self.table}"
 
 
+def named(path):
+    """What tests call a file of actions: consent.ending, credentials, portal.accounts."""
+    return ".".join(path.relative_to(_BASE).with_suffix("").parts).replace(".actions", "")
+
+
 def _functions():
     """The two innermost functions of the project that led here, apart from lock()."""
     frame, found = sys._getframe(2), []
     while frame and len(found) < 2:
         name = frame.f_code.co_filename
         if name.startswith(_PROJECT) and name != _DATABASE and not frame.f_code.co_name.startswith("<"):
-            found.append(f"{Path(name).stem}.{frame.f_code.co_name}")
+            found.append(f"{named(Path(name))}.{frame.f_code.co_name}")
         frame = frame.f_back
     return [*found, "", ""][:2]
 
@@ -87,7 +92,7 @@ class Actor:
         table = table[1] if table else ""
         if _LOCK.search(sql):
             return Statement("lock", table, *_functions(), tuple(map(str, params or ())))
-        return Statement("write" if sql.startswith(("INSERT", "UPDATE", "DELETE")) else "read", table)
+        return Statement("insert" if sql.startswith("INSERT") else "other", table)
 
     def _pass(self, statement):
         """Count a statement about to run, and pause before it where this is asked for."""
@@ -119,9 +124,8 @@ class Actor:
 
 
 def at_locks(trace, statement):
-    """Pause before each lock, before what is written after one, and before the commit."""
-    before = trace[-1].kind if trace else ""
-    return statement.kind in ("lock", "commit") or (statement.kind == "write" and before != "write")
+    """Pause before each lock that is not held yet, and before the commit."""
+    return statement.kind == "commit" or (statement.kind == "lock" and statement not in trace)
 
 
 def everywhere(trace, statement):
@@ -130,16 +134,15 @@ def everywhere(trace, statement):
 
 @dataclass
 class Played:
-    """What came of an interleaving: two outcomes in the order of the acts, and how it went."""
+    """What came of acts that raced: their outcomes, and for a forced interleaving how it went."""
 
-    first: object
-    second: object
-    # Whether the first paused at all; whether the second came to its end during the pause.
-    paused: bool
-    overtaken: bool
-    traces: list = field(default_factory=list)
-    # Where the acts stood in the pair, since either may be the one that pauses.
-    order: tuple = (0, 1)
+    outcomes: list
+    # Whether the first to begin paused at all; whether the other came to its end during the pause.
+    paused: bool = False
+    overtaken: bool = False
+    traces: list[list[Statement]] = field(default_factory=list)
+    # Which act of a pair was the first to begin.
+    begun: int = 0
 
 
 def _waits_for(waiting, holding):
@@ -161,4 +164,4 @@ def interleave(actors, first, second, pause_at, selects=at_locks):
     if paused:
         one.resume()
     two.wait()
-    return Played(one.outcome, two.outcome, paused, overtaken, [one.trace, two.trace])
+    return Played([one.outcome, two.outcome], paused, overtaken, [one.trace, two.trace])

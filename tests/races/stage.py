@@ -15,7 +15,7 @@ SELECT table_name, string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_po
     )
 FROM information_schema.columns
 WHERE table_schema = 'public'
-    AND split_part(table_name, '_', 1) IN ('accounts', 'credentials', 'consent', 'marketplace', 'ledger')
+    AND split_part(table_name, '_', 1) IN ('accounts', 'credentials', 'consent', 'marketplace', 'ledger', 'mfa')
 GROUP BY table_name
 """
 

@@ -1,14 +1,18 @@
 """What must hold after every race, and what a certain race promises beyond that."""
 
+import json
+
 from django.db import connection
 
 from consent import check
 from consent.models import Access, Consent, RefreshToken
-from credentials.models import ProductSecret
+from credentials.models import Endpoint, ProductSecret, Scope
 from marketplace.models import App
 from portal.accounts.models import Membership, Role
 from portal.ledger.actions import verify
 from portal.ledger.models import Chain, Entry
+from tests.factories import EDIT, VIEW
+from tests.races.acts import answer_of
 
 # Rows made later, by the database's clock, than the end of what they hang on.
 _YOUNGER_THAN_THE_ENDING = """
@@ -62,13 +66,8 @@ def _nobody_acted_after_leaving(w):
 
 def issued(outcome):
     """The access token in an answer, or None."""
-    if getattr(outcome, "status_code", getattr(outcome, "status", 0)) != 200:
-        return None
-    return (
-        outcome.json().get("access_token")
-        if (outcome.content if hasattr(outcome, "content") else outcome.body)
-        else None
-    )
+    status, body = answer_of(outcome)
+    return json.loads(body).get("access_token") if status == 200 and body else None
 
 
 def accepted(token):
@@ -79,7 +78,7 @@ def accepted(token):
 
 
 def _tokens(w, played, name):
-    fresh = [issued(outcome) for outcome in (played.first, played.second)]
+    fresh = [issued(outcome) for outcome in played.outcomes]
     return [w.tokens[name]["access_token"], *filter(None, fresh)]
 
 
@@ -95,13 +94,13 @@ def dead(name):
 
 def narrow(w, played, kinds):
     """The trimming was done, and no token has the scope that was taken back."""
-    assert kinds.count("done") == 2, (played.first, played.second)
+    both(w, played, kinds)
     for token in _tokens(w, played, "account"):
-        assert accepted(token).scopes == {"freshservice.tickets.view"}
+        assert accepted(token).scopes == {VIEW}
 
 
 def both(w, played, kinds):
-    assert kinds == ["done", "done"], (played.first, played.second)
+    assert {*kinds} == {"done"}, played.outcomes
 
 
 def unchanged(w, played, kinds):
@@ -115,7 +114,7 @@ def one(*events, count=1):
     """Exactly one was done, and the ledger has exactly one entry more of these events."""
 
     def verdict(w, played, kinds):
-        assert kinds.count("done") == 1, (played.first, played.second)
+        assert kinds.count("done") == 1, played.outcomes
         if events:
             assert Entry.objects.filter(event__in=events).count() - w.before(events) == count
 
@@ -132,16 +131,24 @@ def not_after(place):
 
     def verdict(w, played, kinds):
         assert "done" in kinds
-        if played.overtaken and played.order[place] == 0:
+        if played.overtaken and played.begun == place:
             assert kinds[place] == "refused"
 
     return verdict
 
 
+def ended_once(w, played, kinds):
+    """The replay was refused and no token passes; the ledger says once why the family ended."""
+    assert kinds[0] == "refused"
+    assert [token for token in _tokens(w, played, "account") if accepted(token)] == []
+    events = ["family.reuse_detected", "family.revoked"]
+    assert Entry.objects.filter(event__in=events).count() - w.before(events) == 1
+
+
 def same_pair(w, played, kinds):
     """Two refreshes of one token: one successor pair (T6)."""
     both(w, played, kinds)
-    assert issued(played.first) == issued(played.second)
+    assert issued(played.outcomes[0]) == issued(played.outcomes[1])
     assert RefreshToken.objects.get(consent=w.consents["account"]).generation == 2
 
 
@@ -171,6 +178,14 @@ def renewed_once(w, played, kinds):
     assert rows.get(pk=w.consents["expired"].pk).revision == 2
     assert Entry.objects.filter(event="consent.expired").count() - w.before(["consent.expired"]) <= 1
     assert rows.filter(revoked_at=None).count() <= 1
+
+
+def registered(w, played, kinds):
+    """The registry says what the document imported last says: its scopes, its routes."""
+    both(w, played, kinds)
+    scopes = {*Scope.objects.filter(deprecated_at=None).values_list("name", flat=True)}
+    assert scopes in ({VIEW, EDIT}, {VIEW, "freshservice.new"}), scopes
+    assert {*Endpoint.objects.values_list("path", flat=True)} == {f"/{name}" for name in scopes}
 
 
 def one_product_secret(w, played, kinds):

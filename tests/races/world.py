@@ -1,11 +1,13 @@
 """Everybody and everything that races are about, made by actions."""
 
 import datetime as dt
+import itertools
 import threading
 from collections import Counter
 from contextlib import suppress
 from types import SimpleNamespace
 
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from django.test import Client as Browser
 from django.utils import translation
 
@@ -22,6 +24,7 @@ from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, REDIRECT_URI, VIEW
 from tests.oauth import AppSide, pkce
+from tests.servers import Http
 
 URL = {"install_url": "https://app.example/install"}
 
@@ -29,21 +32,36 @@ URL = {"install_url": "https://app.example/install"}
 _own = threading.local()
 
 
-def side(client, secret):
-    """An app, whose calls run in this thread and on its connection."""
+def _here():
+    """A browser whose calls run in this thread and on its connection."""
     if not hasattr(_own, "browser"):
         _own.browser = Browser()
-    return AppSide(_own.browser, client, secret)
+    return _own.browser
+
+
+class There:
+    """The same for an app's calls to server processes, one after the other."""
+
+    def __init__(self, servers):
+        self.ports = itertools.cycle([server.port for server in servers])
+
+    def post(self, path, body, content_type, HTTP_AUTHORIZATION):
+        headers = {"Content-Type": content_type, "Authorization": HTTP_AUTHORIZATION}
+        return Http(next(self.ports)).request("POST", path, body, **headers)
 
 
 class World:
     """`sides` are apps by what was done with them; what races take from them is under the same name."""
+
+    # Where apps ask: There, or in the thread that plays them.
+    there = None
 
     def __init__(self):
         factories.product()
         self.dev, self.dev2 = factories.person("Dev"), factories.person("Dan", team=False)
         self.team = factories.team_of(self.dev)
         accounts.add_teammate(self.team, self.dev2, role="owner", by=self.dev)
+        RecoveryCodes.activate(self.dev2)
         self.reviewers = [factories.reviewer(), factories.reviewer()]
         self.account = factories.account("acme")
         self.admin, self.admin2 = (factories.member(self.account, "admin", name) for name in ("Ada", "Abe"))
@@ -51,7 +69,7 @@ class World:
         self.stranger = factories.person("Sam", team=False)
         self.members = {row.user_id: row for row in Membership.objects.filter(account=self.account)}
         self.sides, self.versions, self.installations, self.consents = {}, {}, {}, {}
-        self.tokens, self.codes = {}, {}
+        self.tokens, self.codes, self.used = {}, {}, {}
         self._expired()
         self._installed("account", Level.ACCOUNT, self.admin)
         self._installed("agent", Level.AGENT, self.agent)
@@ -113,8 +131,9 @@ class World:
         """Consented to with both scopes, and with a family, an access token and a code that nobody exchanged yet."""
         client, secret = self.sides[name].client, self.sides[name].secret
         granted = factories.agree(client, self.account, person, chosen=[EDIT])
-        app = side(client, secret)
-        answer = app.exchange(*self._code(granted, person))
+        app = AppSide(_here(), client, secret)
+        self.used[name] = self._code(granted, person)
+        answer = app.exchange(*self.used[name])
         assert answer.status_code == 200, answer.content
         self.consents[name], self.tokens[name] = granted, answer.json()
         self.codes[name] = self._code(granted, person)
@@ -132,6 +151,7 @@ class World:
         for name, steps in make.items():
             client, _secret = factories.client(self.dev, name=name)
             version = factories.app(self.dev, client)
+            self.drafted = getattr(self, "drafted", client)
             if 1 in steps:
                 version = marketplace.submit_version(version, by=self.dev)
             if 2 in steps:
@@ -153,4 +173,4 @@ class World:
         credentials.rotate_secret(self.rotated, overlap_hours=24, by=self.dev)
 
     def app_side(self, name):
-        return side(self.sides[name].client, self.sides[name].secret)
+        return AppSide(self.there or _here(), self.sides[name].client, self.sides[name].secret)

@@ -1,0 +1,132 @@
+"""Every lock that actions take: its function and its table, and the race that needs it."""
+
+# T11 names most of these, in this order; the others have their place among them.
+_ORDER = [
+    "accounts_user", "accounts_account", "accounts_team", "credentials_product", "credentials_client",
+    "marketplace_version", "marketplace_app", "accounts_membership", "marketplace_installation", "consent_access",
+    "consent_consent", "consent_authorizationcode", "consent_refreshtoken", "consent_accesstoken", "ledger_chain",
+]  # fmt: skip
+
+
+def in_order(trace):
+    """Whether an act's transactions took each lock in the order of T11; rows it made or holds already are its own."""
+    held, reached = set(), 0
+    for statement in trace:
+        if statement.kind == "commit":
+            held, reached = set(), 0
+        elif statement.kind == "insert":
+            held.add(statement.table)
+        elif statement.kind == "lock" and not {statement.table, (statement.table, statement.row)} & held:
+            place = _ORDER.index(statement.table)
+            if place < reached:
+                return False
+            held.add((statement.table, statement.row))
+            reached = place
+    return True
+
+
+ACCOUNT, CLIENT, MEMBERSHIP = "accounts_account", "credentials_client", "accounts_membership"
+APP, VERSION, INSTALLATION = "marketplace_app", "marketplace_version", "marketplace_installation"
+ACCESS, CONSENT, CHAIN = "consent_access", "consent_consent", "ledger_chain"
+CODE, FAMILY = "consent_authorizationcode", "consent_refreshtoken"
+PATH = "> consent.ending.lock_path"
+
+# Take one of these away, and this race fails in an interleaving.
+NEEDED = {
+    f"consent.ending.lock_path {MEMBERSHIP}": "refresh by an agent's app against the agent's removal",
+    f"consent.ending.lock_path {ACCESS}": "exchange against uninstall",
+    f"consent.ending.end_access {ACCOUNT}": "ending against the admin's demotion",
+    f"consent.ending.end_access {ACCESS}": "exchange against uninstall",
+    f"consent.ending.revoke_consent {ACCOUNT}": "revocation against the admin's demotion",
+    f"consent.ending.revoke_consent {PATH}": "exchange against revocation",
+    f"consent.ending.trim_consent {ACCOUNT}": "trim against the admin's demotion",
+    f"consent.ending.trim_consent {PATH}": "exchange against trim",
+    f"consent.ending.revoke_tokens {ACCESS}": "stamping twice",
+    f"consent.ending.expire_consents {PATH}": "renewal against expiry",
+    f"consent.granting.open_access {ACCOUNT}": "an access opened twice",
+    f"consent.granting.grant_consent {ACCOUNT}": "agreeing against the account's suspension",
+    f"consent.granting.grant_consent {CLIENT}": "agreeing against suspension",
+    f"consent.issuing.issue_code {MEMBERSHIP}": "a code against an admin's demotion",
+    f"consent.issuing.issue_code {PATH}": "a code against revocation",
+    f"consent.issuing.find_code {PATH}": "exchange against uninstall",
+    f"consent.issuing._lock_family {PATH}": "refresh against uninstall",
+    f"consent.issuing.standing_consent {ACCESS}": "client credentials against uninstall",
+    f"marketplace.installing.install {CLIENT}": "install against suspension",
+    f"marketplace.installing.install_draft {CLIENT}": "a draft installed against suspension",
+    f"marketplace.installing.install_draft {VERSION}": "a draft installed against its submission",
+    f"marketplace.installing.discard {ACCOUNT}": "agreeing against discard",
+    f"marketplace.publishing.create_app {CLIENT}": "an app made against a scope added",
+    f"marketplace.publishing.set_client {CLIENT}": "credentials set for two apps",
+    f"marketplace.publishing.set_client {APP}": "credentials set twice",
+    f"marketplace.publishing.create_version {APP}": "a version made twice",
+    f"marketplace.publishing.change_version {VERSION}": "submit against change",
+    f"marketplace.publishing.submit_version {VERSION}": "submit twice",
+    f"marketplace.publishing._decide {VERSION}": "approve against reject",
+    f"marketplace.publishing.publish_version {VERSION}": "publish twice",
+    f"marketplace.publishing.publish_custom {VERSION}": "publish for accounts twice",
+    f"marketplace.publishing.publish_custom {APP}": "publish for accounts against listing",
+    f"marketplace.publishing.list_accounts {APP}": "listing twice",
+    f"credentials.add_scopes {CLIENT}": "a scope added twice",
+    f"credentials.rotate_secret {CLIENT}": "rotate twice",
+    f"credentials.end_secret {CLIENT}": "a secret ended twice",
+    f"credentials.suspend_client {CLIENT}": "suspend twice",
+    f"credentials.lift_client {CLIENT}": "lift twice",
+    "credentials.make_product_secret credentials_product": "a product's secret made twice",
+    "credentials.registry.import_document credentials_product": "scopes imported twice",
+    f"portal.accounts.add_member {ACCOUNT}": "a member added twice",
+    f"portal.accounts.change_role {ACCOUNT}": "two admins demoting each other",
+    f"portal.accounts.end_membership {ACCOUNT}": "two admins removing each other",
+    f"portal.accounts.end_membership {MEMBERSHIP}": "refresh by an agent's app against the agent's removal",
+    f"portal.accounts.suspend_account {ACCOUNT}": "an account suspended twice",
+    f"portal.accounts.lift_account {ACCOUNT}": "an account lifted twice",
+    f"portal.accounts.add_teammate {ACCOUNT}": "a teammate added against a member",
+    "portal.accounts.verify_team accounts_team": "a team verified twice",
+    "portal.accounts.deactivate_person accounts_user": "a person deactivated twice",
+    f"portal.ledger.record {CHAIN}": "two credentials of one team",
+}
+
+_PATH = (f"consent.ending.lock_path {ACCESS}", f"consent.ending.lock_path {CONSENT}")
+_END = f"marketplace.installing._end {ACCOUNT}"
+_END_ACCESS = (f"consent.ending.end_access {ACCOUNT}", f"consent.ending.end_access {ACCESS}")
+_OPEN = (f"consent.granting.open_access {ACCOUNT}",)
+
+# T11 locks every row that is decided on, so that no rule hangs on another row's lock. These are such: the race holds
+# with them even where the locks beside them are taken away, and fails where they are too.
+SECOND = {
+    f"consent.ending.lock_path {CONSENT}": (_PATH[:1], "exchange against revocation"),
+    f"consent.issuing.find_code {CODE}": (_PATH, "exchange twice"),
+    f"consent.issuing.redeem_code {FAMILY}": (_PATH, "a code replayed against giving back"),
+    f"consent.issuing._lock_family {FAMILY}": (_PATH, "refresh twice"),
+    f"consent.issuing.standing_consent {CONSENT}": (
+        (f"consent.issuing.standing_consent {ACCESS}",),
+        "client credentials against revocation",
+    ),
+    f"consent.granting.grant_consent {MEMBERSHIP}": (
+        (f"consent.granting.grant_consent {ACCOUNT}",),
+        "agreeing against the admin's removal",
+    ),
+    f"consent.granting.grant_consent {ACCESS}": (
+        (f"consent.granting.grant_consent {CONSENT}",),
+        "refresh against a new agreement",
+    ),
+    f"consent.granting.grant_consent {CONSENT}": (
+        (f"consent.granting.grant_consent {ACCESS}",),
+        "refresh against a new agreement",
+    ),
+    _END: (_END_ACCESS[:1], "uninstall against the admin's demotion"),
+    f"marketplace.installing._end {INSTALLATION}": ((_END, *_END_ACCESS), "uninstall twice"),
+    f"marketplace.installing.install {ACCOUNT}": (_OPEN, "install against the account's suspension"),
+    f"marketplace.installing.install_draft {ACCOUNT}": (_OPEN, "a draft installed against the admin's removal"),
+}
+
+# No race of today's acts needs these; why they stay.
+STAY = {
+    "consent.ending.trim_consent rows": "T11: the tokens it rewrites; every other act on them holds their access",
+    "consent.ending.revoke_tokens rows": "T11: the consents it stamps; every other act on them holds their access",
+    "consent.ending.erase_batch rows": "passes over what another eraser holds",
+    f"marketplace.installing.install {VERSION}": "T11: no act changes a published version yet",
+    f"portal.accounts.change_role {MEMBERSHIP}": "T11: every act that decides on a role holds it, and it is read anew",
+    f"credentials.change_client {CLIENT}": "reads the row anew that its one UPDATE writes",
+    "portal.accounts.change_staff accounts_user": "reads the row anew that its first UPDATE writes",
+    "portal.accounts.remove_two_factor accounts_user": "the DELETE tells the second that nothing was left",
+}

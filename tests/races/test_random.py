@@ -1,0 +1,57 @@
+"""T11, M6: acts that begin at the same moment on connections of their own, apps on two server processes, many times over."""
+
+from functools import partial
+
+import pytest
+
+from tests.races.acts import kind_of
+from tests.races.pairs import PAIRS, TOGETHER
+from tests.races.pauses import Played
+from tests.races.verdicts import hold, issued
+from tests.servers import Http, together
+
+# Those of the design run always; all of them in the long run.
+TWO = [
+    "two admins agreeing", "two admins with stale pages", "agreeing against uninstall",
+    "an agent agreeing against removal", "install twice", "uninstall twice", "approve against reject", "rotate twice",
+]  # fmt: skip
+MORE = [
+    "two admins agreeing first", "two agents agreeing first", "agreeing against discard",
+    "agreeing against the admin's removal", "an agent agreeing against uninstall", "rotate twice without overlap",
+]  # fmt: skip
+ASKED = ["revocation", "suspension of the client", "uninstall", "the agent's removal (agents)", "a scope added", "trim"]
+
+
+def rounds(always, every):
+    return [
+        *(pytest.param(name, 20, id=name) for name in always),
+        *(pytest.param(name, 200, id=f"{name}, 200 times", marks=pytest.mark.soak) for name in every),
+    ]
+
+
+def play(stage, acts, verdict):
+    """One round: the world as it was, all acts at once, and what must hold then."""
+    world = stage.reset()
+    played = Played(together(*(partial(act, world) for act in acts)))
+    kinds = [kind_of(outcome) for outcome in played.outcomes]
+    hold(world)
+    verdict(world, played, kinds)
+    return played
+
+
+@pytest.mark.parametrize(("name", "times"), rounds(TWO, TWO + MORE))
+def test_two_at_once(stage, name, times):
+    *pair, verdict = PAIRS[name]
+    for _round in range(times):
+        play(stage, pair, verdict)
+
+
+@pytest.mark.parametrize(("name", "times"), rounds(ASKED, TOGETHER))
+def test_apps_asking_while_it_ends(served, servers, name, times):
+    """By code, by refresh and by client credentials, all against one ending, or what takes or gives scopes."""
+    *acts, verdict, status = TOGETHER[name]
+    for number in range(times):
+        played = play(served, acts, verdict)
+        way = Http(servers[number % 2].port)
+        for token in filter(None, map(issued, played.outcomes)):
+            assert way.call(token).status == status
