@@ -27,6 +27,7 @@ from portal.accounts.models import Membership, TeamMembership
 from .context import has_mail_pages
 from .middleware import unavailable
 from .pages import paginate
+from .theme import keep_theme, theme
 
 
 def _places(user):
@@ -55,11 +56,11 @@ def home(request):
 @login_required
 @require_http_methods(["GET", "POST"])
 def settings_page(request):
-    form = ProfileForm(request.POST or None, instance=request.user)
+    form = ProfileForm(request.POST or None, instance=request.user, initial=theme(request))
     if request.method == "POST" and form.is_valid():
         form.save()
         messages.success(request, _("Saved."))
-        return redirect("settings")
+        return keep_theme(redirect("settings"), form.cleaned_data["theme"])
     if form.errors:
         # The form has written what was refused into the person; the page shows them as they are.
         request.user.refresh_from_db()

@@ -41,6 +41,13 @@ def time_zones():
 
 class ProfileForm(forms.ModelForm):
     time_zone = forms.ChoiceField(label=_("Time zone"), choices=time_zones)
+    # Kept in the browser (portal/theme.py), as one person's screens differ.
+    theme = forms.ChoiceField(
+        label=_("Theme"),
+        choices=[("system", _("As the system has it")), ("light", _("Light")), ("dark", _("Dark"))],
+        required=False,
+        help_text=_("In this browser."),
+    )
 
     class Meta:
         model = User

@@ -1,5 +1,11 @@
-// Before the first paint, and again when the system's preference changes.
+// Before the first paint: what the person chose in their settings, else what the system has, also when that changes.
+const chosen = document.cookie.match(/(?:^|; )theme=(light|dark)(?:;|$)/)?.[1];
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const apply = () => document.documentElement.setAttribute("data-bs-theme", dark.matches ? "dark" : "light");
+const apply = () => {
+  const theme = chosen ?? (dark.matches ? "dark" : "light");
+  document.documentElement.dataset.bsTheme = theme;
+  // The admin's own name for it.
+  document.documentElement.dataset.theme = theme;
+};
 dark.addEventListener("change", apply);
 apply();

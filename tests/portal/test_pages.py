@@ -217,3 +217,24 @@ def test_mail_is_not_shown_outside_the_demo(client, db, mail_folder):
         assert "Read its mail" not in text(client.get("/"))
     with override_settings(EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend"):
         assert client.get("/dev/mail/").status_code == 404
+
+
+def test_a_theme_is_chosen_in_settings_kept_in_the_browser_and_rendered_without_javascript(cast, browse, client):
+    browser = browse(cast.dev)
+    profile = {"name": "Devi", "time_zone": "UTC"}
+    assert 'data-bs-theme="light"' in text(browser.get("/settings/"))
+    assert browser.post("/settings/", {**profile, "theme": "dark"}).status_code == 302
+    page = text(browser.get("/settings/"))
+    assert 'data-bs-theme="dark"' in page and '<option value="dark" selected>' in page
+    browser.logout()
+    browser.cookies["theme"] = "dark"
+    assert 'data-bs-theme="dark"' in text(browser.get("/")), "it holds for who is not signed in, too"
+    client.cookies["theme"] = "'><script>"
+    assert 'data-bs-theme="light"' in text(client.get("/")) and "<script>'" not in text(client.get("/"))
+    browser = browse(cast.dev)
+    browser.cookies["theme"] = "dark"
+    assert browser.post("/settings/", profile).status_code == 302
+    assert browser.cookies["theme"].value == "dark", "a form without the question changes nothing"
+    browser.post("/settings/", {**profile, "theme": "system"})
+    assert not browser.cookies["theme"].value and 'data-bs-theme="light"' in text(browser.get("/settings/"))
+    assert browser.post("/settings/", {**profile, "theme": "neon"}).status_code == 422
