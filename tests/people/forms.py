@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from urllib.parse import parse_qsl, urlsplit
 
 
 @dataclass
@@ -19,11 +20,14 @@ class _Reader(HTMLParser):
     def __init__(self):
         super().__init__()
         self.forms, self.form, self.select, self.area = [], None, None, None
+        self.links = []
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         name, value = attributes.get("name"), attributes.get("value") or ""
-        if tag == "form":
+        if tag == "a":
+            self.links.append(attributes.get("href") or "")
+        elif tag == "form":
             self.form = Form(attributes.get("method", "get").upper(), attributes.get("action") or "")
             self.forms.append(self.form)
         elif self.form is None:
@@ -62,10 +66,20 @@ class _Reader(HTMLParser):
             self.area = None
 
 
+def _read(response):
+    reader = _Reader()
+    if not response.streaming and "text/html" in response.get("Content-Type", ""):
+        reader.feed(response.content.decode())
+    return reader
+
+
 def forms_of(response):
     """Return the forms of a page; none where the answer is not one."""
-    if response.streaming or "text/html" not in response.get("Content-Type", ""):
-        return []
-    reader = _Reader()
-    reader.feed(response.content.decode())
-    return reader.forms
+    return _read(response).forms
+
+
+def links_of(response):
+    """Return [(path, {name: value})] of a page's links to the portal that have a query."""
+    links = [urlsplit(link) for link in _read(response).links]
+    here = response.request["PATH_INFO"]
+    return [(link.path or here, dict(parse_qsl(link.query))) for link in links if link.query and not link.netloc]
