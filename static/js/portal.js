@@ -59,4 +59,5 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-document.querySelector("main .is-invalid")?.focus();
+// Where a form tells first what is wrong with it, the browser is there already.
+if (!document.querySelector("[role=alert][autofocus]")) document.querySelector("main .is-invalid")?.focus();

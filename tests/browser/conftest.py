@@ -10,7 +10,8 @@ from django.conf import settings as django_settings
 from django.core.management import call_command
 from playwright.sync_api import sync_playwright
 
-WIDTHS = {"wide": 1280, "narrow": 390}
+from .looking import WIDTHS, Look
+
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
@@ -41,10 +42,10 @@ def demo(transactional_db, live_server, settings):
 class Person:
     """Somebody at a browser window."""
 
-    def __init__(self, chromium, demo, email, *, javascript=True):
+    def __init__(self, chromium, demo, email, *, javascript=True, **options):
         self.demo = demo
         self.context = chromium.new_context(
-            viewport={"width": WIDTHS["wide"], "height": 900}, java_script_enabled=javascript
+            viewport={"width": WIDTHS["wide"], "height": 900}, java_script_enabled=javascript, **options
         )
         self.page = self.context.new_page()
         self.page.set_default_timeout(8000)
@@ -101,3 +102,28 @@ def sit_down(chromium, demo):
     for person in people:
         person.context.close()
         assert person.outside == []
+
+
+@pytest.fixture
+def look(request):
+    """Looks at pages for a test marked with @covers; in the end it must have seen what it said, and no problem."""
+    looking = Look()
+    yield looking
+    assert not looking.problems, "\n".join(looking.problems)
+    assert request.function.covers <= looking.seen, f"never seen: {request.function.covers - looking.seen}"
+
+
+@pytest.fixture
+def calm(sit_down):
+    """As sit_down, but nothing moves, so that no colour is measured on its way to another."""
+    return lambda email: sit_down(email, reduced_motion="reduce")
+
+
+@pytest.fixture
+def stranger(chromium, demo):
+    """A page of somebody who is not signed in."""
+    context = chromium.new_context(base_url=demo["url"], reduced_motion="reduce")
+    page = context.new_page()
+    page.set_default_timeout(8000)
+    yield page
+    context.close()

@@ -1,0 +1,106 @@
+"""Looking at a page as axe, a keyboard and a screen reader do: at both widths, light and dark."""
+
+from urllib.parse import urlsplit
+
+from axe_playwright_python.base import AXE_SCRIPT
+from django.urls import Resolver404, resolve
+
+WIDTHS = {"wide": 1280, "narrow": 390}
+# Everything but what WCAG keeps for AAA and what axe calls experimental; the size of targets it leaves off unasked.
+EVERYTHING = {
+    "resultTypes": ["violations"],
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "rules": {"target-size": {"enabled": True}},
+}
+# A theme changes nothing but colours, and these rules are the ones that read them.
+COLOURS = {
+    "resultTypes": ["violations"],
+    "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
+}
+AXE = """async (options) => (await axe.run(options)).violations.map((found) =>
+    `${found.id}: ${found.nodes.slice(0, 4).map((node) => node.html.slice(0, 200) + " | " +
+        node.any.concat(node.all).map((check) => check.message).join(" ").slice(0, 200)).join("\\n    ")}`)"""
+# Most of a scope picker is folded away; axe would pass over it, but takes its time to.
+FOLD = """() => { window.folded = [...document.querySelectorAll("details:not([open]) > :not(summary)")].map((element) => {
+    const place = document.createComment("");
+    element.replaceWith(place);
+    return [place, element];
+}) }"""
+UNFOLD = "() => { for (const [place, element] of window.folded) place.replaceWith(element); }"
+# What stays as it looked when the keyboard comes to it.
+UNSEEN_FOCUS = """() => {
+    const outline = (element) => {
+        const style = getComputedStyle(element);
+        const drawn = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
+        return [drawn && style.outlineColor + style.outlineWidth, style.boxShadow, style.borderColor].join();
+    };
+    const was = document.activeElement;
+    was.blur();
+    const all = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
+    const unseen = [...document.querySelectorAll(all)]
+        .filter((element) => !element.disabled && element.checkVisibility({visibilityProperty: true}))
+        .filter((element) => {
+            const before = outline(element);
+            element.focus({preventScroll: true});
+            const same = document.activeElement === element && outline(element) === before;
+            element.blur();
+            return same;
+        });
+    was.focus();
+    return unseen.map((element) => "unseen focus: " + element.outerHTML.slice(0, 200));
+}"""
+# A field that is wrong says so, and names the text that says why.
+SILENT_ERRORS = """() => [...document.querySelectorAll(".is-invalid:is(input, select, textarea)")]
+    .filter((field) => {
+        const told = (field.getAttribute("aria-describedby") ?? field.closest("fieldset")
+            ?.getAttribute("aria-describedby") ?? "").split(" ");
+        return field.getAttribute("aria-invalid") !== "true" ||
+            !told.some((id) => document.getElementById(id)?.matches(".invalid-feedback"));
+    })
+    .map((field) => "silent error: " + field.outerHTML.slice(0, 200))"""
+
+
+class Look:
+    """Call it with a page that is open. `seen` are the names of the addresses that it saw, `problems` what it found."""
+
+    def __init__(self):
+        self.seen, self.problems = set(), []
+
+    def __call__(self, page):
+        problems = []
+        page.evaluate(AXE_SCRIPT)
+        page.evaluate(FOLD)
+        for label, width in WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": 900})
+            for theme, options in (("light", EVERYTHING), ("dark", COLOURS)):
+                page.emulate_media(color_scheme=theme)
+                problems += [f"{page.url} {label} {theme} {found}" for found in page.evaluate(AXE, options)]
+            if "/admin/" not in page.url and page.evaluate("document.documentElement.scrollWidth") > width:
+                problems.append(f"{page.url} {label} scrolls sideways")
+        page.evaluate(UNFOLD)
+        page.keyboard.press("Shift")
+        problems += [f"{page.url} {found}" for found in page.evaluate(UNSEEN_FOCUS)]
+        problems += [f"{page.url} {found}" for found in page.evaluate(SILENT_ERRORS)]
+        if page.locator(".is-invalid").count() and not page.locator("[role=alert]").count():
+            problems.append(f"{page.url} errors without an alert")
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": WIDTHS["wide"], "height": 900})
+        self.problems += problems
+        self._note(page.url)
+
+    def _note(self, url):
+        try:
+            match = resolve(urlsplit(url).path)
+        except Resolver404:
+            return
+        self.seen.add(match.view_name)
+
+
+def covers(*names):
+    """Say which addresses, by name, a test looks at; the fixture `look` holds it to that."""
+
+    def mark(test):
+        test.covers = frozenset(names)
+        return test
+
+    return mark

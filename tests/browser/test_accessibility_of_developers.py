@@ -1,0 +1,126 @@
+"""axe finds nothing on developers' pages: credentials, apps and versions."""
+
+import pytest
+
+from credentials import actions as credentials
+from credentials.models import Client
+from marketplace import actions as marketplace
+from marketplace.models import Version
+from portal.accounts.models import User
+from tests import factories
+
+from .looking import covers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@covers("client-list", "client-create")
+def test_creating_credentials(look, calm):
+    dev = calm("dev@example.com")
+    for path in ("/", "/credentials/?q=nothing", "/credentials/", "/credentials/new/"):
+        dev.open(path)
+        look(dev.page)
+    dev.page.evaluate("document.forms[0].noValidate = true")
+    dev.page.fill("#scope-search", "delete and restore tickets")
+    dev.page.check("input[value='freshservice.tickets.delete']")
+    dev.page.fill("[name=redirect_uris]", "http://far.example/")
+    dev.press("Create Credentials")
+    look(dev.page)
+    dev.page.fill("[name=name]", "Asset Mirror")
+    dev.page.fill("[name=redirect_uris]", "https://mirror.example/")
+    dev.press("Create Credentials")
+    look(dev.page)
+    dev.page.fill("[name='why:freshservice.tickets.delete']", "Mirrors")
+    dev.press("Create Credentials")
+    dev.sees("shown this once")
+    look(dev.page)
+
+
+@covers("client-view", "client-add-scopes")
+def test_a_set_of_credentials(look, calm, demo):
+    dev = calm("dev@example.com")
+    client = demo["by_name"]["Reply Helper"]["client_id"]
+    dev.open(f"/credentials/{client}/")
+    look(dev.page)
+    dev.page.fill("[name=redirect_uris]", "http://far.example/")
+    dev.press("Save")
+    look(dev.page)
+    dev.page.fill("#scope-search", "delete and restore tickets")
+    dev.page.check("input[value='freshservice.tickets.delete']")
+    dev.press("Add scopes")
+    look(dev.page)
+
+
+@covers("client-secrets", "client-end-secret")
+def test_secrets(look, calm, demo):
+    dev = calm("dev@example.com")
+    client = Client.objects.get(client_id=demo["by_name"]["Reply Helper"]["client_id"])
+    dev.open(f"/credentials/{client.client_id}/")
+    dev.page.evaluate("for (const form of document.forms) form.noValidate = true")
+    dev.page.fill("[name=overlap_hours]", "200")
+    dev.press("Rotate the secret")
+    look(dev.page)
+    dev.page.fill("[name=overlap_hours]", "24")
+    dev.press("Rotate the secret")
+    look(dev.page)
+    credentials.suspend_client(client, reason="A reason", by=User.objects.get(email="reviewer@example.com"))
+    dev.press("I have copied it")
+    look(dev.page)
+    dev.press("End now")
+    look(dev.page)
+
+
+@covers("app-list", "app-create", "app-view", "app-list-accounts")
+def test_a_developers_apps(look, calm):
+    dev = calm("dev@example.com")
+    for path in ("/apps/", "/apps/new/", "/apps/ticket-insights/"):
+        dev.open(path)
+        look(dev.page)
+    dev.open("/apps/acme-bridge/")
+    dev.page.click("main summary")
+    look(dev.page)
+    dev.page.evaluate("document.forms[0].noValidate = true")
+    dev.press("Add these")
+    look(dev.page)
+    dev.open("/apps/new/")
+    dev.page.fill("[name=slug]", "Not An Address")
+    dev.press("Create app")
+    look(dev.page)
+    dev.page.fill("[name=slug]", "asset-mirror")
+    dev.press("Create app")
+    look(dev.page)
+
+
+@covers("version-create")
+def test_a_new_version(look, calm):
+    dev = calm("dev@example.com")
+    dev.open("/apps/shift-planner/versions/new/")
+    look(dev.page)
+    dev.page.evaluate("document.forms[0].noValidate = true")
+    dev.page.fill("[name=number]", "one")
+    dev.page.fill("[name=install_url]", "nonsense")
+    dev.page.set_input_files("[name=upload]", {"name": "icon.png", "mimeType": "image/png", "buffer": b"no icon"})
+    dev.press("Save draft")
+    look(dev.page)
+
+
+@covers("version-edit", "version-view", "version-publish-custom")
+def test_a_version_from_draft_to_decision(look, calm):
+    dev = calm("dev@example.com")
+    submitted = Version.objects.get(app__slug="shift-planner")
+    by = submitted.created_by
+    fields = factories.version_fields("1.0", required_scopes=["freshservice.tickets.view"])
+    draft = marketplace.create_version(submitted.app, by=by, **fields)
+    for path in (f"{draft.pk}/", f"{draft.pk}/edit/", f"{submitted.pk}/"):
+        dev.open(f"/apps/shift-planner/versions/{path}")
+        look(dev.page)
+    dev.open(f"/apps/shift-planner/versions/{draft.pk}/")
+    dev.page.evaluate("for (const form of document.forms) form.noValidate = true")
+    dev.press("Publish for these")
+    look(dev.page)
+    reviewer = User.objects.get(email="reviewer@example.com")
+    marketplace.reject_version(submitted, reason="Say which shifts are read.", by=reviewer)
+    marketplace.approve_version(marketplace.submit_version(draft, by=by), by=reviewer)
+    for version in (submitted, draft):
+        dev.open(f"/apps/shift-planner/versions/{version.pk}/")
+        look(dev.page)

@@ -1,0 +1,136 @@
+"""axe finds nothing on the pages of who uses apps: admins and agents, and what they are asked."""
+
+from urllib.parse import urlencode
+
+import pytest
+
+from consent.models import Access
+from credentials import actions as credentials
+from credentials.models import Client
+from marketplace import actions as marketplace
+from marketplace.models import App, Installation
+from portal.accounts import actions as accounts
+from portal.accounts.models import Account, User
+from portal.ledger.models import Entry
+from tests import factories
+
+from .looking import covers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@covers("home", "listing-list", "listing-view", "listing-install", "oauth-authorize", "oauth-callback",
+        "installation-view", "installation-discard")  # fmt: skip
+def test_installing(look, calm):
+    bea = calm("both@example.com")
+    for path in ("/", "/marketplace/", "/marketplace/?q=nothing", "/marketplace/ticket-insights/",
+                 "/marketplace/ticket-insights/install/"):  # fmt: skip
+        bea.open(path)
+        look(bea.page)
+    bea.press("Install in Acme")
+    look(bea.page)
+    bea.press("Cancel")
+    look(bea.page)
+    bea.press("Discard")
+    look(bea.page)
+    bea.open("/oauth/callback")
+    look(bea.page)
+
+
+@pytest.fixture
+def agreed(demo):
+    """In Acme: Ticket Insights agreed to for the account, and an external app too; Reply Helper by Axel for himself."""
+    acme, ada = Account.objects.get(slug="acme"), User.objects.get(email="admin@acme.example")
+    clients = {client.name: client for client in Client.objects.all()}
+    for slug in ("ticket-insights", "reply-helper"):
+        marketplace.install(App.objects.get(slug=slug), acme, by=ada)
+    factories.agree(clients["Ticket Insights"], acme, ada)
+    factories.agree(clients["Workflow Runner"], acme, ada, requested={"freshservice.tickets.view"})
+    factories.agree(clients["Reply Helper"], acme, User.objects.get(email="agent@acme.example"))
+    return clients
+
+
+@covers("installation-list", "installation-view", "installation-uninstall", "authorization-reauthorize",
+        "receipt-view", "ledger-list")  # fmt: skip
+def test_an_admins_apps(look, calm, agreed):
+    ada = calm("admin@acme.example")
+    installation = Installation.objects.get(app__slug="ticket-insights")
+    entry = Entry.objects.filter(event="consent.granted").first()
+    for path in ("/installations/", f"/installations/{installation.pk}/", f"/receipts/{entry.pk}/", "/ledger/",
+                 f"/authorizations/{installation.access_id}/reauthorize/"):  # fmt: skip
+        ada.open(path)
+        look(ada.page)
+    ada.open(f"/installations/{installation.pk}/")
+    ada.press("Uninstall")
+    look(ada.page)
+    ada.press("Uninstall")
+    look(ada.page)
+    ada.open(f"/installations/{installation.pk}/")
+    look(ada.page)
+
+
+@covers("authorization-view", "authorization-end", "consent-revoke", "installation-list")
+def test_external_apps_and_what_is_suspended(look, calm, agreed):
+    ada = calm("admin@acme.example")
+    access = Access.objects.get(client=agreed["Workflow Runner"])
+    for path in (f"authorizations/{access.pk}/", f"authorizations/{access.pk}/end/",
+                 f"consents/{access.consents.get().pk}/revoke/"):  # fmt: skip
+        ada.open(f"/{path}")
+        look(ada.page)
+    reply_helper = Installation.objects.get(app__slug="reply-helper")
+    ada.open(f"/installations/{reply_helper.pk}/")
+    look(ada.page)
+    staff = User.objects.get(email="staff@example.com")
+    credentials.suspend_client(
+        agreed["Ticket Insights"], reason="Why", by=User.objects.get(email="reviewer@example.com")
+    )
+    ada.open("/installations/")
+    look(ada.page)
+    accounts.suspend_account(access.account, reason="Why", by=staff)
+    for path in ("/installations/", f"/installations/{reply_helper.pk}/"):
+        ada.open(path)
+        look(ada.page)
+
+
+def asking(client, **more):
+    query = {"response_type": "code", "client_id": client.client_id, "redirect_uri": client.redirect_uris.split()[0],
+             "code_challenge": "A" * 43, "code_challenge_method": "S256", **more}  # fmt: skip
+    return f"/oauth/authorize?{urlencode(query)}"
+
+
+@covers("oauth-authorize")
+def test_what_an_app_that_asks_may_meet(look, calm, agreed):
+    bea = calm("both@example.com")
+    asks_for_more = asking(agreed["Workflow Runner"], account="acme",
+                           scope="freshservice.tickets.view freshservice.tickets.edit")  # fmt: skip
+    unverified = asking(agreed["Desk Companion"], account="globex")
+    for path in (asks_for_more, unverified, asking(agreed["Workflow Runner"]), asking(agreed["Workflow Runner"], account="x"),
+                 asking(agreed["Workflow Runner"], account="globex"), asking(agreed["Shift Planner"], account="acme")):  # fmt: skip
+        bea.open(path)
+        look(bea.page)
+    bea.open(asking(agreed["Ticket Insights"], account="acme", prompt="consent"))
+    bea.page.evaluate("document.querySelector('[name=shown]').value = 'stale'")
+    bea.press("Agree")
+    look(bea.page)
+    stan = calm("staff@example.com")
+    stan.open(asking(agreed["Workflow Runner"]))
+    look(stan.page)
+
+
+@covers("home", "installation-list", "installation-view", "authorization-list", "consent-revoke",
+        "demo-app-install", "demo-app-callback", "oauth-authorize")  # fmt: skip
+def test_an_agents_apps(look, calm, agreed):
+    ana = calm("agent2@acme.example")
+    installation = Installation.objects.get(app__slug="reply-helper")
+    for path in ("/", "/installations/", "/authorizations/", f"/installations/{installation.pk}/"):
+        ana.open(path)
+        look(ana.page)
+    for button in ("Authorize", "Ask the portal", "Agree"):
+        ana.press(button)
+        look(ana.page)
+    ana.open("/authorizations/")
+    look(ana.page)
+    ana.press("Revoke")
+    look(ana.page)
+    ana.open("/sandbox/app/callback?error=access_denied")
+    look(ana.page)
