@@ -216,6 +216,21 @@ def access_to_revoke():
     ).distinct()
 
 
+def expire_consent(consent: Consent) -> None:
+    """End a locked consent whose 365 days are over, and record it; the caller decided."""
+    end_consent(consent, by=None, reason="expired")
+    queue_revoke_tokens(consent.access)
+    record(
+        consent.access.account.chain_name,
+        "consent.expired",
+        by=None,
+        subject=f"consent:{consent.pk}",
+        access=str(consent.access_id),
+        client=consent.access.client.client_id,
+        name=consent.access.app_name or consent.access.client.name,
+    )
+
+
 def expire_consents() -> int:
     """Stamp the consents whose 365 days are over, so that the ledger and the pages say so; they are dead already."""
     due = Consent.objects.filter(revoked_at=None, expires_at__lte=Now()).values_list("pk", flat=True)[:500]
@@ -225,17 +240,7 @@ def expire_consents() -> int:
             consent = lock_path(Consent.objects.select_related("access__account").get(pk=pk))
             if consent.revoked_at or consent.expires_at > database_now():
                 continue
-            end_consent(consent, by=None, reason="expired")
-            queue_revoke_tokens(consent.access)
-            record(
-                consent.access.account.chain_name,
-                "consent.expired",
-                by=None,
-                subject=f"consent:{consent.pk}",
-                access=str(consent.access_id),
-                client=consent.access.client.client_id,
-                name=consent.access.app_name or consent.access.client.name,
-            )
+            expire_consent(consent)
             expired += 1
     return expired
 

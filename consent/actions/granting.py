@@ -15,7 +15,7 @@ from portal.ledger.actions import record
 
 from ..models import Access, Consent
 from ..screen import MayNotConsent, Screen, build_screen
-from .ending import end_consent, queue_revoke_tokens
+from .ending import end_consent, expire_consent, queue_revoke_tokens
 
 
 class AccessIsOpen(Refused):
@@ -123,12 +123,13 @@ def grant_consent(
         consent.trimmed = sorted({*consent.trimmed} - {*consent.granted})
         consent.revision += 1
     else:
-        if live:
-            expired = live.expires_at <= now
-            end_consent(live, by=None if expired else by, reason="expired" if expired else "replaced")
+        if screen.consent:
+            end_consent(screen.consent, by=by, reason="replaced")
+        elif live:
+            expire_consent(live)
         consent = Consent(access=screen.access, membership=screen.membership)
         consent.granted, consent.left_off = sorted(new), sorted(offered - new)
-        event = "consent.replaced" if live and replace else "consent.granted"
+        event = "consent.replaced" if screen.consent else "consent.granted"
     consent.granted_at, consent.granted_by = now, by
     consent.expires_at = now + settings.CONSENT_LIFETIME
     consent.save()

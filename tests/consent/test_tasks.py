@@ -10,6 +10,7 @@ from consent.models import Access, AccessToken, AuthorizationCode, Consent, Refr
 from marketplace import actions as marketplace
 from portal.celery import app as celery
 from portal.ledger.models import Entry
+from tests import factories
 from tests.clock import advance, eventually, movable
 
 DAY = dt.timedelta(days=1)
@@ -107,6 +108,17 @@ def test_consents_whose_365_days_are_over_are_stamped_once(used, browse, cast):
     tasks.expire()
     assert Entry.objects.filter(event="consent.expired").count() == 1
     assert access_to_revoke().count() == 1
+
+
+@pytest.mark.django_db
+def test_agreeing_again_before_the_stamp_tells_of_both_the_end_and_the_new_consent(used, cast):
+    old = Consent.objects.get()
+    advance(365 * DAY)
+    new = factories.agree(used.client, cast.acme, cast.admin, replace=True)
+    told = Entry.objects.filter(subject__in=[f"consent:{old.pk}", f"consent:{new.pk}"]).order_by("sequence")
+    assert [entry.event for entry in told][-2:] == ["consent.expired", "consent.granted"]
+    tasks.expire()
+    assert Entry.objects.filter(event="consent.expired").count() == 1
 
 
 @pytest.mark.django_db
