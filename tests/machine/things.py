@@ -23,6 +23,10 @@ class Thing:
     def __repr__(self):
         return f"<{self.name}>"
 
+    def _repr_pretty_(self, printer, cycle):
+        """As hypothesis prints it in a failing sequence."""
+        printer.text(repr(self))
+
     def __str__(self):
         """As the ledger names it."""
         return f"{type(self).__name__.lower()}:{self.ref}"
