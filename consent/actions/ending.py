@@ -255,8 +255,9 @@ def erase_batch() -> int:
         if model is AccessToken:
             over |= Q(revoked_at__lt=before)
         with transaction.atomic():
-            doomed = model.objects.select_for_update(skip_locked=True).filter(over).values("pk")[:ERASE_BATCH]
-            erased += model.objects.filter(pk__in=doomed).delete()[0]
+            # Read first: as a subquery it may run once for each row, and lock and erase others each time.
+            doomed = model.objects.select_for_update(skip_locked=True).filter(over)[:ERASE_BATCH]
+            erased += model.objects.filter(pk__in=list(doomed.values_list("pk", flat=True))).delete()[0]
     return erased
 
 
