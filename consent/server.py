@@ -152,8 +152,8 @@ class Core(OAuthLibCore):
         read = [
             (name, value)
             for name, values in request.GET.lists()
-            for value in values[: 1 if name in _REDIRECTED else None]
-            if value or len(values) > 1
+            for value in (values[:1] if name in _REDIRECTED else values)
+            if value or (len(values) > 1 and name not in _REDIRECTED)
         ]
         uri = f"{request.path}?{urlencode(read)}"
         try:

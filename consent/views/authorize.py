@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from django.conf import settings
 from django.db import OperationalError, transaction
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -53,24 +53,24 @@ class AuthorizationRequest:
         if "error_description" in parameters:
             # The characters that RFC 6749 section 4.1.2.1 allows.
             parameters["error_description"] = re.sub(r"[^ !#-[\]-~]", "?", parameters["error_description"])[:500]
-        response = HttpResponseRedirect(add_params_to_uri(self.redirect_uri, list(parameters.items())))
-        if method == "POST":
-            # 303, so that no browser posts the form on to the app (RFC 9700 section 4.12).
-            response.status_code = 303
-        return response
+        # 303, so that no browser posts the form on to the app (RFC 9700 section 4.12).
+        status = 303 if method == "POST" else 302
+        return Redirect(add_params_to_uri(self.redirect_uri, list(parameters.items())), status)
 
 
-class ToSignIn(HttpResponse):
-    """Django's own redirect refuses the address that a long state makes, which was encoded twice by now."""
+class Redirect(HttpResponse):
+    """Django's own refuses the address that a long state makes, which a sign-in in between encodes twice."""
 
-    status_code = 302
-
-    def __init__(self, name, then):
-        super().__init__(headers={"Location": f"{reverse(name)}?{urlencode({'next': then}, safe='/')}"})
+    def __init__(self, location, status=302):
+        super().__init__(status=status, headers={"Location": location})
 
     @property
     def url(self):
         return self["Location"]
+
+
+def _through(name, then):
+    return Redirect(f"{reverse(name)}?{urlencode({'next': then}, safe='/')}")
 
 
 class Answered(Exception):
@@ -152,9 +152,9 @@ def _signed_in(request, asked):
     if not request.user.is_authenticated:
         if "none" in asked.prompt:
             raise Answered(asked.answer(error="login_required"))
-        raise Answered(ToSignIn("account_login", _without_prompt(request, "login")))
+        raise Answered(_through("account_login", _without_prompt(request, "login")))
     if "login" in asked.prompt:
-        raise Answered(ToSignIn("account_reauthenticate", _without_prompt(request, "login")))
+        raise Answered(_through("account_reauthenticate", _without_prompt(request, "login")))
     return request.user
 
 
