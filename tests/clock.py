@@ -1,4 +1,4 @@
-"""Time in tests: moving the clock, and waiting for what another process does."""
+"""Time in tests: moving the clock, stopping it, and waiting for what another process does."""
 
 import contextlib
 import time
@@ -34,6 +34,25 @@ def advance(length):
     """Make every time in the database (but the ledger's) `length` older."""
     with movable() as move:
         move(length)
+
+
+@contextlib.contextmanager
+def stopped():
+    """Give a function that sets the database's clock, which stands still, for this connection, until the block ends.
+
+    A schema that comes before the system's own hides its statement_timestamp(), by which all that decides is timed.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            """
+            CREATE SCHEMA stopped_clock;
+            CREATE FUNCTION stopped_clock.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
+            AS $$ SELECT current_setting('tests.clock')::timestamptz $$;
+            SET LOCAL search_path = stopped_clock, pg_catalog, "$user", public
+            """
+        )
+        yield lambda time: cursor.execute("SELECT set_config('tests.clock', %s, true)", [time.isoformat()])
+        cursor.execute("SET LOCAL search_path TO DEFAULT; DROP SCHEMA stopped_clock CASCADE")
 
 
 def eventually(condition, seconds=30):
