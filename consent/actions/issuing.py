@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets as random
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db import transaction
@@ -54,12 +54,12 @@ class Issue:
     family: RefreshToken | None = None
     # The family's generation that this request leads to; for client credentials there is no family.
     family_id: uuid.UUID | None = None
-    salt: bytes = b""
+    salt: bytes = field(default=b"", repr=False)
     generation: int = 1
     # A refresh repeated within the retry window: the pair that the first reply carried.
     repeated: AccessToken | None = None
-    key: str = ""
-    access_token: str = ""
+    key: str = field(default="", repr=False)
+    access_token: str = field(default="", repr=False)
 
     def __post_init__(self):
         self.key = self.key or settings.TOKEN_KEYS[0]

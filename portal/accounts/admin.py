@@ -83,6 +83,10 @@ class UserAdmin(ActionAdd, WindowAdmin):
         fits = {"deactivate": obj.is_active, "two-factor": obj.authenticator_set.exists()}
         return super().may_press(request, name, obj) and fits.get(name, True)
 
+    def lookup_allowed(self, lookup, value, request=None):
+        # What can be filtered by can be guessed, a letter at a time.
+        return not lookup.startswith("password") and super().lookup_allowed(lookup, value, request)
+
     def get_form(self, request, obj=None, change=False, **kwargs):
         return PersonForm if obj is None else super().get_form(request, obj, change, **kwargs)
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from datetime import datetime
 from itertools import islice
 
@@ -14,7 +15,9 @@ from .models import Chain, Entry
 _FIELDS = ("id", "chain", "sequence", "at", "actor", "event", "subject", "details", "previous_hash", "hash")
 _BATCH = 500
 # What makes a spreadsheet read a cell as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
+# Where some spreadsheets begin another cell.
+_WITHIN = re.compile(r"([;|\t\r\n])(?=[=+\-@＝＋－＠])")
 
 
 def as_data(entry) -> dict:
@@ -91,7 +94,7 @@ class _Echo:
 
 
 def _cell(value):
-    text = str(value)
+    text = _WITHIN.sub(r"\1'", str(value))
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -80,6 +80,8 @@ def ticket(request, own, bearer, ticket_id):
 def _save(request, ticket):
     try:
         data = json.loads(request.body)
+        # Half of a surrogate pair is JSON, and no text.
+        json.dumps(data, ensure_ascii=False).encode()
         if not isinstance(data, dict) or "\\u0000" in request.body.decode():
             raise ValueError
     except (ValueError, RecursionError):

@@ -4,7 +4,10 @@ import datetime as dt
 from urllib.parse import urlencode
 
 import pytest
+from django.conf import settings
+from django.db import transaction
 
+from consent.actions.issuing import rotate
 from consent.models import AccessToken, AuthorizationCode, RefreshToken
 from credentials import actions as credentials
 from credentials.models import Kind, Level
@@ -320,3 +323,11 @@ def test_agreeing_twice_gives_a_code_once_per_page(external, browse, cast):
     assert "code" in answer(browser.post(url, form))
     assert browser.post(url, form).status_code == 409
     assert "code" in answer(agree(browser, url))
+
+
+def test_what_a_request_is_entitled_to_shows_no_secret_when_printed(external, tokens):
+    """T7: an error tracker keeps what was local."""
+    with transaction.atomic():
+        found = rotate(external.client, refresh_token=tokens["refresh_token"])
+        shown = repr(found)
+    assert found.access_token not in shown and settings.TOKEN_KEYS[0] not in shown and str(found.salt) not in shown

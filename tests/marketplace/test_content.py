@@ -88,3 +88,11 @@ def test_a_truncated_picture_is_refused():
     whole = upload(Image.effect_noise((200, 200), 50)).read()
     with pytest.raises(ValidationError):
         reencode(upload(raw=whole[: len(whole) // 2]))
+
+
+def test_an_icon_that_unpacks_to_a_line_without_end_is_refused():
+    """Its area alone would pass."""
+    file = io.BytesIO()
+    Image.new("1", (1, 100_000)).save(file, "PNG")
+    with pytest.raises(ValidationError, match="2048"):
+        reencode(SimpleUploadedFile("icon.png", file.getvalue()))

@@ -40,7 +40,7 @@ def _decide(url, decision):
 
 def _reauthorize(world, who):
     path = f"/authorizations/{world.mine.outside.pk}/reauthorize/"
-    return {"data": {"shown": _hidden(world, who, path, "shown")}}
+    return {"data": {"decision": "agree", "shown": _hidden(world, who, path, "shown")}}
 
 
 def _client_form(world, who):

@@ -252,3 +252,20 @@ def test_a_mail_server_that_is_away_is_said_and_breaks_nothing(client, db, setti
     assert "The mail could not be sent" in page.content.decode()
     assert "mail_not_sent" in caplog.text
     assert "/accounts/confirm-email/" not in caplog.text
+
+
+def test_the_mail_that_confirms_an_address_holds_nothing_that_somebody_else_wrote(client, db, mailoutbox):
+    form = {
+        "email": "vic@example.com",
+        "name": "Locked! Visit http://evil.example/",
+        "password1": PASSWORD,
+        "password2": PASSWORD,
+    }
+    client.post("/accounts/signup/", form)
+    assert "evil" not in mailoutbox[0].body and "/accounts/confirm-email/" in mailoutbox[0].body
+
+
+def test_nobody_guesses_a_password_hash_through_the_staffs_list(browse, cast):
+    sue = browse(factories.person("Sue", is_staff=True, is_superuser=True))
+    answer = sue.get(f"/admin/accounts/user/?password__startswith={cast.dev.password[:8]}")
+    assert answer.status_code in (302, 400) and cast.dev.email not in answer.content.decode()

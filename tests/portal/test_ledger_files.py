@@ -234,3 +234,10 @@ def test_no_cell_of_a_csv_export_is_a_formula(cast, browse, start):
     assert len({len(row) for row in rows}) == 1
     cells = [cell for row in rows for cell in row]
     assert f"'{start}1+1" in cells and not [cell for cell in cells if cell.startswith(start)]
+
+
+def test_no_cell_holds_a_formula_where_semicolons_separate(cast, browse):
+    record(cast.acme.chain_name, "member.added", by=None, subject="x;=cmd|'/C calc'!A0;y", name="＝1+1")
+    text = export(browse(cast.admin), "csv")
+    cells = [cell for row in csv.reader(text.splitlines(keepends=True), delimiter=";") for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "＝"))] and "'＝1+1" in text
