@@ -314,7 +314,7 @@ ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"} if not TESTING e
 LIMITS_ARE_ON = not TESTING
 MAX_BODY = 2 * 1024 * 1024
 # An address carries an app's `state` of 4,000 characters, encoded twice on the way through signing in.
-MAX_ADDRESS = 32 * 1024
+MAX_ADDRESS = 64 * 1024
 
 # --- language, time, files -----------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ def stopped():
             """
             CREATE SCHEMA stopped_clock;
             CREATE FUNCTION stopped_clock.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
-            AS $$ SELECT current_setting('tests.clock')::timestamptz $$;
+            AS $$ SELECT coalesce(nullif(current_setting('tests.clock', true), '')::timestamptz, pg_catalog.statement_timestamp()) $$;
             SET LOCAL search_path = stopped_clock, pg_catalog, "$user", public
             """
         )

@@ -117,7 +117,7 @@ def test_answers_that_no_view_makes_carry_them_too(cast, browse, production, mon
         ("/static/nowhere.css", 404),
         ("/nowhere/", 404),
         ("/marketplace/?q=%00", 400),
-        ("/marketplace/?q=" + "x" * 40000, 414),
+        ("/marketplace/?q=" + "x" * 70000, 414),
         ("/.well-known/oauth-authorization-server", 200),
         ("/favicon.ico", 302),
     ):
