@@ -40,6 +40,8 @@ UNSEEN_FOCUS = """() => {
     const unseen = [...document.querySelectorAll(all)]
         .filter((element) => !element.disabled && element.checkVisibility({visibilityProperty: true}))
         .filter((element) => {
+            // A list hands the focus on to what stands for it.
+            document.activeElement.blur();
             const before = outline(element);
             element.focus({preventScroll: true});
             const same = document.activeElement === element && outline(element) === before;
