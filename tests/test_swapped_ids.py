@@ -8,8 +8,9 @@ from django.test import Client as Browser
 from django.urls import resolve
 
 from portal.sandbox.models import Ticket
+from tests import factories
 from tests.factories import EDIT, VIEW
-from tests.oauth import AppSide, agree, answer, authorize_url, pkce
+from tests.oauth import AppSide, agree, answer, authorize_url, pkce, sign_in
 from tests.people.forms import forms_of, links_of
 from tests.people.sent import SENT
 from tests.people.table import read
@@ -277,6 +278,13 @@ def test_a_screen_shown_to_one_cannot_be_agreed_to_by_or_for_another(world):
         for who, address, shown in stale:
             assert world.browsers[who].post(address, {"decision": "agree", "shown": shown}).status_code == 409
         assert not world.changes()
+    with world.undone():
+        # Of two admins who read the same words, each agrees to their own page.
+        colleague, shown = Browser(), digest("admin", url(mine))
+        sign_in(colleague, factories.member(mine.account, "admin", "Abe"))
+        before = world.snapshot()
+        assert colleague.post(url(mine), {"decision": "agree", "shown": shown}).status_code == 409
+        assert world.snapshot() == before
 
 
 # --- what programs send ---
