@@ -169,7 +169,8 @@ class Core(OAuthLibCore):
             raise OAuthToolkitError(error=error) from None
 
     def extract_body(self, request):
-        return [(name, value) for name, value in super().extract_body(request) if value]
+        # A state would come back in errors (oauthlib), where RFC 6749 section 5.2 has none.
+        return [(name, value) for name, value in super().extract_body(request) if value and name != "state"]
 
     def check_body(self, request):
         """Return what is wrong with a POST body's form, or None."""

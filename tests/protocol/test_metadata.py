@@ -36,11 +36,9 @@ def test_what_is_required_is_there_and_belongs_to_the_issuer(told):
     assert told["issuer"] == settings.BASE_URL
     issuer = urlsplit(told["issuer"])
     assert not issuer.query and not issuer.fragment and not told["issuer"].endswith("/")
-    for name in ("authorization", "token", "revocation", "introspection"):
-        assert (
-            told[f"{name}_endpoint"]
-            == f"{told['issuer']}/oauth/{'authorize' if name == 'authorization' else told[f'{name}_endpoint'].rpartition('/')[2]}"
-        )
+    paths = {"authorization": "authorize", "token": "token", "revocation": "revoke", "introspection": "introspect"}
+    for name, path in paths.items():
+        assert told[f"{name}_endpoint"] == f"{told['issuer']}/oauth/{path}"
     assert told["response_types_supported"] == ["code"]
     assert told["authorization_response_iss_parameter_supported"] is True
     assert not {"jwks_uri", "registration_endpoint", "id_token_signing_alg_values_supported"} & told.keys()

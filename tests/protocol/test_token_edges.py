@@ -221,6 +221,8 @@ def test_nothing_is_read_from_the_address(client, external, form, product_secret
         ({"grant_type": "Refresh_Token", "refresh_token": "x"}, "unsupported_grant_type"),
         ({"grant_type": "refresh_token ", "refresh_token": "x"}, "unsupported_grant_type"),
         ({"grant_type": "refresh_token", "refresh_token": "x"}, "invalid_grant"),
+        ({"grant_type": "refresh_token", "refresh_token": "x", "state": "xyz"}, "invalid_grant"),
+        ({"grant_type": "refresh_token", "state": "xyz"}, "invalid_request"),
         ({"grant_type": "client_credentials", "account": "nowhere"}, "invalid_grant"),
         ({"grant_type": "client_credentials", "account": "{acme}", "scope": "made.up"}, "invalid_scope"),
         ({"grant_type": "client_credentials", "account": "{acme}", "scope": 'é"\\'}, "invalid_scope"),
