@@ -70,6 +70,8 @@ class Look:
 
     def __call__(self, page):
         problems = []
+        # A press returns once the next page has begun.
+        page.wait_for_load_state()
         page.evaluate(AXE_SCRIPT)
         page.evaluate(FOLD)
         for label, width in WIDTHS.items():
