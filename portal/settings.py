@@ -73,6 +73,8 @@ TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=1 if BASE_URL.startswith("h
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"] if DEMO else [])
 # Where the ledger's checkpoints are appended: outside the database, best where nothing can be rewritten.
 CHECKPOINT_FILE = env.str("CHECKPOINT_FILE", default=str(VAR / "checkpoints.jsonl") if DEMO and not TESTING else "")
+# Whether an app's vendors may be on this machine (E3): for tests and the demo.
+EGRESS_ALLOW_LOOPBACK = env.bool("EGRESS_ALLOW_LOOPBACK", default=DEMO)
 EMAIL = env.email_url("EMAIL_URL", default="smtp://localhost:25")
 
 if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):

@@ -1,0 +1,287 @@
+"""Templates in app packages: `<%= … %>` and `{{ name }}`, read by a grammar and never evaluated as code.
+
+expression := choice
+choice     := either [ "?" expression ":" expression ]      what is before the "?" compares
+either     := equality ( "||" equality )*
+equality   := sum [ "==" sum ]                              only before a "?"
+sum        := atom ( "+" atom )*
+atom       := name | string | "encode" "(" expression ")" | "(" expression ")"
+"""
+
+import base64
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.utils.translation import gettext as _
+
+MAX_LENGTH = 2000
+_MAX_DEPTH = 20
+_SPACE = re.compile(r"\s*")
+_OPENING = re.compile(r"<%|\{\{")
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)|(?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+    r"""|(?P<mark>\|\||==|[?:+()]))""",
+    re.ASCII | re.DOTALL,
+)
+
+
+class MalformedExpression(ValueError):
+    """A template that does not follow the grammar. `offset` counts characters from the start of the text."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+@dataclass(frozen=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True)
+class Name:
+    name: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class Encode:
+    of: "Node"
+
+
+@dataclass(frozen=True)
+class Join:
+    parts: tuple["Node", ...]
+
+
+@dataclass(frozen=True)
+class Either:
+    options: tuple["Node", ...]
+
+
+@dataclass(frozen=True)
+class Equals:
+    left: "Node"
+    right: "Node"
+
+
+@dataclass(frozen=True)
+class Choice:
+    condition: Equals
+    yes: "Node"
+    no: "Node"
+
+
+Node = Text | Name | Encode | Join | Either | Equals | Choice
+Escape = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A text with expressions in it. Its `parts` are Text where they stand outside of any."""
+
+    parts: tuple[Node, ...]
+
+    @property
+    def is_literal(self) -> bool:
+        return all(isinstance(part, Text) for part in self.parts)
+
+    @property
+    def is_of_values(self) -> bool:
+        """True where nothing in it was written by the developer."""
+        return bool(self.parts) and all(_is_of_values(part) for part in self.parts)
+
+    def names(self) -> Iterator[Name]:
+        """The names that are used, in order, with their places."""
+        for part in self.parts:
+            yield from _names(part)
+
+    def fill(self, values: Mapping[str, str], escape: Escape = str) -> str:
+        """Return the text with every name replaced. A name without a value is empty.
+
+        `escape` is applied to what comes from values, never to what the developer wrote.
+        """
+        return "".join(_fill(part, values, escape) for part in self.parts)
+
+
+def _names(node: Node) -> Iterator[Name]:
+    match node:
+        case Name():
+            yield node
+        case Encode(of):
+            yield from _names(of)
+        case Join(inner) | Either(inner):
+            for each in inner:
+                yield from _names(each)
+        case Equals(left, right):
+            yield from _names(left)
+            yield from _names(right)
+        case Choice(condition, yes, no):
+            for each in (condition, yes, no):
+                yield from _names(each)
+
+
+def _is_of_values(node: Node) -> bool:
+    match node:
+        case Name():
+            return True
+        case Encode(of):
+            return _is_of_values(of)
+        case Join(inner) | Either(inner):
+            return all(_is_of_values(each) for each in inner)
+        case Choice(_condition, yes, no):
+            return _is_of_values(yes) and _is_of_values(no)
+    return False
+
+
+def _fill(node: Node, values: Mapping[str, str], escape: Escape) -> str:
+    match node:
+        case Text(text):
+            return text
+        case Name(name):
+            return escape(values.get(name, ""))
+        case Encode(of):
+            return escape(base64.b64encode(_fill(of, values, str).encode()).decode())
+        case Join(parts):
+            return "".join(_fill(part, values, escape) for part in parts)
+        case Either(options):
+            return next((found for option in options if (found := _fill(option, values, escape))), "")
+        case Choice(Equals(left, right), yes, no):
+            same = _fill(left, values, str) == _fill(right, values, str)
+            return _fill(yes if same else no, values, escape)
+    raise TypeError(node)
+
+
+@lru_cache(maxsize=2000)
+def parse(text: str) -> Template:
+    """Read a template. Raises MalformedExpression."""
+    if len(text) > MAX_LENGTH:
+        raise MalformedExpression(_("longer than %(most)d characters") % {"most": MAX_LENGTH}, MAX_LENGTH)
+    parts: list[Node] = []
+    at = 0
+    while opening := _OPENING.search(text, at):
+        if opening.start() > at:
+            parts.append(Text(text[at : opening.start()]))
+        reader = _Reader(text, opening.end())
+        if opening[0] == "{{":
+            parts.append(reader.braces())
+        else:
+            parts.append(reader.brackets())
+        at = reader.at
+    if at < len(text):
+        parts.append(Text(text[at:]))
+    return Template(tuple(parts))
+
+
+class _Reader:
+    """Reads one expression, from `at` on."""
+
+    def __init__(self, text: str, at: int) -> None:
+        self.text, self.at, self.depth = text, at, 0
+
+    def braces(self) -> Node:
+        name = self._operand()
+        if not isinstance(name, Name) or not self._ends("}}"):
+            raise MalformedExpression(_("“{{” takes one name and ends with “}}”"), self.at)
+        return name
+
+    def brackets(self) -> Node:
+        if not self.text.startswith("=", self.at):
+            raise MalformedExpression(_("only “<%= … %>” is understood, no code"), self.at)
+        self.at += 1
+        found = self._choice()
+        if not self._ends("%>"):
+            raise MalformedExpression(_("“%>” was expected here"), self.at)
+        return found
+
+    def _ends(self, closing: str) -> bool:
+        rest = _SPACE.match(self.text, self.at)
+        end = rest.end() if rest else self.at
+        if not self.text.startswith(closing, end):
+            return False
+        self.at = end + len(closing)
+        return True
+
+    def _mark(self, mark: str) -> bool:
+        """Take this mark, if it is next."""
+        token = _TOKEN.match(self.text, self.at)
+        if not token or token["mark"] != mark:
+            return False
+        self.at = token.end()
+        return True
+
+    def _operand(self) -> Name | Text | None:
+        """Take a name or a string, if one is next."""
+        token = _TOKEN.match(self.text, self.at)
+        if not token or token["mark"]:
+            return None
+        self.at = token.end()
+        if token["name"]:
+            return Name(token["name"], token.start("name"))
+        return Text(self._unquote(token["string"], token.start("string")))
+
+    @staticmethod
+    def _unquote(quoted: str, start: int) -> str:
+        if wrong := re.search(r"(?<!\\)(?:\\\\)*\\([^'\"\\])", quoted):
+            raise MalformedExpression(_("a backslash goes before a quote or a backslash only"), start + wrong.start(1))
+        return re.sub(r"\\(.)", r"\1", quoted[1:-1])
+
+    def _choice(self) -> Node:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise MalformedExpression(_("nested too deeply"), self.at)
+        start = self.at
+        found = self._either()
+        if self._mark("?"):
+            if not isinstance(found, Equals):
+                raise MalformedExpression(_("what is before “?” must compare two values with “==”"), start)
+            yes = self._choice()
+            if not self._mark(":"):
+                raise MalformedExpression(_("“:” was expected here"), self.at)
+            found = Choice(found, yes, self._choice())
+        elif isinstance(found, Equals):
+            raise MalformedExpression(_("“==” is for a choice: a == b ? c : d"), start)
+        self.depth -= 1
+        return found
+
+    def _either(self) -> Node:
+        options = [self._equality()]
+        while self._mark("||"):
+            options.append(self._equality())
+        if len(options) == 1:
+            return options[0]
+        if any(isinstance(option, Equals) for option in options):
+            raise MalformedExpression(_("“==” cannot be joined with “||”"), self.at)
+        return Either(tuple(options))
+
+    def _equality(self) -> Node:
+        left = self._sum()
+        return Equals(left, self._sum()) if self._mark("==") else left
+
+    def _sum(self) -> Node:
+        parts = [self._atom()]
+        while self._mark("+"):
+            parts.append(self._atom())
+        return parts[0] if len(parts) == 1 else Join(tuple(parts))
+
+    def _atom(self) -> Node:
+        if self._mark("("):
+            return self._closed()
+        found = self._operand()
+        if found is None:
+            raise MalformedExpression(_("a name, a string or “encode(…)” was expected here"), self.at)
+        if isinstance(found, Name) and self._mark("("):
+            if found.name != "encode":
+                raise MalformedExpression(
+                    _("“%(name)s” is not a function; only “encode” is") % {"name": found.name}, found.offset
+                )
+            return Encode(self._closed())
+        return found
+
+    def _closed(self) -> Node:
+        inner = self._choice()
+        if not self._mark(")"):
+            raise MalformedExpression(_("“)” was expected here"), self.at)
+        return inner

@@ -1,0 +1,49 @@
+import json
+from pathlib import Path
+
+from django.core.management.base import BaseCommand, CommandError
+
+from marketplace.models import App
+from marketplace.package import Facts, check_archive, check_folder
+
+
+class Command(BaseCommand):
+    help = "Check an app package, a .zip or a folder, as the page for a new version does. Exits 0 if valid, 1 if not."
+
+    def add_arguments(self, parser):
+        parser.add_argument("path", type=Path)
+        parser.add_argument("--json", action="store_true", help="print the report as JSON")
+        parser.add_argument("--app", help="the address of the app that it is for, so that its credentials count")
+
+    def handle(self, *args, path, app, **options):
+        facts = Facts(self._app(app))
+        try:
+            report = check_folder(path, facts) if path.is_dir() else check_archive(path.read_bytes(), facts)
+        except OSError as error:
+            raise CommandError(f"{path}: {error.strerror}") from None
+        if options["json"]:
+            self.stdout.write(_as_json(report))
+        else:
+            self._tell(report)
+        if not report.valid:
+            raise SystemExit(1)
+
+    def _app(self, slug):
+        if not slug:
+            return None
+        app = App.objects.select_related("team").filter(slug=slug).first()
+        if app is None:
+            raise CommandError(f"There is no app “{slug}”.")
+        return app
+
+    def _tell(self, report):
+        for problem in report.problems:
+            place = ":".join(str(part) for part in (problem.file, problem.line) if part)
+            self.stdout.write(f"{place}: {problem.level}: {problem.message} {problem.fix} [{problem.pointer or '/'}]")
+        for change in report.changes:
+            self.stdout.write(f"changed: {change}")
+        self.stdout.write(f"{'Valid' if report.valid else 'Not valid'}, format {report.format or 'unknown'}.")
+
+
+def _as_json(report):
+    return json.dumps(report.as_dict(), ensure_ascii=False, indent=2)

@@ -1,0 +1,184 @@
+"""Every check of an app package, run by the page, the API and `check_package` alike."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+from pydantic import BaseModel
+
+from .. import expressions
+from ..expressions import MalformedExpression
+from . import formats
+from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
+from .convert import Converted
+from .documents import Document, step
+from .facts import Facts
+from .integrations import Integrations
+from .problems import ERROR, WARNING, Report
+from .reading import as_dict, outside, texts
+from .requests import Requests
+
+MAX_INTEGRATIONS = 3
+_MODELS: dict[str, type[BaseModel]] = {
+    MANIFEST: formats.Manifest,
+    OAUTH: formats.OAuthConfig,
+    REQUESTS: formats.Requests,
+    IPARAMS: formats.InstallFields,
+}
+_PLACEHOLDER = re.compile(
+    r"\bYOUR[_-][A-Z0-9_-]*|<[A-Za-z][\w .-]*>|(?<![a-z0-9])x{3,}(?![a-z0-9])|(?<![a-z0-9-])example\.(?:com|org|net)\b",
+    re.IGNORECASE,
+)
+_MAY_BE_EMPTY = re.compile(r"/description$|^/[^/]+/schema/(headers|query)/")
+
+
+def check(files: Mapping[str, bytes], facts: Facts) -> Report:
+    """Check the files of a package, by their names; whatever they hold, the report says all that is wrong with them."""
+    documents = {file: Document(file, data) for file, data in files.items()}
+    report = Report(problems=[problem for document in documents.values() for problem in document.problems])
+    values = {file: document.value for file, document in documents.items() if document.value is not None}
+    converted = None
+    report.format = _format(values)
+    if report.format == "2.x":
+        converted = Converted(values)
+        values, report.changes = converted.files, converted.changes
+    checker = _Checker(documents, values, converted, facts)
+    checker.run()
+    order = list(_MODELS)
+    report.problems = sorted(
+        {*report.problems, *checker.problems},
+        key=lambda found: (order.index(found.file), found.line or 0, found.pointer, found.message),
+    )
+    report.files = values
+    return report
+
+
+def _format(values: Mapping[str, Any]) -> str | None:
+    manifest, oauth = as_dict(values.get(MANIFEST)), as_dict(values.get(OAUTH))
+    version = str(manifest.get("platform-version", ""))
+    if version.startswith("2.") or "product" in manifest or (not manifest and "client_id" in oauth):
+        return "2.x"
+    return "3.x" if version.startswith("3.") or "integrations" in oauth else None
+
+
+class _Checker(Integrations, Requests):
+    def run(self) -> None:
+        self._shapes()
+        self._counts()
+        for name, one in self.integrations.items():
+            self._integration(name, one)
+        self._declared()
+        for name, one in self.requests.items():
+            self._request(name, one)
+        self._install_fields()
+        for file, root in ((OAUTH, "/integrations"), (REQUESTS, "")):
+            self._placeholders(file, self.integrations if file == OAUTH else self.requests, root)
+
+    def _shapes(self) -> None:
+        if MANIFEST not in self.documents:
+            self.tell(
+                ERROR, MANIFEST, "", _("The package has no manifest.json."), _("Put it at the top of the package.")
+            )
+        for file, value in self.values.items():
+            for place, message, fix in formats.explain(_MODELS[file], value):
+                pointer = ""
+                for part in place:
+                    pointer = step(pointer, part)
+                self.tell(ERROR, file, pointer, message, fix)
+        manifest = self.values.get(MANIFEST)
+        if isinstance(manifest, dict) and isinstance(manifest.get("modules"), dict):
+            if not manifest["modules"].keys() - {"common"}:
+                self.tell(
+                    ERROR,
+                    MANIFEST,
+                    "/modules",
+                    _("The app is part of no product."),
+                    _("Add a module of a product, such as “support_ticket”: {}."),
+                )
+            for name in sorted(manifest.keys() - {"platform-version", "modules", "engines", "app", "dependencies"}):
+                self.tell(
+                    WARNING,
+                    MANIFEST,
+                    step("", name),
+                    _("“%(name)s” is not known here.") % {"name": name},
+                    _("Remove it, unless another tool reads it."),
+                )
+
+    def _counts(self) -> None:
+        levels = [one.get("token_type") for one in self.integrations.values()]
+        ours = [name for name, client in self.clients.items() if client]
+        for wrong, message in (
+            (len(levels) > MAX_INTEGRATIONS, _("More than three integrations.")),
+            (levels.count("agent") > 1, _("More than one integration is agent-level.")),
+            (len(ours) > 1, _("More than one integration uses the portal’s own credentials.")),
+        ):
+            if wrong:
+                self.tell(ERROR, OAUTH, "/integrations", message, _("Remove one of them."))
+        if len(self.requests) > formats.MAX_TEMPLATES:
+            self.tell(
+                ERROR,
+                REQUESTS,
+                "",
+                _("More than %(most)d templates.") % {"most": formats.MAX_TEMPLATES},
+                _("Remove some."),
+            )
+
+    def _declared(self) -> None:
+        modules = as_dict(as_dict(self.values.get(MANIFEST)).get("modules"))
+        listed = {
+            request: step(step(step("/modules", name), "requests"), request)
+            for name, module in modules.items()
+            for request in as_dict(as_dict(module).get("requests"))
+        }
+        if MANIFEST not in self.values or REQUESTS in self.unreadable:
+            return
+        for name in sorted(listed.keys() - self.requests.keys()):
+            self.tell(
+                ERROR,
+                MANIFEST,
+                listed[name],
+                _("The template “%(name)s” is not in %(file)s.") % {"name": name, "file": REQUESTS},
+                _("Add it there, or remove it here."),
+            )
+        for name in sorted(self.requests.keys() - listed.keys()):
+            self.tell(
+                ERROR,
+                REQUESTS,
+                step("", name),
+                _("The template “%(name)s” is not in %(file)s.") % {"name": name, "file": MANIFEST},
+                _("Add it under modules.common.requests, or remove it here."),
+            )
+
+    def _install_fields(self) -> None:
+        known = {"display_name", "description", "type", "required", "secure", "default_value", "options"}
+        for name, one in self.fields.items():
+            for key in sorted(one.keys() - known):
+                self.tell(
+                    WARNING,
+                    IPARAMS,
+                    step(step("", name), key),
+                    _("“%(name)s” is not used here.") % {"name": key},
+                    _("Remove it, unless another tool reads it."),
+                )
+            if one.get("type") in ("dropdown", "radio", "multiselect") and not one.get("options"):
+                self.tell(ERROR, IPARAMS, step("", name), _("A choice needs “options”."), _("List them."))
+
+    def _placeholders(self, file: str, inside: dict[str, Any], root: str) -> None:
+        for pointer, text in texts(inside, root):
+            if not text:
+                if not _MAY_BE_EMPTY.search(pointer):
+                    self.tell(ERROR, file, pointer, _("This is empty."), _("Fill it in, or remove it."))
+                continue
+            try:
+                found = _PLACEHOLDER.search(outside(expressions.parse(text)))
+            except MalformedExpression:
+                continue
+            if found:
+                self.tell(
+                    ERROR,
+                    file,
+                    pointer,
+                    _("“%(what)s” looks like a placeholder.") % {"what": found[0]},
+                    _("Put the real value there."),
+                )

@@ -1,0 +1,121 @@
+"""Turns a 2.x package into a 3.x one, and knows where in the old files each new place came from."""
+
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from .archive import MANIFEST, OAUTH, REQUESTS
+from .documents import step
+
+# The module that stands for a product's main page; the others a developer names.
+_MODULES = {
+    "freshdesk": "support_ticket",
+    "freshservice": "service_ticket",
+    "freshsales": "deal",
+    "freshworks_crm": "deal",
+    "freshchat": "chat_conversation",
+    "freshcaller": "caller_agent",
+}
+_COMMON = ("requests", "functions", "events")
+_ENGINES = {"node": "18.20.8", "fdk": "9.4.0"}
+
+
+class Converted:
+    """A package's files in the 3.x format, `changes` in words, and `old(file, pointer)`, the place in the old file."""
+
+    def __init__(self, files: dict[str, Any]) -> None:
+        self.files = deepcopy(files)
+        self.changes: list[str] = []
+        self._origins: dict[str, Callable[[str], str]] = {}
+        self.integration = ""
+        self._oauth()
+        self._requests()
+        self._manifest()
+
+    def old(self, file: str, pointer: str) -> str:
+        return self._origins.get(file, str)(pointer)
+
+    def _oauth(self) -> None:
+        flat = self.files.get(OAUTH)
+        if not isinstance(flat, dict) or "integrations" in flat:
+            return
+        name = self.integration = _name_for(flat.get("authorize_url"))
+        self.files[OAUTH] = {"integrations": {name: {"display_name": name.replace("_", " ").capitalize(), **flat}}}
+        place = step("/integrations", name)
+        self._origins[OAUTH] = lambda pointer: pointer.removeprefix(place) if pointer.startswith(place) else ""
+        self.changes.append(
+            _("%(file)s: all of it moved into the integration “%(name)s”, with a display name.")
+            % {"file": OAUTH, "name": name}
+        )
+
+    def _requests(self) -> None:
+        requests = self.files.get(REQUESTS)
+        if not isinstance(requests, dict):
+            return
+        for name, request in requests.items():
+            options = request.get("options") if isinstance(request, dict) else None
+            if not isinstance(options, dict) or not isinstance(options.get("isOAuth"), bool):
+                continue
+            if options.pop("isOAuth"):
+                options["oauth"] = self.integration or "oauth"
+                self.changes.append(
+                    _("%(file)s: “%(name)s” says “oauth”: “%(oauth)s” in place of “isOAuth”.")
+                    % {"file": REQUESTS, "name": name, "oauth": options["oauth"]}
+                )
+        self._origins[REQUESTS] = lambda pointer: re.sub(r"/options/oauth$", "/options/isOAuth", pointer)
+
+    def _manifest(self) -> None:
+        old = self.files.get(MANIFEST)
+        if not isinstance(old, dict) or not isinstance(old.get("product"), dict):
+            return
+        product = old.pop("product")
+        common: dict[str, Any] = {}
+        modules: dict[str, Any] = {"common": common}
+        for name, inside in product.items():
+            inside = dict(inside) if isinstance(inside, dict) else {}
+            for key in _COMMON:
+                if isinstance(found := inside.pop(key, None), dict):
+                    common[key] = {**common.get(key, {}), **found}
+            modules[_MODULES.get(name, name)] = inside
+            self.changes.append(
+                _("%(file)s: the product “%(product)s” became the module “%(module)s”.")
+                % {"file": MANIFEST, "product": name, "module": _MODULES.get(name, name)}
+            )
+        requests = self.files.get(REQUESTS)
+        if isinstance(requests, dict) and (
+            missing := [name for name in requests if name not in common.get("requests", {})]
+        ):
+            common["requests"] = {**common.get("requests", {}), **{name: {} for name in missing}}
+            self.changes.append(_("%(file)s: its templates are declared.") % {"file": MANIFEST})
+        self.files[MANIFEST] = {
+            **old,
+            "platform-version": "3.0",
+            "modules": modules,
+            "engines": old.get("engines") or _ENGINES,
+        }
+        first = step("/product", next(iter(product), ""))
+
+        def origin(pointer: str) -> str:
+            for key in _COMMON:
+                if pointer.startswith(f"/modules/common/{key}"):
+                    return first + pointer.removeprefix("/modules/common")
+            for name in product:
+                place = step("/modules", _MODULES.get(name, name))
+                if pointer.startswith(place):
+                    return step("/product", name) + pointer.removeprefix(place)
+            return "/product" if pointer.startswith("/modules") else pointer
+
+        self._origins[MANIFEST] = origin
+
+
+def _name_for(url: Any) -> str:
+    """A name for the one integration of a 2.x package, after the vendor's domain where it can be read."""
+    domain = re.match(
+        r"https?://(?:[^/?#]*\.)?([a-z][a-z0-9-]{0,39})\.[a-z]{2,}(?:[:/?#]|$)",
+        url if isinstance(url, str) else "",
+        re.IGNORECASE,
+    )
+    return domain[1].lower().replace("-", "_") if domain else "oauth"

@@ -1,0 +1,223 @@
+"""Checks of `oauth_config.json`: each integration, first-party or a vendor's."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from credentials.models import Client
+
+from .. import expressions
+from ..expressions import MalformedExpression, Template
+from . import places
+from .archive import OAUTH
+from .documents import step
+from .places import Misplaced
+from .problems import ERROR, WARNING
+from .reading import Reading, as_dict, as_str, texts, words
+
+# What the portal sets itself when it sends a person to a vendor.
+_OUR_PARAMETERS = {
+    "client_id", "client_secret", "redirect_uri", "response_type", "state", "code_challenge", "code_challenge_method",
+}  # fmt: skip
+
+
+class Integrations(Reading):
+    def _integration(self, name: str, one: dict[str, Any]) -> None:
+        place, client = step("/integrations", name), self.clients[name]
+        fields = as_dict(one.get("oauth_iparams"))
+        secure = {key for key, field in fields.items() if as_dict(field).get("secure") is True}
+        hidden = _("a secure field would be seen here.")
+        plain = {f"oauth_iparams.{key}": hidden if key in secure else "" for key in fields}
+        full = dict.fromkeys(plain, "")
+        self.template(OAUTH, f"{place}/client_id", one.get("client_id"), plain)
+        secret = self.template(OAUTH, f"{place}/client_secret", one.get("client_secret"), full)
+        options = as_dict(one.get("options"))
+        for pointer, text in texts(
+            {key: value for key, value in options.items() if key != "customHeaders"}, f"{place}/options"
+        ):
+            self.template(OAUTH, pointer, text, plain)
+        self._custom_headers(f"{place}/options/customHeaders", options.get("customHeaders", {}), full)
+        for key in sorted(options.keys() & _OUR_PARAMETERS):
+            self.tell(
+                ERROR,
+                OAUTH,
+                step(f"{place}/options", key),
+                _("The portal sets “%(name)s” itself.") % {"name": key},
+                _("Remove it."),
+            )
+        # The secret goes to the host of token_url; whoever gave it may say where.
+        theirs = self.keeps_to_admins(one)
+        for key, fixed in (("authorize_url", False), ("token_url", not theirs)):
+            template = self.template(OAUTH, f"{place}/{key}", one.get(key), plain)
+            if template:
+                self._url(f"{place}/{key}", template, fixed)
+        self._unused(place, fields, one)
+        if client:
+            self._first_party(place, one, client, options)
+        else:
+            self._vendor(place, one, secret, options)
+
+    def _url(self, pointer: str, template: Template, fixed: bool) -> None:
+        try:
+            scheme, host = places.split_url(template)
+            literal = host.fill({}) if host.is_literal else ""
+            loopback = self.facts.allows_loopback and places.is_loopback(literal)
+            if scheme != "https" and not loopback and not (literal and self.facts.is_portal(f"{scheme}://{literal}")):
+                raise Misplaced(_("This is not https."), _("Use https://."))
+            if not (literal and self.facts.is_portal(f"{scheme}://{literal}")):
+                places.check_host(host, fixed=fixed, loopback=self.facts.allows_loopback)
+        except Misplaced as error:
+            self.misplaced(OAUTH, pointer, error)
+
+    def _custom_headers(self, pointer: str, headers: Any, allowed: Mapping[str, str]) -> None:
+        if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+            self.tell(ERROR, OAUTH, pointer, _("Headers are names with a text each."), _('Write {"Name": "value"}.'))
+            return
+        for name, value in headers.items():
+            template = self.template(OAUTH, step(pointer, name), value, allowed)
+            try:
+                places.check_header(name)
+            except Misplaced as error:
+                self.misplaced(OAUTH, step(pointer, name), error)
+            if name.lower() == "authorization" and template and template.is_literal:
+                self.tell(
+                    WARNING,
+                    OAUTH,
+                    step(pointer, name),
+                    _("A secret stands in the package here."),
+                    _("Remove the header: the portal sends the client id and secret itself."),
+                )
+
+    def _unused(self, place: str, fields: dict[str, Any], one: dict[str, Any]) -> None:
+        used = set()
+        for _pointer, text in texts({key: value for key, value in one.items() if key != "oauth_iparams"}, ""):
+            try:
+                used |= {name.name for name in expressions.parse(text).names()}
+            except MalformedExpression:
+                return
+        for key in fields:
+            if f"oauth_iparams.{key}" not in used:
+                self.tell(
+                    WARNING,
+                    OAUTH,
+                    step(f"{place}/oauth_iparams", key),
+                    _("Nothing uses this field."),
+                    _("Use it in a template, or do not ask for it."),
+                )
+
+    def _first_party(self, place: str, one: dict[str, Any], client: Client, options: dict[str, Any]) -> None:
+        if self.facts.is_foreign(client):
+            self.tell(
+                ERROR,
+                OAUTH,
+                f"{place}/client_id",
+                _("These credentials are not this app’s to use."),
+                _("Use marketplace credentials of the app’s own team, that no other app has."),
+            )
+            # Nothing more of what is another's.
+            return
+        if "client_secret" in one:
+            self.tell(
+                ERROR,
+                OAUTH,
+                f"{place}/client_secret",
+                _("The portal’s own credentials need no secret in a package."),
+                _("Remove client_secret. If it was a real one, rotate it: it has been in a file."),
+            )
+        if not client.is_platform:
+            self.tell(
+                ERROR,
+                OAUTH,
+                f"{place}/client_id",
+                _("These are credentials of an external app."),
+                _("Use marketplace credentials."),
+            )
+        if one.get("token_type") in ("account", "agent") and one["token_type"] != client.level:
+            self.tell(
+                ERROR,
+                OAUTH,
+                f"{place}/token_type",
+                _("The credentials are for the level “%(level)s”.") % {"level": client.level},
+                _("Write “%(level)s”.") % {"level": client.level},
+            )
+        for key in ("authorize_url", "token_url"):
+            if not self.facts.is_portal(as_str(one.get(key))):
+                self.tell(
+                    WARNING,
+                    OAUTH,
+                    f"{place}/{key}",
+                    _("These credentials work at this portal only; this address is not used."),
+                    _("Write the portal’s own address."),
+                )
+        self._scopes(place, options, client)
+
+    def _scopes(self, place: str, options: dict[str, Any], client: Client) -> None:
+        asked, optional = (words(options.get(key)) for key in ("scope", "optional_scope"))
+        if not asked:
+            self.tell(ERROR, OAUTH, f"{place}/options", _("The version asks for no scope."), _("List them in “scope”."))
+        held = client.scope_names()
+        for name in asked:
+            if name not in self.facts.scopes:
+                near = difflib.get_close_matches(name, sorted(self.facts.scopes), n=1)
+                self.tell(
+                    ERROR,
+                    OAUTH,
+                    f"{place}/options/scope",
+                    _("There is no scope “%(name)s”.") % {"name": name},
+                    _("Did you mean “%(near)s”?") % {"near": near[0]}
+                    if near
+                    else _("See the list of scopes in your credentials."),
+                )
+            elif name not in held:
+                self.tell(
+                    ERROR,
+                    OAUTH,
+                    f"{place}/options/scope",
+                    _("The credentials do not have the scope “%(name)s”.") % {"name": name},
+                    _("Add it to the credentials first."),
+                )
+        for name in optional:
+            if name not in asked:
+                self.tell(
+                    ERROR,
+                    OAUTH,
+                    f"{place}/options/optional_scope",
+                    _("“%(name)s” is optional but not in “scope”.") % {"name": name},
+                    _("List it in “scope” too."),
+                )
+
+    def _vendor(self, place: str, one: dict[str, Any], secret: Template | None, options: dict[str, Any]) -> None:
+        if self.facts.is_portal(as_str(one.get("token_url"))):
+            self.tell(
+                ERROR,
+                OAUTH,
+                f"{place}/client_id",
+                _("This portal has no credentials with this id."),
+                _("Copy the client id from your OAuth credentials."),
+            )
+        if "client_secret" not in one:
+            self.tell(
+                WARNING,
+                OAUTH,
+                place,
+                _("There is no client secret: few vendors accept that."),
+                _("Keep the secret in the portal’s store, or ask for it at install."),
+            )
+        elif secret and secret.parts and not secret.is_of_values:
+            self.tell(
+                WARNING,
+                OAUTH,
+                f"{place}/client_secret",
+                _("The vendor’s secret stands in the package, for everyone who sees it."),
+                _("Let the portal keep it encrypted and take it out of the package."),
+            )
+        if "optional_scope" in options:
+            self.tell(
+                ERROR,
+                OAUTH,
+                f"{place}/options/optional_scope",
+                _("Only the portal’s own scopes can be optional."),
+                _("Remove it."),
+            )

@@ -1,0 +1,115 @@
+"""Where a template may send what: hosts, URLs, header names (the rules behind E3 that need no network)."""
+
+import re
+
+from django.utils.translation import gettext as _
+from publicsuffixlist import PublicSuffixList
+
+from ..expressions import Node, Template, Text
+
+_SUFFIXES = PublicSuffixList()
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}(?::|$))({_LABEL}(?:\.{_LABEL})*)(?::(\d{{1,5}}))?")
+_LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+# What the portal or the connection decides.
+_HEADERS_OF_OURS = {
+    "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive", "expect",
+    "proxy-authorization", "proxy-connection", "cookie", "forwarded", "x-forwarded-for", "x-forwarded-host",
+}  # fmt: skip
+
+
+class Misplaced(ValueError):
+    """What is wrong with a place, and how to mend it."""
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.fix = fix
+
+
+def is_loopback(host: str) -> bool:
+    return bool(_LOOPBACK.fullmatch(host))
+
+
+def split_url(template: Template) -> tuple[str, Template]:
+    """Return the scheme and the host of a URL. Raises Misplaced."""
+    first = template.parts[0] if template.parts else None
+    scheme = _URL.match(first.text) if isinstance(first, Text) else None
+    if not scheme or not isinstance(first, Text):
+        raise Misplaced(
+            _("This is not a URL that begins with “https://”."),
+            _("Write the whole URL, such as https://api.vendor.com/token."),
+        )
+    host: list[Node] = []
+    for part in (Text(first.text[scheme.end() :]), *template.parts[1:]):
+        if isinstance(part, Text) and (end := re.search(r"[/?#]", part.text)):
+            host.append(Text(part.text[: end.start()]))
+            break
+        host.append(part)
+    return scheme["scheme"].lower(), Template(tuple(part for part in host if part != Text("")))
+
+
+def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
+    """Raise Misplaced unless this can be a host, which only the developer chooses where `fixed`."""
+    if host.is_literal:
+        _check_literal(host.fill({}), loopback)
+        return
+    texts = [part for part in host.parts if isinstance(part, Text)]
+    if any(not re.fullmatch(r"[A-Za-z0-9.:-]+", text.text) for text in texts):
+        raise Misplaced(
+            _("The host has a character that no host has."), _("Write a name without scheme, path or user.")
+        )
+    if not fixed:
+        return
+    first, *rest = host.parts
+    tail = rest[0].text if len(rest) == 1 and isinstance(rest[0], Text) else ""
+    domain = tail[1:].partition(":")[0]
+    if isinstance(first, Text) or not tail.startswith(".") or not _SUFFIXES.privatesuffix(domain.lower()):
+        raise Misplaced(
+            _("A field that is filled in at install could choose here who receives a secret or a token."),
+            _("Write the host out, or let the field be one label of your vendor’s domain: <%= … %>.vendor.com."),
+        )
+    _check_literal(f"label{tail}", loopback)
+
+
+def _check_literal(host: str, loopback: bool) -> None:
+    if loopback and is_loopback(host):
+        return
+    found = _HOST.fullmatch(host)
+    if not found or (found[2] and not 0 < int(found[2]) < 65536):
+        raise Misplaced(
+            _("“%(host)s” is not a host.") % {"host": host[:100]}, _("Write a name without scheme, path or user.")
+        )
+    last = found[1].rpartition(".")[2]
+    # What a resolver takes for a number is an address in one of its notations.
+    if re.fullmatch(r"\d+|0[xX][0-9A-Fa-f]*", last):
+        raise Misplaced(_("“%(host)s” is an address, not a name.") % {"host": host[:100]}, _("Use the vendor’s name."))
+    if "." not in found[1] or not _SUFFIXES.privatesuffix(found[1].lower()):
+        raise Misplaced(_("“%(host)s” is not a public name.") % {"host": host[:100]}, _("Use the vendor’s full name."))
+
+
+def check_header(name: str) -> None:
+    """Raise Misplaced unless a package may set this header."""
+    if not _HEADER.fullmatch(name):
+        raise Misplaced(
+            _("“%(name)s” is not the name of a header.") % {"name": name[:100]}, _("Use letters, digits and hyphens.")
+        )
+    if name.lower() in _HEADERS_OF_OURS:
+        raise Misplaced(_("The header “%(name)s” is not a package’s to set.") % {"name": name}, _("Remove it."))
+
+
+def check_path(path: Template) -> None:
+    """Raise Misplaced unless this is a path that two systems read in the same way."""
+    first = path.parts[0] if path.parts else None
+    if not isinstance(first, Text) or not first.text.startswith("/"):
+        raise Misplaced(_("A path begins with “/”."), _("Write “/” first."))
+    filled = "".join(part.text if isinstance(part, Text) else "x" for part in path.parts)
+    if re.search(r"[^!-~]|[\\?#]", filled):
+        raise Misplaced(
+            _("The path has a character that it cannot have."),
+            _("Put parameters under “query”, and percent-encode the rest."),
+        )
+    segments = re.sub("%2e", ".", filled, flags=re.IGNORECASE).split("/")
+    if "." in segments or ".." in segments or "" in segments[1:-1]:
+        raise Misplaced(_("The path has “.”, “..” or nothing between two “/”."), _("Write the path out."))

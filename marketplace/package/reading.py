@@ -1,0 +1,125 @@
+"""What the checks of a package share: its raw values, and one way to tell what is wrong with them."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from django.utils.translation import gettext as _
+
+from credentials.models import Client
+
+from .. import expressions
+from ..expressions import MalformedExpression, Template, Text
+from .archive import IPARAMS, OAUTH, REQUESTS
+from .convert import Converted
+from .documents import Document, step
+from .facts import Facts
+from .places import Misplaced
+from .problems import ERROR, Problem
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def as_str(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    """Every string within a value, with its place."""
+    if isinstance(value, str):
+        yield pointer, value
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from texts(inner, step(pointer, key))
+
+
+def words(value: Any) -> list[str]:
+    """Scopes, written as one string or as a list."""
+    found = (
+        [word for each in value for word in as_str(each).split()] if isinstance(value, list) else as_str(value).split()
+    )
+    return list(dict.fromkeys(found))
+
+
+def outside(template: Template) -> str:
+    return "".join(part.text if isinstance(part, Text) else "\0" for part in template.parts)
+
+
+Level = Literal["error", "warning"]
+
+
+class Reading:
+    """Reads raw values, so that one thing that is wrong hides no other."""
+
+    def __init__(
+        self, documents: Mapping[str, Document], values: Mapping[str, Any], converted: Converted | None, facts: Facts
+    ) -> None:
+        self.documents, self.values, self.converted, self.facts = documents, values, converted, facts
+        self.problems: list[Problem] = []
+        # What refers to a file that could not be read is not called wrong.
+        self.unreadable = documents.keys() - values.keys()
+        self.integrations = {
+            name: one
+            for name, one in as_dict(as_dict(values.get(OAUTH)).get("integrations")).items()
+            if isinstance(one, dict)
+        }
+        self.requests = {name: one for name, one in as_dict(values.get(REQUESTS)).items() if isinstance(one, dict)}
+        self.fields = {name: as_dict(one) for name, one in as_dict(values.get(IPARAMS)).items()}
+        self.clients = {name: self._client(one) for name, one in self.integrations.items()}
+
+    def _client(self, one: dict[str, Any]) -> Client | None:
+        client_id = as_str(one.get("client_id"))
+        return self.facts.client(client_id) if re.fullmatch(r"[!-~]{1,100}", client_id) else None
+
+    def tell(self, level: Level, file: str, pointer: str, message: str, fix: str) -> None:
+        if self.converted:
+            pointer = self.converted.old(file, pointer)
+        line = self.documents[file].line(pointer) if file in self.documents else None
+        self.problems.append(Problem(level, file, pointer, line, message, fix))
+
+    def template(self, file: str, pointer: str, text: Any, allowed: Mapping[str, str]) -> Template | None:
+        """Read a template; `allowed` maps each name that may stand in it to "" or to why it may not stand here."""
+        if not isinstance(text, str):
+            return None
+        try:
+            template = expressions.parse(text)
+        except MalformedExpression as error:
+            self.tell(
+                ERROR,
+                file,
+                pointer,
+                _("At character %(at)d: %(what)s.") % {"at": error.offset + 1, "what": error},
+                _("Mend the expression."),
+            )
+            return None
+        for name in template.names():
+            if name.name not in allowed:
+                near = difflib.get_close_matches(name.name, [each for each, why in allowed.items() if not why], n=1)
+                self.tell(
+                    ERROR, file, pointer,
+                    _("At character %(at)d: “%(name)s” is not known here.") % {"at": name.offset + 1, "name": name.name},
+                    _("Did you mean “%(near)s”?") % {"near": near[0]} if near else _("Declare the field, or remove the name."),
+                )  # fmt: skip
+            elif why := allowed[name.name]:
+                self.tell(
+                    ERROR,
+                    file,
+                    pointer,
+                    _("At character %(at)d: %(why)s") % {"at": name.offset + 1, "why": why},
+                    _("Move it."),
+                )
+        return template
+
+    def misplaced(self, file: str, pointer: str, error: Misplaced) -> None:
+        self.tell(ERROR, file, pointer, str(error), error.fix)
+
+    def keeps_to_admins(self, integration: dict[str, Any]) -> bool:
+        """True where the admin who fills in the fields is the one whose secret and tokens these are, whatever the host."""
+        try:
+            secret = expressions.parse(as_str(integration.get("client_secret")))
+        except MalformedExpression:
+            return False
+        return secret.is_of_values and integration.get("token_type") == "account"

@@ -1,0 +1,152 @@
+"""Checks of `requests.json`: where each template calls, with what, and the scope that its route needs."""
+
+import difflib
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from .. import expressions
+from ..expressions import MalformedExpression, Template
+from . import places
+from .archive import IPARAMS, OAUTH, REQUESTS
+from .documents import step
+from .places import Misplaced
+from .problems import ERROR, WARNING
+from .reading import Reading, as_dict, as_str, outside, words
+
+
+class _Known(dict[str, str]):
+    """Names that are known, and besides them every one of some `prefixes`, such as a call's `context.…`."""
+
+    def __init__(self, names: dict[str, str], *prefixes: str) -> None:
+        super().__init__(names)
+        self.prefixes = prefixes
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and name.partition(".")[0] in self.prefixes)
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
+class Requests(Reading):
+    def _request(self, name: str, one: dict[str, Any]) -> None:
+        place, schema, options = step("", name), as_dict(one.get("schema")), as_dict(one.get("options"))
+        oauth = options.get("oauth")
+        integration = self.integrations.get(oauth) if isinstance(oauth, str) else None
+        if isinstance(oauth, str) and integration is None and OAUTH not in self.unreadable:
+            near = difflib.get_close_matches(oauth, list(self.integrations), n=1)
+            self.tell(
+                ERROR,
+                REQUESTS,
+                f"{place}/options/oauth",
+                _("There is no integration “%(name)s”.") % {"name": oauth},
+                _("Did you mean “%(near)s”?") % {"near": near[0]}
+                if near
+                else _("Add it to %(file)s.") % {"file": OAUTH},
+            )
+        if options.get("agents") is True and (integration is None or integration.get("token_type") != "account"):
+            self.tell(
+                WARNING,
+                REQUESTS,
+                f"{place}/options/agents",
+                _("“agents” says nothing here: it is for account-level integrations."),
+                _("Remove it."),
+            )
+        self._schema(place, schema, oauth, integration)
+        if integration is not None and (client := self.clients[as_str(oauth)]) and not self.facts.is_foreign(client):
+            self._route(place, schema, as_dict(integration.get("options")))
+
+    def _names(self) -> tuple[dict[str, str], dict[str, str]]:
+        """What may stand in a host, a path or a query, and what in a header."""
+        secret, token = _("a secure field stands in headers only."), _("the access token stands in headers only.")
+        plain = {f"iparam.{key}": secret if field.get("secure") is True else "" for key, field in self.fields.items()}
+        return {**plain, "access_token": token}, dict.fromkeys([*plain, "access_token"], "")
+
+    def _schema(self, place: str, schema: dict[str, Any], oauth: Any, integration: dict[str, Any] | None) -> None:
+        plain, full = self._names()
+        unread = ["iparam"] if IPARAMS in self.unreadable else []
+        chosen, called, sent = (
+            _Known(plain, *unread),
+            _Known(plain, "context", *unread),
+            _Known(full, "context", *unread),
+        )
+        if host := self.template(REQUESTS, f"{place}/schema/host", schema.get("host"), chosen):
+            self._host(place, schema, host, oauth, integration)
+        if path := self.template(REQUESTS, f"{place}/schema/path", schema.get("path", "/"), called):
+            try:
+                places.check_path(path)
+            except Misplaced as error:
+                self.misplaced(REQUESTS, f"{place}/schema/path", error)
+        for key, value in as_dict(schema.get("query")).items():
+            self.template(REQUESTS, step(f"{place}/schema/query", key), value, called)
+        sends = False
+        for key, value in as_dict(schema.get("headers")).items():
+            pointer = step(f"{place}/schema/headers", key)
+            template = self.template(REQUESTS, pointer, value, sent)
+            sends = sends or bool(template and any(name.name == "access_token" for name in template.names()))
+            try:
+                places.check_header(key)
+            except Misplaced as error:
+                self.misplaced(REQUESTS, pointer, error)
+        if sends and not isinstance(oauth, str):
+            self.tell(
+                ERROR, REQUESTS, place, _("The access token of which integration?"), _("Name it in options.oauth.")
+            )
+        if isinstance(oauth, str) and not sends:
+            self.tell(
+                WARNING,
+                REQUESTS,
+                place,
+                _("This template names an integration but sends no access token."),
+                _("Add the header “Authorization”: “Bearer <%= access_token %>”."),
+            )
+
+    def _host(
+        self, place: str, schema: dict[str, Any], host: Template, oauth: Any, integration: dict[str, Any] | None
+    ) -> None:
+        theirs = integration is None or self.keeps_to_admins(integration)
+        loopback = self.facts.allows_loopback
+        try:
+            places.check_host(host, fixed=isinstance(oauth, str) and not theirs, loopback=loopback)
+            if schema.get("protocol", "https") != "https" and not (
+                loopback and host.is_literal and places.is_loopback(host.fill({}))
+            ):
+                raise Misplaced(_("This is not https."), _("Use https, or leave “protocol” out."))
+        except Misplaced as error:
+            self.misplaced(REQUESTS, f"{place}/schema/host", error)
+
+    def _route(self, place: str, schema: dict[str, Any], options: dict[str, Any]) -> None:
+        try:
+            path = outside(expressions.parse(as_str(schema.get("path", "/")))).replace("\0", "x")
+        except MalformedExpression:
+            return
+        routes = self.facts.routes(as_str(schema.get("method")), path)
+        asked = {*words(options.get("scope"))}
+        if not routes:
+            self.tell(
+                WARNING,
+                REQUESTS,
+                f"{place}/schema/path",
+                _("No product publishes this route."),
+                _("Compare it with the product’s documentation."),
+            )
+        elif not any(asked & {*scopes} for scopes in routes):
+            needed = sorted({scope for scopes in routes for scope in scopes})
+            if needed:
+                self.tell(
+                    ERROR,
+                    REQUESTS,
+                    f"{place}/schema/path",
+                    _("This route needs a scope that the version does not ask for: %(scopes)s.")
+                    % {"scopes": ", ".join(needed)},
+                    _("Add one of them to the integration’s “scope”."),
+                )
+            else:
+                self.tell(
+                    ERROR,
+                    REQUESTS,
+                    f"{place}/schema/path",
+                    _("This route is not open to OAuth clients."),
+                    _("Remove the template."),
+                )

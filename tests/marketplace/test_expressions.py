@@ -1,0 +1,106 @@
+"""The grammar of templates in packages: what it takes, what it gives, and that no value escapes its place."""
+
+import base64
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.expressions import MalformedExpression, parse
+
+VALUES = {"iparam.a": "A/1", "iparam.b": "", "context.c": "x y", "secret": "ä:"}
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        ("/x/<%= iparam.a %>/y", "/x/A/1/y"),
+        ("{{ iparam.a }}{{context.c}}", "A/1x y"),
+        ("<%= iparam.b || 'default' %>", "default"),
+        ("<%= iparam.b || missing || iparam.a %>", "A/1"),
+        ("<%= iparam.b || '' %>", ""),
+        ("<%= iparam.a == 'A/1' ? 'yes' : 'no' %>", "yes"),
+        ("<%= iparam.a == iparam.b ? 'yes' : iparam.b == '' ? 'empty' : 'no' %>", "empty"),
+        ("<%= 'Basic ' + encode(iparam.a + ':' + secret) %>", "Basic " + base64.b64encode("A/1:ä:".encode()).decode()),
+        ("<%= (iparam.b || 'a') + 'b' %>", "ab"),
+        (r"<%= 'it\'s' + "+ r'"a \"word\" \\"' + " %>", 'it\'sa "word" \\'),
+        ("<%= '%>' %>", "%>"),
+        ("50% } %> {", "50% } %> {"),
+    ],
+)  # fmt: skip
+def test_a_template_is_filled(text, filled):
+    assert parse(text).fill(VALUES) == filled
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        ("<% code %>", 2), ("<%- x %>", 2), ("<%= x", 5), ("<%= %>", 3), ("a<%= x y %>", 6), ("<%= x == y %>", 3), ("<%= x ? y : z %>", 3),
+        ("<%= x == y ? z %>", 14), ("<%= shell('x') %>", 4), ("<%= 1 %>", 3), ("<%= x.constructor['y'] %>", 17), ("<%= x || y == z ? a : b %>", 15),
+        ("<%= 'open %>", 3), (r"<%= 'a\n' %>", 7), ("{{ x + y }}", 4), ("{{ 'x' }}", 6), ("{{ x", 4), ("<%= (x %>", 6), ("<%= x + %>", 7),
+        ("<%= " + "(" * 30 + "x" + ")" * 30 + " %>", 24), ("x" * 2001, 2000), ("<%= `x` %>", 3), ("<%= x; y %>", 5),
+    ],
+)  # fmt: skip
+def test_what_the_grammar_does_not_have_is_an_error_with_its_place(text, offset):
+    with pytest.raises(MalformedExpression) as refused:
+        parse(text)
+    assert refused.value.offset == offset
+
+
+def test_names_are_told_with_their_places():
+    found = parse("a <%= encode(x.y + z) || w == 'q' ? 1 %>".replace(" || w == 'q' ? 1", "")).names()
+    assert [(name.name, name.offset) for name in found] == [("x.y", 13), ("z", 19)]
+
+
+names = st.sampled_from(["iparam.a", "iparam.b", "context.c", "secret", "nobody"])
+strings = st.text(st.characters(exclude_characters="\\'", exclude_categories=["Cs"]), max_size=8).map(
+    lambda text: f"'{text}'"
+)
+atoms = names | strings
+expressions = st.recursive(
+    atoms,
+    lambda inner: (
+        st.tuples(inner, inner).map(lambda two: f"({two[0]}) + ({two[1]})")
+        | st.tuples(inner, inner).map(lambda two: f"({two[0]}) || ({two[1]})")
+        | inner.map(lambda one: f"encode({one})")
+        | st.tuples(inner, inner, inner, inner).map(lambda four: "({}) == ({}) ? ({}) : ({})".format(*four))
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.text(max_size=60)
+    | st.lists(
+        st.sampled_from(
+            ["<%=", "%>", "{{", "}}", "'", "x", ".", "(", ")", "+", "||", "==", "?", ":", " ", "\\", "encode"]
+        )
+    ).map("".join)
+)
+def test_any_text_is_read_or_refused(text):
+    try:
+        assert isinstance(parse(text).fill(VALUES), str)
+    except MalformedExpression as refused:
+        assert 0 <= refused.offset <= max(len(text), 1) and str(refused)
+
+
+@given(expressions)
+def test_whatever_the_grammar_allows_is_read(text):
+    try:
+        assert isinstance(parse(f"a<%= {text} %>b").fill(VALUES), str)
+    except MalformedExpression as refused:
+        assert "deeply" in str(refused) or "longer" in str(refused)
+
+
+@given(expressions, st.dictionaries(names, st.text(max_size=20)))
+def test_what_comes_from_values_is_escaped_wherever_it_stands(text, values):
+    """Literals are stripped of what the escape marks, so that a mark in the result can only come from a value."""
+    text = re.sub(r"'[^']*'", "'lit'", text)
+    try:
+        filled = parse(f"<%= {text} %>").fill(values, lambda value: "⟦" + value.encode().hex() + "⟧" if value else "")
+    except MalformedExpression:
+        return
+    assert re.fullmatch(r"(lit|⟦[0-9a-f]+⟧)*", filled)

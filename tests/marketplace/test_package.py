@@ -1,0 +1,261 @@
+"""What the check of an app package says: every problem, with its place and how to mend it."""
+
+import pytest
+
+from credentials.models import Kind, Level
+from marketplace.package import Facts, check
+from tests import factories
+from tests.factories import DELETE, VIEW
+from tests.marketplace.packages import OLD, VENDOR, as_bytes, good
+
+pytestmark = pytest.mark.django_db
+OAUTH, REQUESTS, MANIFEST, IPARAMS = (
+    "config/oauth_config.json", "config/requests.json", "manifest.json", "config/iparams.json",
+)  # fmt: skip
+OCTO, PORTAL = "/integrations/octo", "/integrations/portal"
+
+
+@pytest.fixture
+def app(cast):
+    client, _secret = factories.client(cast.dev)
+    return factories.app(cast.dev, client).app
+
+
+@pytest.fixture
+def files(app):
+    return good(app.client)
+
+
+def run(files, app=None):
+    return check(as_bytes(files), Facts(app))
+
+
+def told(report):
+    """(level, file, pointer) of each problem."""
+    return {(problem.level, problem.file, problem.pointer) for problem in report.problems}
+
+
+def at(document, pointer):
+    *parents, last = pointer.split("/")[1:]
+    for part in parents:
+        document = document[part]
+    return document, last
+
+
+def spoil(files, file, pointer, value):
+    inside, last = at(files[file], pointer)
+    if value is None:
+        del inside[last]
+    else:
+        inside[last] = value
+
+
+def test_a_good_package_has_no_problem(files, app):
+    report = run(files, app)
+    assert report.problems == [] and report.valid and report.format == "3.x" and report.changes == []
+
+
+SPOILED = {
+    "a key is missing": (OAUTH, f"{OCTO}/token_url", None, "is missing"),
+    "a key is unknown": (OAUTH, f"{OCTO}/tokn_url", "https://octo.dev/", "Did you mean “token_url”?"),
+    "an unknown level": (OAUTH, f"{OCTO}/token_type", "team", "'account' or 'agent'"),
+    "a bad name": (OAUTH, "/integrations/o o", VENDOR, "not a good name"),
+    "plain http to authorize": (OAUTH, f"{OCTO}/authorize_url", "http://octo.dev/authorize", "https"),
+    "plain http for tokens": (OAUTH, f"{OCTO}/token_url", "http://octo.dev/token", "https"),
+    "no URL": (OAUTH, f"{OCTO}/token_url", "octo.dev/token", "https://"),
+    "a user in a URL": (OAUTH, f"{OCTO}/token_url", "https://me@octo.dev/token", "not a host"),
+    "an address for tokens": (OAUTH, f"{OCTO}/token_url", "https://10.0.0.1/token", "address"),
+    "an address as one number": (OAUTH, f"{OCTO}/token_url", "https://0x7f000001/token", "address"),
+    "a name that is not public": (OAUTH, f"{OCTO}/token_url", "https://intranet/token", "not a public name"),
+    "an unknown field": (OAUTH, f"{OCTO}/client_id", "<%= oauth_iparams.idd %>", "Did you mean “oauth_iparams.id”?"),
+    "a broken expression": (OAUTH, f"{OCTO}/client_id", "<%= oauth_iparams.id", "At character"),
+    "code": (OAUTH, f"{OCTO}/client_id", "<% process.exit() %>", "no code"),
+    "a secure field where it is seen": (OAUTH, f"{OCTO}/authorize_url", "https://octo.dev/<%= oauth_iparams.secret %>", "seen"),
+    "a parameter of the portal's": (OAUTH, f"{OCTO}/options/state", "mine", "sets “state” itself"),
+    "a header of the connection's": (OAUTH, f"{OCTO}/options/customHeaders/Host", "octo.dev", "not a package’s to set"),
+    "an optional scope of a vendor": (OAUTH, f"{OCTO}/options/optional_scope", "repo", "portal’s own"),
+    "a placeholder": (OAUTH, f"{OCTO}/client_id", "YOUR_CLIENT_ID", "placeholder"),
+    "a placeholder in brackets": (OAUTH, f"{OCTO}/client_id", "<your id>", "placeholder"),
+    "crosses": (OAUTH, f"{OCTO}/client_id", "xxxx", "placeholder"),
+    "example.com": (OAUTH, f"{OCTO}/token_url", "https://login.example.com/token", "placeholder"),
+    "an empty text": (OAUTH, f"{OCTO}/client_id", "", "empty"),
+    "a secret of the portal's own": (OAUTH, f"{PORTAL}/client_secret", "anything", "no secret"),
+    "another level than the client's": (OAUTH, f"{PORTAL}/token_type", "agent", "account"),
+    "a scope that is misspelt": (OAUTH, f"{PORTAL}/options/scope", "freshservice.tickets.veiw", f"Did you mean “{VIEW}”?"),
+    "a scope that the client lacks": (OAUTH, f"{PORTAL}/options/scope", f"{VIEW} {DELETE}", "Add it to the credentials"),
+    "no scope": (OAUTH, f"{PORTAL}/options/scope", "", "empty"),
+    "an optional scope not asked for": (OAUTH, f"{PORTAL}/options/optional_scope", DELETE, "List it in “scope” too"),
+    "an unknown client of the portal": (OAUTH, f"{PORTAL}/client_id", "nobody", "no credentials with this id"),
+    "an unknown method": (REQUESTS, "/issues/schema/method", "FETCH", "GET"),
+    "a body": (REQUESTS, "/issues/schema/body", "{}", "not known"),
+    "an address as host": (REQUESTS, "/issues/schema/host", "169.254.169.254", "address"),
+    "an IPv6 address": (REQUESTS, "/issues/schema/host", "[::1]", "not a host"),
+    "a scheme in the host": (REQUESTS, "/issues/schema/host", "https://api.octo.dev", "not a host"),
+    "a path in the host": (REQUESTS, "/issues/schema/host", "api.octo.dev/v1", "not a host"),
+    "a host from a call": (REQUESTS, "/issues/schema/host", "<%= context.host %>.octo.dev", "not known"),
+    "a first-party token to a chosen host": (REQUESTS, "/tickets/schema/host", "<%= iparam.owner %>", "choose"),
+    "a chosen name under a public suffix": (REQUESTS, "/tickets/schema/host", "<%= iparam.owner %>.co.uk", "choose"),
+    "two labels to choose": (REQUESTS, "/tickets/schema/host", "<%= iparam.owner %><%= iparam.owner %>.freshservice.com", "choose"),
+    "a path without a slash": (REQUESTS, "/issues/schema/path", "repos", "begins with"),
+    "a path that climbs": (REQUESTS, "/issues/schema/path", "/a/../b", "“..”"),
+    "a path that climbs in code": (REQUESTS, "/issues/schema/path", "/a/%2e%2E/b", "“..”"),
+    "a query in the path": (REQUESTS, "/issues/schema/path", "/a?b=c", "query"),
+    "a secure field in a path": (REQUESTS, "/issues/schema/path", "/<%= iparam.key %>", "headers only"),
+    "a token in a query": (REQUESTS, "/issues/schema/query/state", "<%= access_token %>", "headers only"),
+    "an undeclared field": (REQUESTS, "/issues/schema/path", "/<%= iparam.woner %>", "iparam.owner"),
+    "too many attempts": (REQUESTS, "/issues/options/maxAttempts", 6, "5"),
+    "too long a delay": (REQUESTS, "/issues/options/retryDelay", 1501, "1500"),
+    "no such integration": (REQUESTS, "/issues/options/oauth", "otco", "Did you mean “octo”?"),
+    "a route that needs another scope": (REQUESTS, "/tickets/schema/method", "DELETE", DELETE),
+    "a template not declared": (MANIFEST, "/modules/common/requests/issues", None, "not in manifest.json"),
+    "a template only declared": (MANIFEST, "/modules/common/requests/ghost", {}, "not in config/requests.json"),
+    "no product": (MANIFEST, "/modules/service_ticket", None, "no product"),
+    "an unknown platform": (MANIFEST, "/platform-version", "4.0", ""),
+    "a choice of nothing": (IPARAMS, "/owner/type", "dropdown", "options"),
+}  # fmt: skip
+# Where what is told of is not what was changed.
+ELSEWHERE = {
+    "no scope": f"{PORTAL}/options/scope",
+    "a route that needs another scope": "/tickets/schema/path",
+    "a template not declared": "/issues",
+    "no product": "/modules",
+    "a choice of nothing": "/owner",
+    "an optional scope not asked for": f"{PORTAL}/options/optional_scope",
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_what_is_wrong_is_an_error_with_its_place_and_how_to_mend_it(files, app, name):
+    file, pointer, value, words = SPOILED[name]
+    spoil(files, file, pointer, value)
+    report = run(files, app)
+    place = ELSEWHERE.get(name, pointer)
+    found = [each for each in report.problems if each.pointer == place and each.level == "error"]
+    assert found and not report.valid, report.problems
+    assert any(words in f"{each.message} {each.fix}" for each in found), found
+    for each in report.problems:
+        assert each.message and each.fix
+        text = as_bytes(files)[each.file].decode().splitlines()
+        last = each.pointer.rpartition("/")[2]
+        if value is not None and each.pointer == pointer:
+            assert f'"{last}"' in text[each.line - 1], "the line is where the key stands"
+
+
+def test_every_problem_is_told_at_once(files, app):
+    for name in (
+        "a key is unknown",
+        "an address as host",
+        "a scope that is misspelt",
+        "no product",
+        "too many attempts",
+    ):
+        spoil(files, *SPOILED[name][:3])
+    files["config/iparams.json"] = b'{"owner": {"display_name": "O"}, "owner": {}, }'
+    places = told(run(files, app))
+    assert {
+        ("error", OAUTH, f"{OCTO}/tokn_url"), ("error", REQUESTS, "/issues/schema/host"), ("error", OAUTH, f"{PORTAL}/options/scope"),
+        ("error", MANIFEST, "/modules"), ("error", REQUESTS, "/issues/options/maxAttempts"), ("error", IPARAMS, "/owner"), ("error", IPARAMS, ""),
+    } <= places  # fmt: skip
+
+
+def test_a_version_has_at_most_three_integrations_one_agent_level_and_one_of_the_portals(files, app):
+    """M1."""
+    integrations = files[OAUTH]["integrations"]
+    integrations["octo"]["token_type"] = "agent"
+    integrations |= {"second": {**VENDOR, "token_type": "agent"}, "third": {**integrations["portal"]}}
+    messages = " ".join(problem.message for problem in run(files, app).problems if problem.pointer == "/integrations")
+    assert "three integrations" in messages and "agent-level" in messages and "own credentials" in messages
+
+
+def test_credentials_of_another_team_or_of_another_app_are_refused_and_nothing_of_them_is_told(cast, files, app):
+    for developer in (cast.other_dev, cast.dev):
+        client, _secret = factories.client(developer, level=Level.AGENT)
+        factories.app(developer, client, install_url="https://app.example.org/")
+        files[OAUTH]["integrations"]["portal"]["client_id"] = client.client_id
+        report = run(files, app)
+        assert [problem.pointer for problem in report.problems if problem.level == "error"] == [f"{PORTAL}/client_id"]
+        assert "agent" not in report.problems[0].message
+
+
+def test_credentials_of_an_external_app_are_refused(cast, files):
+    client, _secret = factories.client(cast.dev, kind=Kind.EXTERNAL)
+    files[OAUTH]["integrations"]["portal"]["client_id"] = client.client_id
+    assert ("error", OAUTH, f"{PORTAL}/client_id") in told(run(files))
+
+
+def test_a_literal_secret_of_a_vendor_is_a_warning_and_blocks_nothing(files, app):
+    spoil(files, OAUTH, f"{OCTO}/client_secret", "s3cr3t-of-octo")
+    report = run(files, app)
+    assert ("warning", OAUTH, f"{OCTO}/client_secret") in told(report) and report.valid
+    assert "s3cr3t" not in str(report.problems)
+
+
+def test_the_admin_who_gives_the_secret_may_say_where_it_goes_but_not_where_an_agents_token_goes(files, app):
+    vendor = files[OAUTH]["integrations"]["octo"]
+    vendor["oauth_iparams"]["domain"] = {"display_name": "Domain"}
+    vendor["token_url"] = "https://<%= oauth_iparams.domain %>/token"
+    assert run(files, app).valid
+    for key, value in (
+        ("client_secret", "of-the-developer"), ("client_secret", "<%= oauth_iparams.secret || 'of-the-developer' %>"),
+        ("client_secret", "<%= 'of-the-' + 'developer' %>"), ("token_type", "agent"),
+    ):  # fmt: skip
+        was, vendor[key] = vendor[key], value
+        assert ("error", OAUTH, f"{OCTO}/token_url") in told(run(files, app))
+        vendor[key] = was
+
+
+def test_one_label_of_a_vendors_domain_may_be_chosen(files, app):
+    vendor = files[OAUTH]["integrations"]["octo"]
+    vendor["client_secret"] = "of-the-developer"
+    for host, allowed in (
+        ("<%= oauth_iparams.id %>.octo.dev", True), ("<%= oauth_iparams.id %>.api.octo.dev", True), ("{{ oauth_iparams.id }}.octo.dev", True),
+        ("<%= oauth_iparams.id %>.github.io", False), ("<%= oauth_iparams.id %>octo.dev", False), ("<%= oauth_iparams.id %>.dev", False),
+        ("api.<%= oauth_iparams.id %>", False),
+    ):  # fmt: skip
+        vendor["token_url"] = f"https://{host}/token"
+        assert run(files, app).valid == allowed, host
+
+
+def test_loopback_is_for_tests_and_the_demo(files, app, settings):
+    spoil(files, REQUESTS, "/issues/schema/host", "127.0.0.1:9000")
+    spoil(files, REQUESTS, "/issues/schema/protocol", "http")
+    assert run(files, app).valid
+    settings.EGRESS_ALLOW_LOOPBACK = False
+    assert ("error", REQUESTS, "/issues/schema/host") in told(run(files, app))
+
+
+def test_an_old_package_is_converted_and_says_what_changed(app):
+    report = run(OLD, app)
+    assert report.format == "2.x" and report.valid, report.problems
+    integration = report.files[OAUTH]["integrations"]["octo"]
+    assert integration["display_name"] == "Octo" and integration["token_url"] == VENDOR["token_url"]
+    assert report.files[REQUESTS]["issues"]["options"] == {"oauth": "octo"}
+    assert report.files[MANIFEST]["modules"]["common"]["requests"] == {"issues": {}}
+    assert report.files[MANIFEST]["modules"]["service_ticket"] == {
+        "location": {"ticket_sidebar": {"url": "index.html"}}
+    }
+    assert len(report.changes) == 3
+    again = run(report.files, app)
+    assert again.format == "3.x" and again.problems == report.problems
+
+
+def test_problems_of_an_old_package_are_told_where_they_stand_in_its_own_files(app):
+    old = {**OLD, OAUTH: {**OLD[OAUTH], "token_url": "http://octo.dev/", "oops": 1}}
+    old[MANIFEST] = {**OLD[MANIFEST], "product": {"freshservice": {"requests": {"issues": {}, "ghost": {}}}}}
+    report = run(old, app)
+    assert {
+        ("error", OAUTH, "/token_url"),
+        ("error", OAUTH, "/oops"),
+        ("error", MANIFEST, "/product/freshservice/requests/ghost"),
+    } <= told(report)
+    lines = as_bytes(old)[OAUTH].decode().splitlines()
+    assert all(problem.pointer[1:] in lines[problem.line - 1] for problem in report.problems if problem.file == OAUTH)
+
+
+def test_a_package_without_a_manifest_says_so(files, app):
+    del files[MANIFEST]
+    assert ("error", MANIFEST, "") in told(run(files, app))
+
+
+def test_without_an_app_nobody_is_asked_whose_the_credentials_are(files, app):
+    assert run(files).problems == []

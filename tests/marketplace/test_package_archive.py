@@ -1,0 +1,257 @@
+"""A package as it arrives: archives that lie, JSON that is none, and any bytes at all."""
+
+import io
+import json
+import stat
+import struct
+import zipfile
+
+import pytest
+from django.core.management import CommandError, call_command
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from marketplace.package import FILES, Facts, Report, check, check_archive
+from marketplace.package.archive import MAX_ARCHIVE_BYTES
+from marketplace.package.documents import Document
+from tests import factories
+from tests.marketplace.packages import OLD, as_bytes, as_zip, good
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def files(cast):
+    client, _secret = factories.client(cast.dev)
+    return as_bytes(good(client))
+
+
+def only(report):
+    (problem,) = report.problems
+    assert not report.valid and problem.fix
+    return problem.message
+
+
+def packed(*entries):
+    """An archive of (name or ZipInfo, data)."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries:
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("prefix", ["", "my-app/"])
+def test_an_archive_is_read_also_where_all_is_in_one_folder(files, prefix):
+    files |= (
+        {"app/index.html": b"<html>", "__MACOSX/._manifest.json": b"\0"} if not prefix else {"app/index.html": b"x"}
+    )
+    report = check_archive(as_zip(files, prefix=prefix), Facts())
+    assert report.valid and report.problems == []
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../up.json", "config/../../up.json", "..\\up.json", "C:/up.json", "a\nb", "config/.."]
+)
+def test_a_path_that_leads_out_is_refused(files, name):
+    assert "out of the package" in only(check_archive(as_zip({**files, name: b"x"}), Facts()))
+
+
+def test_a_symbolic_link_is_refused(files):
+    link = zipfile.ZipInfo("config/oauth_config.json")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    assert "symbolic link" in only(check_archive(packed((link, "/etc/passwd")), Facts()))
+
+
+def test_a_name_that_is_there_twice_is_refused(files):
+    with pytest.warns(UserWarning):
+        data = packed(("manifest.json", "{}"), ("manifest.json", "{}"))
+    assert "twice" in only(check_archive(data, Facts()))
+
+
+def test_a_bomb_is_refused_by_what_it_says_and_read_no_further_than_allowed_where_it_lies(files):
+    big = b"0" * (60 * 2**20)
+    bomb = as_zip({"manifest.json": big})
+    assert len(bomb) < 100_000 and "unpacks to more" in only(check_archive(bomb, Facts()))
+    lying = bomb.replace(struct.pack("<L", len(big)), struct.pack("<L", 300_000))
+    report = check_archive(lying, Facts())
+    assert not report.valid
+
+
+def test_too_much_is_refused(files):
+    assert "larger than" in only(check_archive(b"PK" + b"\0" * MAX_ARCHIVE_BYTES, Facts()))
+    assert "More than 2000" in only(check_archive(packed(*[(f"{n}", "") for n in range(2001)]), Facts()))
+    report = check({**files, "config/iparams.json": b'{"a": "' + b"x" * 300_000 + b'"}'}, Facts())
+    assert "larger than 256 KB" in only(report)
+
+
+def test_an_encrypted_file_and_an_unknown_compression_are_refused(files):
+    data = bytearray(packed(("manifest.json", "{}")))
+    directory = data.index(b"PK\1\2")
+    data[directory + 8] |= 1
+    assert "encrypted" in only(check_archive(bytes(data), Facts()))
+    assert "compression" in check_archive(as_zip(files, compression=zipfile.ZIP_LZMA), Facts()).problems[0].fix
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "line"),
+    [
+        (b'{"a": 1,\n "a": 2}', "twice", 2),
+        (b'{"a": 1,\n}', "double quotes", 2),
+        (b'{"a": [1,]}', "value was expected", 1),
+        (b'// no\n{}', "not JSON", 1),
+        (b"{'a': 1}", "not JSON", 1),
+        (b'{"a": NaN}', "not JSON", 1),
+        (b'{"a": 01}', "“,”", 1),
+        (b'{"a": 1e999}', "too large", 1),
+        (b'{"a": ' + b"9" * 5000 + b"}", "cannot be read", 1),
+        (b'{"a": "\\ud800"}', "cannot be kept", 1),
+        (b'{"a": "\\u0000"}', "cannot be kept", 1),
+        (b'{"a": "\\x"}', "cannot be read", 1),
+        (b'{"a" 1}', "“:”", 1),
+        (b"{} {}", "follows", 1),
+        (b"", "not JSON", 1),
+        ("{}".encode("utf-16"), "UTF-8", 1),
+        ("{}".encode("utf-16-le"), "NUL", 1),
+        ('{"a":\n "ä"}'.encode("latin-1"), "UTF-8", 2),
+        (b"[" * 30 + b"]" * 30, "deep", 1),
+        (b"[" * 100_000, "deep", 1),
+    ],
+)  # fmt: skip
+def test_json_that_is_none_is_told_with_its_line(data, words, line):
+    problem = Document("x.json", data).problems[0]
+    assert words in problem.message and problem.line == line
+
+
+def test_a_byte_order_mark_is_passed_over():
+    assert Document("x.json", b"\xef\xbb\xbf{}").value == {}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(json_values, st.sampled_from([None, 2]))
+def test_a_document_is_read_as_any_parser_reads_it_and_every_place_has_its_line(value, indent):
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    document = Document("x.json", text.encode())
+    assert document.value == value and document.problems == []
+    assert all(1 <= line <= text.count("\n") + 1 for line in document.lines.values())
+
+
+def spots(value, pointer=()):
+    yield pointer
+    if isinstance(value, dict):
+        for key in value:
+            yield from spots(value[key], (*pointer, key))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_whatever_a_package_holds_gives_a_report(cast, old):
+    client, _secret = factories.client(cast.dev)
+    files = dict(OLD) if old else good(client)
+    places = [(file, spot) for file in files for spot in spots(files[file])]
+
+    @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(places),
+                json_values | st.sampled_from(["<%= x", "{{", "https://[", "<%= a ? b : c %>", "https://a:b@c:99999/"]),
+            ),
+            min_size=1,
+            max_size=4,
+        )
+    )
+    def holds(changes):
+        spoilt = json.loads(json.dumps(files))
+        for (file, spot), value in changes:
+            inside = spoilt
+            for part in (file, *spot)[:-1]:
+                inside = inside.get(part) if isinstance(inside, dict) else None
+            if isinstance(inside, dict):
+                inside[(file, *spot)[-1]] = value
+        report = check(as_bytes({name: json.dumps(value).encode() for name, value in spoilt.items()}), Facts())
+        assert isinstance(report, Report) and json.dumps(report.as_dict())
+
+    holds()
+
+
+def test_any_bytes_give_a_report(files):
+    whole = as_zip(files)
+
+    @settings(max_examples=200, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.binary(max_size=200)
+        | st.tuples(st.integers(0, len(whole) - 1), st.binary(min_size=1, max_size=8)).map(
+            lambda cut: whole[: cut[0]] + cut[1] + whole[cut[0] + len(cut[1]) :]
+        )
+        | st.integers(0, len(whole)).map(lambda end: whole[:end])
+    )
+    def archive(data):
+        assert json.dumps(check_archive(data, Facts()).as_dict())
+
+    @settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.dictionaries(st.sampled_from(FILES), st.binary(max_size=300)))
+    def documents(some):
+        assert json.dumps(check(some, Facts()).as_dict())
+
+    archive()
+    documents()
+
+
+def run(capsys, *args):
+    try:
+        call_command("check_package", *args)
+        status = 0
+    except SystemExit as left:
+        status = left.code
+    return status, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("packing", ["a zip", "a folder"])
+def test_the_command_says_the_same_of_a_zip_and_of_a_folder(files, tmp_path, capsys, packing):
+    path = tmp_path / "app"
+    if packing == "a zip":
+        path.write_bytes(as_zip(files))
+    else:
+        (path / "config").mkdir(parents=True)
+        for name, data in files.items():
+            (path / name).write_bytes(data)
+    assert run(capsys, str(path)) == (0, "Valid, format 3.x.\n")
+    status, out = run(capsys, str(path), "--json")
+    assert status == 0 and json.loads(out) == {"valid": True, "format": "3.x", "problems": []}
+
+
+def test_the_command_exits_1_with_every_problem_where_a_package_is_not_valid(files, tmp_path, capsys):
+    path = tmp_path / "app.zip"
+    path.write_bytes(as_zip({**files, "config/iparams.json": b"{\n oops}"}))
+    status, out = run(capsys, str(path), "--json")
+    told = json.loads(out)
+    assert status == 1 and told["valid"] is False
+    found = next(problem for problem in told["problems"] if problem["file"] == "config/iparams.json")
+    assert found.keys() == {"level", "file", "pointer", "line", "message", "fix"}
+    assert (found["level"], found["line"]) == ("error", 2)
+    assert "config/iparams.json:2: error: " in run(capsys, str(path))[1]
+
+
+def test_the_command_takes_an_app_whose_credentials_count(cast, files, tmp_path, capsys):
+    path = tmp_path / "app.zip"
+    path.write_bytes(as_zip(files))
+    other, _secret = factories.client(cast.other_dev)
+    theirs = factories.app(cast.other_dev, other).app
+    assert run(capsys, str(path), "--app", theirs.slug)[0] == 1
+    with pytest.raises(CommandError, match="no app"):
+        run(capsys, str(path), "--app", "nobody")
+    with pytest.raises(CommandError, match="No such file"):
+        run(capsys, str(tmp_path / "nowhere.zip"))
+
+
+def test_a_folder_is_not_left_by_a_link(files, tmp_path, capsys):
+    (tmp_path / "app/config").mkdir(parents=True)
+    (tmp_path / "app/manifest.json").symlink_to("/etc/hostname")
+    status, out = run(capsys, str(tmp_path / "app"))
+    assert status == 1 and "symbolic link" in out
