@@ -4,6 +4,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.models import Team
+from portal.text import validate_readable
 
 from .actions import MAX_OVERLAP_HOURS
 from .models import Kind, Level, Risk, Scope
@@ -43,7 +44,10 @@ class RedirectUris(forms.CharField):
 class ClientForm(forms.Form):
     team = forms.ModelChoiceField(Team.objects.none(), label=_("Team"), empty_label=None)
     name = forms.CharField(
-        label=_("Name"), max_length=60, help_text=_("People read it when they agree. It never changes.")
+        label=_("Name"),
+        max_length=60,
+        validators=[validate_readable],
+        help_text=_("People read it when they agree. It never changes."),
     )
     description = forms.CharField(
         label=_("Description"), max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2})

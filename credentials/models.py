@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import AbstractApplication
 
 from portal.accounts.models import Team
+from portal.text import validate_readable
 
 from .redirect_uris import matches
 
@@ -112,7 +113,7 @@ class Client(AbstractApplication):
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="clients")
     # The creator; the toolkit's own field would cascade.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="clients_created")
-    name = models.CharField(_("name"), max_length=60)
+    name = models.CharField(_("name"), max_length=60, validators=[validate_readable])
     description = models.CharField(_("description"), max_length=500, blank=True)
     kind = models.CharField(max_length=10, choices=Kind)
     level = models.CharField(max_length=10, choices=Level)

@@ -36,7 +36,8 @@ class AppForm(forms.Form):
         slug = self.cleaned_data["slug"].lower()
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
             raise forms.ValidationError(_("Write it with small letters, digits and hyphens, such as ticket-insights."))
-        if App.objects.filter(slug=slug).exists():
+        # /apps/new/ is the page for making one.
+        if slug == "new" or App.objects.filter(slug=slug).exists():
             raise forms.ValidationError(_("This address is taken."))
         return slug
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from consent.models import Access
 from credentials.models import Client
 from portal.accounts.models import Account, Team
+from portal.text import validate_readable
 
 
 class Category(models.TextChoices):
@@ -77,8 +78,8 @@ class Version(models.Model):
         validators=[RegexValidator(NUMBER, _("Write it like 1.0 or 1.2.3, without leading zeros."))],
     )
     release_notes = models.TextField(_("release notes"), max_length=4000, validators=[MaxLengthValidator(4000)])
-    name = models.CharField(_("name"), max_length=60)
-    tagline = models.CharField(_("tagline"), max_length=120)
+    name = models.CharField(_("name"), max_length=60, validators=[validate_readable])
+    tagline = models.CharField(_("tagline"), max_length=120, validators=[validate_readable])
     description = models.TextField(_("description"), max_length=10000, validators=[MaxLengthValidator(10000)])
     # A PNG of our own making, whatever was uploaded.
     icon = models.BinaryField(null=True, blank=True)

@@ -1,7 +1,35 @@
+import codecs
+import json
 import os
 
 from django.core.wsgi import get_wsgi_application
+from django.utils.http import parse_header_parameters
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-application = get_wsgi_application()
+_portal = get_wsgi_application()
+# Django decodes forms with any codec that a request names, those too that are none for text, and fails before any
+# middleware runs.
+_CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}
+
+
+def application(environ, start_response):
+    """The portal. Answers 400 where the content type names a character set that no form is in."""
+    if _is_readable(environ.get("CONTENT_TYPE", "")):
+        return _portal(environ, start_response)
+    told = {
+        "error": "invalid_request",
+        "error_description": "The content type has no character set known here. Use UTF-8.",
+    }
+    body = json.dumps(told).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+    start_response("400 Bad Request", headers)
+    return [body]
+
+
+def _is_readable(content_type):
+    try:
+        _kind, parameters = parse_header_parameters(content_type)
+        return codecs.lookup(parameters.get("charset", "utf-8")).name in _CODECS
+    except (LookupError, ValueError):
+        return False

@@ -4,11 +4,13 @@ from allauth.account.forms import SignupForm as AllauthSignupForm
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from portal.text import validate_readable
+
 from .models import User
 
 
 class SignupForm(AllauthSignupForm):
-    name = forms.CharField(label=_("Your name"), max_length=80)
+    name = forms.CharField(label=_("Your name"), max_length=80, validators=[validate_readable])
     field_order = ["name", "email", "password1", "password2"]
 
     def save(self, request):

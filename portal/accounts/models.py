@@ -8,6 +8,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from portal.text import validate_readable
+
 # The group of those who review versions and suspend clients; a migration makes it.
 REVIEWERS = "Reviewers"
 
@@ -39,7 +41,7 @@ class User(AbstractUser):
     first_name = None
     last_name = None
     email = models.EmailField(_("email"), unique=True)
-    name = models.CharField(_("name"), max_length=80, blank=True)
+    name = models.CharField(_("name"), max_length=80, blank=True, validators=[validate_readable])
     time_zone = models.CharField(_("time zone"), max_length=64, default="UTC")
 
     USERNAME_FIELD = "email"
@@ -73,7 +75,7 @@ class Account(models.Model):
     """A customer's tenant. Its slug never changes and is never used again."""
 
     slug = models.SlugField(_("slug"), max_length=50, unique=True)
-    name = models.CharField(_("name"), max_length=80)
+    name = models.CharField(_("name"), max_length=80, validators=[validate_readable])
     created_at = models.DateTimeField(auto_now_add=True)
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     test_of_team = models.OneToOneField(
@@ -132,7 +134,7 @@ class Team(models.Model):
     """The developers who own clients and apps together."""
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    name = models.CharField(_("name"), max_length=80)
+    name = models.CharField(_("name"), max_length=80, validators=[validate_readable])
     created_at = models.DateTimeField(auto_now_add=True)
     verified_at = models.DateTimeField(null=True, blank=True, editable=False)
 

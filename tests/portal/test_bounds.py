@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlencode
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.urls import reverse
@@ -339,3 +340,37 @@ def test_half_a_character_is_refused(cast, client, browse):
     for subject, status in (("\\ud800", 400), ("\\ud83d\\ude00", 201)):
         body = {"data": f'{{"subject": "{subject}"}}', "content_type": "application/json"}
         assert side.call(token, "post", **body).status_code == status
+
+
+@pytest.mark.parametrize("name", ["A\u202eppa", "App\u200b", "A\nb", "\ufeffApp", "A\U000e0041"])
+def test_no_name_has_a_character_that_people_cannot_see(cast, browse, name):
+    fields = {"kind": "external", "level": "account", "redirect_uris": "https://app.example.org/", "scope": VIEW}
+    team = factories.team_of(cast.dev).pk
+    response = browse(cast.dev).post("/credentials/new/", {**fields, "team": team, "name": name + "x"})
+    assert response.status_code == 422 and "cannot be seen" in response.content.decode()
+    assert not Client.objects.exists()
+    response = browse(cast.agent).post("/settings/", {"name": name + "x", "time_zone": "UTC"})
+    assert response.status_code == 422 and "cannot be seen" in response.content.decode()
+    with pytest.raises(ValidationError):
+        factories.app(cast.dev, None, required_scopes=[], tagline=name + "x")
+
+
+def test_a_name_in_any_script_is_a_name(cast, browse):
+    response = browse(cast.agent).post("/settings/", {"name": "نرگس‌جان 👩‍💻 Zoë", "time_zone": "UTC"})
+    assert response.status_code == 302
+
+
+def test_a_character_set_that_is_none_is_a_bad_request(servers):
+    for kind in (
+        f"{FORM}; charset=hex",
+        f"{FORM}; charset=punycode",
+        f"{FORM}; charset*=hex''x",
+        "multipart/form-data; charset=idna; boundary=x",
+        f"{FORM}; charset=nothing",
+    ):
+        answer = Http(servers[0].port).request("POST", reverse("oauth-token"), b"a=%80", **{"Content-Type": kind})
+        assert answer.status == 400 and answer.json()["error"] == "invalid_request", kind
+    for kind in (FORM, f"{FORM}; charset=UTF-8", f'{FORM}; charset="latin1"'):
+        assert Http(servers[0].port).request(
+            "POST", reverse("oauth-token"), b"a=b", **{"Content-Type": kind}
+        ).status in (400, 401)

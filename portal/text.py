@@ -1,0 +1,20 @@
+"""What a name that other people read may be made of."""
+
+import re
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+# Controls, line ends, and what turns the direction of writing or is not seen: one name could pass for another.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
+    "\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+
+
+def validate_readable(value):
+    """Raise ValidationError where a name has a character that people cannot see (Unicode technical report 36)."""
+    if found := _UNSEEN.search(value):
+        raise ValidationError(
+            _("Remove the character after “%(before)s”: it cannot be seen.") % {"before": value[: found.start()][-20:]}
+        )
