@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.actions import Refused
 from portal.accounts.models import Team
@@ -53,7 +53,7 @@ def _new_nonce(request):
 
 
 @login_required
-@require_GET
+@require_safe
 def client_list(request):
     clients = clients_seen_by(request.user)
     query = request.GET.get("q", "").strip().replace("\0", "")

@@ -16,7 +16,7 @@ from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from credentials.models import Client
 from marketplace.models import App, Status, Version
@@ -39,7 +39,7 @@ def _places(user):
     }
 
 
-@require_GET
+@require_safe
 def home(request):
     if not request.user.is_authenticated:
         return render(request, "portal/home_signed_out.html")
@@ -95,13 +95,13 @@ def _mails():
     return mails
 
 
-@require_GET
+@require_safe
 @never_cache
 def mail_list(request):
     return render(request, "portal/mail_list.html", {"page_obj": paginate(request, _mails())})
 
 
-@require_GET
+@require_safe
 @never_cache
 def mail_view(request, name):
     for known, message in _mails():
@@ -113,13 +113,13 @@ def mail_view(request, name):
     raise Http404
 
 
-@require_GET
+@require_safe
 @never_cache
 def healthz(request):
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-@require_GET
+@require_safe
 @never_cache
 def readyz(request):
     try:

@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role
@@ -45,7 +45,7 @@ def access_url(access):
 
 
 @login_required
-@require_GET
+@require_safe
 def authorization_list(request):
     own = Membership.objects.live().filter(user=request.user)
     consents = (
@@ -58,7 +58,7 @@ def authorization_list(request):
 
 
 @login_required
-@require_GET
+@require_safe
 def authorization_view(request, access_id):
     access = get_object_or_404(access_seen_by(request.user), pk=access_id)
     if access.installation_id:

@@ -6,7 +6,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from credentials.models import Scope
 from portal.ledger.checkpoints import BadCheckpoint
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 @login_required
-@require_GET
+@require_safe
 def receipt_view(request, entry_id):
     """The page; with `format=json`, the file that `verify_ledger --receipt` checks."""
     entry = get_object_or_404(entries_seen_by(request.user), pk=entry_id)

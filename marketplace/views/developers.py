@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from credentials.views import teams_of
 from portal.accounts.actions import Refused
@@ -33,7 +33,7 @@ def add_errors(form, error):
 
 
 @login_required
-@require_GET
+@require_safe
 def app_list(request):
     context = {"page_obj": paginate(request, apps_seen_by(request.user)), "teams": teams_of(request.user)}
     return render(request, "marketplace/app_list.html", context)
@@ -155,7 +155,7 @@ def _show(request, version, *, custom=None, status=200):
 
 
 @login_required
-@require_GET
+@require_safe
 def version_view(request, slug, pk):
     return _show(request, _version(request, slug, pk))
 

@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from consent.actions import InvalidGrant, use_up_code, what_ends
 from consent.models import Access, Consent, RefreshToken
@@ -56,7 +56,7 @@ def _give_states(accesses, membership):
 
 
 @login_required
-@require_GET
+@require_safe
 def installation_list(request):
     places = list(
         Membership.objects.live().filter(user=request.user).select_related("account").order_by("account__name")
@@ -91,7 +91,7 @@ def _installation(request, pk, **live):
 
 
 @login_required
-@require_GET
+@require_safe
 def installation_view(request, pk):
     installation = _installation(request, pk)
     access = installation.access
@@ -133,7 +133,7 @@ def installation_view(request, pk):
 
 @login_required
 @never_cache
-@require_GET
+@require_safe
 def installation_connect(request, pk):
     """Send the person to where the app is authorized: its own install URL, or the portal's for a hosted app."""
     installation = _installation(request, pk, uninstalled_at=None)
@@ -165,7 +165,7 @@ def installation_connect(request, pk):
 
 @login_required
 @never_cache
-@require_GET
+@require_safe
 def oauth_callback(request):
     """Where a hosted app's own flow returns: the code is used up here, and the app asks with client credentials."""
     hosted = request.session.get("hosted", {})

@@ -6,7 +6,7 @@ from django.db.models import OuterRef, Q, Subquery
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership
@@ -35,7 +35,7 @@ def listed_for(user):
 
 
 @login_required
-@require_GET
+@require_safe
 def listing_list(request):
     versions = listed_for(request.user).defer("icon", "description").order_by("name", "pk")
     query = request.GET.get("q", "").strip().replace("\0", "")
@@ -61,7 +61,7 @@ def _administered(user):
 
 
 @login_required
-@require_GET
+@require_safe
 def listing_view(request, slug):
     version = get_object_or_404(listed_for(request.user), app__slug=slug)
     rows = list(version.app.client.scopes.filter(scope__name__in=version.scopes).select_related("scope"))
@@ -110,7 +110,7 @@ def listing_install(request, slug):
 
 
 @login_required
-@require_GET
+@require_safe
 def icon(request, slug, pk):
     version = Version.objects.filter(app__slug=slug, pk=pk).exclude(icon=None).select_related("app__team").first()
     if version is None or not _may_see(request.user, version):

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 from django.contrib.auth.decorators import login_required
 from django.http import StreamingHttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from portal.pages import paginate
 
@@ -30,7 +30,7 @@ def _filtered(user, chosen):
 
 
 @login_required
-@require_GET
+@require_safe
 def ledger_list(request):
     chains = chains_of(request.user)
     chosen = _chosen(request, chains)
@@ -47,7 +47,7 @@ def ledger_list(request):
 
 
 @login_required
-@require_GET
+@require_safe
 def ledger_export(request, kind):
     """What the filters show as a file, oldest first, in flat memory."""
     chains = chains_of(request.user)

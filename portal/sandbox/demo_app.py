@@ -10,7 +10,7 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from marketplace.models import App
 
@@ -26,7 +26,7 @@ def _redirect_uri():
 
 
 @never_cache
-@require_GET
+@require_safe
 def install(request):
     """What an app does with the hints that it is sent: it builds the authorize URL, with PKCE and a state of its own."""
     app = _app()
@@ -46,7 +46,7 @@ def install(request):
 
 
 @never_cache
-@require_GET
+@require_safe
 def callback(request):
     """Where the answer comes back: the command with which the app would exchange the code, or what went wrong."""
     app = _app()
