@@ -8,9 +8,8 @@ from django.db import connection, transaction
 from tests.backend.base import guards_off
 
 
-@contextlib.contextmanager
-def movable():
-    """Give a function that makes every time in the database (but the ledger's) older; the guards are off meanwhile."""
+def advance(length):
+    """Make every time in the database (but the ledger's) `length` older."""
     with transaction.atomic(), connection.cursor() as cursor, guards_off(cursor):
         cursor.execute(
             """
@@ -20,20 +19,9 @@ def movable():
             GROUP BY table_name
             """
         )
-        tables = cursor.fetchall()
-
-        def move(length):
-            for table, columns in tables:
-                changes = ", ".join(f"{column} = {column} - %s" for column in columns)
-                cursor.execute(f"UPDATE {table} SET {changes}", [length] * len(columns))
-
-        yield move
-
-
-def advance(length):
-    """Make every time in the database (but the ledger's) `length` older."""
-    with movable() as move:
-        move(length)
+        for table, columns in cursor.fetchall():
+            changes = ", ".join(f"{column} = {column} - %s" for column in columns)
+            cursor.execute(f"UPDATE {table} SET {changes}", [length] * len(columns))
 
 
 @contextlib.contextmanager
@@ -42,17 +30,20 @@ def stopped():
 
     A schema that comes before the system's own hides its statement_timestamp(), by which all that decides is timed.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(
             """
             CREATE SCHEMA stopped_clock;
             CREATE FUNCTION stopped_clock.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
             AS $$ SELECT coalesce(nullif(current_setting('tests.clock', true), '')::timestamptz, pg_catalog.statement_timestamp()) $$;
-            SET LOCAL search_path = stopped_clock, pg_catalog, "$user", public
+            SET search_path = stopped_clock, pg_catalog, "$user", public
             """
         )
-        yield lambda time: cursor.execute("SELECT set_config('tests.clock', %s, true)", [time.isoformat()])
-        cursor.execute("SET LOCAL search_path TO DEFAULT; DROP SCHEMA stopped_clock CASCADE")
+        try:
+            yield lambda time: cursor.execute("SELECT set_config('tests.clock', %s, false)", [time.isoformat()])
+        finally:
+            if not connection.needs_rollback:
+                cursor.execute("RESET tests.clock; SET search_path TO DEFAULT; DROP SCHEMA stopped_clock CASCADE")
 
 
 def eventually(condition, seconds=30):
