@@ -2,16 +2,19 @@
 
 import datetime as dt
 import socket
+import uuid
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
 
-from consent.models import AccessToken, RefreshToken
-from credentials.secrets import digest
+from consent.models import REUSED, AccessToken, RefreshToken
+from credentials.secrets import REFRESH_TOKEN, _mac, _with_form, digest, make_refresh_token, read_refresh_token
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
 from tests.oauth import basic
+from tests.rows import changed, contents
 from tests.servers import Http, together
 
 ROUNDS = [pytest.param(100, id="100"), pytest.param(1000, id="1000", marks=pytest.mark.soak)]
@@ -124,9 +127,9 @@ def test_the_exact_second_at_which_a_replay_becomes_reuse(holder):
 
 
 def test_a_made_up_token_and_another_clients_change_nothing(holder, cast, client, browse):
-    family = holder.family()
-    before = RefreshToken.objects.values().get()
-    real = holder.tokens["refresh_token"]
+    family, real = holder.family(), holder.tokens["refresh_token"]
+    row, secret = factories.client(cast.other_dev, kind="external")
+    other = (row.client_id, secret)
     made_up = [
         real[:-1] + ("A" if real[-1] != "A" else "B"),
         real.swapcase(),
@@ -135,15 +138,92 @@ def test_a_made_up_token_and_another_clients_change_nothing(holder, cast, client
         real + "A",
         "amp_rt_",
     ]
+    # Notes that both secrets were used.
+    for auth in (None, other):
+        reuse(holder, "amp_rt_", auth=auth)
+    before = contents()
     for token in made_up:
         reuse(holder, token)
-    row, secret = factories.client(cast.other_dev, kind="external")
-    reuse(holder, real, auth=(row.client_id, secret))
-    old = holder.refresh(real)
-    assert old.status == 200
+    reuse(holder, real, auth=other)
+    assert changed(before) == {}
+    new = holder.refresh(real).json()["refresh_token"]
+    advance(dt.timedelta(seconds=59))
+    before = contents()
+    # Within the minute in which its own client would get the successor, and when it would be reuse.
+    for token in (real, new):
+        reuse(holder, token, auth=other)
+    assert changed(before) == {}
     advance(dt.timedelta(minutes=5))
-    reuse(holder, real, auth=(row.client_id, secret))
-    after = RefreshToken.objects.values().get()
-    assert after["ended_at"] is None and after["generation"] == before["generation"] + 1
-    assert not entries().exists()
-    assert holder.refresh(old.json()["refresh_token"]).status == 200
+    reuse(holder, "amp_rt_")
+    reuse(holder, "amp_rt_", auth=other)
+    before = contents()
+    for token in (real, new):
+        reuse(holder, token, auth=other)
+    assert changed(before) == {} and not entries().exists()
+    assert holder.refresh(new).status == 200
+
+
+def test_a_made_up_token_that_names_a_real_family_changes_nothing(holder, settings):
+    """Well formed, its checksum right, and the family, its generations and the server's key id real: but for the MAC."""
+    family, key = holder.family(), settings.TOKEN_KEYS[0]
+    salt, real = bytes(family.salt), holder.tokens["refresh_token"]
+    new = holder.refresh(real).json()["refresh_token"]
+    advance(dt.timedelta(minutes=5))
+    parts, latest = read_refresh_token(real), read_refresh_token(new)
+    forged = {
+        "made with another key": make_refresh_token(family.pk, salt, 1, "another key"),
+        "made with another salt": make_refresh_token(family.pk, b"x" * 32, 1, key),
+        "made without one": make_refresh_token(family.pk, b"", 2, key),
+        "its id of another key": rebuilt(parts, key_id=b"xxxx"),
+        "a MAC of zeros": rebuilt(parts, mac=bytes(32)),
+        "the access token's MAC": rebuilt(parts, mac=_mac(key, salt, family.pk, 1, b"access")),
+        "another generation's MAC": rebuilt(latest, mac=parts.mac),
+        "the current one's, said to be the first": rebuilt(parts, mac=latest.mac),
+        "a generation that is yet to come": rebuilt(latest, generation=3),
+        "far off": rebuilt(latest, generation=2**63 - 1),
+        "another family's": rebuilt(parts, family=uuid.uuid4()),
+    }
+    reuse(holder, "amp_rt_")
+    before = contents()
+    for what, token in forged.items():
+        assert read_refresh_token(token), f"{what}: it is well formed"
+        for http in holder.http:
+            assert "unknown" in reuse(holder, token, http=http), what
+        assert holder.http[0].post("/oauth/revoke", {"token": token}, holder.auth).status == 200, what
+    assert changed(before) == {}
+    assert holder.refresh(new).status == 200
+
+
+def rebuilt(parts, **changed):
+    """A refresh token of the form that the server's have, made of chosen parts."""
+    parts = replace(parts, **changed)
+    return _with_form(
+        REFRESH_TOKEN, parts.family.bytes + parts.generation.to_bytes(8, "big") + parts.key_id + parts.mac
+    )
+
+
+def test_a_reply_lost_while_the_keys_change_is_given_again(external, cast, browse, settings):
+    """The pair is derived with the key that made it, as long as the server knows that one."""
+    old = external.tokens_for(browse(cast.admin), account=cast.acme.slug)["refresh_token"]
+    lost, made = external.refresh(old).json(), settings.TOKEN_KEYS
+    settings.TOKEN_KEYS = ["a new key", *made]
+    again = external.refresh(old).json()
+    assert (again["access_token"], again["refresh_token"]) == (lost["access_token"], lost["refresh_token"])
+    new = external.refresh(again["refresh_token"]).json()["refresh_token"]
+    settings.TOKEN_KEYS = ["a new key"]
+    assert external.refresh(new).status_code == 200, "the family goes on with the new key"
+    assert external.refresh(old).json()["error"] == "invalid_grant"
+    assert RefreshToken.objects.get().ended_at is None, "of a token that it no longer knows nothing can be said"
+
+
+def test_eight_reuses_at_once_end_the_family_once(holder, servers, cast):
+    first = holder.tokens["refresh_token"]
+    new = holder.refresh(first).json()
+    advance(dt.timedelta(minutes=2))
+    ways = [Http(servers[number % 2].port) for number in range(8)]
+    answers = together(*(lambda way=way: holder.refresh(first, way) for way in ways))
+    assert [(answer.status, answer.json()["error"]) for answer in answers] == [(400, "invalid_grant")] * 8
+    entry, family = entries().get(), holder.family()
+    assert entry.subject == f"family:{family.pk}" and entry.details["reason"] == family.reason == REUSED
+    assert entry.chain_id == cast.acme.chain_name and entry.actor == f"client:{holder.auth[0]}"
+    assert {http.call(new["access_token"]).status for http in holder.http} == {401}
