@@ -1,6 +1,7 @@
 """E2: what the ledger recorded cannot be changed or removed, and its hash chain shows it if someone did."""
 
 import threading
+import uuid
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -9,7 +10,7 @@ from django.test import Client as Browser
 
 from credentials import actions as credentials
 from portal.accounts import actions as accounts
-from portal.ledger.actions import PORTAL, record, verify
+from portal.ledger.actions import PORTAL, digest, record, verify
 from portal.ledger.models import Chain, Entry
 from tests import factories
 from tests.backend.base import guards_off
@@ -82,8 +83,6 @@ def rehashed(chain):
     """Altered, and given a hash that fits: the entry after it no longer follows."""
     altered(chain)
     entry = chain.entries.get(sequence=3)
-    from portal.ledger.actions import digest
-
     tamper("UPDATE ledger_entry SET hash = %s WHERE id = %s", digest(entry), entry.pk)
 
 
@@ -98,8 +97,31 @@ def cut(chain):
     tamper("DELETE FROM ledger_entry WHERE chain_id = %s AND sequence = %s", chain.name, chain.length)
 
 
+def followed(chain):
+    """Added as record() would, but for the chain's own row."""
+    entry = chain.entries.get(sequence=chain.length)
+    entry.pk, entry.sequence, entry.previous_hash = uuid.uuid4(), chain.length + 1, entry.hash
+    entry.hash = digest(entry)
+    entry.save(force_insert=True)
+
+
+def inserted(chain):
+    """Added between two others, which make room for it."""
+    tamper("UPDATE ledger_entry SET sequence = 100 + sequence WHERE chain_id = %s AND sequence >= 3", chain.name)
+    entry = chain.entries.get(sequence=2)
+    entry.pk, entry.sequence, entry.previous_hash = uuid.uuid4(), 3, entry.hash
+    entry.hash = digest(entry)
+    entry.save(force_insert=True)
+    tamper("UPDATE ledger_entry SET sequence = sequence - 99 WHERE chain_id = %s AND sequence > 100", chain.name)
+
+
+def the_first_removed(chain):
+    tamper("DELETE FROM ledger_entry WHERE chain_id = %s AND sequence = 1", chain.name)
+
+
 @pytest.mark.parametrize(
-    ("act", "place"), [(removed, 3), (altered, 3), (another_actor, 3), (swapped, 3), (rehashed, 4), (added, -1), (cut, 0)]
+    ("act", "place"), [(removed, 3), (altered, 3), (another_actor, 3), (swapped, 3), (rehashed, 4), (added, -1), (cut, 0), (followed, -1), (inserted, 4),
+                       (the_first_removed, 1)]
 )  # fmt: skip
 def test_verify_ledger_names_the_first_bad_entry(chain, act, place, capsys):
     call_command("verify_ledger")
@@ -114,6 +136,34 @@ def test_verify_ledger_names_the_first_bad_entry(chain, act, place, capsys):
     other = Chain.objects.exclude(name=chain.name).first()
     call_command("verify_ledger", chain=other.name)
     assert "1 chains" in capsys.readouterr().out
+
+
+# What a hand could write there instead, in SQL.
+ALTERED = {
+    "id": "gen_random_uuid()",
+    "at": "at + interval '1 microsecond'",
+    "actor": "'person:x'",
+    "event": "'consent.granted'",
+    "subject": "subject || ' '",
+    "details": """details || '{"x": 1}'""",
+    "previous_hash": "hash",
+    "hash": "previous_hash",
+}
+
+
+@pytest.mark.parametrize("column", ALTERED)
+def test_no_column_of_an_entry_is_altered_unseen(chain, column):
+    tamper(f"UPDATE ledger_entry SET {column} = {ALTERED[column]} WHERE chain_id = %s AND sequence = 3", chain.name)
+    assert verify(chain).sequence == 3
+
+
+def test_every_column_is_altered_here(chain):
+    """The two that say where an entry stands are another test's: an entry moved is missing where it was."""
+    assert ALTERED.keys() | {"chain", "sequence"} == {field.name for field in Entry._meta.fields}
+    other = Chain.objects.exclude(name=chain.name).exclude(length=0).first()
+    place = other.length + 1
+    tamper("UPDATE ledger_entry SET chain_id = %s, sequence = %s WHERE chain_id = %s AND sequence = 3", other.name, place, chain.name)  # fmt: skip
+    assert (verify(chain).sequence, verify(other).sequence) == (3, place)
 
 
 def test_verify_ledger_says_when_there_is_no_such_chain(chain):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,6 +11,7 @@ from django.test import Client as Browser
 from portal.accounts import actions as accounts
 from portal.ledger.actions import digest, record
 from portal.ledger.checkpoints import read_checkpoints
+from portal.ledger.exports import as_data, from_data
 from portal.ledger.models import Chain, Entry
 from portal.ledger.tasks import checkpoint
 from tests.portal.test_ledger import tamper
@@ -56,7 +58,7 @@ def test_a_checkpoint_is_written_hourly_for_each_chain_that_grew(chain, file, ca
     seen = read_checkpoints(str(file))
     assert seen.keys() == {*Chain.objects.values_list("name", flat=True)}
     assert seen[chain.name] == {chain.length: chain.head}
-    assert file.stat().st_mode & 0o077 == 0 or file.stat().st_mode & 0o022 == 0
+    assert file.stat().st_mode & 0o022 == 0, "nobody else writes there"
     lines = file.read_text().count("\n")
     checkpoint()
     assert file.read_text().count("\n") == lines, "nothing grew"
@@ -167,6 +169,28 @@ def test_a_receipt_that_was_altered_or_made_up_is_refused(receipt, change):
         verify_ledger("--receipt", str(receipt))
 
 
+def test_every_receipt_holds_a_signed_checkpoint_on_the_page_and_in_the_file(chain, browse, cast, installed, tmp_path):
+    """Of whatever an admin may read: what was agreed to, and what ended."""
+    ada, path = browse(cast.admin), tmp_path / "receipt.json"
+    page = ada.post(f"/installations/{installed.installation.pk}/uninstall/", follow=True)
+    ended = chain.entries.get(event="access.ended")
+    assert page.request["PATH_INFO"] == f"/receipts/{ended.pk}/"
+    events = []
+    for entry in chain.entries.all():
+        address = f"/receipts/{entry.pk}/"
+        path.write_text(ada.get(f"{address}?format=json").content.decode())
+        point = json.loads(path.read_text())["checkpoint"]
+        assert (point["chain"], point["length"], point["head"]) == (chain.name, entry.sequence, entry.hash)
+        verify_ledger("--receipt", str(path))
+        # On the page it is of another moment.
+        text = ada.get(address).content.decode()
+        assert (
+            entry.hash in text and "Signature" in text and re.search(r"\b[0-9a-f]{64}\b", text.replace(entry.hash, ""))
+        )
+        events.append(entry.event)
+    assert {"installation.installed", "consent.granted", "access.ended", "installation.uninstalled"} <= {*events}
+
+
 def test_an_altered_entry_gets_no_receipt(chain, browse, cast, caplog):
     entry = chain.entries.get(event="consent.granted")
     tamper("UPDATE ledger_entry SET actor = 'person:x' WHERE id = %s", entry.pk)
@@ -182,6 +206,16 @@ def export(browser, kind="json", query=""):
     assert answer.status_code == 200 and answer["Cache-Control"] == "no-store"
     assert answer["Content-Disposition"] == f'attachment; filename="ledger.{kind}"'
     return b"".join(answer.streaming_content).decode()
+
+
+def rehash_export(data, *, without=None):
+    """Alter the first entry, leave one out, and give all of them hashes that fit."""
+    entries = [from_data(each) for each in data["entries"] if each["sequence"] != without]
+    entries[0].actor, previous = "person:x", ""
+    for number, entry in enumerate(entries, 1):
+        entry.sequence, entry.previous_hash = number, previous
+        entry.hash = previous = digest(entry)
+    data["entries"] = [as_data(entry) for entry in entries]
 
 
 def test_an_export_is_whole_and_one_that_was_cut_or_altered_is_seen(chain, browse, cast, tmp_path, capsys):
@@ -206,6 +240,10 @@ def test_an_export_is_whole_and_one_that_was_cut_or_altered_is_seen(chain, brows
     assert "no key of LEDGER_KEYS" in refused(lambda data: data["checkpoints"][0].update(length=2))
     assert "holds no whole chain" in refused(lambda data: data.update(checkpoints=[]))
     assert "not an export" in refused(lambda data: data.pop("entries"))
+    # Rehashed whole: intact in itself, and told by the checkpoint that came with it.
+    assert f"#{chain.length}: the entry is not the one that a checkpoint saw" in refused(rehash_export)
+    assert "the entry is missing" in refused(lambda data: rehash_export(data, without=2))
+    assert "the entry is missing" in refused(lambda data: rehash_export(data, without=chain.length))
 
 
 def test_an_export_holds_what_the_page_shows_and_no_more(chain, browse, cast):
