@@ -16,6 +16,8 @@ from portal.database import database_now
 from .models import Chain
 
 _SIGNED = ("chain", "length", "head", "at")
+# What is signed for: an export that was cut must find no receipt whose checkpoint fits it.
+LENGTH, RECEIPT = b"ledger checkpoint ", b"ledger receipt "
 _BATCH = 1000
 
 
@@ -23,22 +25,25 @@ class BadCheckpoint(Exception):
     """A statement that no key of LEDGER_KEYS signed, or that is none; the text says where."""
 
 
-def _mac(key: str, checkpoint: dict) -> str:
+def _mac(key: str, checkpoint: dict, purpose: bytes) -> str:
     content = json.dumps([checkpoint[name] for name in _SIGNED], separators=(",", ":"))
-    return hmac.new(key.encode(), b"ledger checkpoint " + content.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(key.encode(), purpose + content.encode(), hashlib.sha256).hexdigest()
 
 
-def sign(chain: str, *, length: int, head: str, at) -> dict:
-    """Return a checkpoint: that a chain had `length` entries, the last with the hash `head`, as JSON can hold it."""
+def sign(chain: str, *, length: int, head: str, at, purpose: bytes = LENGTH) -> dict:
+    """Return a checkpoint: that a chain had `length` entries, the last with the hash `head`, as JSON can hold it.
+
+    In a RECEIPT it says only that the entry at that length has that hash.
+    """
     checkpoint = {"chain": chain, "length": length, "head": head, "at": at.isoformat()}
-    return {**checkpoint, "mac": _mac(settings.LEDGER_KEYS[0], checkpoint)}
+    return {**checkpoint, "mac": _mac(settings.LEDGER_KEYS[0], checkpoint, purpose)}
 
 
-def check(checkpoint) -> dict:
-    """Return a checkpoint that one of LEDGER_KEYS signed; raise BadCheckpoint for anything else."""
+def check(checkpoint, purpose: bytes = LENGTH) -> dict:
+    """Return a checkpoint that one of LEDGER_KEYS signed for `purpose`; raise BadCheckpoint for anything else."""
     try:
         given = str(checkpoint["mac"]).encode()
-        macs = [_mac(key, checkpoint).encode() for key in settings.LEDGER_KEYS]
+        macs = [_mac(key, checkpoint, purpose).encode() for key in settings.LEDGER_KEYS]
     except (KeyError, TypeError) as error:
         raise BadCheckpoint("it is not a checkpoint") from error
     if not any(hmac.compare_digest(mac, given) for mac in macs):

@@ -9,7 +9,7 @@ from itertools import islice
 from portal.database import database_now
 
 from .actions import digest, follow
-from .checkpoints import BadCheckpoint, check, sign
+from .checkpoints import RECEIPT, BadCheckpoint, check, sign
 from .models import Chain, Entry
 
 _FIELDS = ("id", "chain", "sequence", "at", "actor", "event", "subject", "details", "previous_hash", "hash")
@@ -39,14 +39,14 @@ def receipt(entry) -> dict:
     """Return an entry and a signed checkpoint of its chain at that length. Raises BadCheckpoint for an altered one."""
     if digest(entry) != entry.hash:
         raise BadCheckpoint("the entry is not what was recorded")
-    signed = sign(entry.chain_id, length=entry.sequence, head=entry.hash, at=database_now())
+    signed = sign(entry.chain_id, length=entry.sequence, head=entry.hash, at=database_now(), purpose=RECEIPT)
     return {"entry": as_data(entry), "checkpoint": signed}
 
 
 def check_receipt(data) -> dict:
     """Return a receipt's checkpoint; raise BadCheckpoint where this portal did not make it, or it was changed."""
     try:
-        entry, checkpoint = from_data(data["entry"]), check(data["checkpoint"])
+        entry, checkpoint = from_data(data["entry"]), check(data["checkpoint"], RECEIPT)
     except (KeyError, TypeError) as error:
         raise BadCheckpoint("it is not a receipt") from error
     known = [entry.chain_id, entry.sequence, entry.hash]

@@ -240,6 +240,10 @@ def test_an_export_is_whole_and_one_that_was_cut_or_altered_is_seen(chain, brows
     assert "no key of LEDGER_KEYS" in refused(lambda data: data["checkpoints"][0].update(length=2))
     assert "holds no whole chain" in refused(lambda data: data.update(checkpoints=[]))
     assert "not an export" in refused(lambda data: data.pop("entries"))
+    # A receipt of an entry before the last is signed too, today even, and says nothing of how long the chain is.
+    receipt = json.loads(browse(cast.admin).get(f"/receipts/{whole['entries'][-2]['id']}/?format=json").content)
+    shorter = {"entries": whole["entries"][:-1], "checkpoints": [receipt["checkpoint"]]}
+    assert "no key of LEDGER_KEYS" in refused(lambda data: data.update(shorter))
     # Rehashed whole: intact in itself, and told by the checkpoint that came with it.
     assert f"#{chain.length}: the entry is not the one that a checkpoint saw" in refused(rehash_export)
     assert "the entry is missing" in refused(lambda data: rehash_export(data, without=2))
