@@ -4,12 +4,16 @@ import pytest
 
 from credentials.actions import make_product_secret
 from credentials.models import Product
+from tests.races import acts
 from tests.races.pairs import AGENT_ENDING, ENDING
 from tests.servers import Http
 
 ENDINGS = {
     **{("account", how): end for how, end in ENDING.items()},
     **{("agent", how): end for how, end in AGENT_ENDING.items()},
+    ("account", "giving the family back"): acts.give_back,
+    ("account", "a code used again"): acts.replay,
+    ("external", "the access's end"): acts.end_external("admin2"),
 }
 
 
