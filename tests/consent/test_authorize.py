@@ -8,6 +8,7 @@ from django.conf import settings
 
 from consent import actions
 from consent.models import Access, AuthorizationCode, Consent
+from credentials import actions as credentials
 from credentials.models import Kind
 from portal.accounts import actions as accounts
 from tests import factories
@@ -268,6 +269,30 @@ def test_agreeing_again_moves_the_365_days_and_refreshing_does_not(external, ada
     advance(dt.timedelta(days=10))
     agree(ada, authorize_url(external.client, CHALLENGE, account=cast.acme.slug, prompt="consent"))
     assert Consent.objects.get().expires_at - first > dt.timedelta(days=-1)
+
+
+def test_nothing_but_agree_moves_the_365_days(cast, client, browse):
+    """T5: no token, no code without a screen, no page that is only read or cancelled, no scope added or taken back."""
+    side = AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL, uris=[HTTPS_URI]))
+    ada, (verifier, challenge) = browse(cast.admin), pkce()
+    url = authorize_url(side.client, challenge, account=cast.acme.slug, redirect_uri=HTTPS_URI)
+    code = answer(agree(ada, url))["code"]
+    advance(dt.timedelta(days=100))
+    before = Consent.objects.get().expires_at
+    for asked in (url, url + "&prompt=none"):
+        code = answer(ada.get(asked))["code"]
+    tokens = side.exchange(code, verifier, redirect_uri=HTTPS_URI).json()
+    assert side.refresh(tokens["refresh_token"]).status_code == 200
+    assert side.client_credentials(cast.acme.slug).status_code == 200
+    assert ada.get(url + "&prompt=consent").status_code == 200
+    assert answer(ada.post(url, {"decision": "cancel"}))["error"] == "access_denied"
+    assert ada.post(url, {"decision": "agree", "shown": "0" * 64}).status_code == 409
+    ada.get(f"/authorizations/{Access.objects.get().pk}/reauthorize/")
+    credentials.add_scopes(side.client, scopes={DELETE: "Why"}, by=cast.dev)
+    actions.trim_consent(Consent.objects.get(), scopes={EDIT}, by=cast.admin)
+    assert Consent.objects.get().expires_at == before
+    agree(ada, url + "&prompt=consent")
+    assert Consent.objects.get().expires_at - before > dt.timedelta(days=99)
 
 
 def test_an_agent_consents_for_themself_only(external_agent, browse, cast):
