@@ -2,6 +2,9 @@ import smtplib
 
 import structlog
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
 from django.contrib import messages
 from django.utils.translation import gettext as _
 
@@ -51,3 +54,16 @@ class AccountAdapter(DefaultAccountAdapter):
         except (OSError, smtplib.SMTPException) as error:
             log.error("mail_not_sent", mail=template_prefix, error=type(error).__name__)
             messages.error(self.request, _("The mail could not be sent. Please try again in a few minutes."))
+
+
+class MFAAdapter(DefaultMFAAdapter):
+    """Keeps what second factors are derived from encrypted: whoever reads the database passes none of them."""
+
+    def _fernet(self):
+        return MultiFernet([Fernet(key) for key in settings.FIELD_ENCRYPTION_KEYS])
+
+    def encrypt(self, text):
+        return self._fernet().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text):
+        return self._fernet().decrypt(encrypted_text.encode()).decode()

@@ -1,8 +1,15 @@
 """People, accounts and teams: actions, and staff's windows on them in Django admin."""
 
+import re
+from importlib import import_module
+
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, hotp_value, yield_hotp_counters_from_time
+from cryptography.fernet import Fernet
+from django.apps import apps
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import DatabaseError, transaction
@@ -133,6 +140,10 @@ def test_a_wrong_password_and_an_unknown_person_read_the_same(cast):
     assert said in wrong.content.decode() and said in unknown.content.decode()
 
 
+def totp_code(secret):
+    return f"{hotp_value(secret, next(iter(yield_hotp_counters_from_time()))):06d}"
+
+
 def test_a_second_factor_is_asked_for_and_staff_take_it_away_from_who_lost_it(cast, browse):
     secret = generate_totp_secret()
     TOTP.activate(cast.dev, secret)
@@ -140,14 +151,44 @@ def test_a_second_factor_is_asked_for_and_staff_take_it_away_from_who_lost_it(ca
     assert sign_in(browser, cast.dev)["Location"].startswith("/accounts/2fa/authenticate/")
     assert browser.get("/credentials/").status_code == 302
     assert browser.post("/accounts/2fa/authenticate/", {"code": "000000"}).status_code == 200
-    code = f"{hotp_value(secret, next(iter(yield_hotp_counters_from_time()))):06d}"
-    browser.post("/accounts/2fa/authenticate/", {"code": code})
+    browser.post("/accounts/2fa/authenticate/", {"code": totp_code(secret)})
     assert browser.get("/credentials/").status_code == 200
     assert secret not in str(list(Entry.objects.values()))
     sue = browse(factories.person("Sue", is_staff=True, is_superuser=True))
     url = f"/admin/accounts/user/{cast.dev.pk}/press/two-factor/"
     assert sue.post(url).status_code == 302 and not Authenticator.objects.exists()
     assert "not any more" in sue.post(url, follow=True).content.decode(), "the button is gone with what it removed"
+
+
+def test_what_second_factors_are_derived_from_is_kept_encrypted(cast, browse, settings):
+    """As it is activated on its page; the first of FIELD_ENCRYPTION_KEYS encrypts, all of them decrypt."""
+    dev = browse(cast.dev)
+    dev.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    page = dev.get("/accounts/2fa/totp/activate/").content.decode()
+    secret = re.search(r'id="authenticator_secret"[^>]*value="(\w+)"', page)[1]
+    dev.post("/accounts/2fa/totp/activate/", {"code": totp_code(secret)})
+    codes = RecoveryCodes(Authenticator.objects.get(type="recovery_codes"))
+    unused = codes.get_unused_codes()
+    kept = str(list(Authenticator.objects.values())) + str([each.get_decoded() for each in Session.objects.all()])
+    assert len(unused) == 10 and not [each for each in (secret, *unused) if each in kept]
+    assert not re.search(r"'[0-9a-f]{80}'", kept), "the seed of the recovery codes"
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.FIELD_ENCRYPTION_KEYS]
+    assert codes.get_unused_codes() == unused
+    browser = Browser()
+    sign_in(browser, cast.dev)
+    browser.post("/accounts/2fa/authenticate/", {"code": unused[0]})
+    assert browser.get("/credentials/").status_code == 200
+
+
+def test_second_factors_from_before_are_encrypted_by_a_migration(cast):
+    secret = generate_totp_secret()
+    totp = TOTP.activate(cast.dev, secret)
+    Authenticator.objects.update(data={"secret": secret})
+    migration = import_module("portal.accounts.migrations.0004_encrypt_second_factors").Migration
+    migration.operations[0].code(apps, None)
+    totp.instance.refresh_from_db()
+    assert totp.instance.data.keys() == {"secret"} and secret not in str(totp.instance.data)
+    assert totp.validate_code(totp_code(secret))
 
 
 def test_the_admin_is_entered_by_the_same_sign_in_with_its_second_factor(cast):
