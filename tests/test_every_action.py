@@ -360,6 +360,9 @@ def test_each_action_is_listed_here():
         and "by" in inspect.signature(function).parameters
     }  # fmt: skip
     assert found - {"end_consent"} == ACTIONS.keys()
+    for name, act in ACTIONS.items():
+        assert act.wrong or act.spoil == ALWAYS, f"{name} has a wrong state, or a reason why there is none"
+        assert act.others or act.refused is None, f"{name} has wrong persons, or nobody is one"
 
 
 @pytest.mark.parametrize("name", ACTIONS)

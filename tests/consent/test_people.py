@@ -214,6 +214,22 @@ def test_reuse_of_a_token_is_told_to_the_admin_until_somebody_reauthorizes(cast,
         assert "a second time" not in text(ada.get(url))
 
 
+def test_reuse_of_an_agents_token_is_told_to_the_admin_and_to_no_other_agent(by_agent, browse, cast):
+    """T6: one agent's family ends; another's goes on."""
+    other = by_agent.tokens_for(browse(cast.agent2), account=cast.acme.slug)
+    first = by_agent.tokens["refresh_token"]
+    new = by_agent.refresh(first).json()
+    advance(dt.timedelta(minutes=2))
+    assert by_agent.refresh(first).json()["error"] == "invalid_grant"
+    assert by_agent.call(new["access_token"]).status_code == 401
+    assert by_agent.call(other["access_token"]).status_code == 200
+    assert by_agent.refresh(other["refresh_token"]).status_code == 200
+    url = reverse("installation-view", args=[by_agent.installation.pk])
+    assert "a second time" in text(browse(cast.admin).get(url))
+    assert "a second time" not in text(browse(cast.agent2).get(url))
+    assert "Token used twice" in text(browse(cast.admin).get("/ledger/"))
+
+
 @pytest.mark.parametrize("decision", [None, "", "zzz"])
 def test_only_the_button_agree_agrees(installed, cast, browse, decision):
     factories.agree(installed.client, cast.acme, cast.admin)

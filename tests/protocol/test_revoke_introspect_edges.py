@@ -140,6 +140,16 @@ def test_the_wrong_party_is_refused_and_told_nothing_of_the_token(send, tokens, 
     assert len(texts) == 1
 
 
+def test_a_token_of_an_account_has_no_subject_that_could_be_taken_for_a_persons(
+    send, tokens, external, cast, product_secret
+):
+    """RFC 9700 section 4.15: neither the client's id, which its developer might have chosen, nor the admin's."""
+    for got in (tokens, external.client_credentials(cast.acme.slug).json()):
+        told = ask(send, product_secret, got["access_token"])
+        assert told["active"] and not {"sub", "username", "agent", "installation"} & told.keys()
+        assert told["client_id"] == external.client.client_id and told["account"] == cast.acme.slug
+
+
 def test_another_product_learns_none_of_the_scopes_that_are_not_its_own(send, tokens):
     """RFC 7662 section 2.2 and 5"""
     later = Product.objects.create(slug="crm", name="CRM")
