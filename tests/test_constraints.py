@@ -191,6 +191,96 @@ def test_what_was_agreed_to_never_changes(everything, cast):
             change(row, **changes)
 
 
+# Every row of these stays for ever.
+NEVER_REMOVED = [
+    "accounts_account", "accounts_membership", "credentials_client", "credentials_clientscope", "credentials_clientsecret",
+    "credentials_scope", "consent_access", "consent_consent", "consent_refreshtoken", "ledger_chain", "ledger_entry",
+    "marketplace_app", "marketplace_version", "marketplace_installation", "marketplace_review",
+]  # fmt: skip
+NEVER_UPDATED = ["credentials_clientscope", "ledger_entry", "marketplace_review"]
+NEVER_CHANGES = {
+    "accounts_account": "slug test_of_team_id",
+    "accounts_membership": "user_id account_id",
+    "accounts_user": "public_id",
+    "credentials_client": "id client_id name kind level team_id user_id created",
+    "credentials_clientsecret": "client_id hash prefix created_at",
+    "credentials_scope": "name product_id",
+    "consent_access": "client_id account_id installation_id opened_at",
+    "consent_consent": "access_id membership_id",
+    "consent_refreshtoken": "consent_id salt created_at",
+    "consent_authorizationcode": "consent_id code redirect_uri code_challenge",
+    "consent_accesstoken": "consent_id token_checksum expires created",
+    "ledger_chain": "name",
+    "marketplace_app": "slug team_id",
+    "marketplace_installation": "account_id app_id access_id",
+}
+# A value of each type that no row has.
+ANOTHER = {
+    "character varying": "'another'",
+    "text": "'another'",
+    "bigint": "2000000000",
+    "uuid": "gen_random_uuid()",
+    "bytea": r"'\x00'",
+    "timestamp with time zone": "'2001-01-01'",
+}
+ROLES = ("origin", "replica")
+
+
+def the_guard_refuses(sql, why, role):
+    """Also where session_replication_role switches ordinary triggers off, and whatever else would refuse it too."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        # What the rows still have to be checked for, so that no refusal of theirs is taken for the guard's.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(f"SET LOCAL session_replication_role = {role}")
+        with pytest.raises(IntegrityError, match=why), transaction.atomic():
+            cursor.execute(sql)
+        cursor.execute("SET LOCAL session_replication_role = origin; SET CONSTRAINTS ALL DEFERRED")
+
+
+@pytest.fixture
+def a_row_of_each(everything, browse):
+    everything.tokens_for(browse(everything.cast.admin))
+
+
+def test_no_row_is_removed_or_changed_where_its_guard_says_so(a_row_of_each):
+    """C1, C2, C3, E2, T3, T4: each guard by itself, by the words in which it refuses."""
+    for role in ROLES:
+        for table in NEVER_REMOVED:
+            the_guard_refuses(f"DELETE FROM {table}", f"^DELETE of {table} is refused", role)
+            the_guard_refuses(f"TRUNCATE {table} CASCADE", f"^TRUNCATE of {table} is refused", role)
+        for table in NEVER_UPDATED:
+            # Nothing is written but the same again.
+            the_guard_refuses(f"UPDATE {table} SET id = id", f"^UPDATE of {table} is refused", role)
+
+
+def test_no_column_changes_where_its_guard_says_so(a_row_of_each):
+    """C1, C3, C4, and what tokens hang on."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public'"
+        )
+        types = {(table, column): kind for table, column, kind in cursor.fetchall()}
+    for role in ROLES:
+        for table, columns in NEVER_CHANGES.items():
+            for column in columns.split():
+                value = ANOTHER[types[table, column]]
+                the_guard_refuses(f"UPDATE {table} SET {column} = {value}", f"^{column} of {table} never changes", role)
+
+
+def test_every_guard_of_rows_and_columns_is_tried_here(db):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT tgname, tgargs FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+            WHERE proname IN ('portal_refuse', 'portal_never_changes')
+            """
+        )
+        guards = {name: bytes(columns).decode().replace("\0", " ").strip() for name, columns in cursor.fetchall()}
+    tried = {f"{table}_never_{what}": "" for table in NEVER_REMOVED for what in ("deleted", "truncated")}
+    tried |= {f"{table}_never_updated": "" for table in NEVER_UPDATED}
+    assert guards == tried | {f"{table}_never_changes": columns for table, columns in NEVER_CHANGES.items()}
+
+
 def test_no_session_setting_turns_a_guard_off(db):
     """Every trigger of our tables is ENABLE ALWAYS, so that session_replication_role is no way round it."""
     with connection.cursor() as cursor:

@@ -3,11 +3,11 @@
 import pytest
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, connection, transaction
-from django.db.models import ProtectedError
+from django.db.models import PROTECT, ProtectedError
 
-from credentials.models import Client, ClientScope
+from credentials.models import Client, ClientScope, ClientSecret
 from tests import factories
-from tests.factories import EDIT, VIEW
+from tests.factories import CREATE, EDIT, VIEW
 
 pytestmark = pytest.mark.django_db
 
@@ -24,6 +24,8 @@ def run(sql, *arguments):
 
 def refused(act):
     """True where the database or Django refuses; what was done is undone."""
+    # First what the rows still have to be checked for: that would refuse whatever removes them before their commit.
+    run("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
     try:
         with transaction.atomic():
             act()
@@ -83,9 +85,20 @@ def test_deleting_the_creator_or_the_team_is_refused(cast, client_row):
     assert refused(cast.dev.delete)
     assert refused(lambda: type(cast.dev).objects.filter(pk=cast.dev.pk)._raw_delete("default"))
     assert refused(client_row.team.delete)
+    for person_or_team in (cast.dev, client_row.team):
+        with pytest.raises(ProtectedError) as refusal:
+            person_or_team.delete()
+        assert client_row in refusal.value.protected_objects
     assert refused(lambda: run("DELETE FROM accounts_user WHERE id = %s", cast.dev.pk))
     assert refused(lambda: run("DELETE FROM accounts_team WHERE id = %s", client_row.team_id))
     assert Client.objects.filter(pk=client_row.pk).exists()
+
+
+@pytest.mark.parametrize("model", [Client, ClientScope, ClientSecret])
+def test_nothing_that_is_deleted_takes_one_along(model):
+    """C1, C2: neither a team, a person, a product's scope nor the client itself."""
+    refers = {field.name: field.remote_field.on_delete for field in model._meta.get_fields() if field.many_to_one}
+    assert refers and set(refers.values()) == {PROTECT}, refers
 
 
 def test_the_page_has_no_delete_and_says_why(cast, client_row, browse):
@@ -99,6 +112,21 @@ def test_the_page_has_no_delete_and_says_why(cast, client_row, browse):
     assert Client.objects.filter(pk=client_row.pk).exists()
 
 
+def test_no_form_of_the_pages_takes_a_scope_away_or_changes_one(cast, client_row, browse):
+    """C2: those that a client has are not among the picker's; posted all the same, or left out, they stay as they are."""
+    dev, url = browse(cast.dev), f"/credentials/{client_row.client_id}/"
+    page = dev.get(url).content.decode()
+    assert f'value="{VIEW}"' not in page and f'value="{CREATE}"' in page
+    before = list(client_row.scopes.order_by("pk").values())
+    less = {"scope": [VIEW], f"why:{VIEW}": "Another reason"}
+    dev.post(f"{url}scopes/", less)
+    dev.post(f"{url}scopes/", {})
+    dev.post(url, {"redirect_uris": factories.REDIRECT_URI, "scopes": "", "scope-DELETE": EDIT, **less})
+    assert list(client_row.scopes.order_by("pk").values()) == before
+    dev.post(f"{url}scopes/", {"scope": [CREATE]})
+    assert client_row.scope_names() == {VIEW, EDIT, CREATE}
+
+
 @pytest.mark.parametrize("who", [factories.reviewer, lambda: factories.person("Sue", is_staff=True, is_superuser=True)])
 def test_the_admin_has_no_delete(client_row, browse, who):
     browser = browse(who())
@@ -106,6 +134,12 @@ def test_the_admin_has_no_delete(client_row, browse, who):
     assert browser.post(f"{base}{client_row.pk}/delete/", {"post": "yes"}).status_code == 403
     browser.post(base, {"action": "delete_selected", "_selected_action": [client_row.pk], "post": "yes"})
     assert Client.objects.filter(pk=client_row.pk).exists()
+    # Nor does the form of the window change anything, scopes included (C2).
+    before, scopes = Client.objects.values().get(), list(ClientScope.objects.values())
+    posted = {"name": "Other", "description": "Other", "scopes-TOTAL_FORMS": "0", "scopes-0-DELETE": "on"}
+    assert browser.post(f"{base}{client_row.pk}/change/", posted).status_code == 403
+    assert browser.post(f"{base}add/", posted).status_code == 403
+    assert Client.objects.values().get() == before and list(ClientScope.objects.values()) == scopes
     for model in ("clientscope", "clientsecret"):
         assert browser.get(f"/admin/credentials/{model}/").status_code == 404
 
