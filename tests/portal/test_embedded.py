@@ -1,47 +1,13 @@
 """PostgreSQL and Redis of one's own: joined by a second process, ended with the first, found again after a kill."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis
-from django.conf import settings
-
-SCRIPT = """
-import json, sys
-from portal import embedded
-urls = embedded.services(sys.argv[1], want_postgres=True, want_redis=True)
-print(json.dumps(urls), flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def start(tmp_path):
-    started = []
-
-    def start(base=tmp_path / "var"):
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(base)],
-            cwd=settings.BASE_DIR,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        line = process.stdout.readline()
-        assert line, "the servers did not start"
-        return process, json.loads(line)
-
-    yield start
-    for process in started:
-        process.stdin.close()
-        process.wait(20)
 
 
 def postgres(urls, sql):
@@ -50,9 +16,9 @@ def postgres(urls, sql):
         return cursor.fetchone() if cursor.description else None
 
 
-def test_a_second_process_joins_and_the_first_ones_end_takes_the_servers_with_it(start, tmp_path):
-    first, urls = start()
-    second, same = start()
+def test_a_second_process_joins_and_the_first_ones_end_takes_the_servers_with_it(start_servers, tmp_path):
+    first, urls = start_servers()
+    second, same = start_servers()
     assert same == urls and postgres(urls, "SHOW fsync") == ("on",)
     assert redis.Redis.from_url(urls["REDIS_URL"]).ping()
     second.stdin.close()
@@ -64,41 +30,41 @@ def test_a_second_process_joins_and_the_first_ones_end_takes_the_servers_with_it
         postgres(urls, "SELECT 1")
 
 
-def test_a_kill_of_the_parent_ends_the_servers_and_the_data_is_there_again(start, tmp_path):
-    first, urls = start()
+def test_a_kill_of_the_parent_ends_the_servers_and_the_data_is_there_again(start_servers, tmp_path):
+    first, urls = start_servers()
     postgres(urls, "CREATE TABLE kept (n int)")
     redis.Redis.from_url(urls["REDIS_URL"]).set("kept", "1")
     first.send_signal(signal.SIGKILL)
     first.wait(20)
-    second, again = start()
+    second, again = start_servers()
     assert postgres(again, "SELECT count(*) FROM kept") == (0,)
     assert redis.Redis.from_url(again["REDIS_URL"]).get("kept") == b"1"
     assert again["DATABASE_URL"] != urls["DATABASE_URL"]
 
 
-def test_a_stale_postmaster_pid_is_seen_for_what_it_is(start, tmp_path):
-    first, urls = start()
+def test_a_stale_postmaster_pid_is_seen_for_what_it_is(start_servers, tmp_path):
+    first, urls = start_servers()
     data = Path(postgres(urls, "SHOW data_directory")[0])
     first.stdin.close()
     first.wait(20)
     # The id of a process that lives, and is no PostgreSQL: this one.
     (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n")
-    _second, again = start()
+    _second, again = start_servers()
     assert postgres(again, "SELECT 1") == (1,)
 
 
-def test_it_starts_in_a_deep_checkout_and_under_a_private_home(start, tmp_path):
+def test_it_starts_in_a_deep_checkout_and_under_a_private_home(start_servers, tmp_path):
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     deep = private.joinpath(*["a-folder-with-a-long-name"] * 8)
     deep.mkdir(parents=True)
     assert len(str(deep)) > 150
-    _process, urls = start(deep / "var")
+    _process, urls = start_servers(deep / "var")
     assert postgres(urls, "SELECT 1") == (1,) and redis.Redis.from_url(urls["REDIS_URL"]).ping()
 
 
-def test_nobody_comes_in_without_the_password(start):
-    _process, urls = start()
+def test_nobody_comes_in_without_the_password(start_servers):
+    _process, urls = start_servers()
     for name in ("DATABASE_URL", "REDIS_URL"):
         scheme, _, rest = urls[name].partition("://")
         user, _, place = rest.partition("@")
@@ -112,6 +78,6 @@ def test_nobody_comes_in_without_the_password(start):
     assert not any(secret in shown for secret in secrets), "no password on a command line, for everyone to read"
 
 
-def test_postgresql_runs_as_somebody_without_rights(start):
-    _process, urls = start()
+def test_postgresql_runs_as_somebody_without_rights(start_servers):
+    _process, urls = start_servers()
     assert Path(postgres(urls, "SHOW data_directory")[0]).stat().st_uid != 0

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 from django.conf import settings
 
+from portal import embedded
 from tests.clock import eventually
 from tests.servers import free_port
 
@@ -30,6 +31,14 @@ class Portal:
                 continue
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(Path(settings.BASE_DIR, name), folder / name)
+
+    def take_over(self, other):
+        """Have the data of another checkout, whose portal is stopped: making them anew takes its time."""
+        places = [portal.folder / "var" for portal in (other, self)]
+        for source, copy in (places, [*map(embedded._data_elsewhere, places)]):
+            if source.exists():
+                subprocess.run(["cp", "-a", source, copy], check=True)
+        return self
 
     def start(self, **more):
         self.port = more.pop("port", None) or free_port()
@@ -67,6 +76,9 @@ class Portal:
         eventually(lambda: not self.children())
         return status
 
+    def remove(self):
+        embedded._remove(self.folder / "var")
+
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory):
@@ -79,6 +91,15 @@ def portal(tmp_path_factory):
         yield portal
     finally:
         portal.stop()
+        portal.remove()
+
+
+@pytest.fixture
+def other(portal, tmp_path):
+    """Another checkout."""
+    other = Portal(tmp_path).take_over(portal)
+    yield other
+    other.remove()
 
 
 def test_it_prints_the_address_and_the_sign_ins(portal):
@@ -108,8 +129,7 @@ def test_when_one_of_them_dies_it_says_which_and_stops_the_rest(portal, name):
     eventually(lambda: not portal.children())
 
 
-def test_two_checkouts_run_side_by_side_and_a_taken_port_is_told(portal, tmp_path):
-    other = Portal(tmp_path)
+def test_two_checkouts_run_side_by_side_and_a_taken_port_is_told(portal, other):
     try:
         portal.start()
         other.start()
@@ -117,7 +137,7 @@ def test_two_checkouts_run_side_by_side_and_a_taken_port_is_told(portal, tmp_pat
         other.wait()
         assert {urlopen(f"http://127.0.0.1:{each.port}/readyz").status for each in (portal, other)} == {200}
         twice = subprocess.run(
-            [sys.executable, "manage.py", "run"], cwd=tmp_path, capture_output=True, text=True, timeout=18,
+            [sys.executable, "manage.py", "run"], cwd=other.folder, capture_output=True, text=True, timeout=18,
             env={"PATH": os.environ["PATH"], "DEMO": "1", "PORT": str(portal.port)},
         )  # fmt: skip
         assert twice.returncode == 1 and "runs this checkout's servers already" in twice.stderr
@@ -134,8 +154,9 @@ def test_a_taken_port_is_told(portal):
     assert "is taken" in portal.told()
 
 
-def test_the_servers_of_the_environment_are_used_instead(portal):
-    portal.start(DATABASE_URL=settings.DATABASE_URL, REDIS_URL=settings.REDIS_URL).wait()
+def test_the_servers_of_the_environment_are_used_instead(portal, other, start_servers):
+    _process, urls = start_servers(other.folder / "var")
+    portal.start(**urls).wait()
     commands = " ".join(portal.children().values())
     assert "postgres -D" not in commands and "valkey" not in commands
     assert portal.stop() == 0

@@ -48,7 +48,9 @@ class Command(BaseCommand):
         commands = {
             "web": [
                 *python, "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(settings.PORT),
-                "--workers", "2", "--blocking-threads", "4", "--no-ws", "--log-level", "warning", "portal.wsgi:application",
+                "--workers", "2", "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
+                # A worker does not hear that it is to stop while it starts.
+                "--workers-kill-timeout", "3", "portal.wsgi:application",
             ],
             "worker": [*python, "celery", "-q", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "2", "-l", "warning"],
             "beat": [*python, "celery", "-q", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
