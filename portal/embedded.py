@@ -180,6 +180,7 @@ def _start_postgres(base, durable=True):
             os.chown(given, user.pw_uid, user.pw_gid)
         command = [binaries / "bin/initdb", "-D", data, "-U", "portal", f"--pwfile={given}", "--auth=scram-sha-256"]
         command += ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        command += [] if durable else ["--no-sync"]
         done = subprocess.run(command, capture_output=True, text=True, **run)
         given.unlink()
         if done.returncode:

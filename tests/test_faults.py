@@ -277,3 +277,4 @@ def test_while_postgresql_is_away_the_answer_is_503_and_then_all_is_well_again(u
         worker.wait(10)
         postgres.kill()
         postgres.wait(10)
+        embedded._remove(tmp_path)
