@@ -1,38 +1,60 @@
 """PostgreSQL as in production, but for flushing tables between tests, which the guards of portal/guards.py refuse."""
 
-from django.db import transaction
+import contextlib
+
+from django.db import connection, transaction
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
 from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
 
-REVIEWERS = "Reviewers"
+# What migrations put there stays, so that no test sees another world for having come after this one.
+MADE_BY_MIGRATIONS = {
+    "django_content_type": "true",
+    "auth_permission": "true",
+    "auth_group": "name = 'Reviewers'",
+}
 
 
-# What migrations put there, so that no test sees another world for having come after this one.
-KEPT = {"django_content_type": "true", "auth_permission": "true", "auth_group": f"name = '{REVIEWERS}'"}
+def others(table):
+    """The condition of a table's rows that no migration made."""
+    return f"NOT ({MADE_BY_MIGRATIONS.get(table, 'false')})"
+
+
+def filled(cursor):
+    """The names of the tables that have such rows."""
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    cursor.execute(
+        " UNION ALL ".join(
+            f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table} WHERE {others(table)})" for table in sorted(tables)
+        )
+    )
+    return [table for (table,) in cursor.fetchall()]
 
 
 class DatabaseOperations(PostgresOperations):
     def sql_flush(self, style, tables, **options):
-        """Leave nothing to Django, which would make content types and permissions again after each flush."""
-        self.flushed = sorted(tables)
+        """Keep Django from making content types and permissions anew, as it does where it flushed something."""
+        self.tables = ", ".join(sorted(tables))
         return []
 
     def execute_sql_flush(self, sql_list):
-        """Empty the tables that have rows, with their guards off meanwhile, in one transaction."""
-        rows = " UNION ALL ".join(
-            f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table} WHERE NOT ({KEPT.get(table, 'false')}))"
-            for table in self.flushed
-        )
+        """Empty the tables that have rows, in one transaction."""
         with transaction.atomic(), self.connection.cursor() as cursor:
             # Whoever still writes is waited for.
-            cursor.execute(f"LOCK TABLE {', '.join(self.flushed)} IN EXCLUSIVE MODE")
-            cursor.execute(rows)
-            filled = [table for (table,) in cursor.fetchall()]
-            # Foreign keys are let go by replica mode; guards are not.
-            cursor.execute("SET LOCAL session_replication_role = replica")
-            with guards_off(cursor, filled):
-                for table in filled:
-                    cursor.execute(f"DELETE FROM {table} WHERE NOT ({KEPT.get(table, 'false')})")
+            cursor.execute(f"LOCK TABLE {self.tables} IN EXCLUSIVE MODE")
+            tables = filled(cursor)
+            with unguarded(cursor, tables):
+                for table in tables:
+                    cursor.execute(f"DELETE FROM {table} WHERE {others(table)}")
+
+
+@contextlib.contextmanager
+def unguarded(cursor, tables):
+    """Let the block write to these tables what neither guards nor foreign keys would let pass, in a transaction."""
+    # Guards are not let go by replica mode.
+    cursor.execute("SET LOCAL session_replication_role = replica")
+    with guards_off(cursor, tables):
+        yield
+    cursor.execute("SET LOCAL session_replication_role = DEFAULT")
 
 
 class guards_off:
