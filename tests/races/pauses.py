@@ -158,7 +158,7 @@ def interleave(actors, first, second, pause_at, selects=at_locks):
     one.wait()
     paused = not one.done
     two.begin(second, selects=selects)
-    while not two.stopped.wait(0.001) and not _waits_for(two, one):
+    while not two.stopped.wait(0.004) and not _waits_for(two, one):
         pass
     overtaken = paused and two.done
     if paused:
