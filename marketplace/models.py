@@ -28,11 +28,25 @@ class Category(models.TextChoices):
     OTHER = "other", _("Other")
 
 
+# /apps/new/ is the page for making one.
+SLUG = r"^(?!new\Z)[a-z0-9]+(-[a-z0-9]+)*\Z"
+
+
 class App(models.Model):
     """A marketplace listing. Its address never changes; its client is set once (C4)."""
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="apps")
-    slug = models.SlugField(_("address"), max_length=50, unique=True)
+    slug = models.SlugField(
+        _("address"),
+        max_length=50,
+        unique=True,
+        validators=[
+            RegexValidator(
+                SLUG, _("Write it with small letters, digits and hyphens, such as ticket-insights; “new” is taken.")
+            )
+        ],
+        error_messages={"unique": _("This address is taken.")},
+    )
     category = models.CharField(_("category"), max_length=20, choices=Category)
     client = models.OneToOneField(Client, null=True, blank=True, on_delete=models.PROTECT, related_name="app")
     # The accounts that a custom app lists (M3).
