@@ -106,8 +106,14 @@ def import_document(product, document, *, by=None):
 
 
 def resolve(product, method, uri):
-    """Return the published endpoint that a call of a product is for, or None. A path that two systems could read
-    differently is nobody's.
+    """Return the published endpoint that a call of a product is for, or None."""
+    return match(Endpoint.objects.filter(product=product, method=method.upper()), uri)
+
+
+def match(endpoints, uri):
+    """Return the one of a product's endpoints of one method that a call is for, or None.
+
+    A path that two systems could read differently is nobody's.
     """
     # Not urlsplit, which drops tabs and line ends silently.
     path = uri.partition("?")[0]
@@ -115,10 +121,6 @@ def resolve(product, method, uri):
     if not _PLAIN_PATH.fullmatch(path) or "." in segments or ".." in segments:
         return None
     path = path.rstrip("/")
-    candidates = [
-        endpoint
-        for endpoint in Endpoint.objects.filter(product=product, method=method.upper())
-        if re.match(endpoint.pattern, path)
-    ]
+    candidates = [endpoint for endpoint in endpoints if re.match(endpoint.pattern, path)]
     # A literal segment beats a parameter, from the left.
     return min(candidates, key=lambda each: ["{" in part for part in each.path.split("/")], default=None)

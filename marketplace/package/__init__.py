@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-from .archive import FILES, IPARAMS, MANIFEST, OAUTH, REQUESTS, Unusable, read_folder, read_zip
+from .archive import FILES, Unusable, read_folder, read_zip
 from .checks import check
 from .facts import Facts
-from .problems import ERROR, WARNING, Problem, Report
+from .problems import Report
 
-__all__ = [
-    "ERROR", "FILES", "IPARAMS", "MANIFEST", "OAUTH", "REQUESTS", "WARNING", "Facts", "Problem", "Report", "check", "check_archive",
-    "check_folder",
-]  # fmt: skip
+__all__ = ["FILES", "Facts", "Report", "check", "check_archive", "check_folder"]
 
 
 def check_archive(data: bytes, facts: Facts) -> Report:

@@ -27,7 +27,6 @@ _BROKEN = (
     OSError,
     ValueError,
     RuntimeError,
-    NotImplementedError,
     OverflowError,
 )
 

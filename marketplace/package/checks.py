@@ -81,7 +81,7 @@ class _Checker(Integrations, Requests):
                 ERROR, MANIFEST, "", _("The package has no manifest.json."), _("Put it at the top of the package.")
             )
         for file, value in self.values.items():
-            for place, message, fix in formats.explain(_MODELS[file], value):
+            for place, message, fix in formats.explain(_MODELS[file], value, self.suggest):
                 pointer = ""
                 for part in place:
                     pointer = step(pointer, part)

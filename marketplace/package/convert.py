@@ -96,13 +96,18 @@ class Converted:
             "modules": modules,
             "engines": old.get("engines") or _ENGINES,
         }
-        first = step("/product", next(iter(product), ""))
+        if "engines" not in old:
+            self.changes.append(_("%(file)s: “engines” was added.") % {"file": MANIFEST})
+        products = {name: inside if isinstance(inside, dict) else {} for name, inside in product.items()}
+        first = next(iter(products), "")
 
         def origin(pointer: str) -> str:
             for key in _COMMON:
-                if pointer.startswith(f"/modules/common/{key}"):
-                    return first + pointer.removeprefix("/modules/common")
-            for name in product:
+                if pointer.startswith(place := f"/modules/common/{key}"):
+                    name = pointer.removeprefix(place)[1:].partition("/")[0]
+                    whose = (product for product in products if name in products[product].get(key, {}))
+                    return step("/product", next(whose, first)) + pointer.removeprefix("/modules/common")
+            for name in products:
                 place = step("/modules", _MODULES.get(name, name))
                 if pointer.startswith(place):
                     return step("/product", name) + pointer.removeprefix(place)

@@ -28,7 +28,6 @@ class Document:
     def __init__(self, file: str, data: bytes) -> None:
         self.file, self.value, self.problems = file, None, []  # type: str, Any, list[Problem]
         self.lines: dict[str, int] = {"": 1}
-        self._reader = None
         try:
             self.value = self._read(data)
         except _Unreadable as error:

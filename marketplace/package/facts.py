@@ -1,12 +1,14 @@
 """What the portal knows that a package is checked against: credentials, scopes, published routes."""
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import cached_property
 
 from django.conf import settings
 
 from credentials import registry
-from credentials.models import Client, Product, Scope
+from credentials.models import Client, ClientScope, Endpoint, Scope
 
 from ..models import App
 
@@ -16,13 +18,18 @@ class Facts:
 
     def __init__(self, app: App | None = None) -> None:
         self.app = app
-        self._clients: dict[str, Client | None] = {}
 
-    def client(self, client_id: str) -> Client | None:
-        if client_id not in self._clients:
-            rows = Client.objects.filter(client_id=client_id).select_related("app", "team")
-            self._clients[client_id] = rows.first()
-        return self._clients[client_id]
+    def clients(self, client_ids: Iterable[str]) -> dict[str, Client]:
+        """The credentials of these ids, with the names of the scopes they `held`."""
+        found = {
+            client.client_id: client for client in Client.objects.filter(client_id__in=client_ids).select_related("app")
+        }
+        held = defaultdict(set)
+        for pk, name in ClientScope.objects.filter(client__in=found.values()).values_list("client", "scope__name"):
+            held[pk].add(name)
+        for client in found.values():
+            client.held = held[client.pk]  # type: ignore[attr-defined]
+        return found
 
     def is_foreign(self, client: Client) -> bool:
         """True for credentials of another team or of another app (C4)."""
@@ -37,12 +44,15 @@ class Facts:
         return set(Scope.objects.values_list("name", flat=True))
 
     @cached_property
-    def _products(self) -> list[Product]:
-        return list(Product.objects.all())
+    def _endpoints(self) -> dict[tuple[int, str], list[Endpoint]]:
+        found = defaultdict(list)
+        for endpoint in Endpoint.objects.all():
+            found[endpoint.product_id, endpoint.method].append(endpoint)
+        return found
 
     def routes(self, method: str, path: str) -> list[list[str]]:
         """For each product that publishes this route, the scopes of which a call needs one; none: not open to apps."""
-        found = (registry.resolve(product, method, path) for product in self._products)
+        found = (registry.match(each, path) for (_product, its), each in self._endpoints.items() if its == method)
         return [endpoint.scopes for endpoint in found if endpoint]
 
     @property

@@ -1,7 +1,7 @@
 """The files of an app package, in the 3.x format; keys and their values are that platform's, `optional_scope` and `agents` ours."""
 
-import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from django.utils.translation import gettext as _
@@ -109,16 +109,16 @@ class Manifest(_Open):
 Found = tuple[tuple[str | int, ...], str, str]
 
 
-def explain(model: type[BaseModel], value: Any) -> Iterator[Found]:
+def explain(model: type[BaseModel], value: Any, suggest: Callable[[str, Iterable[str], str], str]) -> Iterator[Found]:
     """What is wrong with a value: where, what, and how to mend it."""
     try:
         model.model_validate(value)
     except ValidationError as refused:
         for error in refused.errors(include_url=False, include_input=True):
-            yield _explain(model, error)
+            yield _explain(model, error, suggest)
 
 
-def _explain(model: type[BaseModel], error: Any) -> Found:
+def _explain(model: type[BaseModel], error: Any, suggest: Callable[[str, Iterable[str], str], str]) -> Found:
     # Pydantic marks an error of a key itself with a step that is no part of the document.
     place = tuple(part for part in error["loc"] if part != "[key]")
     name, context = (place[-1] if place else ""), error.get("ctx", {})
@@ -126,8 +126,7 @@ def _explain(model: type[BaseModel], error: Any) -> Found:
         case "missing":
             return place, _("“%(name)s” is missing.") % {"name": name}, _("Add it.")
         case "extra_forbidden":
-            near = difflib.get_close_matches(str(name), _keys(model), n=1)
-            fix = _("Remove it. Did you mean “%(near)s”?") % {"near": near[0]} if near else _("Remove it.")
+            fix = suggest(str(name), _keys(model), _("Remove it."))
             return place, _("“%(name)s” is not known here.") % {"name": name}, fix
         case "literal_error":
             return (
@@ -144,6 +143,7 @@ def _explain(model: type[BaseModel], error: Any) -> Found:
     return place, f"{error['msg']}.", _("Write it as the format asks.")
 
 
+@cache
 def _keys(model: type[BaseModel]) -> set[str]:
     """Every key that a model and those within it know."""
     schema = model.model_json_schema(by_alias=True)

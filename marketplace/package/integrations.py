@@ -1,6 +1,5 @@
 """Checks of `oauth_config.json`: each integration, first-party or a vendor's."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,7 +80,7 @@ class Integrations(Reading):
                 places.check_header(name)
             except Misplaced as error:
                 self.misplaced(OAUTH, step(pointer, name), error)
-            if name.lower() == "authorization" and template and template.is_literal:
+            if name.lower() == "authorization" and template and not [*template.names()]:
                 self.tell(
                     WARNING,
                     OAUTH,
@@ -157,20 +156,16 @@ class Integrations(Reading):
         asked, optional = (words(options.get(key)) for key in ("scope", "optional_scope"))
         if not asked:
             self.tell(ERROR, OAUTH, f"{place}/options", _("The version asks for no scope."), _("List them in “scope”."))
-        held = client.scope_names()
         for name in asked:
             if name not in self.facts.scopes:
-                near = difflib.get_close_matches(name, sorted(self.facts.scopes), n=1)
                 self.tell(
                     ERROR,
                     OAUTH,
                     f"{place}/options/scope",
                     _("There is no scope “%(name)s”.") % {"name": name},
-                    _("Did you mean “%(near)s”?") % {"near": near[0]}
-                    if near
-                    else _("See the list of scopes in your credentials."),
+                    self.suggest(name, sorted(self.facts.scopes), _("See the list of scopes in your credentials.")),
                 )
-            elif name not in held:
+            elif name not in client.held:  # type: ignore[attr-defined]
                 self.tell(
                     ERROR,
                     OAUTH,

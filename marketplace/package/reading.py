@@ -1,8 +1,7 @@
 """What the checks of a package share: its raw values, and one way to tell what is wrong with them."""
 
 import difflib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from django.utils.translation import gettext as _
@@ -17,6 +16,12 @@ from .documents import Document, step
 from .facts import Facts
 from .places import Misplaced
 from .problems import ERROR, Problem
+
+Level = Literal["error", "warning"]
+# How often a report says what may have been meant: comparing all that is wrong with all that is known takes long.
+MAX_SUGGESTIONS = 50
+# Headers in which no one sends a secret.
+_OPEN_HEADERS = {"accept", "accept-language", "content-type", "user-agent"}
 
 
 def as_dict(value: Any) -> dict[str, Any]:
@@ -48,9 +53,6 @@ def outside(template: Template) -> str:
     return "".join(part.text if isinstance(part, Text) else "\0" for part in template.parts)
 
 
-Level = Literal["error", "warning"]
-
-
 class Reading:
     """Reads raw values, so that one thing that is wrong hides no other."""
 
@@ -68,11 +70,16 @@ class Reading:
         }
         self.requests = {name: one for name, one in as_dict(values.get(REQUESTS)).items() if isinstance(one, dict)}
         self.fields = {name: as_dict(one) for name, one in as_dict(values.get(IPARAMS)).items()}
-        self.clients = {name: self._client(one) for name, one in self.integrations.items()}
+        self.suggestions = 0
+        ids = {name: as_str(one.get("client_id")) for name, one in self.integrations.items()}
+        clients = facts.clients({client_id for client_id in ids.values() if len(client_id) <= 100})
+        self.clients: dict[str, Client | None] = {name: clients.get(client_id) for name, client_id in ids.items()}
 
-    def _client(self, one: dict[str, Any]) -> Client | None:
-        client_id = as_str(one.get("client_id"))
-        return self.facts.client(client_id) if re.fullmatch(r"[!-~]{1,100}", client_id) else None
+    def suggest(self, word: str, known: Iterable[str], otherwise: str) -> str:
+        """How to mend a name that is not known: the nearest that is, or else something else to do."""
+        self.suggestions += 1
+        near = difflib.get_close_matches(word[:100], known, n=1) if self.suggestions <= MAX_SUGGESTIONS else []
+        return _("Did you mean “%(near)s”?") % {"near": near[0]} if near else otherwise
 
     def tell(self, level: Level, file: str, pointer: str, message: str, fix: str) -> None:
         if self.converted:
@@ -97,12 +104,15 @@ class Reading:
             return None
         for name in template.names():
             if name.name not in allowed:
-                near = difflib.get_close_matches(name.name, [each for each, why in allowed.items() if not why], n=1)
+                known = [each for each, why in allowed.items() if not why]
                 self.tell(
-                    ERROR, file, pointer,
-                    _("At character %(at)d: “%(name)s” is not known here.") % {"at": name.offset + 1, "name": name.name},
-                    _("Did you mean “%(near)s”?") % {"near": near[0]} if near else _("Declare the field, or remove the name."),
-                )  # fmt: skip
+                    ERROR,
+                    file,
+                    pointer,
+                    _("At character %(at)d: “%(name)s” is not known here.")
+                    % {"at": name.offset + 1, "name": name.name},
+                    self.suggest(name.name, known, _("Declare the field, or remove the name.")),
+                )
             elif why := allowed[name.name]:
                 self.tell(
                     ERROR,
@@ -122,4 +132,17 @@ class Reading:
             secret = expressions.parse(as_str(integration.get("client_secret")))
         except MalformedExpression:
             return False
-        return secret.is_of_values and integration.get("token_type") == "account"
+        headers = as_dict(as_dict(integration.get("options")).get("customHeaders"))
+        return secret.is_of_values and integration.get("token_type") == "account" and not self.may_hold_secrets(headers)
+
+    @staticmethod
+    def may_hold_secrets(headers: dict[str, Any]) -> bool:
+        """True where a header could be a secret that the developer wrote into the package."""
+        for name, value in headers.items():
+            try:
+                written = not [*expressions.parse(as_str(value)).names()]
+            except MalformedExpression:
+                written = True
+            if written and name.lower() not in _OPEN_HEADERS:
+                return True
+        return False

@@ -1,6 +1,5 @@
 """Checks of `requests.json`: where each template calls, with what, and the scope that its route needs."""
 
-import difflib
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -35,15 +34,12 @@ class Requests(Reading):
         oauth = options.get("oauth")
         integration = self.integrations.get(oauth) if isinstance(oauth, str) else None
         if isinstance(oauth, str) and integration is None and OAUTH not in self.unreadable:
-            near = difflib.get_close_matches(oauth, list(self.integrations), n=1)
             self.tell(
                 ERROR,
                 REQUESTS,
                 f"{place}/options/oauth",
                 _("There is no integration “%(name)s”.") % {"name": oauth},
-                _("Did you mean “%(near)s”?") % {"near": near[0]}
-                if near
-                else _("Add it to %(file)s.") % {"file": OAUTH},
+                self.suggest(oauth, self.integrations, _("Add it to %(file)s.") % {"file": OAUTH}),
             )
         if options.get("agents") is True and (integration is None or integration.get("token_type") != "account"):
             self.tell(
@@ -105,10 +101,12 @@ class Requests(Reading):
     def _host(
         self, place: str, schema: dict[str, Any], host: Template, oauth: Any, integration: dict[str, Any] | None
     ) -> None:
-        theirs = integration is None or self.keeps_to_admins(integration)
+        # Whose secret goes there: the admin's own, who filled in the fields, may go where they say.
+        theirs = self.keeps_to_admins(integration) if integration else not isinstance(oauth, str)
+        theirs = theirs and not self.may_hold_secrets(as_dict(schema.get("headers")))
         loopback = self.facts.allows_loopback
         try:
-            places.check_host(host, fixed=isinstance(oauth, str) and not theirs, loopback=loopback)
+            places.check_host(host, fixed=not theirs, loopback=loopback)
             if schema.get("protocol", "https") != "https" and not (
                 loopback and host.is_literal and places.is_loopback(host.fill({}))
             ):

@@ -204,6 +204,38 @@ def test_the_admin_who_gives_the_secret_may_say_where_it_goes_but_not_where_an_a
         vendor[key] = was
 
 
+def test_a_secret_that_the_developer_wrote_into_a_header_goes_to_no_host_that_a_field_chooses(files, app):
+    vendor = files[OAUTH]["integrations"]["octo"]
+    vendor["oauth_iparams"]["domain"] = {"display_name": "Domain"}
+    vendor["token_url"] = "https://<%= oauth_iparams.domain %>/token"
+    vendor["options"]["customHeaders"]["Authorization"] = "<%= 'Basic ' + encode('id:of-the-developer') %>"
+    assert {
+        ("error", OAUTH, f"{OCTO}/token_url"),
+        ("warning", OAUTH, f"{OCTO}/options/customHeaders/Authorization"),
+    } <= told(run(files, app))
+    own = {
+        "method": "GET",
+        "host": "<%= iparam.owner %>",
+        "headers": {"X-Key": "<%= iparam.key %>", "Accept": "text/plain"},
+    }
+    files[REQUESTS]["own"], files[MANIFEST]["modules"]["common"]["requests"]["own"] = {"schema": own}, {}
+    assert ("error", REQUESTS, "/own/schema/host") not in told(run(files, app))
+    own["headers"]["X-Key"] = "of-the-developer"
+    assert ("error", REQUESTS, "/own/schema/host") in told(run(files, app))
+
+
+def test_a_check_asks_the_database_as_often_for_a_huge_package_as_for_a_small_one(
+    files, app, django_assert_max_num_queries
+):
+    integrations, requests = files[OAUTH]["integrations"], files[REQUESTS]
+    integrations |= {f"more{number}": integrations["portal"] for number in range(100)}
+    integrations["portal"]["options"]["scope"] = " ".join(f"freshservice.tickets.s{number}" for number in range(60))
+    requests |= {f"more{number}": requests["tickets"] for number in range(100)}
+    with django_assert_max_num_queries(4):
+        report = run(files, app)
+    assert sum("Did you mean" in problem.fix for problem in report.problems) == 50
+
+
 def test_one_label_of_a_vendors_domain_may_be_chosen(files, app):
     vendor = files[OAUTH]["integrations"]["octo"]
     vendor["client_secret"] = "of-the-developer"
