@@ -1,0 +1,131 @@
+"""The pages of a developer's apps and versions: who may, signed out, wrong method, replay."""
+
+import io
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from PIL import Image
+
+from marketplace import actions
+from marketplace.models import App, Installation, Version
+from tests import factories
+from tests.factories import EDIT, VIEW, team_of, version_fields
+
+pytestmark = pytest.mark.django_db
+
+
+def text(response):
+    return response.content.decode()
+
+
+def posted_version(**more):
+    fields = {name: value for name, value in version_fields().items() if not name.endswith("scopes")}
+    return {**fields, f"level:{VIEW}": "required", f"level:{EDIT}": "optional", "install_url": "", **more}
+
+
+def test_a_developer_makes_an_app_and_a_version_with_an_icon(cast, browse):
+    client, _secret = factories.client(cast.dev)
+    dev = browse(cast.dev)
+    made = dev.post("/apps/new/", {"team": team_of(cast.dev).pk, "slug": "Bridge", "category": "hr", "client": client.pk})  # fmt: skip
+    assert made["Location"] == "/apps/bridge/"
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(picture, "PNG")
+    upload = SimpleUploadedFile("icon.png", picture.getvalue())
+    made = dev.post("/apps/bridge/versions/new/", posted_version(upload=upload))
+    version = Version.objects.get()
+    assert made["Location"] == f"/apps/bridge/versions/{version.pk}/"
+    assert (version.required_scopes, version.optional_scopes) == ([VIEW], [EDIT]) and version.icon
+    icon = dev.get(f"/marketplace/bridge/icon/{version.pk}/")
+    assert icon["Content-Type"] == "image/png" and icon["X-Content-Type-Options"] == "nosniff"
+    for who in (cast.admin, cast.other_dev):
+        assert browse(who).get(f"/marketplace/bridge/icon/{version.pk}/").status_code == 404
+    edited = dev.post(f"/apps/bridge/versions/{version.pk}/edit/", posted_version(name="Bridges"))
+    version.refresh_from_db()
+    assert edited.status_code == 302 and version.name == "Bridges" and version.icon
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"number": "one"}, "Write it like 1.0"),
+        ({"name": ""}, "required"),
+        ({f"level:{factories.DELETE}": "required"}, "do not have"),
+        ({"install_url": "http://evil.example"}, "https://"),
+        ({"description": "a\0b"}, "Null characters"),
+        ({"upload": b"<svg/>"}, "not a PNG"),
+    ],
+)
+def test_a_mistake_in_a_version_is_told_and_makes_nothing(cast, browse, draft, changed, said):
+    dev = browse(cast.dev)
+    for url in (f"/apps/{draft.app.slug}/versions/new/", f"/apps/{draft.app.slug}/versions/{draft.pk}/edit/"):
+        fields = posted_version(**{"number": "1.1", **changed})
+        if "upload" in fields:
+            fields["upload"] = SimpleUploadedFile("x.svg", fields["upload"])
+        page = dev.post(url, fields)
+        assert page.status_code == 422 and said in text(page), url
+    draft.refresh_from_db()
+    assert draft.number == "1.0" and Version.objects.count() == 1
+
+
+def test_a_taken_address_and_foreign_credentials_are_refused(cast, browse, draft):
+    dev, foreign = browse(cast.dev), factories.client(cast.other_dev)[0]
+    fields = {"team": team_of(cast.dev).pk, "slug": draft.app.slug, "category": "hr"}
+    assert "taken" in text(dev.post("/apps/new/", fields))
+    for changed in ({"client": foreign.pk}, {"client": draft.app.client.pk}, {"team": team_of(cast.other_dev).pk}):
+        page = dev.post("/apps/new/", {**fields, "slug": "other", **changed})
+        assert page.status_code == 422 and "valid choice" in text(page)
+    assert App.objects.count() == 1
+
+
+def test_the_developer_reads_why_a_version_was_rejected(cast, browse, draft):
+    version = actions.submit_version(draft, by=cast.dev)
+    actions.reject_version(version, reason="Ask for less", by=factories.reviewer())
+    assert "Ask for less" in text(browse(cast.dev).get(f"/apps/{draft.app.slug}/versions/{draft.pk}/"))
+
+
+def test_each_step_is_a_post_that_cannot_be_replayed(cast, browse, draft):
+    dev = browse(cast.dev)
+    base = f"/apps/{draft.app.slug}/versions/{draft.pk}/"
+    assert "Submitted" in text(dev.post(f"{base}submit/", follow=True))
+    assert "cannot be done" in text(dev.post(f"{base}submit/", follow=True))
+    assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
+    assert dev.get(f"{base}edit/")["Location"] == base
+    assert dev.post(f"{base}edit/", posted_version(name="Other"))["Location"] == base
+    actions.approve_version(draft, by=factories.reviewer())
+    assert "Published" in text(dev.post(f"{base}publish/", follow=True))
+    assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
+
+
+def test_a_draft_is_tried_on_the_test_account(cast, browse, draft):
+    answered = browse(cast.dev).post(f"/apps/{draft.app.slug}/versions/{draft.pk}/test/")
+    installation = Installation.objects.get()
+    assert answered["Location"] == f"/installations/{installation.pk}/connect/"
+    assert installation.account == draft.app.team.test_account
+
+
+def test_strangers_are_not_told_that_an_app_exists(cast, browse, draft, developer_urls):
+    """E1"""
+    reads, posts = developer_urls
+    for who in (cast.other_dev, cast.admin, cast.agent, factories.reviewer()):
+        browser = browse(who)
+        assert draft.app.slug not in text(browser.get("/apps/"))
+        assert {browser.get(url).status_code for url in reads} == {404}
+        assert {browser.post(url, {"accounts": "x"}).status_code for url in [reads[0], reads[3], *posts]} == {404}
+    draft.refresh_from_db()
+    assert draft.status == "draft" and Version.objects.count() == 1
+
+
+def test_a_version_is_found_under_its_own_app_only(cast, browse, draft):
+    other = factories.app(cast.dev, factories.client(cast.dev)[0])
+    assert browse(cast.dev).get(f"/apps/{other.app.slug}/versions/{draft.pk}/").status_code == 404
+
+
+def test_a_new_version_keeps_the_icon_unless_another_is_sent(cast, browse):
+    draft = factories.app(cast.dev, factories.client(cast.dev)[0], icon=b"png")
+    fields = {**version_fields("2.0"), f"level:{VIEW}": "required", "install_url": ""}
+    for name in ("required_scopes", "optional_scopes"):
+        del fields[name]
+    assert browse(cast.dev).post(f"/apps/{draft.app.slug}/versions/new/", fields).status_code == 302
+    assert bytes(draft.app.versions.get(number="2.0").icon) == b"png"
+    again = browse(cast.dev).post(f"/apps/{draft.app.slug}/versions/new/", fields)
+    assert again.status_code == 422 and "There is a version 2.0 already." in text(again)
