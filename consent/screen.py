@@ -1,5 +1,6 @@
 """What the consent screen shows, and a signed digest of it, so that Agree can only mean what was read."""
 
+import datetime as dt
 import hashlib
 import hmac
 import json
@@ -52,6 +53,15 @@ class Screen:
     def is_due(self):
         """True where something is asked that was not agreed to yet."""
         return self.consent is None or self.replace or bool(self.new_required or self.new_optional)
+
+    @property
+    def ends_at(self):
+        return dt.datetime.now(dt.UTC) + settings.CONSENT_LIFETIME
+
+    @property
+    def deletes(self):
+        names = {row.scope.name for row in [*self.already, *self.new_required, *self.new_optional]}
+        return any(name.endswith((".delete", ".manage")) for name in names)
 
     @property
     def name(self):
@@ -165,4 +175,17 @@ def build_screen(
             screen.new_required.append(row)
         else:
             screen.new_optional.append(row)
+    return screen
+
+
+def preview_screen(
+    client: Client, account: Account, *, by: User, required: list[str], optional: list[str], name: str, number: str
+) -> Screen:
+    """What would be shown for a version that nobody installed yet; nothing can be agreed to on it."""
+    access = Access(client=client, account=account, app_name=name, app_version=number)
+    own = Membership(account=account, user=by) if client.is_agent_level else None
+    screen = Screen(client, account, by, own, access, None, {*required, *optional}, replace=False)
+    rows = ClientScope.objects.filter(client=client, scope__name__in=screen.requested).select_related("scope")
+    for row in rows.order_by("scope__name"):
+        (screen.new_required if row.scope.name in required else screen.new_optional).append(row)
     return screen

@@ -97,3 +97,24 @@ class CustomForm(forms.Form):
 
     def clean_accounts(self):
         return set(self.cleaned_data["accounts"].replace(",", " ").lower().split())
+
+
+class PackageForm(forms.Form):
+    package = forms.FileField(
+        label=_("App package"),
+        help_text=_("A .zip with manifest.json and config/, as you have it for the platform; up to 5 MB."),
+        widget=forms.FileInput(attrs={"accept": ".zip,application/zip"}),
+    )
+    keep_secrets = forms.BooleanField(
+        label=_("Keep vendors’ client secrets in the portal, encrypted, and take them out of the package"),
+        required=False,
+        initial=True,
+    )
+
+
+class SecretForm(forms.Form):
+    secret = forms.CharField(
+        label=_("Client secret"),
+        max_length=2000,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+    )

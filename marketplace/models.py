@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from consent.models import Access
 from credentials.models import Client
 from portal.accounts.models import Account, Team
+from portal.encryption import EncryptedField
 from portal.text import validate_readable
 
 
@@ -63,6 +64,24 @@ class App(models.Model):
         return self.slug
 
 
+class VendorSecret(models.Model):
+    """A vendor's client secret that a team let the portal keep for one integration of its app; never shown again."""
+
+    app = models.ForeignKey(App, on_delete=models.PROTECT, related_name="vendor_secrets")
+    integration = models.CharField(max_length=50)
+    secret = EncryptedField()
+    saved_at = models.DateTimeField()
+    saved_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["app", "integration"], name="one_vendor_secret_per_app_and_integration")
+        ]
+
+    def __str__(self):
+        return f"{self.app} · {self.integration}"
+
+
 class Status(models.TextChoices):
     DRAFT = "draft", _("Draft")
     # A numbered copy of a draft, made to be installed on the team's test account (M2).
@@ -100,6 +119,8 @@ class Version(models.Model):
     install_url = models.URLField(_("install URL"), max_length=500, blank=True)
     required_scopes = ArrayField(models.CharField(max_length=120), default=list, blank=True)
     optional_scopes = ArrayField(models.CharField(max_length=120), default=list, blank=True)
+    # The files of its app package, by name, as marketplace/package/ checked them; empty where it has none.
+    package = models.JSONField(default=dict, blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.DRAFT)
     audience = models.CharField(max_length=10, choices=Audience, blank=True)
     created_at = models.DateTimeField(db_default=Now())

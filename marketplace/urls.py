@@ -1,6 +1,6 @@
 from django.urls import path
 
-from .views import developers, installations, market
+from .views import developers, installations, market, packages
 
 urlpatterns = [
     path("apps/", developers.app_list, name="app-list"),
@@ -10,6 +10,17 @@ urlpatterns = [
     path("apps/<slug:slug>/versions/new/", developers.version_create, name="version-create"),
     path("apps/<slug:slug>/versions/<int:pk>/", developers.version_view, name="version-view"),
     path("apps/<slug:slug>/versions/<int:pk>/edit/", developers.version_edit, name="version-edit"),
+    path("apps/<slug:slug>/versions/<int:pk>/package/", packages.version_package, name="version-package"),
+    path(
+        "apps/<slug:slug>/versions/<int:pk>/package/download/",
+        packages.version_package_download,
+        name="version-package-download",
+    ),
+    path(
+        "apps/<slug:slug>/versions/<int:pk>/package/secrets/<str:integration>/",
+        packages.vendor_secret_keep,
+        name="vendor-secret-keep",
+    ),
     path("apps/<slug:slug>/versions/<int:pk>/submit/", developers.version_submit, name="version-submit"),
     path("apps/<slug:slug>/versions/<int:pk>/publish/", developers.version_publish, name="version-publish"),
     path(

@@ -313,7 +313,8 @@ ERASE_AFTER = timedelta(days=1)  # T3
 ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"} if not TESTING else False
 # Other tests are not to be disturbed.
 LIMITS_ARE_ON = not TESTING
-MAX_BODY = 2 * 1024 * 1024
+# Of a form with a file: an app package has up to 5 MB.
+MAX_BODY = 6 * 1024 * 1024
 # An address carries an app's `state` of 4,000 characters, encoded twice on the way through signing in.
 MAX_ADDRESS = 64 * 1024
 

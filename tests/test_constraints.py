@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from consent.models import Access, Consent, RefreshToken
 from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Scope
-from marketplace.models import Installation
+from marketplace.models import Installation, VendorSecret
 from portal.accounts.models import Membership, TeamMembership
 from portal.ledger.models import Entry
 from portal.sandbox.models import Ticket
@@ -52,6 +52,12 @@ REFUSED = {
     "one_version_per_app_and_number": lambda it: copy(it.version),
     "version_status_is_known": lambda it: copy(it.version, number="2.0", status="retired"),
     "version_beyond_draft_has_an_audience": lambda it: copy(it.version, number="2.0", audience=""),
+    "one_vendor_secret_per_app_and_integration": lambda it: [
+        VendorSecret.objects.create(
+            app=it.version.app, integration="octo", secret="s", saved_at=Now(), saved_by=it.cast.dev
+        )
+        for _twice in range(2)
+    ],
     "one_live_installation_per_account_and_app": lambda it: copy(it.installation, access=it.another_access),
     "ticket_status_is_known": lambda it: Ticket.objects.create(account=it.cast.acme, subject="x", status=9),
     "ticket_priority_is_known": lambda it: Ticket.objects.create(account=it.cast.acme, subject="x", priority=9),
@@ -91,6 +97,10 @@ def test_a_second_live_consent_of_one_agent_is_refused_as_well(cast, installed_a
         copy(consent)
 
 
+def _integrations(*ones):
+    return {"config/oauth_config.json": {"integrations": {f"number{n}": one for n, one in enumerate(ones)}}}
+
+
 NESTING = {
     "a consent beyond its terms": (lambda it: change(it.consent, granted=[VIEW, EDIT, "other"]), "beyond its terms"),
     "a consent that names a member at account level": (
@@ -109,6 +119,34 @@ NESTING = {
         lambda it: copy(it.version, number="2.0", required_scopes=[VIEW], optional_scopes=[VIEW]),
         "required or optional",
     ),
+    "a fourth integration": (
+        lambda it: copy(it.version, number="2.0", status="draft", package=_integrations(*[{}] * 4)),
+        "at_most_three_integrations",
+    ),
+    "a second agent-level integration": (
+        lambda it: copy(
+            it.version, number="2.0", status="draft", package=_integrations(*[{"token_type": "agent"}] * 2)
+        ),
+        "at_most_one_agent_level",
+    ),
+    "a second first-party integration": (
+        lambda it: copy(
+            it.version,
+            number="2.0",
+            status="draft",
+            package=_integrations(*[{"client_id": it.client.client_id}] * 2),
+        ),
+        "one first-party integration",
+    ),
+    "an integration with another app's credentials": (
+        lambda it: copy(
+            it.version,
+            number="2.0",
+            status="draft",
+            package=_integrations({"client_id": it.another_access.client.client_id}),
+        ),
+        "credentials of its app",
+    ),
     "an app with another team's client": (
         lambda it: copy(it.version.app, slug="stolen", client=factories.client(it.cast.other_dev)[0]),
         "its own team",
@@ -118,7 +156,7 @@ NESTING = {
 
 @pytest.mark.parametrize("what", sorted(NESTING))
 def test_the_database_refuses(what, everything):
-    """T1, C4."""
+    """T1, C4, M1."""
     write, why = NESTING[what]
     with pytest.raises(IntegrityError, match=why), transaction.atomic():
         write(everything)
@@ -181,6 +219,7 @@ def test_what_was_agreed_to_never_changes(everything, cast):
         (everything.consent, {"access": everything.another_access}),
         (everything.installation, {"account": cast.globex}),
         (everything.version, {"tagline": "Another"}),
+        (everything.version, {"package": {"manifest.json": {}}}),
         (everything.version.app, {"slug": "another"}),
         (everything.version.app, {"client": everything.another_access.client}),
         (cast.acme, {"slug": "another"}),

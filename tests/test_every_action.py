@@ -18,12 +18,13 @@ from credentials import actions as credentials
 from credentials.actions import NotAReviewer, NotATeammate
 from credentials.models import Product
 from marketplace import actions as marketplace
-from marketplace.actions import installing, publishing
+from marketplace.actions import installing, packaging, publishing
 from portal.accounts import actions as accounts
 from portal.accounts.actions import NotAllowed, NotLive
 from portal.database import database_now
 from tests import factories
 from tests.factories import CREATE, VIEW, version_fields
+from tests.marketplace import packages
 from tests.rows import changed, contents
 
 pytestmark = pytest.mark.django_db
@@ -74,6 +75,9 @@ class World:
 
     def make_consent(self):
         return factories.agree(self.client, self.cast.acme, self.cast.admin) if self.installation else None
+
+    def make_package(self):
+        return packages.as_zip(packages.good(self.client, scope=VIEW))
 
     def make_old_secret(self):
         old = self.client.secrets.get()
@@ -233,8 +237,8 @@ ACTIONS = {
     ),
     # apps and versions
     "create_app": Act(
-        lambda w, by: marketplace.create_app(w.team, slug="new", category="other", by=by), "", **DEVELOPERS,
-        spoil=lambda w: marketplace.create_app(w.team, slug="new", category="other", by=w.cast.dev),
+        lambda w, by: marketplace.create_app(w.team, slug="fresh", category="other", by=by), "", **DEVELOPERS,
+        spoil=lambda w: marketplace.create_app(w.team, slug="fresh", category="other", by=w.cast.dev),
         wrong=ValidationError, again=ValidationError,
     ),
     "set_client": Act(
@@ -250,6 +254,14 @@ ACTIONS = {
     "change_version": Act(
         lambda w, by: marketplace.change_version(w.draft, by=by, tagline="Other"), "draft", **DEVELOPERS,
         spoil=lambda w: w.review, wrong=marketplace.Frozen, again=NOTHING_MORE,
+    ),
+    "take_package": Act(
+        lambda w, by: marketplace.take_package(w.draft, w.package, keep_secrets=True, by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=NOTHING_MORE,
+    ),
+    "keep_vendor_secret": Act(
+        lambda w, by: marketplace.keep_vendor_secret(w.draft.app, "octo", secret="s3cret", by=by), "draft", **DEVELOPERS,
+        spoil=ALWAYS, wrong=None, again=ANOTHER,
     ),
     "submit_version": Act(
         lambda w, by: marketplace.submit_version(w.draft, by=by), "draft", **DEVELOPERS,
@@ -351,7 +363,7 @@ def do(act, world, who):
 
 def test_each_action_is_listed_here():
     """Whatever somebody does goes through a function that takes `by`."""
-    modules = (accounts, credentials, publishing, installing, granting, ending, issuing)
+    modules = (accounts, credentials, publishing, packaging, installing, granting, ending, issuing)
     found = {
         name
         for module in modules
@@ -373,7 +385,7 @@ def test_it_works_and_is_recorded(world, name):
     after = changed(before)
     assert after, "something changed"
     # A code and a changed draft are counted or kept elsewhere.
-    assert after.get("ledger_entry", 0) >= 1 or name in ("issue_code", "change_version")
+    assert after.get("ledger_entry", 0) >= 1 or name in ("issue_code", "change_version", "take_package")
 
 
 @pytest.mark.parametrize("name", [name for name, act in ACTIONS.items() if act.others])

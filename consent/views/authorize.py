@@ -1,7 +1,6 @@
 """The authorization endpoint (RFC 6749 section 3.1): who is asked, for which account, for what."""
 
 import contextlib
-import datetime as dt
 import re
 import uuid
 from dataclasses import dataclass
@@ -302,13 +301,10 @@ def _who_can_help(request, asked, account, refusal):
 
 def consent_page(request, screen: Screen, *, problem="", status=200, cancel_url=""):
     """Show what would be agreed to."""
-    names = {row.scope.name for row in [*screen.already, *screen.new_required, *screen.new_optional]}
     context = {
         "screen": screen,
         "shown": screen.digest(),
         "problem": problem,
-        "ends_at": dt.datetime.now(dt.UTC) + settings.CONSENT_LIFETIME,
-        "deletes": any(name.endswith((".delete", ".manage")) for name in names),
         # Off at first; where an agreement is replaced, as they were in it.
         "chosen": request.POST.getlist("optional")
         or (screen.replace and screen.consent and screen.consent.granted)

@@ -12,6 +12,7 @@ from .installing import (
     is_finished,
     uninstall,
 )
+from .packaging import keep_vendor_secret, take_package
 from .publishing import (
     ClientTaken,
     Frozen,
@@ -46,11 +47,13 @@ __all__ = [
     "install",
     "install_draft",
     "is_finished",
+    "keep_vendor_secret",
     "list_accounts",
     "publish_custom",
     "publish_version",
     "reject_version",
     "set_client",
     "submit_version",
+    "take_package",
     "uninstall",
 ]

@@ -14,9 +14,11 @@ from portal.database import lock
 from portal.ledger.actions import PORTAL, record
 
 from ..models import App, Audience, Decision, Review, Status, Version
+from ..package import Contents, Facts, check_values
+from ..package.problems import ERROR
 
 FIELDS = (
-    "number", "release_notes", "name", "tagline", "description", "icon", "install_url", "required_scopes", "optional_scopes",
+    "number", "release_notes", "name", "tagline", "description", "icon", "install_url", "required_scopes", "optional_scopes", "package",
 )  # fmt: skip
 MAX_CUSTOM_ACCOUNTS = 500
 
@@ -81,6 +83,10 @@ def _order(number: str) -> tuple[int, ...]:
 
 
 def _check(version: Version) -> None:
+    client = version.app.client
+    if version.package:
+        scopes = Contents(version.package).scopes(client and client.client_id)
+        version.required_scopes, version.optional_scopes = scopes
     version.required_scopes = sorted(set(version.required_scopes))
     version.optional_scopes = sorted(set(version.optional_scopes) - set(version.required_scopes))
     version.full_clean(exclude=["app", "created_by", "created_at", "icon", "submitted_at", "published_at"])
@@ -91,7 +97,7 @@ def _check(version: Version) -> None:
     highest = max(judged.values_list("number", flat=True), key=_order, default="0.0")
     if _order(version.number) <= _order(highest):
         raise ValidationError({"number": _("Use a number higher than %(highest)s.") % {"highest": highest}})
-    held = version.app.client.scope_names() if version.app.client else set()
+    held = client.scope_names() if client else set()
     if beyond := sorted(version.scopes - held):
         raise ValidationError(
             _("The app’s credentials do not have %(scopes)s. Add them there first.") % {"scopes": ", ".join(beyond)}
@@ -134,12 +140,19 @@ def change_version(version: Version, *, by: User, **fields) -> Version:
 def guard_installable(version: Version) -> None:
     """Raise NotReady unless an app's version has all that installing it needs."""
     client = version.app.client
-    if client is None:
+    contents = Contents(version.package)
+    if client is None and not contents.integrations:
         raise NotReady(_("Choose the app’s OAuth credentials first."))
-    if not version.scopes:
+    if not version.scopes and not contents.integrations:
         raise NotReady(_("Choose at least one scope that this version asks for."))
-    if client.is_agent_level and not version.install_url:
-        raise NotReady(_("An app that each agent authorizes needs an install URL."))
+    if client and client.is_agent_level and not version.install_url and not contents.templates:
+        raise NotReady(_("An app that each agent authorizes needs an install URL, or request templates."))
+    # Again, since the registry and the credentials may have changed.
+    problems = check_values(version.package, Facts(version.app)).problems if version.package else []
+    if wrong := next((found for found in problems if found.level == ERROR), None):
+        raise NotReady(
+            _("The app package is not in order: %(what)s %(fix)s") % {"what": wrong.message, "fix": wrong.fix}
+        )
 
 
 def _guard_status(version: Version, status: str) -> None:

@@ -1,13 +1,22 @@
 """App packages: reading them, checking them, converting old ones. Nothing in a package is ever run."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .archive import FILES, Unusable, read_folder, read_zip
 from .checks import check
+from .contents import Contents
 from .facts import Facts
 from .problems import Report
 
-__all__ = ["FILES", "Facts", "Report", "check", "check_archive", "check_folder"]
+__all__ = ["FILES", "Contents", "Facts", "Report", "check", "check_archive", "check_folder", "check_values"]
+
+
+def check_values(files: Mapping[str, Any], facts: Facts) -> Report:
+    """Check what is kept of a package, or was filled in on a form."""
+    return check({file: json.dumps(value).encode() for file, value in files.items()}, facts)
 
 
 def check_archive(data: bytes, facts: Facts) -> Report:

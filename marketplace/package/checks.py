@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
-from pydantic import BaseModel
 
 from .. import expressions
 from ..expressions import MalformedExpression
@@ -20,12 +19,6 @@ from .reading import as_dict, outside, texts
 from .requests import Requests
 
 MAX_INTEGRATIONS = 3
-_MODELS: dict[str, type[BaseModel]] = {
-    MANIFEST: formats.Manifest,
-    OAUTH: formats.OAuthConfig,
-    REQUESTS: formats.Requests,
-    IPARAMS: formats.InstallFields,
-}
 _PLACEHOLDER = re.compile(
     r"\bYOUR[_-][A-Z0-9_-]*|<[A-Za-z][\w .-]*>|(?<![a-z0-9])x{3,}(?![a-z0-9])|(?<![a-z0-9-])example\.(?:com|org|net)\b",
     re.IGNORECASE,
@@ -45,7 +38,7 @@ def check(files: Mapping[str, bytes], facts: Facts) -> Report:
         values, report.changes = converted.files, converted.changes
     checker = _Checker(documents, values, converted, facts)
     checker.run()
-    order = list(_MODELS)
+    order = list(formats.MODELS)
     report.problems = sorted(
         {*report.problems, *checker.problems},
         key=lambda found: (order.index(found.file), found.line or 0, found.pointer, found.message),
@@ -81,7 +74,7 @@ class _Checker(Integrations, Requests):
                 ERROR, MANIFEST, "", _("The package has no manifest.json."), _("Put it at the top of the package.")
             )
         for file, value in self.values.items():
-            for place, message, fix in formats.explain(_MODELS[file], value, self.suggest):
+            for place, message, fix in formats.explain(formats.MODELS[file], value, self.suggest):
                 pointer = ""
                 for part in place:
                     pointer = step(pointer, part)

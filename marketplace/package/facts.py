@@ -40,6 +40,11 @@ class Facts:
         return client.team_id != self.app.team_id or hasattr(client, "app")
 
     @cached_property
+    def kept_secrets(self) -> set[str]:
+        """The integrations whose client secret the portal keeps for this app."""
+        return set(self.app.vendor_secrets.values_list("integration", flat=True)) if self.app else set()
+
+    @cached_property
     def scopes(self) -> set[str]:
         return set(Scope.objects.values_list("name", flat=True))
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from django.utils.translation import gettext as _
 from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, ValidationError
 
+from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
+
 # Names of integrations stand in addresses; names of fields, in templates.
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,49}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")]
@@ -106,6 +108,12 @@ class Manifest(_Open):
     engines: dict[str, str]
 
 
+MODELS: dict[str, type[BaseModel]] = {
+    MANIFEST: Manifest,
+    OAUTH: OAuthConfig,
+    REQUESTS: Requests,
+    IPARAMS: InstallFields,
+}
 Found = tuple[tuple[str | int, ...], str, str]
 
 

@@ -56,7 +56,7 @@ class Integrations(Reading):
         if client:
             self._first_party(place, one, client, options)
         else:
-            self._vendor(place, one, secret, options)
+            self._vendor(place, one, secret, options, is_kept=name in self.facts.kept_secrets)
 
     def _url(self, pointer: str, template: Template, fixed: bool) -> None:
         try:
@@ -183,7 +183,9 @@ class Integrations(Reading):
                     _("List it in “scope” too."),
                 )
 
-    def _vendor(self, place: str, one: dict[str, Any], secret: Template | None, options: dict[str, Any]) -> None:
+    def _vendor(
+        self, place: str, one: dict[str, Any], secret: Template | None, options: dict[str, Any], *, is_kept: bool
+    ) -> None:
         if self.facts.is_portal(as_str(one.get("token_url"))):
             self.tell(
                 ERROR,
@@ -192,7 +194,7 @@ class Integrations(Reading):
                 _("This portal has no credentials with this id."),
                 _("Copy the client id from your OAuth credentials."),
             )
-        if "client_secret" not in one:
+        if "client_secret" not in one and not is_kept:
             self.tell(
                 WARNING,
                 OAUTH,
@@ -200,7 +202,7 @@ class Integrations(Reading):
                 _("There is no client secret: few vendors accept that."),
                 _("Keep the secret in the portal’s store, or ask for it at install."),
             )
-        elif secret and secret.parts and not secret.is_of_values:
+        if secret and secret.parts and not secret.is_of_values:
             self.tell(
                 WARNING,
                 OAUTH,

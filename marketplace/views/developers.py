@@ -122,9 +122,9 @@ def version_create(request, slug):
         return _version_page(request, app, VersionForm(initial=initial), version=latest)
     form = VersionForm(request.POST, request.FILES)
     if form.is_valid():
-        # Without an upload the icon stays as it is.
-        icon = app.versions.exclude(status="snapshot").values_list("icon", flat=True).first()
-        fields = {"icon": icon, **form.fields_for_action()}
+        # Without an upload the icon and the package stay as they are.
+        latest = app.versions.exclude(status="snapshot").values("icon", "package").first()
+        fields = {**(latest or {}), **form.fields_for_action()}
         try:
             version = actions.create_version(app, by=request.user, **fields, **_chosen(request))
             return redirect("version-view", slug, version.pk)
@@ -133,8 +133,8 @@ def version_create(request, slug):
     return _version_page(request, app, form, chosen=_chosen(request))
 
 
-def _version(request, slug, pk):
-    versions = Version.objects.filter(app__in=apps_seen_by(request.user), app__slug=slug)
+def version_seen_by(user, slug, pk):
+    versions = Version.objects.filter(app__in=apps_seen_by(user), app__slug=slug)
     return get_object_or_404(versions.select_related("app__team__test_account", "app__client", "review"), pk=pk)
 
 
@@ -157,13 +157,13 @@ def _show(request, version, *, custom=None, status=200):
 @login_required
 @require_safe
 def version_view(request, slug, pk):
-    return _show(request, _version(request, slug, pk))
+    return _show(request, version_seen_by(request.user, slug, pk))
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 def version_edit(request, slug, pk):
-    version = _version(request, slug, pk)
+    version = version_seen_by(request.user, slug, pk)
     if version.is_frozen:
         return redirect("version-view", slug, pk)
     form = VersionForm(request.POST or None, request.FILES or None, instance=version)
@@ -185,7 +185,7 @@ def _step(action, done):
     @login_required
     @require_POST
     def view(request, slug, pk):
-        version = _version(request, slug, pk)
+        version = version_seen_by(request.user, slug, pk)
         try:
             action(version, by=request.user)
             messages.success(request, done)
@@ -224,7 +224,7 @@ def app_list_accounts(request, slug):
 @login_required
 @require_POST
 def version_publish_custom(request, slug, pk):
-    version = _version(request, slug, pk)
+    version = version_seen_by(request.user, slug, pk)
     form = CustomForm(request.POST)
     if form.is_valid():
         try:
@@ -239,7 +239,7 @@ def version_publish_custom(request, slug, pk):
 @login_required
 @require_POST
 def version_test(request, slug, pk):
-    version = _version(request, slug, pk)
+    version = version_seen_by(request.user, slug, pk)
     try:
         installation = actions.install_draft(version, by=request.user)
         return redirect("installation-connect", installation.pk)

@@ -3,11 +3,10 @@ import smtplib
 import structlog
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
-from cryptography.fernet import Fernet, MultiFernet
-from django.conf import settings
 from django.contrib import messages
 from django.utils.translation import gettext as _
 
+from portal import encryption
 from portal.limits import TooMany, address_of, give_back, spend
 
 log = structlog.get_logger(__name__)
@@ -59,11 +58,8 @@ class AccountAdapter(DefaultAccountAdapter):
 class MFAAdapter(DefaultMFAAdapter):
     """Keeps what second factors are derived from encrypted: whoever reads the database passes none of them."""
 
-    def _fernet(self):
-        return MultiFernet([Fernet(key) for key in settings.FIELD_ENCRYPTION_KEYS])
-
     def encrypt(self, text):
-        return self._fernet().encrypt(text.encode()).decode()
+        return encryption.encrypt(text)
 
     def decrypt(self, encrypted_text):
-        return self._fernet().decrypt(encrypted_text.encode()).decode()
+        return encryption.decrypt(encrypted_text)

@@ -20,6 +20,7 @@ EVENTS = {
     "account.lifted": _("Account suspension lifted"),
     "account.suspended": _("Account suspended"),
     "app.accounts_listed": _("App opened to accounts"),
+    "vendor_secret.kept": _("Vendor’s secret kept"),
     "app.created": _("App created"),
     "app.client_set": _("App’s OAuth credentials set"),
     "client.changed": _("OAuth credentials changed"),

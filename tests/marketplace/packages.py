@@ -79,10 +79,11 @@ OLD = {
 }
 
 
-def good(client):
-    """The files of a valid package whose first-party integration uses this client."""
+def good(client, **options):
+    """The files of a valid package whose first-party integration uses this client, with other `options` where given."""
     files = deepcopy(GOOD)
-    files["config/oauth_config.json"]["integrations"]["portal"]["client_id"] = client.client_id
+    portal = files["config/oauth_config.json"]["integrations"]["portal"]
+    portal |= {"client_id": client.client_id, "options": options or portal["options"]}
     return files
 
 

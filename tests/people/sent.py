@@ -2,8 +2,11 @@
 
 import json
 
+from django.core.files.uploadedfile import SimpleUploadedFile
+
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, PASSWORD, VIEW
+from tests.marketplace import packages
 from tests.oauth import authorize_url, basic, pkce
 from tests.people.forms import forms_of
 
@@ -73,6 +76,12 @@ def _version(number):
     return {**fields, f"level:{VIEW}": "required", f"level:{EDIT}": "none"}
 
 
+def _package(world, who):
+    """As an upload is sent: the form's other field and a file."""
+    made = packages.as_zip(packages.good(world.mine.client))
+    return {"data": {"package": SimpleUploadedFile("app.zip", made, "application/zip"), "keep_secrets": "on"}}
+
+
 def _bearer(own):
     return {"HTTP_AUTHORIZATION": f"Bearer {own.token}"}
 
@@ -131,6 +140,11 @@ SENT = {
     "POST apps/<slug:slug>/accounts/": _of(accounts="somebody-else"),
     "POST apps/<slug:slug>/versions/new/": _of(**_version("5.0")),
     "POST apps/<slug:slug>/versions/<int:pk>/edit/": _of(**_version("4.1")),
+    "POST apps/<slug:slug>/versions/<int:pk>/package/": _package,
+    "POST/wrong apps/<slug:slug>/versions/<int:pk>/package/": lambda world, who: {
+        "data": {"package": SimpleUploadedFile("app.zip", b"no zip")}
+    },
+    "POST apps/<slug:slug>/versions/<int:pk>/package/secrets/<str:integration>/": _of(secret="s3cret"),
     "POST apps/<slug:slug>/versions/<int:pk>/custom/": lambda world, who: {
         "data": {"accounts": world.mine.account.slug}
     },

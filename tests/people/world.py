@@ -18,6 +18,7 @@ from portal.accounts import actions as accounts
 from portal.sandbox.models import Ticket
 from tests import factories
 from tests.factories import CREATE, EDIT, VIEW, team_of, version_fields
+from tests.marketplace import packages
 from tests.oauth import AppSide, sign_in
 from tests.people.sent import SENT
 
@@ -67,6 +68,10 @@ def tenant(word, *, dev, admin, agent, account, slug=None):
     marketplace.approve_version(own.approved, by=factories.reviewer())
     own.in_review = marketplace.submit_version(add("3.0"), by=dev)
     own.draft = add("4.0")
+    own.packaged = add("4.5")
+    files = packages.good(own.client)
+    del files["config/oauth_config.json"]["integrations"]["octo"]["client_secret"]
+    marketplace.change_version(own.packaged, by=dev, package=files)
     # Hosted, for chosen accounts, and not agreed to yet.
     row, _secret = client("Custom")
     own.custom, draft = app(row)
@@ -116,6 +121,7 @@ def ids(own):
         "ticket_id": own.ticket.pk,
         "product": "freshservice",
         "name": "made-up-0",
+        "integration": "octo",
         "key": "made-up",
         "uidb36": "1",
         "url": "nowhere/",
@@ -129,6 +135,9 @@ def ids(own):
         "POST apps/<slug:slug>/": {"slug": own.bare.slug},
         "apps/<slug:slug>/accounts/": {"slug": own.custom.slug},
         "apps/<slug:slug>/versions/<int:pk>/publish/": {"pk": own.approved.pk},
+        "apps/<slug:slug>/versions/<int:pk>/package/download/": {"pk": own.packaged.pk},
+        "apps/<slug:slug>/versions/<int:pk>/package/secrets/<str:integration>/": {"pk": own.packaged.pk},
+        "GET apps/<slug:slug>/versions/<int:pk>/package/": {"pk": own.packaged.pk},
         "marketplace/<slug:slug>/icon/<int:pk>/": {"pk": own.version.pk},
         "GET/custom marketplace/<slug:slug>/": {"slug": own.waiting.slug},
         "GET/custom marketplace/<slug:slug>/install/": {"slug": own.waiting.slug},

@@ -1,0 +1,64 @@
+"""Making a version of an app package, and keeping vendors' secrets out of it."""
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from credentials.actions import guard_teammate
+from portal.accounts.models import User
+from portal.database import database_now, lock
+from portal.ledger.actions import record
+
+from ..models import App, VendorSecret, Version
+from ..package import Contents, Facts, Report, check_archive
+from .publishing import Frozen, change_version
+
+MAX_SECRET = 2000
+
+
+@transaction.atomic
+def take_package(version: Version, data: bytes, *, keep_secrets: bool, by: User) -> Report:
+    """Check a package, the bytes of a .zip, and put it into a draft where nothing in it is wrong.
+
+    With `keep_secrets`, the portal keeps vendors' secrets, encrypted, and takes them out of the package. A report that
+    is not valid changed nothing. Raises NotATeammate, Frozen, ValidationError.
+    """
+    guard_teammate(version.app.team, by)
+    if version.is_frozen:
+        raise Frozen(_("This version was submitted and never changes. Make a new one."))
+    app = lock(App, version.app_id)
+    report = check_archive(data, Facts(app))
+    if not report.valid:
+        return report
+    contents = Contents(report.files)
+    if keep_secrets:
+        report.files = contents.without_secrets()
+    change_version(version, by=by, package=report.files)
+    if keep_secrets:
+        for integration, secret in contents.literal_secrets():
+            keep_vendor_secret(app, integration, secret=secret, by=by)
+    return report
+
+
+@transaction.atomic
+def keep_vendor_secret(app: App, integration: str, *, secret: str, by: User) -> VendorSecret:
+    """Keep a vendor's client secret for an app's integration, in place of an earlier one; from now on that one is used.
+
+    Raises NotATeammate, ValidationError.
+    """
+    guard_teammate(app.team, by)
+    app = lock(App, app.pk)
+    if not secret or len(secret) > MAX_SECRET or not secret.isprintable():
+        raise ValidationError(_("Enter the client secret as the vendor shows it, in one line."))
+    kept, _made = VendorSecret.objects.update_or_create(
+        app=app, integration=integration, defaults={"secret": secret, "saved_at": database_now(), "saved_by": by}
+    )
+    record(
+        app.team.chain_name,
+        "vendor_secret.kept",
+        by=by,
+        subject=f"app:{app.slug}",
+        name=app.slug,
+        integration=integration,
+    )
+    return kept

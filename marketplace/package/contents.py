@@ -1,0 +1,90 @@
+"""What a package says, once it was checked, and what is kept of one."""
+
+import contextlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cached_property
+from typing import Any
+
+from .. import expressions
+from ..expressions import MalformedExpression
+from . import formats
+from .archive import FILES, IPARAMS, OAUTH, REQUESTS
+from .reading import as_dict, as_str, words
+
+
+class Contents:
+    """Reads the files of a package that passed its checks: `Contents(version.package)`."""
+
+    def __init__(self, files: Mapping[str, Any]) -> None:
+        self.files = files
+
+    @cached_property
+    def integrations(self) -> dict[str, formats.Integration]:
+        # In the order of their names: the database keeps none, and a page must not change its order.
+        found = formats.OAuthConfig.model_validate(self.files.get(OAUTH, {"integrations": {}})).integrations
+        return dict(sorted(found.items()))
+
+    @cached_property
+    def templates(self) -> dict[str, formats.RequestTemplate]:
+        return dict(sorted(formats.Requests.model_validate(self.files.get(REQUESTS, {})).root.items()))
+
+    @cached_property
+    def fields(self) -> dict[str, formats.InstallField]:
+        """What is asked at install, beside what each integration asks."""
+        return dict(sorted(formats.InstallFields.model_validate(self.files.get(IPARAMS, {})).root.items()))
+
+    def first_party(self, client_id: str | None) -> str | None:
+        """The name of the integration that uses the portal's own credentials."""
+        return next((name for name, one in self.integrations.items() if one.client_id == client_id), None)
+
+    def vendors(self, client_id: str | None) -> dict[str, formats.Integration]:
+        return {name: one for name, one in self.integrations.items() if one.client_id != client_id}
+
+    def scopes(self, client_id: str | None) -> tuple[list[str], list[str]]:
+        """The scopes that the first-party integration requires, and those that people may leave off."""
+        name = self.first_party(client_id)
+        options = self.integrations[name].options if name else {}
+        optional = words(options.get("optional_scope"))
+        return [scope for scope in words(options.get("scope")) if scope not in optional], optional
+
+    def literal_secrets(self) -> Iterator[tuple[str, str]]:
+        """Each client secret that stands in the package, with the integration's name; also in one that is not in order."""
+        for name, one in as_dict(as_dict(self.files.get(OAUTH)).get("integrations")).items():
+            secret = as_str(as_dict(one).get("client_secret"))
+            try:
+                literal = expressions.parse(secret).is_literal
+            except MalformedExpression:
+                continue
+            if secret and literal:
+                yield name, secret
+
+    def without_secrets(self) -> dict[str, Any]:
+        """The files without the client secrets that stand in them."""
+        files = deepcopy(dict(self.files))
+        for name, _secret in self.literal_secrets():
+            del files[OAUTH]["integrations"][name]["client_secret"]
+        return files
+
+    def texts(self) -> dict[str, str]:
+        """The files as people read them, with their keys in the order of the format."""
+        return {file: _written(file, self.files[file]) for file in FILES if file in self.files}
+
+    def archive(self) -> bytes:
+        """The files as a .zip."""
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file, text in self.texts().items():
+                # A fixed date: the same package is the same bytes.
+                archive.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), text)
+        return made.getvalue()
+
+
+def _written(file: str, value: Any) -> str:
+    """JSON; a file that is not in the format, as it is."""
+    with contextlib.suppress(ValueError):
+        value = formats.MODELS[file].model_validate(value).model_dump(by_alias=True, exclude_unset=True)
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"

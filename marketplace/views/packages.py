@@ -1,0 +1,124 @@
+"""The app package of a version: upload, checks, what it says, and how its consent screen will look."""
+
+from types import SimpleNamespace
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from consent.screen import preview_screen
+from portal.accounts.actions import Refused
+
+from .. import actions
+from ..forms import PackageForm, SecretForm
+from ..package import Contents, Facts, Report, check_values
+from .developers import add_errors, version_seen_by
+
+
+def redirect_uri(app, integration):
+    """Where a vendor sends people back to; the same for every version (RFC 9700, section 4.4)."""
+    return f"{settings.BASE_URL}/oauth/callback/{app.slug}/{integration}"
+
+
+def _vendors(app, contents):
+    kept = {row.integration: row for row in app.vendor_secrets.defer("secret").select_related("saved_by")}
+    return [
+        SimpleNamespace(name=name, integration=one, redirect_uri=redirect_uri(app, name), kept=kept.get(name))
+        for name, one in contents.vendors(app.client and app.client.client_id).items()
+    ]
+
+
+def _preview(request, version):
+    client, account = version.app.client, version.app.team.test_account
+    if not client or not version.scopes:
+        return None
+    return preview_screen(
+        client,
+        account,
+        by=request.user,
+        required=version.required_scopes,
+        optional=version.optional_scopes,
+        name=version.name,
+        number=version.number,
+    )
+
+
+def _page(request, version, *, report=None, form=None, status=200):
+    contents = Contents(version.package)
+    report = report or (check_values(version.package, Facts(version.app)) if version.package else Report())
+    context = {
+        "app": version.app,
+        "version": version,
+        "form": form or PackageForm(),
+        "secret_form": SecretForm(),
+        "report": report,
+        "converted": Contents(Contents(report.files).without_secrets()).texts() if report.changes else {},
+        "contents": contents,
+        "first_party": contents.first_party(version.app.client and version.app.client.client_id),
+        "vendors": _vendors(version.app, contents),
+        "screen": _preview(request, version),
+    }
+    return render(request, "marketplace/version_package.html", context, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def version_package(request, slug, pk):
+    version = version_seen_by(request.user, slug, pk)
+    if request.method == "GET":
+        return _page(request, version)
+    form = PackageForm(request.POST, request.FILES)
+    report = None
+    if form.is_valid():
+        data = form.cleaned_data["package"].read()
+        try:
+            report = actions.take_package(
+                version, data, keep_secrets=form.cleaned_data["keep_secrets"], by=request.user
+            )
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+            return redirect("version-package", slug, pk)
+        except ValidationError as error:
+            add_errors(form, error)
+    if form.errors or not report.valid:
+        return _page(request, version, report=report, form=form, status=422)
+    messages.success(request, _("The package is in order; this version is made of it now."))
+    return _page(request, version_seen_by(request.user, slug, pk), report=report)
+
+
+@login_required
+@require_safe
+def version_package_download(request, slug, pk):
+    version = version_seen_by(request.user, slug, pk)
+    if not version.package:
+        raise Http404
+    name = f"{version.app.slug}-{version.number}.zip"
+    return HttpResponse(
+        Contents(version.package).archive(),
+        content_type="application/zip",
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"},
+    )
+
+
+@login_required
+@require_POST
+def vendor_secret_keep(request, slug, pk, integration):
+    """Keep the client secret of one vendor of this version, in place of the one that is kept."""
+    version = version_seen_by(request.user, slug, pk)
+    client = version.app.client
+    if integration not in Contents(version.package).vendors(client and client.client_id):
+        raise Http404
+    form = SecretForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise ValidationError(form.errors["secret"])
+        actions.keep_vendor_secret(version.app, integration, secret=form.cleaned_data["secret"], by=request.user)
+        messages.success(request, _("Kept. It is used from now on, and never shown."))
+    except (Refused, ValidationError) as error:
+        messages.error(request, " ".join(error.messages) if isinstance(error, ValidationError) else str(error))
+    return redirect("version-package", slug, pk)

@@ -1,0 +1,198 @@
+"""A version made of an app package: on its page, in what is kept, and what of it is secret."""
+
+import html
+import io
+import json
+import re
+import zipfile
+from copy import deepcopy
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from marketplace import actions as marketplace
+from marketplace.models import VendorSecret
+from marketplace.package import Contents
+from portal.ledger.models import Entry
+from tests import factories
+from tests.factories import EDIT, VIEW
+from tests.marketplace import packages
+
+pytestmark = pytest.mark.django_db
+SECRET = "octo-secret-0123456789"
+
+
+def text(response):
+    """What a person reads of a page."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())
+
+
+@pytest.fixture
+def draft(cast):
+    return factories.app(cast.dev, factories.client(cast.dev)[0], required_scopes=[VIEW])
+
+
+@pytest.fixture
+def page(draft):
+    return f"/apps/{draft.app.slug}/versions/{draft.pk}/package/"
+
+
+@pytest.fixture
+def good(draft):
+    return packages.good(draft.app.client)
+
+
+def with_secret(files):
+    files = deepcopy(files)
+    files["config/oauth_config.json"]["integrations"]["octo"]["client_secret"] = SECRET
+    return files
+
+
+def upload(browser, page, files, **more):
+    data = files if isinstance(files, bytes) else packages.as_zip(files)
+    return browser.post(page, {"package": SimpleUploadedFile("app.zip", data, "application/zip"), **more})
+
+
+def test_an_uploaded_package_makes_the_version(cast, browse, draft, page, good):
+    """Its first-party integration says what the version asks for; the package is kept as it was."""
+    answer = upload(browse(cast.dev), page, good)
+    assert answer.status_code == 200
+    draft.refresh_from_db()
+    assert draft.package == good
+    assert (draft.required_scopes, draft.optional_scopes) == ([VIEW], [EDIT])
+    shown = text(answer)
+    # The consent screen that results, where the vendor sends people back to, and what is called.
+    assert "The app wants to View tickets" in shown and "Optional: switch on what you want to allow" in shown
+    assert f"/oauth/callback/{draft.app.slug}/octo" in answer.content.decode()
+    assert "GET api.octo.dev" in shown
+
+
+def test_what_is_wrong_is_told_with_its_place_and_changes_nothing(cast, browse, draft, page, good):
+    del good["config/oauth_config.json"]["integrations"]["octo"]["token_url"]
+    good["config/requests.json"]["issues"]["schema"]["method"] = "FETCH"
+    answer = upload(browse(cast.dev), page, good, keep_secrets="on")
+    assert answer.status_code == 422
+    shown = text(answer)
+    assert "/integrations/octo/token_url" in shown and "/issues/schema/method" in shown
+    assert "config/requests.json:4" in shown and "Use one of" in shown
+    draft.refresh_from_db()
+    assert draft.package == {} and not VendorSecret.objects.exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"no zip at all", b"PK\x05\x06" + bytes(18)])
+def test_what_is_no_package_is_refused(cast, browse, draft, page, data):
+    answer = upload(browse(cast.dev), page, data)
+    assert answer.status_code == 422 and "alert" in answer.content.decode() or "cannot be used" in text(answer)
+    draft.refresh_from_db()
+    assert draft.package == {}
+
+
+def test_an_old_package_is_converted_and_shown_so(cast, browse, draft, page):
+    files = deepcopy(packages.OLD)
+    files["config/oauth_config.json"]["client_secret"] = SECRET
+    answer = upload(browse(cast.dev), page, files, keep_secrets="on")
+    assert answer.status_code == 200
+    shown = text(answer)
+    assert "2.x format" in shown and "platform-version" in shown and SECRET not in answer.content.decode()
+    draft.refresh_from_db()
+    assert draft.package["manifest.json"]["platform-version"] == "3.0"
+
+
+def test_a_vendors_secret_is_kept_encrypted_and_taken_out(cast, browse, draft, page, good):
+    browser = browse(cast.dev)
+    answer = upload(browser, page, with_secret(good), keep_secrets="on")
+    assert answer.status_code == 200
+    draft.refresh_from_db()
+    assert "client_secret" not in draft.package["config/oauth_config.json"]["integrations"]["octo"]
+    assert VendorSecret.objects.get(app=draft.app, integration="octo").secret == SECRET
+    for response in (answer, browser.get(page), browser.get(f"{page}download/")):
+        assert SECRET.encode() not in response.content
+    assert "The portal keeps its client secret" in text(browser.get(page))
+    # Nor does the warning that it had none come back.
+    assert "no client secret" not in text(browser.get(page))
+    assert SECRET not in json.dumps(list(Entry.objects.values_list("details", flat=True)))
+    assert SECRET not in repr(VendorSecret.objects.get()) + str(VendorSecret.objects.get())
+
+
+def test_a_secret_stays_in_the_package_where_the_developer_wants_it(cast, browse, draft, page, good):
+    answer = upload(browse(cast.dev), page, with_secret(good))
+    assert "stands in the package" in text(answer)
+    draft.refresh_from_db()
+    assert draft.package == with_secret(good) and not VendorSecret.objects.exists()
+
+
+def test_a_kept_secret_is_replaced_and_never_shown(cast, browse, draft, page, good):
+    browser = browse(cast.dev)
+    upload(browser, page, with_secret(good), keep_secrets="on")
+    assert browser.post(f"{page}secrets/octo/", {"secret": "another"}).status_code == 302
+    assert VendorSecret.objects.get().secret == "another"
+    assert "another" not in text(browser.get(page)).replace("Upload another", "")
+    for name, secret in (("octo", ""), ("octo", "a\nb"), ("octo", "x" * 2001)):
+        browser.post(f"{page}secrets/{name}/", {"secret": secret})
+        assert VendorSecret.objects.get().secret == "another"
+    # The app's own credentials have no secret here, and what is no integration has none either.
+    for name in ("portal", "none"):
+        assert browser.post(f"{page}secrets/{name}/", {"secret": "x"}).status_code == 404
+
+
+def test_the_download_is_a_package_that_passes_the_checks(cast, browse, draft, page, good):
+    browser = browse(cast.dev)
+    assert browser.get(f"{page}download/").status_code == 404
+    upload(browser, page, good)
+    answer = browser.get(f"{page}download/")
+    assert answer["Content-Type"] == "application/zip" and "attachment" in answer["Content-Disposition"]
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert {name: json.loads(archive.read(name)) for name in archive.namelist()} == good
+    # As people write it: what it is called first.
+    assert archive.read("config/oauth_config.json").index(b"display_name") < 80
+    assert upload(browser, page, answer.content).status_code == 200
+
+
+def test_a_frozen_version_keeps_its_package(cast, browse, draft, page, good):
+    """M2"""
+    browser = browse(cast.dev)
+    upload(browser, page, good)
+    draft.refresh_from_db()
+    marketplace.submit_version(draft, by=cast.dev)
+    other = deepcopy(good)
+    other["config/iparams.json"]["owner"]["display_name"] = "Another"
+    assert upload(browser, page, other).status_code == 302
+    assert "never changes" in text(browser.get(page))
+    draft.refresh_from_db()
+    assert draft.package == good
+    assert 'type="file"' not in browser.get(page).content.decode()
+
+
+def test_what_became_wrong_since_is_found_before_anybody_reads_it(cast, draft, page, good, browse):
+    """Between upload and submission the portal's address, the registry or the credentials may change."""
+    upload(browse(cast.dev), page, good)
+    draft.refresh_from_db()
+    factories.product().endpoints.filter(method="GET").update(scopes=["freshservice.tickets.delete"])
+    with pytest.raises(marketplace.NotReady, match="needs a scope"):
+        marketplace.submit_version(draft, by=cast.dev)
+
+
+def test_the_package_decides_what_is_asked_for_whatever_the_form_says(cast, browse, draft, page, good):
+    browser = browse(cast.dev)
+    upload(browser, page, good)
+    edit = f"/apps/{draft.app.slug}/versions/{draft.pk}/edit/"
+    assert "The app package says" in text(browser.get(edit)) and "level:" not in browser.get(edit).content.decode()
+    fields = {"number": "1.0", "name": "A", "tagline": "t", "description": "d", "release_notes": "n"}
+    assert browser.post(edit, {**fields, f"level:{EDIT}": "required"}).status_code == 302
+    draft.refresh_from_db()
+    assert (draft.required_scopes, draft.optional_scopes) == ([VIEW], [EDIT])
+
+
+def test_the_next_version_begins_with_the_package_of_the_last(cast, browse, draft, page, good):
+    browser = browse(cast.dev)
+    upload(browser, page, good)
+    fields = {"number": "2.0", "name": "A", "tagline": "t", "description": "d", "release_notes": "n"}
+    browser.post(f"/apps/{draft.app.slug}/versions/new/", fields)
+    assert draft.app.versions.get(number="2.0").package == good
+
+
+def test_a_test_copy_has_the_package_too(cast, draft, page, good, browse):
+    upload(browse(cast.dev), page, good)
+    draft.refresh_from_db()
+    installation = marketplace.install_draft(draft, by=cast.dev)
+    assert Contents(installation.version.package).vendors(draft.app.client.client_id).keys() == {"octo"}
