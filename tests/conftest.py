@@ -13,6 +13,7 @@ from tests.factories import EDIT, VIEW
 from tests.oauth import AppSide, sign_in
 from tests.people.world import World
 from tests.servers import Server, start_worker
+from tests.vendors import Vendor
 
 
 @pytest.fixture
@@ -132,3 +133,19 @@ def _servers(django_db_setup, django_db_blocker):
 def servers(transactional_db, _servers):
     """Two server processes on this test's database, whose caches are warm from the second test on."""
     return _servers
+
+
+@pytest.fixture(scope="session")
+def _vendors():
+    started = [Vendor("Example Calendar"), Vendor("Example Boards")]
+    yield [vendor.wait() for vendor in started]
+    for vendor in started:
+        vendor.stop()
+
+
+@pytest.fixture
+def vendors(_vendors):
+    """Two example vendors, as if newly started."""
+    for vendor in _vendors:
+        vendor.reset()
+    return _vendors
