@@ -89,7 +89,9 @@ def _mails():
     for path in sorted(
         Path(settings.EMAIL_FILE_PATH).glob("*.log"), key=lambda path: path.stat().st_mtime_ns, reverse=True
     ):
-        for number, raw in enumerate(part for part in path.read_bytes().split(separator) if part.strip()):
+        # Mails sent at once share a file, to which they were appended.
+        parts = [part for part in path.read_bytes().split(separator) if part.strip()]
+        for number, raw in reversed([*enumerate(parts)]):
             message = email.message_from_bytes(raw, policy=email.policy.default)
             mails.append((f"{path.stem}-{number}", message))
     return mails

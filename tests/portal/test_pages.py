@@ -5,7 +5,7 @@ import re
 
 import pytest
 from django.core import mail
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 from django.db import OperationalError
 from django.test import Client as Browser
 from django.test import override_settings
@@ -208,6 +208,16 @@ def test_the_demos_mail_can_be_read_newest_first(client, db, mail_folder):
     one = text(client.get(re.search(r'href="(/dev/mail/[^"]+/)"', page)[1]))
     assert 'href="http://127.0.0.1/x/"' in one and "<b>go</b>" not in one
     assert client.get("/dev/mail/other/").status_code == 404
+
+
+def test_of_mails_in_one_file_the_last_is_the_newest(client, db, mail_folder):
+    """As two are that were sent within a second."""
+    get_connection().send_messages([EmailMessage(f"Mail {number}", to=["nia@example.com"]) for number in (1, 2)])
+    assert len([*mail_folder.iterdir()]) == 1
+    page = text(client.get("/dev/mail/"))
+    assert page.index("Mail 2") < page.index("Mail 1")
+    newest = text(client.get(re.search(r'href="(/dev/mail/[^"]+/)"', page)[1]))
+    assert "Mail 2" in newest and "Mail 1" not in newest
 
 
 def test_mail_is_not_shown_outside_the_demo(client, db, mail_folder):
