@@ -10,7 +10,7 @@ from portal.database import database_now, lock
 from portal.ledger.actions import record
 
 from ..models import App, VendorSecret, Version
-from ..package import Contents, Facts, Report, check_archive
+from ..package import Contents, Facts, Report, check_archive, check_values
 from .publishing import Frozen, change_version
 
 MAX_SECRET = 2000
@@ -31,12 +31,14 @@ def take_package(version: Version, data: bytes, *, keep_secrets: bool, by: User)
     if not report.valid:
         return report
     contents = Contents(report.files)
-    if keep_secrets:
-        report.files = contents.without_secrets()
-    change_version(version, by=by, package=report.files)
-    if keep_secrets:
-        for integration, secret in contents.literal_secrets():
-            keep_vendor_secret(app, integration, secret=secret, by=by)
+    secrets = dict(contents.literal_secrets()) if keep_secrets else {}
+    version = change_version(version, by=by, package=contents.without_secrets() if secrets else report.files)
+    for integration, secret in secrets.items():
+        keep_vendor_secret(app, integration, secret=secret, by=by)
+    if secrets:
+        # What is said of the package is said of what is kept.
+        changes, report = report.changes, check_values(version.package, Facts(app))
+        report.changes = changes
     return report
 
 

@@ -1,6 +1,5 @@
 """App packages: reading them, checking them, converting old ones. Nothing in a package is ever run."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ __all__ = ["FILES", "Contents", "Facts", "Report", "check", "check_archive", "ch
 
 
 def check_values(files: Mapping[str, Any], facts: Facts) -> Report:
-    """Check what is kept of a package, or was filled in on a form."""
-    return check({file: json.dumps(value).encode() for file, value in files.items()}, facts)
+    """Check what is kept of a package, or was filled in on a form; lines are those of its download."""
+    return check({file: text.encode() for file, text in Contents(files).texts().items()}, facts)
 
 
 def check_archive(data: bytes, facts: Facts) -> Report:

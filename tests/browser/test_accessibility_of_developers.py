@@ -5,9 +5,10 @@ import pytest
 from credentials import actions as credentials
 from credentials.models import Client
 from marketplace import actions as marketplace
-from marketplace.models import Version
+from marketplace.models import App, Version
 from portal.accounts.models import User
 from tests import factories
+from tests.marketplace import packages
 
 from .looking import covers
 
@@ -123,4 +124,21 @@ def test_a_version_from_draft_to_decision(look, calm):
     marketplace.approve_version(marketplace.submit_version(draft, by=by), by=reviewer)
     for version in (submitted, draft):
         dev.open(f"/apps/shift-planner/versions/{version.pk}/")
+        look(dev.page)
+
+
+@covers("version-package")
+def test_an_app_package(look, calm):
+    dev = calm("dev@example.com")
+    app = App.objects.get(slug="ticket-insights")
+    draft = marketplace.create_version(app, by=app.created_by, **factories.version_fields("9.0"))
+    files = packages.good(app.client)
+    for spoilt in (packages.OLD, {**files, "manifest.json": {}}, files):
+        dev.open(f"/apps/ticket-insights/versions/{draft.pk}/package/")
+        look(dev.page)
+        made = {"name": "app.zip", "mimeType": "application/zip", "buffer": packages.as_zip(spoilt)}
+        dev.page.set_input_files("[name=package]", made)
+        dev.press("Check and use it")
+        for details in dev.page.query_selector_all("main details"):
+            details.evaluate("element => element.open = true")
         look(dev.page)

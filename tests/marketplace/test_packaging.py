@@ -105,6 +105,7 @@ def test_a_vendors_secret_is_kept_encrypted_and_taken_out(cast, browse, draft, p
     draft.refresh_from_db()
     assert "client_secret" not in draft.package["config/oauth_config.json"]["integrations"]["octo"]
     assert VendorSecret.objects.get(app=draft.app, integration="octo").secret == SECRET
+    assert "stands in the package" not in text(answer)
     for response in (answer, browser.get(page), browser.get(f"{page}download/")):
         assert SECRET.encode() not in response.content
     assert "The portal keeps its client secret" in text(browser.get(page))
