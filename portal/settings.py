@@ -382,12 +382,8 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING" if TESTING else "INFO"},
-    "loggers": {
-        # oauthlib logs whole requests at DEBUG, secrets included.
-        "oauthlib": {"level": "WARNING"},
-        "oauth2_provider": {"level": "WARNING"},
-        "httpx": {"level": "WARNING"},
-    },
+    # At DEBUG these log whole requests, secrets included, and at INFO the URLs that are called.
+    "loggers": dict.fromkeys(["oauthlib", "oauth2_provider", "httpx", "httpcore"], {"level": "WARNING"}),
 }
 structlog.configure(
     processors=[

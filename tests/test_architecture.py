@@ -17,7 +17,7 @@ APPS = ("portal", "credentials", "consent", "marketplace")
 LAYERS = ["portal", "marketplace", "consent", "credentials", "foundation"]
 FOUNDATION = (
     "portal.accounts", "portal.ledger", "portal.database", "portal.guards", "portal.pages", "portal.admin",
-    "portal.celery", "portal.embedded", "portal.limits", "portal.text",
+    "portal.celery", "portal.egress", "portal.embedded", "portal.limits", "portal.text",
 )  # fmt: skip
 FILES = [path for app in APPS for path in sorted((BASE / app).rglob("*.py")) if "migrations" not in path.parts]
 
@@ -51,6 +51,18 @@ def test_imports_go_one_way(path):
     for name in imports(path):
         if name.split(".")[0] in APPS:
             assert LAYERS.index(layer(name)) >= here, f"{module(path)} imports {name}"
+
+
+def test_one_file_alone_can_call_others():
+    """E3. Authlib's clients call through egress.Transport."""
+    clients = ("httpx", "httpcore", "h11", "http.client", "urllib.request", "urllib3", "requests", "aiohttp", "ssl")
+    found = {
+        module(path)
+        for path in FILES
+        for name in imports(path)
+        if f"{name}.".startswith(tuple(f"{c}." for c in clients))
+    }
+    assert found == {"portal.egress"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
