@@ -8,6 +8,7 @@ from portal.admin import OptionalReasonForm, ReasonForm, WindowAdmin, shown
 from . import actions
 from .markdown import render
 from .models import Audience, Status, Version
+from .package import Contents
 
 
 def _icon(version):
@@ -83,13 +84,19 @@ def _change(name, before, version):
     return _("was optional") if name in before.optional_scopes else _("was required")
 
 
+def _package(version):
+    """A version's package as text, without what in it is secret."""
+    return "".join(Contents(Contents(version.package).without_secrets()).texts().values())
+
+
 def _review(version, request):
     # Custom versions were seen by no reviewer, so nothing is compared with them.
     reviewed = version.app.versions.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).exclude(pk=version.pk)
     if version.published_at:
         reviewed = reviewed.filter(published_at__lt=version.published_at)
     before = reviewed.order_by("-published_at").first()
-    rows = list(version.app.client.scopes.filter(scope__name__in=version.scopes).select_related("scope"))
+    client, contents = version.app.client, Contents(version.package)
+    rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     for row in rows:
         row.level = _("Required") if row.scope.name in version.required_scopes else _("Optional")
         row.change = _change(row.scope.name, before, version)
@@ -99,6 +106,8 @@ def _review(version, request):
             if getattr(before, name) != getattr(version, name):
                 label = Version._meta.get_field(name).verbose_name
                 changed.append((label, getattr(before, name), getattr(version, name)))
+        if before.package != version.package:
+            changed.append((_("app package"), *(_package(each) for each in (before, version))))
         if bytes(before.icon or b"") != bytes(version.icon or b""):
             changed.append((_("icon"), _("the former one"), _("the one above")))
     team = version.app.team
@@ -106,6 +115,8 @@ def _review(version, request):
         "version": version,
         "before": before,
         "rows": rows,
+        "vendors": contents.vendors(client and client.client_id),
+        "templates": contents.templates,
         "gone": sorted(before.scopes - version.scopes) if before else [],
         "changed": changed,
         "description": render(version.description),

@@ -1,3 +1,5 @@
+import copy
+
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
@@ -118,3 +120,57 @@ class SecretForm(forms.Form):
         max_length=2000,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
     )
+
+
+_WIDGETS = {
+    "paragraph": forms.Textarea(attrs={"rows": 3}),
+    "number": forms.TextInput(attrs={"inputmode": "decimal"}),
+    "email": forms.EmailInput(),
+    "url": forms.URLInput(),
+    "date": forms.DateInput(attrs={"type": "date"}),
+    "phone_number": forms.TextInput(attrs={"inputmode": "tel"}),
+}
+
+
+class ValuesForm(forms.Form):
+    """The fields that a package asks for. What is filled in is judged by marketplace/values.py; here it is only shown."""
+
+    prefix = "value"
+
+    def __init__(self, data=None, *, fields, kept):
+        super().__init__(data)
+        for name, field in fields.items():
+            default = getattr(field, "default_value", None)
+            shown = "" if field.secure else kept.get(name, "" if default is None else str(default))
+            self.fields[name] = self._field(field, shown, is_kept=field.secure and name in kept)
+
+    def _field(self, field, shown, *, is_kept):
+        help_text = _("It is kept. Fill this in only to replace it.") if is_kept else field.description
+        common = {"label": field.display_name, "required": False, "help_text": help_text, "initial": shown}
+        options = [(option, option) for option in getattr(field, "options", [])]
+        if field.secure:
+            made = forms.CharField(widget=forms.PasswordInput(attrs={"autocomplete": "off"}), **common)
+        elif field.type in ("dropdown", "radio"):
+            made = forms.CharField(widget=forms.Select(choices=[("", "—"), *options]), **common)
+        elif field.type == "multiselect":
+            common["initial"] = shown.split(",")
+            made = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple, choices=options, **common)
+        elif field.type == "checkbox":
+            made = forms.BooleanField(**{**common, "initial": shown.lower() == "true"})
+        else:
+            made = forms.CharField(widget=copy.deepcopy(_WIDGETS.get(field.type)), **common)
+        if field.required and not is_kept and field.type != "multiselect":
+            made.widget.attrs["required"] = True
+        elif not field.required:
+            made.label = _("%(label)s (optional)") % {"label": field.display_name}
+        return made
+
+    def values(self):
+        """What was filled in, as texts."""
+        return {name: self._as_text(value) for name, value in self.cleaned_data.items()}
+
+    @staticmethod
+    def _as_text(value):
+        if isinstance(value, list):
+            return ",".join(value)
+        return {True: "true", False: ""}.get(value, value) if isinstance(value, bool) else value

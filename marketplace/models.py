@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from consent.models import Access
 from credentials.models import Client
-from portal.accounts.models import Account, Team
+from portal.accounts.models import Account, Membership, Team
 from portal.encryption import EncryptedField
 from portal.text import validate_readable
 
@@ -178,7 +178,10 @@ class Installation(models.Model):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="installations")
     app = models.ForeignKey(App, on_delete=models.PROTECT, related_name="installations")
     version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="installations")
-    access = models.OneToOneField(Access, on_delete=models.PROTECT, related_name="installation")
+    # None where the version asks for nothing of the company's own products.
+    access = models.OneToOneField(Access, null=True, on_delete=models.PROTECT, related_name="installation")
+    # What the package asks at install: the `iparam.…` of its request templates.
+    values = EncryptedField(default=dict)
     installed_at = models.DateTimeField(db_default=Now())
     installed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     uninstalled_at = models.DateTimeField(null=True)
@@ -197,3 +200,82 @@ class Installation(models.Model):
 
     def __str__(self):
         return f"{self.app} · {self.account}"
+
+
+class ConnectionQuerySet(models.QuerySet):
+    def live(self):
+        """Those that may be used: nothing that they hang on has ended (T2)."""
+        agents = Q(membership=None) | Q(membership__ended_at=None, membership__user__is_active=True)
+        return self.filter(
+            agents,
+            ended_at=None,
+            installation__uninstalled_at=None,
+            installation__account__suspended_at=None,
+            installation__app__client__suspended_at=None,
+        )
+
+    def over(self):
+        """Those that ended, however that came about, and whose tokens are still here to be revoked and erased."""
+        ended = Q(ended_at__isnull=False) | Q(installation__uninstalled_at__isnull=False)
+        left = Q(membership__ended_at__isnull=False) | Q(membership__user__is_active=False)
+        return self.filter(ended | left, erased_at=None)
+
+
+class Connection(models.Model):
+    """An installation's link to one vendor, of the account or of one agent; what it holds is encrypted, and never shown."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    installation = models.ForeignKey(Installation, on_delete=models.PROTECT, related_name="connections")
+    # The name of the integration in the package, the same in every version.
+    integration = models.CharField(max_length=50)
+    membership = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="connections")
+    # What was filled in: the integration's `oauth_iparams.…`.
+    values = EncryptedField(default=dict)
+    tokens = EncryptedField(null=True)
+    # Raised whenever the tokens change, so that what was read before is seen to be old.
+    generation = models.PositiveIntegerField(default=0)
+    connected_at = models.DateTimeField(null=True)
+    connected_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    # When the access token ends, where the vendor says so, and when to ask for the next.
+    expires_at = models.DateTimeField(null=True)
+    refresh_at = models.DateTimeField(null=True)
+    refresh_failures = models.PositiveSmallIntegerField(default=0)
+    # Set where the vendor refused for good: a person has to connect again.
+    broken_at = models.DateTimeField(null=True)
+    problem = models.CharField(max_length=300, blank=True)
+    told_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    # Telling the vendor that it is over: how often it was tried, and when it is tried next.
+    revoke_attempts = models.PositiveSmallIntegerField(default=0)
+    revoke_at = models.DateTimeField(null=True)
+    erased_at = models.DateTimeField(null=True)
+
+    objects = ConnectionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["installation", "integration", "membership"],
+                condition=Q(ended_at=None),
+                nulls_distinct=False,
+                name="one_live_connection_per_installation_integration_and_membership",
+            ),
+            models.CheckConstraint(
+                condition=Q(erased_at=None) | Q(tokens=None), name="an_erased_connection_has_no_tokens"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["refresh_at"], condition=Q(ended_at=None), name="connection_to_refresh"),
+            models.Index(fields=["installation"], condition=Q(erased_at=None), name="connection_to_erase"),
+            models.Index(fields=["broken_at"], condition=Q(told_at=None), name="connection_to_tell_of"),
+        ]
+
+    def __str__(self):
+        return f"{self.installation} · {self.integration}"
+
+    __repr__ = __str__
+
+    @property
+    def is_connected(self):
+        return self.connected_at is not None and self.broken_at is None

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from .views import developers, installations, market, packages
+from .views import connections, developers, installations, market, packages
 
 urlpatterns = [
     path("apps/", developers.app_list, name="app-list"),
@@ -32,9 +32,17 @@ urlpatterns = [
     path("marketplace/<slug:slug>/install/", market.listing_install, name="listing-install"),
     path("marketplace/<slug:slug>/icon/<int:pk>/", market.icon, name="version-icon"),
     path("oauth/callback", installations.oauth_callback, name="oauth-callback"),
+    path("oauth/callback/<slug:slug>/<str:integration>", connections.vendor_callback, name="vendor-callback"),
     path("installations/", installations.installation_list, name="installation-list"),
     path("installations/<uuid:pk>/", installations.installation_view, name="installation-view"),
     path("installations/<uuid:pk>/connect/", installations.installation_connect, name="installation-connect"),
+    path("installations/<uuid:pk>/settings/", connections.installation_settings, name="installation-settings"),
+    path("installations/<uuid:pk>/connections/<str:integration>/", connections.connection_view, name="connection-view"),
+    path(
+        "installations/<uuid:pk>/connections/<str:integration>/disconnect/",
+        connections.connection_disconnect,
+        name="connection-disconnect",
+    ),
     path("installations/<uuid:pk>/uninstall/", installations.installation_uninstall, name="installation-uninstall"),
     path("installations/<uuid:pk>/discard/", installations.installation_discard, name="installation-discard"),
 ]

@@ -50,6 +50,10 @@ _SPECIAL = [
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
+# What a client of httpx may raise besides, of a URL or an answer that it cannot read.
+CLIENT_ERRORS = (httpx.HTTPError, httpx.InvalidURL)
+
+
 class EgressError(Exception):
     """A call that was not made or not answered. Its text has nothing of the URL, a header or a body."""
 

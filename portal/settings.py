@@ -212,12 +212,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_start": 0,
 }
 CELERY_TASK_PUBLISH_RETRY = False
-CELERY_TASK_ROUTES = {"consent.tasks.revoke_tokens": {"queue": "revoke"}}
+# What waits for vendors keeps nothing else waiting.
+CELERY_TASK_ROUTES = {"consent.tasks.revoke_tokens": {"queue": "revoke"}, "marketplace.tasks.*": {"queue": "vendors"}}
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_BEAT_SCHEDULE = {
     "expire": {"task": "consent.tasks.expire", "schedule": timedelta(minutes=1)},
     "sweep": {"task": "consent.tasks.sweep", "schedule": timedelta(minutes=1)},
+    "sweep connections": {"task": "marketplace.tasks.sweep_connections", "schedule": timedelta(minutes=1)},
     "erase": {"task": "consent.tasks.erase", "schedule": timedelta(minutes=10)},
     "checkpoint": {"task": "portal.ledger.tasks.checkpoint", "schedule": timedelta(hours=1)},
 }

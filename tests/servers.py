@@ -34,7 +34,7 @@ def environment(**more):
 def start_worker(level="warning", log=subprocess.DEVNULL, **more):
     """A Celery worker."""
     return subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "1", "-P", "solo", "-l", level],
+        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke,vendors", "-c", "1", "-P", "solo", "-l", level],
         env=environment(**more), cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, stdout=log, stderr=log,
     )  # fmt: skip
 

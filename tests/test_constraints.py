@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from consent.models import Access, Consent, RefreshToken
 from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Scope
-from marketplace.models import Installation, VendorSecret
+from marketplace.models import Connection, Installation, VendorSecret
 from portal.accounts.models import Membership, TeamMembership
 from portal.ledger.models import Entry
 from portal.sandbox.models import Ticket
@@ -58,6 +58,12 @@ REFUSED = {
         )
         for _twice in range(2)
     ],
+    "one_live_connection_per_installation_integration_and_membership": lambda it: [
+        Connection.objects.create(installation=it.installation, integration="octo") for _twice in range(2)
+    ],
+    "an_erased_connection_has_no_tokens": lambda it: Connection.objects.create(
+        installation=it.installation, integration="octo", tokens={"access_token": "t"}, erased_at=Now()
+    ),
     "one_live_installation_per_account_and_app": lambda it: copy(it.installation, access=it.another_access),
     "ticket_status_is_known": lambda it: Ticket.objects.create(account=it.cast.acme, subject="x", status=9),
     "ticket_priority_is_known": lambda it: Ticket.objects.create(account=it.cast.acme, subject="x", priority=9),
@@ -198,9 +204,10 @@ def test_what_has_ended_never_lives_again(everything):
         (everything.consent, "revoked_at"),
         (RefreshToken.objects.create(consent=everything.consent, scope=VIEW, salt=b"salt"), "ended_at"),
         (everything.access, "ended_at"),
+        (Connection.objects.create(installation=everything.installation, integration="octo"), "ended_at"),
     ]
     assert {type(row) for row, _ in rows} == {
-        Membership, TeamMembership, Installation, Consent, RefreshToken, Access,
+        Membership, TeamMembership, Installation, Consent, RefreshToken, Access, Connection,
     }  # fmt: skip
     for row, ended in rows:
         change(row, **{ended: Now()})
@@ -218,6 +225,7 @@ def test_what_was_agreed_to_never_changes(everything, cast):
         (everything.access, {"account": cast.globex}),
         (everything.consent, {"access": everything.another_access}),
         (everything.installation, {"account": cast.globex}),
+        (everything.installation, {"access": everything.another_access}),
         (everything.version, {"tagline": "Another"}),
         (everything.version, {"package": {"manifest.json": {}}}),
         (everything.version.app, {"slug": "another"}),
@@ -235,6 +243,7 @@ NEVER_REMOVED = [
     "accounts_account", "accounts_membership", "credentials_client", "credentials_clientscope", "credentials_clientsecret",
     "credentials_scope", "consent_access", "consent_consent", "consent_refreshtoken", "ledger_chain", "ledger_entry",
     "marketplace_app", "marketplace_version", "marketplace_installation", "marketplace_review",
+    "marketplace_connection",
 ]  # fmt: skip
 NEVER_UPDATED = ["credentials_clientscope", "ledger_entry", "marketplace_review"]
 NEVER_CHANGES = {
@@ -251,7 +260,8 @@ NEVER_CHANGES = {
     "consent_accesstoken": "consent_id token_checksum expires created",
     "ledger_chain": "name",
     "marketplace_app": "slug team_id",
-    "marketplace_installation": "account_id app_id access_id",
+    "marketplace_installation": "account_id app_id",
+    "marketplace_connection": "installation_id integration membership_id",
 }
 # A value of each type that no row has.
 ANOTHER = {
@@ -279,6 +289,7 @@ def the_guard_refuses(sql, why, role):
 @pytest.fixture
 def a_row_of_each(everything, browse):
     everything.tokens_for(browse(everything.cast.admin))
+    Connection.objects.create(installation=everything.installation, integration="octo")
 
 
 def test_no_row_is_removed_or_changed_where_its_guard_says_so(a_row_of_each):

@@ -18,13 +18,15 @@ from credentials import actions as credentials
 from credentials.actions import NotAReviewer, NotATeammate
 from credentials.models import Product
 from marketplace import actions as marketplace
-from marketplace.actions import installing, packaging, publishing
+from marketplace.actions import connecting, installing, packaging, publishing
+from marketplace.connections import VendorError
 from portal.accounts import actions as accounts
-from portal.accounts.actions import NotAllowed, NotLive
+from portal.accounts.actions import NotAllowed, NotLive, Refused
 from portal.database import database_now
 from tests import factories
 from tests.factories import CREATE, VIEW, version_fields
 from tests.marketplace import packages
+from tests.marketplace.connected import code_of_vendor, installed_with_vendors
 from tests.rows import changed, contents
 
 pytestmark = pytest.mark.django_db
@@ -37,8 +39,8 @@ ALWAYS = "there is no state in which it cannot be done"
 class World:
     """A draft, a version in review, an approved one, a published one and what was installed of it, made when asked for."""
 
-    def __init__(self, cast):
-        self.cast = cast
+    def __init__(self, cast, vendors):
+        self.cast, self.vendors = cast, vendors
         self.people = {**vars(cast), "reviewer": factories.reviewer()}
         self.people["superuser"] = factories.person("Sue", team=False, is_staff=True, is_superuser=True)
         self.people["staff"] = factories.person("Stan", team=False, is_staff=True)
@@ -78,6 +80,15 @@ class World:
 
     def make_package(self):
         return packages.as_zip(packages.good(self.client, scope=VIEW))
+
+    def make_multi(self):
+        return installed_with_vendors(self.cast, self.vendors)
+
+    def make_code(self):
+        return code_of_vendor(self.multi, "calendar", {"room": "4"})
+
+    def make_connection(self):
+        return marketplace.finish_connection(self.multi.installation, "calendar", by=self.cast.admin, **self.code)
 
     def make_old_secret(self):
         old = self.client.secrets.get()
@@ -298,6 +309,30 @@ ACTIONS = {
         lambda w, by: marketplace.install_draft(w.draft, by=by), "draft", **DEVELOPERS,
         spoil=lambda w: w.review, wrong=marketplace.Frozen, again=ANOTHER,
     ),
+    "change_values": Act(
+        lambda w, by: marketplace.change_values(w.multi.installation, values={"owner": "acme"}, by=by), "multi",
+        by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
+        spoil=lambda w: marketplace.uninstall(w.multi.installation, by=w.cast.admin), wrong=marketplace.NotThere,
+        again=NOTHING_MORE,
+    ),
+    "prepare_connection": Act(
+        lambda w, by: marketplace.prepare_connection(w.multi.installation, "calendar", values={"room": "4"}, by=by), "multi",
+        by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
+        spoil=lambda w: marketplace.uninstall(w.multi.installation, by=w.cast.admin), wrong=marketplace.NotThere,
+        again=NOTHING_MORE,
+    ),
+    "finish_connection": Act(
+        lambda w, by: marketplace.finish_connection(w.multi.installation, "calendar", by=by, **w.code), "multi code",
+        by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
+        spoil=lambda w: marketplace.uninstall(w.multi.installation, by=w.cast.admin), wrong=marketplace.NotThere,
+        again=VendorError,
+    ),
+    "disconnect": Act(
+        lambda w, by: marketplace.disconnect(w.connection, by=by), "connection",
+        by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
+        spoil=lambda w: marketplace.disconnect(w.connection, by=w.cast.admin), wrong=marketplace.NotConnected,
+        again=marketplace.NotConnected,
+    ),
     "uninstall": Act(
         lambda w, by: marketplace.uninstall(w.installation, by=by), "installation", **INSTALLERS,
         spoil=_uninstall, wrong=marketplace.NotInstallable, again=marketplace.NotInstallable,
@@ -346,8 +381,8 @@ ACTIONS = {
 
 
 @pytest.fixture
-def world(cast):
-    return World(cast)
+def world(cast, vendors):
+    return World(cast, vendors)
 
 
 def ready(world, name):
@@ -363,7 +398,7 @@ def do(act, world, who):
 
 def test_each_action_is_listed_here():
     """Whatever somebody does goes through a function that takes `by`."""
-    modules = (accounts, credentials, publishing, packaging, installing, granting, ending, issuing)
+    modules = (accounts, credentials, publishing, packaging, installing, connecting, granting, ending, issuing)
     found = {
         name
         for module in modules
@@ -384,8 +419,13 @@ def test_it_works_and_is_recorded(world, name):
     do(act, world, act.by)
     after = changed(before)
     assert after, "something changed"
-    # A code and a changed draft are counted or kept elsewhere.
-    assert after.get("ledger_entry", 0) >= 1 or name in ("issue_code", "change_version", "take_package")
+    # A code, a draft and a form on its way are counted or kept elsewhere.
+    assert after.get("ledger_entry", 0) >= 1 or name in (
+        "issue_code",
+        "change_version",
+        "take_package",
+        "prepare_connection",
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, act in ACTIONS.items() if act.others])

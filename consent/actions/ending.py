@@ -66,10 +66,10 @@ def queue_revoke_tokens(access: Access) -> None:
 
 
 @transaction.atomic
-def end_access(access: Access, *, by: User, reason: str) -> Entry:
+def end_access(access: Access, *, by: User, reason: str, **details: int) -> Entry:
     """End an access. Every consent and token under it is dead when this commits; erasing comes later (T2, T3).
 
-    Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
+    `details` are counts of what else ends with it, for the receipt. Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
     """
     account = lock(Account, access.account_id)
     _guard_admin(account, by)
@@ -89,6 +89,7 @@ def end_access(access: Access, *, by: User, reason: str) -> Entry:
         installation=str(access.installation_id) if access.installation_id else None,
         reason=reason,
         **ends,
+        **details,
     )
 
 

@@ -2,6 +2,17 @@
 
 from credentials.actions import NotAReviewer
 
+from .connecting import (
+    NotConnected,
+    NotThere,
+    change_values,
+    disconnect,
+    finish_connection,
+    prepare_connection,
+    refresh_connection,
+    revoke_connection,
+    vendor_of,
+)
 from .installing import (
     AlreadyInstalled,
     NotInstallable,
@@ -9,7 +20,7 @@ from .installing import (
     discard,
     install,
     install_draft,
-    is_finished,
+    is_begun,
     uninstall,
 )
 from .packaging import keep_vendor_secret, take_package
@@ -35,25 +46,34 @@ __all__ = [
     "ClientTaken",
     "Frozen",
     "NotAReviewer",
+    "NotConnected",
     "NotInstallable",
     "NotReady",
+    "NotThere",
     "NotUnfinished",
     "OwnTeam",
     "approve_version",
+    "change_values",
     "change_version",
     "create_app",
     "create_version",
     "discard",
+    "disconnect",
+    "finish_connection",
     "install",
     "install_draft",
-    "is_finished",
+    "is_begun",
     "keep_vendor_secret",
     "list_accounts",
+    "prepare_connection",
     "publish_custom",
     "publish_version",
+    "refresh_connection",
     "reject_version",
+    "revoke_connection",
     "set_client",
     "submit_version",
     "take_package",
     "uninstall",
+    "vendor_of",
 ]

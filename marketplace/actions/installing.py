@@ -18,6 +18,7 @@ from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
 from ..models import App, Audience, Installation, Status, Version
+from .connecting import queue_sweep
 from .publishing import FIELDS, Frozen, guard_installable
 
 
@@ -56,7 +57,7 @@ def install(app: App, account: Account, *, by: User) -> Installation:
     version = installable_version(app, account)
     if version is None:
         raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
-    client = lock(Client, version.app.client_id)
+    client = _lock_client(version)
     return _install(lock(Version, version.pk), client, account, by)
 
 
@@ -70,7 +71,7 @@ def install_draft(version: Version, *, by: User) -> Installation:
     guard_teammate(team, by)
     account = lock(Account, team.test_account.pk)
     guard_installable(version)
-    client = lock(Client, version.app.client_id)
+    client = _lock_client(version)
     version = lock(Version, version.pk)
     if version.is_frozen:
         raise Frozen(_("Only a draft is tested this way."))
@@ -85,27 +86,33 @@ def install_draft(version: Version, *, by: User) -> Installation:
     return _install(snapshot, client, account, by)
 
 
-def _install(version: Version, client: Client, account: Account, by: User) -> Installation:
+def _lock_client(version: Version) -> Client | None:
+    return lock(Client, version.app.client_id) if version.app.client_id else None
+
+
+def _install(version: Version, client: Client | None, account: Account, by: User) -> Installation:
     """Install a version; account, client and version are locked."""
     if not is_admin(account, by):
         raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
     if version.status not in (Status.PUBLISHED, Status.SNAPSHOT) or account.suspended_at:
         raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
-    if client.suspended_at:
+    if client and client.suspended_at:
         raise NotInstallable(_("This app is suspended; it cannot be installed now."))
     if Installation.objects.filter(account=account, app=version.app, uninstalled_at=None).exists():
         raise AlreadyInstalled(_("%(app)s is installed already.") % {"app": version.name})
     pk = uuid.uuid4()
-    access = open_access(
-        client,
-        account,
-        by=by,
-        required=version.required_scopes,
-        optional=version.optional_scopes,
-        app_name=version.name,
-        app_version=version.number,
-        installation_id=pk,
-    )
+    access = None
+    if client and version.scopes:
+        access = open_access(
+            client,
+            account,
+            by=by,
+            required=version.required_scopes,
+            optional=version.optional_scopes,
+            app_name=version.name,
+            app_version=version.number,
+            installation_id=pk,
+        )
     installation = Installation.objects.create(
         id=pk, account=account, app=version.app, version=version, access=access, installed_by=by
     )
@@ -121,17 +128,22 @@ def _install(version: Version, client: Client, account: Account, by: User) -> In
     return installation
 
 
-def is_finished(installation: Installation) -> bool:
-    """An account-level app is finished once it was agreed to; an agent-level one waits for nobody in particular."""
+def is_begun(installation: Installation) -> bool:
+    """True once something was agreed to or connected: then it is uninstalled; until then it can be discarded.
+
+    An agent-level app waits for nobody in particular.
+    """
     access = installation.access
-    return access.client.is_agent_level or access.consents.exists()
+    if access and (access.client.is_agent_level or access.consents.exists()):
+        return True
+    return installation.connections.exclude(connected_at=None).exists()
 
 
 @transaction.atomic
 def uninstall(installation: Installation, *, by: User) -> Entry:
     """End an installation and all access with it, at this commit; always possible for an admin (M5).
 
-    Returns the ledger's entry of the ended access. Raises NotAnAdmin, NotInstallable where it was uninstalled already.
+    Returns the ledger's entry that is its receipt. Raises NotAnAdmin, NotInstallable where it was uninstalled already.
     """
     return _end(installation, by, "installation.uninstalled", "uninstalled")
 
@@ -140,7 +152,7 @@ def uninstall(installation: Installation, *, by: User) -> Entry:
 def discard(installation: Installation, *, by: User) -> Entry:
     """Drop an installation that nobody finished. Raises NotUnfinished, and what uninstalling raises."""
     lock(Account, installation.account_id)
-    if is_finished(installation):
+    if is_begun(installation):
         raise NotUnfinished(_("This app was agreed to. Uninstall it instead."))
     return _end(installation, by, "installation.discarded", "discarded before it was finished")
 
@@ -150,9 +162,11 @@ def _end(installation: Installation, by: User, event: str, reason: str) -> Entry
     installation = lock(Installation, installation.pk)
     if installation.uninstalled_at:
         raise NotInstallable(_("This was uninstalled already."))
+    connected = installation.connections.filter(ended_at=None).exclude(connected_at=None).count()
+    ends = {"connections": connected} if connected else {}
     Installation.objects.filter(pk=installation.pk).update(uninstalled_at=Now(), uninstalled_by=by)
-    receipt = end_access(installation.access, by=by, reason=reason)
-    record(
+    ended = installation.access and end_access(installation.access, by=by, reason=reason, **ends)
+    entry = record(
         account.chain_name,
         event,
         by=by,
@@ -160,5 +174,7 @@ def _end(installation: Installation, by: User, event: str, reason: str) -> Entry
         name=installation.version.name,
         app=installation.app.slug,
         version=installation.version.number,
+        **ends,
     )
-    return receipt
+    queue_sweep()
+    return ended or entry

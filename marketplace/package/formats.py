@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Annotated, Any, Literal
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.utils.translation import gettext as _
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints, ValidationError
+
+from portal.text import validate_readable
 
 from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 
@@ -13,7 +16,18 @@ from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,49}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")]
 Value = Annotated[str, StringConstraints(max_length=2000)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
+def _readable(text: str) -> str:
+    try:
+        validate_readable(text)
+    except DjangoValidationError as error:
+        raise ValueError(error.message) from None
+    return text
+
+
+# Shown to admins and agents.
+Label = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_readable)]
 FieldType = Literal[
     "text", "paragraph", "number", "email", "url", "domain", "phone_number", "date", "checkbox", "dropdown", "radio",
     "multiselect", "api_key",

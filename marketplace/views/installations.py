@@ -29,6 +29,7 @@ from portal.pages import paginate
 from .. import actions
 from ..actions.installing import installable_version, installable_versions
 from ..models import Installation
+from ..sheet import sheets
 
 
 def installations_seen_by(user):
@@ -36,7 +37,7 @@ def installations_seen_by(user):
     accounts = Membership.objects.live().filter(user=user).values("account")
     return (
         Installation.objects.filter(account__in=accounts)
-        .select_related("account", "app__team", "version", "access__client", "installed_by")
+        .select_related("account", "app__team", "app__client", "version", "access__client", "installed_by")
         .defer("version__icon", "version__description")
     )
 
@@ -71,7 +72,9 @@ def installation_list(request):
     external = paginate(
         request, external.select_related("client__team").order_by("client__name", "pk"), name="external"
     )
-    _give_states([row.access for row in page] + list(external), place)
+    _give_states([row.access for row in page if row.access] + list(external), place)
+    for row, sheet in sheets(page, place).items():
+        row.sheet = sheet
     offered = installable_versions(place.account).filter(app__in=[row.app_id for row in page])
     newest = dict(offered.order_by("app", "published_at", "pk").values_list("app", "number"))
     for row in page:
@@ -86,49 +89,66 @@ def installation_list(request):
     return render(request, "marketplace/installation_list.html", context)
 
 
-def _installation(request, pk, **live):
-    return get_object_or_404(installations_seen_by(request.user).filter(**live), pk=pk)
+def installation_seen_by(user, pk, **live):
+    return get_object_or_404(installations_seen_by(user).filter(**live), pk=pk)
 
 
 @login_required
 @require_safe
 def installation_view(request, pk):
-    installation = _installation(request, pk)
+    installation = installation_seen_by(request.user, pk)
     access = installation.access
     membership = (
         Membership.objects.live().select_related("account").get(user=request.user, account=installation.account)
     )
-    _give_states([access], membership)
+    _give_states([access] if access else [], membership)
     is_admin = membership.role == Role.ADMIN
     newest = installable_version(installation.app, installation.account)
     agents = (
-        access.consents.exclude(membership=None)
+        Consent.objects.filter(access=access)
+        .exclude(membership=None)
         .select_related("membership__user", "granted_by")
         .order_by("-granted_at")
     )
     if not is_admin:
         agents = agents.filter(membership=membership)
-    asked = access.live_consent.granted if access.live_consent else [] if access.ended_at else access.terms
-    scopes = access.client.scopes.filter(scope__name__in=asked)
-    unfinished = not access.client.is_agent_level and not access.was_agreed
+    consent = access and access.live_consent
+    sheet = sheets([installation], membership)[installation]
     context = {
         "installation": installation,
         "access": access,
-        # What never was agreed to is discarded; the word on the button, not the rule (M5).
-        "may_uninstall": not unfinished,
-        "consent": access.live_consent,
-        "scopes": scopes.select_related("scope"),
+        # Where nothing was agreed to or connected it is discarded; the word on the button, not the rule (M5).
+        "may_uninstall": actions.is_begun(installation),
+        "consent": consent,
+        "scopes": _scopes(access, consent) if access else [],
+        "sheet": sheet,
         "is_admin": is_admin,
         "newest": newest if newest and newest.pk != installation.version_id else None,
         "page_obj": paginate(request, agents),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
-        "suspended": access.client.suspended_at or installation.account.suspended_at,
+        "suspended": is_suspended(installation),
         "now": database_now(),
-        "receipt": Entry.objects.filter(event="access.ended", subject=f"access:{access.pk}").first()
-        if access.ended_at
-        else None,
+        "receipt": _receipt(installation) if installation.uninstalled_at else None,
     }
     return render(request, "marketplace/installation_view.html", context)
+
+
+def is_suspended(installation):
+    client = installation.app.client
+    return bool(client and client.suspended_at or installation.account.suspended_at)
+
+
+def _scopes(access, consent):
+    """What the app may do, or where nothing is agreed to, what it will ask for."""
+    asked = consent.granted if consent else [] if access.ended_at else access.terms
+    return access.client.scopes.filter(scope__name__in=asked).select_related("scope")
+
+
+def _receipt(installation):
+    access = installation.access_id
+    about = [f"access:{access}"] if access else [f"installation:{installation.pk}"]
+    events = ["access.ended"] if access else ["installation.uninstalled", "installation.discarded"]
+    return Entry.objects.filter(event__in=events, subject__in=about).first()
 
 
 @login_required
@@ -136,11 +156,14 @@ def installation_view(request, pk):
 @require_safe
 def installation_connect(request, pk):
     """Send the person to where the app is authorized: its own install URL, or the portal's for a hosted app."""
-    installation = _installation(request, pk, uninstalled_at=None)
+    installation = installation_seen_by(request.user, pk, uninstalled_at=None)
+    if installation.access is None:
+        return redirect("installation-view", pk)
     hints = {"account": installation.account.slug, "installation": str(installation.pk)}
     if url := installation.version.install_url:
         return HttpResponseRedirect(f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(hints)}")
-    if live_consents().filter(access=installation.access).exists():
+    own = Q(membership=None) | Q(membership__user=request.user)
+    if live_consents().filter(own, access=installation.access).exists():
         # Agreed to, and a hosted app asks with client credentials: there is nothing to connect.
         return redirect("installation-view", pk)
     state = secrets.token_urlsafe(24)
@@ -173,14 +196,16 @@ def oauth_callback(request):
     request.session["hosted"] = hosted
     if pk is None or request.GET.get("iss") != settings.BASE_URL:
         return render(request, "marketplace/callback_unknown.html", status=400)
-    installation = _installation(request, pk)
+    installation = installation_seen_by(request.user, pk)
     try:
         if "code" in request.GET:
             use_up_code(Client.objects.get(pk=installation.access.client_id), request.GET["code"])
-            messages.success(request, _("Done. The app is ready to work."))
+            membership = Membership.objects.live().get(user=request.user, account=installation.account)
+            waits = sheets([installation], membership)[installation].is_waiting
+            messages.success(request, _("Agreed. Now the rest.") if waits else _("Done. The app is ready to work."))
         else:
             unfinished = _("Not finished: nothing was agreed to. Resume, or discard the installation.")
-            messages.warning(request, _("Nothing was changed.") if actions.is_finished(installation) else unfinished)
+            messages.warning(request, _("Nothing was changed.") if actions.is_begun(installation) else unfinished)
     except InvalidGrant:
         messages.error(request, _("The answer could not be used. Please try again."))
     return redirect("installation-view", installation.pk)
@@ -193,9 +218,10 @@ def _ending(action, template):
     @require_http_methods(["GET", "POST"])
     def view(request, pk):
         places = Membership.objects.admins().filter(user=request.user).values("account")
-        installation = _installation(request, pk, account__in=places)
+        installation = installation_seen_by(request.user, pk, account__in=places)
         if request.method == "GET":
-            ends = what_ends(installation.access)
+            connected = installation.connections.filter(ended_at=None).exclude(connected_at=None).count()
+            ends = {**(what_ends(installation.access) if installation.access else {}), "connections": connected}
             return render(request, template, {"installation": installation, "ends": ends})
         try:
             return redirect("receipt-view", action(installation, by=request.user).pk)

@@ -15,6 +15,7 @@ from portal.pages import paginate
 from .. import actions
 from ..markdown import render as render_markdown
 from ..models import App, Audience, Category, Installation, Status, Version
+from ..package import Contents
 
 
 def _accounts_of(user):
@@ -64,7 +65,8 @@ def _administered(user):
 @require_safe
 def listing_view(request, slug):
     version = get_object_or_404(listed_for(request.user), app__slug=slug)
-    rows = list(version.app.client.scopes.filter(scope__name__in=version.scopes).select_related("scope"))
+    client, contents = version.app.client, Contents(version.package)
+    rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     context = {
         "version": version,
         "app": version.app,
@@ -72,6 +74,7 @@ def listing_view(request, slug):
         "notes": render_markdown(version.release_notes),
         "required": [row for row in rows if row.scope.name in version.required_scopes],
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
+        "vendors": contents.vendors(client and client.client_id).values(),
         "accounts": _administered(request.user),
     }
     return render(request, "marketplace/listing_view.html", context)
@@ -86,7 +89,11 @@ def listing_install(request, slug):
         account = get_object_or_404(accounts, slug=request.POST.get("account", ""))
         try:
             installation = actions.install(version.app, account, by=request.user)
-            if installation.access.client.is_agent_level:
+            contents, access = Contents(installation.version.package), installation.access
+            if contents.fields or access is None:
+                messages.success(request, _("Installed. Now set it up, from the top."))
+                return redirect("installation-view", installation.pk)
+            if access.client.is_agent_level:
                 messages.success(request, _("Installed. Each agent now authorizes it for themself."))
                 return redirect("installation-view", installation.pk)
             return redirect("installation-connect", installation.pk)

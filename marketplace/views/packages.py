@@ -2,7 +2,6 @@
 
 from types import SimpleNamespace
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
@@ -15,14 +14,10 @@ from consent.screen import preview_screen
 from portal.accounts.actions import Refused
 
 from .. import actions
+from ..connections import redirect_uri
 from ..forms import PackageForm, SecretForm
 from ..package import Contents, Facts, Report, check_values
 from .developers import add_errors, version_seen_by
-
-
-def redirect_uri(app, integration):
-    """Where a vendor sends people back to; the same for every version (RFC 9700, section 4.4)."""
-    return f"{settings.BASE_URL}/oauth/callback/{app.slug}/{integration}"
 
 
 def _vendors(app, contents):

@@ -6,7 +6,7 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from django.contrib import messages
 from django.utils.translation import gettext as _
 
-from portal import encryption
+from portal.encryption import decrypt, encrypt
 from portal.limits import TooMany, address_of, give_back, spend
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ class MFAAdapter(DefaultMFAAdapter):
     """Keeps what second factors are derived from encrypted: whoever reads the database passes none of them."""
 
     def encrypt(self, text):
-        return encryption.encrypt(text)
+        return encrypt(text)
 
     def decrypt(self, encrypted_text):
-        return encryption.decrypt(encrypted_text)
+        return decrypt(encrypted_text)

@@ -5,6 +5,7 @@ import pytest
 from marketplace import actions
 from tests import factories
 from tests.factories import EDIT
+from tests.marketplace.connected import installed_with_vendors
 
 
 @pytest.fixture
@@ -34,3 +35,20 @@ def developer_urls(draft):
     reads = [base, f"{base}versions/new/", f"{base}versions/{draft.pk}/", f"{base}versions/{draft.pk}/edit/"]
     posts = [f"{base}versions/{draft.pk}/{step}/" for step in ("submit", "publish", "custom", "test")]
     return reads, posts
+
+
+@pytest.fixture
+def multi_of(cast, vendors):
+    """A function that installs an app with three integrations in Acme, with changes to that of the calendar."""
+    return lambda **changes: installed_with_vendors(cast, vendors, **changes)
+
+
+@pytest.fixture
+def multi(multi_of):
+    return multi_of()
+
+
+@pytest.fixture
+def vendor_only(cast, vendors):
+    """An app that asks for nothing of the company's own products."""
+    return installed_with_vendors(cast, vendors, slug="pinboard", client=False)

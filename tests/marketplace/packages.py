@@ -8,6 +8,7 @@ from copy import deepcopy
 from django.conf import settings
 
 from tests.factories import EDIT, VIEW
+from tests.vendors import CLIENT_ID, SECRET
 
 PORTAL = {
     "display_name": "Freshservice",
@@ -104,3 +105,44 @@ def as_zip(files, *, prefix="", compression=zipfile.ZIP_DEFLATED):
         for name, data in as_bytes(files).items():
             archive.writestr(prefix + name, data)
     return out.getvalue()
+
+
+def vendor(one, level, **more):
+    """An integration with an example vendor (tests/vendors.py), registered there."""
+    return {
+        "display_name": one.name,
+        "client_id": CLIENT_ID,
+        "client_secret": SECRET,
+        "authorize_url": f"{one.url}/authorize",
+        "token_url": f"{one.url}/token",
+        "token_type": level,
+        "options": {"scope": "read write"},
+        **more,
+    }
+
+
+def three(client, calendar, boards):
+    """An app with three integrations: the portal's, a vendor for the account, and one for each agent."""
+
+    def call(one, path, **options):
+        protocol, host = one.url.split("://")
+        schema = {"protocol": protocol, "method": "GET", "host": host, "path": path}
+        return {"schema": {**schema, "headers": {"Authorization": "Bearer <%= access_token %>"}}, "options": options}
+
+    files = good(client)
+    files["config/oauth_config.json"]["integrations"] = {
+        "portal": files["config/oauth_config.json"]["integrations"]["portal"],
+        "calendar": vendor(
+            calendar, "account",
+            oauth_iparams={"room": {"display_name": "Room", "type": "text", "required": True}},
+            options={"scope": "read write", "room": "<%= oauth_iparams.room %>"},
+        ),
+        "boards": vendor(boards, "agent"),
+    }  # fmt: skip
+    files["config/requests.json"] = {
+        "events": call(calendar, "/api/items/<%= context.id %>", oauth="calendar", maxAttempts=3),
+        "cards": call(boards, "/api/items", oauth="boards"),
+    }
+    files["config/iparams.json"] = {"owner": {"display_name": "Owner", "type": "text", "required": True}}
+    files["manifest.json"]["modules"]["common"]["requests"] = {"events": {}, "cards": {}}
+    return files

@@ -34,7 +34,7 @@ def test_installing_opens_an_access_with_the_versions_terms(cast, version, insta
     access = installation.access
     assert (installation.version, access.account, access.installation_id) == (version, cast.acme, installation.pk)
     assert (access.required_scopes, access.optional_scopes) == ([VIEW], [EDIT])
-    assert not actions.installing.is_finished(installation) and not Consent.objects.exists()
+    assert not actions.is_begun(installation) and not Consent.objects.exists()
 
 
 def test_only_an_admin_of_the_account_installs_uninstalls_and_discards(cast, version, installation):
@@ -176,7 +176,7 @@ def test_reinstalling_is_a_new_access_that_asks_again(cast, version, installatio
     actions.uninstall(installation, by=cast.admin)
     again = actions.install(version.app, cast.acme, by=cast.admin)
     assert again.pk != installation.pk and again.access_id != installation.access_id
-    assert not actions.installing.is_finished(again)
+    assert not actions.is_begun(again)
 
 
 def test_an_unfinished_installation_is_discarded_and_a_finished_one_is_not(cast, version, installation):

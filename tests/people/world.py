@@ -8,12 +8,14 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.test import Client as Browser
 
 from consent import actions as consent
 from credentials import actions as credentials
 from credentials.models import Endpoint, Kind, Level, Scope
 from marketplace import actions as marketplace
+from marketplace.models import Connection
 from portal.accounts import actions as accounts
 from portal.sandbox.models import Ticket
 from tests import factories
@@ -81,6 +83,20 @@ def tenant(word, *, dev, admin, agent, account, slug=None):
     row, _secret = client("Waiting")
     own.waiting, draft = app(row)
     own.waiting_version = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
+    # With a vendor for the account and one for each agent, and settings of its own.
+    row, _secret = client("Planner")
+    own.planner, draft = app(row)
+    marketplace.change_version(draft, by=dev, package=planner(row))
+    marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.planned = marketplace.install(own.planner, account, by=admin)
+    Connection.objects.create(
+        installation=own.planned,
+        integration="calendar",
+        values={"room": "4"},
+        tokens={"access_token": "t"},
+        connected_at=Now(),
+        connected_by=admin,
+    )
     # Agent-level.
     own.agent_client, _secret = client("Helper", level=Level.AGENT)
     made, draft = app(own.agent_client, install_url="https://app.example/install")
@@ -102,6 +118,12 @@ def tenant(word, *, dev, admin, agent, account, slug=None):
     own.receipt = consent.end_access(ended, by=admin, reason="revoked by an admin")
     own.ticket = Ticket.objects.create(account=account, subject=f"{word} printer on fire")
     return own
+
+
+def planner(row):
+    """A package whose vendors are never called."""
+    calendar, boards = (SimpleNamespace(name=f"Vendor {name}", url=f"https://{name}.octo.dev") for name in ("a", "b"))
+    return packages.three(row, calendar, boards)
 
 
 def _token(client, secret, account):
@@ -148,6 +170,16 @@ def ids(own):
         "GET/agent authorizations/<uuid:access_id>/reauthorize/": {"access_id": own.pocket.pk},
         "GET/agent consents/<uuid:consent_id>/revoke/": {"consent_id": own.agent_consent.pk},
         "POST/agent consents/<uuid:consent_id>/revoke/": {"consent_id": own.agent_consent.pk},
+        "installations/<uuid:pk>/settings/": {"pk": own.planned.pk},
+        **{
+            f"{kind}installations/<uuid:pk>/connections/<str:integration>/{step}": {
+                "pk": own.planned.pk,
+                "integration": integration,
+            }
+            for kind, integration in (("", "calendar"), ("GET/agent ", "boards"), ("POST/agent ", "boards"))
+            for step in ("", "disconnect/")
+        },
+        "oauth/callback/<slug:slug>/<str:integration>": {"slug": own.planner.slug, "integration": "calendar"},
         "installations/<uuid:pk>/connect/": {"pk": own.installation.pk},
         "installations/<uuid:pk>/uninstall/": {"pk": own.installation.pk},
         "installations/<uuid:pk>/discard/": {"pk": own.unfinished.pk},

@@ -52,7 +52,7 @@ class Command(BaseCommand):
                 # A worker does not hear that it is to stop while it starts.
                 "--workers-kill-timeout", "3", "portal.wsgi:application",
             ],
-            "worker": [*python, "celery", "-q", "-A", "portal", "worker", "-Q", "default,revoke", "-c", "2", "-l", "warning"],
+            "worker": [*python, "celery", "-q", "-A", "portal", "worker", "-Q", "default,revoke,vendors", "-c", "2", "-l", "warning"],
             "beat": [*python, "celery", "-q", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
         }  # fmt: skip
         children = {}

@@ -1,0 +1,330 @@
+"""Connecting an installation to its vendors: filling in, connecting, refreshing, disconnecting, cleaning up (T2, T3)."""
+
+import contextlib
+import datetime as dt
+import hashlib
+from collections.abc import Iterator, Mapping
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import connection as database
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from consent.actions.ending import NotAnAdmin, is_admin
+from portal.accounts.actions import Refused
+from portal.accounts.models import Account, Membership, User
+from portal.celery import app as celery
+from portal.database import database_now, lock
+from portal.ledger.actions import record
+from portal.mail import send
+
+from .. import values as values_
+from ..connections import Tokens, Vendor, VendorError, when_to_refresh
+from ..models import Connection, Installation
+from ..package import Contents, formats
+
+# How long to wait before the vendor is asked again: seconds, and the last one from then on.
+RETRIES = (30, 60, 300, 900, 3600)
+# After these a vendor that cannot be told is told no more: what it issued is erased all the same.
+REVOKE_RETRIES = (60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600)
+
+
+class NotThere(Refused):
+    """The installation has ended, or has no such integration."""
+
+
+class NotConnected(Refused):
+    pass
+
+
+def vendors_of(installation: Installation) -> dict[str, formats.Integration]:
+    client = installation.app.client
+    return Contents(installation.version.package).vendors(client and client.client_id)
+
+
+def vendor_of(connection: Connection) -> Vendor:
+    """Raises NotThere where the installation's version has no such integration any more."""
+    installation = connection.installation
+    integration = vendors_of(installation).get(connection.integration)
+    if integration is None:
+        raise NotThere(_("This version of the app has no such connection."))
+    return Vendor(installation.app, connection.integration, integration, connection.values)
+
+
+def _member(account: Account, by: User) -> Membership:
+    """The live membership of a person, locked. Raises NotThere."""
+    members = Membership.objects.select_for_update(no_key=True, of=("self",)).live()
+    if not (found := members.filter(account=account, user=by, user__is_active=True).first()):
+        raise NotThere(_("You do not belong to this account."))
+    return found
+
+
+def _lock(installation: Installation, by: User, name: str | None) -> tuple[Installation, Membership | None]:
+    """Lock what a connection hangs on (T11), and return it with the membership whose the connection is, if an agent's.
+
+    Without a `name` it is about the whole account. Raises NotThere, NotAnAdmin.
+    """
+    account = lock(Account, installation.account_id)
+    member = _member(account, by)
+    installation = Installation.objects.select_for_update(no_key=True, of=("self",)).get(pk=installation.pk)
+    integration = vendors_of(installation).get(name) if name else None
+    if installation.uninstalled_at or account.suspended_at or (name and integration is None):
+        raise NotThere(_("There is nothing to connect here any more."))
+    if integration and integration.token_type == "agent":
+        return installation, member
+    if not is_admin(account, by):
+        raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
+    return installation, None
+
+
+@transaction.atomic
+def change_values(installation: Installation, *, values: Mapping[str, str], by: User) -> Installation:
+    """Fill in what the package asks at install. Raises NotThere, NotAnAdmin, ValidationError."""
+    installation, _none = _lock(installation, by, None)
+    fields = Contents(installation.version.package).fields
+    cleaned = values_.clean(fields, values, installation.values)
+    if cleaned == installation.values:
+        return installation
+    installation.values = cleaned
+    installation.save(update_fields=["values"])
+    _record(installation, "installation.settings_changed", by)
+    return installation
+
+
+@transaction.atomic
+def prepare_connection(installation: Installation, name: str, *, values: Mapping[str, str], by: User) -> Connection:
+    """Keep what was filled in for a vendor, before anybody is sent there; a connection that works stays as it is.
+
+    Returns the connection, unsaved where it works already, with the new values. Raises NotThere, NotAnAdmin,
+    ValidationError.
+    """
+    installation, membership = _lock(installation, by, name)
+    found = Connection.objects.select_for_update(no_key=True).filter(
+        installation=installation, integration=name, membership=membership, ended_at=None
+    )
+    row = found.first() or Connection(installation=installation, integration=name, membership=membership)
+    cleaned = values_.clean(vendors_of(installation)[name].oauth_iparams, values, row.values)
+    changes = row._state.adding or cleaned != row.values
+    row.values = cleaned
+    if changes and not row.connected_at:
+        row.save()
+    return row
+
+
+def finish_connection(
+    installation: Installation, name: str, *, values: Mapping[str, str], code: str, verifier: str, by: User
+) -> Connection:
+    """Redeem the code that a vendor sent a person back with, and keep its tokens. Raises VendorError, and as preparing does."""
+    with transaction.atomic():
+        found, membership = _lock(installation, by, name)
+    draft = Connection(installation=found, integration=name, membership=membership, values=dict(values))
+    # Outside of any transaction: the vendor takes as long as it takes.
+    tokens = vendor_of(draft).exchange(code, verifier)
+    return _keep(draft, tokens, by)
+
+
+@transaction.atomic
+def _keep(draft: Connection, tokens: Tokens, by: User) -> Connection:
+    try:
+        installation, membership = _lock(draft.installation, by, draft.integration)
+    except Refused:
+        # It ended meanwhile. The tokens are there all the same: they are kept as ended, to be revoked.
+        draft.ended_at = database_now()
+        _fill(draft, tokens, by)
+        transaction.on_commit(lambda: _queue("revoke_connection", draft), robust=True)
+        draft.save()
+        return draft
+    rows = Connection.objects.select_for_update(no_key=True).filter(
+        installation=installation, integration=draft.integration, membership=membership, ended_at=None
+    )
+    row = rows.first()
+    again = row is not None and row.connected_at is not None
+    # What was issued before is not revoked: at many vendors that would end what was issued now.
+    row = row or draft
+    row.values = draft.values
+    _fill(row, tokens, by)
+    row.save()
+    _record(installation, "connection.renewed" if again else "connection.connected", by, row)
+    return row
+
+
+def _fill(row: Connection, tokens: Tokens, by: User | None) -> None:
+    """Put new tokens into a connection; the caller saves it."""
+    now = database_now()
+    kept = (row.tokens or {}).get("refresh_token") if by is None else None
+    refresh = tokens.refresh_token or kept
+    row.tokens = {"access_token": tokens.access_token, "refresh_token": refresh}
+    row.generation += 1
+    row.expires_at = now + dt.timedelta(seconds=tokens.expires_in) if tokens.expires_in is not None else None
+    wait = when_to_refresh(tokens.expires_in, has_refresh_token=refresh is not None)
+    row.refresh_at, row.refresh_failures = now + wait if wait is not None else None, 0
+    if by:
+        row.connected_at, row.connected_by = now, by
+        row.broken_at, row.problem, row.told_at = None, "", None
+
+
+def _end(row: Connection, by: User) -> None:
+    row.ended_at, row.ended_by, row.refresh_at = database_now(), by, None
+    row.save(update_fields=["ended_at", "ended_by", "refresh_at"])
+    transaction.on_commit(lambda: _queue("revoke_connection", row), robust=True)
+
+
+@transaction.atomic
+def disconnect(connection: Connection, *, by: User) -> Connection:
+    """End a connection: from this commit nothing uses it. Raises NotThere, NotAnAdmin, NotConnected."""
+    installation, membership = _lock(connection.installation, by, connection.integration)
+    row = lock(Connection, connection.pk)
+    if row.membership_id != (membership and membership.pk):
+        raise NotThere(_("This connection is somebody else’s."))
+    if row.ended_at:
+        raise NotConnected(_("This was disconnected already."))
+    _end(row, by)
+    _record(installation, "connection.disconnected", by, row)
+    return row
+
+
+# --- what workers do, each safe to run twice (T3) ---
+
+
+def _queue(task: str, row: Connection) -> None:
+    celery.send_task(f"marketplace.tasks.{task}", [str(row.pk)], queue="vendors")
+
+
+def queue_sweep() -> None:
+    """Once this transaction commits, have workers tell the vendors of what it ended; without a broker beat does (T3)."""
+    transaction.on_commit(lambda: celery.send_task("marketplace.tasks.sweep_connections", queue="vendors"), robust=True)
+
+
+@contextlib.contextmanager
+def _alone(row: Connection) -> Iterator[None]:
+    """Let one process at a time talk to a vendor about a connection, without a transaction open meanwhile.
+
+    A session's lock: where its holder dies, so does the lock.
+    """
+    key = int.from_bytes(hashlib.sha256(f"connection:{row.pk}".encode()).digest()[:8], "big", signed=True)
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [key])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+
+def refresh_connection(connection: Connection, *, rejected: int | None = None) -> Connection:
+    """Ask the vendor for the next tokens where that is due, or where those of generation `rejected` are refused.
+
+    Returns the connection as it is then. Raises NotConnected, VendorError.
+    """
+    with _alone(connection):
+        rows = Connection.objects.live().select_related("installation__app", "installation__version")
+        if (row := rows.filter(pk=connection.pk).first()) is None:
+            raise NotConnected(_("This connection has ended."))
+        if not row.tokens or row.broken_at:
+            return row
+        due = row.refresh_at is not None and row.refresh_at <= database_now()
+        if row.generation != rejected and not due:
+            # Another process was here first.
+            return row
+        if not (refresh_token := row.tokens.get("refresh_token")):
+            return _refused(
+                row, VendorError(_("The access ran out, and the vendor gave no way to renew it."), is_final=True)
+            )
+        try:
+            tokens = vendor_of(row).refresh(refresh_token)
+        except VendorError as error:
+            _refused(row, error)
+            raise
+        return _refreshed(row, tokens)
+
+
+@transaction.atomic
+def _refreshed(row: Connection, tokens: Tokens) -> Connection:
+    now = lock(Connection, row.pk)
+    if now.erased_at:
+        return now
+    # Also where it was ended meanwhile: the newest tokens are those to revoke.
+    _fill(now, tokens, None)
+    if now.ended_at:
+        now.refresh_at = None
+    now.save()
+    return now
+
+
+@transaction.atomic
+def _refused(row: Connection, error: VendorError) -> Connection:
+    now = lock(Connection, row.pk)
+    if now.generation != row.generation or now.ended_at:
+        return now
+    if error.is_final:
+        now.broken_at, now.problem, now.refresh_at = database_now(), str(error)[:300], None
+        installation = Installation.objects.select_related("account", "version", "app").get(pk=now.installation_id)
+        transaction.on_commit(lambda: _queue("tell_of_broken_connection", now), robust=True)
+        now.save()
+        _record(installation, "connection.broken", None, now)
+        return now
+    now.refresh_failures += 1
+    wait = RETRIES[min(now.refresh_failures, len(RETRIES)) - 1]
+    now.refresh_at = database_now() + dt.timedelta(seconds=wait) if now.tokens.get("refresh_token") else None
+    now.save(update_fields=["refresh_failures", "refresh_at"])
+    return now
+
+
+def revoke_connection(connection: Connection) -> None:
+    """Tell the vendor that a connection is over, and erase its tokens: at once where it was told, else after some tries."""
+    with _alone(connection):
+        row = Connection.objects.over().select_related("installation__app", "installation__version")
+        row = row.filter(pk=connection.pk).first()
+        if row is None or (row.revoke_at and row.revoke_at > database_now()):
+            return
+        try:
+            if row.tokens:
+                vendor_of(row).revoke(row.tokens)
+        except VendorError:
+            if row.revoke_attempts < len(REVOKE_RETRIES):
+                wait = dt.timedelta(seconds=REVOKE_RETRIES[row.revoke_attempts])
+                Connection.objects.filter(pk=row.pk).update(
+                    revoke_attempts=row.revoke_attempts + 1, revoke_at=database_now() + wait
+                )
+                return
+        except (NotThere, ObjectDoesNotExist):
+            pass
+        Connection.objects.filter(pk=row.pk).update(
+            tokens=None, values={}, refresh_at=None, revoke_at=None, erased_at=database_now()
+        )
+
+
+def tell_of_broken_connection(connection: Connection) -> None:
+    """Mail those who can connect it again, once: the account's admins, or the agent whose it is."""
+    rows = Connection.objects.live().select_related(
+        "installation__account", "installation__version", "installation__app"
+    )
+    row = rows.filter(pk=connection.pk, broken_at__isnull=False, told_at=None).first()
+    if row is None:
+        return
+    if row.membership_id:
+        people = User.objects.filter(memberships=row.membership_id)
+    else:
+        admins = Membership.objects.admins().filter(account=row.installation.account_id)
+        people = User.objects.filter(memberships__in=admins)
+    send(
+        "marketplace/mail/connection_broken.txt",
+        to=list(people.values_list("email", flat=True)),
+        installation=row.installation,
+        connection=row,
+        vendor=vendors_of(row.installation)[row.integration].display_name,
+    )
+    # After sending: told twice is better than never.
+    Connection.objects.filter(pk=row.pk, told_at=None).update(told_at=database_now())
+
+
+def _record(installation: Installation, event: str, by: User | None, row: Connection | None = None) -> None:
+    details = {"integration": row.integration} if row else {}
+    record(
+        installation.account.chain_name,
+        event,
+        by=by,
+        subject=f"connection:{row.pk}" if row else f"installation:{installation.pk}",
+        name=installation.version.name,
+        installation=str(installation.pk),
+        **details,
+    )

@@ -1,0 +1,81 @@
+"""What people fill in for the fields that a package asks for; every value is a text, as templates use them."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+
+from django.core.exceptions import ValidationError
+from django.core.validators import URLValidator, validate_email
+from django.utils.dateparse import parse_date
+from django.utils.translation import gettext as _
+
+from .package import formats
+
+MAX_LENGTH = 2000
+Field = formats.OAuthParameter | formats.InstallField
+_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+def clean(fields: Mapping[str, Field], given: Mapping[str, str], kept: Mapping[str, str]) -> dict[str, str]:
+    """Return the values to keep. A secret that is left empty stays as it was. Raises ValidationError, by field."""
+    values, errors = {}, {}
+    for name, field in fields.items():
+        text = given.get(name, "").strip()
+        if not text and field.secure:
+            text = kept.get(name, "")
+        if text:
+            try:
+                _guard(field, text)
+                values[name] = text
+            except ValidationError as error:
+                errors[name] = error
+        elif field.required:
+            errors[name] = ValidationError(_("Fill this in."))
+    if errors:
+        raise ValidationError(errors)
+    return values
+
+
+def missing(fields: Mapping[str, Field], values: Mapping[str, str]) -> bool:
+    return any(field.required and not values.get(name) for name, field in fields.items())
+
+
+def _guard(field: Field, text: str) -> None:
+    """Raise ValidationError unless a text is of its field's type."""
+    if len(text) > MAX_LENGTH:
+        raise ValidationError(_("At most %(most)d characters, please.") % {"most": MAX_LENGTH})
+    allowed = "\r\n\t" if field.type == "paragraph" else ""
+    if any(not character.isprintable() and character not in allowed for character in text):
+        raise ValidationError(_("This has a character that cannot be used, such as a line break."))
+    options = getattr(field, "options", [])
+    match field.type:
+        case "number" if not _is_number(text):
+            raise ValidationError(_("Enter a number."))
+        case "email":
+            validate_email(text)
+        case "url":
+            URLValidator(["https", "http"])(text)
+        case "domain" if not _DOMAIN.fullmatch(text):
+            raise ValidationError(_("Enter a name such as acme.example.com, without https://."))
+        case "date" if not _is_date(text):
+            raise ValidationError(_("Enter a date, such as 2026-11-30."))
+        case "checkbox" if text != "true":
+            raise ValidationError(_("Tick it, or do not."))
+        case "dropdown" | "radio" if text not in options:
+            raise ValidationError(_("Choose one of the list."))
+        case "multiselect" if not {*text.split(",")} <= {*options}:
+            raise ValidationError(_("Choose from the list."))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return Decimal(text).is_finite()
+    except InvalidOperation:
+        return False
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return parse_date(text) is not None
+    except ValueError:
+        return False

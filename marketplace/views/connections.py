@@ -1,0 +1,170 @@
+"""Connecting an installation to its vendors, each by a page of its own, and filling in what the app asks."""
+
+import json
+import secrets
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from portal.accounts.actions import Refused
+from portal.accounts.models import Membership
+from portal.encryption import decrypt, encrypt
+
+from .. import actions
+from ..connections import VendorError, said
+from ..forms import ValuesForm
+from ..models import Connection
+from ..sheet import sheets
+from .developers import add_errors
+from .installations import installation_seen_by
+
+# How many journeys to vendors one session may be on at once.
+MAX_UNDER_WAY = 10
+
+
+def _sheet(request, pk):
+    """A live installation that the person may see, as its sheet."""
+    installation = installation_seen_by(request.user, pk, uninstalled_at=None)
+    membership = Membership.objects.live().get(user=request.user, account=installation.account_id)
+    return sheets([installation], membership)[installation]
+
+
+def _part(sheet, integration):
+    """The part that the person may connect; 404 for what another connects."""
+    part = next((part for part in sheet.vendors if part.name == integration and part.is_theirs), None)
+    if part is None:
+        raise Http404
+    return part
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def installation_settings(request, pk):
+    """What the app asks at install."""
+    sheet = _sheet(request, pk)
+    fields, installation = sheet.contents.fields, sheet.installation
+    if not fields or not sheet.is_admin:
+        raise Http404
+    form = ValuesForm(request.POST or None, fields=fields, kept=installation.values)
+    if request.method == "POST" and form.is_valid():
+        try:
+            actions.change_values(installation, values=form.values(), by=request.user)
+            messages.success(request, _("Saved."))
+            return redirect("installation-view", pk)
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+            return redirect("installation-view", pk)
+        except ValidationError as error:
+            add_errors(form, error)
+    context = {"installation": installation, "form": form}
+    return render(request, "marketplace/installation_settings.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def connection_view(request, pk, integration):
+    """Show a connection and its fields; POST keeps them and sends the person to the vendor."""
+    sheet = _sheet(request, pk)
+    part = _part(sheet, integration)
+    kept = Connection.objects.get(pk=part.connection.pk).values if part.connection else {}
+    form = ValuesForm(
+        request.POST if request.method == "POST" else None, fields=part.integration.oauth_iparams, kept=kept
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            row = actions.prepare_connection(sheet.installation, integration, values=form.values(), by=request.user)
+            return _to_vendor(request, row)
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+            return redirect("installation-view", pk)
+        except ValidationError as error:
+            add_errors(form, error)
+    context = {"installation": sheet.installation, "part": part, "form": form}
+    return render(request, "marketplace/connection_view.html", context, status=422 if form.errors else 200)
+
+
+def _to_vendor(request, connection):
+    """Send the person to the vendor. What is needed on their way back is kept in their session, sealed, and used once."""
+    state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
+    journey = {
+        "installation": str(connection.installation_id),
+        "integration": connection.integration,
+        "values": connection.values,
+        "verifier": verifier,
+    }
+    under_way = list(request.session.get("vendors", {}).items())[1 - MAX_UNDER_WAY :]
+    request.session["vendors"] = {**dict(under_way), state: encrypt(json.dumps(journey))}
+    return HttpResponseRedirect(actions.vendor_of(connection).authorization_url(state, verifier))
+
+
+@never_cache
+@require_safe
+def vendor_callback(request, slug, integration):
+    """Where a vendor sends people back to. Whoever is not on their way from there learns nothing, signed in or not."""
+    sealed = None
+    if request.user.is_authenticated:
+        under_way = request.session.get("vendors", {})
+        sealed = under_way.pop(request.GET.get("state", ""), None)
+        request.session["vendors"] = under_way
+    journey = json.loads(decrypt(sealed)) if sealed else {}
+    if journey.get("integration") != integration:
+        return render(request, "marketplace/callback_unknown.html", status=400)
+    installation = installation_seen_by(request.user, journey["installation"])
+    if installation.app.slug != slug:
+        return render(request, "marketplace/callback_unknown.html", status=400)
+    try:
+        _finish(request, installation, integration, journey)
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    except VendorError as error:
+        failed = _("Not connected. %(vendor)s said: %(what)s") % {"vendor": integration, "what": error}
+        messages.error(request, failed)
+    return redirect("installation-view", installation.pk)
+
+
+def _finish(request, installation, integration, journey):
+    draft = Connection(installation=installation, integration=integration, values=journey["values"])
+    vendor = actions.vendor_of(draft)
+    name = vendor.integration.display_name
+    if "iss" in request.GET and not vendor.is_issuer(request.GET["iss"]):
+        # Somebody else's answer (RFC 9207, section 2.4): its code is not for this vendor's ears.
+        messages.error(request, _("Not connected: the answer was not %(vendor)s’s.") % {"vendor": name})
+    elif request.GET.get("error") == "access_denied":
+        messages.warning(request, _("%(vendor)s was not connected: you cancelled there.") % {"vendor": name})
+    elif "code" not in request.GET:
+        what = said(request.GET.get("error"), request.GET.get("error_description"))
+        messages.error(request, _("Not connected. %(vendor)s said: %(what)s") % {"vendor": name, "what": what})
+    else:
+        row = actions.finish_connection(
+            installation, integration, values=journey["values"], code=request.GET["code"],
+            verifier=journey["verifier"], by=request.user,
+        )  # fmt: skip
+        if row.ended_at:
+            messages.error(request, _("There is nothing to connect here any more."))
+        else:
+            messages.success(request, _("%(vendor)s is connected.") % {"vendor": name})
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def connection_disconnect(request, pk, integration):
+    part = _part(sheet := _sheet(request, pk), integration)
+    if part.connection is None:
+        raise Http404
+    if request.method == "GET":
+        context = {"installation": sheet.installation, "part": part}
+        return render(request, "marketplace/connection_disconnect.html", context)
+    try:
+        actions.disconnect(get_object_or_404(Connection, pk=part.connection.pk), by=request.user)
+        messages.success(request, _("%(vendor)s is disconnected.") % {"vendor": part.integration.display_name})
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("installation-view", pk)

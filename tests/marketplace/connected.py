@@ -1,0 +1,53 @@
+"""An app with three integrations, installed and ready to be connected to the example vendors."""
+
+from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+from django.conf import settings
+
+from marketplace import actions
+from marketplace.models import Connection
+from tests import factories
+from tests.marketplace import packages
+
+VERIFIER = "verifier-" + "v" * 40
+
+
+def installed_with_vendors(cast, vendors, *, slug="planner", client=True, **changes):
+    """A version of a package, installed in Acme; `changes` are of its calendar integration."""
+    row = factories.client(cast.dev)[0]
+    files = packages.three(row, *vendors)
+    files["config/oauth_config.json"]["integrations"]["calendar"] |= changes
+    if not client:
+        # It asks for nothing of the company's own products.
+        del files["config/oauth_config.json"]["integrations"]["portal"], files["config/iparams.json"]
+    owner = row if client else None
+    app = actions.create_app(factories.team_of(cast.dev), slug=slug, category="other", client=owner, by=cast.dev)
+    version = actions.create_version(app, by=cast.dev, **factories.version_fields(required_scopes=[]))
+    version = actions.change_version(version, by=cast.dev, package=files)
+    register(vendors, slug)
+    actions.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
+    installation = actions.install(app, cast.acme, by=cast.admin)
+    return SimpleNamespace(app=app, client=owner, version=version, installation=installation)
+
+
+def register(vendors, slug):
+    """Have the vendors know where the portal has people sent back to."""
+    for vendor, name in zip(vendors, ("calendar", "boards"), strict=True):
+        vendor.register(f"{settings.BASE_URL}/oauth/callback/{slug}/{name}")
+
+
+def sent_back(url, decision="allow"):
+    """What the vendor does with a person sent to `url`: the path, with its query, that it sends them back to."""
+    answer = httpx.get(f"{url}&auto={decision}", follow_redirects=False, trust_env=False)
+    assert answer.status_code == 302, answer.text
+    there = urlsplit(answer.headers["location"])
+    return f"{there.path}?{there.query}"
+
+
+def code_of_vendor(multi, name, values):
+    """What finishing a connection takes, as a person has it who comes back from the vendor."""
+    draft = Connection(installation=multi.installation, integration=name, values=values)
+    query = urlsplit(sent_back(actions.vendor_of(draft).authorization_url("state", VERIFIER))).query
+    return {"values": values, "code": parse_qs(query)["code"][0], "verifier": VERIFIER}
