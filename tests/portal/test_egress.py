@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -85,6 +86,9 @@ def test_a_call_arrives_as_it_was_made(peer):
     head, _, body = peer.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /a%20b/%C3%BC?q=1 HTTP/1.1\r\nHost: 127.0.0.1:") and body == b"body"
     assert b"\r\nX-Kind: \xfc" in head and b"\r\nContent-Length: 4" in head
+    assert b"\r\nUser-Agent: app-management-portal" in head
+    send("GET", peer.url, headers={"user-agent": "another"})
+    assert peer.requests[1].lower().count(b"user-agent") == 1 and b"another" in peer.requests[1]
 
 
 @pytest.mark.parametrize("status", [204, 302, 404, 500])
@@ -216,7 +220,7 @@ def test_no_notation_of_an_address_leads_inside(network, host):
     for url in (f"https://{host}", f"https://{host}:443/x?y"):
         with pytest.raises((Forbidden, Unreachable)):
             send("GET", url)
-    assert network.dialled == []
+    assert network.dialled == [] and all(re.fullmatch("[A-Za-z0-9._:-]+", asked) for asked in network.asked)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +296,13 @@ def test_loopback_is_refused_unless_settings_allow_it(peer, settings):
         with pytest.raises(Forbidden):
             send("GET", url)
     assert peer.requests == []
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "99999999", "x"])
+def test_a_port_that_is_none_is_refused_on_loopback_too(peer, network, port):
+    with pytest.raises(Forbidden):
+        send("GET", f"http://127.0.0.1:{port}/")
+    assert network.asked == []
 
 
 def test_the_lookup_is_the_systems_own(monkeypatch):
@@ -544,7 +555,7 @@ def test_no_error_and_no_log_tells_what_was_sent_or_where_a_name_leads(peer, net
     whole = {"headers": {"Authorization": secret}, "content": secret.encode()}
     calls = [
         ("https://inside.example", whole), ("https://far.example", whole), ("https://nobody.example", whole), ("http://far.example", whole),
-        ("https://[", whole), ("https://far.example:x", whole), (f"https://{secret}:x@far.example", whole), (peer.url, {"headers": {"X": f"{secret}\n"}}),
+        ("https://[", whole), (f"https://far.example:{secret}", whole), (f"https://{secret}:x@far.example", whole), (peer.url, {"headers": {"X": f"{secret}\n"}}),
         (peer.url, {"headers": {f"{secret}\n": "X"}}), (peer.url, {"headers": {"X": f" {secret} "}}), (peer.url, {"headers": {"X": f"{secret}\u2013"}}),
         (peer.url, whole | {"most": 9}), (peer.url, whole | {"within": 0}), (peer.url, whole), (peer.url, whole | {"most": 99}),
     ]  # fmt: skip
