@@ -24,6 +24,7 @@ def take_package(version: Version, data: bytes, *, keep_secrets: bool, by: User)
     is not valid changed nothing. Raises NotATeammate, Frozen, ValidationError.
     """
     guard_teammate(version.app.team, by)
+    version = lock(Version, version.pk)
     if version.is_frozen:
         raise Frozen(_("This version was submitted and never changes. Make a new one."))
     app = lock(App, version.app_id)

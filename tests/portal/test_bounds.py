@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlencode
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
@@ -200,10 +201,10 @@ def test_over_long_names_reasons_and_addresses_of_staff_are_refused(cast, browse
     ("path", "content_type", "size"),
     [
         ("/accounts/login/", FORM, 1024 * 1024 + 1),
-        ("/accounts/login/", "multipart/form-data; boundary=x", 2 * 1024 * 1024 + 1),
+        ("/accounts/login/", "multipart/form-data; boundary=x", settings.MAX_BODY + 1),
         ("/oauth/authorize", FORM, 1024 * 1024 + 1),
         ("/oauth/token", FORM, 1024 * 1024 + 1),
-        ("/oauth/token", "multipart/form-data; boundary=x", 2 * 1024 * 1024 + 1),
+        ("/oauth/token", "multipart/form-data; boundary=x", settings.MAX_BODY + 1),
         ("/oauth/introspect", FORM, 1024 * 1024 + 1),
         ("/sandbox/api/v2/tickets", "application/json", 1024 * 1024 + 1),
         ("/nowhere/", "application/octet-stream", 1024 * 1024 + 1),

@@ -13,6 +13,7 @@ from portal.accounts import actions as accounts
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role, Team, User
 from tests.factories import CREATE, EDIT, REDIRECT_URI, VIEW, version_fields
+from tests.marketplace.packages import as_zip, good
 from tests.servers import Answer
 
 
@@ -151,6 +152,13 @@ def on_version(action, name, *, by="dev", **fields):
         return getattr(marketplace, action)(anew(w.versions[name]), by=person, **fields)
 
     return act
+
+
+def take_package(w):
+    version = anew(w.versions["custom_draft"])
+    data = as_zip(good(version.app.client))
+    report = marketplace.take_package(version, data, keep_secrets=False, by=w.dev2)
+    assert report.valid, report
 
 
 def list_accounts(slug):

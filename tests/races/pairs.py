@@ -174,6 +174,11 @@ REVIEWING = {
         on_version("publish_custom", "custom_draft", by="dev2", accounts={"third"}),
         one("version.published"),
     ),
+    "a package taken against publishing for accounts": (
+        acts.take_package,
+        on_version("publish_custom", "custom_draft", accounts={"second"}),
+        not_after(0),
+    ),
     "publish for accounts against listing": (
         on_version("publish_custom", "custom_draft", accounts={"second"}),
         acts.list_accounts("third"),
