@@ -56,6 +56,10 @@ def refresh(name="account"):
     return lambda w: w.app_side(name).refresh(w.tokens[name]["refresh_token"])
 
 
+def reuse(w):
+    return w.app_side("reused").refresh(w.replaced["refresh_token"])
+
+
 def client_credentials(w):
     return w.app_side("account").client_credentials(w.account.slug)
 

@@ -9,6 +9,7 @@ from tests.races.verdicts import (
     counted,
     current_secrets,
     dead,
+    ended_by_reuse,
     ended_once,
     listed,
     narrow,
@@ -58,6 +59,7 @@ TOKENS = {
     **{f"{what} against trim": (ask, acts.trim(), narrow) for what, ask in ASKING.items()},
     "exchange twice": (exchange(), exchange(), one()),
     "refresh twice": (refresh(), refresh(), same_pair),
+    "reuse against a refresh": (acts.reuse, refresh("reused"), ended_by_reuse),
     "refresh against giving back": (refresh(), acts.give_back, dead("account")),
     "trim against giving back": (acts.trim(), acts.give_back_access, both),
     "a code replayed against a refresh": (acts.replay, refresh(), ended_once),
@@ -252,6 +254,7 @@ SOAKED = {
 TOGETHER = {
     **{how: (*ASKING.values(), end, dead("account"), 401) for how, end in ENDING.items()},
     **{f"{how} (agents)": (*AGENT_ASKING.values(), end, dead("agent"), 401) for how, end in AGENT_ENDING.items()},
+    "reuse": (acts.reuse, refresh("reused"), refresh("reused"), ended_by_reuse, 401),
     "a scope added": (*ASKING.values(), acts.add_scope("account"), unchanged, 200),
     "trim": (*ASKING.values(), acts.trim(), narrow, 200),
 }

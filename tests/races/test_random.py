@@ -19,7 +19,9 @@ MORE = [
     "two admins agreeing first", "two agents agreeing first", "agreeing against discard",
     "agreeing against the admin's removal", "an agent agreeing against uninstall", "rotate twice without overlap",
 ]  # fmt: skip
-ASKED = ["revocation", "suspension of the client", "uninstall", "the agent's removal (agents)", "a scope added", "trim"]
+ASKED = [
+    "revocation", "suspension of the client", "uninstall", "the agent's removal (agents)", "reuse", "a scope added", "trim",
+]  # fmt: skip
 
 
 def rounds(always, every):

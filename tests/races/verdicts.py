@@ -5,7 +5,7 @@ import json
 from django.db import connection
 
 from consent import check
-from consent.models import Access, Consent, RefreshToken
+from consent.models import REUSED, Access, Consent, RefreshToken
 from credentials.models import Endpoint, ProductSecret, Scope
 from marketplace.models import App
 from portal.accounts.models import Membership, Role
@@ -143,6 +143,15 @@ def ended_once(w, played, kinds):
     assert [token for token in _tokens(w, played, "account") if accepted(token)] == []
     events = ["family.reuse_detected", "family.revoked"]
     assert Entry.objects.filter(event__in=events).count() - w.before(events) == 1
+
+
+def ended_by_reuse(w, played, kinds):
+    """Whether the current token rotated first or not, the replaced one ended the family, once, and no token passes (T6)."""
+    assert kinds[0] == "refused"
+    assert RefreshToken.objects.get(consent=w.consents["reused"]).reason == REUSED
+    tokens = [w.replaced["access_token"], *_tokens(w, played, "reused")]
+    assert [token for token in tokens if accepted(token)] == []
+    assert Entry.objects.filter(event="family.reuse_detected").count() - w.before(["family.reuse_detected"]) == 1
 
 
 def same_pair(w, played, kinds):

@@ -71,6 +71,7 @@ class World:
         self.sides, self.versions, self.installations, self.consents = {}, {}, {}, {}
         self.tokens, self.codes, self.used = {}, {}, {}
         self._expired()
+        self._reused()
         self._installed("account", Level.ACCOUNT, self.admin)
         self._installed("agent", Level.AGENT, self.agent)
         self._installed("unfinished", Level.ACCOUNT, None)
@@ -126,6 +127,13 @@ class World:
         """A consent whose 365 days are over, not stamped yet."""
         self._external("expired", Level.ACCOUNT, self.admin)
         advance(dt.timedelta(days=366))
+
+    def _reused(self):
+        """A family whose first token was replaced over a minute ago: presented again, it is reuse (T6)."""
+        self._external("reused", Level.ACCOUNT, self.admin)
+        self.replaced = self.tokens["reused"]
+        self.tokens["reused"] = self.app_side("reused").refresh(self.replaced["refresh_token"]).json()
+        advance(dt.timedelta(minutes=2))
 
     def _used(self, name, person):
         """Consented to with both scopes, and with a family, an access token and a code that nobody exchanged yet."""
