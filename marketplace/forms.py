@@ -1,4 +1,5 @@
 import copy
+import json
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -174,3 +175,39 @@ class ValuesForm(forms.Form):
         if isinstance(value, list):
             return ",".join(value)
         return {True: "true", False: ""}.get(value, value) if isinstance(value, bool) else value
+
+
+class ConsoleForm(forms.Form):
+    template = forms.ChoiceField(label=_("Request template"))
+    context = forms.CharField(
+        label=_("Context"),
+        required=False,
+        max_length=20000,
+        strip=False,
+        help_text=_("JSON: the names that the template calls context.…, with their values."),
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+    )
+    body = forms.CharField(
+        label=_("Body"),
+        required=False,
+        max_length=100000,
+        strip=False,
+        help_text=_("Sent as it stands. Leave it empty for a request without one."),
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+    )
+
+    def __init__(self, *args, templates, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["template"].choices = [
+            (name, f"{name}: {one.request.method} {one.request.host}{one.request.path}")
+            for name, one in templates.items()
+        ]
+
+    def clean_context(self):
+        try:
+            found = json.loads(self.cleaned_data["context"] or "{}")
+        except (ValueError, RecursionError):
+            raise forms.ValidationError(_("This is not JSON.")) from None
+        if not isinstance(found, dict):
+            raise forms.ValidationError(_('Write an object, such as {"ticket": 7}.'))
+        return found

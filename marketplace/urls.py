@@ -1,6 +1,7 @@
 from django.urls import path
 
-from .views import connections, developers, installations, market, packages
+from . import api
+from .views import connections, console, developers, installations, market, packages
 
 urlpatterns = [
     path("apps/", developers.app_list, name="app-list"),
@@ -43,6 +44,9 @@ urlpatterns = [
         connections.connection_disconnect,
         name="connection-disconnect",
     ),
+    path("installations/<uuid:pk>/console/", console.installation_console, name="installation-console"),
     path("installations/<uuid:pk>/uninstall/", installations.installation_uninstall, name="installation-uninstall"),
     path("installations/<uuid:pk>/discard/", installations.installation_discard, name="installation-discard"),
+    path("api/v1/installations/<uuid:pk>/requests/<str:name>", api.run_request, name="api-run-request"),
+    path("api/v1/packages/check", api.check_package, name="api-check-package"),
 ]

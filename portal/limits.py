@@ -23,6 +23,8 @@ RATES = {
     "token failed by address": (600, 60),
     "token failed by address and client": (20, 60),
     "introspection failed by address": (60, 60),
+    # Of request templates; what a vendor allows its clients is shared by all that an app does for an account.
+    "requests by app and account": (50, 60),
     "authorize by address": (3000, 60),
     "authorize by address and client": (1500, 60),
     "sign-in by address": (120, 60),

@@ -70,8 +70,8 @@ class BoundsMiddleware:
 
     def __call__(self, request):
         query = request.META.get("QUERY_STRING", "")
-        multipart = request.content_type == "multipart/form-data"
-        most = settings.MAX_BODY if multipart else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        is_large = request.content_type == "multipart/form-data" or request.path.startswith("/api/")
+        most = settings.MAX_BODY if is_large else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         if "\0" in request.path or "%00" in query or "\\000" in request.META.get("HTTP_COOKIE", ""):
             return refuse(request, 400, _("The address or a cookie has a NUL character in it. Remove it."))
         if len(request.path) + len(query) > settings.MAX_ADDRESS:
@@ -97,7 +97,10 @@ def _posted(request):
 
 
 def is_for_programs(request):
-    return request.path.startswith(("/oauth/", "/sandbox/")) and request.path != reverse("oauth-authorize")
+    """True for addresses that answer with JSON."""
+    if request.path.startswith("/oauth/callback") or request.path == reverse("oauth-authorize"):
+        return False
+    return request.path.startswith(("/oauth/", "/sandbox/", "/api/"))
 
 
 def refuse(request, status, text, **headers):

@@ -14,7 +14,7 @@ from .ending import (
     what_ends,
 )
 from .granting import AccessIsOpen, ScreenIsStale, decline_consent, grant_consent, open_access
-from .issuing import InvalidGrant, InvalidScope, issue_code, revoke_token, use_up_code
+from .issuing import InvalidGrant, InvalidScope, issue_code, revoke_token, token_for_one_call, use_up_code
 
 __all__ = [
     "AccessIsOpen",
@@ -35,6 +35,7 @@ __all__ = [
     "revoke_consent",
     "revoke_token",
     "revoke_tokens",
+    "token_for_one_call",
     "trim_consent",
     "use_up_code",
     "what_ends",

@@ -1,11 +1,13 @@
 """Issuing codes and tokens under a consent: by code, by refresh and by client credentials (RFC 6749 sections 4.1, 4.4, 6)."""
 
 import base64
+import contextlib
 import datetime as dt
 import hashlib
 import hmac
 import secrets as random
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -255,6 +257,33 @@ def standing_consent(client: Client, *, account: str) -> Issue:
     if not fresh.granted:
         raise InvalidGrant(f"{NO_CONSENT}: all scopes were taken back")
     return Issue(fresh, {*fresh.granted})
+
+
+@contextlib.contextmanager
+def token_for_one_call(access: Access, membership: Membership | None) -> Iterator[str]:
+    """An access token under the live consent, good within the block and never for more than a minute (T1, T2).
+
+    For calls that the portal makes itself for an app. Raises InvalidGrant.
+    """
+    with transaction.atomic():
+        consents = Consent.objects.filter(access=access, membership=membership)
+        if (latest := consents.order_by("-granted_at").first()) is None:
+            raise InvalidGrant(NO_CONSENT)
+        consent = lock_path(latest)
+        fresh = with_validity(consents.filter(pk=consent.pk)).get()
+        if ended := why_consent_ended(fresh, database_now()):
+            raise InvalidGrant(f"{NO_CONSENT}: {ended.text}")
+        value = generate(ACCESS_TOKEN)
+        token = AccessToken.objects.create(
+            token_checksum=digest(value),
+            consent=fresh,
+            expires=Now() + dt.timedelta(minutes=1),
+            scope=" ".join(sorted(fresh.granted)),
+        )
+    try:
+        yield value
+    finally:
+        AccessToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now())
 
 
 def issue_tokens(issue: Issue, scopes: set[str], *, asked_at: dt.datetime) -> AccessToken:

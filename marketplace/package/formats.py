@@ -15,7 +15,8 @@ from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 # Names of integrations stand in addresses; names of fields, in templates.
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,49}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")]
-Value = Annotated[str, StringConstraints(max_length=2000)]
+MAX_VALUE = 2000
+Value = Annotated[str, StringConstraints(max_length=MAX_VALUE)]
 
 
 def _readable(text: str) -> str:

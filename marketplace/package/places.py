@@ -53,7 +53,7 @@ def split_url(template: Template) -> tuple[str, Template]:
 def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
     """Raise Misplaced unless this can be a host, which only the developer chooses where `fixed`."""
     if host.is_literal:
-        _check_literal(host.fill({}), loopback)
+        check_literal(host.fill({}), loopback)
         return
     texts = [part for part in host.parts if isinstance(part, Text)]
     if any(not re.fullmatch(r"[A-Za-z0-9.:-]+", text.text) for text in texts):
@@ -70,10 +70,11 @@ def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
             _("A field that is filled in at install could choose here who receives a secret or a token."),
             _("Write the host out, or let the field be one label of your vendor’s domain: <%= … %>.vendor.com."),
         )
-    _check_literal(f"label{tail}", loopback)
+    check_literal(f"label{tail}", loopback)
 
 
-def _check_literal(host: str, loopback: bool) -> None:
+def check_literal(host: str, loopback: bool) -> None:
+    """Raise Misplaced unless this is the public name of a host."""
     if loopback and is_loopback(host):
         return
     found = _HOST.fullmatch(host)
@@ -81,6 +82,8 @@ def _check_literal(host: str, loopback: bool) -> None:
         raise Misplaced(
             _("“%(host)s” is not a host.") % {"host": host[:100]}, _("Write a name without scheme, path or user.")
         )
+    if found[2] and int(found[2]) != 443:
+        raise Misplaced(_("The portal calls port 443 only."), _("Leave the port out."))
     last = found[1].rpartition(".")[2]
     # What a resolver takes for a number is an address in one of its notations.
     if re.fullmatch(r"\d+|0[xX][0-9A-Fa-f]*", last):

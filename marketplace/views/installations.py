@@ -29,6 +29,7 @@ from portal.pages import paginate
 from .. import actions
 from ..actions.installing import installable_version, installable_versions
 from ..models import Installation
+from ..requests import Caller, templates_for
 from ..sheet import sheets
 
 
@@ -122,6 +123,7 @@ def installation_view(request, pk):
         "consent": consent,
         "scopes": _scopes(access, consent) if access else [],
         "sheet": sheet,
+        "has_console": not installation.uninstalled_at and bool(templates_for(installation, Caller(membership))),
         "is_admin": is_admin,
         "newest": newest if newest and newest.pk != installation.version_id else None,
         "page_obj": paginate(request, agents),

@@ -74,6 +74,7 @@ def listing_view(request, slug):
         "notes": render_markdown(version.release_notes),
         "required": [row for row in rows if row.scope.name in version.required_scopes],
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
+        "for_agents": [name for name, one in contents.templates.items() if one.options.agents],
         "vendors": contents.vendors(client and client.client_id).values(),
         "accounts": _administered(request.user),
     }

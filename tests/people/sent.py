@@ -112,6 +112,11 @@ def _password(**names):
     return _of(**{name: PASSWORD if value else STRONG for name, value in names.items()})
 
 
+def _zip(world):
+    return {"data": packages.as_zip(packages.good(world.mine.client)), "content_type": "application/zip"}
+
+
+_JSON = {"content_type": "application/json"}
 REASON = _of(reason="It was time")
 # (method with what it is about, address of portal/urls.py) → what the test's browser is given.
 SENT = {
@@ -150,6 +155,24 @@ SENT = {
     },
     "POST marketplace/<slug:slug>/install/": lambda world, who: {"data": {"account": world.mine.account.slug}},
     "GET/account installations/": lambda world, who: {"data": {"account": world.mine.account.slug}},
+    "POST installations/<uuid:pk>/console/": _of(template="events", context='{"id": ".."}'),
+    "POST api/v1/installations/<uuid:pk>/requests/<str:name>": lambda world, who: {
+        **_JSON,
+        "data": '{"context": {"id": ".."}}',
+    },
+    "POST/token api/v1/installations/<uuid:pk>/requests/<str:name>": lambda world, who: {
+        **_JSON,
+        "data": "{}",
+        **_bearer(world.mine),
+    },
+    "POST/own api/v1/packages/check": lambda world, who: {
+        **_zip(world),
+        "path": f"/api/v1/packages/check?app={world.mine.app.slug}",
+    },
+    "POST/client api/v1/packages/check": lambda world, who: {
+        **_zip(world),
+        **basic(world.mine.client.client_id, world.mine.secret),
+    },
     "POST installations/<uuid:pk>/settings/": _of(**{"value-owner": "acme"}),
     "POST installations/<uuid:pk>/connections/<str:integration>/": _of(**{"value-room": "5"}),
     "GET/answer oauth/callback/<slug:slug>/<str:integration>": _of(state="made-up", code="x"),

@@ -171,6 +171,8 @@ def ids(own):
         "GET/agent consents/<uuid:consent_id>/revoke/": {"consent_id": own.agent_consent.pk},
         "POST/agent consents/<uuid:consent_id>/revoke/": {"consent_id": own.agent_consent.pk},
         "installations/<uuid:pk>/settings/": {"pk": own.planned.pk},
+        "installations/<uuid:pk>/console/": {"pk": own.planned.pk},
+        "api/v1/installations/<uuid:pk>/requests/<str:name>": {"pk": own.planned.pk, "name": "events"},
         **{
             f"{kind}installations/<uuid:pk>/connections/<str:integration>/{step}": {
                 "pk": own.planned.pk,

@@ -1,0 +1,360 @@
+"""Running a request template: what of it goes where, to whom it is sent, and what comes back."""
+
+import base64
+import contextlib
+import datetime as dt
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from consent.actions import InvalidGrant, token_for_one_call
+from portal.accounts.actions import Refused
+from portal.accounts.models import Membership, Role
+from portal.egress import Answer, EgressError, Forbidden, TimedOut, TooLarge, send
+from portal.limits import spend
+
+from . import expressions
+from .actions.connecting import refresh_connection
+from .connections import VendorError
+from .models import Connection, Installation
+from .package import Contents, formats, places
+from .package.places import Misplaced
+
+SECONDS = 15.0
+MAX_BODY = 6 * 1024 * 1024
+MAX_CONTEXT = 100
+MASK = "••••••"
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+# What of an answer's headers is the caller's business.
+_SHOWN = {
+    "content-type", "content-language", "date", "etag", "last-modified", "link", "location", "retry-after",
+    "x-request-id", "x-total-count", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset",
+    "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset",
+}  # fmt: skip
+
+
+class NotAllowed(Refused):
+    """Somebody may not run this template."""
+
+
+class NoSuchTemplate(Refused):
+    pass
+
+
+class BadInput(Refused):
+    """What the caller sent cannot be put into the template."""
+
+
+class NeedsConnection(Refused):
+    """There is no connection or consent that works; a person has to see to it."""
+
+
+class VendorFailed(Refused):
+    """The other side did not answer well. `is_late` where it took too long."""
+
+    def __init__(self, text: str, *, is_late: bool = False) -> None:
+        super().__init__(text)
+        self.is_late = is_late
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who runs a template: a person by their membership, or the app by its own access token."""
+
+    membership: Membership | None
+    is_app: bool = False
+
+    @property
+    def is_admin(self) -> bool:
+        return self.membership is not None and not self.is_app and self.membership.role == Role.ADMIN
+
+
+@dataclass
+class Request:
+    """A template filled in. `secrets` are what must not be shown of it."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    secrets: set[str] = field(default_factory=set, repr=False)
+
+    def mask(self, text: str) -> str:
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, MASK)
+        return text
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a caller gets. `body` is text, or Base64 where `is_binary`."""
+
+    request: Request
+    status: int
+    headers: dict[str, str]
+    body: str
+    is_binary: bool
+    attempts: int
+
+    def as_dict(self) -> dict[str, Any]:
+        found = {"status": self.status, "headers": self.headers, "body": self.body, "attempts": self.attempts}
+        return found | ({"encoding": "base64"} if self.is_binary else {})
+
+
+def templates_for(installation: Installation, caller: Caller) -> dict[str, formats.RequestTemplate]:
+    """The templates that somebody may run."""
+    contents = Contents(installation.version.package)
+    return {name: one for name, one in contents.templates.items() if _may_run(contents, one, caller)}
+
+
+def _may_run(contents: Contents, template: formats.RequestTemplate, caller: Caller) -> bool:
+    integration = contents.integrations.get(template.options.oauth or "")
+    if integration is not None and integration.token_type == "agent":
+        return caller.membership is not None
+    return caller.is_app or caller.is_admin or (caller.membership is not None and template.options.agents)
+
+
+def run(
+    installation: Installation, name: str, *, context: Mapping[str, Any], body: Any = None, caller: Caller
+) -> Result:
+    """Run a template. Raises the refusals of this file, and portal.limits.TooMany."""
+    contents = Contents(installation.version.package)
+    template = contents.templates.get(name)
+    if template is None:
+        raise NoSuchTemplate(_("This app has no request template of this name."))
+    if not _may_run(contents, template, caller):
+        raise NotAllowed(_("Who calls may not run this template; an admin or the app itself may."))
+    client = installation.app.client
+    if installation.uninstalled_at or installation.account.suspended_at or (client and client.suspended_at):
+        raise NeedsConnection(_("The app does not work in this account now: it is uninstalled or suspended."))
+    texts = _texts(context)
+    spend(("requests by app and account", installation.app.slug, installation.account.slug))
+    deadline = time.monotonic() + SECONDS
+    with _token(installation, contents, template, caller) as source:
+        request = _fill(contents, template, installation.values, texts, source.token, body)
+        answer, attempts = _send(template, request, deadline)
+        if answer.status == 401 and source.renew():
+            # What the vendor no longer takes is renewed once, and the call repeated.
+            request = _fill(contents, template, installation.values, texts, source.token, body)
+            answer, more = _send(template, request, deadline)
+            attempts += more
+    return _result(request, answer, attempts)
+
+
+# --- whose token ---
+
+
+class _Source:
+    """Where a call's access token comes from: nowhere, a consent here, or a connection to a vendor."""
+
+    def __init__(self, token: str = "", connection: Connection | None = None) -> None:
+        self.token, self._connection = token, connection
+
+    def renew(self) -> bool:
+        if self._connection is None:
+            return False
+        try:
+            row = refresh_connection(self._connection, rejected=self._connection.generation)
+        except (VendorError, Refused):
+            return False
+        if row.broken_at or not row.tokens or row.generation == self._connection.generation:
+            return False
+        self.token, self._connection = row.tokens["access_token"], None
+        return True
+
+
+@contextlib.contextmanager
+def _token(
+    installation: Installation, contents: Contents, template: formats.RequestTemplate, caller: Caller
+) -> Iterator[_Source]:
+    name = template.options.oauth
+    if name is None:
+        yield _Source()
+        return
+    integration = contents.integrations[name]
+    membership = caller.membership if integration.token_type == "agent" else None
+    client = installation.app.client
+    if client is not None and integration.client_id == client.client_id:
+        if installation.access is None:
+            raise NeedsConnection(_("Nobody agreed to this app here."))
+        try:
+            with token_for_one_call(installation.access, membership) as token:
+                yield _Source(token)
+        except InvalidGrant as refusal:
+            raise NeedsConnection(str(refusal)) from None
+        return
+    rows = Connection.objects.live().select_related("installation__app", "installation__version")
+    row = rows.filter(installation=installation, integration=name, membership=membership).first()
+    if row is None or not row.tokens:
+        raise NeedsConnection(_("%(vendor)s is not connected.") % {"vendor": integration.display_name})
+    if row.broken_at:
+        raise NeedsConnection(
+            _("%(vendor)s has to be connected again: %(what)s")
+            % {"vendor": integration.display_name, "what": row.problem}
+        )
+    source = _Source(row.tokens["access_token"], row)
+    if row.refresh_at and row.expires_at and row.expires_at <= dt.datetime.now(dt.UTC):
+        source.renew()
+    yield source
+
+
+# --- filling in ---
+
+
+def _texts(context: Mapping[str, Any]) -> dict[str, str]:
+    """A caller's context as the names of templates: {"context.ticket.id": "7"}. Raises BadInput."""
+    found: dict[str, str] = {}
+
+    def walk(prefix: str, value: Any, depth: int) -> None:
+        if isinstance(value, Mapping) and depth < 5:
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}", inner, depth + 1)
+        elif isinstance(value, bool):
+            found[prefix] = "true" if value else "false"
+        elif isinstance(value, str | int | float):
+            found[prefix] = str(value)
+        elif value is not None:
+            raise BadInput(_("“%(name)s” is no text, number or true or false.") % {"name": prefix[:100]})
+        if "\0" in found.get(prefix, ""):
+            raise BadInput(_("“%(name)s” has a NUL character in it.") % {"name": prefix[:100]})
+        if len(found) > MAX_CONTEXT or len(found.get(prefix, "")) > formats.MAX_VALUE:
+            raise BadInput(_("The context has too many values, or one that is too long."))
+
+    if not isinstance(context, Mapping):
+        raise BadInput(_("“context” is an object of names and values."))
+    walk("context", context, 0)
+    return found
+
+
+def _fill(
+    contents: Contents, template: formats.RequestTemplate, fields: Mapping[str, str], context: Mapping[str, str],
+    token: str, body: Any,
+) -> Request:  # fmt: skip
+    """Put values into a template; none of them can add a path segment, a parameter, a header or a host. Raises BadInput."""
+    schema = template.request
+    values = {**context, **{f"iparam.{name}": value for name, value in fields.items()}, "access_token": token}
+    url = f"{schema.protocol}://{_host(schema.host, values)}{_path(schema.path, values)}"
+    if query := {name: expressions.parse(text).fill(values) for name, text in schema.query.items()}:
+        url += "?" + urlencode(query)
+    headers = {name.title(): _header(name, text, values) for name, text in schema.headers.items()}
+    sent, kind = _body(schema.method, body)
+    if kind:
+        headers.setdefault("Content-Type", kind)
+    hidden = {fields[name] for name, one in contents.fields.items() if one.secure and name in fields}
+    secrets = {text for text in (token, *hidden) if len(text) > 5}
+    for name, text in schema.headers.items():
+        used = {each.name for each in expressions.parse(text).names()}
+        if "access_token" in used or any(contents.fields[f].secure for f in contents.fields if f"iparam.{f}" in used):
+            # As it is sent, which may be another form of what is secret.
+            secrets |= {part for part in headers[name.title()].split() if len(part) > 8}
+    return Request(schema.method, url, headers, sent, secrets)
+
+
+def _host(text: str, values: Mapping[str, str]) -> str:
+    template = expressions.parse(text)
+
+    def label(value: str) -> str:
+        if not template.is_of_values and not _LABEL.fullmatch(value):
+            raise BadInput(_("“%(value)s” cannot stand in the name of a host.") % {"value": value[:50]})
+        return value
+
+    host = template.fill(values, label)
+    try:
+        places.check_literal(host, loopback=settings.EGRESS_ALLOW_LOOPBACK)
+    except Misplaced as error:
+        raise BadInput(str(error)) from None
+    return host
+
+
+def _path(text: str, values: Mapping[str, str]) -> str:
+    path = expressions.parse(text).fill(values, lambda value: quote(value, safe=""))
+    if {".", "..", ""} & {*path.split("/")[1:-1]} or path.rpartition("/")[2] in (".", ".."):
+        raise BadInput(_("A value that goes into the path is empty, “.” or “..”."))
+    return path
+
+
+def _header(name: str, text: str, values: Mapping[str, str]) -> str:
+    value = expressions.parse(text).fill(values).strip()
+    if re.search(r"[^\t\x20-\x7e\x80-\xff]", value):
+        raise BadInput(_("What goes into the header “%(name)s” has a character that it cannot have.") % {"name": name})
+    return value
+
+
+def _body(method: str, body: Any) -> tuple[bytes, str]:
+    if body is None or body == "":
+        return b"", ""
+    if method in ("GET", "HEAD"):
+        raise BadInput(_("A %(method)s has no body.") % {"method": method})
+    text, kind = (
+        (body, "text/plain; charset=utf-8") if isinstance(body, str) else (json.dumps(body), "application/json")
+    )
+    sent = text.encode()
+    if len(sent) > MAX_BODY:
+        raise BadInput(_("The body is larger than %(most)d MB.") % {"most": MAX_BODY // 2**20})
+    return sent, kind
+
+
+# --- sending ---
+
+
+def _send(template: formats.RequestTemplate, request: Request, deadline: float) -> tuple[Answer, int]:
+    """Send, and again where that may help: after network errors, 429 and 5xx, as often and as long as there is. Raises VendorFailed."""
+    options = template.options
+    for attempt in range(1, options.max_attempts + 1):
+        is_last = attempt == options.max_attempts
+        try:
+            answer = send(
+                request.method, request.url, headers=request.headers, content=request.body,
+                within=max(0.001, deadline - time.monotonic()), most=MAX_BODY, follow=True,
+            )  # fmt: skip
+        except Forbidden as error:
+            raise BadInput(str(error)) from None
+        except TooLarge as error:
+            raise VendorFailed(str(error)) from None
+        except EgressError as error:
+            wait = options.retry_delay / 1000
+            if is_last or not _wait(wait, deadline):
+                raise VendorFailed(str(error), is_late=isinstance(error, TimedOut)) from None
+            continue
+        passing = answer.status == 429 or answer.status >= 500
+        if not passing or is_last or not _wait(max(options.retry_delay / 1000, _retry_after(answer)), deadline):
+            return answer, attempt
+    raise AssertionError("there is at least one attempt")
+
+
+def _wait(seconds: float, deadline: float) -> bool:
+    """Wait, where that leaves time for another try."""
+    if time.monotonic() + seconds + 0.1 >= deadline:
+        return False
+    time.sleep(seconds)
+    return True
+
+
+def _retry_after(answer: Answer) -> float:
+    """The seconds that an answer asks to wait (RFC 9110, section 10.2.3)."""
+    text = answer.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,6}", text):
+        return float(text)
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, (parsedate_to_datetime(text) - dt.datetime.now(dt.UTC)).total_seconds())
+    return 0.0
+
+
+def _result(request: Request, answer: Answer, attempts: int) -> Result:
+    shown = {name: request.mask(value) for name, value in answer.headers.items() if name in _SHOWN}
+    body = answer.body
+    for secret in request.secrets:
+        body = body.replace(secret.encode(), MASK.encode())
+    try:
+        text, is_binary = body.decode(), False
+    except UnicodeDecodeError:
+        text, is_binary = base64.b64encode(body).decode(), True
+    return Result(request, answer.status, shown, text, is_binary, attempts)

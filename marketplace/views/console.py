@@ -1,0 +1,74 @@
+"""A console on which the people of an account try an app's request templates, and see what is sent and what comes back."""
+
+import json
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import Http404
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_http_methods
+
+from portal.accounts.actions import Refused
+from portal.accounts.models import Membership
+
+from .. import requests
+from ..expressions import parse
+from ..forms import ConsoleForm
+from .installations import installation_seen_by
+
+
+@login_required
+@never_cache
+@sensitive_variables()
+@require_http_methods(["GET", "POST"])
+def installation_console(request, pk):
+    installation = installation_seen_by(request.user, pk, uninstalled_at=None)
+    caller = requests.Caller(Membership.objects.live().get(user=request.user, account=installation.account_id))
+    templates = requests.templates_for(installation, caller)
+    if not templates:
+        raise Http404
+    form = ConsoleForm(
+        request.POST or None, templates=templates, initial=_start(templates, request.GET.get("template"))
+    )
+    result = refusal = None
+    if request.method == "POST" and form.is_valid():
+        try:
+            result = requests.run(
+                installation,
+                form.cleaned_data["template"],
+                context=form.cleaned_data["context"],
+                body=form.cleaned_data["body"] or None,
+                caller=caller,
+            )
+        except (Refused, ValidationError) as error:
+            refusal = error
+    context = {
+        "installation": installation,
+        "form": form,
+        "templates": templates,
+        "chosen": form["template"].value(),
+        "result": result,
+        "sent": _sent(result.request) if result else "",
+        "refusal": refusal,
+        "is_vendors": isinstance(refusal, requests.VendorFailed),
+    }
+    return render(request, "marketplace/installation_console.html", context, status=422 if form.errors else 200)
+
+
+def _start(templates, chosen):
+    """The template that was chosen, or the first, with the names that its context wants."""
+    name = chosen if chosen in templates else next(iter(templates))
+    schema = templates[name].request
+    texts = [schema.path, *schema.query.values(), *schema.headers.values()]
+    names = {each.name for text in texts for each in parse(text).names() if each.name.startswith("context.")}
+    wanted = {each.removeprefix("context."): "" for each in sorted(names)}
+    return {"template": name, "context": json.dumps(wanted, indent=2)}
+
+
+def _sent(request):
+    """A request as it went out, without what is secret in it."""
+    lines = [f"{request.method} {request.url}", *(f"{name}: {value}" for name, value in request.headers.items())]
+    body = request.body.decode()
+    return request.mask("\n".join([*lines, *(["", body] if body else [])]))
