@@ -51,6 +51,7 @@ def installation_console(request, pk):
         "chosen": form["template"].value(),
         "result": result,
         "sent": _sent(result.request) if result else "",
+        "body": _readable(result.body) if result else "",
         "refusal": refusal,
         "is_vendors": isinstance(refusal, requests.VendorFailed),
     }
@@ -72,3 +73,11 @@ def _sent(request):
     lines = [f"{request.method} {request.url}", *(f"{name}: {value}" for name, value in request.headers.items())]
     body = request.body.decode()
     return request.mask("\n".join([*lines, *(["", body] if body else [])]))
+
+
+def _readable(text):
+    """JSON on lines of its own; anything else as it is."""
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        return text

@@ -73,6 +73,8 @@ class Person:
 
     def __init__(self, chromium, demo, email, *, javascript=True, by_form=True, **options):
         self.demo = demo
+        # The addresses that a page may fetch from.
+        self.welcome = (demo["url"], "data:", "http://127.0.0.1:9000/")
         self.context = chromium.new_context(
             viewport={"width": WIDTHS["wide"], "height": 900}, java_script_enabled=javascript, **options
         )
@@ -94,7 +96,7 @@ class Person:
         self.page.wait_for_url(f"{demo['url']}/")
 
     def _note(self, request):
-        if not request.url.startswith((self.demo["url"], "data:", "http://127.0.0.1:9000/")):
+        if not request.url.startswith(self.welcome):
             self.outside.append(request.url)
 
     def open(self, path):

@@ -201,15 +201,15 @@ def test_the_theme_is_the_systems_unless_one_was_chosen(sit_down, javascript):
 # Addresses that have no page of their own, and why.
 WITHOUT_A_PAGE = {
     "forms only, which lead to another page or to the one in 405.html": {
-        "version-submit", "version-publish", "version-test", "admin:logout",
+        "version-submit", "version-publish", "version-test", "vendor-secret-keep", "admin:logout",
     },
     "lead on at once": {"installation-connect", "admin:login", "admin:password_change", "admin:view_on_site"},
     "answered to programs": {
         "oauth-token", "oauth-revoke", "oauth-introspect", "oauth-check", "oauth-server-metadata",
         "oauth-resource-metadata", "sandbox-tickets", "sandbox-ticket", "healthz", "readyz", "admin:autocomplete",
-        "admin:jsi18n",
+        "admin:jsi18n", "api-run-request", "api-check-package",
     },
-    "files": {"version-icon", "ledger-export-csv", "ledger-export-json", "mfa_download_recovery_codes"},
+    "files": {"version-icon", "ledger-export-csv", "ledger-export-json", "mfa_download_recovery_codes", "version-package-download"},
     "of windows without buttons": {"admin:credentials_scope_press", "admin:credentials_endpoint_press"},
     "never come to by people who have a password and sign in with it": {
         "account_set_password", "account_confirm_login_code", "admin:password_change_done",

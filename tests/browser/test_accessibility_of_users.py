@@ -1,18 +1,21 @@
 """axe finds nothing on the pages of who uses apps: admins and agents, and what they are asked."""
 
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
+from django.db.models.functions import Now
 
 from consent.models import Access
 from credentials import actions as credentials
 from credentials.models import Client
 from marketplace import actions as marketplace
-from marketplace.models import App, Installation
+from marketplace.models import App, Connection, Installation
 from portal.accounts import actions as accounts
 from portal.accounts.models import Account, User
 from portal.ledger.models import Entry
 from tests import factories
+from tests.marketplace.connected import code_of_vendor, installed_with_vendors
 
 from .looking import covers
 
@@ -134,3 +137,29 @@ def test_an_agents_apps(look, calm, agreed):
     look(ana.page)
     ana.open("/sandbox/app/callback?error=access_denied")
     look(ana.page)
+
+
+@covers("installation-settings", "connection-view", "connection-disconnect", "installation-console", "vendor-callback")
+def test_an_app_with_vendors(look, calm, demo, vendors):
+    people = {"dev": User.objects.get(email="dev@example.com"), "admin": User.objects.get(email="admin@acme.example")}
+    planner = installed_with_vendors(SimpleNamespace(acme=Account.objects.get(slug="acme"), **people), vendors)
+    code = code_of_vendor(planner, "calendar", {"room": "4"})
+    marketplace.finish_connection(planner.installation, "calendar", by=people["admin"], **code)
+    ada, sheet = calm("admin@acme.example"), f"/installations/{planner.installation.pk}/"
+    ada.open(f"{sheet}settings/")
+    ada.page.evaluate("document.forms[document.forms.length - 1].noValidate = true")
+    ada.press("Save")
+    look(ada.page)
+    for path in (f"{sheet}connections/calendar/", f"{sheet}connections/calendar/disconnect/",
+                 f"{sheet}console/?template=events", "/oauth/callback/planner/calendar"):  # fmt: skip
+        ada.open(path)
+        look(ada.page)
+    for context in ('{"id": 7}', '{"id": ".."}', "no"):
+        ada.open(f"{sheet}console/?template=events")
+        ada.page.fill("[name=context]", context)
+        ada.press("Send")
+        look(ada.page)
+    Connection.objects.update(broken_at=Now(), problem="invalid_grant")
+    for path in (sheet, f"{sheet}connections/calendar/", "/installations/"):
+        ada.open(path)
+        look(ada.page)

@@ -105,7 +105,7 @@ def other(portal, tmp_path):
 def test_it_prints_the_address_and_the_sign_ins(portal):
     assert f"http://127.0.0.1:{portal.port}/" in portal.first and "/dev/mail/" in portal.first
     assert re.search(r"admin@acme.example +\S+ +admin", portal.first)
-    assert portal.first.count("secret, shown this once") == 6
+    assert portal.first.count("secret, shown this once") == 7
 
 
 def test_a_second_start_keeps_the_data_and_ctrl_c_leaves_nothing_behind(portal):

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from portal import embedded
+from portal.sandbox import demo_vendors
 
 STOP_SECONDS = 15
 
@@ -29,12 +30,9 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Process {owner} runs this checkout's servers already. Stop it first, or use its portal."
             )
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", settings.PORT))
-            except OSError:
-                raise CommandError(f"Port {settings.PORT} is taken. Choose another: make run PORT=8001") from None
+        vendors = demo_vendors.VENDORS if settings.EGRESS_ALLOW_LOOPBACK else ()
+        for port in (settings.PORT, *map(demo_vendors.port, vendors)):
+            self._guard_free(port)
         # A shell that starts this in the background leaves SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -54,6 +52,7 @@ class Command(BaseCommand):
             ],
             "worker": [*python, "celery", "-q", "-A", "portal", "worker", "-Q", "default,revoke,vendors", "-c", "2", "-l", "warning"],
             "beat": [*python, "celery", "-q", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
+            **{f"vendor {name}": demo_vendors.command(name) for name in vendors},
         }  # fmt: skip
         children = {}
         dead = None
@@ -77,6 +76,14 @@ class Command(BaseCommand):
             raise CommandError(
                 f"The {dead} process ended by itself (status {children[dead].returncode}); stopped the rest."
             )
+
+    def _guard_free(self, port):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                raise CommandError(f"Port {port} is taken. Choose others: make run PORT=8001") from None
 
     def _wait_until_served(self, web):
         deadline = time.monotonic() + 30

@@ -14,6 +14,7 @@ from marketplace import actions as marketplace
 from marketplace.models import App
 from portal.accounts import actions as accounts
 from portal.accounts.models import REVIEWERS, Account, Membership, TeamMembership, User
+from portal.sandbox import demo_vendors
 from portal.sandbox.models import Ticket
 
 PASSWORD = "demo-password-1"
@@ -46,6 +47,7 @@ CLIENTS = {
     "Reply Helper": (Kind.PLATFORM, Level.AGENT, ["view", "edit"]),
     "Shift Planner": (Kind.PLATFORM, Level.ACCOUNT, ["view", "create"]),
     "Acme Bridge": (Kind.PLATFORM, Level.ACCOUNT, ["view", "create", "edit"]),
+    "Team Planner": (Kind.PLATFORM, Level.ACCOUNT, ["view", "edit"]),
     "Workflow Runner": (Kind.EXTERNAL, Level.ACCOUNT, ["view", "create", "edit"]),
     "Desk Companion": (Kind.EXTERNAL, Level.AGENT, ["view"]),
 }
@@ -77,6 +79,7 @@ class Command(BaseCommand):
         self._product()
         self._clients()
         self._apps()
+        self._app_with_vendors()
         self._tickets()
         answer = self._answer()
         if options["json"]:
@@ -237,6 +240,29 @@ class Command(BaseCommand):
             accounts={"acme"},
             by=dev,
         )
+
+    def _app_with_vendors(self):
+        """An app whose two vendors are processes of this machine, so there where it may call those."""
+        if not settings.EGRESS_ALLOW_LOOPBACK or App.objects.filter(slug=demo_vendors.SLUG).exists():
+            return
+        dev, client = self.people["dev@example.com"], self.clients["Team Planner"]
+        app = marketplace.create_app(self.team, slug=demo_vendors.SLUG, category="productivity", client=client, by=dev)
+        draft = marketplace.create_version(
+            app,
+            by=dev,
+            number="1.0",
+            name="Team Planner",
+            tagline="Tickets, calendar and boards in one plan",
+            description="Plans the week of your team from its **tickets**, its calendar and everybody’s own board.",
+            release_notes="The first release.",
+            required_scopes=[],
+            optional_scopes=[],
+        )
+        package = demo_vendors.package(client, [f"{TICKETS}view"], [f"{TICKETS}edit"])
+        marketplace.take_package(draft, package, keep_secrets=True, by=dev)
+        submitted = marketplace.submit_version(draft, by=dev)
+        marketplace.approve_version(submitted, by=self.people["reviewer@example.com"])
+        marketplace.publish_version(submitted, by=dev)
 
     def _tickets(self):
         if Ticket.objects.exists():

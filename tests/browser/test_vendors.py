@@ -1,0 +1,72 @@
+"""An app with three integrations, from its sheet: connected, cancelled, resumed, tried, disconnected, uninstalled."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from marketplace.models import Connection
+from portal.accounts.models import Account, User
+from tests.marketplace.connected import installed_with_vendors
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def planner(demo, vendors):
+    """Installed in the demo's Acme."""
+    people = {name: User.objects.get(email=f"{name}@example.com") for name in ("dev",)}
+    cast = SimpleNamespace(
+        **people, acme=Account.objects.get(slug="acme"), admin=User.objects.get(email="admin@acme.example")
+    )
+    return installed_with_vendors(cast, vendors)
+
+
+def test_an_admin_sets_an_app_up_on_one_sheet(sit_down, planner, vendors):
+    """Left in the middle and resumed; one vendor's refusal leaves the rest as it is."""
+    ada = sit_down("admin@acme.example", by_form=False)
+    ada.welcome += tuple(vendor.url for vendor in vendors)
+    page, sheet = ada.page, f"/installations/{planner.installation.pk}/"
+
+    def connect(vendor, decision):
+        page.locator("li", has_text=vendor).get_by_role("link").click()
+        if vendor == "Example Calendar":
+            page.fill("[name=value-room]", "4")
+        ada.press(f"Continue to {vendor}")
+        page.get_by_role("button", name=decision).click()
+        page.wait_for_url(f"**{sheet}")
+
+    ada.open(sheet)
+    ada.shoot("sheet-new")
+    page.get_by_role("link", name="Fill in").click()
+    page.fill("[name=value-owner]", "acme")
+    ada.press("Save")
+    ada.press("Resume")
+    ada.press("Agree")
+    ada.sees("Agreed. Now the rest.")
+    connect("Example Calendar", "Deny")
+    ada.sees("you cancelled there")
+    ada.shoot("sheet-cancelled")
+    # On another day.
+    ada.open("/installations/")
+    page.locator("tr", has_text="Insights").get_by_role("link", name="Resume").first.click()
+    connect("Example Calendar", "Allow")
+    ada.sees("Ready")
+    connect("Example Boards", "Allow")
+    ada.shoot("sheet-done")
+    ada.press("Try its requests")
+    ada.press("events")
+    page.fill("[name=context]", '{"id": "7"}')
+    ada.press("Send")
+    ada.sees("What came back: 200")
+    assert Connection.objects.get(integration="calendar").tokens["access_token"] not in page.content()
+    ada.shoot("console")
+    ada.open(sheet)
+    page.locator("li", has_text="Example Boards").get_by_role("link").click()
+    ada.press("Disconnect")
+    ada.shoot("disconnect")
+    ada.press("Disconnect")
+    ada.sees("is disconnected")
+    ada.press("Uninstall")
+    ada.press("Uninstall")
+    ada.sees("1 connection to a vendor")
+    assert not Connection.objects.live().exists() and Connection.objects.over().count() == 2

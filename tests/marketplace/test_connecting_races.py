@@ -1,0 +1,125 @@
+"""Several processes at one connection: one talks to the vendor, and what ends it meanwhile wins."""
+
+import os
+import signal
+
+import pytest
+from django.db.models.functions import Now
+
+from marketplace import actions as marketplace
+from marketplace.connections import VendorError
+from marketplace.models import Connection
+from marketplace.tasks import sweep_connections
+from tests.clock import eventually
+from tests.marketplace.connected import code_of_vendor
+from tests.servers import start_worker, together
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def calendar(vendors):
+    return vendors[0]
+
+
+@pytest.fixture
+def row(multi, cast):
+    code = code_of_vendor(multi, "calendar", {"room": "4"})
+    return marketplace.finish_connection(multi.installation, "calendar", by=cast.admin, **code)
+
+
+def now(row):
+    return Connection.objects.get(pk=row.pk)
+
+
+def test_eight_at_once_refresh_one_connection_once(row, calendar):
+    """A vendor that rotates would end it all at the second."""
+    for number in range(1, 6):
+        Connection.objects.update(refresh_at=Now())
+        calendar.clear_log()
+        results = together(*[lambda: marketplace.refresh_connection(row)] * 8)
+        assert {result.generation for result in results} == {number + 1}
+        assert len(calendar.log("/token")) == 1
+    assert now(row).is_connected
+
+
+def test_a_rejected_token_is_renewed_once_for_all_who_had_it(row, calendar):
+    results = together(*[lambda: marketplace.refresh_connection(row, rejected=row.generation)] * 6)
+    assert {result.generation for result in results} == {2} and len(calendar.log("/token")) == 2
+
+
+def test_uninstalling_never_waits_for_a_vendor(row, multi, cast, calendar):
+    """M5: while a refresh hangs there, and what that brought is revoked all the same."""
+    Connection.objects.update(refresh_at=Now())
+    calendar.switch(token_fault={"seconds": 2, "times": 1})
+
+    def uninstall():
+        eventually(lambda: calendar.log("/token")[-1]["form"].get("grant_type") == "refresh_token")
+        marketplace.uninstall(multi.installation, by=cast.admin)
+        return now(row).generation
+
+    refreshed, during = together(lambda: marketplace.refresh_connection(row), uninstall)
+    assert during == 1, "the uninstall was there first"
+    assert not isinstance(refreshed, Exception) and not Connection.objects.live().exists()
+    marketplace.revoke_connection(row)
+    assert now(row).erased_at and not calendar.tokens()
+
+
+def test_connecting_twice_at_once_makes_one_connection(multi, cast):
+    codes = [code_of_vendor(multi, "calendar", {"room": "4"}) for _twice in range(2)]
+    results = together(
+        *[
+            lambda code=code: marketplace.finish_connection(multi.installation, "calendar", by=cast.admin, **code)
+            for code in codes
+        ]
+    )
+    assert not [result for result in results if isinstance(result, Exception)], results
+    assert Connection.objects.filter(ended_at=None).count() == 1
+
+
+def test_disconnecting_and_connecting_again_at_once_ends_in_one_of_both(row, multi, cast):
+    code = code_of_vendor(multi, "calendar", {"room": "4"})
+    results = together(
+        lambda: marketplace.disconnect(row, by=cast.admin),
+        lambda: marketplace.finish_connection(multi.installation, "calendar", by=cast.admin, **code),
+    )
+    assert not [result for result in results if isinstance(result, Exception)], results
+    assert Connection.objects.filter(ended_at=None).count() <= 1
+
+
+def test_a_killed_workers_refresh_is_done_by_the_next(row, calendar):
+    """Its lock goes with it; the database knows what is due (T3)."""
+    Connection.objects.update(refresh_at=Now())
+    calendar.clear_log()
+    calendar.switch(token_fault={"seconds": 30, "times": 1})
+    worker = start_worker()
+    try:
+        sweep_connections()
+        eventually(lambda: calendar.log("/token"))
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait(10)
+    finally:
+        worker.kill()
+    assert marketplace.refresh_connection(row).generation == 2
+
+
+def test_the_worker_refreshes_revokes_and_erases_by_itself(row, multi, cast, calendar, worker):
+    Connection.objects.update(refresh_at=Now())
+    sweep_connections()
+    eventually(lambda: now(row).generation == 2)
+    marketplace.uninstall(multi.installation, by=cast.admin)
+    eventually(lambda: now(row).erased_at)
+    assert not calendar.tokens()
+
+
+def test_a_reply_that_is_lost_after_the_vendor_rotated_asks_the_person(row, calendar):
+    """Nobody can know the new token; the vendor refuses the old one, and the connection says so."""
+    Connection.objects.update(refresh_at=Now())
+    calendar.switch(token_fault={"status": 0, "after": True, "times": 1})
+    with pytest.raises(VendorError):
+        marketplace.refresh_connection(row)
+    assert now(row).is_connected
+    Connection.objects.update(refresh_at=Now())
+    with pytest.raises(VendorError):
+        marketplace.refresh_connection(row)
+    assert now(row).broken_at
