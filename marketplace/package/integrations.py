@@ -22,6 +22,12 @@ _OUR_PARAMETERS = {
 }  # fmt: skip
 
 
+def _is_parameter(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(each, str) for each in value)
+    return isinstance(value, str | int | float)
+
+
 class Integrations(Reading):
     def _integration(self, name: str, one: dict[str, Any]) -> None:
         place, client = step("/integrations", name), self.clients[name]
@@ -34,7 +40,8 @@ class Integrations(Reading):
         secret = self.template(OAUTH, f"{place}/client_secret", one.get("client_secret"), full)
         options = as_dict(one.get("options"))
         for pointer, text in texts(
-            {key: value for key, value in options.items() if key != "customHeaders"}, f"{place}/options"
+            {key: value for key, value in options.items() if key not in ("customHeaders", "revocation_url")},
+            f"{place}/options",
         ):
             self.template(OAUTH, pointer, text, plain)
         self._custom_headers(f"{place}/options/customHeaders", options.get("customHeaders", {}), full)
@@ -46,17 +53,48 @@ class Integrations(Reading):
                 _("The portal sets “%(name)s” itself.") % {"name": key},
                 _("Remove it."),
             )
-        # The secret goes to the host of token_url; whoever gave it may say where.
-        theirs = self.keeps_to_admins(one)
-        for key, fixed in (("authorize_url", False), ("token_url", not theirs)):
-            template = self.template(OAUTH, f"{place}/{key}", one.get(key), plain)
-            if template:
-                self._url(f"{place}/{key}", template, fixed)
+        # The secret and the tokens go to these hosts; whoever gave the secret may say where.
+        fixed = not self.keeps_to_admins(one)
+        for where, url, is_fixed in (
+            (f"{place}/authorize_url", one.get("authorize_url"), False),
+            (f"{place}/token_url", one.get("token_url"), fixed),
+            (f"{place}/options/revocation_url", options.get("revocation_url"), fixed),
+        ):
+            if template := self.template(OAUTH, where, url, plain):
+                self._url(where, template, is_fixed)
+        self._own_options(f"{place}/options", options)
         self._unused(place, fields, one)
         if client:
             self._first_party(place, one, client, options)
         else:
             self._vendor(place, one, secret, options, is_kept=name in self.facts.kept_secrets)
+
+    def _own_options(self, place: str, options: dict[str, Any]) -> None:
+        """What the options say to the portal (marketplace/connections.py), and whether the rest can be parameters."""
+        for name, value in options.items():
+            pointer = step(place, name)
+            if name == "pkce" and not isinstance(value, bool):
+                self.tell(
+                    ERROR, OAUTH, pointer, _("“pkce” is true or false."), _("Write false where a vendor refuses it.")
+                )
+            elif name == "client_authentication" and value not in ("basic", "body"):
+                self.tell(
+                    ERROR,
+                    OAUTH,
+                    pointer,
+                    _("“client_authentication” says how the client secret is sent."),
+                    _("Write “basic” or “body”."),
+                )
+            elif name in ("issuer", "revocation_url") and not isinstance(value, str):
+                self.tell(ERROR, OAUTH, pointer, _("“%(name)s” is a URL.") % {"name": name}, _("Write it as a text."))
+            elif name not in ("customHeaders", "pkce") and not _is_parameter(value):
+                self.tell(
+                    ERROR,
+                    OAUTH,
+                    pointer,
+                    _("An option is a text, a number, true or false, or a list of texts."),
+                    _("Write it as one of these."),
+                )
 
     def _url(self, pointer: str, template: Template, fixed: bool) -> None:
         try:

@@ -236,6 +236,39 @@ def test_a_check_asks_the_database_as_often_for_a_huge_package_as_for_a_small_on
     assert sum("Did you mean" in problem.fix for problem in report.problems) == 50
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("pkce", "false", "true or false"),
+        ("client_authentication", "both", "basic"),
+        ("issuer", 7, "is a URL"),
+        ("revocation_url", ["https://octo.dev/"], "is a URL"),
+        ("revocation_url", "http://octo.dev/revoke", "not https"),
+        ("revocation_url", "https://10.0.0.1/revoke", "an address"),
+        ("revocation_url", "https://octo.dev:8443/revoke", "port 443"),
+        ("prompt", {"a": "b"}, "An option is"),
+        ("prompt", None, "An option is"),
+        ("prompt", [["a"]], "An option is"),
+    ],
+)
+def test_what_options_say_to_the_portal_is_checked(files, app, option, value, said):
+    files[OAUTH]["integrations"]["octo"]["options"][option] = value
+    assert any(
+        said in problem.message + problem.fix for problem in run(files, app).problems if problem.level == "error"
+    )
+
+
+def test_a_field_does_not_choose_where_tokens_are_given_back(files, app):
+    """The vendor's secret goes there too; where it is the admin's own, they may say where."""
+    vendor = files[OAUTH]["integrations"]["octo"]
+    vendor["oauth_iparams"]["host"] = {"display_name": "Host"}
+    vendor["options"]["revocation_url"] = "https://<%= oauth_iparams.host %>/revoke"
+    assert run(files, app).valid
+    vendor["client_secret"] = "a-literal-one"
+    [found] = [problem for problem in run(files, app).problems if problem.level == "error"]
+    assert found.pointer == "/integrations/octo/options/revocation_url"
+
+
 def test_one_label_of_a_vendors_domain_may_be_chosen(files, app):
     vendor = files[OAUTH]["integrations"]["octo"]
     vendor["client_secret"] = "of-the-developer"
