@@ -13,6 +13,14 @@ urlpatterns = [
     path("apps/<slug:slug>/versions/<int:pk>/edit/", developers.version_edit, name="version-edit"),
     path("apps/<slug:slug>/versions/<int:pk>/package/", packages.version_package, name="version-package"),
     path(
+        "apps/<slug:slug>/versions/<int:pk>/package/edit/", packages.version_package_edit, name="version-package-edit"
+    ),
+    path(
+        "apps/<slug:slug>/versions/<int:pk>/package/preview/",
+        packages.version_package_preview,
+        name="version-package-preview",
+    ),
+    path(
         "apps/<slug:slug>/versions/<int:pk>/package/download/",
         packages.version_package_download,
         name="version-package-download",

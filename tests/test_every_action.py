@@ -270,6 +270,10 @@ ACTIONS = {
         lambda w, by: marketplace.take_package(w.draft, w.package, keep_secrets=True, by=by), "draft", **DEVELOPERS,
         spoil=lambda w: w.review, wrong=marketplace.Frozen, again=NOTHING_MORE,
     ),
+    "fill_package": Act(
+        lambda w, by: marketplace.fill_package(w.draft, packages.good(w.client, scope=VIEW), by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=NOTHING_MORE,
+    ),
     "keep_vendor_secret": Act(
         lambda w, by: marketplace.keep_vendor_secret(w.draft.app, "octo", secret="s3cret", by=by), "draft", **DEVELOPERS,
         spoil=ALWAYS, wrong=None, again=ANOTHER,
@@ -424,6 +428,7 @@ def test_it_works_and_is_recorded(world, name):
         "issue_code",
         "change_version",
         "take_package",
+        "fill_package",
         "prepare_connection",
     )
 

@@ -84,7 +84,8 @@ def ids_in(world, fields):
     found = []
     for name, field in fields.items():
         options = [value for value in field["options"] if value]
-        if name in NOT_IDS:
+        # Of a package's form: names and words of the developer's own.
+        if name in NOT_IDS or name.startswith(("vendors-", "requests-", "fields-")):
             continue
         theirs = next((words[value] for value in options if value in words), None)
         theirs = theirs or by_name.get(name)

@@ -23,7 +23,7 @@ from .installing import (
     is_begun,
     uninstall,
 )
-from .packaging import keep_vendor_secret, take_package
+from .packaging import fill_package, keep_vendor_secret, take_package
 from .publishing import (
     ClientTaken,
     Frozen,
@@ -59,6 +59,7 @@ __all__ = [
     "create_version",
     "discard",
     "disconnect",
+    "fill_package",
     "finish_connection",
     "install",
     "install_draft",

@@ -1,5 +1,8 @@
 """Making a version of an app package, and keeping vendors' secrets out of it."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -16,19 +19,28 @@ from .publishing import Frozen, change_version
 MAX_SECRET = 2000
 
 
-@transaction.atomic
 def take_package(version: Version, data: bytes, *, keep_secrets: bool, by: User) -> Report:
     """Check a package, the bytes of a .zip, and put it into a draft where nothing in it is wrong.
 
     With `keep_secrets`, the portal keeps vendors' secrets, encrypted, and takes them out of the package. A report that
     is not valid changed nothing. Raises NotATeammate, Frozen, ValidationError.
     """
+    return _take(version, lambda facts: check_archive(data, facts), keep_secrets, by)
+
+
+def fill_package(version: Version, files: Mapping[str, Any], *, by: User) -> Report:
+    """The same with the files of a package as values, as a form has them; vendors' secrets are always kept apart."""
+    return _take(version, lambda facts: check_values(files, facts), True, by)
+
+
+@transaction.atomic
+def _take(version: Version, check: Callable[[Facts], Report], keep_secrets: bool, by: User) -> Report:
     guard_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     if version.is_frozen:
         raise Frozen(_("This version was submitted and never changes. Make a new one."))
     app = lock(App, version.app_id)
-    report = check_archive(data, Facts(app))
+    report = check(Facts(app))
     if not report.valid:
         return report
     contents = Contents(report.files)

@@ -20,7 +20,7 @@ _MODULES = {
     "freshcaller": "caller_agent",
 }
 _COMMON = ("requests", "functions", "events")
-_ENGINES = {"node": "18.20.8", "fdk": "9.4.0"}
+ENGINES = {"node": "18.20.8", "fdk": "9.4.0"}
 
 
 class Converted:
@@ -94,7 +94,7 @@ class Converted:
             **old,
             "platform-version": "3.0",
             "modules": modules,
-            "engines": old.get("engines") or _ENGINES,
+            "engines": old.get("engines") or ENGINES,
         }
         if "engines" not in old:
             self.changes.append(_("%(file)s: “engines” was added.") % {"file": MANIFEST})

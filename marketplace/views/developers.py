@@ -89,7 +89,7 @@ def _show_app(request, app, *, form=None, custom=None, status=200):
     return render(request, "marketplace/app_view.html", context, status=status)
 
 
-def _chosen(request):
+def chosen_scopes(request):
     levels = {name.removeprefix("level:"): value for name, value in request.POST.items() if name.startswith("level:")}
     return {
         "required_scopes": [name for name, level in levels.items() if level == "required"],
@@ -97,15 +97,21 @@ def _chosen(request):
     }
 
 
+def scope_rows(client, chosen):
+    """The scopes of an app's credentials, each with the level that was chosen for it."""
+    rows = list(client.scopes.select_related("scope").order_by("scope__name")) if client else []
+    for row in rows:
+        required, optional = (row.scope.name in chosen[key] for key in ("required_scopes", "optional_scopes"))
+        row.level = "required" if required else "optional" if optional else "none"
+    return rows
+
+
 def _version_page(request, app, form, version=None, chosen=None):
     chosen = chosen or {
         "required_scopes": version.required_scopes if version else [],
         "optional_scopes": version.optional_scopes if version else [],
     }
-    rows = list(app.client.scopes.select_related("scope").order_by("scope__name")) if app.client else []
-    for row in rows:
-        required, optional = (row.scope.name in chosen[key] for key in ("required_scopes", "optional_scopes"))
-        row.level = "required" if required else "optional" if optional else "none"
+    rows = scope_rows(app.client, chosen)
     title = _("Edit version %(number)s") % {"number": form.instance.number} if form.instance.pk else _("New version")
     context = {"app": app, "form": form, "version": version, "rows": rows, "title": title}
     return render(request, "marketplace/version_edit.html", context, status=422 if form.errors else 200)
@@ -126,11 +132,11 @@ def version_create(request, slug):
         latest = app.versions.exclude(status="snapshot").values("icon", "package").first()
         fields = {**(latest or {}), **form.fields_for_action()}
         try:
-            version = actions.create_version(app, by=request.user, **fields, **_chosen(request))
+            version = actions.create_version(app, by=request.user, **fields, **chosen_scopes(request))
             return redirect("version-view", slug, version.pk)
         except (Refused, ValidationError) as error:
             add_errors(form, error)
-    return _version_page(request, app, form, chosen=_chosen(request))
+    return _version_page(request, app, form, chosen=chosen_scopes(request))
 
 
 def version_seen_by(user, slug, pk):
@@ -171,12 +177,12 @@ def version_edit(request, slug, pk):
         return _version_page(request, version.app, form, version)
     if form.is_valid():
         try:
-            actions.change_version(version, by=request.user, **form.fields_for_action(), **_chosen(request))
+            actions.change_version(version, by=request.user, **form.fields_for_action(), **chosen_scopes(request))
             messages.success(request, _("Saved."))
             return redirect("version-view", slug, pk)
         except (Refused, ValidationError) as error:
             add_errors(form, error)
-    return _version_page(request, version.app, form, version, chosen=_chosen(request))
+    return _version_page(request, version.app, form, version, chosen=chosen_scopes(request))
 
 
 def _step(action, done):

@@ -17,7 +17,8 @@ from .. import actions
 from ..connections import redirect_uri
 from ..forms import PackageForm, SecretForm
 from ..package import Contents, Facts, Report, check_values
-from .developers import add_errors, version_seen_by
+from ..package_form import PackageFields
+from .developers import add_errors, chosen_scopes, scope_rows, version_seen_by
 
 
 def _vendors(app, contents):
@@ -28,16 +29,16 @@ def _vendors(app, contents):
     ]
 
 
-def _preview(request, version):
+def _preview(request, version, required, optional):
     client, account = version.app.client, version.app.team.test_account
-    if not client or not version.scopes:
+    if not client or not (required or optional):
         return None
     return preview_screen(
         client,
         account,
         by=request.user,
-        required=version.required_scopes,
-        optional=version.optional_scopes,
+        required=required,
+        optional=optional,
         name=version.name,
         number=version.number,
     )
@@ -56,7 +57,7 @@ def _page(request, version, *, report=None, form=None, status=200):
         "contents": contents,
         "first_party": contents.first_party(version.app.client and version.app.client.client_id),
         "vendors": _vendors(version.app, contents),
-        "screen": _preview(request, version),
+        "screen": _preview(request, version, version.required_scopes, version.optional_scopes),
     }
     return render(request, "marketplace/version_package.html", context, status=status)
 
@@ -84,6 +85,56 @@ def version_package(request, slug, pk):
         return _page(request, version, report=report, form=form, status=422)
     messages.success(request, _("The package is in order; this version is made of it now."))
     return _page(request, version_seen_by(request.user, slug, pk), report=report)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def version_package_edit(request, slug, pk):
+    """Fill in what a package says. The button “Add” shows one more of a part; only “Save” changes anything."""
+    version = version_seen_by(request.user, slug, pk)
+    if version.is_frozen:
+        return redirect("version-package", slug, pk)
+    is_saved = request.method == "POST" and "add" not in request.POST
+    fields = PackageFields(version.package, version.app.client, request.POST if request.method == "POST" else None)
+    chosen = chosen_scopes(request) if request.method == "POST" else vars(version)
+    report = None
+    if is_saved and fields.is_valid():
+        files = fields.package(chosen["required_scopes"], chosen["optional_scopes"])
+        try:
+            report = actions.fill_package(version, files, by=request.user)
+        except (Refused, ValidationError) as error:
+            messages.error(request, " ".join(error.messages) if isinstance(error, ValidationError) else str(error))
+        if report and report.valid:
+            messages.success(request, _("Saved: this version is made of it now."))
+            return redirect("version-package", slug, pk)
+    context = {
+        "app": version.app,
+        "version": version,
+        "fields": fields,
+        "report": report,
+        "rows": scope_rows(version.app.client, chosen),
+        "screen": _preview(request, version, chosen["required_scopes"], chosen["optional_scopes"]),
+        "vendors": _vendors(version.app, Contents(version.package)),
+    }
+    return render(request, "marketplace/version_package_edit.html", context, status=422 if is_saved else 200)
+
+
+@login_required
+@require_POST
+def version_package_preview(request, slug, pk):
+    """How the consent screen will look with what is filled in; nothing is kept."""
+    version = version_seen_by(request.user, slug, pk)
+    chosen = chosen_scopes(request)
+    names = [
+        text.strip()
+        for name, text in request.POST.items()
+        if name.startswith("vendors-") and name.endswith("-display_name")
+    ]
+    context = {
+        "screen": _preview(request, version, chosen["required_scopes"], chosen["optional_scopes"]),
+        "vendors": [{"integration": {"display_name": name[:100]}} for name in names[:3] if name],
+    }
+    return render(request, "marketplace/_consent_preview.html", context)
 
 
 @login_required

@@ -127,7 +127,7 @@ def test_a_version_from_draft_to_decision(look, calm):
         look(dev.page)
 
 
-@covers("version-package")
+@covers("version-package", "version-package-edit")
 def test_an_app_package(look, calm):
     dev = calm("dev@example.com")
     app = App.objects.get(slug="ticket-insights")
@@ -142,3 +142,17 @@ def test_an_app_package(look, calm):
         for details in dev.page.query_selector_all("main details"):
             details.evaluate("element => element.open = true")
         look(dev.page)
+    edit = f"/apps/ticket-insights/versions/{draft.pk}/package/edit/"
+    dev.open(edit)
+    look(dev.page)
+    dev.press("Add a vendor")
+    dev.sees("Vendor 2")
+    dev.press("Check and save")
+    dev.page.evaluate("for (const form of document.forms) form.noValidate = true")
+    dev.press("Check and save")
+    look(dev.page)
+    # The preview follows what is chosen.
+    dev.open(edit)
+    dev.page.select_option("[name='level:freshservice.tickets.delete']", "required")
+    dev.sees("The app wants to")
+    dev.page.locator(".preview", has_text="Delete and restore tickets").wait_for()

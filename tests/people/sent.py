@@ -116,6 +116,8 @@ def _zip(world):
     return {"data": packages.as_zip(packages.good(world.mine.client)), "content_type": "application/zip"}
 
 
+# A package's form, without vendors and requests.
+_NO_MORE = {f"{part}-{name}_FORMS": "0" for part in ("vendors", "requests") for name in ("TOTAL", "INITIAL")}
 _JSON = {"content_type": "application/json"}
 REASON = _of(reason="It was time")
 # (method with what it is about, address of portal/urls.py) → what the test's browser is given.
@@ -149,6 +151,9 @@ SENT = {
     "POST/wrong apps/<slug:slug>/versions/<int:pk>/package/": lambda world, who: {
         "data": {"package": SimpleUploadedFile("app.zip", b"no zip")}
     },
+    "POST apps/<slug:slug>/versions/<int:pk>/package/edit/": _of(**{**_NO_MORE, f"level:{VIEW}": "required"}),
+    "POST/add apps/<slug:slug>/versions/<int:pk>/package/edit/": _of(**_NO_MORE, add="vendors"),
+    "POST apps/<slug:slug>/versions/<int:pk>/package/preview/": _of(**{f"level:{VIEW}": "required"}),
     "POST apps/<slug:slug>/versions/<int:pk>/package/secrets/<str:integration>/": _of(secret="s3cret"),
     "POST apps/<slug:slug>/versions/<int:pk>/custom/": lambda world, who: {
         "data": {"accounts": world.mine.account.slug}

@@ -1,0 +1,268 @@
+"""An app package as a form: what it says, to be filled in, and the files that come of that."""
+
+import re
+from copy import deepcopy
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from credentials.models import Client
+
+from .package import Contents, formats
+from .package.archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
+from .package.convert import ENGINES
+from .package.reading import as_dict
+
+FIRST_PARTY = "portal"
+_FIELD = re.compile(r"(\w+)\s*:\s*(.*?)\s*(?:\(([\w ,]*)\))?")
+_WORDS = {"required": "required", "secret": "secure"}
+
+
+def _lines(pairs: dict[str, Any]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in pairs.items())
+
+
+class LinesField(forms.CharField):
+    """Names with a value each, one a line: `name: value`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, max_length=20000, widget=forms.Textarea(attrs={"rows": 2}), **kwargs)
+
+    def to_python(self, value: Any) -> dict[str, str]:
+        found = {}
+        for number, line in enumerate((super().to_python(value) or "").splitlines(), 1):
+            name, colon, text = line.partition(":")
+            if not line.strip():
+                continue
+            if not colon or not name.strip():
+                raise forms.ValidationError(_("Line %(number)d: write “name: value”.") % {"number": number})
+            found[name.strip()] = text.strip()
+        return found
+
+    def validate(self, value: Any) -> None:
+        return
+
+    def run_validators(self, value: Any) -> None:
+        return
+
+
+class AskedField(LinesField):
+    """What is asked of people, one a line: `key: Label (required, secret)`."""
+
+    def to_python(self, value: Any) -> dict[str, Any]:
+        found = {}
+        for number, line in enumerate((forms.CharField.to_python(self, value) or "").splitlines(), 1):
+            if not line.strip():
+                continue
+            if not (match := _FIELD.fullmatch(line.strip())) or not match[2]:
+                raise forms.ValidationError(_("Line %(number)d: write “key: Label (required)”.") % {"number": number})
+            one: dict[str, Any] = {"display_name": match[2]}
+            for word in (match[3] or "").replace(",", " ").split():
+                one |= {_WORDS[word]: True} if word in _WORDS else {"type": word}
+            found[match[1]] = one
+        return found
+
+
+def _asked(fields: dict[str, Any]) -> str:
+    """The same, of fields that are there."""
+    lines = []
+    for key, one in fields.items():
+        words = [word for word, name in _WORDS.items() if one.get(name) is True]
+        words += [one["type"]] if one.get("type", "text") != "text" else []
+        lines.append(f"{key}: {one.get('display_name', key)}" + (f" ({', '.join(words)})" if words else ""))
+    return "\n".join(lines)
+
+
+class VendorForm(forms.Form):
+    name = forms.CharField(
+        label=gettext_lazy("Name in the package"),
+        max_length=50,
+        help_text=gettext_lazy("Part of its redirect URL, so best never changed."),
+    )
+    display_name = forms.CharField(label=gettext_lazy("Name that people read"), max_length=100)
+    token_type = forms.ChoiceField(
+        label=gettext_lazy("Connected by"),
+        choices=[
+            ("account", gettext_lazy("An admin, for the account")),
+            ("agent", gettext_lazy("Each agent, for themself")),
+        ],
+    )
+    authorize_url = forms.CharField(label=gettext_lazy("Authorize URL"), max_length=formats.MAX_VALUE)
+    token_url = forms.CharField(label=gettext_lazy("Token URL"), max_length=formats.MAX_VALUE)
+    client_id = forms.CharField(label=gettext_lazy("Client id"), max_length=formats.MAX_VALUE)
+    client_secret = forms.CharField(
+        label=gettext_lazy("Client secret"),
+        max_length=formats.MAX_VALUE,
+        required=False,
+        help_text=gettext_lazy("Kept encrypted, outside of the package. Leave it empty, and it stays as it is."),
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+    )
+    scope = forms.CharField(label=gettext_lazy("Scopes"), max_length=formats.MAX_VALUE, required=False)
+    client_authentication = forms.ChoiceField(
+        label=gettext_lazy("The secret is sent"),
+        choices=[("body", gettext_lazy("in the body")), ("basic", gettext_lazy("as HTTP Basic"))],
+    )
+    refuses_pkce = forms.BooleanField(label=gettext_lazy("It refuses PKCE"), required=False)
+    headers = LinesField(label=gettext_lazy("Headers of the token request"))
+    asked = AskedField(
+        label=gettext_lazy("Asked when it is connected"),
+        help_text=gettext_lazy("One a line: key: Label (required, secret). Use them as <%= oauth_iparams.key %>."),
+    )
+
+    def integration(self, before: dict[str, Any]) -> dict[str, Any]:
+        """The integration; what the form does not know of stays as it was."""
+        data = self.cleaned_data
+        plain = ("display_name", "client_id", "authorize_url", "token_url", "token_type")
+        one = {**before, **{name: data[name] for name in plain}}
+        options = {**as_dict(before.get("options")), "scope": data["scope"], "customHeaders": data["headers"]}
+        options |= {"pkce": not data["refuses_pkce"], "client_authentication": data["client_authentication"]}
+        defaults = {"scope": "", "customHeaders": {}, "pkce": True, "client_authentication": "body"}
+        one["options"] = {key: value for key, value in options.items() if key not in defaults or value != defaults[key]}
+        one["oauth_iparams"] = _kept(data["asked"], before.get("oauth_iparams"))
+        if data["client_secret"]:
+            one["client_secret"] = data["client_secret"]
+        return one
+
+    @staticmethod
+    def initial_of(name: str, one: dict[str, Any]) -> dict[str, Any]:
+        options = as_dict(one.get("options"))
+        scope = options.get("scope", "")
+        return {
+            **one,
+            "name": name,
+            "scope": " ".join(scope) if isinstance(scope, list) else scope,
+            "client_authentication": options.get("client_authentication", "body"),
+            "refuses_pkce": options.get("pkce") is False,
+            "headers": _lines(as_dict(options.get("customHeaders"))),
+            "asked": _asked(as_dict(one.get("oauth_iparams"))),
+        }
+
+
+class RequestForm(forms.Form):
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=50)
+    oauth = forms.CharField(
+        label=gettext_lazy("With the access token of"),
+        max_length=50,
+        required=False,
+        help_text=gettext_lazy("The name of an integration; “portal” is the app’s own credentials."),
+    )
+    method = forms.ChoiceField(
+        label=gettext_lazy("Method"),
+        choices=[(each, each) for each in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")],
+    )
+    host = forms.CharField(label=gettext_lazy("Host"), max_length=formats.MAX_VALUE)
+    path = forms.CharField(label=gettext_lazy("Path"), max_length=formats.MAX_VALUE)
+    query = LinesField(label=gettext_lazy("Query"))
+    headers = LinesField(label=gettext_lazy("Headers"))
+    max_attempts = forms.IntegerField(label=gettext_lazy("Tries"), min_value=1, max_value=5, required=False)
+    agents = forms.BooleanField(label=gettext_lazy("Every agent may use the account’s connection"), required=False)
+
+    def template(self, before: dict[str, Any]) -> dict[str, Any]:
+        data = self.cleaned_data
+        schema = {**as_dict(before.get("schema")), **{name: data[name] for name in ("method", "host", "path")}}
+        schema |= {"query": data["query"], "headers": data["headers"]}
+        options = {**as_dict(before.get("options")), "maxAttempts": data["max_attempts"] or 1, "agents": data["agents"]}
+        options["oauth"] = data["oauth"] or None
+        return {
+            "schema": {key: value for key, value in schema.items() if value != {}},
+            "options": {key: value for key, value in options.items() if value not in (None, False)},
+        }
+
+    @staticmethod
+    def initial_of(name: str, one: dict[str, Any]) -> dict[str, Any]:
+        schema, options = as_dict(one.get("schema")), as_dict(one.get("options"))
+        return {
+            **schema,
+            "name": name,
+            "oauth": options.get("oauth", ""),
+            "query": _lines(as_dict(schema.get("query"))),
+            "headers": _lines(as_dict(schema.get("headers"))),
+            "max_attempts": options.get("maxAttempts", 1),
+            "agents": options.get("agents", False),
+        }
+
+
+class AskedForm(forms.Form):
+    asked = AskedField(
+        label=gettext_lazy("Asked at install"),
+        help_text=gettext_lazy("One a line: key: Label (required, secret). Use them as <%= iparam.key %>."),
+    )
+
+
+def _kept(asked: dict[str, Any], before: Any) -> dict[str, Any]:
+    """Fields as they were filled in; what a line cannot say of one stays as it was."""
+    said = {"display_name", "required", "secure", "type"}
+    return {
+        key: {**{name: value for name, value in as_dict(as_dict(before).get(key)).items() if name not in said}, **one}
+        for key, one in asked.items()
+    }
+
+
+_VENDORS = forms.formset_factory(VendorForm, extra=0, max_num=3, absolute_max=3, validate_max=True, can_delete=True)
+_REQUESTS = forms.formset_factory(
+    RequestForm, extra=0, max_num=100, absolute_max=100, validate_max=True, can_delete=True
+)
+
+
+class PackageFields:
+    """The whole form. `add` is the part that a button adds one more to."""
+
+    def __init__(self, files: dict[str, Any], client: Client | None, data: Any = None) -> None:
+        self.files, self.client = files, client
+        self.before = as_dict(as_dict(files.get(OAUTH)).get("integrations"))
+        contents = Contents(files)
+        vendors = contents.vendors(client and client.client_id)
+        self.first_party = contents.first_party(client and client.client_id) or FIRST_PARTY
+        if data is not None and (adds := data.get("add")):
+            data = data.copy()
+            data[f"{adds}-TOTAL_FORMS"] = str(int(data.get(f"{adds}-TOTAL_FORMS") or 0) + 1)
+        self.vendors = _VENDORS(
+            data, prefix="vendors", initial=[VendorForm.initial_of(name, self.before[name]) for name in vendors]
+        )
+        requests = sorted(as_dict(files.get(REQUESTS)).items())
+        self.requests = _REQUESTS(
+            data, prefix="requests", initial=[RequestForm.initial_of(name, one) for name, one in requests]
+        )
+        self.asked = AskedForm(data, prefix="fields", initial={"asked": _asked(as_dict(files.get(IPARAMS)))})
+
+    def is_valid(self) -> bool:
+        return all([self.vendors.is_valid(), self.requests.is_valid(), self.asked.is_valid()])
+
+    def _rows(self, formset: Any) -> dict[str, Any]:
+        rows = [form for form in formset if form not in formset.deleted_forms and form.cleaned_data]
+        return {form.cleaned_data["name"]: form for form in rows}
+
+    def package(self, required: list[str], optional: list[str]) -> dict[str, Any]:
+        """The files that come of it."""
+        files = deepcopy(self.files)
+        integrations = {
+            name: form.integration(self.before.get(name, {})) for name, form in self._rows(self.vendors).items()
+        }
+        if self.client and (required or optional):
+            integrations[self.first_party] = self._own(required, optional)
+        files[OAUTH] = {"integrations": integrations}
+        before = as_dict(files.get(REQUESTS))
+        files[REQUESTS] = {
+            name: form.template(as_dict(before.get(name))) for name, form in self._rows(self.requests).items()
+        }
+        files[IPARAMS] = _kept(self.asked.cleaned_data["asked"], files.get(IPARAMS))
+        manifest = files.setdefault(
+            MANIFEST, {"platform-version": "3.0", "modules": {"common": {}, "service_ticket": {}}, "engines": ENGINES}
+        )
+        manifest["modules"].setdefault("common", {})["requests"] = {name: {} for name in files[REQUESTS]}
+        return files
+
+    def _own(self, required: list[str], optional: list[str]) -> dict[str, Any]:
+        assert self.client is not None
+        before = self.before.get(self.first_party, {})
+        return {
+            "display_name": before.get("display_name", self.client.name),
+            "client_id": self.client.client_id,
+            "authorize_url": f"{settings.BASE_URL}/oauth/authorize",
+            "token_url": f"{settings.BASE_URL}/oauth/token",
+            "token_type": self.client.level,
+            "options": {"scope": [*required, *optional], "optional_scope": optional},
+        }

@@ -1,0 +1,163 @@
+"""The same package, filled in on a form."""
+
+import pytest
+
+from marketplace import actions as marketplace
+from marketplace.models import VendorSecret
+from tests import factories
+from tests.factories import EDIT, VIEW
+from tests.marketplace import packages
+from tests.marketplace.test_packaging import text
+from tests.people.forms import forms_of
+
+pytestmark = pytest.mark.django_db
+VENDOR = {
+    "name": "octo",
+    "display_name": "Octo",
+    "token_type": "account",
+    "authorize_url": "https://octo.dev/authorize",
+    "token_url": "https://octo.dev/token",
+    "client_id": "<%= oauth_iparams.id %>",
+    "client_secret": "octo-secret-1",
+    "scope": "repo",
+    "client_authentication": "basic",
+    "refuses_pkce": "on",
+    "headers": "X-Version: 3",
+    "asked": "id: Client id (required)",
+}
+REQUEST = {
+    "name": "issues",
+    "oauth": "octo",
+    "method": "GET",
+    "host": "api.octo.dev",
+    "path": "/repos/<%= iparam.owner %>/<%= context.repo %>",
+    "query": "state: open",
+    "headers": "Authorization: Bearer <%= access_token %>",
+    "max_attempts": "3",
+}
+
+
+@pytest.fixture
+def draft(cast):
+    return factories.app(cast.dev, factories.client(cast.dev)[0], required_scopes=[VIEW])
+
+
+@pytest.fixture
+def page(draft):
+    return f"/apps/{draft.app.slug}/versions/{draft.pk}/package/edit/"
+
+
+def filled(vendors=(), requests=(), asked="", **more):
+    data = {"fields-asked": asked, **more}
+    for part, rows in (("vendors", vendors), ("requests", requests)):
+        data |= {f"{part}-TOTAL_FORMS": len(rows), f"{part}-INITIAL_FORMS": 0}
+        data |= {f"{part}-{n}-{name}": value for n, row in enumerate(rows) for name, value in row.items()}
+    return data
+
+
+def test_what_is_filled_in_makes_the_version(cast, browse, draft, page):
+    levels = {f"level:{VIEW}": "required", f"level:{EDIT}": "optional"}
+    answer = browse(cast.dev).post(page, filled([VENDOR], [REQUEST], "owner: Owner (required)", **levels))
+    assert answer.status_code == 302, text(answer)
+    draft.refresh_from_db()
+    assert (draft.required_scopes, draft.optional_scopes) == ([VIEW], [EDIT])
+    octo = draft.package["config/oauth_config.json"]["integrations"]["octo"]
+    assert octo["options"] == {
+        "scope": "repo", "client_authentication": "basic", "pkce": False, "customHeaders": {"X-Version": "3"},
+    }  # fmt: skip
+    assert octo["oauth_iparams"] == {"id": {"display_name": "Client id", "required": True}}
+    issues = draft.package["config/requests.json"]["issues"]
+    assert issues["schema"]["query"] == {"state": "open"} and issues["options"] == {"maxAttempts": 3, "oauth": "octo"}
+    assert draft.package["config/iparams.json"] == {"owner": {"display_name": "Owner", "required": True}}
+    # The secret is where an upload's would be.
+    assert "client_secret" not in octo and VendorSecret.objects.get().secret == "octo-secret-1"
+    marketplace.submit_version(draft, by=cast.dev)
+    assert browse(cast.dev).get(page).status_code == 302
+
+
+def test_saving_an_uploaded_package_unchanged_changes_nothing(cast, browse, draft, page):
+    files = packages.good(draft.app.client)
+    files["config/iparams.json"]["plan"] = {
+        "display_name": "Plan", "type": "dropdown", "options": ["small", "large"], "description": "Which one", "required": True,
+    }  # fmt: skip
+    files["config/requests.json"]["issues"]["schema"]["headers"]["X-Plan"] = "<%= iparam.plan %>"
+    files["manifest.json"]["app"] = {"tracking_id": "abc"}
+    marketplace.change_version(draft, by=cast.dev, package=files)
+    browser = browse(cast.dev)
+    form = next(form for form in forms_of(browser.get(page)) if "vendors-TOTAL_FORMS" in form.values)
+    levels = {f"level:{VIEW}": "required", f"level:{EDIT}": "optional"}
+    assert (
+        browser.post(page, {name: value for name, value in form.values.items() if name != "add"} | levels).status_code
+        == 302
+    )
+    draft.refresh_from_db()
+    after = draft.package
+    # Written in another way, and the same.
+    portal = after["config/oauth_config.json"]["integrations"]["portal"]
+    assert portal["options"] == {"scope": [VIEW, EDIT], "optional_scope": [EDIT]}
+    octo, was = (each["config/oauth_config.json"]["integrations"]["octo"] for each in (after, files))
+    assert octo["options"].pop("scope").split() == was["options"].pop("scope")
+    for one in (octo, was):
+        for field in one["oauth_iparams"].values():
+            field.pop("type", None)
+    assert octo == was
+    assert after["config/iparams.json"]["plan"] == files["config/iparams.json"]["plan"]
+    assert after["config/requests.json"]["issues"] == files["config/requests.json"]["issues"]
+    assert after["manifest.json"] == files["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"token_url": "http://octo.dev/token"}, "not https"),
+        ({"name": "a/b"}, "not a good name"),
+        ({"headers": "no colon"}, "Line 1"),
+        ({"asked": "no label"}, "Line 1"),
+        ({"client_id": ""}, "required"),
+        ({"client_id": "<%= oauth_iparams.ids %>"}, "Did you mean"),
+    ],
+)
+def test_what_is_wrong_is_told_and_changes_nothing(cast, browse, draft, page, wrong, said):
+    answer = browse(cast.dev).post(page, filled([VENDOR | wrong], **{f"level:{VIEW}": "required"}))
+    assert answer.status_code == 422 and said in text(answer), text(answer)
+    # What was filled in is still there; a secret never is.
+    assert "https://octo.dev/authorize" in answer.content.decode() and "octo-secret-1" not in answer.content.decode()
+    draft.refresh_from_db()
+    assert draft.package == {} and not VendorSecret.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [{}, {"vendors-TOTAL_FORMS": "x"}, {"vendors-TOTAL_FORMS": "4", "vendors-INITIAL_FORMS": "0"}, {"add": "evil"}],
+)
+def test_a_form_that_no_page_sent_is_refused(cast, browse, draft, page, spoilt):
+    assert browse(cast.dev).post(page, spoilt).status_code in (200, 422)
+    draft.refresh_from_db()
+    assert draft.package == {}
+
+
+def test_one_more_is_added_and_one_removed(cast, browse, draft, page):
+    browser = browse(cast.dev)
+    answer = browser.post(page, filled([VENDOR], add="vendors"))
+    assert answer.status_code == 200 and "Vendor 2" in text(answer) and 'value="octo"' in answer.content.decode()
+    levels = {f"level:{VIEW}": "required"}
+    browser.post(page, filled([VENDOR], **levels))
+    form = next(form for form in forms_of(browser.get(page)) if "vendors-TOTAL_FORMS" in form.values)
+    sent = {name: value for name, value in form.values.items() if name != "add"} | {"vendors-0-DELETE": "on"} | levels
+    assert browser.post(page, sent).status_code == 302
+    draft.refresh_from_db()
+    assert draft.package["config/oauth_config.json"]["integrations"].keys() == {"portal"}
+
+
+def test_the_preview_shows_the_screen_that_results_and_keeps_nothing(cast, browse, draft, page):
+    preview = page.replace("edit/", "preview/")
+    answer = browse(cast.dev).post(
+        preview, filled([VENDOR], **{f"level:{VIEW}": "required", f"level:{EDIT}": "optional"})
+    )
+    shown = text(answer)
+    assert "The app wants to View tickets" in shown and "Edit tickets" in shown and "to connect Octo" in shown
+    draft.refresh_from_db()
+    assert draft.package == {}
+    # Of other credentials' scopes, nothing.
+    other = browse(cast.dev).post(preview, {"level:freshservice.tickets.delete": "required"})
+    assert "Delete" not in text(other)
