@@ -94,12 +94,18 @@ def end_access(access: Access, *, by: User, reason: str, **details: int) -> Entr
 
 
 def what_ends(access: Access) -> dict[str, int]:
-    """Count what ending an access ends: consents, agents among them, and tokens that are still good."""
-    consents = Consent.objects.filter(access=access, revoked_at=None, expires_at__gt=Now())
+    """Count what ending an access ends: consents, agents among them, and tokens that are still good.
+
+    What a suspension holds back counts too, since lifting it would bring it back.
+    """
+    members = Q(membership=None) | Q(membership__ended_at=None, membership__user__is_active=True)
+    consents = Consent.objects.filter(members, access=access, revoked_at=None, expires_at__gt=Now())
     families = RefreshToken.objects.filter(consent__in=consents, ended_at=None)
     tokens = AccessToken.objects.filter(
         Q(family=None) | Q(family__ended_at=None), consent__in=consents, revoked_at=None, expires__gt=Now()
     )
+    if since := access.client.not_before:
+        families, tokens = families.filter(created_at__gt=since), tokens.filter(created__gt=since)
     return {
         "consents": consents.count(),
         "agents": consents.exclude(membership=None).count(),

@@ -57,7 +57,7 @@ def install(app: App, account: Account, *, by: User) -> Installation:
     version = installable_version(app, account)
     if version is None:
         raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
-    client = _lock_client(version)
+    client = lock(Client, version.app.client_id) if version.app.client_id else None
     return _install(lock(Version, version.pk), client, account, by)
 
 
@@ -71,7 +71,7 @@ def install_draft(version: Version, *, by: User) -> Installation:
     guard_teammate(team, by)
     account = lock(Account, team.test_account.pk)
     guard_installable(version)
-    client = _lock_client(version)
+    client = lock(Client, version.app.client_id) if version.app.client_id else None
     version = lock(Version, version.pk)
     if version.is_frozen:
         raise Frozen(_("Only a draft is tested this way."))
@@ -84,10 +84,6 @@ def install_draft(version: Version, *, by: User) -> Installation:
     if live:
         uninstall(live, by=by)
     return _install(snapshot, client, account, by)
-
-
-def _lock_client(version: Version) -> Client | None:
-    return lock(Client, version.app.client_id) if version.app.client_id else None
 
 
 def _install(version: Version, client: Client | None, account: Account, by: User) -> Installation:

@@ -259,3 +259,20 @@ def test_an_ending_needs_neither_redis_nor_a_worker(account_level, end, tmp_path
     assert actions.ending.access_to_revoke().count() == 1
     actions.revoke_tokens(account_level.consent.access)
     assert not actions.ending.access_to_revoke().exists()
+
+
+def test_a_receipt_counts_only_what_was_still_good(cast, installed_agent, browse):
+    """Not what an agent had who left, nor what a leaked secret ended."""
+    reviewer = factories.reviewer()
+    for person in (cast.agent, cast.agent2):
+        installed_agent.tokens_for(browse(person), account=cast.acme.slug)
+    access = installed_agent.installation.access
+    assert actions.what_ends(access) == {"consents": 2, "agents": 2, "refresh_tokens": 2, "access_tokens": 2}
+    accounts.end_membership(cast.agent.memberships.get(), by=None)
+    assert actions.what_ends(access) == {"consents": 1, "agents": 1, "refresh_tokens": 1, "access_tokens": 1}
+    suspend_client(installed_agent.client, reason="Leaked", by=reviewer)
+    # Held back, not ended.
+    assert actions.what_ends(access)["access_tokens"] == 1
+    lift_client(installed_agent.client, reason="Leaked", secret_leaked=True, by=reviewer)
+    access = Access.objects.get(pk=access.pk)
+    assert actions.what_ends(access) == {"consents": 1, "agents": 1, "refresh_tokens": 0, "access_tokens": 0}
