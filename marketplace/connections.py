@@ -50,7 +50,6 @@ class Tokens:
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_in: int | None
-    scope: str
 
 
 def redirect_uri(app: App, integration: str) -> str:
@@ -189,7 +188,7 @@ class Vendor:
             try:
                 answer = send("GET", f"{origin}/.well-known/{known}", headers={"Accept": "application/json"}, within=5)
                 found = as_dict(json.loads(answer.body)) if answer.status == 200 else {}
-            except (EgressError, ValueError):
+            except (EgressError, ValueError, RecursionError):
                 continue
             url = found.get("revocation_endpoint")
             if isinstance(url, str) and url.startswith(f"{origin}/"):
@@ -220,9 +219,9 @@ def _as_json(response: Any) -> Any:
         return _made(response, error, 400)
     if response.status_code >= 400:
         raise VendorError(_("It answered %(status)d.") % {"status": response.status_code})
-    # What it means is read by _tokens; Authlib would count with it.
-    found.pop("expires_at", None)
-    return _made(response, {**found, "expires_in": None, "portal_expires_in": found.get("expires_in")}, 200)
+    # What it means is read by _tokens; Authlib would count with `expires_in`.
+    tokens = {name: found.get(name) for name in ("access_token", "refresh_token")}
+    return _made(response, {**tokens, "expires_in": None, "portal_expires_in": str(found.get("expires_in"))}, 200)
 
 
 def _made(response: Any, value: Any, status: int) -> Any:
@@ -230,10 +229,11 @@ def _made(response: Any, value: Any, status: int) -> Any:
 
 
 def _read(response: Any) -> dict[str, Any]:
-    text = response.text
+    # Whatever its headers say of its writing: some name what no decoder knows.
+    text = response.content.decode(errors="replace")
     try:
         return as_dict(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         is_form = re.fullmatch(r"[\w.~%+-]+=[^\s<>]*", text.strip()) and len(text) < 64 * 1024
         return dict(parse_qsl(text.strip(), max_num_fields=50)) if is_form else {}
 
@@ -244,12 +244,10 @@ def _tokens(answer: Mapping[str, Any]) -> Tokens:
         raise VendorError(_("Its answer has no access token."))
     expires = answer.get("portal_expires_in")
     seconds = re.fullmatch(r"(\d{1,9})(\.\d+)?", str(expires))
-    scope = answer.get("scope", "")
     return Tokens(
         access_token=str(access),
         refresh_token=str(refresh) if _is_token(refresh) else None,
         expires_in=int(seconds[1]) if seconds else None,
-        scope=(" ".join(scope) if isinstance(scope, list) else str(scope))[:2000],
     )
 
 

@@ -1,5 +1,6 @@
 """An app package as a form: what it says, to be filled in, and the files that come of that."""
 
+import contextlib
 import re
 from copy import deepcopy
 from typing import Any
@@ -216,9 +217,10 @@ class PackageFields:
         contents = Contents(files)
         vendors = contents.vendors(client and client.client_id)
         self.first_party = contents.first_party(client and client.client_id) or FIRST_PARTY
-        if data is not None and (adds := data.get("add")):
+        if data is not None and (adds := data.get("add")) in ("vendors", "requests"):
             data = data.copy()
-            data[f"{adds}-TOTAL_FORMS"] = str(int(data.get(f"{adds}-TOTAL_FORMS") or 0) + 1)
+            with contextlib.suppress(ValueError):
+                data[f"{adds}-TOTAL_FORMS"] = str(int(data.get(f"{adds}-TOTAL_FORMS") or 0) + 1)
         self.vendors = _VENDORS(
             data, prefix="vendors", initial=[VendorForm.initial_of(name, self.before[name]) for name in vendors]
         )
@@ -229,11 +231,26 @@ class PackageFields:
         self.asked = AskedForm(data, prefix="fields", initial={"asked": _asked(as_dict(files.get(IPARAMS)))})
 
     def is_valid(self) -> bool:
-        return all([self.vendors.is_valid(), self.requests.is_valid(), self.asked.is_valid()])
+        valid = all([self.vendors.is_valid(), self.requests.is_valid(), self.asked.is_valid()])
+        return valid and self._is_unique(self.vendors, {self.first_party}) and self._is_unique(self.requests, set())
+
+    def _is_unique(self, formset: Any, taken: set[str]) -> bool:
+        """Names are keys: of two with the same, one would be lost."""
+        seen = set(taken)
+        for form in self._kept(formset):
+            name = form.cleaned_data["name"]
+            if name in seen:
+                form.add_error("name", _("This name is taken; use another."))
+                return False
+            seen.add(name)
+        return True
 
     def _rows(self, formset: Any) -> dict[str, Any]:
-        rows = [form for form in formset if form not in formset.deleted_forms and form.cleaned_data]
-        return {form.cleaned_data["name"]: form for form in rows}
+        return {form.cleaned_data["name"]: form for form in self._kept(formset)}
+
+    @staticmethod
+    def _kept(formset: Any) -> list[Any]:
+        return [form for form in formset if form not in formset.deleted_forms and form.cleaned_data]
 
     def package(self, required: list[str], optional: list[str]) -> dict[str, Any]:
         """The files that come of it."""

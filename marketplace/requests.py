@@ -223,8 +223,8 @@ def _texts(context: Mapping[str, Any]) -> dict[str, str]:
             found[prefix] = str(value)
         elif value is not None:
             raise BadInput(_("“%(name)s” is no text, number or true or false.") % {"name": prefix[:100]})
-        if "\0" in found.get(prefix, ""):
-            raise BadInput(_("“%(name)s” has a NUL character in it.") % {"name": prefix[:100]})
+        if re.search("[\0\ud800-\udfff]", found.get(prefix, "")):
+            raise BadInput(_("“%(name)s” has a character in it that cannot be sent.") % {"name": prefix[:100]})
         if len(found) > MAX_CONTEXT or len(found.get(prefix, "")) > formats.MAX_VALUE:
             raise BadInput(_("The context has too many values, or one that is too long."))
 
@@ -296,7 +296,8 @@ def _body(method: str, body: Any) -> tuple[bytes, str]:
     text, kind = (
         (body, "text/plain; charset=utf-8") if isinstance(body, str) else (json.dumps(body), "application/json")
     )
-    sent = text.encode()
+    # A half of a character, which JSON can name, is none.
+    sent = text.encode(errors="replace")
     if len(sent) > MAX_BODY:
         raise BadInput(_("The body is larger than %(most)d MB.") % {"most": MAX_BODY // 2**20})
     return sent, kind

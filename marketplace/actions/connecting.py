@@ -306,12 +306,13 @@ def tell_of_broken_connection(connection: Connection) -> None:
     else:
         admins = Membership.objects.admins().filter(account=row.installation.account_id)
         people = User.objects.filter(memberships__in=admins)
+    integration = vendors_of(row.installation).get(row.integration)
     send(
         "marketplace/mail/connection_broken.txt",
         to=list(people.values_list("email", flat=True)),
         installation=row.installation,
         connection=row,
-        vendor=vendors_of(row.installation)[row.integration].display_name,
+        vendor=integration.display_name if integration else row.integration,
     )
     # After sending: told twice is better than never.
     Connection.objects.filter(pk=row.pk, told_at=None).update(told_at=database_now())

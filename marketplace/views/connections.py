@@ -3,6 +3,7 @@
 import json
 import secrets
 
+from cryptography.fernet import InvalidToken
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
@@ -109,12 +110,7 @@ def _to_vendor(request, connection):
 @require_safe
 def vendor_callback(request, slug, integration):
     """Where a vendor sends people back to. Whoever is not on their way from there learns nothing, signed in or not."""
-    sealed = None
-    if request.user.is_authenticated:
-        under_way = request.session.get("vendors", {})
-        sealed = under_way.pop(request.GET.get("state", ""), None)
-        request.session["vendors"] = under_way
-    journey = json.loads(decrypt(sealed)) if sealed else {}
+    journey = _journey(request) if request.user.is_authenticated else {}
     if journey.get("integration") != integration:
         return render(request, "marketplace/callback_unknown.html", status=400)
     installation = installation_seen_by(request.user, journey["installation"])
@@ -125,9 +121,20 @@ def vendor_callback(request, slug, integration):
     except Refused as refusal:
         messages.error(request, str(refusal))
     except VendorError as error:
-        failed = _("Not connected. %(vendor)s said: %(what)s") % {"vendor": integration, "what": error}
+        failed = _("Not connected. %(vendor)s: %(what)s") % {"vendor": integration, "what": error}
         messages.error(request, failed)
     return redirect("installation-view", installation.pk)
+
+
+def _journey(request):
+    """What was sealed when the person set out, used up by being read; {} where there is none, or no key for it any more."""
+    under_way = request.session.get("vendors", {})
+    sealed = under_way.pop(request.GET.get("state", ""), "")
+    request.session["vendors"] = under_way
+    try:
+        return json.loads(decrypt(sealed)) if sealed else {}
+    except InvalidToken:
+        return {}
 
 
 def _finish(request, installation, integration, journey):

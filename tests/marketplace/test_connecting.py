@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from django.core import mail
 from django.db.models.functions import Now
 
@@ -173,6 +174,24 @@ def test_one_way_of_authenticating_is_used_and_not_two(multi_of, ada, calendar):
         ("allow", {"token_fault": {"status": 200, "body": "<html>"}}, "no access token"),
         ("allow", {"token_fault": {"status": 200, "body": "[]"}}, "no access token"),
         ("allow", {"token_fault": {"status": 0}}, "ended the connection"),
+        ("allow", {"token_fault": {"status": 200, "body": "[" * 100000}}, "no access token"),
+        (
+            "allow",
+            {"token_fault": {"status": 200, "body": '{"access_token": ["a"], "scope": [1, {}]}'}},
+            "no access token",
+        ),
+        ("allow", {"token_fault": {"status": 200, "body": '{"access_token": "a\\u0000b"}'}}, "no access token"),
+        (
+            "allow",
+            {"token_fault": {"status": 200, "body": '{"error": {"a": [1]}, "error_description": 7}'}},
+            "Not connected",
+        ),
+        (
+            "allow",
+            {"token_fault": {"status": 400, "body": "x", "headers": {"Content-Type": "text/plain; charset=base64"}}},
+            "400",
+        ),
+        ("allow", {"token_fault": {"status": 302, "headers": {"Location": "http://127.0.0.1:1/"}}}, "no access token"),
         ("allow", {"client_auth": "basic"}, "invalid_client"),
         ("allow", {"client_auth": "basic", "error_body": "html"}, "401"),
         ("allow", {"client_auth": "basic", "error_body": "empty"}, "401"),
@@ -219,6 +238,22 @@ def test_an_answer_is_taken_once_by_whom_it_was_meant_for_and_where(multi, ada, 
     assert ada.get(back).status_code == 302
     assert ada.get(back).status_code == 400
     assert len(calendar.log("/token")) == 1
+
+
+def test_an_answer_whose_key_is_gone_is_refused_like_any_other(multi, ada, settings):
+    back = sent_back(set_out(ada, multi, "calendar"))
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    assert ada.get(back).status_code == 400
+
+
+@pytest.mark.parametrize("expires_in", ['"soon"', "-1", "true", "[]", "1e400", "99999999999", '"3600.5"'])
+def test_whatever_a_vendor_says_of_the_end_it_is_connected(multi, ada, calendar, expires_in):
+    body = (
+        f'{{"access_token": "a", "refresh_token": {{}}, "expires_in": {expires_in}, "expires_at": "x", "scope": [1]}}'
+    )
+    calendar.switch(token_fault={"status": 200, "body": body})
+    assert "is connected" in connect(ada, multi, "calendar")
+    assert (row().expires_at is not None) == (expires_in == '"3600.5"') and row().tokens["refresh_token"] is None
 
 
 def test_signed_out_an_answer_is_not_kept_in_any_address(multi, ada, client):

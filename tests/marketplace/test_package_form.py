@@ -161,3 +161,11 @@ def test_the_preview_shows_the_screen_that_results_and_keeps_nothing(cast, brows
     # Of other credentials' scopes, nothing.
     other = browse(cast.dev).post(preview, {"level:freshservice.tickets.delete": "required"})
     assert "Delete" not in text(other)
+
+
+@pytest.mark.parametrize("twice", [[VENDOR, VENDOR], [VENDOR | {"name": "portal"}]])
+def test_of_two_with_one_name_none_is_lost(cast, browse, draft, page, twice):
+    answer = browse(cast.dev).post(page, filled(twice, **{f"level:{VIEW}": "required"}))
+    assert answer.status_code == 422 and "This name is taken" in text(answer)
+    draft.refresh_from_db()
+    assert draft.package == {}

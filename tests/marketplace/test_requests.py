@@ -211,6 +211,8 @@ def test_a_field_is_one_label_of_the_vendors_domain(value):
         {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}},
         {"a": "x" * 2001},
         {str(n): n for n in range(101)},
+        {"a": "\ud800"},
+        {"a": "\0"},
     ],
 )
 def test_a_context_that_cannot_be_used_is_refused(connected, context):
@@ -315,7 +317,15 @@ def test_redirects_are_not_followed_to_another_host(connected, vendors):
 
 def test_what_is_no_request_is_told_and_changes_nothing(connected, browse, cast):
     browser = browse(cast.admin)
-    for sent in ("no json", "[]", '{"other": 1}', '{"context": 7}', '{"context": {"id": "a\\u0000"}}', "[" * 100000):
+    for sent in (
+        "no json",
+        "[]",
+        '{"other": 1}',
+        '{"context": 7}',
+        '{"context": {"id": "a\\u0000"}}',
+        "[" * 100000,
+        '{"context": {"id": "\\ud800"}}',
+    ):
         answer = browser.post(address(connected, "events"), sent, content_type="application/json")
         assert answer.status_code == 400 and said(answer), sent[:20]
     assert browser.post(address(connected, "none"), "{}", content_type="application/json").status_code == 404
