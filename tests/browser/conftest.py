@@ -1,5 +1,6 @@
 """Headless Chromium on a live server with the demo's data. Screenshots go to var/screenshots/."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 from portal.accounts.models import User
 from tests.backend.base import filled, unguarded
@@ -25,8 +26,9 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 def chromium():
     # Playwright's loop makes Django take this thread for an asynchronous one.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "Chromium is missing: apt-get install chromium"
+    # The shell is the same browser without its own windows, and half the work.
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "Chromium is missing: apt-get install chromium-headless-shell"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
@@ -121,6 +123,12 @@ class Person:
                 wide = self.page.evaluate("document.documentElement.scrollWidth") if label == "narrow" else 0
                 assert wide <= width, f"{name} scrolls sideways at {width} pixels"
         self.page.set_viewport_size({"width": WIDTHS["wide"], "height": 900})
+
+    def is_sent_to(self, address, act):
+        """Do what leads away to an app, and return the address with which it is called; nobody need be there."""
+        with self.page.expect_request(f"{address}**") as sent, contextlib.suppress(Error):
+            act()
+        return sent.value.url
 
     def sees(self, text):
         self.page.get_by_text(text).first.wait_for()

@@ -100,12 +100,10 @@ def test_an_agent_authorizes_for_themself_and_revokes(sit_down, demo):
     axel.shoot("installations-agent")
     client = demo["by_name"]["Reply Helper"]
     query = f"response_type=code&client_id={client['client_id']}&redirect_uri={client['redirect_uris'][0]}&state=s&code_challenge={'A' * 43}&code_challenge_method=S256&account=acme"
-    axel.page.route("http://127.0.0.1:9000/**", lambda route: route.fulfill(body="the app"))
     axel.open(f"/oauth/authorize?{query}")
     axel.shoot("consent-agent")
-    axel.press("Agree")
-    axel.page.wait_for_url("http://127.0.0.1:9000/**")
-    assert "code=amp_ac_" in axel.page.url and "state=s" in axel.page.url
+    url = axel.is_sent_to("http://127.0.0.1:9000/", lambda: axel.press("Agree"))
+    assert "code=amp_ac_" in url and "state=s" in url
     axel.open("/authorizations/")
     axel.shoot("authorizations")
     axel.press("Revoke")

@@ -76,7 +76,6 @@ class Story:
 
     def person(self, email):
         someone = Person(self.chromium, self.demo, email)
-        someone.page.route("http://127.0.0.1:9000/**", lambda route: route.fulfill(body="the app"))
         referrers, addresses = (self.places.setdefault(name, []) for name in ("referrers", "addresses"))
         someone.page.on("request", lambda request: referrers.append(request.headers.get("referer", "")))
         someone.page.on("framenavigated", lambda frame: addresses.append(frame.url))
@@ -116,11 +115,12 @@ def authorize(story, person, client, **hints):
         "response_type": "code", "client_id": client["client_id"], "redirect_uri": APP, "state": "s",
         "code_challenge": challenge, "code_challenge_method": "S256", **hints,
     }  # fmt: skip
-    person.open(f"/oauth/authorize?{urlencode(query)}")
-    if not person.page.url.startswith(APP):
+
+    def agree():
+        person.open(f"/oauth/authorize?{urlencode(query)}")
         person.press("Agree")
-        person.page.wait_for_url("http://127.0.0.1:9000/**")
-    code = parse_qs(urlsplit(person.page.url).query)["code"][0]
+
+    code = parse_qs(urlsplit(person.is_sent_to(APP, agree)).query)["code"][0]
     return {"grant_type": "authorization_code", "code": code, "code_verifier": verifier, "redirect_uri": APP}
 
 
