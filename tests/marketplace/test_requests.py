@@ -15,18 +15,20 @@ from hypothesis import strategies as st
 
 from consent.models import AccessToken
 from credentials import actions as credentials
+from credentials.models import Level
 from marketplace import actions as marketplace
 from marketplace import requests
+from marketplace.connections import Vendor, VendorError
 from marketplace.models import Connection
 from marketplace.package import Contents, formats
-from portal import limits
+from portal import egress, limits
 from portal.database import database_now
 from tests import factories
 from tests.factories import VIEW
 from tests.marketplace import packages
 from tests.marketplace.connected import code_of_vendor, installed_with_vendors
 from tests.marketplace.test_packaging import text
-from tests.oauth import AppSide, sign_in
+from tests.oauth import AppSide, agree, sign_in
 
 pytestmark = pytest.mark.django_db
 
@@ -350,6 +352,24 @@ def test_fifty_calls_a_minute_for_each_app_and_account(connected, browse, cast, 
     cache.clear()
 
 
+@pytest.mark.parametrize("address", ["10.0.0.1", "169.254.169.254", "::ffff:192.168.0.1", "127.0.0.1"])
+def test_a_name_that_leads_inside_is_called_neither_for_a_template_nor_for_a_vendor(
+    connected, monkeypatch, settings, address
+):
+    """E3, where it counts: whatever the package's check saw, the address is judged when the connection is made."""
+    settings.EGRESS_ALLOW_LOOPBACK = False
+    monkeypatch.setattr(egress, "_resolve", lambda host: [address])
+    installation = connected.installation
+    package = installation.version.package
+    package["config/requests.json"]["events"]["schema"] |= {"protocol": "https", "host": "api.octo.dev"}
+    caller = requests.Caller(None, is_app=True)
+    with pytest.raises(requests.BadInput, match="not the URL of a public address"):
+        requests.run(installation, "events", context={"id": "7"}, caller=caller)
+    calendar = Contents(package).integrations["calendar"].model_copy(update={"token_url": "https://octo.dev/token"})
+    with pytest.raises(VendorError, match="not the URL of a public address"):
+        Vendor(connected.app, "calendar", calendar, {"room": "4"}).exchange("code", "v" * 43)
+
+
 # --- the company's own products ---
 
 
@@ -386,6 +406,37 @@ def test_a_template_of_the_portals_own_has_a_token_for_that_one_call(cast, serve
     marketplace.uninstall(own.installation, by=cast.admin)
     with pytest.raises(requests.NeedsConnection):
         run(own, "tickets", by=cast.admin)
+
+
+def test_an_agent_level_app_that_the_portal_hosts_needs_no_install_url(cast, browse):
+    """Its request templates are what it does; each agent authorizes it by the portal's own flow."""
+    row = factories.client(cast.dev, level=Level.AGENT)[0]
+    draft = factories.app(cast.dev, row, required_scopes=[VIEW])
+    with pytest.raises(marketplace.NotReady, match="install URL, or request templates"):
+        marketplace.submit_version(draft, by=cast.dev)
+    files = packages.good(row, scope=VIEW)
+    files["config/oauth_config.json"]["integrations"] = {
+        "portal": files["config/oauth_config.json"]["integrations"]["portal"] | {"token_type": "agent"}
+    }
+    files["config/requests.json"] = {"tickets": files["config/requests.json"]["tickets"]}
+    files["manifest.json"]["modules"]["common"]["requests"] = {"tickets": {}}
+    draft = marketplace.change_version(draft, by=cast.dev, package=files)
+    marketplace.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    installation = marketplace.install(draft.app, cast.acme, by=cast.admin)
+    axel = browse(cast.agent)
+    asked = axel.get(f"/installations/{installation.pk}/connect/")["Location"]
+    assert asked.startswith("/oauth/authorize?")
+    answer = agree(axel, asked)
+    assert answer.status_code == 303 and "/oauth/callback?" in answer["Location"]
+    there = urlsplit(answer["Location"])
+    assert axel.get(f"{there.path}?{there.query}").status_code == 302
+    caller = requests.Caller(cast.agent.memberships.get())
+    assert requests.templates_for(installation, caller).keys() == {"tickets"}
+    # Another agent has not agreed, and so has nothing to call with.
+    with pytest.raises(requests.NeedsConnection):
+        requests.run(
+            installation, "tickets", context={"ticket": 1}, caller=requests.Caller(cast.agent2.memberships.get())
+        )
 
 
 # --- the console ---
