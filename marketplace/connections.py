@@ -4,7 +4,7 @@ import datetime as dt
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -118,7 +118,7 @@ class Vendor:
     def authorization_url(self, state: str, verifier: str) -> str:
         """Where to send a person, with all that the package's options add."""
         asked = {
-            name: self._fill(" ".join(map(_text, value)) if isinstance(value, list) else _text(value))
+            name: " ".join(self._fill(_text(each)) for each in (value if isinstance(value, list) else [value]))
             for name, value in self.options.items()
             if name not in OWN_OPTIONS
         }
@@ -135,13 +135,16 @@ class Vendor:
         """True where an `iss` that came back is this vendor's (RFC 9207): as the package says, or of the same origin."""
         if issuer := self.options.get("issuer"):
             return iss == issuer
-        here, there = (urlsplit(url) for url in (self._url(self.integration.authorize_url), iss))
+        try:
+            here, there = (urlsplit(url) for url in (self._url(self.integration.authorize_url), iss))
+        except ValueError:
+            return False
         return (here.scheme, here.netloc) == (there.scheme, there.netloc)
 
     def exchange(self, code: str, verifier: str) -> Tokens:
         """Redeem a code (RFC 6749, section 4.1.3). Raises VendorError."""
         more = {"code_verifier": verifier} if self.uses_pkce else {}
-        return self._ask("fetch_token", code=code, grant_type="authorization_code", **more)
+        return self._ask("fetch_token", code=code, **more)
 
     def refresh(self, refresh_token: str) -> Tokens:
         """Ask for the next tokens (RFC 6749, section 6). Raises VendorError."""
@@ -155,7 +158,9 @@ class Vendor:
             raise VendorError(str(error)) from None
         except AuthlibBaseError as error:
             final = error.error not in _PASSING
-            raise VendorError(said(error.error, error.description), is_final=final) from None
+            # Some repeat what they refuse.
+            hidden = (self._secret(), *sent.values())
+            raise VendorError(said(error.error, error.description, hidden=hidden), is_final=final) from None
         except (*CLIENT_ERRORS, ValueError):
             raise VendorError(_("Its answer could not be read.")) from None
         return _tokens(answer)
@@ -204,9 +209,11 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def said(error: object, description: object) -> str:
-    """A vendor's words, cut short and without what no page should show."""
+def said(error: object, description: object, *, hidden: Iterable[str] = ()) -> str:
+    """A vendor's words, cut short and without what no page should show; `hidden` are secrets that may be among them."""
     words = " ".join(str(part) for part in (error, description) if part)
+    for secret in filter(None, hidden):
+        words = words.replace(secret, "***")
     return re.sub(r"[^\x20-\x7e]|[<>]", " ", words)[:200].strip()
 
 
@@ -215,7 +222,7 @@ def _as_json(response: Any) -> Any:
     found = _read(response)
     if found.get("error"):
         # Some say so with 200.
-        error = {"error": str(found["error"])[:100], "error_description": str(found.get("error_description", ""))[:300]}
+        error = {name: str(found.get(name, "")) for name in ("error", "error_description")}
         return _made(response, error, 400)
     if response.status_code >= 400:
         raise VendorError(_("It answered %(status)d.") % {"status": response.status_code})

@@ -293,9 +293,12 @@ def _body(method: str, body: Any) -> tuple[bytes, str]:
         return b"", ""
     if method in ("GET", "HEAD"):
         raise BadInput(_("A %(method)s has no body.") % {"method": method})
-    text, kind = (
-        (body, "text/plain; charset=utf-8") if isinstance(body, str) else (json.dumps(body), "application/json")
-    )
+    try:
+        text, kind = (
+            (body, "text/plain; charset=utf-8") if isinstance(body, str) else (json.dumps(body), "application/json")
+        )
+    except RecursionError:
+        raise BadInput(_("The body is nested too deeply.")) from None
     # A half of a character, which JSON can name, is none.
     sent = text.encode(errors="replace")
     if len(sent) > MAX_BODY:

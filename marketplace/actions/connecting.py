@@ -222,8 +222,8 @@ def refresh_connection(connection: Connection, *, rejected: int | None = None) -
         if not row.tokens or row.broken_at:
             return row
         due = row.refresh_at is not None and row.refresh_at <= database_now()
-        if row.generation != rejected and not due:
-            # Another process was here first.
+        if not due and (row.generation != rejected or row.refresh_failures > connection.refresh_failures):
+            # Another process was here first, or was here in vain: not all who ask at once wait for the vendor in turn.
             return row
         if not (refresh_token := row.tokens.get("refresh_token")):
             return _refused(
@@ -240,7 +240,8 @@ def refresh_connection(connection: Connection, *, rejected: int | None = None) -
 @transaction.atomic
 def _refreshed(row: Connection, tokens: Tokens) -> Connection:
     now = lock(Connection, row.pk)
-    if now.erased_at:
+    if now.erased_at or now.generation != row.generation:
+        # A person connected anew meanwhile.
         return now
     # Also where it was ended meanwhile: the newest tokens are those to revoke.
     _fill(now, tokens, None)

@@ -160,7 +160,7 @@ def _end(installation: Installation, by: User, event: str, reason: str) -> Entry
         raise NotInstallable(_("This was uninstalled already."))
     connected = installation.connections.filter(ended_at=None).exclude(connected_at=None).count()
     ends = {"connections": connected} if connected else {}
-    Installation.objects.filter(pk=installation.pk).update(uninstalled_at=Now(), uninstalled_by=by)
+    Installation.objects.filter(pk=installation.pk).update(uninstalled_at=Now(), uninstalled_by=by, values={})
     ended = installation.access and end_access(installation.access, by=by, reason=reason, **ends)
     entry = record(
         account.chain_name,

@@ -2,7 +2,7 @@
 
 import base64
 import datetime as dt
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -426,3 +426,50 @@ def test_an_app_that_only_has_vendors_is_installed_used_and_uninstalled(vendor_o
     ended = ada.post(f"{page}uninstall/")
     assert "1" in text(ada.get(ended["Location"])) and Connection.objects.over().count() == 1
     assert "Receipt" in text(ada.get(page))
+
+
+@pytest.mark.parametrize("iss", ["http://[", "//", "https://[::1", "https://a]b"])
+def test_an_issuer_that_is_no_url_is_not_the_vendors(multi, ada, calendar, iss):
+    """RFC 9207, section 2.4"""
+    calendar.switch(iss="none")
+    back = sent_back(set_out(ada, multi, "calendar"))
+    assert "was not Example Calendar’s" in text(ada.get(f"{back}&{urlencode({'iss': iss})}", follow=True))
+    assert not calendar.log("/token")
+
+
+def test_many_scopes_are_asked_for_as_one_list(multi_of, ada):
+    scopes = [f"https://vendor.example/auth/scope.{number:03}" for number in range(100)]
+    multi = multi_of(options={"scope": scopes}, oauth_iparams={})
+    query = parse_qs(urlsplit(set_out(ada, multi, "calendar")).query)
+    assert query["scope"] == [" ".join(scopes)]
+
+
+def test_what_a_vendor_says_of_a_token_has_no_token_in_it(multi, ada, cast, calendar):
+    """Some repeat what they refuse: “Invalid refresh token: …”."""
+    body = '{{"error": "invalid_grant", "error_description": "{} Invalid token: {}"}}'
+    connect(ada, multi, "calendar")
+    for padding in ("", "x" * 250):
+        Connection.objects.update(refresh_at=Now(), broken_at=None)
+        kept = row().tokens["refresh_token"]
+        calendar.switch(token_fault={"status": 400, "body": body.format(padding[:190], kept)})
+        with pytest.raises(VendorError) as refused:
+            marketplace.refresh_connection(row())
+        assert kept[:8] not in row().problem + str(refused.value)
+        assert "invalid_grant" in row().problem
+
+
+def test_a_code_and_a_client_secret_are_not_repeated_either(multi, ada, calendar):
+    there = set_out(ada, multi, "calendar")
+    back = sent_back(there)
+    code = parse_qs(urlsplit(back).query)["code"][0]
+    body = f'{{"error": "invalid_client", "error_description": "No client has {SECRET} for {code}"}}'
+    calendar.switch(token_fault={"status": 401, "body": body})
+    shown = text(ada.get(back, follow=True))
+    assert "No client has" in shown and SECRET not in shown and code not in shown
+
+
+def test_uninstalling_erases_what_was_filled_in(multi, ada, cast):
+    ada.post(f"/installations/{multi.installation.pk}/settings/", {"value-owner": "acme"})
+    marketplace.uninstall(multi.installation, by=cast.admin)
+    multi.installation.refresh_from_db()
+    assert multi.installation.values == {}

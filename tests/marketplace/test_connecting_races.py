@@ -123,3 +123,27 @@ def test_a_reply_that_is_lost_after_the_vendor_rotated_asks_the_person(row, cale
     with pytest.raises(VendorError):
         marketplace.refresh_connection(row)
     assert now(row).broken_at
+
+
+def test_a_person_who_connects_again_meanwhile_wins_over_a_refresh(row, multi, cast, calendar):
+    """Else what was issued for other values, or to another person there, would be kept with theirs."""
+    Connection.objects.update(refresh_at=Now())
+    code = code_of_vendor(multi, "calendar", {"room": "5"})
+    calendar.switch(token_fault={"seconds": 2, "times": 1})
+
+    def connect_again():
+        eventually(lambda: calendar.log("/token")[-1]["form"].get("grant_type") == "refresh_token")
+        return marketplace.finish_connection(multi.installation, "calendar", by=cast.admin, **code)
+
+    _refreshed, again = together(lambda: marketplace.refresh_connection(row), connect_again)
+    assert (now(row).values, now(row).tokens, now(row).generation) == ({"room": "5"}, again.tokens, 2)
+
+
+def test_a_vendor_that_hangs_is_waited_for_once_by_all_who_ask_at_once(row, calendar):
+    calendar.clear_log()
+    calendar.switch(token_fault={"seconds": 1, "status": 503})
+    results = together(*[lambda: marketplace.refresh_connection(row, rejected=row.generation)] * 6)
+    assert len(calendar.log("/token")) == 1 and len([one for one in results if isinstance(one, VendorError)]) == 1
+    # Who asks later is another matter.
+    with pytest.raises(VendorError):
+        marketplace.refresh_connection(now(row), rejected=row.generation)

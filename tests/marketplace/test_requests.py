@@ -467,3 +467,11 @@ def test_the_consoles_failures_say_which_side_failed(connected, browse, cast, ve
     )
     Connection.objects.update(broken_at=Now(), problem="invalid_grant")
     assert "Nothing was sent" in text(browse(cast.admin).post(page, {"template": "events", "context": '{"id": 1}'}))
+
+
+def test_a_body_that_could_just_be_read_and_not_be_written_is_refused(connected):
+    body = []
+    for _level in range(2000):
+        body = [body]
+    with pytest.raises(requests.BadInput, match="nested"):
+        requests._body("POST", body)
