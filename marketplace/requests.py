@@ -19,7 +19,7 @@ from consent.actions import InvalidGrant, token_for_one_call
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role
 from portal.egress import Answer, EgressError, Forbidden, TimedOut, TooLarge, send
-from portal.limits import spend
+from portal.limits import spend, waiting_for_vendors
 
 from . import expressions
 from .actions.connecting import refresh_connection
@@ -138,13 +138,16 @@ def run(
     texts = _texts(context)
     spend(("requests by app and account", installation.app.slug, installation.account.slug))
     deadline = time.monotonic() + SECONDS
-    with _token(installation, contents, template, caller) as source:
+    with (
+        waiting_for_vendors.take(installation.app.team_id),
+        _token(installation, contents, template, caller) as source,
+    ):
         request = _fill(contents, template, installation.values, texts, source.token, body)
-        answer, attempts = _send(template, request, deadline)
+        answer, attempts = _send(template, request, deadline, source)
         if answer.status == 401 and source.renew():
             # What the vendor no longer takes is renewed once, and the call repeated.
             request = _fill(contents, template, installation.values, texts, source.token, body)
-            answer, more = _send(template, request, deadline)
+            answer, more = _send(template, request, deadline, source)
             attempts += more
     return _result(request, answer, attempts)
 
@@ -157,9 +160,14 @@ class _Source:
 
     def __init__(self, token: str = "", connection: Connection | None = None) -> None:
         self.token, self._connection = token, connection
+        self._is_renewed = False
+
+    def is_live(self) -> bool:
+        """False once the connection ended, however that came about. What is the portal's own is judged where it arrives."""
+        return self._connection is None or Connection.objects.live().filter(pk=self._connection.pk).exists()
 
     def renew(self) -> bool:
-        if self._connection is None:
+        if self._connection is None or self._is_renewed:
             return False
         try:
             row = refresh_connection(self._connection, rejected=self._connection.generation)
@@ -167,7 +175,7 @@ class _Source:
             return False
         if row.broken_at or not row.tokens or row.generation == self._connection.generation:
             return False
-        self.token, self._connection = row.tokens["access_token"], None
+        self.token, self._is_renewed = row.tokens["access_token"], True
         return True
 
 
@@ -309,11 +317,16 @@ def _body(method: str, body: Any) -> tuple[bytes, str]:
 # --- sending ---
 
 
-def _send(template: formats.RequestTemplate, request: Request, deadline: float) -> tuple[Answer, int]:
-    """Send, and again where that may help: after network errors, 429 and 5xx, as often and as long as there is. Raises VendorFailed."""
+def _send(template: formats.RequestTemplate, request: Request, deadline: float, source: _Source) -> tuple[Answer, int]:
+    """Send, and again where that may help: after network errors, 429 and 5xx, as often and as long as there is.
+
+    Raises BadInput, VendorFailed, NeedsConnection where the connection ended before a further try.
+    """
     options = template.options
     for attempt in range(1, options.max_attempts + 1):
         is_last = attempt == options.max_attempts
+        if attempt > 1 and not source.is_live():
+            raise NeedsConnection(_("The connection ended meanwhile."))
         try:
             answer = send(
                 request.method, request.url, headers=request.headers, content=request.body,

@@ -1,11 +1,13 @@
 """How often something may be tried: counted in Redis, and not at all while Redis is away, since no rule hangs on it."""
 
+import contextlib
 import functools
 import hashlib
 import hmac
 import ipaddress
 import threading
 import time
+from collections import Counter
 
 import redis
 import structlog
@@ -64,6 +66,32 @@ class TooMany(Exception):
     def __init__(self, wait):
         super().__init__(wait)
         self.wait = wait
+
+
+class Places:
+    """So many threads of a process may wait for others at once, and fewer for any one of them; the rest serve everybody."""
+
+    def __init__(self, most, *, each):
+        self._most, self._each = most, each
+        self._lock = threading.Lock()
+        self._taken = Counter()
+
+    @contextlib.contextmanager
+    def take(self, whose):
+        """Hold a place. Raises TooMany where there is none; nobody waits for one, or that would hold a thread too."""
+        with self._lock:
+            if settings.LIMITS_ARE_ON and (self._taken.total() >= self._most or self._taken[whose] >= self._each):
+                raise TooMany(1)
+            self._taken[whose] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken -= Counter([whose])
+
+
+# Of the eight threads that the README gives a process: vendors take up to 15 seconds for an answer, as often as they like.
+waiting_for_vendors = Places(5, each=3)
 
 
 class Breaker:

@@ -16,6 +16,7 @@ from portal.accounts.models import Account, Membership, User
 from portal.celery import app as celery
 from portal.database import database_now, lock
 from portal.ledger.actions import record
+from portal.limits import waiting_for_vendors
 from portal.mail import send
 
 from .. import values as values_
@@ -114,12 +115,16 @@ def prepare_connection(installation: Installation, name: str, *, values: Mapping
 def finish_connection(
     installation: Installation, name: str, *, values: Mapping[str, str], code: str, verifier: str, by: User
 ) -> Connection:
-    """Redeem the code that a vendor sent a person back with, and keep its tokens. Raises VendorError, and as preparing does."""
+    """Redeem the code that a vendor sent a person back with, and keep its tokens.
+
+    Raises VendorError, portal.limits.TooMany, and as preparing does.
+    """
     with transaction.atomic():
         found, membership = _lock(installation, by, name)
     draft = Connection(installation=found, integration=name, membership=membership, values=dict(values))
     # Outside of any transaction: the vendor takes as long as it takes.
-    tokens = vendor_of(draft).exchange(code, verifier)
+    with waiting_for_vendors.take(found.app.team_id):
+        tokens = vendor_of(draft).exchange(code, verifier)
     return _keep(draft, tokens, by)
 
 

@@ -7,9 +7,11 @@ import pytest
 from django.db.models.functions import Now
 
 from marketplace import actions as marketplace
+from marketplace import requests
 from marketplace.connections import VendorError
-from marketplace.models import Connection
+from marketplace.models import Connection, Installation
 from marketplace.tasks import sweep_connections
+from portal.limits import TooMany
 from tests.clock import eventually
 from tests.marketplace.connected import code_of_vendor
 from tests.servers import start_worker, together
@@ -147,3 +149,30 @@ def test_a_vendor_that_hangs_is_waited_for_once_by_all_who_ask_at_once(row, cale
     # Who asks later is another matter.
     with pytest.raises(VendorError):
         marketplace.refresh_connection(now(row), rejected=row.generation)
+
+
+def run(multi, cast):
+    installation = Installation.objects.get(pk=multi.installation.pk)
+    caller = requests.Caller(cast.admin.memberships.get(account=multi.installation.account))
+    return requests.run(installation, "events", context={"id": "7"}, caller=caller)
+
+
+def test_an_app_whose_vendor_hangs_leaves_threads_for_the_others(row, multi, cast, calendar, settings):
+    settings.LIMITS_ARE_ON = True
+    calendar.switch(api_fault={"seconds": 3})
+    results = together(*[lambda: run(multi, cast)] * 8)
+    assert len([one for one in results if isinstance(one, TooMany)]) == 5, results
+    # Their places are free again.
+    calendar.switch(api_fault=None)
+    assert run(multi, cast).status == 200
+
+
+def test_what_ends_a_connection_ends_the_tries_of_a_call_under_way(row, multi, cast, calendar):
+    calendar.switch(api_fault={"status": 503, "headers": {"Retry-After": "3"}})
+
+    def uninstall():
+        eventually(lambda: calendar.log("/api"))
+        marketplace.uninstall(multi.installation, by=cast.admin)
+
+    refused, _ended = together(lambda: run(multi, cast), uninstall)
+    assert isinstance(refused, requests.NeedsConnection) and len(calendar.log("/api")) == 1
