@@ -98,6 +98,11 @@ class Template:
         for part in self.parts:
             yield from _names(part)
 
+    def texts(self) -> Iterator[str]:
+        """What the developer wrote and can come out of it, in expressions too."""
+        for part in self.parts:
+            yield from _texts(part)
+
     def fill(self, values: Mapping[str, str], escape: Escape = str) -> str:
         """Return the text with every name replaced. A name without a value is empty.
 
@@ -121,6 +126,20 @@ def _names(node: Node) -> Iterator[Name]:
         case Choice(condition, yes, no):
             for each in (condition, yes, no):
                 yield from _names(each)
+
+
+def _texts(node: Node) -> Iterator[str]:
+    match node:
+        case Text(text):
+            yield text
+        case Encode(of):
+            yield from _texts(of)
+        case Join(inner) | Either(inner):
+            for each in inner:
+                yield from _texts(each)
+        case Choice(_condition, yes, no):
+            yield from _texts(yes)
+            yield from _texts(no)
 
 
 def _is_of_values(node: Node) -> bool:

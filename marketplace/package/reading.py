@@ -1,6 +1,7 @@
 """What the checks of a package share: its raw values, and one way to tell what is wrong with them."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -22,6 +23,9 @@ Level = Literal["error", "warning"]
 MAX_SUGGESTIONS = 50
 # Headers in which no one sends a secret.
 _OPEN_HEADERS = {"accept", "accept-language", "content-type", "user-agent"}
+# Beside fields, what is shorter than a secret (as in “Basic <%= encode(iparam.key + ':X') %>”), or how credentials begin.
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z-]{0,30} +|[A-Za-z_]{1,30}=")
+_WRITTEN = re.compile(r"[^\s:;,\"=]{6}")
 
 
 def as_dict(value: Any) -> dict[str, Any]:
@@ -140,7 +144,10 @@ class Reading:
         """True where a header could be a secret that the developer wrote into the package."""
         for name, value in headers.items():
             try:
-                written = not [*expressions.parse(as_str(value)).names()]
+                template = expressions.parse(as_str(value))
+                written = not [*template.names()] or any(
+                    _WRITTEN.search(_SCHEME.sub("", text)) for text in template.texts()
+                )
             except MalformedExpression:
                 written = True
             if written and name.lower() not in _OPEN_HEADERS:

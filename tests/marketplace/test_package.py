@@ -204,6 +204,28 @@ def test_the_admin_who_gives_the_secret_may_say_where_it_goes_but_not_where_an_a
         vendor[key] = was
 
 
+@pytest.mark.parametrize(
+    ("value", "may"),
+    [
+        ("Bearer <%= oauth_iparams.id %>", True),
+        ("Zoho-oauthtoken <%= oauth_iparams.id %>", True),
+        ("Token token=<%= oauth_iparams.id %>", True),
+        ("Basic <%= encode(oauth_iparams.id + ':X') %>", True),
+        ("<%= oauth_iparams.id == 'something' ? oauth_iparams.id : oauth_iparams.secret %>", True),
+        ("Basic <%= encode(oauth_iparams.id + ':developers') %>", False),
+        ("Bearer developers<%= oauth_iparams.id %>", False),
+        ("<%= oauth_iparams.id || 'developers' %>", False),
+        ("<%= oauth_iparams.id == '' ? 'developers' : oauth_iparams.id %>", False),
+    ],
+)
+def test_a_secret_that_stands_beside_a_field_is_the_developers_all_the_same(files, app, value, may):
+    files[OAUTH]["integrations"]["octo"] |= {
+        "token_url": "https://<%= oauth_iparams.id %>/token",
+        "options": {"scope": "repo", "customHeaders": {"Authorization": value}},
+    }
+    assert (("error", OAUTH, f"{OCTO}/token_url") in told(run(files, app))) is not may
+
+
 def test_a_secret_that_the_developer_wrote_into_a_header_goes_to_no_host_that_a_field_chooses(files, app):
     vendor = files[OAUTH]["integrations"]["octo"]
     vendor["oauth_iparams"]["domain"] = {"display_name": "Domain"}
