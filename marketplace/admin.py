@@ -86,7 +86,7 @@ def _change(name, before, version):
 
 def _package(version):
     """A version's package as text, without what in it is secret."""
-    return "".join(Contents(Contents(version.package).without_secrets()).texts().values())
+    return "".join(Contents(Contents.of(version).without_secrets()).texts().values())
 
 
 def _review(version, request):
@@ -95,7 +95,7 @@ def _review(version, request):
     if version.published_at:
         reviewed = reviewed.filter(published_at__lt=version.published_at)
     before = reviewed.order_by("-published_at").first()
-    client, contents = version.app.client, Contents(version.package)
+    client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     for row in rows:
         row.level = _("Required") if row.scope.name in version.required_scopes else _("Optional")
@@ -115,7 +115,7 @@ def _review(version, request):
         "version": version,
         "before": before,
         "rows": rows,
-        "vendors": contents.vendors(client and client.client_id),
+        "vendors": contents.vendors,
         "templates": contents.templates,
         "gone": sorted(before.scopes - version.scopes) if before else [],
         "changed": changed,

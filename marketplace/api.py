@@ -92,7 +92,7 @@ def run_request(request, pk, name):
 
 
 def _who(request, pk):
-    rows = Installation.objects.select_related("account", "app__client", "version", "access")
+    rows = Installation.objects.select_related("account", "app__client", "version__app__client", "access")
     if header := request.headers.get("Authorization"):
         bearer = checking.read(checking.bearer_token(header))
         if bearer.installation != str(pk):

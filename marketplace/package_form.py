@@ -214,15 +214,16 @@ class PackageFields:
     def __init__(self, files: dict[str, Any], client: Client | None, data: Any = None) -> None:
         self.files, self.client = files, client
         self.before = as_dict(as_dict(files.get(OAUTH)).get("integrations"))
-        contents = Contents(files)
-        vendors = contents.vendors(client and client.client_id)
-        self.first_party = contents.first_party(client and client.client_id) or FIRST_PARTY
+        contents = Contents(files, client.client_id if client else None)
+        self.first_party = contents.first_party or FIRST_PARTY
         if data is not None and (adds := data.get("add")) in ("vendors", "requests"):
             data = data.copy()
             with contextlib.suppress(ValueError):
                 data[f"{adds}-TOTAL_FORMS"] = str(int(data.get(f"{adds}-TOTAL_FORMS") or 0) + 1)
         self.vendors = _VENDORS(
-            data, prefix="vendors", initial=[VendorForm.initial_of(name, self.before[name]) for name in vendors]
+            data,
+            prefix="vendors",
+            initial=[VendorForm.initial_of(name, self.before[name]) for name in contents.vendors],
         )
         requests = sorted(as_dict(files.get(REQUESTS)).items())
         self.requests = _REQUESTS(

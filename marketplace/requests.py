@@ -111,7 +111,7 @@ class Result:
 
 def templates_for(installation: Installation, caller: Caller) -> dict[str, formats.RequestTemplate]:
     """The templates that somebody may run."""
-    contents = Contents(installation.version.package)
+    contents = Contents.of(installation.version)
     return {name: one for name, one in contents.templates.items() if _may_run(contents, one, caller)}
 
 
@@ -126,7 +126,7 @@ def run(
     installation: Installation, name: str, *, context: Mapping[str, Any], body: Any = None, caller: Caller
 ) -> Result:
     """Run a template. Raises the refusals of this file, and portal.limits.TooMany."""
-    contents = Contents(installation.version.package)
+    contents = Contents.of(installation.version)
     template = contents.templates.get(name)
     if template is None:
         raise NoSuchTemplate(_("This app has no request template of this name."))
@@ -144,7 +144,7 @@ def run(
     ):
         request = _fill(contents, template, installation.values, texts, source.token, body)
         answer, attempts = _send(template, request, deadline, source)
-        if answer.status == 401 and source.renew():
+        if answer.status == 401 and source.renew(answer):
             # What the vendor no longer takes is renewed once, and the call repeated.
             request = _fill(contents, template, installation.values, texts, source.token, body)
             answer, more = _send(template, request, deadline, source)
@@ -166,8 +166,13 @@ class _Source:
         """False once the connection ended, however that came about. What is the portal's own is judged where it arrives."""
         return self._connection is None or Connection.objects.live().filter(pk=self._connection.pk).exists()
 
-    def renew(self) -> bool:
+    def renew(self, answer: Answer | None = None) -> bool:
+        """Ask for the next token after a 401; where there is nothing to ask with, that may only say “not permitted”."""
         if self._connection is None or self._is_renewed:
+            return False
+        is_over = self._connection.expires_at and self._connection.expires_at <= dt.datetime.now(dt.UTC)
+        says_so = answer is not None and "invalid_token" in answer.headers.get("www-authenticate", "")
+        if not (is_over or says_so or (self._connection.tokens or {}).get("refresh_token")):
             return False
         try:
             row = refresh_connection(self._connection, rejected=self._connection.generation)
@@ -189,8 +194,7 @@ def _token(
         return
     integration = contents.integrations[name]
     membership = caller.membership if integration.token_type == "agent" else None
-    client = installation.app.client
-    if client is not None and integration.client_id == client.client_id:
+    if name == contents.first_party:
         if installation.access is None:
             raise NeedsConnection(_("Nobody agreed to this app here."))
         try:
@@ -199,7 +203,7 @@ def _token(
         except InvalidGrant as refusal:
             raise NeedsConnection(str(refusal)) from None
         return
-    rows = Connection.objects.live().select_related("installation__app", "installation__version")
+    rows = Connection.objects.live().select_related("installation__app", "installation__version__app__client")
     row = rows.filter(installation=installation, integration=name, membership=membership).first()
     if row is None or not row.tokens:
         raise NeedsConnection(_("%(vendor)s is not connected.") % {"vendor": integration.display_name})

@@ -40,13 +40,12 @@ class Sheet:
     def __init__(self, installation: Installation, membership: Membership, connections: Iterable[Connection]) -> None:
         self.installation, self.membership, self._connections = installation, membership, list(connections)
         self.is_admin = membership.role == Role.ADMIN
-        self.contents = Contents(installation.version.package)
+        self.contents = Contents.of(installation.version)
 
     @cached_property
     def vendors(self) -> list[Part]:
-        client = self.installation.app.client
         parts = []
-        for name, one in self.contents.vendors(client and client.client_id).items():
+        for name, one in self.contents.vendors.items():
             is_own = one.token_type == "agent"
             whose = self.membership.pk if is_own else None
             found = (row for row in self._connections if (row.integration, row.membership_id) == (name, whose))

@@ -22,6 +22,7 @@ from .installing import (
     install_draft,
     is_begun,
     uninstall,
+    what_ends,
 )
 from .packaging import fill_package, keep_vendor_secret, take_package
 from .publishing import (
@@ -77,4 +78,5 @@ __all__ = [
     "take_package",
     "uninstall",
     "vendor_of",
+    "what_ends",
 ]

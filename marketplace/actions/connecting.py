@@ -39,8 +39,7 @@ class NotConnected(Refused):
 
 
 def vendors_of(installation: Installation) -> dict[str, formats.Integration]:
-    client = installation.app.client
-    return Contents(installation.version.package).vendors(client and client.client_id)
+    return Contents.of(installation.version).vendors
 
 
 def vendor_of(connection: Connection) -> Vendor:
@@ -78,11 +77,17 @@ def _lock(installation: Installation, by: User, name: str | None) -> tuple[Insta
     return installation, None
 
 
+def _guard_not_suspended(installation: Installation) -> None:
+    client = installation.app.client
+    if client and client.suspended_at:
+        raise NotThere(_("This app is suspended; nothing of it can be connected now."))
+
+
 @transaction.atomic
 def change_values(installation: Installation, *, values: Mapping[str, str], by: User) -> Installation:
     """Fill in what the package asks at install. Raises NotThere, NotAnAdmin, ValidationError."""
     installation, _none = _lock(installation, by, None)
-    fields = Contents(installation.version.package).fields
+    fields = Contents.of(installation.version).fields
     cleaned = values_.clean(fields, values, installation.values)
     if cleaned == installation.values:
         return installation
@@ -100,6 +105,7 @@ def prepare_connection(installation: Installation, name: str, *, values: Mapping
     ValidationError.
     """
     installation, membership = _lock(installation, by, name)
+    _guard_not_suspended(installation)
     found = Connection.objects.select_for_update(no_key=True).filter(
         installation=installation, integration=name, membership=membership, ended_at=None
     )
@@ -121,6 +127,7 @@ def finish_connection(
     """
     with transaction.atomic():
         found, membership = _lock(installation, by, name)
+        _guard_not_suspended(found)
     draft = Connection(installation=found, integration=name, membership=membership, values=dict(values))
     # Outside of any transaction: the vendor takes as long as it takes.
     with waiting_for_vendors.take(found.app.team_id):
@@ -221,7 +228,7 @@ def refresh_connection(connection: Connection, *, rejected: int | None = None) -
     Returns the connection as it is then. Raises NotConnected, VendorError.
     """
     with _alone(connection):
-        rows = Connection.objects.live().select_related("installation__app", "installation__version")
+        rows = Connection.objects.live().select_related("installation__app", "installation__version__app__client")
         if (row := rows.filter(pk=connection.pk).first()) is None:
             raise NotConnected(_("This connection has ended."))
         if not row.tokens or row.broken_at:
@@ -278,7 +285,7 @@ def _refused(row: Connection, error: VendorError) -> Connection:
 def revoke_connection(connection: Connection) -> None:
     """Tell the vendor that a connection is over, and erase its tokens: at once where it was told, else after some tries."""
     with _alone(connection):
-        row = Connection.objects.over().select_related("installation__app", "installation__version")
+        row = Connection.objects.over().select_related("installation__app", "installation__version__app__client")
         row = row.filter(pk=connection.pk).first()
         if row is None or (row.revoke_at and row.revoke_at > database_now()):
             return
@@ -302,7 +309,7 @@ def revoke_connection(connection: Connection) -> None:
 def tell_of_broken_connection(connection: Connection) -> None:
     """Mail those who can connect it again, once: the account's admins, or the agent whose it is."""
     rows = Connection.objects.live().select_related(
-        "installation__account", "installation__version", "installation__app"
+        "installation__account", "installation__app", "installation__version__app__client"
     )
     row = rows.filter(pk=connection.pk, broken_at__isnull=False, told_at=None).first()
     if row is None:

@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from consent.actions import end_access, open_access
+from consent.actions import what_ends as consents_that_end
 from consent.actions.ending import NotAnAdmin, is_admin
 from credentials.actions import guard_teammate
 from credentials.models import Client
@@ -135,6 +136,17 @@ def is_begun(installation: Installation) -> bool:
     return installation.connections.exclude(connected_at=None).exists()
 
 
+def what_ends(installation: Installation) -> dict[str, int]:
+    """Count what uninstalling ends: consents and tokens, and connections to vendors."""
+    ends = consents_that_end(installation.access) if installation.access else {}
+    return {**ends, **_connections_that_end(installation)}
+
+
+def _connections_that_end(installation: Installation) -> dict[str, int]:
+    connected = installation.connections.filter(ended_at=None).exclude(connected_at=None).count()
+    return {"connections": connected} if connected else {}
+
+
 @transaction.atomic
 def uninstall(installation: Installation, *, by: User) -> Entry:
     """End an installation and all access with it, at this commit; always possible for an admin (M5).
@@ -158,8 +170,7 @@ def _end(installation: Installation, by: User, event: str, reason: str) -> Entry
     installation = lock(Installation, installation.pk)
     if installation.uninstalled_at:
         raise NotInstallable(_("This was uninstalled already."))
-    connected = installation.connections.filter(ended_at=None).exclude(connected_at=None).count()
-    ends = {"connections": connected} if connected else {}
+    ends = _connections_that_end(installation)
     Installation.objects.filter(pk=installation.pk).update(uninstalled_at=Now(), uninstalled_by=by, values={})
     ended = installation.access and end_access(installation.access, by=by, reason=reason, **ends)
     entry = record(

@@ -85,8 +85,7 @@ def _order(number: str) -> tuple[int, ...]:
 def _check(version: Version) -> None:
     client = version.app.client
     if version.package:
-        scopes = Contents(version.package).scopes(client and client.client_id)
-        version.required_scopes, version.optional_scopes = scopes
+        version.required_scopes, version.optional_scopes = Contents.of(version).scopes
     version.required_scopes = sorted(set(version.required_scopes))
     version.optional_scopes = sorted(set(version.optional_scopes) - set(version.required_scopes))
     version.full_clean(exclude=["app", "created_by", "created_at", "icon", "submitted_at", "published_at"])
@@ -140,7 +139,7 @@ def change_version(version: Version, *, by: User, **fields) -> Version:
 def guard_installable(version: Version) -> None:
     """Raise NotReady unless an app's version has all that installing it needs."""
     client = version.app.client
-    contents = Contents(version.package)
+    contents = Contents.of(version)
     if client is None and not contents.integrations:
         raise NotReady(_("Choose the app’s OAuth credentials first."))
     if not version.scopes and not contents.integrations:

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import expressions
 from ..expressions import MalformedExpression
@@ -15,12 +15,21 @@ from . import formats
 from .archive import FILES, IPARAMS, OAUTH, REQUESTS
 from .reading import as_dict, as_str, words
 
+if TYPE_CHECKING:
+    from ..models import Version
+
 
 class Contents:
-    """Reads the files of a package that passed its checks: `Contents(version.package)`."""
+    """Reads the files of a package that passed its checks; with `client_id`, whose integration is first-party."""
 
-    def __init__(self, files: Mapping[str, Any]) -> None:
-        self.files = files
+    def __init__(self, files: Mapping[str, Any], client_id: str | None = None) -> None:
+        self.files, self._client_id = files, client_id
+
+    @classmethod
+    def of(cls, version: "Version") -> "Contents":
+        """What a version's package says."""
+        client = version.app.client
+        return cls(version.package, client.client_id if client else None)
 
     @cached_property
     def integrations(self) -> dict[str, formats.Integration]:
@@ -37,17 +46,19 @@ class Contents:
         """What is asked at install, beside what each integration asks."""
         return dict(sorted(formats.InstallFields.model_validate(self.files.get(IPARAMS, {})).root.items()))
 
-    def first_party(self, client_id: str | None) -> str | None:
-        """The name of the integration that uses the portal's own credentials."""
-        return next((name for name, one in self.integrations.items() if one.client_id == client_id), None)
+    @cached_property
+    def first_party(self) -> str | None:
+        """The name of the integration that uses the app's own credentials."""
+        return next((name for name, one in self.integrations.items() if one.client_id == self._client_id), None)
 
-    def vendors(self, client_id: str | None) -> dict[str, formats.Integration]:
-        return {name: one for name, one in self.integrations.items() if one.client_id != client_id}
+    @property
+    def vendors(self) -> dict[str, formats.Integration]:
+        return {name: one for name, one in self.integrations.items() if name != self.first_party}
 
-    def scopes(self, client_id: str | None) -> tuple[list[str], list[str]]:
+    @property
+    def scopes(self) -> tuple[list[str], list[str]]:
         """The scopes that the first-party integration requires, and those that people may leave off."""
-        name = self.first_party(client_id)
-        options = self.integrations[name].options if name else {}
+        options = self.integrations[self.first_party].options if self.first_party else {}
         optional = words(options.get("optional_scope"))
         return [scope for scope in words(options.get("scope")) if scope not in optional], optional
 

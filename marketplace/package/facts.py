@@ -18,17 +18,16 @@ class Facts:
 
     def __init__(self, app: App | None = None) -> None:
         self.app = app
+        # By the key of the credentials.
+        self.held: dict[int, set[str]] = defaultdict(set)
 
     def clients(self, client_ids: Iterable[str]) -> dict[str, Client]:
-        """The credentials of these ids, with the names of the scopes they `held`."""
+        """The credentials of these ids; the names of their scopes are in `held` from then on."""
         found = {
             client.client_id: client for client in Client.objects.filter(client_id__in=client_ids).select_related("app")
         }
-        held = defaultdict(set)
         for pk, name in ClientScope.objects.filter(client__in=found.values()).values_list("client", "scope__name"):
-            held[pk].add(name)
-        for client in found.values():
-            client.held = held[client.pk]  # type: ignore[attr-defined]
+            self.held[pk].add(name)
         return found
 
     def is_foreign(self, client: Client) -> bool:

@@ -203,7 +203,7 @@ class Integrations(Reading):
                     _("There is no scope “%(name)s”.") % {"name": name},
                     self.suggest(name, sorted(self.facts.scopes), _("See the list of scopes in your credentials.")),
                 )
-            elif name not in client.held:  # type: ignore[attr-defined]
+            elif name not in self.facts.held[client.pk]:
                 self.tell(
                     ERROR,
                     OAUTH,

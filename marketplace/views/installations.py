@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from consent.actions import InvalidGrant, use_up_code, what_ends
+from consent.actions import InvalidGrant, use_up_code
 from consent.models import Access, Consent, RefreshToken
 from consent.validity import live_consents
 from credentials.models import Client
@@ -38,7 +38,7 @@ def installations_seen_by(user):
     accounts = Membership.objects.live().filter(user=user).values("account")
     return (
         Installation.objects.filter(account__in=accounts)
-        .select_related("account", "app__team", "app__client", "version", "access__client", "installed_by")
+        .select_related("account", "app__team", "app__client", "version__app__client", "access__client", "installed_by")
         .defer("version__icon", "version__description")
     )
 
@@ -222,8 +222,7 @@ def _ending(action, template):
         places = Membership.objects.admins().filter(user=request.user).values("account")
         installation = installation_seen_by(request.user, pk, account__in=places)
         if request.method == "GET":
-            connected = installation.connections.filter(ended_at=None).exclude(connected_at=None).count()
-            ends = {**(what_ends(installation.access) if installation.access else {}), "connections": connected}
+            ends = actions.what_ends(installation)
             return render(request, template, {"installation": installation, "ends": ends})
         try:
             return redirect("receipt-view", action(installation, by=request.user).pk)

@@ -65,7 +65,7 @@ def _administered(user):
 @require_safe
 def listing_view(request, slug):
     version = get_object_or_404(listed_for(request.user), app__slug=slug)
-    client, contents = version.app.client, Contents(version.package)
+    client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     context = {
         "version": version,
@@ -75,7 +75,7 @@ def listing_view(request, slug):
         "required": [row for row in rows if row.scope.name in version.required_scopes],
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
         "for_agents": [name for name, one in contents.templates.items() if one.options.agents],
-        "vendors": contents.vendors(client and client.client_id).values(),
+        "vendors": contents.vendors.values(),
         "accounts": _administered(request.user),
     }
     return render(request, "marketplace/listing_view.html", context)
@@ -90,7 +90,7 @@ def listing_install(request, slug):
         account = get_object_or_404(accounts, slug=request.POST.get("account", ""))
         try:
             installation = actions.install(version.app, account, by=request.user)
-            contents, access = Contents(installation.version.package), installation.access
+            contents, access = Contents.of(installation.version), installation.access
             if contents.fields or access is None:
                 messages.success(request, _("Installed. Now set it up, from the top."))
                 return redirect("installation-view", installation.pk)

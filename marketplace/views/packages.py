@@ -25,7 +25,7 @@ def _vendors(app, contents):
     kept = {row.integration: row for row in app.vendor_secrets.defer("secret").select_related("saved_by")}
     return [
         SimpleNamespace(name=name, integration=one, redirect_uri=redirect_uri(app, name), kept=kept.get(name))
-        for name, one in contents.vendors(app.client and app.client.client_id).items()
+        for name, one in contents.vendors.items()
     ]
 
 
@@ -45,7 +45,7 @@ def _preview(request, version, required, optional):
 
 
 def _page(request, version, *, report=None, form=None, status=200):
-    contents = Contents(version.package)
+    contents = Contents.of(version)
     report = report or (check_values(version.package, Facts(version.app)) if version.package else Report())
     context = {
         "app": version.app,
@@ -55,7 +55,6 @@ def _page(request, version, *, report=None, form=None, status=200):
         "report": report,
         "converted": Contents(Contents(report.files).without_secrets()).texts() if report.changes else {},
         "contents": contents,
-        "first_party": contents.first_party(version.app.client and version.app.client.client_id),
         "vendors": _vendors(version.app, contents),
         "screen": _preview(request, version, version.required_scopes, version.optional_scopes),
     }
@@ -114,7 +113,7 @@ def version_package_edit(request, slug, pk):
         "report": report,
         "rows": scope_rows(version.app.client, chosen),
         "screen": _preview(request, version, chosen["required_scopes"], chosen["optional_scopes"]),
-        "vendors": _vendors(version.app, Contents(version.package)),
+        "vendors": _vendors(version.app, Contents.of(version)),
     }
     return render(request, "marketplace/version_package_edit.html", context, status=422 if is_saved else 200)
 
@@ -145,7 +144,7 @@ def version_package_download(request, slug, pk):
         raise Http404
     name = f"{version.app.slug}-{version.number}.zip"
     return HttpResponse(
-        Contents(version.package).archive(),
+        Contents.of(version).archive(),
         content_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"},
     )
@@ -156,8 +155,7 @@ def version_package_download(request, slug, pk):
 def vendor_secret_keep(request, slug, pk, integration):
     """Keep the client secret of one vendor of this version, in place of the one that is kept."""
     version = version_seen_by(request.user, slug, pk)
-    client = version.app.client
-    if integration not in Contents(version.package).vendors(client and client.client_id):
+    if integration not in Contents.of(version).vendors:
         raise Http404
     form = SecretForm(request.POST)
     try:

@@ -11,6 +11,7 @@ from django.core import mail
 from django.db.models.functions import Now
 
 from consent.models import Consent
+from credentials.actions import suspend_client
 from marketplace import actions as marketplace
 from marketplace import tasks
 from marketplace.connections import VendorError
@@ -268,6 +269,17 @@ def test_an_installation_that_ended_meanwhile_keeps_nothing_that_works(multi, ad
     marketplace.uninstall(multi.installation, by=cast.admin)
     ada.get(back)
     assert not calendar.log("/token") and not Connection.objects.exclude(tokens=None).exists()
+
+
+def test_a_suspended_app_is_connected_to_nothing_more_and_can_be_disconnected(multi, ada, cast, calendar):
+    connect(ada, multi, "calendar")
+    back = sent_back(set_out(ada, multi, "calendar"))
+    suspend_client(multi.client, reason="Harmful", by=factories.reviewer())
+    calendar.clear_log()
+    assert "suspended" in text(ada.get(back, follow=True))
+    assert "suspended" in text(ada.post(url_of(multi, "calendar"), {"value-room": "5"}, follow=True))
+    assert not calendar.log("/token") and not Connection.objects.live().exists()
+    marketplace.disconnect(row(), by=cast.admin)
 
 
 # --- refreshing ---

@@ -196,4 +196,4 @@ def test_a_test_copy_has_the_package_too(cast, draft, page, good, browse):
     upload(browse(cast.dev), page, good)
     draft.refresh_from_db()
     installation = marketplace.install_draft(draft, by=cast.dev)
-    assert Contents(installation.version.package).vendors(draft.app.client.client_id).keys() == {"octo"}
+    assert Contents.of(installation.version).vendors.keys() == {"octo"}

@@ -304,6 +304,18 @@ def test_a_token_that_the_vendor_rejects_is_renewed_once_and_the_call_repeated(c
     assert len(vendors[0].log("/api")) == 2 and len(vendors[0].log("/token")) == 1
 
 
+@pytest.mark.parametrize("says_so", [False, True])
+def test_what_cannot_be_renewed_breaks_only_where_the_vendor_says_that_the_token_is_over(connected, vendors, says_so):
+    """A 401 alone may mean that this call is not permitted; no caller must be able to end an account's connection so."""
+    row = Connection.objects.get(integration="calendar")
+    row.tokens |= {"refresh_token": None}
+    row.save(update_fields=["tokens"])
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if says_so else {}
+    vendors[0].switch(api_fault={"status": 401, "headers": headers})
+    assert run(connected).status == 401
+    assert (Connection.objects.get(integration="calendar").broken_at is not None) == says_so
+
+
 def test_a_connection_that_broke_says_so_at_every_call(connected, browse, cast, vendors):
     vendors[0].end_tokens()
     assert call(browse(cast.admin), connected, "events").json()["status"] == 401
