@@ -5,7 +5,7 @@ import pytest
 from marketplace import actions
 from tests import factories
 from tests.factories import EDIT
-from tests.marketplace.connected import installed_with_vendors
+from tests.marketplace.connected import code_of_vendor, installed_with_vendors
 
 
 @pytest.fixture
@@ -52,3 +52,17 @@ def multi(multi_of):
 def vendor_only(cast, vendors):
     """An app that asks for nothing of the company's own products."""
     return installed_with_vendors(cast, vendors, slug="pinboard", client=False)
+
+
+@pytest.fixture
+def calendar(vendors):
+    return vendors[0]
+
+
+@pytest.fixture
+def connected(multi, cast):
+    """The calendar is connected for the account, and the boards for Axel."""
+    for name, values, by in (("calendar", {"room": "4"}, cast.admin), ("boards", {}, cast.agent)):
+        code = code_of_vendor(multi, name, values)
+        actions.finish_connection(multi.installation, name, by=by, **code)
+    return multi

@@ -6,10 +6,11 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 from django.conf import settings
 
-from marketplace import actions
+from marketplace import actions, requests
 from marketplace.models import Connection
 from tests import factories
 from tests.marketplace import packages
+from tests.people.forms import text
 
 VERIFIER = "verifier-" + "v" * 40
 
@@ -55,3 +56,37 @@ def code_of_vendor(multi, name, values):
     draft = Connection(installation=multi.installation, integration=name, values=values)
     query = urlsplit(sent_back(actions.vendor_of(draft).authorization_url("state", VERIFIER))).query
     return {"values": values, "code": parse_qs(query)["code"][0], "verifier": VERIFIER}
+
+
+def url_of(multi, name, step=""):
+    return f"/installations/{multi.installation.pk}/connections/{name}/{step}"
+
+
+def set_out(browser, multi, name, **values):
+    """Press Connect; returns the vendor's address that the person is sent to."""
+    given = {"calendar": {"value-room": "4"}, "boards": {}}[name] | values
+    answer = browser.post(url_of(multi, name), given)
+    assert answer.status_code == 302, text(answer)
+    return answer["Location"]
+
+
+def connect(browser, multi, name, decision="allow", **values):
+    back = browser.get(sent_back(set_out(browser, multi, name, **values), decision), follow=True)
+    return text(back)
+
+
+def row(name="calendar", **more):
+    return Connection.objects.get(integration=name, ended_at=None, **more)
+
+
+def works(vendor, connection):
+    """Whether the vendor takes the access token that is kept."""
+    bearer = {"Authorization": f"Bearer {connection.tokens['access_token']}"}
+    return httpx.get(f"{vendor.url}/api/me", headers=bearer, trust_env=False).status_code == 200
+
+
+def run_template(multi, name="events", *, by=None, **more):
+    """Run a template as a person, or as the app itself."""
+    caller = requests.Caller(by and by.memberships.get(account=multi.installation.account), is_app=by is None)
+    installation = type(multi.installation).objects.get(pk=multi.installation.pk)
+    return requests.run(installation, name, **{"context": {"id": "7"}, "caller": caller, **more})

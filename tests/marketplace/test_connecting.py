@@ -1,116 +1,21 @@
-"""Connecting to real vendors: each oddity of theirs, every way that it can go wrong, and what is left when it ends."""
+"""Connecting to real vendors: each oddity of theirs, and every way that it can go wrong."""
 
 import base64
-import datetime as dt
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-import httpx
 import pytest
 from cryptography.fernet import Fernet
-from django.core import mail
-from django.db.models.functions import Now
 
 from consent.models import Consent
 from credentials.actions import suspend_client
 from marketplace import actions as marketplace
-from marketplace import tasks
-from marketplace.connections import VendorError
 from marketplace.models import Connection
-from portal.accounts import actions as accounts
-from portal.database import database_now
-from portal.ledger.models import Entry
 from tests import factories
-from tests.marketplace.connected import register, sent_back
-from tests.marketplace.test_packaging import text
+from tests.marketplace.connected import connect, register, row, sent_back, set_out, url_of, works
+from tests.people.forms import text
 from tests.vendors import CLIENT_ID, SECRET
 
 pytestmark = pytest.mark.django_db
-
-
-def url_of(multi, name, step=""):
-    return f"/installations/{multi.installation.pk}/connections/{name}/{step}"
-
-
-def set_out(browser, multi, name, **values):
-    """Press Connect; returns the vendor's address that the person is sent to."""
-    given = {"calendar": {"value-room": "4"}, "boards": {}}[name] | values
-    answer = browser.post(url_of(multi, name), given)
-    assert answer.status_code == 302, text(answer)
-    return answer["Location"]
-
-
-def connect(browser, multi, name, decision="allow", **values):
-    back = browser.get(sent_back(set_out(browser, multi, name, **values), decision), follow=True)
-    return text(back)
-
-
-def row(name="calendar", **more):
-    return Connection.objects.get(integration=name, ended_at=None, **more)
-
-
-@pytest.fixture
-def calendar(vendors):
-    return vendors[0]
-
-
-def works(vendor, connection):
-    """Whether the vendor takes the access token that is kept."""
-    bearer = {"Authorization": f"Bearer {connection.tokens['access_token']}"}
-    return httpx.get(f"{vendor.url}/api/me", headers=bearer, trust_env=False).status_code == 200
-
-
-# --- the sheet ---
-
-
-def test_one_sheet_shows_all_that_is_done_and_left(multi, ada, cast):
-    """Settings, consent, the account's vendor, then each agent's own: left in the middle, and resumed."""
-    page = f"/installations/{multi.installation.pk}/"
-    shown = text(ada.get(page))
-    assert "Settings of the app To fill in" in shown and "Not agreed to" in shown
-    assert "Example Calendar Not connected For the whole account" in shown and "For yourself only" in shown
-    assert "Not finished" in shown
-    assert ada.post(f"{page}settings/", {"value-owner": "acme"}).status_code == 302
-    factories.agree(multi.client, cast.acme, cast.admin)
-    assert "Settings of the app Filled in" in text(ada.get(page)) and "Not finished" in text(ada.get(page))
-    assert "Example Calendar is connected" in connect(ada, multi, "calendar")
-    shown = text(ada.get(page))
-    assert "Example Calendar Connected" in shown and "Not finished" not in shown and "Ready" in shown
-    # The list says the same.
-    assert "Not finished" not in text(ada.get("/installations/"))
-
-
-def test_agents_see_the_accounts_and_connect_their_own(multi, browse, cast):
-    axel, ana = browse(cast.agent), browse(cast.agent2)
-    shown = text(axel.get(f"/installations/{multi.installation.pk}/"))
-    assert "An admin of the account connects it" in shown
-    for method in (axel.get, axel.post):
-        assert method(url_of(multi, "calendar")).status_code == 404
-    assert "Example Boards is connected" in connect(axel, multi, "boards")
-    assert row("boards").membership.user == cast.agent
-    assert "Not connected For yourself" in text(ana.get(f"/installations/{multi.installation.pk}/"))
-    connect(ana, multi, "boards")
-    assert Connection.objects.filter(integration="boards", ended_at=None).count() == 2
-
-
-def test_what_is_asked_is_checked_and_told_by_field(multi, ada):
-    for value, said in (("", "Fill this in"), ("a\nb", "cannot be used"), ("x" * 2001, "At most 2000")):
-        answer = ada.post(url_of(multi, "calendar"), {"value-room": value})
-        assert answer.status_code == 422 and said in text(answer), value
-    assert not Connection.objects.exists()
-
-
-def test_nothing_that_is_kept_is_shown_or_logged(multi, ada, cast, caplog):
-    """Tokens, and whatever the developer gave the portal to keep."""
-    with caplog.at_level("DEBUG"):
-        connect(ada, multi, "calendar")
-    tokens = row().tokens
-    secrets = [tokens["access_token"], tokens["refresh_token"], SECRET]
-    pages = [f"/installations/{multi.installation.pk}/", url_of(multi, "calendar"), "/ledger/"]
-    found = "".join(ada.get(page).content.decode() for page in pages) + caplog.text + repr(row())
-    found += str(list(Entry.objects.values_list("details", flat=True)))
-    assert not [secret for secret in secrets if secret in found]
-    raw = Connection.objects.raw("SELECT id, tokens AS kept, values AS filled FROM marketplace_connection")[0]
-    assert not [secret for secret in secrets if secret in raw.kept] and raw.filled != "4"
 
 
 # --- what is sent, and what comes back ---
@@ -160,6 +65,13 @@ def test_one_way_of_authenticating_is_used_and_not_two(multi_of, ada, calendar):
     assert "is connected" in connect(ada, multi, "calendar")
     [call] = calendar.log("/token")
     assert "client_secret" not in call["form"] and call["headers"]["authorization"].startswith("Basic ")
+
+
+def test_many_scopes_are_asked_for_as_one_list(multi_of, ada):
+    scopes = [f"https://vendor.example/auth/scope.{number:03}" for number in range(100)]
+    multi = multi_of(options={"scope": scopes}, oauth_iparams={})
+    query = parse_qs(urlsplit(set_out(ada, multi, "calendar")).query)
+    assert query["scope"] == [" ".join(scopes)]
 
 
 # --- what goes wrong ---
@@ -282,164 +194,6 @@ def test_a_suspended_app_is_connected_to_nothing_more_and_can_be_disconnected(mu
     marketplace.disconnect(row(), by=cast.admin)
 
 
-# --- refreshing ---
-
-
-def due(**more):
-    Connection.objects.filter(pk=row().pk).update(refresh_at=Now(), **more)
-    return row()
-
-
-@pytest.mark.parametrize("refresh", ["rotated", "kept", "unreturned"])
-def test_tokens_are_refreshed_ahead_of_their_end(multi, ada, calendar, refresh):
-    calendar.switch(refresh=refresh)
-    connect(ada, multi, "calendar")
-    first = row()
-    left = first.expires_at - first.refresh_at
-    assert dt.timedelta(seconds=299) < left < dt.timedelta(seconds=301)
-    for _round in range(2):
-        marketplace.refresh_connection(due())
-    now = row()
-    assert now.tokens["access_token"] != first.tokens["access_token"] and now.generation == 3
-    assert works(calendar, now)
-    # Not due, not again.
-    marketplace.refresh_connection(now)
-    assert row().generation == 3
-
-
-def test_a_refresh_that_is_refused_for_good_is_told_once_to_who_can_help(multi, ada, cast, calendar):
-    connect(ada, multi, "calendar")
-    calendar.switch(refresh_refused=True)
-    with pytest.raises(VendorError):
-        marketplace.refresh_connection(due())
-    assert row().broken_at and row().refresh_at is None and "invalid_grant" in row().problem
-    for _twice in range(2):
-        tasks.tell_of_broken_connection(str(row().pk))
-    assert [message.to for message in mail.outbox] == [[cast.admin.email]]
-    assert url_of(multi, "calendar") in mail.outbox[0].body and "Example Calendar" in mail.outbox[0].body
-    shown = text(ada.get(f"/installations/{multi.installation.pk}/"))
-    assert "Connect again" in shown and "invalid_grant" in shown
-    assert "Connect again" in text(ada.get("/installations/"))
-    calendar.switch(refresh_refused=False)
-    connect(ada, multi, "calendar")
-    assert row().is_connected and not row().problem and row().told_at is None
-    assert Entry.objects.filter(event="connection.broken").count() == 1
-
-
-def test_an_agent_is_told_of_their_own(multi, browse, cast, vendors):
-    axel = browse(cast.agent)
-    connect(axel, multi, "boards")
-    vendors[1].switch(refresh_refused=True)
-    Connection.objects.update(refresh_at=Now())
-    tasks.refresh_connection(str(row("boards").pk))
-    tasks.tell_of_broken_connection(str(row("boards").pk))
-    assert [message.to for message in mail.outbox] == [[cast.agent.email]]
-
-
-@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"status": 0}, {"status": 400, "body": "no"}])
-def test_a_refresh_that_fails_for_now_is_tried_again_later(multi, ada, calendar, fault):
-    connect(ada, multi, "calendar")
-    calendar.switch(token_fault={**fault, "times": 2})
-    for number, wait in ((1, 30), (2, 60)):
-        with pytest.raises(VendorError):
-            marketplace.refresh_connection(due())
-        now = row()
-        assert now.is_connected and now.refresh_failures == number
-        assert wait - 2 < (now.refresh_at - database_now()).total_seconds() <= wait
-    marketplace.refresh_connection(due())
-    assert row().refresh_failures == 0 and row().generation == 2
-
-
-# --- ending ---
-
-
-def test_disconnecting_ends_it_at_once_and_tells_the_vendor(multi, ada, calendar):
-    connect(ada, multi, "calendar")
-    kept = row()
-    assert "Disconnect" in text(ada.get(url_of(multi, "calendar", "disconnect/")))
-    assert ada.post(url_of(multi, "calendar", "disconnect/")).status_code == 302
-    assert not Connection.objects.live().exists()
-    with pytest.raises(marketplace.NotConnected):
-        marketplace.refresh_connection(kept)
-    tasks.revoke_connection(str(kept.pk))
-    kept.refresh_from_db()
-    assert kept.erased_at and kept.tokens is None and kept.values == {}
-    assert not calendar.tokens()
-    assert ada.post(url_of(multi, "calendar", "disconnect/")).status_code == 404
-    assert "Not connected" in text(ada.get(f"/installations/{multi.installation.pk}/"))
-
-
-@pytest.mark.parametrize("how", ["uninstall", "agent removed", "agent deactivated"])
-def test_whatever_ends_it_the_vendor_is_told_and_the_tokens_are_erased(multi, browse, cast, vendors, how):
-    axel = browse(cast.agent)
-    connect(axel, multi, "boards")
-    if how == "uninstall":
-        marketplace.uninstall(multi.installation, by=cast.admin)
-    elif how == "agent removed":
-        accounts.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
-    else:
-        accounts.deactivate_person(cast.agent, by=None)
-    assert not Connection.objects.live().exists()
-    [over] = Connection.objects.over()
-    tasks.revoke_connection(str(over.pk))
-    over.refresh_from_db()
-    assert over.erased_at and over.tokens is None and not vendors[1].tokens()
-
-
-@pytest.mark.parametrize("revocation", ["absent", "refused"])
-def test_a_vendor_that_cannot_be_told_changes_nothing_here(multi, ada, cast, calendar, revocation):
-    calendar.switch(revocation=revocation)
-    connect(ada, multi, "calendar")
-    kept = row()
-    marketplace.disconnect(kept, by=cast.admin)
-    tasks.revoke_connection(str(kept.pk))
-    kept.refresh_from_db()
-    assert kept.erased_at and kept.tokens is None
-
-
-def test_a_vendor_that_is_away_is_told_later_and_in_the_end_the_tokens_go_all_the_same(multi, ada, cast, calendar):
-    connect(ada, multi, "calendar")
-    kept = row()
-    marketplace.disconnect(kept, by=cast.admin)
-    calendar.switch(revoke_fault={"status": 503})
-    tasks.revoke_connection(str(kept.pk))
-    kept.refresh_from_db()
-    assert kept.tokens and kept.revoke_attempts == 1
-    # Not before its time.
-    tasks.revoke_connection(str(kept.pk))
-    kept.refresh_from_db()
-    assert kept.revoke_attempts == 1
-    for _try in range(7):
-        Connection.objects.update(revoke_at=Now())
-        tasks.revoke_connection(str(kept.pk))
-    kept.refresh_from_db()
-    assert kept.erased_at and kept.tokens is None
-
-
-def test_uninstalling_counts_the_connections_in_its_receipt(multi, ada, cast, calendar):
-    connect(ada, multi, "calendar")
-    assert "1 connection to a vendor" in text(ada.get(f"/installations/{multi.installation.pk}/uninstall/"))
-    receipt = marketplace.uninstall(multi.installation, by=cast.admin)
-    assert receipt.details["connections"] == 1
-
-
-# --- without anything of the company's own ---
-
-
-def test_an_app_that_only_has_vendors_is_installed_used_and_uninstalled(vendor_only, ada, cast, calendar):
-    page = f"/installations/{vendor_only.installation.pk}/"
-    assert vendor_only.installation.access is None
-    for path in ("/installations/", page, f"/marketplace/{vendor_only.app.slug}/"):
-        assert ada.get(path).status_code == 200
-    assert "Not finished" in text(ada.get(page))
-    assert ada.get(f"{page}connect/")["Location"] == page
-    connect(ada, vendor_only, "calendar")
-    assert "Ready" in text(ada.get(page)) and "Ready" in text(ada.get("/installations/"))
-    ended = ada.post(f"{page}uninstall/")
-    assert "1" in text(ada.get(ended["Location"])) and Connection.objects.over().count() == 1
-    assert "Receipt" in text(ada.get(page))
-
-
 @pytest.mark.parametrize("iss", ["http://[", "//", "https://[::1", "https://a]b"])
 def test_an_issuer_that_is_no_url_is_not_the_vendors(multi, ada, calendar, iss):
     """RFC 9207, section 2.4"""
@@ -447,27 +201,6 @@ def test_an_issuer_that_is_no_url_is_not_the_vendors(multi, ada, calendar, iss):
     back = sent_back(set_out(ada, multi, "calendar"))
     assert "was not Example Calendar’s" in text(ada.get(f"{back}&{urlencode({'iss': iss})}", follow=True))
     assert not calendar.log("/token")
-
-
-def test_many_scopes_are_asked_for_as_one_list(multi_of, ada):
-    scopes = [f"https://vendor.example/auth/scope.{number:03}" for number in range(100)]
-    multi = multi_of(options={"scope": scopes}, oauth_iparams={})
-    query = parse_qs(urlsplit(set_out(ada, multi, "calendar")).query)
-    assert query["scope"] == [" ".join(scopes)]
-
-
-def test_what_a_vendor_says_of_a_token_has_no_token_in_it(multi, ada, cast, calendar):
-    """Some repeat what they refuse: “Invalid refresh token: …”."""
-    body = '{{"error": "invalid_grant", "error_description": "{} Invalid token: {}"}}'
-    connect(ada, multi, "calendar")
-    for padding in ("", "x" * 250):
-        Connection.objects.update(refresh_at=Now(), broken_at=None)
-        kept = row().tokens["refresh_token"]
-        calendar.switch(token_fault={"status": 400, "body": body.format(padding[:190], kept)})
-        with pytest.raises(VendorError) as refused:
-            marketplace.refresh_connection(row())
-        assert kept[:8] not in row().problem + str(refused.value)
-        assert "invalid_grant" in row().problem
 
 
 def test_a_code_and_a_client_secret_are_not_repeated_either(multi, ada, calendar):
@@ -478,10 +211,3 @@ def test_a_code_and_a_client_secret_are_not_repeated_either(multi, ada, calendar
     calendar.switch(token_fault={"status": 401, "body": body})
     shown = text(ada.get(back, follow=True))
     assert "No client has" in shown and SECRET not in shown and code not in shown
-
-
-def test_uninstalling_erases_what_was_filled_in(multi, ada, cast):
-    ada.post(f"/installations/{multi.installation.pk}/settings/", {"value-owner": "acme"})
-    marketplace.uninstall(multi.installation, by=cast.admin)
-    multi.installation.refresh_from_db()
-    assert multi.installation.values == {}

@@ -7,8 +7,7 @@ from marketplace.models import VendorSecret
 from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.marketplace import packages
-from tests.marketplace.test_packaging import text
-from tests.people.forms import forms_of
+from tests.people.forms import forms_of, text
 
 pytestmark = pytest.mark.django_db
 VENDOR = {

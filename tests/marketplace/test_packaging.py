@@ -1,9 +1,7 @@
 """A version made of an app package: on its page, in what is kept, and what of it is secret."""
 
-import html
 import io
 import json
-import re
 import zipfile
 from copy import deepcopy
 
@@ -17,14 +15,10 @@ from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.marketplace import packages
+from tests.people.forms import text
 
 pytestmark = pytest.mark.django_db
 SECRET = "octo-secret-0123456789"
-
-
-def text(response):
-    """What a person reads of a page."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())
 
 
 @pytest.fixture

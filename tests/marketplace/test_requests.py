@@ -1,45 +1,29 @@
-"""Request templates: who may run them, what of a value goes where, and what comes back when the other side fails."""
+"""Request templates: who may run them, and what comes back when the other side fails."""
 
 import json
 import time
 from datetime import timedelta
 from email.utils import format_datetime
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from django.core.cache import cache
-from django.db.models.functions import Now
 from django.test import Client as Browser
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from consent.models import AccessToken
 from credentials import actions as credentials
-from credentials.models import Level
 from marketplace import actions as marketplace
 from marketplace import requests
 from marketplace.connections import Vendor, VendorError
 from marketplace.models import Connection
-from marketplace.package import Contents, formats
+from marketplace.package import Contents
 from portal import egress, limits
 from portal.database import database_now
 from tests import factories
 from tests.factories import VIEW
-from tests.marketplace import packages
-from tests.marketplace.connected import code_of_vendor, installed_with_vendors
-from tests.marketplace.test_packaging import text
-from tests.oauth import AppSide, agree, sign_in
+from tests.marketplace.connected import code_of_vendor, installed_with_vendors, run_template
+from tests.oauth import AppSide, sign_in
+from tests.people.forms import text
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def connected(multi, cast):
-    """The calendar is connected for the account, and the boards for Axel."""
-    for name, values, by in (("calendar", {"room": "4"}, cast.admin), ("boards", {}, cast.agent)):
-        code = code_of_vendor(multi, name, values)
-        marketplace.finish_connection(multi.installation, name, by=by, **code)
-    return multi
 
 
 def address(multi, name):
@@ -51,12 +35,6 @@ def call(browser, multi, name, /, **sent):
     browser.get(f"/installations/{multi.installation.pk}/")
     data = {"context": {"id": "7"}, **sent}
     return browser.post(address(multi, name), json.dumps(data), content_type="application/json")
-
-
-def run(multi, name="events", *, by=None, **more):
-    caller = requests.Caller(by and by.memberships.get(account=multi.installation.account), is_app=by is None)
-    installation = type(multi.installation).objects.get(pk=multi.installation.pk)
-    return requests.run(installation, name, **{"context": {"id": "7"}, "caller": caller, **more})
 
 
 def secret_of(multi, cast):
@@ -152,90 +130,6 @@ def test_anothers_token_runs_nothing_here(connected, cast, client):
     assert answer.status_code == 404
 
 
-# --- what is sent ---
-
-
-def filled(schema, values=None, fields=None, **sent):
-    """A template filled in, without sending it."""
-    template = formats.RequestTemplate.model_validate({"schema": {"method": "POST", "host": "api.octo.dev", **schema}})
-    contents = Contents({"config/iparams.json": fields or {}})
-    return requests._fill(contents, template, values or {}, requests._texts(sent), "token-0123456789", None)
-
-
-SCHEMA = {
-    "path": "/a/<%= context.x %>/b",
-    "query": {"q": "<%= context.x %>", "fixed": "1"},
-    "headers": {"X-Value": "<%= encode(context.x) %>", "Authorization": "Bearer <%= access_token %>"},
-}
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.text(max_size=40))
-def test_a_value_adds_no_segment_no_parameter_no_header_and_no_host(value):
-    """Whatever it is: it arrives as it was, in its place, or is refused."""
-    try:
-        request = filled(SCHEMA, x=value)
-    except requests.BadInput:
-        assert value in ("", ".", "..") or "\0" in value
-        return
-    url = urlsplit(request.url)
-    assert (url.scheme, url.netloc, url.fragment) == ("https", "api.octo.dev", "")
-    assert [unquote(part) for part in url.path.split("/")] == ["", "a", value, "b"]
-    assert parse_qsl(url.query, keep_blank_values=True) == [("q", value), ("fixed", "1")]
-    assert request.headers.keys() == {"X-Value", "Authorization"}
-    assert not any(character in header for header in request.headers.values() for character in "\r\n\0")
-
-
-@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "☃"])
-def test_a_value_adds_no_header(value):
-    with pytest.raises(requests.BadInput):
-        filled({"headers": {"X-Value": "<%= context.x %>"}}, x=value)
-
-
-@pytest.mark.parametrize(
-    "value", ["evil.dev/", "evil.dev#", "a.b", "a@evil.dev", "a:80", "", "-", "a b", "127.0.0.1", "a%2e"]
-)
-def test_a_field_is_one_label_of_the_vendors_domain(value):
-    fields = {"shop": {"display_name": "Shop"}}
-    with pytest.raises(requests.BadInput):
-        filled({"host": "<%= iparam.shop %>.octo.dev"}, {"shop": value}, fields)
-    assert filled({"host": "<%= iparam.shop %>.octo.dev"}, {"shop": "acme"}, fields).url.startswith(
-        "https://acme.octo.dev/"
-    )
-
-
-@pytest.mark.parametrize(
-    "context",
-    [
-        [],
-        "x",
-        {"a": []},
-        {"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}},
-        {"a": "x" * 2001},
-        {str(n): n for n in range(101)},
-        {"a": "\ud800"},
-        {"a": "\0"},
-    ],
-)
-def test_a_context_that_cannot_be_used_is_refused(connected, context):
-    with pytest.raises(requests.BadInput):
-        run(connected, context=context)
-
-
-def test_a_body_is_sent_as_it_was_given(connected, cast, vendors):
-    files = connected.version.package
-    template = formats.RequestTemplate.model_validate(
-        files["config/requests.json"]["events"]
-        | {"schema": {**files["config/requests.json"]["events"]["schema"], "method": "POST"}}
-    )
-    contents = Contents(files)
-    for body, kind, arrived in (({"a": 1}, "application/json", '{"a": 1}'), ("plain ☃", "text/plain", "plain ☃")):
-        request = requests._fill(contents, template, {}, {"context.id": "7"}, "t", body)
-        assert request.body.decode() == arrived and request.headers["Content-Type"].startswith(kind)
-    with pytest.raises(requests.BadInput, match="has no body"):
-        run(connected, body={"a": 1})
-
-
 # --- what comes back ---
 
 
@@ -244,26 +138,26 @@ def test_secrets_are_masked_in_what_comes_back(connected, vendors):
     vendors[0].switch(
         api_fault={"status": 200, "body": f'{{"token": "{token}"}}', "headers": {"Location": f"/?{token}"}}
     )
-    result = run(connected)
+    result = run_template(connected)
     assert token not in result.body + str(result.headers) + repr(result) and requests.MASK in result.body
     vendors[0].switch(
         api_fault={"status": 200, "headers": {"Set-Cookie": "a=b", "X-Inner": "1", "Content-Type": "text/plain"}}
     )
-    assert run(connected).headers.keys() <= requests._SHOWN
+    assert run_template(connected).headers.keys() <= requests._SHOWN
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"status": 0}])
 def test_what_passes_is_tried_again_as_often_as_the_template_says(connected, vendors, fault):
     vendors[0].switch(api_fault={**fault, "times": 2})
-    assert (run(connected).status, run(connected).attempts) == (200, 1)
+    assert (run_template(connected).status, run_template(connected).attempts) == (200, 1)
     assert len(vendors[0].log("/api")) == 4
     vendors[0].switch(api_fault=fault)
     vendors[0].clear_log()
     if fault["status"]:
-        assert (result := run(connected)).status == fault["status"] and result.attempts == 3
+        assert (result := run_template(connected)).status == fault["status"] and result.attempts == 3
     else:
         with pytest.raises(requests.VendorFailed):
-            run(connected)
+            run_template(connected)
     assert len(vendors[0].log("/api")) == 3
 
 
@@ -272,13 +166,13 @@ def test_retry_after_is_honoured(connected, vendors, as_date):
     """RFC 9110, section 10.2.3."""
     wait = format_datetime(database_now() + timedelta(seconds=2), usegmt=True) if as_date else "1"
     vendors[0].switch(api_fault={"status": 429, "times": 1, "headers": {"Retry-After": wait}})
-    result = run(connected)
+    result = run_template(connected)
     first, second = vendors[0].log("/api")
     assert result.status == 200 and second["time"] - first["time"] >= 0.5
     # What is longer than there is time is the caller's to wait.
     vendors[0].switch(api_fault={"status": 429, "headers": {"Retry-After": "3600"}})
     started = time.monotonic()
-    result = run(connected)
+    result = run_template(connected)
     assert (result.status, result.headers["retry-after"], result.attempts) == (429, "3600", 1)
     assert time.monotonic() - started < 5
 
@@ -296,11 +190,11 @@ def test_a_vendor_that_hangs_or_sends_too_much_is_the_one_that_failed(connected,
 
 def test_a_token_that_the_vendor_rejects_is_renewed_once_and_the_call_repeated(connected, vendors):
     vendors[0].end_tokens("access")
-    assert run(connected).status == 200
+    assert run_template(connected).status == 200
     assert Connection.objects.get(integration="calendar").generation == 2
     vendors[0].switch(api_fault={"status": 401})
     vendors[0].clear_log()
-    assert run(connected).status == 401
+    assert run_template(connected).status == 401
     assert len(vendors[0].log("/api")) == 2 and len(vendors[0].log("/token")) == 1
 
 
@@ -312,7 +206,7 @@ def test_what_cannot_be_renewed_breaks_only_where_the_vendor_says_that_the_token
     row.save(update_fields=["tokens"])
     headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if says_so else {}
     vendors[0].switch(api_fault={"status": 401, "headers": headers})
-    assert run(connected).status == 401
+    assert run_template(connected).status == 401
     assert (Connection.objects.get(integration="calendar").broken_at is not None) == says_so
 
 
@@ -326,7 +220,7 @@ def test_a_connection_that_broke_says_so_at_every_call(connected, browse, cast, 
 
 def test_redirects_are_not_followed_to_another_host(connected, vendors):
     vendors[0].switch(api_fault={"status": 302, "headers": {"Location": f"{vendors[1].url}/api/items"}})
-    assert run(connected).status == 302 and not vendors[1].log("/api")
+    assert run_template(connected).status == 302 and not vendors[1].log("/api")
 
 
 def test_what_is_no_request_is_told_and_changes_nothing(connected, browse, cast):
@@ -380,110 +274,3 @@ def test_a_name_that_leads_inside_is_called_neither_for_a_template_nor_for_a_ven
     calendar = Contents(package).integrations["calendar"].model_copy(update={"token_url": "https://octo.dev/token"})
     with pytest.raises(VendorError, match="not the URL of a public address"):
         Vendor(connected.app, "calendar", calendar, {"room": "4"}).exchange("code", "v" * 43)
-
-
-# --- the company's own products ---
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_template_of_the_portals_own_has_a_token_for_that_one_call(cast, servers, browse):
-    """Under the live consent, in-process: nothing is kept, and what was used is dead when the call is over."""
-    row = factories.client(cast.dev)[0]
-    files = packages.good(row, scope=VIEW)
-    files["config/oauth_config.json"]["integrations"].pop("octo")
-    files["config/requests.json"] = {
-        "tickets": {
-            "schema": {
-                "protocol": "http", "method": "GET", "host": f"127.0.0.1:{servers[0].port}", "path": "/sandbox/api/v2/tickets",
-                "headers": {"Authorization": "Bearer <%= access_token %>"},
-            },
-            "options": {"oauth": "portal"},
-        }
-    }  # fmt: skip
-    files["manifest.json"]["modules"]["common"]["requests"] = {"tickets": {}}
-    files.pop("config/iparams.json")
-    app = marketplace.create_app(factories.team_of(cast.dev), slug="own", category="other", client=row, by=cast.dev)
-    version = marketplace.create_version(app, by=cast.dev, **factories.version_fields())
-    version = marketplace.change_version(version, by=cast.dev, package=files)
-    factories.product().endpoints.create(method="GET", path="/sandbox/api/v2/tickets", scopes=[VIEW])
-    marketplace.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
-    own = type("Own", (), {"installation": marketplace.install(app, cast.acme, by=cast.admin), "app": app})
-    with pytest.raises(requests.NeedsConnection):
-        run(own, "tickets", by=cast.admin)
-    consent = factories.agree(row, cast.acme, cast.admin)
-    assert "tickets" in json.loads(run(own, "tickets", by=cast.admin).body)
-    [token] = AccessToken.objects.all()
-    assert token.consent == consent and token.revoked_at and token.family is None
-    assert token.expires - token.created <= timedelta(minutes=1)
-    marketplace.uninstall(own.installation, by=cast.admin)
-    with pytest.raises(requests.NeedsConnection):
-        run(own, "tickets", by=cast.admin)
-
-
-def test_an_agent_level_app_that_the_portal_hosts_needs_no_install_url(cast, browse):
-    """Its request templates are what it does; each agent authorizes it by the portal's own flow."""
-    row = factories.client(cast.dev, level=Level.AGENT)[0]
-    draft = factories.app(cast.dev, row, required_scopes=[VIEW])
-    with pytest.raises(marketplace.NotReady, match="install URL, or request templates"):
-        marketplace.submit_version(draft, by=cast.dev)
-    files = packages.good(row, scope=VIEW)
-    files["config/oauth_config.json"]["integrations"] = {
-        "portal": files["config/oauth_config.json"]["integrations"]["portal"] | {"token_type": "agent"}
-    }
-    files["config/requests.json"] = {"tickets": files["config/requests.json"]["tickets"]}
-    files["manifest.json"]["modules"]["common"]["requests"] = {"tickets": {}}
-    draft = marketplace.change_version(draft, by=cast.dev, package=files)
-    marketplace.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
-    installation = marketplace.install(draft.app, cast.acme, by=cast.admin)
-    axel = browse(cast.agent)
-    asked = axel.get(f"/installations/{installation.pk}/connect/")["Location"]
-    assert asked.startswith("/oauth/authorize?")
-    answer = agree(axel, asked)
-    assert answer.status_code == 303 and "/oauth/callback?" in answer["Location"]
-    there = urlsplit(answer["Location"])
-    assert axel.get(f"{there.path}?{there.query}").status_code == 302
-    caller = requests.Caller(cast.agent.memberships.get())
-    assert requests.templates_for(installation, caller).keys() == {"tickets"}
-    # Another agent has not agreed, and so has nothing to call with.
-    with pytest.raises(requests.NeedsConnection):
-        requests.run(
-            installation, "tickets", context={"ticket": 1}, caller=requests.Caller(cast.agent2.memberships.get())
-        )
-
-
-# --- the console ---
-
-
-def test_the_console_shows_what_went_out_and_what_came_back(connected, browse, cast):
-    browser, page = browse(cast.admin), f"/installations/{connected.installation.pk}/console/"
-    assert "Try its requests" in text(browser.get(f"/installations/{connected.installation.pk}/"))
-    assert '"id": ""' in text(browser.get(f"{page}?template=events"))
-    shown = browser.post(page, {"template": "events", "context": '{"id": "a b"}', "body": ""})
-    token = Connection.objects.get(integration="calendar").tokens["access_token"]
-    assert "/api/items/a%20b" in text(shown) and "Bearer ••••••" in text(shown)
-    assert "What came back: 200" in text(shown) and token not in shown.content.decode()
-    for context, said in (("no", "not JSON"), ("[]", "Write an object")):
-        answer = browser.post(page, {"template": "events", "context": context})
-        assert answer.status_code == 422 and said in text(answer)
-    assert "Nothing was sent" in text(browser.post(page, {"template": "events", "context": '{"id": ".."}'}))
-    # An agent is offered what an agent may run.
-    assert "events" not in text(browse(cast.agent).get(page)) and "cards" in text(browse(cast.agent).get(page))
-    assert browse(cast.agent).post(page, {"template": "events", "context": "{}"}).status_code == 422
-
-
-def test_the_consoles_failures_say_which_side_failed(connected, browse, cast, vendors):
-    page = f"/installations/{connected.installation.pk}/console/"
-    vendors[0].switch(api_fault={"status": 0})
-    assert "The other side failed" in text(
-        browse(cast.admin).post(page, {"template": "events", "context": '{"id": 1}'})
-    )
-    Connection.objects.update(broken_at=Now(), problem="invalid_grant")
-    assert "Nothing was sent" in text(browse(cast.admin).post(page, {"template": "events", "context": '{"id": 1}'}))
-
-
-def test_a_body_that_could_just_be_read_and_not_be_written_is_refused(connected):
-    body = []
-    for _level in range(2000):
-        body = [body]
-    with pytest.raises(requests.BadInput, match="nested"):
-        requests._body("POST", body)

@@ -1,5 +1,7 @@
-"""The forms of a page, as a browser would read them."""
+"""The forms of a page as a browser would read them, and its words as a person does."""
 
+import html
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urlsplit
@@ -83,3 +85,8 @@ def links_of(response):
     links = [urlsplit(link) for link in _read(response).links]
     here = response.request["PATH_INFO"]
     return [(link.path or here, dict(parse_qsl(link.query))) for link in links if link.query and not link.netloc]
+
+
+def text(response):
+    """What a person reads of a page."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())

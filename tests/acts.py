@@ -1,0 +1,378 @@
+"""What each action is, who may do it, when it cannot be done, and what twice means; read by tests/test_every_action.py."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+
+from consent import actions as consent
+from consent.actions import InvalidGrant, NotAnAdmin, NotYours
+from consent.screen import MayNotConsent, NotInstalled, build_screen
+from credentials import actions as credentials
+from credentials.actions import NotAReviewer, NotATeammate
+from credentials.models import Product
+from marketplace import actions as marketplace
+from marketplace.connections import VendorError
+from portal.accounts import actions as accounts
+from portal.accounts.actions import NotAllowed, NotLive, Refused
+from portal.database import database_now
+from tests import factories
+from tests.factories import CREATE, VIEW, version_fields
+from tests.marketplace import packages
+from tests.marketplace.connected import code_of_vendor, installed_with_vendors
+
+# What a second call does that is not refused.
+ANOTHER, NOTHING_MORE = "makes another", "changes nothing more"
+# Why an action is never in a wrong state.
+ALWAYS = "there is no state in which it cannot be done"
+
+
+class World:
+    """A draft, a version in review, an approved one, a published one and what was installed of it, made when asked for."""
+
+    def __init__(self, cast, vendors):
+        self.cast, self.vendors = cast, vendors
+        self.people = {**vars(cast), "reviewer": factories.reviewer()}
+        self.people["superuser"] = factories.person("Sue", team=False, is_staff=True, is_superuser=True)
+        self.people["staff"] = factories.person("Stan", team=False, is_staff=True)
+        self.team = factories.team_of(cast.dev)
+        self._made = {}
+
+    def __getattr__(self, name):
+        self._made[name] = self._made.get(name) or getattr(self, f"make_{name}")()
+        return self._made[name]
+
+    def make_client(self):
+        return factories.client(self.cast.dev, scopes=[VIEW])[0]
+
+    def make_draft(self):
+        return factories.app(self.cast.dev, self.client)
+
+    def make_review(self):
+        return marketplace.submit_version(self.draft, by=self.cast.dev)
+
+    def make_approved(self):
+        return marketplace.approve_version(self.review, by=self.people["reviewer"])
+
+    def make_published(self):
+        return marketplace.publish_version(self.approved, by=self.cast.dev)
+
+    def make_custom(self):
+        return marketplace.publish_custom(self.draft, accounts={self.cast.acme.slug}, by=self.cast.dev)
+
+    def make_installation(self):
+        return marketplace.install(self.published.app, self.cast.acme, by=self.cast.admin)
+
+    def make_access(self):
+        return self.installation.access
+
+    def make_consent(self):
+        return factories.agree(self.client, self.cast.acme, self.cast.admin) if self.installation else None
+
+    def make_package(self):
+        return packages.as_zip(packages.good(self.client, scope=VIEW))
+
+    def make_multi(self):
+        return installed_with_vendors(self.cast, self.vendors)
+
+    def make_code(self):
+        return code_of_vendor(self.multi, "calendar", {"room": "4"})
+
+    def make_connection(self):
+        return marketplace.finish_connection(self.multi.installation, "calendar", by=self.cast.admin, **self.code)
+
+    def make_old_secret(self):
+        old = self.client.secrets.get()
+        credentials.rotate_secret(self.client, overlap_hours=24, by=self.cast.dev)
+        return old
+
+    def make_membership(self):
+        return self.cast.acme.memberships.get(user=self.cast.agent)
+
+    def make_person(self):
+        return factories.person("New", team=False)
+
+    def make_bare(self):
+        return marketplace.create_app(self.team, slug="bare", category="other", by=self.cast.dev)
+
+    def make_locked_person(self):
+        TOTP.activate(self.cast.agent, generate_totp_secret())
+        return self.cast.agent
+
+    def make_suspended(self):
+        return credentials.suspend_client(self.client, reason="Harmful", by=self.people["reviewer"])
+
+    def make_closed(self):
+        return accounts.suspend_account(self.cast.acme, reason="Unpaid", by=None)
+
+    def make_digest(self):
+        screen = build_screen(self.installation.access.client, self.cast.acme, by=self.cast.admin, now=database_now())
+        return screen.digest()
+
+
+@dataclass
+class Act:
+    """An action, who may do it, who may not and what they are told, when it cannot be done, and what twice means."""
+
+    call: Callable
+    needs: str
+    by: str
+    refused: type[Exception]
+    others: str
+    spoil: Callable | str
+    wrong: type[Exception] | None
+    again: type[Exception] | str
+
+
+def _suspend(w):
+    return w.suspended
+
+
+def _uninstall(w):
+    marketplace.uninstall(w.installation, by=w.cast.admin)
+
+
+def _leave(w):
+    accounts.end_membership(w.membership, by=None)
+
+
+DEVELOPERS = {"by": "dev", "refused": NotATeammate, "others": "other_dev admin agent reviewer superuser"}
+STAFF = {"by": "superuser", "refused": NotAllowed, "others": "staff reviewer dev admin agent"}
+ADMINS = {"by": "admin", "refused": NotAllowed, "others": "globex_admin agent dev staff reviewer"}
+REVIEWERS = {"by": "reviewer", "refused": NotAReviewer, "others": "dev admin staff superuser"}
+INSTALLERS = {"by": "admin", "refused": NotAnAdmin, "others": "globex_admin agent dev staff superuser reviewer"}
+
+ACTIONS = {
+    # people, accounts and teams
+    "create_account": Act(
+        lambda w, by: accounts.create_account(slug="new", name="New", by=by), "", **STAFF,
+        spoil=lambda w: accounts.create_account(slug="new", name="Other", by=None), wrong=ValidationError, again=ValidationError,
+    ),
+    "add_member": Act(
+        lambda w, by: accounts.add_member(w.cast.acme, w.person, role="agent", by=by), "person", **ADMINS,
+        spoil=lambda w: accounts.add_member(w.cast.acme, w.person, role="admin", by=None), wrong=accounts.AlreadyMember,
+        again=accounts.AlreadyMember,
+    ),
+    "change_role": Act(
+        lambda w, by: accounts.change_role(w.membership, role="admin", by=by), "membership", **ADMINS,
+        spoil=_leave, wrong=NotLive, again=NOTHING_MORE,
+    ),
+    "end_membership": Act(
+        lambda w, by: accounts.end_membership(w.membership, by=by), "membership", **ADMINS,
+        spoil=_leave, wrong=NotLive, again=NotLive,
+    ),
+    "suspend_account": Act(
+        lambda w, by: accounts.suspend_account(w.cast.acme, reason="Why", by=by), "", **STAFF,
+        spoil=lambda w: w.closed, wrong=NotLive, again=NotLive,
+    ),
+    "lift_account": Act(
+        lambda w, by: accounts.lift_account(w.cast.acme, reason="Why", by=by), "closed", **STAFF,
+        spoil=lambda w: accounts.lift_account(w.cast.acme, reason="Why", by=None), wrong=NotLive, again=NotLive,
+    ),
+    "create_team": Act(
+        lambda w, by: accounts.create_team(by=by), "", by="agent", refused=None, others="", spoil=ALWAYS, wrong=None, again=ANOTHER
+    ),
+    "add_teammate": Act(
+        lambda w, by: accounts.add_teammate(w.team, w.person, role="member", by=by), "person",
+        by="dev", refused=NotAllowed, others="other_dev admin agent staff reviewer",
+        spoil=lambda w: accounts.add_teammate(w.team, w.person, role="owner", by=None), wrong=accounts.AlreadyMember,
+        again=accounts.AlreadyMember,
+    ),
+    "verify_team": Act(
+        lambda w, by: accounts.verify_team(w.team, by=by), "", **STAFF,
+        spoil=lambda w: accounts.verify_team(w.team, by=None), wrong=NotLive, again=NotLive,
+    ),
+    "deactivate_person": Act(
+        lambda w, by: accounts.deactivate_person(w.cast.agent, by=by), "", **STAFF,
+        spoil=lambda w: accounts.deactivate_person(w.cast.agent, by=None), wrong=NotLive, again=NotLive,
+    ),
+    "change_staff": Act(
+        lambda w, by: accounts.change_staff(w.cast.agent, is_staff=True, groups=Group.objects.all(), by=by), "", **STAFF,
+        spoil=ALWAYS, wrong=None, again=ANOTHER,
+    ),
+    "remove_two_factor": Act(
+        lambda w, by: accounts.remove_two_factor(w.cast.agent, by=by), "locked_person", **STAFF,
+        spoil=lambda w: Authenticator.objects.all().delete(), wrong=NotLive, again=NotLive,
+    ),
+    "create_person": Act(
+        lambda w, by: accounts.create_person(email="new@example.com", name="New", password="x" * 12, by=by), "", **STAFF,
+        spoil=lambda w: accounts.create_person(email="new@example.com", name="N", password="x" * 12, by=None),
+        wrong=ValidationError, again=ValidationError,
+    ),
+    # OAuth credentials
+    "create_client": Act(
+        lambda w, by: credentials.create_client(
+            w.team, name="C", redirect_uris=[], scopes={VIEW: ""}, kind="platform", level="account", by=by
+        ), "", **DEVELOPERS, spoil=lambda w: Product.objects.get().scopes.update(deprecated_at=database_now()),
+        wrong=credentials.DeprecatedScope, again=ANOTHER,
+    ),
+    "add_scopes": Act(
+        lambda w, by: credentials.add_scopes(w.client, scopes={CREATE: ""}, by=by), "client", **DEVELOPERS,
+        spoil=lambda w: Product.objects.get().scopes.update(deprecated_at=database_now()),
+        wrong=credentials.DeprecatedScope, again=NOTHING_MORE,
+    ),
+    "change_client": Act(
+        lambda w, by: credentials.change_client(w.client, redirect_uris=["https://a.example/"], description="", by=by),
+        "client", **DEVELOPERS, spoil=ALWAYS, wrong=None, again=NOTHING_MORE,
+    ),
+    "rotate_secret": Act(
+        lambda w, by: credentials.rotate_secret(w.client, overlap_hours=1, by=by), "client", **DEVELOPERS,
+        spoil=lambda w: w.old_secret, wrong=credentials.TwoSecretsActive, again=credentials.TwoSecretsActive,
+    ),
+    "end_secret": Act(
+        lambda w, by: credentials.end_secret(w.old_secret, by=by), "old_secret", **DEVELOPERS,
+        spoil=lambda w: credentials.end_secret(w.old_secret, by=w.cast.dev), wrong=credentials.SecretNotActive,
+        again=credentials.SecretNotActive,
+    ),
+    "suspend_client": Act(
+        lambda w, by: credentials.suspend_client(w.client, reason="Why", by=by), "client", **REVIEWERS,
+        spoil=_suspend, wrong=credentials.WrongState, again=credentials.WrongState,
+    ),
+    "lift_client": Act(
+        lambda w, by: credentials.lift_client(w.client, reason="Why", secret_leaked=False, by=by), "suspended", **REVIEWERS,
+        spoil=lambda w: credentials.lift_client(w.client, reason="Why", secret_leaked=True, by=w.people["reviewer"]),
+        wrong=credentials.WrongState, again=credentials.WrongState,
+    ),
+    "make_product_secret": Act(
+        lambda w, by: credentials.make_product_secret(Product.objects.get(), by=by), "", **STAFF,
+        spoil=ALWAYS, wrong=None, again=ANOTHER,
+    ),
+    # apps and versions
+    "create_app": Act(
+        lambda w, by: marketplace.create_app(w.team, slug="fresh", category="other", by=by), "", **DEVELOPERS,
+        spoil=lambda w: marketplace.create_app(w.team, slug="fresh", category="other", by=w.cast.dev),
+        wrong=ValidationError, again=ValidationError,
+    ),
+    "set_client": Act(
+        lambda w, by: marketplace.set_client(w.bare, w.client, by=by), "bare client", **DEVELOPERS,
+        spoil=lambda w: w.draft, wrong=marketplace.ClientTaken, again=marketplace.ClientTaken,
+    ),
+    "create_version": Act(
+        lambda w, by: marketplace.create_version(w.draft.app, by=by, **version_fields("2.0")), "draft", **DEVELOPERS,
+        spoil=lambda w: marketplace.submit_version(
+            marketplace.create_version(w.draft.app, by=w.cast.dev, **version_fields("3.0")), by=w.cast.dev
+        ), wrong=ValidationError, again=ValidationError,
+    ),
+    "change_version": Act(
+        lambda w, by: marketplace.change_version(w.draft, by=by, tagline="Other"), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=NOTHING_MORE,
+    ),
+    "take_package": Act(
+        lambda w, by: marketplace.take_package(w.draft, w.package, keep_secrets=True, by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=NOTHING_MORE,
+    ),
+    "fill_package": Act(
+        lambda w, by: marketplace.fill_package(w.draft, packages.good(w.client, scope=VIEW), by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=NOTHING_MORE,
+    ),
+    "keep_vendor_secret": Act(
+        lambda w, by: marketplace.keep_vendor_secret(w.draft.app, "octo", secret="s3cret", by=by), "draft", **DEVELOPERS,
+        spoil=ALWAYS, wrong=None, again=ANOTHER,
+    ),
+    "submit_version": Act(
+        lambda w, by: marketplace.submit_version(w.draft, by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.custom, wrong=marketplace.Frozen, again=marketplace.Frozen,
+    ),
+    "approve_version": Act(
+        lambda w, by: marketplace.approve_version(w.review, by=by), "review", **REVIEWERS,
+        spoil=lambda w: marketplace.reject_version(w.review, reason="No", by=w.people["reviewer"]),
+        wrong=marketplace.Frozen, again=marketplace.Frozen,
+    ),
+    "reject_version": Act(
+        lambda w, by: marketplace.reject_version(w.review, reason="No", by=by), "review", **REVIEWERS,
+        spoil=lambda w: w.approved, wrong=marketplace.Frozen, again=marketplace.Frozen,
+    ),
+    "publish_version": Act(
+        lambda w, by: marketplace.publish_version(w.approved, by=by), "approved", **DEVELOPERS,
+        spoil=lambda w: w.published, wrong=marketplace.Frozen, again=marketplace.Frozen,
+    ),
+    "publish_custom": Act(
+        lambda w, by: marketplace.publish_custom(w.draft, accounts={w.cast.acme.slug}, by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=marketplace.Frozen,
+    ),
+    "list_accounts": Act(
+        lambda w, by: marketplace.list_accounts(w.draft.app, accounts={w.cast.globex.slug}, by=by), "custom", **DEVELOPERS,
+        spoil=lambda w: setattr(w, "_made", {"draft": factories.app(w.cast.dev, None, required_scopes=[])}),
+        wrong=marketplace.NotReady, again=ANOTHER,
+    ),
+    # installations
+    "install": Act(
+        lambda w, by: marketplace.install(w.published.app, w.cast.acme, by=by), "published", **INSTALLERS,
+        spoil=_suspend, wrong=marketplace.NotInstallable, again=marketplace.AlreadyInstalled,
+    ),
+    "install_draft": Act(
+        lambda w, by: marketplace.install_draft(w.draft, by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=ANOTHER,
+    ),
+    "change_values": Act(
+        lambda w, by: marketplace.change_values(w.multi.installation, values={"owner": "acme"}, by=by), "multi",
+        by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
+        spoil=lambda w: marketplace.uninstall(w.multi.installation, by=w.cast.admin), wrong=marketplace.NotThere,
+        again=NOTHING_MORE,
+    ),
+    "prepare_connection": Act(
+        lambda w, by: marketplace.prepare_connection(w.multi.installation, "calendar", values={"room": "4"}, by=by), "multi",
+        by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
+        spoil=lambda w: marketplace.uninstall(w.multi.installation, by=w.cast.admin), wrong=marketplace.NotThere,
+        again=NOTHING_MORE,
+    ),
+    "finish_connection": Act(
+        lambda w, by: marketplace.finish_connection(w.multi.installation, "calendar", by=by, **w.code), "multi code",
+        by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
+        spoil=lambda w: marketplace.uninstall(w.multi.installation, by=w.cast.admin), wrong=marketplace.NotThere,
+        again=VendorError,
+    ),
+    "disconnect": Act(
+        lambda w, by: marketplace.disconnect(w.connection, by=by), "connection",
+        by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
+        spoil=lambda w: marketplace.disconnect(w.connection, by=w.cast.admin), wrong=marketplace.NotConnected,
+        again=marketplace.NotConnected,
+    ),
+    "uninstall": Act(
+        lambda w, by: marketplace.uninstall(w.installation, by=by), "installation", **INSTALLERS,
+        spoil=_uninstall, wrong=marketplace.NotInstallable, again=marketplace.NotInstallable,
+    ),
+    "discard": Act(
+        lambda w, by: marketplace.discard(w.installation, by=by), "installation", **INSTALLERS,
+        spoil=lambda w: w.consent, wrong=marketplace.NotUnfinished, again=marketplace.NotInstallable,
+    ),
+    # accesses and consents
+    "open_access": Act(
+        lambda w, by: consent.open_access(w.client, w.cast.acme, by=by), "client",
+        by="admin", refused=MayNotConsent, others="globex_admin agent dev staff superuser",
+        spoil=lambda w: w.closed, wrong=MayNotConsent, again=consent.AccessIsOpen,
+    ),
+    "grant_consent": Act(
+        lambda w, by: consent.grant_consent(w.client, w.cast.acme, by=by, shown=w.digest), "digest",
+        by="admin", refused=MayNotConsent, others="globex_admin agent dev staff superuser",
+        spoil=_uninstall, wrong=NotInstalled, again=consent.ScreenIsStale,
+    ),
+    "decline_consent": Act(
+        lambda w, by: consent.decline_consent(w.client, w.cast.acme, by=by), "installation",
+        by="admin", refused=MayNotConsent, others="globex_admin dev staff superuser", spoil=ALWAYS, wrong=None, again=ANOTHER,
+    ),
+    "end_access": Act(
+        lambda w, by: consent.end_access(w.access, by=by, reason="Why"), "access", **INSTALLERS,
+        spoil=lambda w: consent.end_access(w.access, by=w.cast.admin, reason="Why"), wrong=consent.AlreadyEnded,
+        again=consent.AlreadyEnded,
+    ),
+    "revoke_consent": Act(
+        lambda w, by: consent.revoke_consent(w.consent, by=by), "consent",
+        by="admin", refused=NotYours, others="globex_admin agent dev staff superuser",
+        spoil=_uninstall, wrong=consent.AlreadyEnded, again=consent.AlreadyEnded,
+    ),
+    "trim_consent": Act(
+        lambda w, by: consent.trim_consent(w.consent, scopes={VIEW}, by=by), "consent",
+        by="admin", refused=NotYours, others="globex_admin agent dev staff superuser",
+        spoil=_uninstall, wrong=consent.AlreadyEnded, again=consent.NotGranted,
+    ),
+    "issue_code": Act(
+        lambda w, by: consent.issue_code(
+            w.consent, by=by, scopes={VIEW}, redirect_uri=factories.REDIRECT_URI, code_challenge="x" * 43
+        ), "consent", by="admin", refused=MayNotConsent, others="globex_admin agent dev staff superuser",
+        spoil=_uninstall, wrong=InvalidGrant, again=ANOTHER,
+    ),
+}  # fmt: skip

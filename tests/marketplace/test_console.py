@@ -1,0 +1,36 @@
+"""The console on which an account's people try an app's requests."""
+
+import pytest
+from django.db.models.functions import Now
+
+from marketplace.models import Connection
+from tests.people.forms import text
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_console_shows_what_went_out_and_what_came_back(connected, browse, cast):
+    browser, page = browse(cast.admin), f"/installations/{connected.installation.pk}/console/"
+    assert "Try its requests" in text(browser.get(f"/installations/{connected.installation.pk}/"))
+    assert '"id": ""' in text(browser.get(f"{page}?template=events"))
+    shown = browser.post(page, {"template": "events", "context": '{"id": "a b"}', "body": ""})
+    token = Connection.objects.get(integration="calendar").tokens["access_token"]
+    assert "/api/items/a%20b" in text(shown) and "Bearer ••••••" in text(shown)
+    assert "What came back: 200" in text(shown) and token not in shown.content.decode()
+    for context, said in (("no", "not JSON"), ("[]", "Write an object")):
+        answer = browser.post(page, {"template": "events", "context": context})
+        assert answer.status_code == 422 and said in text(answer)
+    assert "Nothing was sent" in text(browser.post(page, {"template": "events", "context": '{"id": ".."}'}))
+    # An agent is offered what an agent may run.
+    assert "events" not in text(browse(cast.agent).get(page)) and "cards" in text(browse(cast.agent).get(page))
+    assert browse(cast.agent).post(page, {"template": "events", "context": "{}"}).status_code == 422
+
+
+def test_the_consoles_failures_say_which_side_failed(connected, browse, cast, vendors):
+    page = f"/installations/{connected.installation.pk}/console/"
+    vendors[0].switch(api_fault={"status": 0})
+    assert "The other side failed" in text(
+        browse(cast.admin).post(page, {"template": "events", "context": '{"id": 1}'})
+    )
+    Connection.objects.update(broken_at=Now(), problem="invalid_grant")
+    assert "Nothing was sent" in text(browse(cast.admin).post(page, {"template": "events", "context": '{"id": 1}'}))

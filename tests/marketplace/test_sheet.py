@@ -1,0 +1,77 @@
+"""The sheet of an installation: what is done, what is left, and who does it."""
+
+import pytest
+
+from marketplace.models import Connection
+from portal.ledger.models import Entry
+from tests import factories
+from tests.marketplace.connected import connect, row, url_of
+from tests.people.forms import text
+from tests.vendors import SECRET
+
+pytestmark = pytest.mark.django_db
+
+
+def test_one_sheet_shows_all_that_is_done_and_left(multi, ada, cast):
+    """Settings, consent, the account's vendor, then each agent's own: left in the middle, and resumed."""
+    page = f"/installations/{multi.installation.pk}/"
+    shown = text(ada.get(page))
+    assert "Settings of the app To fill in" in shown and "Not agreed to" in shown
+    assert "Example Calendar Not connected For the whole account" in shown and "For yourself only" in shown
+    assert "Not finished" in shown
+    assert ada.post(f"{page}settings/", {"value-owner": "acme"}).status_code == 302
+    factories.agree(multi.client, cast.acme, cast.admin)
+    assert "Settings of the app Filled in" in text(ada.get(page)) and "Not finished" in text(ada.get(page))
+    assert "Example Calendar is connected" in connect(ada, multi, "calendar")
+    shown = text(ada.get(page))
+    assert "Example Calendar Connected" in shown and "Not finished" not in shown and "Ready" in shown
+    # The list says the same.
+    assert "Not finished" not in text(ada.get("/installations/"))
+
+
+def test_agents_see_the_accounts_and_connect_their_own(multi, browse, cast):
+    axel, ana = browse(cast.agent), browse(cast.agent2)
+    shown = text(axel.get(f"/installations/{multi.installation.pk}/"))
+    assert "An admin of the account connects it" in shown
+    for method in (axel.get, axel.post):
+        assert method(url_of(multi, "calendar")).status_code == 404
+    assert "Example Boards is connected" in connect(axel, multi, "boards")
+    assert row("boards").membership.user == cast.agent
+    assert "Not connected For yourself" in text(ana.get(f"/installations/{multi.installation.pk}/"))
+    connect(ana, multi, "boards")
+    assert Connection.objects.filter(integration="boards", ended_at=None).count() == 2
+
+
+def test_what_is_asked_is_checked_and_told_by_field(multi, ada):
+    for value, said in (("", "Fill this in"), ("a\nb", "cannot be used"), ("x" * 2001, "At most 2000")):
+        answer = ada.post(url_of(multi, "calendar"), {"value-room": value})
+        assert answer.status_code == 422 and said in text(answer), value
+    assert not Connection.objects.exists()
+
+
+def test_nothing_that_is_kept_is_shown_or_logged(multi, ada, cast, caplog):
+    """Tokens, and whatever the developer gave the portal to keep."""
+    with caplog.at_level("DEBUG"):
+        connect(ada, multi, "calendar")
+    tokens = row().tokens
+    secrets = [tokens["access_token"], tokens["refresh_token"], SECRET]
+    pages = [f"/installations/{multi.installation.pk}/", url_of(multi, "calendar"), "/ledger/"]
+    found = "".join(ada.get(page).content.decode() for page in pages) + caplog.text + repr(row())
+    found += str(list(Entry.objects.values_list("details", flat=True)))
+    assert not [secret for secret in secrets if secret in found]
+    raw = Connection.objects.raw("SELECT id, tokens AS kept, values AS filled FROM marketplace_connection")[0]
+    assert not [secret for secret in secrets if secret in raw.kept] and raw.filled != "4"
+
+
+def test_an_app_that_only_has_vendors_is_installed_used_and_uninstalled(vendor_only, ada, cast, calendar):
+    page = f"/installations/{vendor_only.installation.pk}/"
+    assert vendor_only.installation.access is None
+    for path in ("/installations/", page, f"/marketplace/{vendor_only.app.slug}/"):
+        assert ada.get(path).status_code == 200
+    assert "Not finished" in text(ada.get(page))
+    assert ada.get(f"{page}connect/")["Location"] == page
+    connect(ada, vendor_only, "calendar")
+    assert "Ready" in text(ada.get(page)) and "Ready" in text(ada.get("/installations/"))
+    ended = ada.post(f"{page}uninstall/")
+    assert "1" in text(ada.get(ended["Location"])) and Connection.objects.over().count() == 1
+    assert "Receipt" in text(ada.get(page))

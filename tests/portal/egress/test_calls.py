@@ -1,0 +1,221 @@
+"""What is sent and what comes back, redirects too; what is told of it, and Authlib by the same way."""
+
+import gzip
+import logging
+import traceback
+
+import pytest
+from authlib.integrations.httpx_client import OAuth2Client
+
+from portal.egress import EgressError, Forbidden, TimedOut, TooLarge, Transport, Unreachable, send
+from tests.peer import said
+from tests.portal.egress.network import PUBLIC, named
+
+# --- what is sent and what comes back ---
+
+
+def test_a_call_arrives_as_it_was_made(peer):
+    answer = send("POST", f"{peer.url}/a%20b/ü?q=1", headers={"X-Kind": "ü"}, content=b"body")
+    assert (answer.status, answer.body) == (200, b"hello")
+    head, _, body = peer.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /a%20b/%C3%BC?q=1 HTTP/1.1\r\nHost: 127.0.0.1:") and body == b"body"
+    assert b"\r\nX-Kind: \xfc" in head and b"\r\nContent-Length: 4" in head
+    assert b"\r\nUser-Agent: app-management-portal" in head
+    send("GET", peer.url, headers={"user-agent": "another"})
+    assert peer.requests[1].lower().count(b"user-agent") == 1 and b"another" in peer.requests[1]
+
+
+@pytest.mark.parametrize("status", [204, 302, 404, 500])
+def test_every_status_is_an_answer(peer, status):
+    peer.answer = said(status, X_Why="so")
+    answer = send("GET", peer.url)
+    assert answer.status == status and answer.headers["x-why"] == "so" and answer.body == b""
+
+
+def test_a_head_has_no_body_whatever_length_it_says(peer):
+    peer.answer = said(Content_Length=10**9, Content_Encoding="gzip")
+    assert send("HEAD", peer.url).body == b""
+
+
+def test_how_a_message_is_carried_is_not_the_callers_to_say(peer):
+    theirs = {
+        "host": "inside.example",
+        "Transfer-Encoding": "chunked",
+        "CONTENT-LENGTH": "9",
+        "Accept-Encoding": "gzip",
+    }
+    send("POST", peer.url, headers=theirs | {"Connection": "keep-alive", "Upgrade": "h2c"}, content=b"body")
+    sent = peer.requests[0].lower()
+    for line in (b"host: 127.0.0.1", b"accept-encoding: identity", b"content-length: 4", b"connection: close"):
+        assert sent.count(b"\r\n" + line.partition(b" ")[0]) == 1 and b"\r\n" + line in sent
+    assert b"transfer-encoding" not in sent and b"upgrade" not in sent and b"inside" not in sent
+
+
+def test_no_proxy_and_no_file_of_passwords_is_used(peer, monkeypatch, tmp_path):
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert send("GET", peer.url).status == 200
+    assert OAuth2Client(transport=Transport()).request("GET", peer.url, withhold_token=True).status_code == 200
+    assert not any(b"authorization" in request.lower() for request in peer.requests)
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE", "get", "GET /x HTTP/1.1\r\nX:", ""])
+def test_only_the_usual_methods_are_called(peer, network, method):
+    with pytest.raises(Forbidden):
+        send(method, peer.url)
+    assert network.dialled == []
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("X-A", "a\r\nX-B: b"), ("X-A", "a\nb"), ("X-A", "a\rb"), ("X-A", "a\0b"), ("X-A", "a\x7fb"), ("X-A", "“"),
+        ("X-A", "\U0001f600"), ("X-A", "\udc80"), ("X-A\r\nX-B", "b"), ("X A", "b"), ("X-A:", "b"), ("", "b"), ("Ü", "b"),
+    ],
+)  # fmt: skip
+def test_no_header_splits_a_request(peer, network, name, value):
+    with pytest.raises(Forbidden) as error:
+        send("GET", peer.url, headers={name: value})
+    assert str(error.value) == "The URL or a header has what cannot be in it." and network.dialled == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"\0" * 999, b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"]
+)
+def test_an_answer_that_is_none_is_the_other_sides_failure(peer, answer):
+    peer.answer = answer
+    with pytest.raises(Unreachable):
+        send("GET", peer.url)
+
+
+def test_a_name_that_is_not_found_and_a_port_where_nobody_listens_are_unreachable(peer, network):
+    with pytest.raises(Unreachable):
+        send("GET", "https://nobody.example")
+    peer.stop()
+    with pytest.raises(Unreachable):
+        send("GET", peer.url)
+
+
+# --- redirects ---
+
+
+def moves(*places, status=302):
+    """Answers each request with the next place, and then with the end."""
+    left = list(places)
+
+    def answer(_request, _connection):
+        return said(status, Location=left.pop(0)) if left else said(body=b"end")
+
+    return answer
+
+
+def test_a_redirect_is_an_answer_unless_asked_to_follow(peer):
+    peer.answer = moves("/next")
+    answer = send("GET", peer.url)
+    assert (answer.status, answer.headers["location"], len(peer.requests)) == (302, "/next", 1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_on_the_same_host_are_followed_three_times(peer, status):
+    peer.answer = moves("/1", named(peer, "/2?q"), "3", status=status)
+    assert send("GET", named(peer), follow=True).body == b"end"
+    assert [request.split()[1] for request in peer.requests] == [b"/", b"/1", b"/2?q", b"/3"]
+    peer.answer = moves("/1", "/2", "/3", "/4")
+    assert send("GET", named(peer), follow=True).headers["location"] == "/4"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://127.0.0.1:{port}/", "http://127.0.0.1/", "https://vendor.example:{port}/", "http://vendor.example/", "//other.example/",
+        "http://169.254.169.254/latest", "http://me@vendor.example:{port}/", "file:///etc/passwd", "http://[::1", "http://vendor.example:x/",
+        "javascript:x", "http://vendor.example:{port}@127.0.0.1/", "http://xn--a/", "\x7f",
+    ],
+)  # fmt: skip
+def test_a_redirect_to_anywhere_else_is_the_answer(peer, network, place):
+    network.names["other.example"] = ["127.0.0.1"]
+    peer.answer = moves(place.format(port=peer.port))
+    assert send("GET", named(peer), follow=True).status == 302
+    assert len(network.dialled) == len(peer.requests) == 1
+
+
+def test_each_hop_is_judged_anew(peer, network):
+    network.names["vendor.example"] = [["127.0.0.1"], ["10.0.0.1"]]
+    peer.answer = moves("/next")
+    with pytest.raises(Forbidden):
+        send("GET", named(peer), follow=True)
+    assert network.dialled == ["127.0.0.1"]
+
+
+def test_what_changes_something_is_never_sent_on(peer):
+    peer.answer = moves("/next", status=307)
+    assert send("POST", peer.url, content=b"x", follow=True).status == 307 and len(peer.requests) == 1
+
+
+# --- what is told ---
+
+
+def test_no_error_and_no_log_tells_what_was_sent_or_where_a_name_leads(peer, network, caplog):
+    secret = "".join(["hush", "-", "hush"])
+    network.names |= {"inside.example": ["10.1.2.3"], "far.example": [PUBLIC]}
+    whole = {"headers": {"Authorization": secret}, "content": secret.encode()}
+    calls = [
+        ("https://inside.example", whole), ("https://far.example", whole), ("https://nobody.example", whole), ("http://far.example", whole),
+        ("https://[", whole), (f"https://far.example:{secret}", whole), (f"https://{secret}:x@far.example", whole), (peer.url, {"headers": {"X": f"{secret}\n"}}),
+        (peer.url, {"headers": {f"{secret}\n": "X"}}), (peer.url, {"headers": {"X": f" {secret} "}}), (peer.url, {"headers": {"X": f"{secret}\u2013"}}),
+        (peer.url, whole | {"most": 9}), (peer.url, whole | {"within": 0}), (peer.url, whole), (peer.url, whole | {"most": 99}),
+    ]  # fmt: skip
+    answers = {
+        len(calls) - 2: b"HTTP/1.1 nonsense " + secret.encode() + b"\r\n\r\n",
+        len(calls) - 1: said(body=secret.encode() * 20),
+    }
+    with caplog.at_level(logging.DEBUG):
+        for number, (url, more) in enumerate(calls):
+            peer.answer = answers.get(number, b"")
+            with pytest.raises(EgressError) as error:
+                send("POST", f"{url}/{secret}?{secret}", **more)
+            told = "".join(traceback.format_exception(error.value)) + repr(error.value)
+            assert secret not in told and "10.1.2.3" not in told, told
+        peer.answer = said(body=secret.encode(), Set_Cookie=secret, X_Their=secret)
+        answer = send("POST", f"{peer.url}/{secret}", **whole)
+        OAuth2Client(transport=Transport()).request("POST", f"{peer.url}/{secret}", withhold_token=True, **whole)
+    assert secret in answer.body.decode() and secret not in repr(answer) + caplog.text
+
+
+# --- Authlib ---
+
+
+def test_authlib_calls_in_the_same_way(peer, network):
+    def answer(request, _connection):
+        if request.startswith(b"POST /token"):
+            body = b'{"access_token": "at", "refresh_token": "rt", "token_type": "bearer", "expires_in": 3600}'
+            return said(
+                body=gzip.compress(body), Content_Type="application/json", Content_Encoding="gzip", Set_Cookie="kept=1"
+            )
+        return (
+            said(302, Location="http://10.0.0.1/") if b"/moved" in request else said(body=b"hello", Set_Cookie="kept=1")
+        )
+
+    peer.answer = answer
+    client = OAuth2Client("me", "mine", token_endpoint=named(peer, "/token"), transport=Transport(most=10_000))
+    token = client.fetch_token(named(peer, "/token"), code="c0de", grant_type="authorization_code")
+    assert (
+        token["access_token"] == "at" and b"code=c0de" in peer.requests[0] and b"Basic bWU6bWluZQ==" in peer.requests[0]
+    )
+    client.token["expires_at"] = 1
+    assert client.get(named(peer, "/me")).text == "hello"
+    assert b"grant_type=refresh_token" in peer.requests[1] and b"Authorization: Bearer at" in peer.requests[2]
+    assert client.get(named(peer, "/moved")).status_code == 302
+    assert not any(b"\r\ncookie" in request.lower() for request in peer.requests)
+    assert all(request.lower().count(b"\r\nhost:") == 1 for request in peer.requests)
+
+    network.names["vendor.example"] = ["10.0.0.1"]
+    with pytest.raises(Forbidden):
+        client.fetch_token(named(peer, "/token"), code="c0de", grant_type="authorization_code")
+    with pytest.raises(TooLarge):
+        client.post(peer.url, content=b"x" * 10_001)
+    peer.answer = peer.drip()
+    with pytest.raises(TimedOut):
+        OAuth2Client(transport=Transport(within=0.3)).request("GET", peer.url, withhold_token=True)
