@@ -21,9 +21,6 @@ from .models import App, Installation
 from .package import Facts, check_archive
 from .package.archive import MAX_ARCHIVE_BYTES
 
-# JSON writes some characters as six.
-MAX_JSON = requests.MAX_BODY
-
 
 class _Answer(Exception):
     """What is answered in place of the result."""
@@ -107,8 +104,8 @@ def _who(request, pk):
 
 
 def _read_json(request):
-    raw = request.read(MAX_JSON + 1)
-    if len(raw) > MAX_JSON:
+    raw = request.read(requests.MAX_BODY + 1)
+    if len(raw) > requests.MAX_BODY:
         raise _Answer(413, "invalid_request", "What was sent is larger than 6 MB", side="caller")
     try:
         given = json.loads(raw or b"{}")

@@ -32,6 +32,11 @@ def add_errors(form, error):
         form.add_error(None, error.messages if isinstance(error, ValidationError) else str(error))
 
 
+def in_words(error):
+    """An action's refusal as one text, where there is no form to put it on."""
+    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+
+
 @login_required
 @require_safe
 def app_list(request):
@@ -97,6 +102,12 @@ def chosen_scopes(request):
     }
 
 
+def scopes_of(version):
+    """The same of a version that is there, or of none."""
+    names = ("required_scopes", "optional_scopes")
+    return {name: getattr(version, name) if version else [] for name in names}
+
+
 def scope_rows(client, chosen):
     """The scopes of an app's credentials, each with the level that was chosen for it."""
     rows = list(client.scopes.select_related("scope").order_by("scope__name")) if client else []
@@ -107,10 +118,7 @@ def scope_rows(client, chosen):
 
 
 def _version_page(request, app, form, version=None, chosen=None):
-    chosen = chosen or {
-        "required_scopes": version.required_scopes if version else [],
-        "optional_scopes": version.optional_scopes if version else [],
-    }
+    chosen = chosen or scopes_of(version)
     rows = scope_rows(app.client, chosen)
     title = _("Edit version %(number)s") % {"number": form.instance.number} if form.instance.pk else _("New version")
     context = {"app": app, "form": form, "version": version, "rows": rows, "title": title}
@@ -196,7 +204,7 @@ def _step(action, done):
             action(version, by=request.user)
             messages.success(request, done)
         except (Refused, ValidationError) as error:
-            messages.error(request, " ".join(error.messages) if isinstance(error, ValidationError) else str(error))
+            messages.error(request, in_words(error))
         return redirect("version-view", slug, pk)
 
     return view

@@ -18,7 +18,7 @@ from ..connections import redirect_uri
 from ..forms import PackageForm, SecretForm
 from ..package import Contents, Facts, Report, check_values
 from ..package_form import PackageFields
-from .developers import add_errors, chosen_scopes, scope_rows, version_seen_by
+from .developers import add_errors, chosen_scopes, in_words, scope_rows, scopes_of, version_seen_by
 
 
 def _vendors(app, contents):
@@ -51,7 +51,6 @@ def _page(request, version, *, report=None, form=None, status=200):
         "app": version.app,
         "version": version,
         "form": form or PackageForm(),
-        "secret_form": SecretForm(),
         "report": report,
         "converted": Contents(Contents(report.files).without_secrets()).texts() if report.changes else {},
         "contents": contents,
@@ -95,14 +94,14 @@ def version_package_edit(request, slug, pk):
         return redirect("version-package", slug, pk)
     is_saved = request.method == "POST" and "add" not in request.POST
     fields = PackageFields(version.package, version.app.client, request.POST if request.method == "POST" else None)
-    chosen = chosen_scopes(request) if request.method == "POST" else vars(version)
+    chosen = chosen_scopes(request) if request.method == "POST" else scopes_of(version)
     report = None
     if is_saved and fields.is_valid():
         files = fields.package(chosen["required_scopes"], chosen["optional_scopes"])
         try:
             report = actions.fill_package(version, files, by=request.user)
         except (Refused, ValidationError) as error:
-            messages.error(request, " ".join(error.messages) if isinstance(error, ValidationError) else str(error))
+            messages.error(request, in_words(error))
         if report and report.valid:
             messages.success(request, _("Saved: this version is made of it now."))
             return redirect("version-package", slug, pk)
@@ -164,5 +163,5 @@ def vendor_secret_keep(request, slug, pk, integration):
         actions.keep_vendor_secret(version.app, integration, secret=form.cleaned_data["secret"], by=request.user)
         messages.success(request, _("Kept. It is used from now on, and never shown."))
     except (Refused, ValidationError) as error:
-        messages.error(request, " ".join(error.messages) if isinstance(error, ValidationError) else str(error))
+        messages.error(request, in_words(error))
     return redirect("version-package", slug, pk)
