@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from copy import deepcopy
+from types import SimpleNamespace
 
 from django.conf import settings
 
@@ -146,3 +147,9 @@ def three(client, calendar, boards):
     files["config/iparams.json"] = {"owner": {"display_name": "Owner", "type": "text", "required": True}}
     files["manifest.json"]["modules"]["common"]["requests"] = {"events": {}, "cards": {}}
     return files
+
+
+def planner(row):
+    """A package whose vendors are never called."""
+    calendar, boards = (SimpleNamespace(name=f"Vendor {name}", url=f"https://{name}.octo.dev") for name in ("a", "b"))
+    return three(row, calendar, boards)

@@ -86,7 +86,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None):
     # With a vendor for the account and one for each agent, and settings of its own.
     row, _secret = client("Planner")
     own.planner, draft = app(row)
-    marketplace.change_version(draft, by=dev, package=planner(row))
+    marketplace.change_version(draft, by=dev, package=packages.planner(row))
     marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
     own.planned = marketplace.install(own.planner, account, by=admin)
     Connection.objects.create(
@@ -118,12 +118,6 @@ def tenant(word, *, dev, admin, agent, account, slug=None):
     own.receipt = consent.end_access(ended, by=admin, reason="revoked by an admin")
     own.ticket = Ticket.objects.create(account=account, subject=f"{word} printer on fire")
     return own
-
-
-def planner(row):
-    """A package whose vendors are never called."""
-    calendar, boards = (SimpleNamespace(name=f"Vendor {name}", url=f"https://{name}.octo.dev") for name in ("a", "b"))
-    return packages.three(row, calendar, boards)
 
 
 def _token(client, secret, account):

@@ -9,6 +9,8 @@ from credentials import actions as credentials
 from credentials.models import ClientSecret, Product
 from credentials.registry import import_document
 from marketplace import actions as marketplace
+from marketplace.actions import connecting
+from marketplace.connections import Tokens, VendorError
 from portal.accounts import actions as accounts
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role, Team, User
@@ -135,6 +137,34 @@ def uninstall(name, who="admin2"):
 
 def discard(who="admin2"):
     return lambda w: marketplace.discard(anew(w.installations["unfinished"]), by=getattr(w, who))
+
+
+# --- connections to vendors, which nobody calls here ---
+
+
+def prepare(who):
+    """Fill in what the agents' vendor asks, which is nothing: the first makes the row."""
+    return lambda w: marketplace.prepare_connection(
+        anew(w.installations["planner"]), "boards", values={}, by=getattr(w, who)
+    )
+
+
+def disconnect(who):
+    return lambda w: marketplace.disconnect(anew(w.connection), by=getattr(w, who))
+
+
+def refreshed(w):
+    """What a worker does once the vendor has answered."""
+    return connecting._refreshed(anew(w.connection), Tokens("t2", "r2", 3600))
+
+
+def refused(w):
+    return connecting._refused(anew(w.connection), VendorError("invalid_grant", is_final=True))
+
+
+def one_call(w):
+    with consent.token_for_one_call(anew(w.consents["account"].access), None) as token:
+        return token
 
 
 def install_draft(w):

@@ -32,6 +32,13 @@ ACCESS, CONSENT, CHAIN = "consent_access", "consent_consent", "ledger_chain"
 CODE, FAMILY = "consent_authorizationcode", "consent_refreshtoken"
 PATH = "> consent.ending.lock_path"
 
+CONNECTION = "marketplace_connection"
+_CONNECT = (
+    f"marketplace.connecting._lock {ACCOUNT}",
+    f"marketplace.connecting._member {MEMBERSHIP}",
+    f"marketplace.connecting._lock {INSTALLATION}",
+)
+
 # Take one of these away, and this race fails in an interleaving.
 NEEDED = {
     f"consent.ending.lock_path {MEMBERSHIP}": "refresh by an agent's app against the agent's removal",
@@ -52,6 +59,9 @@ NEEDED = {
     f"consent.issuing.find_code {PATH}": "exchange against uninstall",
     f"consent.issuing._lock_family {PATH}": "refresh against uninstall",
     f"consent.issuing.standing_consent {ACCESS}": "client credentials against uninstall",
+    f"consent.issuing.token_for_one_call {PATH}": "a call for an app against uninstall",
+    f"marketplace.connecting._refreshed {CONNECTION}": "a refresh against disconnecting",
+    f"marketplace.connecting._refused {CONNECTION}": "a vendor's refusal against disconnecting",
     f"marketplace.installing.install {CLIENT}": "install against suspension",
     f"marketplace.installing.install_draft {CLIENT}": "a draft installed against suspension",
     f"marketplace.installing.install_draft {VERSION}": "a draft installed against its submission",
@@ -115,6 +125,8 @@ SECOND = {
         (f"consent.granting.grant_consent {ACCESS}",),
         "refresh against a new agreement",
     ),
+    f"marketplace.connecting.disconnect {CONNECTION}": (_CONNECT, "disconnected twice"),
+    **{site: (tuple(other for other in _CONNECT if other != site), "a connection made twice") for site in _CONNECT},
     _END: (_END_ACCESS[:1], "uninstall against the admin's demotion"),
     f"marketplace.installing._end {INSTALLATION}": ((_END, *_END_ACCESS), "uninstall twice"),
     f"marketplace.installing.install {ACCOUNT}": (_OPEN, "install against the account's suspension"),
@@ -130,18 +142,9 @@ STAY = {
     f"portal.accounts.change_role {MEMBERSHIP}": "T11: every act that decides on a role holds it, and it is read anew",
     f"marketplace.packaging._take {APP}": "T11: what the package is checked against; a draft is checked again later",
     f"marketplace.packaging.keep_vendor_secret {APP}": "T11: whose secret it is; the row itself is locked as it is replaced",
-    "consent.issuing.token_for_one_call > consent.ending.lock_path": "T11: as issue_code has it; the token lives for one call",
     **dict.fromkeys(
-        (
-            f"marketplace.connecting._lock {ACCOUNT}",
-            f"marketplace.connecting._lock {INSTALLATION}",
-            f"marketplace.connecting._member {MEMBERSHIP}",
-            *(
-                f"marketplace.connecting.{name} marketplace_connection"
-                for name in ("prepare_connection", "_keep", "disconnect", "_refreshed", "_refused")
-            ),
-        ),
-        "raced in tests/marketplace/test_connecting_races.py, where a vendor decides how long it takes",
+        (f"marketplace.connecting.{name} {CONNECTION}" for name in ("prepare_connection", "_keep")),
+        "T11: what a person connects wins over a worker, whichever came first; people hold the account",
     ),
     f"credentials.change_client {CLIENT}": "reads the row anew that its one UPDATE writes",
     "portal.accounts.change_staff accounts_user": "reads the row anew that its first UPDATE writes",

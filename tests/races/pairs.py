@@ -12,13 +12,16 @@ from tests.races.verdicts import (
     ended_by_reuse,
     ended_once,
     listed,
+    made_before_the_end,
     narrow,
     not_after,
     one,
     one_product_secret,
+    one_row,
     registered,
     renewed_once,
     same_pair,
+    stays_ended,
     two_agents,
     unchanged,
 )
@@ -239,7 +242,14 @@ PEOPLE = {
     "an access opened twice": (acts.open_access, acts.open_access, one("access.opened")),
     "an access opened against suspension": (acts.open_access, acts.suspend_account, not_after(0)),
 }
-PAIRS = {**TOKENS, **AGREEING, **ENDINGS, **REVIEWING, **CREDENTIALS, **PEOPLE}
+CONNECTING = {
+    "a connection made twice": (acts.prepare("agent"), acts.prepare("agent"), one_row),
+    "disconnected twice": (acts.disconnect("admin"), acts.disconnect("admin2"), one("connection.disconnected")),
+    "a refresh against disconnecting": (acts.refreshed, acts.disconnect("admin"), stays_ended),
+    "a vendor's refusal against disconnecting": (acts.refused, acts.disconnect("admin"), stays_ended),
+    "a call for an app against uninstall": (acts.one_call, acts.uninstall("account"), made_before_the_end),
+}
+PAIRS = {**CONNECTING, **TOKENS, **AGREEING, **ENDINGS, **REVIEWING, **CREDENTIALS, **PEOPLE}
 # What the design does not name is forced in the long run only.
 SOAKED = {
     *REVIEWING, *CREDENTIALS, *PEOPLE, "trim against giving back", "refresh against giving back", "exchange against using up", "a code replayed against giving back",

@@ -2,12 +2,13 @@
 
 import json
 
-from django.db import connection
+from django.db import DatabaseError, connection
+from django.db.models import F
 
 from consent import check
-from consent.models import REUSED, Access, Consent, RefreshToken
+from consent.models import REUSED, Access, AccessToken, Consent, RefreshToken
 from credentials.models import Endpoint, ProductSecret, Scope
-from marketplace.models import App
+from marketplace.models import App, Connection
 from portal.accounts.models import Membership, Role
 from portal.ledger.actions import verify
 from portal.ledger.models import Chain, Entry
@@ -80,6 +81,23 @@ def accepted(token):
 def _tokens(w, played, name):
     fresh = [issued(outcome) for outcome in played.outcomes]
     return [w.tokens[name]["access_token"], *filter(None, fresh)]
+
+
+def one_row(w, played, kinds):
+    """Both were done, and what they made is one."""
+    both(w, played, kinds)
+    assert Connection.objects.filter(integration="boards").count() == 1
+
+
+def stays_ended(w, played, kinds):
+    """Disconnecting was done; what a worker writes brings nothing back."""
+    assert "done" in kinds and not [each for each in played.outcomes if isinstance(each, DatabaseError)]
+    assert Connection.objects.get(pk=w.connection.pk).ended_at
+
+
+def made_before_the_end(w, played, kinds):
+    assert kinds[1] == "done"
+    assert not AccessToken.objects.filter(consent__access__ended_at__lt=F("created")).exists()
 
 
 def dead(name):

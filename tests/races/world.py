@@ -16,6 +16,7 @@ from consent.screen import MayNotConsent, build_screen
 from credentials import actions as credentials
 from credentials.models import Kind, Level
 from marketplace import actions as marketplace
+from marketplace.models import Connection
 from portal.accounts import actions as accounts
 from portal.accounts.models import Membership
 from portal.database import database_now
@@ -23,6 +24,7 @@ from portal.ledger.models import Chain, Entry
 from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, REDIRECT_URI, VIEW
+from tests.marketplace.packages import planner
 from tests.oauth import AppSide, pkce
 from tests.servers import Http
 
@@ -75,6 +77,7 @@ class World:
         self._installed("account", Level.ACCOUNT, self.admin)
         self._installed("agent", Level.AGENT, self.agent)
         self._installed("unfinished", Level.ACCOUNT, None)
+        self._connected()
         self._published("listed", Level.ACCOUNT)
         self._external("external", Level.ACCOUNT, self.admin)
         self._external("new", Level.ACCOUNT, None)
@@ -116,6 +119,17 @@ class World:
         self.installations[name] = marketplace.install(self.versions[name].app, self.account, by=self.admin)
         if person:
             self._used(name, person)
+
+    def _connected(self):
+        """An app with vendors, which are never called: one is connected for the account, the agents' is not yet."""
+        client, _secret = factories.client(self.dev, name="planner")
+        draft = marketplace.change_version(factories.app(self.dev, client), by=self.dev, package=planner(client))
+        marketplace.publish_custom(draft, accounts={self.account.slug}, by=self.dev)
+        self.installations["planner"] = marketplace.install(draft.app, self.account, by=self.admin)
+        self.connection = Connection.objects.create(
+            installation=self.installations["planner"], integration="calendar", values={"room": "4"},
+            tokens={"access_token": "t", "refresh_token": "r"}, connected_at=database_now(), connected_by=self.admin,
+        )  # fmt: skip
 
     def _external(self, name, level, person):
         client, secret = factories.client(self.dev, kind=Kind.EXTERNAL, level=level, name=name)
