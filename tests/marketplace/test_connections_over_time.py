@@ -120,6 +120,15 @@ def test_disconnecting_ends_it_at_once_and_tells_the_vendor(multi, ada, calendar
     assert "Not connected" in text(ada.get(f"/installations/{multi.installation.pk}/"))
 
 
+def test_nobody_ends_what_is_somebody_elses(multi, browse, cast):
+    """An agent's is the agent's own; the page offers it to nobody else, and the action refuses them."""
+    connect(browse(cast.agent), multi, "boards")
+    for by in (cast.admin, cast.agent2):
+        with pytest.raises(marketplace.NotThere):
+            marketplace.disconnect(row("boards"), by=by)
+    assert row("boards").is_connected
+
+
 @pytest.mark.parametrize("how", ["uninstall", "agent removed", "agent deactivated"])
 def test_whatever_ends_it_the_vendor_is_told_and_the_tokens_are_erased(multi, browse, cast, vendors, how):
     axel = browse(cast.agent)
