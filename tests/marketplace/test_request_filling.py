@@ -44,6 +44,17 @@ def test_a_value_adds_no_segment_no_parameter_no_header_and_no_host(value):
     assert not any(character in header for header in request.headers.values() for character in "\r\n\0")
 
 
+@pytest.mark.parametrize("value", ["", ".", ".."])
+@pytest.mark.parametrize("path", ["/a/<%= context.x %>/b", "/a/<%= context.x %>"])
+def test_a_value_removes_no_segment(value, path):
+    """Whoever is called would read the path as another; at its end, nothing is a path all the same."""
+    if value == "" and path.endswith(">"):
+        assert filled({"path": path}, x=value).url.endswith("/a/")
+        return
+    with pytest.raises(requests.BadInput):
+        filled({"path": path}, x=value)
+
+
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "☃"])
 def test_a_value_adds_no_header(value):
     with pytest.raises(requests.BadInput):
