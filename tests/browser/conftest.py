@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 from io import StringIO
 
@@ -128,6 +129,9 @@ class Person:
         """Do what leads away to an app, and return the address with which it is called; nobody need be there."""
         with self.page.expect_request(f"{address}**") as sent, contextlib.suppress(Error):
             act()
+        # The page that tells that nobody is there is itself on its way: a page opened meanwhile would be lost to it.
+        with contextlib.suppress(Error):
+            self.page.wait_for_url(re.compile(f"^(chrome-error:|{re.escape(address)})"), wait_until="commit")
         return sent.value.url
 
     def sees(self, text):
