@@ -62,7 +62,9 @@ class Vendor:
 
     def __init__(self, app: App, name: str, integration: formats.Integration, values: Mapping[str, str]) -> None:
         self.app, self.name, self.integration = app, name, integration
-        self._values = {f"oauth_iparams.{key}": value for key, value in values.items()}
+        # A field that nobody had to fill in is empty.
+        given = {**dict.fromkeys(integration.oauth_iparams, ""), **values}
+        self._values = {f"oauth_iparams.{key}": value for key, value in given.items()}
         self.options = integration.options
 
     def __repr__(self) -> str:

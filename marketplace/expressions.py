@@ -9,6 +9,7 @@ atom       := name | string | "encode" "(" expression ")" | "(" expression ")"
 """
 
 import base64
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ class MalformedExpression(ValueError):
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(message)
         self.offset = offset
+
+
+class NoValue(ValueError):
+    """A name that is needed has no value; the message is the name."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class Template:
             yield from _texts(part)
 
     def fill(self, values: Mapping[str, str], escape: Escape = str) -> str:
-        """Return the text with every name replaced. A name without a value is empty.
+        """Return the text with every name replaced. Raises NoValue where one has none and no “||” gives an alternative.
 
         `escape` is applied to what comes from values, never to what the developer wrote.
         """
@@ -160,13 +165,19 @@ def _fill(node: Node, values: Mapping[str, str], escape: Escape) -> str:
         case Text(text):
             return text
         case Name(name):
-            return escape(values.get(name, ""))
+            if name not in values:
+                raise NoValue(name)
+            return escape(values[name])
         case Encode(of):
             return escape(base64.b64encode(_fill(of, values, str).encode()).decode())
         case Join(parts):
             return "".join(_fill(part, values, escape) for part in parts)
-        case Either(options):
-            return next((found for option in options if (found := _fill(option, values, escape))), "")
+        case Either((*options, last)):
+            for option in options:
+                with contextlib.suppress(NoValue):
+                    if found := _fill(option, values, escape):
+                        return found
+            return _fill(last, values, escape)
         case Choice(Equals(left, right), yes, no):
             same = _fill(left, values, str) == _fill(right, values, str)
             return _fill(yes if same else no, values, escape)

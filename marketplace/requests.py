@@ -252,9 +252,10 @@ def _fill(
 ) -> Request:  # fmt: skip
     """Put values into a template; none of them can add a path segment, a parameter, a header or a host. Raises BadInput."""
     schema = template.request
-    values = {**context, **{f"iparam.{name}": value for name, value in fields.items()}, "access_token": token}
+    given = {f"iparam.{name}": fields.get(name, "") for name in contents.fields}
+    values = {**context, **given, "access_token": token}
     url = f"{schema.protocol}://{_host(schema.host, values)}{_path(schema.path, values)}"
-    if query := {name: expressions.parse(text).fill(values) for name, text in schema.query.items()}:
+    if query := {name: _filled(text, values) for name, text in schema.query.items()}:
         url += "?" + urlencode(query)
     headers = {name.title(): _header(name, text, values) for name, text in schema.headers.items()}
     sent, kind = _body(schema.method, body)
@@ -270,15 +271,23 @@ def _fill(
     return Request(schema.method, url, headers, sent, secrets)
 
 
+def _filled(text: str, values: Mapping[str, str], escape: expressions.Escape = str) -> str:
+    """Fill in a text. What nobody sent is never taken for empty: a call without it would be another."""
+    try:
+        return expressions.parse(text).fill(values, escape)
+    except expressions.NoValue as name:
+        raise BadInput(_("“%(name)s” has no value, and the template needs one.") % {"name": name}) from None
+
+
 def _host(text: str, values: Mapping[str, str]) -> str:
-    template = expressions.parse(text)
+    is_of_values = expressions.parse(text).is_of_values
 
     def label(value: str) -> str:
-        if not template.is_of_values and not _LABEL.fullmatch(value):
+        if not is_of_values and not _LABEL.fullmatch(value):
             raise BadInput(_("“%(value)s” cannot stand in the name of a host.") % {"value": value[:50]})
         return value
 
-    host = template.fill(values, label)
+    host = _filled(text, values, label)
     try:
         places.check_literal(host, loopback=settings.EGRESS_ALLOW_LOOPBACK)
     except Misplaced as error:
@@ -287,14 +296,16 @@ def _host(text: str, values: Mapping[str, str]) -> str:
 
 
 def _path(text: str, values: Mapping[str, str]) -> str:
-    path = expressions.parse(text).fill(values, lambda value: quote(value, safe=""))
+    # An empty value would make it the path of something else, such as of the whole collection.
+    values = {name: value for name, value in values.items() if value}
+    path = _filled(text, values, lambda value: quote(value, safe=""))
     if {".", "..", ""} & {*path.split("/")[1:-1]} or path.rpartition("/")[2] in (".", ".."):
         raise BadInput(_("A value that goes into the path is empty, “.” or “..”."))
     return path
 
 
 def _header(name: str, text: str, values: Mapping[str, str]) -> str:
-    value = expressions.parse(text).fill(values).strip()
+    value = _filled(text, values).strip()
     if re.search(r"[^\t\x20-\x7e\x80-\xff]", value):
         raise BadInput(_("What goes into the header “%(name)s” has a character that it cannot have.") % {"name": name})
     return value

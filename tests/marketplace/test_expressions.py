@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.expressions import MalformedExpression, parse
+from marketplace.expressions import MalformedExpression, NoValue, parse
 
 VALUES = {"iparam.a": "A/1", "iparam.b": "", "context.c": "x y", "secret": "ä:"}
 
@@ -33,6 +33,21 @@ VALUES = {"iparam.a": "A/1", "iparam.b": "", "context.c": "x y", "secret": "ä:"
 )  # fmt: skip
 def test_a_template_is_filled(text, filled):
     assert parse(text).fill(VALUES) == filled
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("<%= nobody %>", "nobody"),
+        ("{{ nobody }}", "nobody"),
+        ("<%= encode('a' + nobody) %>", "nobody"),
+        ("<%= nobody == '' ? 'yes' : 'no' %>", "nobody"),
+        ("<%= iparam.b || nobody %>", "nobody"),
+    ],
+)
+def test_a_name_without_a_value_is_not_taken_for_empty(text, name):
+    with pytest.raises(NoValue, match=name):
+        parse(text).fill(VALUES)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +97,9 @@ expressions = st.recursive(
 )
 def test_any_text_is_read_or_refused(text):
     try:
-        assert isinstance(parse(text).fill(VALUES), str)
+        assert isinstance(parse(text).fill({"x": "", "encode": ""}), str)
+    except NoValue as missing:
+        assert "." in str(missing)
     except MalformedExpression as refused:
         assert 0 <= refused.offset <= max(len(text), 1) and str(refused)
 
@@ -90,7 +107,7 @@ def test_any_text_is_read_or_refused(text):
 @given(expressions)
 def test_whatever_the_grammar_allows_is_read(text):
     try:
-        assert isinstance(parse(f"a<%= {text} %>b").fill(VALUES), str)
+        assert isinstance(parse(f"a<%= {text} %>b").fill({"nobody": "", **VALUES}), str)
     except MalformedExpression as refused:
         assert "deeply" in str(refused) or "longer" in str(refused)
 
@@ -100,6 +117,7 @@ def test_what_comes_from_values_is_escaped_wherever_it_stands(text, values):
     """Literals are stripped of what the escape marks, so that a mark in the result can only come from a value."""
     text = re.sub(r"'[^']*'", "'lit'", text)
     try:
+        values = {**dict.fromkeys([*VALUES, "nobody"], ""), **values}
         filled = parse(f"<%= {text} %>").fill(values, lambda value: "⟦" + value.encode().hex() + "⟧" if value else "")
     except MalformedExpression:
         return

@@ -47,12 +47,28 @@ def test_a_value_adds_no_segment_no_parameter_no_header_and_no_host(value):
 @pytest.mark.parametrize("value", ["", ".", ".."])
 @pytest.mark.parametrize("path", ["/a/<%= context.x %>/b", "/a/<%= context.x %>"])
 def test_a_value_removes_no_segment(value, path):
-    """Whoever is called would read the path as another; at its end, nothing is a path all the same."""
-    if value == "" and path.endswith(">"):
-        assert filled({"path": path}, x=value).url.endswith("/a/")
-        return
+    """Whoever is called would read the path as another: at its end, as that of the whole collection."""
     with pytest.raises(requests.BadInput):
         filled({"path": path}, x=value)
+
+
+@pytest.mark.parametrize("place", ["path", "query", "headers"])
+def test_a_name_that_nobody_sent_is_named_and_not_taken_for_empty(place):
+    def schema(template):
+        return {"path": f"/a/{template}"} if place == "path" else {"path": "/", place: {"X": template}}
+
+    for sent in ({}, {"x": None}, {"x": {}}):
+        with pytest.raises(requests.BadInput, match="context.x"):
+            filled(schema("<%= context.x %>"), **sent)
+    filled(schema("<%= context.x || '' %>"))
+    assert filled({"path": "/", "query": {"x": "<%= context.x %>"}}, x="").url.endswith("?x=")
+
+
+def test_a_field_that_nobody_had_to_fill_in_is_empty_where_that_changes_no_path():
+    fields = {"tag": {"display_name": "Tag"}}
+    assert filled({"query": {"tag": "<%= iparam.tag %>"}}, fields=fields).url.endswith("?tag=")
+    with pytest.raises(requests.BadInput, match="iparam.tag"):
+        filled({"path": "/tags/<%= iparam.tag %>"}, fields=fields)
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "☃"])
