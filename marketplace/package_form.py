@@ -77,7 +77,13 @@ def _asked(fields: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-class VendorForm(forms.Form):
+class Row(forms.Form):
+    """One of several parts, by its name; `former` is the name that it had, by which what is not shown is found again."""
+
+    former = forms.CharField(max_length=50, required=False, widget=forms.HiddenInput)
+
+
+class VendorForm(Row):
     name = forms.CharField(
         label=gettext_lazy("Name in the package"),
         max_length=50,
@@ -134,6 +140,7 @@ class VendorForm(forms.Form):
         return {
             **one,
             "name": name,
+            "former": name,
             "scope": " ".join(scope) if isinstance(scope, list) else scope,
             "client_authentication": options.get("client_authentication", "body"),
             "refuses_pkce": options.get("pkce") is False,
@@ -142,7 +149,7 @@ class VendorForm(forms.Form):
         }
 
 
-class RequestForm(forms.Form):
+class RequestForm(Row):
     name = forms.CharField(label=gettext_lazy("Name"), max_length=50)
     oauth = forms.CharField(
         label=gettext_lazy("With the access token of"),
@@ -178,6 +185,7 @@ class RequestForm(forms.Form):
         return {
             **schema,
             "name": name,
+            "former": name,
             "oauth": options.get("oauth", ""),
             "query": _lines(as_dict(schema.get("query"))),
             "headers": _lines(as_dict(schema.get("headers"))),
@@ -194,10 +202,14 @@ class AskedForm(forms.Form):
 
 
 def _kept(asked: dict[str, Any], before: Any) -> dict[str, Any]:
-    """Fields as they were filled in; what a line cannot say of one stays as it was."""
-    said = {"display_name", "required", "secure", "type"}
+    """Fields as they were filled in; what a line does not say of one stays as it was."""
+    unsaid = {"type": "text", "required": False, "secure": False}
+
+    def stays(name: str, value: Any) -> bool:
+        return name not in unsaid or value == unsaid[name]
+
     return {
-        key: {**{name: value for name, value in as_dict(as_dict(before).get(key)).items() if name not in said}, **one}
+        key: {**{name: value for name, value in as_dict(as_dict(before).get(key)).items() if stays(name, value)}, **one}
         for key, one in asked.items()
     }
 
@@ -246,8 +258,14 @@ class PackageFields:
             seen.add(name)
         return True
 
-    def _rows(self, formset: Any) -> dict[str, Any]:
-        return {form.cleaned_data["name"]: form for form in self._kept(formset)}
+    def _rows(self, formset: Any) -> dict[str, tuple[str, Any]]:
+        """What is filled in, by its name, each with its former name."""
+        return {form.cleaned_data["name"]: (form.cleaned_data["former"], form) for form in self._kept(formset)}
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The former names of vendors that have another name now, by it."""
+        return {name: former for name, (former, _form) in self._rows(self.vendors).items() if former not in ("", name)}
 
     @staticmethod
     def _kept(formset: Any) -> list[Any]:
@@ -257,30 +275,41 @@ class PackageFields:
         """The files that come of it."""
         files = deepcopy(self.files)
         integrations = {
-            name: form.integration(self.before.get(name, {})) for name, form in self._rows(self.vendors).items()
+            name: form.integration(self.before.get(former, {}))
+            for name, (former, form) in self._rows(self.vendors).items()
         }
         if self.client and (required or optional):
             integrations[self.first_party] = self._own(required, optional)
         files[OAUTH] = {"integrations": integrations}
-        before = as_dict(files.get(REQUESTS))
-        files[REQUESTS] = {
-            name: form.template(as_dict(before.get(name))) for name, form in self._rows(self.requests).items()
-        }
+        before, rows = as_dict(files.get(REQUESTS)), self._rows(self.requests)
+        files[REQUESTS] = {name: form.template(as_dict(before.get(former))) for name, (former, form) in rows.items()}
         files[IPARAMS] = _kept(self.asked.cleaned_data["asked"], files.get(IPARAMS))
         manifest = files.setdefault(
             MANIFEST, {"platform-version": "3.0", "modules": {"common": {}, "service_ticket": {}}, "engines": ENGINES}
         )
-        manifest["modules"].setdefault("common", {})["requests"] = {name: {} for name in files[REQUESTS]}
+        self._declare(manifest["modules"], {former: name for name, (former, _form) in rows.items() if former})
         return files
+
+    def _declare(self, modules: dict[str, Any], names: dict[str, str]) -> None:
+        """List the templates in the manifest: those that were there where they were, by the `names` of today."""
+        for module in modules.values():
+            listed = as_dict(module.get("requests"))
+            module |= {"requests": {names[old]: one for old, one in listed.items() if old in names}} if listed else {}
+        declared = {name for module in modules.values() for name in as_dict(module.get("requests"))}
+        new = {name: {} for name in self._rows(self.requests) if name not in declared}
+        common = modules.setdefault("common", {})
+        common["requests"] = {**as_dict(common.get("requests")), **new}
 
     def _own(self, required: list[str], optional: list[str]) -> dict[str, Any]:
         assert self.client is not None
         before = self.before.get(self.first_party, {})
+        options = {**as_dict(before.get("options")), "scope": [*required, *optional], "optional_scope": optional}
         return {
-            "display_name": before.get("display_name", self.client.name),
+            "display_name": self.client.name,
+            **before,
             "client_id": self.client.client_id,
             "authorize_url": f"{settings.BASE_URL}/oauth/authorize",
             "token_url": f"{settings.BASE_URL}/oauth/token",
             "token_type": self.client.level,
-            "options": {"scope": [*required, *optional], "optional_scope": optional},
+            "options": options,
         }

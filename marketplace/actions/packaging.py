@@ -25,16 +25,24 @@ def take_package(version: Version, data: bytes, *, keep_secrets: bool, by: User)
     With `keep_secrets`, the portal keeps vendors' secrets, encrypted, and takes them out of the package. A report that
     is not valid changed nothing. Raises NotATeammate, Frozen, ValidationError.
     """
-    return _take(version, lambda facts: check_archive(data, facts), keep_secrets, by)
+    return _take(version, lambda facts: check_archive(data, facts), keep_secrets, {}, by)
 
 
-def fill_package(version: Version, files: Mapping[str, Any], *, by: User) -> Report:
-    """The same with the files of a package as values, as a form has them; vendors' secrets are always kept apart."""
-    return _take(version, lambda facts: check_values(files, facts), True, by)
+def fill_package(
+    version: Version, files: Mapping[str, Any], *, by: User, renamed: Mapping[str, str] | None = None
+) -> Report:
+    """The same with the files of a package as values, as a form has them; vendors' secrets are always kept apart.
+
+    With the former names of integrations that were `renamed`, by their new ones, the secret kept for each is kept for
+    it under its new name too; earlier versions go on using the former.
+    """
+    return _take(version, lambda facts: check_values(files, facts), True, renamed or {}, by)
 
 
 @transaction.atomic
-def _take(version: Version, check: Callable[[Facts], Report], keep_secrets: bool, by: User) -> Report:
+def _take(
+    version: Version, check: Callable[[Facts], Report], keep_secrets: bool, renamed: Mapping[str, str], by: User
+) -> Report:
     guard_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     if version.is_frozen:
@@ -45,14 +53,31 @@ def _take(version: Version, check: Callable[[Facts], Report], keep_secrets: bool
         return report
     contents = Contents(report.files)
     secrets = dict(contents.literal_secrets()) if keep_secrets else {}
+    carried = _carried(app, contents, renamed)
     version = change_version(version, by=by, package=contents.without_secrets() if secrets else report.files)
-    for integration, secret in secrets.items():
+    for integration, secret in {**secrets, **carried}.items():
         keep_vendor_secret(app, integration, secret=secret, by=by)
     if secrets:
         # What is said of the package is said of what is kept.
         changes, report = report.changes, check_values(version.package, Facts(app))
         report.changes = changes
     return report
+
+
+def _carried(app: App, contents: Contents, renamed: Mapping[str, str]) -> dict[str, str]:
+    """The kept secrets that go with new names. Raises ValidationError where a name has one of another vendor."""
+    kept = {row.integration: row.secret for row in app.vendor_secrets.all()}
+    carried = {}
+    for name, former in renamed.items():
+        if contents.integrations[name].client_secret is not None or kept.get(name) == kept.get(former):
+            continue
+        if name in kept:
+            raise ValidationError(
+                _("The portal keeps another client secret for “%(name)s”: fill in the right one, or use another name.")
+                % {"name": name}
+            )
+        carried[name] = kept[former]
+    return carried
 
 
 @transaction.atomic

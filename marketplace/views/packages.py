@@ -99,7 +99,7 @@ def version_package_edit(request, slug, pk):
     if is_saved and fields.is_valid():
         files = fields.package(chosen["required_scopes"], chosen["optional_scopes"])
         try:
-            report = actions.fill_package(version, files, by=request.user)
+            report = actions.fill_package(version, files, renamed=fields.renamed, by=request.user)
         except (Refused, ValidationError) as error:
             messages.error(request, in_words(error))
         if report and report.valid:

@@ -54,6 +54,12 @@ def filled(vendors=(), requests=(), asked="", **more):
     return data
 
 
+def shown(browser, page):
+    """What the form sends as it stands, with “Save”."""
+    form = next(form for form in forms_of(browser.get(page)) if "vendors-TOTAL_FORMS" in form.values)
+    return {name: value for name, value in form.values.items() if name != "add"}
+
+
 def test_what_is_filled_in_makes_the_version(cast, browse, draft, page):
     levels = {f"level:{VIEW}": "required", f"level:{EDIT}": "optional"}
     answer = browse(cast.dev).post(page, filled([VENDOR], [REQUEST], "owner: Owner (required)", **levels))
@@ -81,28 +87,71 @@ def test_saving_an_uploaded_package_unchanged_changes_nothing(cast, browse, draf
     }  # fmt: skip
     files["config/requests.json"]["issues"]["schema"]["headers"]["X-Plan"] = "<%= iparam.plan %>"
     files["manifest.json"]["app"] = {"tracking_id": "abc"}
+    files["manifest.json"]["modules"]["common"]["requests"]["issues"] = {"note": "kept"}
+    files["manifest.json"]["modules"]["service_ticket"] = {"requests": {"tickets": {}}}
+    del files["manifest.json"]["modules"]["common"]["requests"]["tickets"]
+    files["config/oauth_config.json"]["integrations"]["portal"]["options"]["audience"] = "eu"
     marketplace.change_version(draft, by=cast.dev, package=files)
-    browser = browse(cast.dev)
-    form = next(form for form in forms_of(browser.get(page)) if "vendors-TOTAL_FORMS" in form.values)
     levels = {f"level:{VIEW}": "required", f"level:{EDIT}": "optional"}
-    assert (
-        browser.post(page, {name: value for name, value in form.values.items() if name != "add"} | levels).status_code
-        == 302
-    )
+    browser = browse(cast.dev)
+    assert browser.post(page, shown(browser, page) | levels).status_code == 302
     draft.refresh_from_db()
     after = draft.package
     # Written in another way, and the same.
     portal = after["config/oauth_config.json"]["integrations"]["portal"]
-    assert portal["options"] == {"scope": [VIEW, EDIT], "optional_scope": [EDIT]}
+    assert portal["options"] == {"scope": [VIEW, EDIT], "optional_scope": [EDIT], "audience": "eu"}
     octo, was = (each["config/oauth_config.json"]["integrations"]["octo"] for each in (after, files))
     assert octo["options"].pop("scope").split() == was["options"].pop("scope")
-    for one in (octo, was):
-        for field in one["oauth_iparams"].values():
-            field.pop("type", None)
     assert octo == was
-    assert after["config/iparams.json"]["plan"] == files["config/iparams.json"]["plan"]
+    assert after["config/iparams.json"] == files["config/iparams.json"]
     assert after["config/requests.json"]["issues"] == files["config/requests.json"]["issues"]
     assert after["manifest.json"] == files["manifest.json"]
+
+
+def renamed(draft, browser, page, name="octocat", **more):
+    """Give the vendor another name, and its template too, as a person does on the form."""
+    sent = shown(browser, page) | {f"level:{VIEW}": "required", f"level:{EDIT}": "optional"}
+    sent |= {"vendors-0-name": name, "requests-0-name": "questions", "requests-0-oauth": name, **more}
+    answer = browser.post(page, sent)
+    draft.refresh_from_db()
+    return answer
+
+
+def test_what_the_form_does_not_show_stays_under_a_new_name(cast, browse, draft, page):
+    files = packages.good(draft.app.client)
+    files["config/oauth_config.json"]["integrations"]["octo"]["options"]["access_type"] = "offline"
+    files["manifest.json"]["modules"]["common"]["requests"]["issues"] = {"note": "kept"}
+    marketplace.change_version(draft, by=cast.dev, package=files)
+    assert renamed(draft, browse(cast.dev), page).status_code == 302
+    integrations = draft.package["config/oauth_config.json"]["integrations"]
+    assert integrations.keys() == {"portal", "octocat"}
+    assert integrations["octocat"]["client_secret"] == "<%= oauth_iparams.secret %>"
+    assert integrations["octocat"]["options"]["access_type"] == "offline"
+    assert draft.package["config/requests.json"]["questions"]["options"]["retryDelay"] == 500
+    assert draft.package["manifest.json"]["modules"]["common"]["requests"] == {
+        "questions": {"note": "kept"},
+        "tickets": {},
+    }
+
+
+def test_a_kept_secret_goes_with_the_new_name(cast, browse, draft, page):
+    """Under the former name it stays as well: a version that was published uses it."""
+    files = packages.good(draft.app.client)
+    del files["config/oauth_config.json"]["integrations"]["octo"]["client_secret"]
+    del files["config/oauth_config.json"]["integrations"]["octo"]["oauth_iparams"]["secret"]
+    marketplace.change_version(draft, by=cast.dev, package=files)
+    browser = browse(cast.dev)
+    for name in ("octo", "taken"):
+        marketplace.keep_vendor_secret(draft.app, name, secret=f"{name}-secret", by=cast.dev)
+    refused = renamed(draft, browser, page, "taken")
+    assert refused.status_code == 422 and "another client secret" in text(refused)
+    assert "taken" not in draft.package["config/oauth_config.json"]["integrations"]
+    assert renamed(draft, browser, page).status_code == 302
+    kept = {row.integration: row.secret for row in VendorSecret.objects.all()}
+    assert kept == {"octo": "octo-secret", "taken": "taken-secret", "octocat": "octo-secret"}
+    # And back again.
+    assert renamed(draft, browser, page, "octo").status_code == 302
+    assert VendorSecret.objects.count() == 3
 
 
 @pytest.mark.parametrize(
@@ -141,8 +190,7 @@ def test_one_more_is_added_and_one_removed(cast, browse, draft, page):
     assert answer.status_code == 200 and "Vendor 2" in text(answer) and 'value="octo"' in answer.content.decode()
     levels = {f"level:{VIEW}": "required"}
     browser.post(page, filled([VENDOR], **levels))
-    form = next(form for form in forms_of(browser.get(page)) if "vendors-TOTAL_FORMS" in form.values)
-    sent = {name: value for name, value in form.values.items() if name != "add"} | {"vendors-0-DELETE": "on"} | levels
+    sent = shown(browser, page) | {"vendors-0-DELETE": "on"} | levels
     assert browser.post(page, sent).status_code == 302
     draft.refresh_from_db()
     assert draft.package["config/oauth_config.json"]["integrations"].keys() == {"portal"}
