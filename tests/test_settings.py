@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import oauth2_provider.settings
 import pytest
@@ -48,13 +49,23 @@ def test_check_deploy_finds_nothing():
     assert "no issues (0 silenced)" in done.stdout + done.stderr and "WARNING" not in done.stderr
 
 
+def test_checking_a_package_without_a_migrated_database_is_told_in_one_line(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/oauth_config.json").write_text('{"integrations": {"octo": {"client_id": "x"}}}')
+    empty = urlsplit(os.environ["DATABASE_URL"])._replace(path="/postgres").geturl()
+    done = manage("check_package", str(tmp_path), DATABASE_URL=empty)
+    (told,) = done.stderr.splitlines()
+    assert done.returncode == 2 and "database, migrated" in told and done.stdout == ""
+
+
 @pytest.mark.parametrize(
     "name",
     ["SECRET_KEY", "TOKEN_KEYS", "LEDGER_KEYS", "FIELD_ENCRYPTION_KEYS", "BASE_URL", "DATABASE_URL", "REDIS_URL"],
 )
 def test_outside_the_demo_a_missing_setting_refuses_to_start_and_says_which(name):
     done = manage("check", without=[name])
-    assert done.returncode != 0 and f"{name}" in done.stderr.splitlines()[-1]
+    (told,) = done.stderr.splitlines()
+    assert done.returncode == 2 and name in told
     for secret in (*PRODUCTION.values(), os.environ["DATABASE_URL"], os.environ["REDIS_URL"]):
         assert secret not in done.stdout + done.stderr or secret in (PRODUCTION["BASE_URL"], "apps.example.com")
 

@@ -243,10 +243,10 @@ def test_the_command_takes_an_app_whose_credentials_count(cast, files, tmp_path,
     other, _secret = factories.client(cast.other_dev)
     theirs = factories.app(cast.other_dev, other).app
     assert run(capsys, str(path), "--app", theirs.slug)[0] == 1
-    with pytest.raises(CommandError, match="no app"):
-        run(capsys, str(path), "--app", "nobody")
-    with pytest.raises(CommandError, match="No such file"):
-        run(capsys, str(tmp_path / "nowhere.zip"))
+    for args, said in (((str(path), "--app", "nobody"), "no app"), ((str(tmp_path / "nowhere.zip"),), "No such file")):
+        with pytest.raises(CommandError, match=said) as refused:
+            run(capsys, *args)
+        assert refused.value.returncode == 2
 
 
 def test_a_folder_is_not_left_by_a_link(files, tmp_path, capsys):

@@ -2,13 +2,17 @@ import json
 from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from marketplace.models import App
 from marketplace.package import Facts, check_archive, check_folder
 
 
 class Command(BaseCommand):
-    help = "Check an app package, a .zip or a folder, as the page for a new version does. Exits 0 if valid, 1 if not."
+    help = (
+        "Check an app package, a .zip or a folder, as the page for a new version does. "
+        "Exits 0 if valid, 1 if not, 2 if it could not be checked."
+    )
 
     def add_arguments(self, parser):
         parser.add_argument("path", type=Path)
@@ -16,11 +20,14 @@ class Command(BaseCommand):
         parser.add_argument("--app", help="the address of the app that it is for, so that its credentials count")
 
     def handle(self, *args, path, app, **options):
-        facts = Facts(self._app(app))
         try:
+            facts = Facts(self._app(app))
             report = check_folder(path, facts) if path.is_dir() else check_archive(path.read_bytes(), facts)
         except OSError as error:
-            raise CommandError(f"{path}: {error.strerror}") from None
+            raise CommandError(f"{path}: {error.strerror}", returncode=2) from None
+        except DatabaseError as error:
+            why = str(error).partition("\n")[0]
+            raise CommandError(f"This needs the portal’s database, migrated: {why}", returncode=2) from None
         if options["json"]:
             self.stdout.write(_as_json(report))
         else:
@@ -33,7 +40,7 @@ class Command(BaseCommand):
             return None
         app = App.objects.select_related("team").filter(slug=slug).first()
         if app is None:
-            raise CommandError(f"There is no app “{slug}”.")
+            raise CommandError(f"There is no app “{slug}”.", returncode=2)
         return app
 
     def _tell(self, report):
