@@ -60,6 +60,11 @@ class Access(models.Model):
         return f"{self.client} · {self.account}"
 
     @property
+    def name(self):
+        """What the app is called here."""
+        return self.app_name or self.client.name
+
+    @property
     def terms(self):
         return {*self.required_scopes, *self.optional_scopes}
 
@@ -83,6 +88,8 @@ class Consent(models.Model):
     reason = models.CharField(max_length=200, blank=True)
     # When the worker stamped and counted what ended with this consent.
     stamped_at = models.DateTimeField(null=True)
+    # When somebody was last told that it ends soon: renewed, it ends a year later, and all is to be told again.
+    told_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [

@@ -1,8 +1,11 @@
-"""Cleaning up after what ended already (T3). Each task can run twice, be killed anywhere, and is found by the sweep."""
+"""Cleaning up after what ended (T3), and telling of what ends soon. Each can run twice, be killed anywhere, and is found by a sweep."""
 
 from celery import shared_task
 
+from portal.accounts.models import Account, Membership
+
 from . import actions
+from .actions import reminding
 from .actions.ending import access_to_revoke, mark_erased, queue_revoke_tokens
 from .models import Access
 
@@ -36,3 +39,18 @@ def sweep():
     """Find what is left to do in the database, whatever became of the messages."""
     for access in access_to_revoke()[:SWEEP_BATCH]:
         queue_revoke_tokens(access)
+
+
+@shared_task
+def tell_of_ends(account_id, membership_id=None):
+    """Mail those who can agree again: an account's admins, or with `membership_id` that agent."""
+    account = Account.objects.get(pk=account_id)
+    reminding.tell_of_ends(account, Membership.objects.get(pk=membership_id) if membership_id else None)
+
+
+@shared_task
+def sweep_ends():
+    """Find whom to tell of consents that end soon, those first whose end is nearest."""
+    for account_id, membership_id in reminding.whom_to_tell()[:SWEEP_BATCH]:
+        # A mail server may be as slow as a vendor, and keeps nothing else waiting either.
+        tell_of_ends.apply_async([account_id, membership_id and str(membership_id)], queue="vendors")

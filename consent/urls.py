@@ -11,6 +11,7 @@ urlpatterns = [
     path(".well-known/oauth-authorization-server", endpoints.authorization_server, name="oauth-server-metadata"),
     path(".well-known/oauth-protected-resource", endpoints.protected_resource, name="oauth-resource-metadata"),
     path("authorizations/", people.authorization_list, name="authorization-list"),
+    path("authorizations/ending/", people.ending_list, name="ending-list"),
     path("authorizations/<uuid:access_id>/", people.authorization_view, name="authorization-view"),
     path("authorizations/<uuid:access_id>/reauthorize/", people.reauthorize, name="authorization-reauthorize"),
     path("authorizations/<uuid:access_id>/end/", people.end_access, name="authorization-end"),

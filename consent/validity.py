@@ -84,12 +84,11 @@ def why_token_ended(token: AccessToken, now: dt.datetime) -> Ended | None:
 
 def live_consents() -> QuerySet:
     """Return the consents that are good now, as one set-based condition; the same rule as `why_consent_ended`."""
+    return unended_consents().filter(access__account__suspended_at=None, access__client__suspended_at=None)
+
+
+def unended_consents() -> QuerySet:
+    """Return the consents that nothing has ended: those that are good now, and those that a suspension holds back."""
     agents = Consent.objects.filter(membership__ended_at=None, membership__user__is_active=True)
     account_level = Consent.objects.filter(membership=None)
-    return (agents | account_level).filter(
-        revoked_at=None,
-        expires_at__gt=Now(),
-        access__ended_at=None,
-        access__account__suspended_at=None,
-        access__client__suspended_at=None,
-    )
+    return (agents | account_level).filter(revoked_at=None, expires_at__gt=Now(), access__ended_at=None)

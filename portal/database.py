@@ -1,4 +1,8 @@
-"""The two things that every action asks of the database: a lock, and the time (T11)."""
+"""What actions ask of the database: a lock, the time (T11), and to be the only one at something."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
 
 from django.db import connection
 
@@ -13,3 +17,18 @@ def database_now():
     with connection.cursor() as cursor:
         cursor.execute("SELECT statement_timestamp()")
         return cursor.fetchone()[0]
+
+
+@contextlib.contextmanager
+def alone(what: str) -> Iterator[None]:
+    """Let one process at a time do `what` with somebody outside, without a transaction open meanwhile.
+
+    A session's lock: where its holder dies, so does the lock.
+    """
+    key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [key])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [key])

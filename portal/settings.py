@@ -220,6 +220,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire": {"task": "consent.tasks.expire", "schedule": timedelta(minutes=1)},
     "sweep": {"task": "consent.tasks.sweep", "schedule": timedelta(minutes=1)},
     "sweep connections": {"task": "marketplace.tasks.sweep_connections", "schedule": timedelta(minutes=1)},
+    "sweep ends": {"task": "consent.tasks.sweep_ends", "schedule": timedelta(minutes=10)},
     "erase": {"task": "consent.tasks.erase", "schedule": timedelta(minutes=10)},
     "checkpoint": {"task": "portal.ledger.tasks.checkpoint", "schedule": timedelta(hours=1)},
 }
@@ -260,6 +261,7 @@ if DEMO and not TESTING and "EMAIL_URL" not in os.environ:
     # Read at /dev/mail/.
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = VAR / "mail"
+EMAIL_TIMEOUT = 20  # seconds
 DEFAULT_FROM_EMAIL = EMAIL.get("EMAIL_HOST_USER") or "portal@localhost"
 
 # --- authorization server ------------------------------------------------------------------------------------

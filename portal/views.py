@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from consent.coming_ends import ending_within, renewable_by
 from credentials.models import Client
 from marketplace.models import App, Status, Version
 from portal.accounts.actions import create_team
@@ -46,6 +47,7 @@ def home(request):
     context = _places(request.user)
     live = Q(account__installations__uninstalled_at=None)
     context["memberships"] = context["memberships"].annotate(apps=Count("account__installations", filter=live))
+    context["endings"] = ending_within().filter(renewable_by(request.user))[:3]
     teams = [teammate.team_id for teammate in context["teams"]]
     context["clients"] = Client.objects.filter(team__in=teams).count()
     context["apps"] = App.objects.filter(team__in=teams).count()

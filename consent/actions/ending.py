@@ -16,6 +16,7 @@ from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
 from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
+from ..validity import unended_consents
 
 ERASE_BATCH = 5000
 
@@ -85,7 +86,7 @@ def end_access(access: Access, *, by: User, reason: str, **details: int) -> Entr
         by=by,
         subject=f"access:{access.pk}",
         client=access.client.client_id,
-        name=access.app_name or access.client.name,
+        name=access.name,
         installation=str(access.installation_id) if access.installation_id else None,
         reason=reason,
         **ends,
@@ -98,8 +99,7 @@ def what_ends(access: Access) -> dict[str, int]:
 
     What a suspension holds back counts too, since lifting it would bring it back.
     """
-    members = Q(membership=None) | Q(membership__ended_at=None, membership__user__is_active=True)
-    consents = Consent.objects.filter(members, access=access, revoked_at=None, expires_at__gt=Now())
+    consents = unended_consents().filter(access=access)
     families = RefreshToken.objects.filter(consent__in=consents, ended_at=None)
     tokens = AccessToken.objects.filter(
         Q(family=None) | Q(family__ended_at=None), consent__in=consents, revoked_at=None, expires__gt=Now()
@@ -133,7 +133,7 @@ def revoke_consent(consent: Consent, *, by: User) -> Consent:
         subject=f"consent:{consent.pk}",
         access=str(consent.access_id),
         client=consent.access.client.client_id,
-        name=consent.access.app_name or consent.access.client.name,
+        name=consent.access.name,
     )
     return consent
 
@@ -180,7 +180,7 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
         subject=f"consent:{consent.pk}",
         access=str(consent.access_id),
         client=consent.access.client.client_id,
-        name=consent.access.app_name or consent.access.client.name,
+        name=consent.access.name,
         trimmed=sorted(scopes),
         granted=consent.granted,
     )
@@ -234,7 +234,7 @@ def expire_consent(consent: Consent) -> None:
         subject=f"consent:{consent.pk}",
         access=str(consent.access_id),
         client=consent.access.client.client_id,
-        name=consent.access.app_name or consent.access.client.name,
+        name=consent.access.name,
     )
 
 

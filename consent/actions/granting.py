@@ -66,7 +66,7 @@ def open_access(
         by=by,
         subject=f"access:{access.pk}",
         client=client.client_id,
-        name=access.app_name or client.name,
+        name=access.name,
         installation=str(installation_id) if installation_id else None,
         required=access.required_scopes,
         optional=access.optional_scopes,

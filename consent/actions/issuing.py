@@ -166,7 +166,7 @@ def _end_family(family: RefreshToken, consent: Consent, reason: str) -> None:
         subject=f"family:{family.pk}",
         consent=str(consent.pk),
         client=consent.access.client.client_id,
-        name=consent.access.app_name or consent.access.client.name,
+        name=consent.access.name,
         reason=reason,
     )
 
@@ -344,5 +344,5 @@ def _record_given_back(consent: Consent, subject: str) -> None:
         subject=subject,
         consent=str(consent.pk),
         client=access.client.client_id,
-        name=access.app_name or access.client.name,
+        name=access.name,
     )

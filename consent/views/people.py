@@ -1,11 +1,14 @@
 """One person's own authorizations, and an access's page with what may be done to it."""
 
+import datetime as dt
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import F, Func, Q
+from django.db.models import Case, F, Func, Q, When
 from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
@@ -16,6 +19,7 @@ from portal.database import database_now
 from portal.pages import paginate
 
 from .. import actions
+from ..coming_ends import COMING, ending_within, renewable_by
 from ..models import Access, Consent, RefreshToken
 from ..screen import build_screen
 from ..validity import live_consents
@@ -53,8 +57,26 @@ def authorization_list(request):
         .select_related("access__client__team", "access__account", "membership")
         .order_by("-granted_at")
     )
-    context = {"page_obj": paginate(request, consents), "now": database_now()}
+    context = {
+        "page_obj": paginate(request, consents),
+        "now": database_now(),
+        "endings": ending_within().filter(membership__in=own)[:3],
+    }
     return render(request, "consent/authorization_list.html", context)
+
+
+@login_required
+@require_safe
+def ending_list(request):
+    """What ends in the coming weeks, of all that a person sees, by week."""
+    ending = ending_within(COMING).filter(pk__in=consents_seen_by(request.user))
+    page = paginate(
+        request, ending.annotate(is_renewable=Case(When(renewable_by(request.user), then=True), default=False))
+    )
+    for consent in page:
+        day = timezone.localtime(consent.expires_at).date()
+        consent.week = day - dt.timedelta(days=day.weekday())
+    return render(request, "consent/ending_list.html", {"page_obj": page})
 
 
 @login_required
@@ -78,6 +100,7 @@ def authorization_view(request, access_id):
         "page_obj": paginate(request, consents),
         "may_reauthorize": not (access.ended_at or access.client.suspended_at) and _may_reauthorize(access, membership),
         "now": database_now(),
+        "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
     }
     return render(request, "consent/authorization_view.html", context)

@@ -1,12 +1,9 @@
 """Connecting an installation to its vendors: filling in, connecting, refreshing, disconnecting, cleaning up (T2, T3)."""
 
-import contextlib
 import datetime as dt
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import connection as database
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -14,7 +11,7 @@ from consent.actions.ending import NotAnAdmin, is_admin
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, User
 from portal.celery import app as celery
-from portal.database import database_now, lock
+from portal.database import alone, database_now, lock
 from portal.ledger.actions import record
 from portal.limits import waiting_for_vendors
 from portal.mail import send
@@ -207,27 +204,12 @@ def queue_sweep() -> None:
     transaction.on_commit(lambda: celery.send_task("marketplace.tasks.sweep_connections", queue="vendors"), robust=True)
 
 
-@contextlib.contextmanager
-def _alone(row: Connection) -> Iterator[None]:
-    """Let one process at a time talk to a vendor about a connection, without a transaction open meanwhile.
-
-    A session's lock: where its holder dies, so does the lock.
-    """
-    key = int.from_bytes(hashlib.sha256(f"connection:{row.pk}".encode()).digest()[:8], "big", signed=True)
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [key])
-        try:
-            yield
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
-
-
 def refresh_connection(connection: Connection, *, rejected: int | None = None) -> Connection:
     """Ask the vendor for the next tokens where that is due, or where those of generation `rejected` are refused.
 
     Returns the connection as it is then. Raises NotConnected, VendorError.
     """
-    with _alone(connection):
+    with alone(f"connection:{connection.pk}"):
         rows = Connection.objects.live().select_related("installation__app", "installation__version__app__client")
         if (row := rows.filter(pk=connection.pk).first()) is None:
             raise NotConnected(_("This connection has ended."))
@@ -284,7 +266,7 @@ def _refused(row: Connection, error: VendorError) -> Connection:
 
 def revoke_connection(connection: Connection) -> None:
     """Tell the vendor that a connection is over, and erase its tokens: at once where it was told, else after some tries."""
-    with _alone(connection):
+    with alone(f"connection:{connection.pk}"):
         row = Connection.objects.over().select_related("installation__app", "installation__version__app__client")
         row = row.filter(pk=connection.pk).first()
         if row is None or (row.revoke_at and row.revoke_at > database_now()):

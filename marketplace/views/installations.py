@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from consent.actions import InvalidGrant, use_up_code
+from consent.coming_ends import ending_within
 from consent.models import Access, Consent, RefreshToken
 from consent.validity import live_consents
 from credentials.models import Client
@@ -129,6 +130,7 @@ def installation_view(request, pk):
         "page_obj": paginate(request, agents),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
         "suspended": is_suspended(installation),
+        "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
         "now": database_now(),
         "receipt": _receipt(installation) if installation.uninstalled_at else None,
     }

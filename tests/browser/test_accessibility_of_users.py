@@ -1,5 +1,6 @@
 """axe finds nothing on the pages of who uses apps: admins and agents, and what they are asked."""
 
+import datetime as dt
 from types import SimpleNamespace
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from portal.accounts import actions as accounts
 from portal.accounts.models import Account, User
 from portal.ledger.models import Entry
 from tests import factories
+from tests.clock import advance
 from tests.marketplace.connected import code_of_vendor, installed_with_vendors
 
 from .looking import covers
@@ -93,6 +95,23 @@ def test_external_apps_and_what_is_suspended(look, calm, agreed):
     for path in ("/installations/", f"/installations/{reply_helper.pk}/"):
         ada.open(path)
         look(ada.page)
+
+
+@covers("home", "ending-list", "authorization-list", "authorization-view", "installation-view", "installation-list")
+def test_what_ends_soon(look, calm, agreed):
+    ada, axel = calm("admin@acme.example"), calm("agent@acme.example")
+    ada.open("/authorizations/ending/")
+    look(ada.page)
+    advance(dt.timedelta(days=344))
+    access = Access.objects.get(client=agreed["Workflow Runner"])
+    insights = Installation.objects.get(app__slug="ticket-insights")
+    for who, paths in (
+        (ada, ("/", "/authorizations/ending/", f"/authorizations/{access.pk}/", f"/installations/{insights.pk}/")),
+        (axel, ("/authorizations/", "/installations/", f"/installations/{insights.pk}/")),
+    ):
+        for path in paths:
+            who.open(path)
+            look(who.page)
 
 
 def asking(client, **more):

@@ -1,6 +1,7 @@
 """Two tenants with one of everything, and everybody who may come: built once, and each request undone."""
 
 import contextlib
+import datetime as dt
 import re
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from django.db.models.functions import Now
 from django.test import Client as Browser
 
 from consent import actions as consent
+from consent.models import Consent
 from credentials import actions as credentials
 from credentials.models import Endpoint, Kind, Level, Scope
 from marketplace import actions as marketplace
@@ -103,6 +105,8 @@ def tenant(word, *, dev, admin, agent, account, slug=None):
     marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
     own.agent_installation = marketplace.install(made, account, by=admin)
     own.agent_consent = factories.agree(own.agent_client, account, agent)
+    # Near enough for the list of what ends, and too far for pages and mails to tell of it.
+    Consent.objects.filter(pk=own.agent_consent.pk).update(expires_at=Now() + dt.timedelta(days=45))
     # Credentials without an app, and an app without credentials.
     own.free, _secret = client("Spare")
     own.bare = marketplace.create_app(own.team, slug=f"{word.lower()}-bare", category="other", by=dev)

@@ -1,0 +1,47 @@
+"""Telling of consents that end soon: once each 30, 7 and 1 days ahead, and late only of the nearest (T5)."""
+
+from django.db.models import F, Min, Q, QuerySet
+from django.db.models.functions import Now
+
+from portal.accounts.models import Account, Membership, User
+from portal.database import alone
+from portal.mail import send
+
+from ..coming_ends import TELL_AHEAD, ending_within
+from ..models import Consent
+
+# A mail has room for so many; a page lists all.
+LISTED = 20
+
+
+def _to_tell() -> QuerySet:
+    """The consents of which nobody was told since the latest day on which it was due."""
+    due = Q()
+    for ahead in TELL_AHEAD:
+        due |= Q(expires_at__lte=Now() + ahead) & (Q(told_at=None) | Q(told_at__lt=F("expires_at") - ahead))
+    return ending_within().filter(due)
+
+
+def whom_to_tell() -> QuerySet:
+    """Return (account, agent's membership or None) of those to tell, the nearest end first: one mail for each."""
+    pairs = _to_tell().values_list("access__account", "membership").annotate(first=Min("expires_at"))
+    return pairs.order_by("first", "access__account", "membership").values_list("access__account", "membership")
+
+
+def tell_of_ends(account: Account, membership: Membership | None) -> None:
+    """Mail an agent of their own consents that end soon, or an account's admins of the account's."""
+    with alone(f"ends:{account.pk}:{membership and membership.pk}"):
+        consents = list(_to_tell().filter(access__account=account, membership=membership))
+        if not consents:
+            return
+        members = Membership.objects.live().filter(pk=membership.pk) if membership else account.memberships.admins()
+        send(
+            "consent/mail/ends_soon.txt",
+            to=list(User.objects.filter(memberships__in=members).values_list("email", flat=True)),
+            account=account,
+            consents=consents[:LISTED],
+            more=len(consents[LISTED:]),
+            is_own=membership is not None,
+        )
+        # After sending: told twice is better than never.
+        Consent.objects.filter(pk__in=[consent.pk for consent in consents]).update(told_at=Now())

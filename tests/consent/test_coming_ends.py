@@ -1,0 +1,273 @@
+"""T5: who is told, by mail and on which pages, of what ends before long; each of 30, 7 and 1 days ahead once."""
+
+import datetime as dt
+import smtplib
+
+import pytest
+from django.core import mail
+from django.test import Client as Browser
+
+from consent import actions, tasks
+from consent.actions import reminding
+from consent.models import Access, Consent
+from credentials.actions import lift_client, suspend_client
+from marketplace import actions as marketplace
+from portal.accounts import actions as accounts
+from portal.celery import app as celery
+from tests import factories
+from tests.clock import advance, eventually
+from tests.factories import VIEW
+
+pytestmark = pytest.mark.django_db
+DAY = dt.timedelta(days=1)
+HOUR = dt.timedelta(hours=1)
+
+
+def sweep():
+    """Run what the sweep queues, and return the mails that this sent as (to, subject)."""
+    mail.outbox.clear()
+    for account_id, membership_id in reminding.whom_to_tell():
+        tasks.tell_of_ends(account_id, membership_id and str(membership_id))
+    return [(*message.to, message.subject) for message in mail.outbox]
+
+
+def told():
+    return [to for to, _subject in sweep()]
+
+
+@pytest.fixture
+def agreed(installed, cast):
+    """An account-level app that Ada agreed to."""
+    installed.consent = factories.agree(installed.client, cast.acme, cast.admin)
+    return installed
+
+
+@pytest.fixture
+def by_agent(installed_agent, cast):
+    installed_agent.consent = factories.agree(installed_agent.client, cast.acme, cast.agent)
+    return installed_agent
+
+
+def days_left(days):
+    """Let so many days, less an hour, be left of a consent just given."""
+    advance((365 - days) * DAY + HOUR)
+
+
+def test_each_of_the_three_is_told_once(agreed, cast):
+    days_left(31)
+    assert told() == []
+    for days in (30, 7, 1):
+        left = Consent.objects.get().expires_at
+        advance(left - dt.timedelta(days=days) - dt.datetime.now(dt.UTC) + HOUR)
+        assert told() == [cast.admin.email], days
+        assert told() == [], days
+        advance(HOUR)
+        assert told() == [], days
+    advance(DAY)
+    assert told() == []
+
+
+@pytest.mark.parametrize(("left", "later"), [(29, 7), (5, 1), (0.5, None)])
+def test_a_late_start_tells_of_the_nearest_only(agreed, cast, left, later):
+    days_left(left)
+    assert told() == [cast.admin.email] and told() == []
+    if later:
+        advance((left - later) * DAY)
+        assert told() == [cast.admin.email] and told() == []
+
+
+def test_the_account_s_is_told_to_every_admin_and_to_nobody_else(agreed, cast):
+    colleague = factories.member(cast.acme, "admin", "Abe")
+    gone = factories.member(cast.acme, "admin", "Amy")
+    accounts.deactivate_person(gone, by=None)
+    days_left(7)
+    assert sorted(told()) == sorted([cast.admin.email, colleague.email])
+    body = mail.outbox[0].body
+    assert "What Insights may do in Acme ends on" in mail.outbox[0].subject
+    assert f"/authorizations/{agreed.consent.access_id}/reauthorize/" in body and "/authorizations/ending/" in body
+
+
+def test_an_agents_is_told_to_that_agent_alone(by_agent, cast):
+    other = factories.agree(by_agent.client, cast.acme, cast.agent2)
+    advance(7 * DAY)
+    actions.revoke_consent(other, by=cast.agent2)
+    days_left(7 + 7)
+    assert told() == [cast.agent.email] and "for you" in mail.outbox[0].body
+
+
+def test_one_mail_tells_of_all_that_one_person_can_renew(cast):
+    for number in range(reminding.LISTED + 2):
+        client, _secret = factories.client(cast.dev, kind="external", name=f"Tool {number:02}")
+        factories.agree(client, cast.acme, cast.admin, requested={VIEW})
+    days_left(30)
+    assert told() == [cast.admin.email]
+    body = mail.outbox[0].body
+    assert body.count("/reauthorize/") == reminding.LISTED and "and 2 more" in body and "the first on" in mail.outbox[0].subject  # fmt: skip
+    assert told() == []
+
+
+ENDED = {
+    "renewed": lambda w: factories.agree(w.client, w.cast.acme, w.person, ask_again=True),
+    "replaced": lambda w: factories.agree(w.client, w.cast.acme, w.person, replace=True),
+    "revoked": lambda w: actions.revoke_consent(w.consent, by=w.cast.admin),
+    "uninstalled": lambda w: marketplace.uninstall(w.installation, by=w.cast.admin),
+    "its account suspended": lambda w: accounts.suspend_account(w.cast.acme, reason="Unpaid", by=None),
+    "its client suspended": lambda w: suspend_client(w.client, reason="Harm", by=factories.reviewer()),
+}
+AGENT_ENDED = {
+    "its agent removed": lambda w: accounts.end_membership(w.consent.membership, by=w.cast.admin),
+    "its agent deactivated": lambda w: accounts.deactivate_person(w.person, by=None),
+}
+
+
+@pytest.mark.parametrize(
+    ("level", "how"), [*(("agreed", how) for how in ENDED), *(("by_agent", how) for how in {**ENDED, **AGENT_ENDED})]
+)
+def test_what_goes_on_or_has_ended_is_not_told_of(request, cast, browse, level, how):
+    side = request.getfixturevalue(level)
+    side.cast, side.person = cast, cast.admin if level == "agreed" else cast.agent
+    days_left(7)
+    {**ENDED, **AGENT_ENDED}[how](side)
+    assert told() == []
+    for path in ("/", "/authorizations/ending/"):
+        if side.person.is_active:
+            assert "/reauthorize/" not in browse(side.person).get(path).content.decode(), path
+
+
+def test_renewed_it_is_told_of_again_a_year_later(agreed, cast):
+    for _year in range(2):
+        days_left(30)
+        assert told() == [cast.admin.email] and told() == []
+        factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
+        assert told() == []
+    assert Consent.objects.count() == 1
+
+
+def test_a_suspension_that_is_lifted_is_told_of_then(agreed, cast):
+    reviewer = factories.reviewer()
+    suspend_client(agreed.client, reason="Harm", by=reviewer)
+    days_left(7)
+    assert told() == []
+    lift_client(agreed.client, reason="Well", secret_leaked=False, by=reviewer)
+    assert told() == [cast.admin.email]
+
+
+def test_a_mail_server_that_is_away_is_tried_again(agreed, cast, monkeypatch):
+    days_left(7)
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr("portal.mail.EmailMessage.send", lambda self: (_ for _ in ()).throw(OSError("away")))
+        sweep()
+    assert told() == [cast.admin.email] and told() == []
+
+
+def test_an_address_that_is_refused_keeps_no_other_admin_from_the_mail(agreed, cast, monkeypatch):
+    factories.member(cast.acme, "admin", "Abe")
+    days_left(7)
+    sent = []
+
+    def send(self):
+        sent.append(*self.to)
+        if self.to == [cast.admin.email]:
+            raise smtplib.SMTPRecipientsRefused({})
+
+    monkeypatch.setattr("portal.mail.EmailMessage.send", send)
+    sweep()
+    assert len(sent) == 2
+    sweep()
+    assert len(sent) == 2
+
+
+def test_the_sweep_is_bounded_and_takes_the_nearest_end_first(cast, by_agent, monkeypatch):
+    advance(DAY)
+    factories.agree(by_agent.client, cast.acme, cast.agent2)
+    days_left(7)
+    queued = []
+    monkeypatch.setattr(tasks, "SWEEP_BATCH", 1)
+    monkeypatch.setattr(tasks.tell_of_ends, "apply_async", lambda arguments, queue: queued.append(arguments))
+    tasks.sweep_ends()
+    assert queued == [[cast.acme.pk, str(by_agent.consent.membership_id)]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_real_worker_tells_of_it(agreed, worker):
+    days_left(7)
+    celery.send_task("consent.tasks.sweep_ends")
+    eventually(lambda: Consent.objects.get().told_at)
+
+
+# --- pages ---
+
+
+def text(response):
+    return response.content.decode()
+
+
+def test_pages_tell_of_the_end_from_30_days_on_with_the_button(agreed, cast, browse):
+    ada, axel = browse(cast.admin), browse(cast.agent)
+    page, renew = (
+        f"/installations/{agreed.installation.pk}/",
+        f"/authorizations/{agreed.consent.access_id}/reauthorize/",
+    )
+    days_left(31)
+    for path in (page, "/"):
+        assert "ends on" not in text(ada.get(path)), path
+    advance(DAY)
+    for path in (page, "/"):
+        told = text(ada.get(path))
+        assert "What Insights may do in Acme ends on" in told and told.count(renew) >= 1, path
+    # An agent reads it where the app is, without the button.
+    assert "An admin of the account can agree again" in text(axel.get(page)) and renew not in text(axel.get(page))
+    assert "ends on" not in text(axel.get("/"))
+
+
+def test_an_external_apps_page_tells_of_it(external, cast, browse):
+    access = factories.agree(external.client, cast.acme, cast.admin).access
+    days_left(3)
+    told = text(browse(cast.admin).get(f"/authorizations/{access.pk}/"))
+    assert "What Insights may do in Acme ends on" in told
+
+
+def test_an_agent_is_told_on_their_own_pages_and_no_other_agent(by_agent, cast, browse):
+    days_left(3)
+    for path in (f"/installations/{by_agent.installation.pk}/", "/authorizations/", "/"):
+        for who, seen in ((cast.agent, True), (cast.agent2, False), (cast.admin, False), (cast.globex_admin, False)):
+            response = browse(who).get(path)
+            assert ("may do for you in Acme ends on" in text(response)) == seen, (path, who)
+
+
+def test_the_list_has_the_coming_60_days_by_week(agreed, cast, browse):
+    ada = browse(cast.admin)
+    days_left(61)
+    assert "Nothing ends soon" in text(ada.get("/authorizations/ending/"))
+    advance(DAY)
+    page = text(ada.get("/authorizations/ending/"))
+    assert "Week of" in page and "Insights" in page and "/reauthorize/" in page
+    for path in ("/installations/", "/"):
+        assert "/authorizations/ending/" in text(ada.get(path)), path
+
+
+def test_the_list_has_an_agents_own_and_for_an_admin_all_agents(by_agent, cast, browse):
+    factories.agree(by_agent.client, cast.acme, cast.agent2)
+    days_left(20)
+    seen = {
+        who: {name for name in ("Axel", "Ana") if f">{name}<" in text(browse(who).get("/authorizations/ending/"))}
+        for who in (cast.admin, cast.agent, cast.agent2, cast.globex_admin, cast.dev)
+    }
+    assert [*seen.values()] == [{"Axel", "Ana"}, {"Axel"}, {"Ana"}, set(), set()]
+    # Nobody renews for another.
+    assert "/reauthorize/" not in text(browse(cast.admin).get("/authorizations/ending/"))
+    assert Browser().get("/authorizations/ending/").status_code == 302
+
+
+def test_the_list_takes_as_many_queries_for_30_as_for_2(cast, browse, django_assert_max_num_queries):
+    ada = browse(cast.admin)
+    for count in (2, 28):
+        for _number in range(count):
+            client, _secret = factories.client(cast.dev, kind="external", level="agent")
+            factories.agree(client, cast.acme, cast.agent, requested={VIEW})
+    days_left(20)
+    for path in ("/authorizations/ending/", "/authorizations/ending/?page=2", "/"):
+        with django_assert_max_num_queries(12, info=path):
+            assert ada.get(path).status_code == 200
+    assert "Page 2 of 2" in text(ada.get("/authorizations/ending/?page=2"))
+    assert Access.objects.count() == 30
