@@ -178,7 +178,7 @@ class ValuesForm(forms.Form):
 
 
 class ConsoleForm(forms.Form):
-    template = forms.ChoiceField(label=_("Request template"))
+    template = forms.ChoiceField(label=_("Request template"), widget=forms.HiddenInput)
     context = forms.CharField(
         label=_("Context"),
         required=False,
@@ -198,10 +198,7 @@ class ConsoleForm(forms.Form):
 
     def __init__(self, *args, templates, **kwargs):
         super().__init__(*args, **kwargs)
-        self.fields["template"].choices = [
-            (name, f"{name}: {one.request.method} {one.request.host}{one.request.path}")
-            for name, one in templates.items()
-        ]
+        self.fields["template"].choices = [(name, name) for name in templates]
 
     def clean_context(self):
         try:

@@ -44,16 +44,19 @@ def installation_console(request, pk):
             )
         except (Refused, ValidationError) as error:
             refusal = error
+    chosen = form["template"].value()
     context = {
         "installation": installation,
         "form": form,
         "templates": templates,
-        "chosen": form["template"].value(),
+        "chosen": chosen,
+        "written": _written(templates[chosen].request) if chosen in templates else "",
         "result": result,
         "sent": _sent(result.request) if result else "",
         "body": _readable(result.body) if result else "",
         "refusal": refusal,
         "is_vendors": isinstance(refusal, requests.VendorFailed),
+        "needs_connection": isinstance(refusal, requests.NeedsConnection),
     }
     return render(request, "marketplace/installation_console.html", context, status=422 if form.errors else 200)
 
@@ -66,6 +69,13 @@ def _start(templates, chosen):
     names = {each.name for text in texts for each in parse(text).names() if each.name.startswith("context.")}
     wanted = {each.removeprefix("context."): "" for each in sorted(names)}
     return {"template": name, "context": json.dumps(wanted, indent=2)}
+
+
+def _written(schema):
+    """A template as it stands in the package."""
+    query = "&".join(f"{name}={text}" for name, text in schema.query.items())
+    url = f"{schema.protocol}://{schema.host}{schema.path}{query and '?'}{query}"
+    return "\n".join([f"{schema.method} {url}", *(f"{name}: {text}" for name, text in schema.headers.items())])
 
 
 def _sent(request):

@@ -4,7 +4,7 @@ import pytest
 from django.db.models.functions import Now
 
 from marketplace.models import Connection
-from tests.people.forms import text
+from tests.people.forms import forms_of, text
 
 pytestmark = pytest.mark.django_db
 
@@ -12,7 +12,12 @@ pytestmark = pytest.mark.django_db
 def test_the_console_shows_what_went_out_and_what_came_back(connected, browse, cast):
     browser, page = browse(cast.admin), f"/installations/{connected.installation.pk}/console/"
     assert "Try its requests" in text(browser.get(f"/installations/{connected.installation.pk}/"))
-    assert '"id": ""' in text(browser.get(f"{page}?template=events"))
+    offered = browser.get(f"{page}?template=events")
+    (form,) = [form for form in forms_of(offered) if "context" in form.values]
+    # One chooser: the links to the templates.
+    assert form.values["context"] == '{\n  "id": ""\n}' and form.fields["template"]["kind"] == "hidden"
+    assert "/api/items/<%= context.id %> Authorization: Bearer <%= access_token %>" in text(offered)
+    assert "context.id" in text(browser.post(page, form.values))
     shown = browser.post(page, {"template": "events", "context": '{"id": "a b"}', "body": ""})
     token = Connection.objects.get(integration="calendar").tokens["access_token"]
     assert "/api/items/a%20b" in text(shown) and "Bearer ••••••" in text(shown)
@@ -33,4 +38,5 @@ def test_the_consoles_failures_say_which_side_failed(connected, browse, cast, ve
         browse(cast.admin).post(page, {"template": "events", "context": '{"id": 1}'})
     )
     Connection.objects.update(broken_at=Now(), problem="invalid_grant")
-    assert "Nothing was sent" in text(browse(cast.admin).post(page, {"template": "events", "context": '{"id": 1}'}))
+    answer = browse(cast.admin).post(page, {"template": "events", "context": '{"id": 1}'})
+    assert "Nothing was sent" in text(answer) and "To the app’s connections" in text(answer)
