@@ -131,7 +131,11 @@ def run(
     if template is None:
         raise NoSuchTemplate(_("This app has no request template of this name."))
     if not _may_run(contents, template, caller):
-        raise NotAllowed(_("Who calls may not run this template; an admin or the app itself may."))
+        raise NotAllowed(
+            _("This template works with each agent’s own connection; the agent runs it.")
+            if caller.is_app
+            else _("Only an admin of the account, or the app itself, may run this template.")
+        )
     client = installation.app.client
     if installation.uninstalled_at or installation.account.suspended_at or (client and client.suspended_at):
         raise NeedsConnection(_("The app does not work in this account now: it is uninstalled or suspended."))

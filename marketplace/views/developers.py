@@ -16,6 +16,7 @@ from .. import actions
 from ..forms import AppForm, ClientChoiceForm, CustomForm, VersionForm, free_clients
 from ..markdown import render as render_markdown
 from ..models import App, Audience, Status, Version
+from ..package import Contents
 
 
 def apps_seen_by(user):
@@ -161,6 +162,7 @@ def _show(request, version, *, custom=None, status=200):
         "app": version.app,
         "required": [row for row in rows if row.scope.name in version.required_scopes],
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
+        "vendors": Contents.of(version).vendors.values(),
         "custom": custom or CustomForm(),
         "description": render_markdown(version.description),
         "notes": render_markdown(version.release_notes),

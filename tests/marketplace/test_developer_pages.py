@@ -1,6 +1,7 @@
 """The pages of a developer's apps and versions: who may, signed out, wrong method, replay."""
 
 import io
+import re
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -129,3 +130,23 @@ def test_a_new_version_keeps_the_icon_unless_another_is_sent(cast, browse):
     assert bytes(draft.app.versions.get(number="2.0").icon) == b"png"
     again = browse(cast.dev).post(f"/apps/{draft.app.slug}/versions/new/", fields)
     assert again.status_code == 422 and "There is a version 2.0 already." in text(again)
+
+
+def test_an_app_without_credentials_is_told_what_that_means_and_where_they_are_made(cast, browse):
+    actions.create_app(team_of(cast.dev), slug="pinboard", category="other", client=None, by=cast.dev)
+    dev = browse(cast.dev)
+    page = text(dev.get("/apps/pinboard/"))
+    assert "only connect to vendors" in page and "cannot be installed" not in page
+    assert "no marketplace credentials that are free" in page and 'href="/credentials/new/"' in page
+    factories.client(cast.dev)
+    page = text(dev.get("/apps/pinboard/"))
+    assert "Set for good" in page and "that are free" not in page
+
+
+def test_a_versions_page_lists_its_vendors_and_has_no_empty_card(cast, browse, draft, vendor_only):
+    dev = browse(cast.dev)
+    page = text(dev.get(f"/apps/{vendor_only.app.slug}/versions/{vendor_only.version.pk}/"))
+    assert "What else it connects to" in page and "Example Calendar" in page
+    actions.change_version(draft, by=cast.dev, required_scopes=[], optional_scopes=[])
+    page = text(dev.get(f"/apps/{draft.app.slug}/versions/{draft.pk}/"))
+    assert not re.search(r'class="card-body">\s*</div>', page)

@@ -69,7 +69,7 @@ def test_the_app_runs_it_with_its_own_access_token(connected, cast, client):
     assert answer.status_code == 200, answer.content
     # Of whom would the agent's be?
     refused = Browser().post(address(connected, "cards"), "{}", **headers)
-    assert refused.status_code == 403
+    assert refused.status_code == 403 and "the agent runs it" in said(refused)
     marketplace.uninstall(connected.installation, by=cast.admin)
     ended = Browser().post(address(connected, "events"), "{}", **headers)
     assert ended.status_code == 401 and "uninstalled" in said(ended)
