@@ -22,6 +22,8 @@ class Part:
     connection: Connection | None
     # Whether this person connects it: an admin the account's, everybody their own.
     is_theirs: bool
+    # Whether it was connected before, and ended.
+    was_connected: bool = False
 
     @property
     def is_agent_level(self) -> bool:
@@ -37,8 +39,13 @@ class Part:
 
 
 class Sheet:
-    def __init__(self, installation: Installation, membership: Membership, connections: Iterable[Connection]) -> None:
+    """`connections` are the live ones; `ended`, the names of the account's integrations that one ended of."""
+
+    def __init__(
+        self, installation: Installation, membership: Membership, connections: Iterable[Connection], ended: set[str]
+    ) -> None:
         self.installation, self.membership, self._connections = installation, membership, list(connections)
+        self._ended = ended
         self.is_admin = membership.role == Role.ADMIN
         self.contents = Contents.of(installation.version)
 
@@ -49,7 +56,8 @@ class Sheet:
             is_own = one.token_type == "agent"
             whose = self.membership.pk if is_own else None
             found = (row for row in self._connections if (row.integration, row.membership_id) == (name, whose))
-            parts.append(Part(name, one, next(found, None), is_own or self.is_admin))
+            was = not is_own and name in self._ended
+            parts.append(Part(name, one, next(found, None), is_own or self.is_admin, was))
         # What the account does comes before what each agent does.
         return sorted(parts, key=lambda part: part.is_agent_level)
 
@@ -60,11 +68,17 @@ class Sheet:
     @property
     def is_waiting(self) -> bool:
         """True while something that the account has to do, beside agreeing, is not done."""
-        return self.needs_settings or any(
-            part.connection is None or not part.connection.connected_at
-            for part in self.vendors
-            if not part.is_agent_level
-        )
+        return self.needs_settings or any(map(self._is_left, self.vendors))
+
+    @staticmethod
+    def _is_left(part: Part) -> bool:
+        return not part.is_agent_level and (part.connection is None or not part.connection.connected_at)
+
+    @property
+    def is_disconnected(self) -> bool:
+        """True where what is left was connected before."""
+        left = [part for part in self.vendors if self._is_left(part)]
+        return bool(left) and not self.needs_settings and all(part.was_connected for part in left)
 
     @property
     def is_broken(self) -> bool:
@@ -77,11 +91,17 @@ class Sheet:
 
 
 def sheets(installations: Iterable[Installation], membership: Membership) -> dict[Installation, Sheet]:
-    """The sheets of several installations of one account, by one query."""
+    """The sheets of several installations of one account, by two queries."""
     installations = list(installations)
     found: dict[object, list[Connection]] = {installation.pk: [] for installation in installations}
     whose = Q(membership=None) | Q(membership=membership)
     rows = Connection.objects.filter(whose, installation__in=installations, ended_at=None)
     for row in rows.defer("tokens", "values"):
         found[row.installation_id].append(row)
-    return {each: Sheet(each, membership, found[each.pk]) for each in installations}
+    ended: dict[object, set[str]] = {installation.pk: set() for installation in installations}
+    former = Connection.objects.filter(membership=None, installation__in=installations).exclude(
+        Q(ended_at=None) | Q(connected_at=None)
+    )
+    for pk, name in former.values_list("installation", "integration").distinct():
+        ended[pk].add(name)
+    return {each: Sheet(each, membership, found[each.pk], ended[each.pk]) for each in installations}

@@ -67,10 +67,10 @@ def queue_revoke_tokens(access: Access) -> None:
 
 
 @transaction.atomic
-def end_access(access: Access, *, by: User, reason: str, **details: int) -> Entry:
+def end_access(access: Access, *, by: User, reason: str, **details: Any) -> Entry:
     """End an access. Every consent and token under it is dead when this commits; erasing comes later (T2, T3).
 
-    `details` are counts of what else ends with it, for the receipt. Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
+    `details` say what else ends with it, for the receipt. Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
     """
     account = lock(Account, access.account_id)
     _guard_admin(account, by)

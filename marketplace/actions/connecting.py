@@ -39,6 +39,12 @@ def vendors_of(installation: Installation) -> dict[str, formats.Integration]:
     return Contents.of(installation.version).vendors
 
 
+def vendor_name(installation: Installation, name: str) -> str:
+    """What people call an integration; its name in the package where this version has it no more."""
+    integration = vendors_of(installation).get(name)
+    return integration.display_name if integration else name
+
+
 def vendor_of(connection: Connection) -> Vendor:
     """Raises NotThere where the installation's version has no such integration any more."""
     installation = connection.installation
@@ -301,20 +307,19 @@ def tell_of_broken_connection(connection: Connection) -> None:
     else:
         admins = Membership.objects.admins().filter(account=row.installation.account_id)
         people = User.objects.filter(memberships__in=admins)
-    integration = vendors_of(row.installation).get(row.integration)
     send(
         "marketplace/mail/connection_broken.txt",
         to=list(people.values_list("email", flat=True)),
         installation=row.installation,
         connection=row,
-        vendor=integration.display_name if integration else row.integration,
+        vendor=vendor_name(row.installation, row.integration),
     )
     # After sending: told twice is better than never.
     Connection.objects.filter(pk=row.pk, told_at=None).update(told_at=database_now())
 
 
 def _record(installation: Installation, event: str, by: User | None, row: Connection | None = None) -> None:
-    details = {"integration": row.integration} if row else {}
+    details = {"integration": row.integration, "vendor": vendor_name(installation, row.integration)} if row else {}
     record(
         installation.account.chain_name,
         event,

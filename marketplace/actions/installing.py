@@ -1,6 +1,7 @@
 """Installing an app's version in an account, and ending it."""
 
 import uuid
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -19,7 +20,7 @@ from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
 from ..models import App, Audience, Installation, Status, Version
-from .connecting import queue_sweep
+from .connecting import queue_sweep, vendor_name
 from .publishing import FIELDS, Frozen, guard_installable
 
 
@@ -136,15 +137,16 @@ def is_begun(installation: Installation) -> bool:
     return installation.connections.exclude(connected_at=None).exists()
 
 
-def what_ends(installation: Installation) -> dict[str, int]:
-    """Count what uninstalling ends: consents and tokens, and connections to vendors."""
+def what_ends(installation: Installation) -> dict[str, Any]:
+    """Count what uninstalling ends: consents and tokens, and connections to vendors, which are named."""
     ends = consents_that_end(installation.access) if installation.access else {}
     return {**ends, **_connections_that_end(installation)}
 
 
-def _connections_that_end(installation: Installation) -> dict[str, int]:
-    connected = installation.connections.filter(ended_at=None).exclude(connected_at=None).count()
-    return {"connections": connected} if connected else {}
+def _connections_that_end(installation: Installation) -> dict[str, Any]:
+    connected = installation.connections.filter(ended_at=None).exclude(connected_at=None)
+    names = [vendor_name(installation, name) for name in connected.values_list("integration", flat=True)]
+    return {"connections": len(names), "vendors": sorted({*names})} if names else {}
 
 
 @transaction.atomic

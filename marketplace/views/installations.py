@@ -145,7 +145,12 @@ def is_suspended(installation):
 def _scopes(access, consent):
     """What the app may do, or where nothing is agreed to, what it will ask for."""
     asked = consent.granted if consent else [] if access.ended_at else access.terms
-    return access.client.scopes.filter(scope__name__in=asked).select_related("scope")
+    rows = list(access.client.scopes.filter(scope__name__in=asked).select_related("scope"))
+    for row in rows:
+        row.note = (
+            _("Optional: it can be left off.") if not consent and row.scope.name in access.optional_scopes else ""
+        )
+    return rows
 
 
 def _receipt(installation):
@@ -208,7 +213,7 @@ def oauth_callback(request):
             waits = sheets([installation], membership)[installation].is_waiting
             messages.success(request, _("Agreed. Now the rest.") if waits else _("Done. The app is ready to work."))
         else:
-            unfinished = _("Not finished: nothing was agreed to. Resume, or discard the installation.")
+            unfinished = _("Not finished: nothing was agreed to. Read it again and agree, or discard the installation.")
             messages.warning(request, _("Nothing was changed.") if actions.is_begun(installation) else unfinished)
     except InvalidGrant:
         messages.error(request, _("The answer could not be used. Please try again."))

@@ -98,6 +98,8 @@ def with_names(entries):
     for entry in entries:
         entry.place = _("The portal") if entry.chain_id == PORTAL else names.get(entry.chain_id, "")
         entry.title = EVENTS.get(entry.event, entry.event)
+        if vendor := entry.details.get("vendor"):
+            entry.title = f"{entry.title}: {vendor}"
         entry.actor_name = names.get(entry.actor) or (entry.details.get("name") if "client:" in entry.actor else "")
         entry.about = names.get(entry.subject) or entry.details.get("name") or entry.subject
     return entries

@@ -103,7 +103,9 @@ def test_cancel_leaves_an_installation_to_resume_or_discard(cast, ada, hosted):
     refused = ada.post(url, {"decision": "cancel", "account": cast.acme.slug, "shown": shown(form)})
     assert answer(refused)["error"] == "access_denied"
     page = text(ada.get(refused["Location"].removeprefix(settings.BASE_URL), follow=True))
-    assert "Not finished" in page and "Resume" in page and "Discard" in page
+    assert "Not finished" in page and "Read it again and agree" in page and "Discard" in page
+    # Never agreed to, so not to be resumed; and what may be left off is marked.
+    assert ">Agree</a>" in page and "Optional: it can be left off." in page
     assert not Consent.objects.exists() and not AuthorizationCode.objects.exists()
     done = ada.post(f"/installations/{hosted.pk}/discard/")
     assert done["Location"].startswith("/receipts/")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from marketplace import actions
 from marketplace.models import Connection
 from portal.ledger.models import Entry
 from tests import factories
@@ -27,6 +28,45 @@ def test_one_sheet_shows_all_that_is_done_and_left(multi, ada, cast):
     assert "Example Calendar Connected" in shown and "Not finished" not in shown and "Ready" in shown
     # The list says the same.
     assert "Not finished" not in text(ada.get("/installations/"))
+    # What is done is not asked for again.
+    assert "Read and agree" not in shown and "Change Disconnect" in shown
+    connected = text(ada.get(url_of(multi, "calendar")))
+    assert "Example Calendar is connected" in connected and "Connect again Disconnect" in connected
+    assert "Continue to" not in connected
+
+
+def test_what_was_connected_before_is_not_an_unfinished_installation(multi, ada, browse, cast):
+    page = f"/installations/{multi.installation.pk}/"
+    ada.post(f"{page}settings/", {"value-owner": "acme"})
+    factories.agree(multi.client, cast.acme, cast.admin)
+    connect(ada, multi, "calendar")
+    actions.disconnect(row(), by=cast.admin)
+    for shown in (text(ada.get(page)), text(ada.get("/installations/"))):
+        assert "Not finished" not in shown and "Not connected" in shown and "Resume" not in shown
+    assert "Connect again" in text(ada.get("/installations/"))
+    # An agent's own, that ended, is not the account's.
+    connect(ada, multi, "boards")
+    actions.disconnect(row("boards"), by=cast.admin)
+    connect(ada, multi, "calendar")
+    assert "Ready" in text(ada.get("/installations/"))
+
+
+def test_nobody_is_told_to_agree_who_cannot(multi, browse, cast):
+    page = f"/installations/{multi.installation.pk}/"
+    assert "Read and agree" in text(browse(cast.admin).get(page))
+    shown = text(browse(cast.agent).get(page))
+    assert "Read and agree" not in shown and "An admin of the account has to agree" in shown
+
+
+def test_the_receipt_and_the_ledger_name_the_vendors(multi, ada, cast):
+    factories.agree(multi.client, cast.acme, cast.admin)
+    connect(ada, multi, "calendar")
+    connect(ada, multi, "boards")
+    page = f"/installations/{multi.installation.pk}/uninstall/"
+    named = "2 connections to vendors: Example Boards, Example Calendar"
+    assert named in text(ada.get(page))
+    assert named in text(ada.get(ada.post(page)["Location"]))
+    assert "Connected to a vendor: Example Calendar" in text(ada.get("/ledger/"))
 
 
 def test_agents_see_the_accounts_and_connect_their_own(multi, browse, cast):
@@ -73,6 +113,8 @@ def test_an_app_that_only_has_vendors_is_installed_used_and_uninstalled(vendor_o
     assert ada.get(f"{page}connect/")["Location"] == page
     connect(ada, vendor_only, "calendar")
     assert "Ready" in text(ada.get(page)) and "Ready" in text(ada.get("/installations/"))
+    named = "1 connection to a vendor: Example Calendar"
+    assert named in text(ada.get(f"{page}uninstall/"))
     ended = ada.post(f"{page}uninstall/")
-    assert "1" in text(ada.get(ended["Location"])) and Connection.objects.over().count() == 1
+    assert named in text(ada.get(ended["Location"])) and Connection.objects.over().count() == 1
     assert "Receipt" in text(ada.get(page))
