@@ -271,6 +271,21 @@ class PackageFields:
     def _kept(formset: Any) -> list[Any]:
         return [form for form in formset if form not in formset.deleted_forms and form.cleaned_data]
 
+    def shown(self) -> dict[str, Any]:
+        """What the preview shows beside the consent screen, of what is filled in so far, in order or not."""
+        rows = [
+            {name: str(form[name].value() or "")[:100] for name in ("display_name", "token_type")}
+            for form in self.vendors
+            if not form["DELETE"].value()
+        ]
+        asked: dict[str, Any] = {}
+        with contextlib.suppress(forms.ValidationError):
+            asked = self.asked.fields["asked"].to_python(self.asked["asked"].value())
+        return {
+            "connects": [row for row in rows if row["display_name"]],
+            "asked": [one["display_name"] for one in asked.values()],
+        }
+
     def package(self, required: list[str], optional: list[str]) -> dict[str, Any]:
         """The files that come of it."""
         files = deepcopy(self.files)

@@ -148,6 +148,7 @@ def test_the_whole_story(live_server, settings, worker):
     eventually(lambda: Access.objects.get(pk=access.pk).revoked_at)
     access.refresh_from_db()
     assert access.revoked_counts == {"refresh_tokens": 1, "access_tokens": 1}
+    assert "1 authorization and 1 access token," in ada.open(urlsplit(str(receipt.url)).path).text
     assert runner.get(base + TICKETS).status_code == 200
     page = ada.submit(ada.open("/marketplace/insights/install/"), account=acme.slug)
     assert "Agree" in page.text

@@ -56,6 +56,8 @@ def _page(request, version, *, report=None, form=None, status=200):
         "contents": contents,
         "vendors": _vendors(version.app, contents),
         "screen": _preview(request, version, version.required_scopes, version.optional_scopes),
+        "asked": [field.display_name for field in contents.fields.values()],
+        "connects": contents.vendors.values(),
     }
     return render(request, "marketplace/version_package.html", context, status=status)
 
@@ -112,7 +114,7 @@ def version_package_edit(request, slug, pk):
         "report": report,
         "rows": scope_rows(version.app.client, chosen),
         "screen": _preview(request, version, chosen["required_scopes"], chosen["optional_scopes"]),
-        "vendors": _vendors(version.app, Contents.of(version)),
+        **fields.shown(),
     }
     return render(request, "marketplace/version_package_edit.html", context, status=422 if is_saved else 200)
 
@@ -123,14 +125,9 @@ def version_package_preview(request, slug, pk):
     """How the consent screen will look with what is filled in; nothing is kept."""
     version = version_seen_by(request.user, slug, pk)
     chosen = chosen_scopes(request)
-    names = [
-        text.strip()
-        for name, text in request.POST.items()
-        if name.startswith("vendors-") and name.endswith("-display_name")
-    ]
     context = {
         "screen": _preview(request, version, chosen["required_scopes"], chosen["optional_scopes"]),
-        "vendors": [{"integration": {"display_name": name[:100]}} for name in names[:3] if name],
+        **PackageFields(version.package, version.app.client, request.POST).shown(),
     }
     return render(request, "marketplace/_consent_preview.html", context)
 

@@ -198,11 +198,14 @@ def test_one_more_is_added_and_one_removed(cast, browse, draft, page):
 
 def test_the_preview_shows_the_screen_that_results_and_keeps_nothing(cast, browse, draft, page):
     preview = page.replace("edit/", "preview/")
-    answer = browse(cast.dev).post(
-        preview, filled([VENDOR], **{f"level:{VIEW}": "required", f"level:{EDIT}": "optional"})
-    )
+    levels = {f"level:{VIEW}": "required", f"level:{EDIT}": "optional"}
+    agents = VENDOR | {"name": "cat", "display_name": "Cat", "token_type": "agent"}
+    gone = VENDOR | {"name": "dog", "display_name": "Dog", "DELETE": "on"}
+    answer = browse(cast.dev).post(preview, filled([VENDOR, agents, gone], asked="owner: Owner", **levels))
     shown = text(answer)
-    assert "The app wants to View tickets" in shown and "Edit tickets" in shown and "to connect Octo" in shown
+    assert "The app wants to View tickets" in shown and "Edit tickets" in shown
+    assert "An admin fills in Owner." in shown and "An admin connects Octo for the whole account" in shown
+    assert "Each agent connects Cat for themself" in shown and "Dog" not in shown
     draft.refresh_from_db()
     assert draft.package == {}
     # Of other credentials' scopes, nothing.
