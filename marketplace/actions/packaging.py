@@ -48,7 +48,7 @@ def _take(
     if version.is_frozen:
         raise Frozen(_("This version was submitted and never changes. Make a new one."))
     app = lock(App, version.app_id)
-    report = check(Facts(app))
+    report = check(Facts(app, keeps_secrets=keep_secrets))
     if not report.valid:
         return report
     contents = Contents(report.files)

@@ -14,10 +14,13 @@ from ..models import App
 
 
 class Facts:
-    """With an app, its team's credentials count; without one (the command line), who owns them is not asked."""
+    """With an app, its team's credentials count; without one (the command line), who owns them is not asked.
 
-    def __init__(self, app: App | None = None) -> None:
-        self.app = app
+    `keeps_secrets` where the portal takes vendors' secrets out of what is checked.
+    """
+
+    def __init__(self, app: App | None = None, *, keeps_secrets: bool = False) -> None:
+        self.app, self.keeps_secrets = app, keeps_secrets
         # By the key of the credentials.
         self.held: dict[int, set[str]] = defaultdict(set)
 

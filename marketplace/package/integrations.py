@@ -54,7 +54,7 @@ class Integrations(Reading):
                 _("Remove it."),
             )
         # The secret and the tokens go to these hosts; whoever gave the secret may say where.
-        fixed = not self.keeps_to_admins(one)
+        fixed = not self.keeps_to_admins(name)
         for where, url, is_fixed in (
             (f"{place}/authorize_url", one.get("authorize_url"), False),
             (f"{place}/token_url", one.get("token_url"), fixed),
@@ -240,7 +240,7 @@ class Integrations(Reading):
                 _("There is no client secret: few vendors accept that."),
                 _("Keep the secret in the portal’s store, or ask for it at install."),
             )
-        if secret and secret.parts and not secret.is_of_values:
+        if secret and secret.parts and not secret.is_of_values and not (secret.is_literal and self.facts.keeps_secrets):
             self.tell(
                 WARNING,
                 OAUTH,

@@ -108,14 +108,21 @@ class Reading:
             return None
         for name in template.names():
             if name.name not in allowed:
-                known = [each for each, why in allowed.items() if not why]
+                # A field under another prefix is what is meant, whatever else looks like it.
+                same = [each for each in allowed if each.partition(".")[2] == name.name.partition(".")[2] != ""]
+                known = same or [each for each, why in allowed.items() if not why]
+                prefix = "oauth_iparams" if file == OAUTH else "iparam"
                 self.tell(
                     ERROR,
                     file,
                     pointer,
                     _("At character %(at)d: “%(name)s” is not known here.")
                     % {"at": name.offset + 1, "name": name.name},
-                    self.suggest(name.name, known, _("Declare the field, or remove the name.")),
+                    self.suggest(
+                        name.name,
+                        known,
+                        _("Declare the field and call it “%(prefix)s.…”, or remove the name.") % {"prefix": prefix},
+                    ),
                 )
             elif why := allowed[name.name]:
                 self.tell(
@@ -130,8 +137,11 @@ class Reading:
     def misplaced(self, file: str, pointer: str, error: Misplaced) -> None:
         self.tell(ERROR, file, pointer, str(error), error.fix)
 
-    def keeps_to_admins(self, integration: dict[str, Any]) -> bool:
+    def keeps_to_admins(self, name: str) -> bool:
         """True where the admin who fills in the fields is the one whose secret and tokens these are, whatever the host."""
+        integration = self.integrations[name]
+        if self.clients[name]:
+            return False
         try:
             secret = expressions.parse(as_str(integration.get("client_secret")))
         except MalformedExpression:

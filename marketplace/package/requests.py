@@ -102,7 +102,7 @@ class Requests(Reading):
         self, place: str, schema: dict[str, Any], host: Template, oauth: Any, integration: dict[str, Any] | None
     ) -> None:
         # Whose secret goes there: the admin's own, who filled in the fields, may go where they say.
-        theirs = self.keeps_to_admins(integration) if integration else not isinstance(oauth, str)
+        theirs = self.keeps_to_admins(oauth) if integration else not isinstance(oauth, str)
         theirs = theirs and not self.may_hold_secrets(as_dict(schema.get("headers")))
         loopback = self.facts.allows_loopback
         try:

@@ -158,6 +158,32 @@ def test_every_problem_is_told_at_once(files, app):
     } <= places  # fmt: skip
 
 
+def test_a_secret_that_must_not_be_there_hides_no_host_that_may_not_be_chosen(files, app):
+    """The portal's own credentials are nobody's to fill in, whatever their integration says."""
+    spoil(files, OAUTH, f"{PORTAL}/client_secret", "<%= oauth_iparams.secret %>")
+    spoil(files, REQUESTS, "/tickets/schema/host", "<%= iparam.owner %>")
+    assert {
+        ("error", OAUTH, f"{PORTAL}/client_secret"),
+        ("error", REQUESTS, "/tickets/schema/host"),
+    } <= told(run(files, app))
+
+
+@pytest.mark.parametrize(
+    ("file", "pointer", "template", "said"),
+    [
+        (REQUESTS, "/issues/schema/path", "/<%= iparams.owner %>", "Did you mean “iparam.owner”?"),
+        # Also where it could not stand there: that is told next.
+        (REQUESTS, "/issues/schema/path", "/<%= iparams.key %>", "Did you mean “iparam.key”?"),
+        (REQUESTS, "/issues/schema/path", "/<%= zip_code %>", "call it “iparam.…”"),
+        (OAUTH, f"{OCTO}/client_id", "<%= iparam.id %>", "Did you mean “oauth_iparams.id”?"),
+        (OAUTH, f"{OCTO}/client_id", "<%= 'a' + plan %>", "call it “oauth_iparams.…”"),
+    ],
+)
+def test_a_name_under_a_wrong_prefix_is_told_under_the_right_one(files, app, file, pointer, template, said):
+    spoil(files, file, pointer, template)
+    assert said in next(problem.fix for problem in run(files, app).problems if problem.pointer == pointer)
+
+
 def test_a_version_has_at_most_three_integrations_one_agent_level_and_one_of_the_portals(files, app):
     """M1."""
     integrations = files[OAUTH]["integrations"]

@@ -237,6 +237,16 @@ def test_the_command_exits_1_with_every_problem_where_a_package_is_not_valid(fil
     assert "config/iparams.json:2: error: " in run(capsys, str(path))[1]
 
 
+def test_the_command_names_what_it_was_given_where_a_problem_is_of_the_whole(tmp_path, capsys):
+    path = tmp_path / "app.zip"
+    path.write_bytes(b"no zip")
+    assert run(capsys, str(path))[1].startswith(f"{path}: error: ")
+    (tmp_path / "empty").mkdir()
+    # The pointer to a whole document is empty (RFC 6901, section 5).
+    first = run(capsys, str(tmp_path / "empty"))[1].splitlines()[0]
+    assert first.startswith("manifest.json: error: ") and not first.endswith("]")
+
+
 def test_the_command_takes_an_app_whose_credentials_count(cast, files, tmp_path, capsys):
     path = tmp_path / "app.zip"
     path.write_bytes(as_zip(files))

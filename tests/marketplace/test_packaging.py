@@ -110,6 +110,15 @@ def test_a_vendors_secret_is_kept_encrypted_and_taken_out(cast, browse, draft, p
     assert SECRET not in repr(VendorSecret.objects.get()) + str(VendorSecret.objects.get())
 
 
+def test_what_the_portal_will_keep_is_not_warned_of_beside_an_error(cast, browse, draft, page, good):
+    files = with_secret(good)
+    del files["config/requests.json"]["issues"]["schema"]["host"]
+    browser, warning = browse(cast.dev), "Let the portal keep it encrypted"
+    refused = text(upload(browser, page, files, keep_secrets="on"))
+    assert warning not in refused and "Nothing was changed: the package has errors." in refused
+    assert warning in text(upload(browser, page, files))
+
+
 def test_a_secret_stays_in_the_package_where_the_developer_wants_it(cast, browse, draft, page, good):
     answer = upload(browse(cast.dev), page, with_secret(good))
     assert "stands in the package" in text(answer)

@@ -31,7 +31,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(_as_json(report))
         else:
-            self._tell(report)
+            self._tell(report, path)
         if not report.valid:
             raise SystemExit(1)
 
@@ -43,10 +43,11 @@ class Command(BaseCommand):
             raise CommandError(f"There is no app “{slug}”.", returncode=2)
         return app
 
-    def _tell(self, report):
+    def _tell(self, report, path):
         for problem in report.problems:
-            place = ":".join(str(part) for part in (problem.file, problem.line) if part)
-            self.stdout.write(f"{place}: {problem.level}: {problem.message} {problem.fix} [{problem.pointer or '/'}]")
+            place = ":".join(str(part) for part in (problem.file or path, problem.line) if part)
+            pointer = problem.pointer and f" [{problem.pointer}]"
+            self.stdout.write(f"{place}: {problem.level}: {problem.message} {problem.fix}{pointer}")
         for change in report.changes:
             self.stdout.write(f"changed: {change}")
         self.stdout.write(f"{'Valid' if report.valid else 'Not valid'}, format {report.format or 'unknown'}.")
