@@ -2,6 +2,7 @@ import copy
 import json
 
 from django import forms
+from django.utils.html import escape
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, Kind
@@ -146,7 +147,8 @@ class ValuesForm(forms.Form):
             self.fields[name] = self._field(field, shown, is_kept=field.secure and name in kept)
 
     def _field(self, field, shown, *, is_kept):
-        help_text = _("It is kept. Fill this in only to replace it.") if is_kept else field.description
+        # A help text is shown as HTML, and this one is a developer's.
+        help_text = _("It is kept. Fill this in only to replace it.") if is_kept else escape(field.description)
         common = {"label": field.display_name, "required": False, "help_text": help_text, "initial": shown}
         options = [(option, option) for option in getattr(field, "options", [])]
         if field.secure:

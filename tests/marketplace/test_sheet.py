@@ -90,6 +90,15 @@ def test_what_is_asked_is_checked_and_told_by_field(multi, ada):
     assert not Connection.objects.exists()
 
 
+def test_what_a_package_says_of_a_field_is_text(multi_of, ada):
+    """A developer writes nothing into the pages on which admins fill in secrets."""
+    evil = "<b id='evil'>bold</b>"
+    field = {"display_name": evil, "description": evil, "type": "text", "required": True}
+    multi = multi_of(oauth_iparams={"room": field})
+    page = ada.get(url_of(multi, "calendar")).content.decode()
+    assert page.count("bold") >= 2 and "<b id" not in page
+
+
 def test_nothing_that_is_kept_is_shown_or_logged(multi, ada, cast, caplog):
     """Tokens, and whatever the developer gave the portal to keep."""
     with caplog.at_level("DEBUG"):
