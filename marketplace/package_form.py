@@ -7,15 +7,17 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.html import escape
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from credentials.models import Client
 
+from . import expressions
 from .package import Contents, formats
 from .package.archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 from .package.convert import ENGINES
-from .package.reading import as_dict
+from .package.reading import as_dict, as_str
 
 FIRST_PARTY = "portal"
 _FIELD = re.compile(r"(\w+)\s*:\s*(.*?)\s*(?:\(([\w ,]*)\))?")
@@ -107,17 +109,32 @@ class VendorForm(Row):
         help_text=gettext_lazy("Kept encrypted, outside of the package. Leave it empty, and it stays as it is."),
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
     )
-    scope = forms.CharField(label=gettext_lazy("Scopes"), max_length=formats.MAX_VALUE, required=False)
+    scope = forms.CharField(
+        label=gettext_lazy("Scopes"),
+        max_length=formats.MAX_VALUE,
+        required=False,
+        help_text=gettext_lazy("As the vendor has them, with spaces between (or commas, where it takes those)."),
+    )
     client_authentication = forms.ChoiceField(
         label=gettext_lazy("The secret is sent"),
         choices=[("body", gettext_lazy("in the body")), ("basic", gettext_lazy("as HTTP Basic"))],
     )
     refuses_pkce = forms.BooleanField(label=gettext_lazy("It refuses PKCE"), required=False)
-    headers = LinesField(label=gettext_lazy("Headers of the token request"))
+    headers = LinesField(
+        label=gettext_lazy("Headers of the token request"), help_text=gettext_lazy("One a line: Name: value.")
+    )
     asked = AskedField(
         label=gettext_lazy("Asked when it is connected"),
         help_text=gettext_lazy("One a line: key: Label (required, secret). Use them as <%= oauth_iparams.key %>."),
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        secret = as_str(self.initial.get("client_secret"))
+        if not expressions.parse(secret).is_literal:
+            self.fields["client_secret"].help_text = _(
+                "It is %(template)s, which is filled in elsewhere. Leave this empty, and that stays."
+            ) % {"template": escape(secret)}
 
     def integration(self, before: dict[str, Any]) -> dict[str, Any]:
         """The integration; what the form does not know of stays as it was."""
@@ -163,8 +180,11 @@ class RequestForm(Row):
     )
     host = forms.CharField(label=gettext_lazy("Host"), max_length=formats.MAX_VALUE)
     path = forms.CharField(label=gettext_lazy("Path"), max_length=formats.MAX_VALUE)
-    query = LinesField(label=gettext_lazy("Query"))
-    headers = LinesField(label=gettext_lazy("Headers"))
+    query = LinesField(label=gettext_lazy("Query"), help_text=gettext_lazy("One a line: name: value."))
+    headers = LinesField(
+        label=gettext_lazy("Headers"),
+        help_text=gettext_lazy("One a line: Name: value, such as Authorization: Bearer <%= access_token %>"),
+    )
     max_attempts = forms.IntegerField(label=gettext_lazy("Tries"), min_value=1, max_value=5, required=False)
     agents = forms.BooleanField(label=gettext_lazy("Every agent may use the account’s connection"), required=False)
 

@@ -1,6 +1,9 @@
 """What the check of an app package says: every problem, with its place and how to mend it."""
 
+import json
+
 import pytest
+from django.conf import settings
 
 from credentials.models import Kind, Level
 from marketplace.package import Facts, check
@@ -156,6 +159,18 @@ def test_every_problem_is_told_at_once(files, app):
         ("error", OAUTH, f"{OCTO}/tokn_url"), ("error", REQUESTS, "/issues/schema/host"), ("error", OAUTH, f"{PORTAL}/options/scope"),
         ("error", MANIFEST, "/modules"), ("error", REQUESTS, "/issues/options/maxAttempts"), ("error", IPARAMS, "/owner"), ("error", IPARAMS, ""),
     } <= places  # fmt: skip
+
+
+def test_the_example_in_the_readme_is_a_valid_one(files, app):
+    readme = (settings.BASE_DIR / "README.md").read_text()
+    example = readme[readme.index('    {"integrations"') :].partition("\n\n")[0].replace("<portal>", settings.BASE_URL)
+    shown = json.loads(example)
+    shown["integrations"]["portal"]["client_id"] = app.client.client_id
+    kept = {
+        "config/oauth_config.json": shown,
+        "manifest.json": files["manifest.json"] | {"modules": {"service_ticket": {}}},
+    }
+    assert run(kept, app).problems == []
 
 
 def test_a_secret_that_must_not_be_there_hides_no_host_that_may_not_be_chosen(files, app):

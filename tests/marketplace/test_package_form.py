@@ -196,6 +196,16 @@ def test_one_more_is_added_and_one_removed(cast, browse, draft, page):
     assert draft.package["config/oauth_config.json"]["integrations"].keys() == {"portal"}
 
 
+def test_the_form_says_what_a_secret_is_and_offers_no_fourth_integration(cast, browse, draft, page):
+    marketplace.change_version(draft, by=cast.dev, package=packages.good(draft.app.client))
+    browser, levels = browse(cast.dev), {f"level:{VIEW}": "required"}
+    assert "It is <%= oauth_iparams.secret %>, which is filled in elsewhere." in text(browser.get(page))
+    for vendors, own, offered in ((1, levels, True), (2, levels, False), (2, {}, True), (3, {}, False)):
+        shown = text(browser.post(page, filled([VENDOR] * (vendors - 1), add="vendors", **own)))
+        assert ("Add a vendor" in shown) is offered, (vendors, own)
+        assert ("three at most" in shown) is not offered
+
+
 def test_the_preview_shows_the_screen_that_results_and_keeps_nothing(cast, browse, draft, page):
     preview = page.replace("edit/", "preview/")
     levels = {f"level:{VIEW}": "required", f"level:{EDIT}": "optional"}
