@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 import hmac
 import json
+import uuid
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -31,6 +32,27 @@ class ScopeTooWide(Refused):
     def __init__(self, scopes):
         self.scopes = sorted(scopes)
         super().__init__(_("These scopes cannot be granted here: %(scopes)s.") % {"scopes": " ".join(self.scopes)})
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a platform client may be granted under an access, and what it is shown as: an installed version's (T1)."""
+
+    required: frozenset[str]
+    optional: frozenset[str]
+    app_name: str
+    app_version: str
+    installation_id: uuid.UUID
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        return self.required | self.optional
+
+    def write_to(self, access: Access) -> None:
+        """Set them on an access that the caller saves, or shows."""
+        access.required_scopes, access.optional_scopes = sorted(self.required), sorted(self.optional)
+        access.app_name, access.app_version = self.app_name, self.app_version
+        access.installation_id = self.installation_id
 
 
 @dataclass
@@ -93,7 +115,7 @@ class Screen:
             str(self.by.public_id),
             self.client.client_id,
             self.account.slug,
-            str(self.access.pk) if self.access else "",
+            str(self.access.pk) if self.access and self.access.pk else "",
             str(self.access.installation_id) if self.access else "",
             str(self.membership.pk) if self.membership else "",
             str(self.consent.pk) if self.consent else "",
@@ -126,9 +148,14 @@ def grantable_scopes(client: Client, account: Account, access: Access | None) ->
     return set(scopes.values_list("name", flat=True))
 
 
+def newly_required(access: Access | None, terms: Terms) -> set[str]:
+    """What was optional or not asked for under an access, and is required by new terms: having left it off counts no more."""
+    return set(terms.required) - set(access.required_scopes if access else ())
+
+
 def live_consent(access: Access | None, membership: Membership | None, now) -> Consent | None:
     """Return the consent that a new Agree would renew, or None."""
-    if access is None:
+    if access is None or access.pk is None:
         return None
     return access.consents.filter(membership=membership, revoked_at=None, expires_at__gt=now).first()
 
@@ -142,15 +169,20 @@ def build_screen(
     requested: set[str] | None = None,
     ask_again: bool = False,
     replace: bool = False,
+    terms: Terms | None = None,
 ) -> Screen:
     """Work out what to show. `requested` is None where the request named no scopes, and so asks for all it may.
 
     With `ask_again`, scopes once left off or trimmed are asked for too; with `replace`, a new consent is to take the
-    place of the live one. Raises MayNotConsent, NotInstalled, ScopeTooWide.
+    place of the live one; with `terms`, these take the place of the access's, which need not be open. Raises MayNotConsent, NotInstalled, ScopeTooWide.
     """
     membership = membership_for(client, account, by)
     own = membership if client.is_agent_level else None
     access = Access.objects.filter(client=client, account=account, ended_at=None).first()
+    raised = newly_required(access, terms) if terms else set()
+    if terms:
+        access = access or Access(pk=None, client=client, account=account)
+        terms.write_to(access)
     if client.is_platform and access is None:
         raise NotInstalled(_("The app is not installed in %(account)s.") % {"account": account})
     grantable = grantable_scopes(client, account, access)
@@ -164,7 +196,7 @@ def build_screen(
     required = set(access.required_scopes) if access and client.is_platform else requested
     asked = required | requested
     granted = set(consent.granted) if consent and not replace else set()
-    refused = set() if ask_again or replace or consent is None else {*consent.left_off, *consent.trimmed}
+    refused = set() if ask_again or replace or consent is None else {*consent.left_off, *consent.trimmed} - raised
     rows = ClientScope.objects.filter(client=client, scope__name__in=asked).select_related("scope__product")
     for row in sorted(rows, key=lambda row: row.scope.name):
         if row.scope.name in granted:

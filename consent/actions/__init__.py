@@ -1,5 +1,6 @@
 """What happens to accesses and consents, in story order: granting, issuing, ending."""
 
+from ..screen import Terms
 from .ending import (
     AlreadyEnded,
     NotAnAdmin,
@@ -13,7 +14,7 @@ from .ending import (
     trim_consent,
     what_ends,
 )
-from .granting import AccessIsOpen, ScreenIsStale, decline_consent, grant_consent, open_access
+from .granting import AccessIsOpen, ScreenIsStale, change_terms, decline_consent, grant_consent, open_access
 from .issuing import InvalidGrant, InvalidScope, issue_code, revoke_token, token_for_one_call, use_up_code
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "NotGranted",
     "NotYours",
     "ScreenIsStale",
+    "Terms",
+    "change_terms",
     "decline_consent",
     "end_access",
     "erase_batch",

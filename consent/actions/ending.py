@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, QuerySet, Value
 from django.db.models.functions import Least, Now
 from django.utils.translation import gettext as _
 
@@ -146,6 +146,35 @@ def end_consent(consent: Consent, *, by: User | None, reason: str) -> None:
     consent.refresh_from_db()
 
 
+def _without(value: Any, names: set[str]) -> Any:
+    """A column that is an array, less some of its values."""
+    for name in sorted(names):
+        value = Func(value, Value(name), function="array_remove")
+    return value
+
+
+def narrow(consents: QuerySet, scopes: set[str]) -> None:
+    """Take scopes from locked consents and from all that was issued under them; the caller decided, and records (T10)."""
+    wider = consents.filter(granted__overlap=sorted(scopes))
+    # The tokens first: once the consent is narrower, the database refuses to leave a wider token under it.
+    under: dict[Any, str] = {AuthorizationCode: "used_at", RefreshToken: "ended_at", AccessToken: "revoked_at"}
+    for model, end in under.items():
+        names = Func(F("scope"), Value(" "), function="string_to_array")
+        left = Func(_without(names, scopes), Value(" "), function="array_to_string")
+        model.objects.filter(**{"consent__in": wider, end: None}).update(scope=left)
+    wider.update(granted=_without(F("granted"), scopes), revision=F("revision") + 1)
+
+
+def forget_refusals(consents: QuerySet, scopes: set[str]) -> None:
+    """Let scopes that locked consents left off, or that were taken back, be asked for as any other."""
+    refused = Q(left_off__overlap=sorted(scopes)) | Q(trimmed__overlap=sorted(scopes))
+    consents.filter(refused).update(
+        left_off=_without(F("left_off"), scopes),
+        trimmed=_without(F("trimmed"), scopes),
+        revision=F("revision") + 1,
+    )
+
+
 @transaction.atomic
 def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
     """Take single scopes back: from this commit no code, family or access token under the consent has them (T10).
@@ -161,18 +190,10 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
         raise AlreadyEnded(_("This was ended already."))
     if not scopes or not scopes <= {*consent.granted}:
         raise NotGranted(_("Choose among the scopes that were agreed to."))
-    # The tokens first: once the consent is narrower, the database refuses to leave a wider token under it.
-    under: dict[Any, str] = {AuthorizationCode: "used_at", RefreshToken: "ended_at", AccessToken: "revoked_at"}
-    for model, end in under.items():
-        live = model.objects.filter(**{"consent": consent, end: None})
-        rows = list(live.select_for_update(no_key=True).order_by("pk"))
-        for row in rows:
-            row.scope = " ".join(name for name in row.scope.split() if name not in scopes)
-        model.objects.bulk_update(rows, ["scope"], batch_size=1000)
-    consent.granted = sorted({*consent.granted} - scopes)
+    narrow(Consent.objects.filter(pk=consent.pk), scopes)
+    consent.refresh_from_db()
     consent.trimmed = sorted({*consent.trimmed} | scopes)
-    consent.revision += 1
-    consent.save(update_fields=["granted", "trimmed", "revision"])
+    consent.save(update_fields=["trimmed"])
     record(
         account.chain_name,
         "consent.trimmed",

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Iterable
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -14,8 +15,8 @@ from portal.database import database_now, lock
 from portal.ledger.actions import record
 
 from ..models import Access, Consent
-from ..screen import MayNotConsent, Screen, build_screen
-from .ending import end_consent, expire_consent, queue_revoke_tokens
+from ..screen import MayNotConsent, Screen, Terms, build_screen, newly_required
+from .ending import end_consent, expire_consent, forget_refusals, narrow, queue_revoke_tokens
 
 
 class AccessIsOpen(Refused):
@@ -32,13 +33,9 @@ def open_access(
     account: Account,
     *,
     by: User,
-    required: list[str] | None = None,
-    optional: list[str] | None = None,
-    app_name: str = "",
-    app_version: str = "",
-    installation_id=None,
+    terms: Terms | None = None,
 ) -> Access:
-    """Open an account's access for a client, with the terms that consents under it stay within.
+    """Open an account's access for a client, with the terms that consents under it stay within (a platform client's).
 
     Raises AccessIsOpen where one is live, MayNotConsent where `by` may not open it.
     """
@@ -50,16 +47,10 @@ def open_access(
         raise MayNotConsent(_("Only an admin of %(account)s can do this.") % {"account": account})
     if Access.objects.filter(client=client, account=account, ended_at=None).exists():
         raise AccessIsOpen(_("%(client)s already has access to %(account)s.") % {"client": client, "account": account})
-    access = Access.objects.create(
-        client=client,
-        account=account,
-        required_scopes=sorted(required or []),
-        optional_scopes=sorted(optional or []),
-        app_name=app_name,
-        app_version=app_version,
-        installation_id=installation_id,
-        opened_by=by,
-    )
+    access = Access(client=client, account=account, opened_by=by)
+    if terms:
+        terms.write_to(access)
+    access.save(force_insert=True)
     record(
         account.chain_name,
         "access.opened",
@@ -67,9 +58,44 @@ def open_access(
         subject=f"access:{access.pk}",
         client=client.client_id,
         name=access.name,
-        installation=str(installation_id) if installation_id else None,
+        installation=str(access.installation_id) if access.installation_id else None,
         required=access.required_scopes,
         optional=access.optional_scopes,
+    )
+    return access
+
+
+@transaction.atomic
+def change_terms(access: Access, terms: Terms, *, by: User | None) -> Access:
+    """Put an upgraded version's terms in place of an access's; what they ask no more, no consent or token has (T1).
+
+    The caller locked the account and decided that it may be (M4). Nothing is granted here.
+    """
+    access = lock(Access, access.pk)
+    live = Consent.objects.filter(access=access, revoked_at=None)
+    list(live.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    removed = access.terms - terms.scopes
+    narrowed = live.filter(granted__overlap=sorted(removed)).count() if removed else 0
+    raised = newly_required(access, terms)
+    if removed:
+        narrow(live, removed)
+    if forgotten := removed | raised:
+        # Neither what is asked no more, nor what is asked of everybody now, was ever refused.
+        forget_refusals(live, forgotten)
+    terms.write_to(access)
+    access.save(update_fields=["required_scopes", "optional_scopes", "app_name", "app_version", "installation_id"])
+    record(
+        access.account.chain_name,
+        "access.terms_changed",
+        by=by,
+        subject=f"access:{access.pk}",
+        client=access.client.client_id,
+        name=access.app_name,
+        version=access.app_version,
+        required=access.required_scopes,
+        optional=access.optional_scopes,
+        removed=sorted(removed),
+        consents=narrowed,
     )
     return access
 
@@ -85,12 +111,14 @@ def grant_consent(
     requested: set[str] | None = None,
     ask_again: bool = False,
     replace: bool = False,
+    terms: Terms | None = None,
 ) -> Consent:
     """Agree to what a screen showed: the digest `shown` proves that it is still what would be shown now.
 
     `chosen` are the optional scopes switched on; those shown and not chosen are left off. Makes the consent, widens
     and renews the live one, or with `replace` ends it and makes a new one (T4). An external client's first consent
-    opens its access. Raises ScreenIsStale, and what `build_screen` raises.
+    opens its access; with `terms`, these are the access's from then on, opened where none is. Raises ScreenIsStale,
+    and what `build_screen` raises.
     """
     account = lock(Account, account.pk)
     client = lock(Client, client.pk)
@@ -107,15 +135,20 @@ def grant_consent(
         else None
     )
     now = database_now()
-    screen = build_screen(client, account, by=by, now=now, requested=requested, ask_again=ask_again, replace=replace)
+    asked: dict[str, Any] = {"requested": requested, "ask_again": ask_again, "replace": replace, "terms": terms}
+    screen = build_screen(client, account, by=by, now=now, **asked)
     # As bytes: of text it takes ASCII alone, and anything may have been posted.
     if not hmac.compare_digest(screen.digest().encode(), shown.encode()):
         raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
     new = {row.scope.name for row in screen.new_required}
     offered = {row.scope.name for row in screen.new_optional}
     new |= offered & set(chosen)
-    if screen.access is None:
-        screen.access = open_access(client, account, by=by)
+    if access is None:
+        access = screen.access = open_access(client, account, by=by, terms=terms)
+    elif terms:
+        change_terms(access, terms, by=by)
+        if screen.consent:
+            screen.consent.refresh_from_db()
     if screen.consent and not replace:
         consent, event = screen.consent, "consent.widened" if new else "consent.renewed"
         consent.granted = sorted({*consent.granted, *new})
@@ -127,13 +160,13 @@ def grant_consent(
             end_consent(screen.consent, by=by, reason="replaced")
         elif live:
             expire_consent(live)
-        consent = Consent(access=screen.access, membership=screen.membership)
+        consent = Consent(access=access, membership=screen.membership)
         consent.granted, consent.left_off = sorted(new), sorted(offered - new)
         event = "consent.replaced" if screen.consent else "consent.granted"
     consent.granted_at, consent.granted_by = now, by
     consent.expires_at = now + settings.CONSENT_LIFETIME
     consent.save()
-    queue_revoke_tokens(screen.access)
+    queue_revoke_tokens(access)
     _record(screen, event, consent, by)
     return consent
 
