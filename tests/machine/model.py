@@ -68,6 +68,9 @@ class Model(Tokens):
     consents: list[Consent] = field(default_factory=list)
     # What Celery was told of, and has not done yet.
     queue: set[Access] = field(default_factory=set)
+    # Which step of an installation was offered: whether it is to be taken by itself, and whether it was declined.
+    itself: dict[tuple[Installation, Version, Version], bool] = field(default_factory=dict)
+    declined: set[tuple[Installation, Version, Version]] = field(default_factory=set)
     story: list[Event] = field(default_factory=list)
 
     def tell(self, chain, event, by, about, **details):
@@ -240,21 +243,32 @@ class Model(Tokens):
         need(self.is_developer(by) and version.status == "approved")
         self._publish(version, by)
 
+    def _custom(self, app):
+        return [v for v in self.versions if v.app is app and v.status == "published" and not v.public]
+
     def publish_custom(self, version, accounts, by):
         self._ready(version, by)
+        need(len(self._custom(version.app)) < 3)
         version.app.custom |= set(accounts)
         self._publish(version, by, accounts=sorted(account.ref for account in accounts))
 
     def list_accounts(self, app, accounts, by):
-        custom = [v for v in self.versions if v.app is app and v.status == "published" and not v.public]
+        custom = self._custom(app)
         need(self.is_developer(by) and custom)
         app.custom |= set(accounts)
+        self._offer(max(custom, key=lambda version: version.published))
         self.tell(self.team, "app.accounts_listed", by, app, accounts=sorted(account.ref for account in accounts))
 
     def _publish(self, version, by, **details):
         version.status = "published"
         version.published = 1 + max(each.published for each in self.versions)
+        self._offer(version)
         self.tell(self.team, "version.published", by, version, **details)
+
+    def withdraw(self, version, by):
+        need(self.is_developer(by) and version.status == "published")
+        version.status = "withdrawn"
+        self.tell(self.team, "version.withdrawn", by, version)
 
     # --- installing and ending ---
 
@@ -298,6 +312,90 @@ class Model(Tokens):
         self.add(self.accesses, access)
         terms = {"required": sorted(access.required), "optional": sorted(access.optional)}
         self.tell(access.account, "access.opened", by, access, **terms)
+
+    # --- other versions of what is installed ---
+
+    def _offer(self, version):
+        for installation in self.installations:
+            step = (installation, installation.version, version)
+            if self._is_for(version, installation) and installation.version.status != "snapshot":
+                self.itself.setdefault(step, self._goes_by_itself(installation, version))
+
+    def _is_for(self, version, installation):
+        there = not installation.ended and not installation.account.suspended and installation.version is not version
+        return there and self.installable(installation.app, installation.account) is version
+
+    def _goes_by_itself(self, installation, version):
+        """Where it is turned on, and the version asks for nothing that was not agreed to."""
+        old, access = installation.version, installation.access
+        raised = version.required & old.optional
+        agreed = [c for c in self.consents if c.access is access and c.member is None and c.lives(self.now)]
+        known = not raised or any(raised <= consent.granted for consent in agreed)
+        return installation.upgrades_itself and version.scopes <= old.scopes and known
+
+    def _guard_upgrade(self, installation, version):
+        need(self._is_for(version, installation) and installation.app.client.suspended_at is None)
+
+    def upgrade(self, installation, version, by, chosen=()):
+        need(self.is_admin(installation.account, by))
+        self._guard_upgrade(installation, version)
+        self._change_terms(installation, version, by)
+        client, account = installation.app.client, installation.account
+        if not client.agent_level:
+            screen = self.screen(client, account, by)
+            if screen.new or screen.offered:
+                self.agree(client, account, by, chosen=chosen)
+        self._move(installation, version, by)
+
+    def upgrade_by_themselves(self):
+        """What workers do of it."""
+        for step, goes in list(self.itself.items()):
+            installation, old, version = step
+            if not goes or installation.version is not old or version.status != "published":
+                continue
+            try:
+                self._guard_upgrade(installation, version)
+            except No:
+                continue
+            if self._goes_by_itself(installation, version):
+                self._change_terms(installation, version, None)
+                self._move(installation, version, None)
+            else:
+                self.itself[step] = False
+
+    def _change_terms(self, installation, version, by):
+        access = installation.access
+        removed, raised = access.required | access.optional, version.required - access.required
+        removed -= version.scopes
+        for consent in self.consents:
+            if consent.access is access and not consent.revoked:
+                consent.granted -= removed
+                consent.left_off -= removed | raised
+                consent.trimmed -= removed | raised
+                self.narrow(consent, removed)
+        access.required, access.optional = set(version.required), set(version.optional)
+        terms = {"required": sorted(access.required), "optional": sorted(access.optional)}
+        self.tell(access.account, "access.terms_changed", by, access, removed=sorted(removed), **terms)
+
+    def _move(self, installation, version, by):
+        installation.version = version
+        self.tell(installation.account, "installation.upgraded", by, installation)
+
+    def decline_upgrade(self, installation, version, by):
+        need(self.is_admin(installation.account, by))
+        self._guard_upgrade(installation, version)
+        step = (installation, installation.version, version)
+        if step not in self.declined:
+            self.declined.add(step)
+            self.tell(installation.account, "installation.upgrade_declined", by, installation)
+
+    def set_upgrades_itself(self, installation, on, by):
+        need(self.is_admin(installation.account, by) and not installation.ended)
+        if installation.upgrades_itself != on:
+            installation.upgrades_itself = on
+            self.tell(
+                installation.account, "installation.upgrades_itself_changed", by, installation, upgrades_itself=on
+            )
 
     def uninstall(self, installation, by, event="installation.uninstalled"):
         need(self.is_admin(installation.account, by) and not installation.ended)

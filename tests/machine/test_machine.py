@@ -180,9 +180,12 @@ class Machine(RuleBasedStateMachine):
             "draft": ["submit", "custom"],
             "in_review": ["approved", "approved", "rejected"],
             "approved": ["publish"],
+            "published": ["withdraw"],
         }
         way = self.one(
-            data, ways.get(version.status, []) * 3 + ["submit", "approved", "publish", "custom", "list"], "way"
+            data,
+            ways.get(version.status, []) * 3 + ["submit", "approved", "publish", "custom", "list", "withdraw"],
+            "way",
         )
         if way in ("approved", "rejected"):
             self.world.decide(version, way, self.by(data, self.reviewers))
@@ -213,6 +216,55 @@ class Machine(RuleBasedStateMachine):
         installation = self.one(data, self.model.installations, "installation")
         way = self.one(data, [self.world.uninstall, self.world.discard])
         way(installation, self.by(data, self.admins(installation.account)))
+
+    def _step(self, data):
+        """An installation and a version: mostly one that it can be moved to."""
+        ways = [
+            (installation, version)
+            for installation in self.model.installations
+            if not installation.ended
+            and (version := self.model.installable(installation.app, installation.account))
+            and version is not installation.version
+        ]
+        if ways and data.draw(st.integers(0, 5), "any where 0"):
+            return self.one(data, ways, "step")
+        return self.one(data, self.model.installations, "installation"), self.one(data, self.model.versions, "version")
+
+    @when("installations")
+    @rule(data=DATA)
+    def upgrade(self, data):
+        installation, version = self._step(data)
+        by = self.by(data, self.admins(installation.account))
+        self.world.upgrade(installation, version, by, self.subset(data, SCOPES, "chosen"))
+
+    @when("installations")
+    @rule(data=DATA)
+    def publish_and_upgrade(self, data):
+        """A version of an app that is installed, on all its way: so that there is what to move to."""
+        app = self.one(data, [each.app for each in self.model.installations if not each.ended] or self.model.apps)
+        held = app.client.scopes if app.client else set()
+        developer = self.one(data, self.developers, "by")
+        version = self.world.create_version(app, self.subset(data, held), self.subset(data, held), developer)
+        if version and (version.required or version.optional):
+            self.world.publish_custom(version, set(self.model.accounts), developer)
+        for installation in self.model.installations:
+            if installation.app is app and data.draw(st.booleans(), f"upgrade {installation}"):
+                admins = self.admins(installation.account)
+                by = self.by(data, admins)
+                self.world.upgrade(installation, version, by, self.subset(data, held, "chosen"))
+
+    @when("installations")
+    @rule(data=DATA)
+    def decline_or_leave_it_to_itself(self, data):
+        installation, version = self._step(data)
+        by = self.by(data, self.admins(installation.account))
+        way = self.one(data, ["decline", "turn on", "turn on", "turn off", "work", "work"], "way")
+        if way == "decline":
+            self.world.decline_upgrade(installation, version, by)
+        elif way == "work":
+            self.world.upgrade_by_themselves()
+        else:
+            self.world.set_upgrades_itself(installation, way == "turn on", by)
 
     @precondition(lambda self: any(access.client.external for access in self.model.accesses))
     @rule(data=DATA)

@@ -122,6 +122,7 @@ class Installation(Thing):
     version: Version
     access: Access
     ended: bool = False
+    upgrades_itself: bool = False
 
 
 @dataclass(eq=False, repr=False)

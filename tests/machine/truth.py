@@ -66,7 +66,7 @@ FROM credentials_client client LEFT JOIN credentials_clientscope row ON row.clie
 LEFT JOIN credentials_scope scope ON scope.id = row.scope_id
 UNION ALL SELECT 'version', id::text, status, '' FROM marketplace_version WHERE status <> 'snapshot'
 UNION ALL SELECT 'member', id::text, role, '' FROM accounts_membership WHERE ended_at IS NULL
-UNION ALL SELECT 'installation', id::text, '', '' FROM marketplace_installation WHERE uninstalled_at IS NULL
+UNION ALL SELECT 'installation', id::text, version_id::text, '' FROM marketplace_installation WHERE uninstalled_at IS NULL
 UNION ALL SELECT 'access', id::text, '', '' FROM consent_access WHERE ended_at IS NULL
 UNION ALL SELECT 'consent', id::text, array_to_string(granted, ' '), array_to_string(left_off || ARRAY[';'] || trimmed, ' ')
 FROM consent_consent WHERE revoked_at IS NULL
@@ -101,7 +101,7 @@ def expected(model):
             yield "member", str(member.pk), member.role, ""
     for installation in model.installations:
         if not installation.ended:
-            yield "installation", installation.ref, "", ""
+            yield "installation", installation.ref, str(installation.version.pk), ""
     for access in model.accesses:
         if not access.ended:
             yield "access", access.ref, "", ""

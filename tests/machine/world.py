@@ -18,7 +18,8 @@ from credentials import actions as credentials
 from credentials import secrets
 from credentials.models import Client, ClientSecret
 from marketplace import actions as marketplace
-from marketplace.models import App, Installation, Version
+from marketplace import tasks as marketplace_tasks
+from marketplace.models import App, Installation, Offer, Version
 from portal.accounts import actions as accounts
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Team, User
@@ -242,6 +243,43 @@ class World:
 
         test = next(account for account in self.model.accounts if account.test_of)
         return self._name_installation(self.act("install_draft", portal, version, test, by))
+
+    def withdraw(self, version, by):
+        portal = marketplace.withdraw_version
+        self.act("withdraw", lambda: portal(row(version), reason="Why", by=row(by)), version, by)
+
+    def upgrade(self, installation, version, by, chosen):
+        def portal():
+            here, there, admin = row(installation), row(version), row(by)
+            try:
+                step = marketplace.step_to(here, there, by=admin)
+            except Refused:
+                # Who may not agree has no screen; what is theirs to press is refused too.
+                return marketplace.upgrade(here, there, by=admin)
+            shown = step.screen.digest() if step.screen else ""
+            return marketplace.upgrade(here, there, by=admin, shown=shown, chosen=chosen)
+
+        before = len(self.model.consents)
+        if self.act("upgrade", portal, installation, version, by, chosen):
+            for agreed in self.model.consents[before:]:
+                name(agreed, Consent.objects.get(access=installation.access.pk, revoked_at=None))
+
+    def decline_upgrade(self, installation, version, by):
+        portal = marketplace.decline_upgrade
+        self.act(
+            "decline_upgrade", lambda: portal(row(installation), row(version), by=row(by)), installation, version, by
+        )
+
+    def set_upgrades_itself(self, installation, on, by):
+        portal = marketplace.set_upgrades_itself
+        self.act("set_upgrades_itself", lambda: portal(row(installation), on=on, by=row(by)), installation, on, by)
+
+    def upgrade_by_themselves(self):
+        def portal():
+            for offer in Offer.objects.open().filter(kind="itself").order_by("pk"):
+                marketplace_tasks.upgrade_itself_by_offer(offer.pk)
+
+        self.act("upgrade_by_themselves", portal)
 
     def uninstall(self, installation, by):
         self.act("uninstall", lambda: marketplace.uninstall(row(installation), by=row(by)), installation, by)
