@@ -1,0 +1,109 @@
+"""An account's way through the versions of an app, in a real browser (M4, T1, T10)."""
+
+import pytest
+
+from marketplace import actions as marketplace
+from marketplace.models import App, Status
+from portal.accounts.models import User
+from tests.factories import version_fields
+
+pytestmark = pytest.mark.django_db(transaction=True)
+TICKETS = "freshservice.tickets."
+
+
+@pytest.fixture
+def board(demo):
+    """A developer's app on credentials of the demo, hosted, whose 1.0 is in the marketplace."""
+    dev, reviewer = (User.objects.get(email=email) for email in ("dev@example.com", "reviewer@example.com"))
+    insights = App.objects.get(slug="ticket-insights")
+
+    class Board:
+        app = insights
+
+        def approved(self, number, required, optional=()):
+            fields = version_fields(
+                number,
+                name="Ticket Insights",
+                required_scopes=[TICKETS + name for name in required],
+                optional_scopes=[TICKETS + name for name in optional],
+            )
+            draft = marketplace.submit_version(marketplace.create_version(self.app, by=dev, **fields), by=dev)
+            return marketplace.approve_version(draft, by=reviewer)
+
+        def published(self, *asked):
+            return marketplace.publish_version(self.approved(*asked), by=dev)
+
+    # The demo's own versions make room.
+    for version in insights.versions.filter(status=Status.PUBLISHED):
+        marketplace.withdraw_version(version, reason="Room for this story", by=dev)
+    return Board()
+
+
+def scopes(person):
+    """The sentences under “What it may do”, on the installation's page."""
+    return person.page.locator(".scope-list .scope-name").all_inner_texts()
+
+
+def test_an_account_lives_with_an_app_whose_versions_come_and_go(sit_down, demo, board):
+    board.published("2.0", ["view"])
+    ada, dev = sit_down("admin@acme.example"), sit_down("dev@example.com", by_form=False)
+    ada.open("/marketplace/ticket-insights/install/")
+    ada.press("Install in Acme")
+    ada.press("Agree")
+    ada.sees("Ready")
+    home = ada.page.url
+    draft = board.approved("2.1", ["view", "edit"], ["delete"])
+    dev.open(f"/apps/ticket-insights/versions/{draft.pk}/")
+    dev.shoot("version-approved")
+    dev.press("What it changes, and who will be asked again")
+    dev.sees("Edit tickets")
+    dev.sees("acme")
+    dev.shoot("version-changes")
+    dev.open(f"/apps/ticket-insights/versions/{draft.pk}/")
+    dev.press("Publish")
+    dev.sees("Published")
+    # Declined: everything goes on as it was.
+    ada.open("/")
+    ada.sees("Waiting for you")
+    ada.open("/installations/waiting/")
+    ada.shoot("offers")
+    ada.press("Read and decide")
+    ada.sees("Edit tickets")
+    ada.shoot("upgrade")
+    ada.press("Decline")
+    ada.sees("was declined on")
+    ada.shoot("installation-declined")
+    assert scopes(ada) == [TICKETS + "view"]
+    dev.open(f"/apps/ticket-insights/versions/{draft.pk}/changes/")
+    dev.shoot("version-progress")
+    # Agreed, with what is optional.
+    ada.press("Read and decide")
+    ada.page.check("[name=optional]")
+    ada.press("Agree and update")
+    ada.sees("Updated to 2.1")
+    assert scopes(ada) == [TICKETS + name for name in ("delete", "edit", "view")]
+    # Withdrawn, and back to the one before, which asks for less.
+    dev.open(f"/apps/ticket-insights/versions/{draft.pk}/")
+    dev.press("Withdraw")
+    dev.page.fill("[name=reason]", "It merges what it should not.")
+    dev.shoot("version-withdraw")
+    dev.press("Withdraw")
+    dev.sees("Withdrawn: It merges what it should not.")
+    ada.open(home)
+    ada.sees("It merges what it should not.")
+    ada.shoot("installation-withdrawn")
+    ada.press("Move to 2.0")
+    ada.shoot("downgrade")
+    ada.press("Update")
+    ada.sees("Updated to 2.0")
+    assert scopes(ada) == [TICKETS + "view"]
+    ada.press("Update by itself")
+    ada.sees("By itself")
+    ada.press("Uninstall")
+    ada.press("Uninstall")
+    ada.sees("Ledger hash")
+    ada.open("/marketplace/ticket-insights/install/")
+    ada.press("Install in Acme")
+    ada.press("Agree")
+    ada.sees("Ready")
+    assert ada.page.url != home
