@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, Kind
 from portal.accounts.models import Team
+from portal.text import validate_readable
 
 from .icons import reencode
 from .models import Category, Version
@@ -113,6 +114,16 @@ class PackageForm(forms.Form):
         label=_("Keep vendors’ client secrets in the portal, encrypted, and take them out of the package"),
         required=False,
         initial=True,
+    )
+
+
+class WithdrawForm(forms.Form):
+    reason = forms.CharField(
+        label=_("Why"),
+        max_length=500,
+        validators=[validate_readable],
+        help_text=_("The admins who installed it read this."),
+        widget=forms.Textarea(attrs={"rows": 3}),
     )
 
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -127,6 +127,8 @@ class Version(models.Model):
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     submitted_at = models.DateTimeField(null=True)
     published_at = models.DateTimeField(null=True)
+    # Read by the admins who have it.
+    withdrawn_because = models.CharField(max_length=500, blank=True)
 
     class Meta:
         ordering = ["-created_at", "-pk"]
@@ -182,6 +184,8 @@ class Installation(models.Model):
     access = models.OneToOneField(Access, null=True, on_delete=models.PROTECT, related_name="installation")
     # What the package asks at install: the `iparam.…` of its request templates.
     values = EncryptedField(default=dict)
+    # Whether versions that ask for nothing new are taken without anybody's click.
+    upgrades_itself = models.BooleanField(default=False, db_default=False)
     installed_at = models.DateTimeField(db_default=Now())
     installed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     uninstalled_at = models.DateTimeField(null=True)
@@ -200,6 +204,71 @@ class Installation(models.Model):
 
     def __str__(self):
         return f"{self.app} · {self.account}"
+
+
+class OfferKind(models.TextChoices):
+    """What a published version means for one installation of an earlier one."""
+
+    ASK = "ask", _("Waits for an admin’s permission")
+    CLICK = "click", _("An admin updates it with one click")
+    ITSELF = "itself", _("Updates by itself")
+    # The version that it is on was withdrawn.
+    WITHDRAWN = "withdrawn", _("Its version was withdrawn")
+
+
+class OfferQuerySet(models.QuerySet):
+    def open(self):
+        """Those that can still be taken, or told: neither installation nor version has moved on."""
+        return self.filter(
+            Q(version=None) | Q(version__status=Status.PUBLISHED),
+            taken_at=None,
+            installation__version=F("from_version"),
+            installation__uninstalled_at=None,
+            installation__account__suspended_at=None,
+        )
+
+    def pending(self):
+        """The open ones on which an admin has not decided."""
+        return self.open().filter(declined_at=None)
+
+    def to_tell(self):
+        """Those of which the account's admins get a mail, and did not yet."""
+        asked = Q(kind=OfferKind.ASK, declined_at=None)
+        return self.open().filter(asked | Q(kind=OfferKind.WITHDRAWN), told_at=None)
+
+
+class Offer(models.Model):
+    """A version that an installation of another one can have, and what became of that."""
+
+    installation = models.ForeignKey(Installation, on_delete=models.PROTECT, related_name="offers")
+    from_version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="+")
+    # None where the version was withdrawn and no other is published.
+    version = models.ForeignKey(Version, null=True, on_delete=models.PROTECT, related_name="offers")
+    kind = models.CharField(max_length=10, choices=OfferKind)
+    offered_at = models.DateTimeField(db_default=Now())
+    told_at = models.DateTimeField(null=True)
+    declined_at = models.DateTimeField(null=True)
+    declined_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    taken_at = models.DateTimeField(null=True)
+
+    objects = OfferQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-offered_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["installation", "from_version", "version"],
+                nulls_distinct=False,
+                name="one_offer_per_installation_and_step",
+            ),
+            models.CheckConstraint(condition=Q(kind__in=OfferKind.values), name="offer_kind_is_known"),
+        ]
+        indexes = [
+            models.Index(fields=["kind"], condition=Q(told_at=None, taken_at=None), name="offer_to_act_on"),
+        ]
+
+    def __str__(self):
+        return f"{self.installation} · {self.version or self.from_version}"
 
 
 class ConnectionQuerySet(models.QuerySet):
@@ -229,6 +298,8 @@ class Connection(models.Model):
     # The name of the integration in the package, the same in every version.
     integration = models.CharField(max_length=50)
     membership = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="connections")
+    # Where an upgrade ended it, the version that says how to tell the vendor.
+    version = models.ForeignKey(Version, null=True, on_delete=models.PROTECT, related_name="+")
     # What was filled in: the integration's `oauth_iparams.…`.
     values = EncryptedField(default=dict)
     tokens = EncryptedField(null=True)

@@ -1,4 +1,6 @@
-"""Talking to vendors without anybody waiting. Each task can run twice, be killed anywhere, and is found by the sweep (T3)."""
+"""What nobody waits for: talking to vendors, offering versions. Each task can run twice, be killed anywhere, and is found by the sweep (T3)."""
+
+from datetime import timedelta
 
 from celery import shared_task
 from django.db.models import Q
@@ -6,9 +8,9 @@ from django.db.models.functions import Now
 
 from portal.accounts.actions import Refused
 
-from .actions import connecting
+from .actions import connecting, offer_another, offer_version, tell_of_offer, upgrade_itself
 from .connections import VendorError
-from .models import Connection
+from .models import Connection, Offer, OfferKind, Status, Version
 
 SWEEP_BATCH = 500
 
@@ -52,3 +54,37 @@ def sweep_connections():
     for task, rows in left.items():
         for pk in rows.order_by("pk").values_list("pk", flat=True)[:SWEEP_BATCH]:
             task.apply_async([str(pk)], queue="vendors")
+
+
+@shared_task
+def upgrade_itself_by_offer(offer_id):
+    """Take a version that asks for nothing new, where the account lets it."""
+    offer = Offer.objects.select_related("installation__app__client", "version").filter(pk=offer_id).first()
+    if offer and offer.taken_at is None and offer.version:
+        upgrade_itself(offer)
+
+
+@shared_task
+def tell_of_one_offer(offer_id):
+    offer = Offer.objects.filter(pk=offer_id).first()
+    if offer:
+        tell_of_offer(offer)
+
+
+@shared_task
+def sweep_offers():
+    """Find the installations that a version is for and that were not offered it, and the offers to act on."""
+    # An installation that was under way while a version was published, or withdrawn, was not seen by that.
+    lately = Now() - timedelta(days=1)
+    versions = Version.objects.select_related("app__client", "app__team")
+    for version in versions.filter(status=Status.PUBLISHED, published_at__gt=lately):
+        offer_version(version)
+    for version in versions.filter(status=Status.WITHDRAWN, installations__uninstalled_at=None).distinct():
+        offer_another(version)
+    left = {
+        upgrade_itself_by_offer: Offer.objects.open().filter(kind=OfferKind.ITSELF),
+        tell_of_one_offer: Offer.objects.to_tell(),
+    }
+    for task, rows in left.items():
+        for pk in rows.order_by("pk").values_list("pk", flat=True)[:SWEEP_BATCH]:
+            task.apply_async([pk], queue="default")

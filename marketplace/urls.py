@@ -1,7 +1,7 @@
 from django.urls import path
 
 from . import api
-from .views import connections, console, developers, installations, market, packages
+from .views import connections, console, developers, installations, market, packages, upgrading
 
 urlpatterns = [
     path("apps/", developers.app_list, name="app-list"),
@@ -35,6 +35,8 @@ urlpatterns = [
     path(
         "apps/<slug:slug>/versions/<int:pk>/custom/", developers.version_publish_custom, name="version-publish-custom"
     ),
+    path("apps/<slug:slug>/versions/<int:pk>/changes/", developers.version_changes, name="version-changes"),
+    path("apps/<slug:slug>/versions/<int:pk>/withdraw/", developers.version_withdraw, name="version-withdraw"),
     path("apps/<slug:slug>/versions/<int:pk>/test/", developers.version_test, name="version-test"),
     path("marketplace/", market.listing_list, name="listing-list"),
     path("marketplace/<slug:slug>/", market.listing_view, name="listing-view"),
@@ -43,6 +45,7 @@ urlpatterns = [
     path("oauth/callback", installations.oauth_callback, name="oauth-callback"),
     path("oauth/callback/<slug:slug>/<str:integration>", connections.vendor_callback, name="vendor-callback"),
     path("installations/", installations.installation_list, name="installation-list"),
+    path("installations/waiting/", upgrading.offer_list, name="offer-list"),
     path("installations/<uuid:pk>/", installations.installation_view, name="installation-view"),
     path("installations/<uuid:pk>/connect/", installations.installation_connect, name="installation-connect"),
     path("installations/<uuid:pk>/settings/", connections.installation_settings, name="installation-settings"),
@@ -53,6 +56,12 @@ urlpatterns = [
         name="connection-disconnect",
     ),
     path("installations/<uuid:pk>/console/", console.installation_console, name="installation-console"),
+    path("installations/<uuid:pk>/upgrade/", upgrading.installation_upgrade, name="installation-upgrade"),
+    path(
+        "installations/<uuid:pk>/upgrades-itself/",
+        upgrading.installation_upgrades_itself,
+        name="installation-upgrades-itself",
+    ),
     path("installations/<uuid:pk>/uninstall/", installations.installation_uninstall, name="installation-uninstall"),
     path("installations/<uuid:pk>/discard/", installations.installation_discard, name="installation-discard"),
     path("api/v1/installations/<uuid:pk>/requests/<str:name>", api.run_request, name="api-run-request"),

@@ -21,6 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from consent.coming_ends import ending_within, renewable_by
 from credentials.models import Client
 from marketplace.models import App, Status, Version
+from marketplace.views.installations import pending_offers
 from portal.accounts.actions import create_team
 from portal.accounts.forms import ProfileForm
 from portal.accounts.models import Membership, TeamMembership
@@ -48,6 +49,7 @@ def home(request):
     live = Q(account__installations__uninstalled_at=None)
     context["memberships"] = context["memberships"].annotate(apps=Count("account__installations", filter=live))
     context["endings"] = ending_within().filter(renewable_by(request.user))[:3]
+    context["offers"] = pending_offers(request.user).count()
     teams = [teammate.team_id for teammate in context["teams"]]
     context["clients"] = Client.objects.filter(team__in=teams).count()
     context["apps"] = App.objects.filter(team__in=teams).count()

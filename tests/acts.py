@@ -66,6 +66,12 @@ class World:
     def make_installation(self):
         return marketplace.install(self.published.app, self.cast.acme, by=self.cast.admin)
 
+    def make_next_version(self):
+        """One that asks for nothing new, once the one before is installed and agreed to."""
+        assert self.consent
+        draft = marketplace.create_version(self.published.app, by=self.cast.dev, **version_fields("1.1"))
+        return factories.publish(draft, self.cast.dev, by=self.people["reviewer"])
+
     def make_access(self):
         return self.installation.access
 
@@ -293,6 +299,11 @@ ACTIONS = {
         lambda w, by: marketplace.publish_custom(w.draft, accounts={w.cast.acme.slug}, by=by), "draft", **DEVELOPERS,
         spoil=lambda w: w.review, wrong=marketplace.Frozen, again=marketplace.Frozen,
     ),
+    "withdraw_version": Act(
+        lambda w, by: marketplace.withdraw_version(w.published, reason="Why", by=by), "published", **DEVELOPERS,
+        spoil=lambda w: marketplace.withdraw_version(w.published, reason="Why", by=w.cast.dev), wrong=marketplace.Frozen,
+        again=marketplace.Frozen,
+    ),
     "list_accounts": Act(
         lambda w, by: marketplace.list_accounts(w.draft.app, accounts={w.cast.globex.slug}, by=by), "custom", **DEVELOPERS,
         spoil=lambda w: setattr(w, "_made", {"draft": factories.app(w.cast.dev, None, required_scopes=[])}),
@@ -330,6 +341,18 @@ ACTIONS = {
         by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
         spoil=lambda w: marketplace.disconnect(w.connection, by=w.cast.admin), wrong=marketplace.NotConnected,
         again=marketplace.NotConnected,
+    ),
+    "upgrade": Act(
+        lambda w, by: marketplace.upgrade(w.installation, w.next_version, by=by), "next_version", **INSTALLERS,
+        spoil=_uninstall, wrong=marketplace.NotOffered, again=marketplace.NotOffered,
+    ),
+    "decline_upgrade": Act(
+        lambda w, by: marketplace.decline_upgrade(w.installation, w.next_version, by=by), "next_version", **INSTALLERS,
+        spoil=_uninstall, wrong=marketplace.NotOffered, again=NOTHING_MORE,
+    ),
+    "set_upgrades_itself": Act(
+        lambda w, by: marketplace.set_upgrades_itself(w.installation, on=True, by=by), "installation", **INSTALLERS,
+        spoil=_uninstall, wrong=marketplace.NotOffered, again=NOTHING_MORE,
     ),
     "uninstall": Act(
         lambda w, by: marketplace.uninstall(w.installation, by=by), "installation", **INSTALLERS,

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from consent.actions import ending, granting, issuing
 from credentials import actions as credentials
-from marketplace.actions import connecting, installing, packaging, publishing
+from marketplace.actions import connecting, installing, packaging, publishing, upgrading
 from portal.accounts import actions as accounts
 from tests.acts import ACTIONS, ALWAYS, NOTHING_MORE, World
 from tests.rows import changed, contents
@@ -33,7 +33,18 @@ def do(act, world, who):
 
 def test_each_action_is_listed_here():
     """Whatever somebody does goes through a function that takes `by`."""
-    modules = (accounts, credentials, publishing, packaging, installing, connecting, granting, ending, issuing)
+    modules = (
+        accounts,
+        credentials,
+        publishing,
+        packaging,
+        installing,
+        upgrading,
+        connecting,
+        granting,
+        ending,
+        issuing,
+    )
     found = {
         name
         for module in modules
@@ -41,7 +52,9 @@ def test_each_action_is_listed_here():
         if function.__module__ == module.__name__ and not name.startswith(("_", "guard_", "is_"))
         and "by" in inspect.signature(function).parameters
     }  # fmt: skip
-    assert found - {"end_consent"} == ACTIONS.keys()
+    # Their caller has decided, or asks only.
+    parts = {"end_consent", "end_connections", "change_terms", "step_to"}
+    assert found - parts == ACTIONS.keys()
     for name, act in ACTIONS.items():
         assert act.wrong or act.spoil == ALWAYS, f"{name} has a wrong state, or a reason why there is none"
         assert act.others or act.refused is None, f"{name} has wrong persons, or nobody is one"

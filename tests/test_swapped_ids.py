@@ -74,7 +74,12 @@ def known(world):
         },
         **{world.people[who].email: theirs.admin.email for who in OURS},
     }
-    fields = {"team": theirs.team.pk, "client": theirs.free.pk, "chain": theirs.account.chain_name}
+    fields = {
+        "team": theirs.team.pk,
+        "version": theirs.grown_next.pk,
+        "client": theirs.free.pk,
+        "chain": theirs.account.chain_name,
+    }
     return words, fields
 
 

@@ -18,7 +18,7 @@ from portal.mail import send
 
 from .. import values as values_
 from ..connections import Tokens, Vendor, VendorError, when_to_refresh
-from ..models import Connection, Installation
+from ..models import Connection, Installation, Version
 from ..package import Contents, formats
 
 # How long to wait before the vendor is asked again: seconds, and the last one from then on.
@@ -48,7 +48,8 @@ def vendor_name(installation: Installation, name: str) -> str:
 def vendor_of(connection: Connection) -> Vendor:
     """Raises NotThere where the installation's version has no such integration any more."""
     installation = connection.installation
-    integration = vendors_of(installation).get(connection.integration)
+    version = connection.version or installation.version
+    integration = Contents.of(version).vendors.get(connection.integration)
     if integration is None:
         raise NotThere(_("This version of the app has no such connection."))
     return Vendor(installation.app, connection.integration, integration, connection.values)
@@ -78,6 +79,12 @@ def _lock(installation: Installation, by: User, name: str | None) -> tuple[Insta
     if not is_admin(account, by):
         raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
     return installation, None
+
+
+def guard_same_version(installation: Installation, version: int) -> None:
+    """Raise NotThere where an upgrade came between: by now the same name may mean another vendor (RFC 9700, 4.4)."""
+    if installation.version_id != version:
+        raise NotThere(_("The app was updated meanwhile. Please connect again."))
 
 
 def _guard_not_suspended(installation: Installation) -> None:
@@ -131,6 +138,7 @@ def finish_connection(
     with transaction.atomic():
         found, membership = _lock(installation, by, name)
         _guard_not_suspended(found)
+        guard_same_version(found, installation.version_id)
     draft = Connection(installation=found, integration=name, membership=membership, values=dict(values))
     # Outside of any transaction: the vendor takes as long as it takes.
     with waiting_for_vendors.take(found.app.team_id):
@@ -140,11 +148,13 @@ def finish_connection(
 
 @transaction.atomic
 def _keep(draft: Connection, tokens: Tokens, by: User) -> Connection:
+    version = draft.installation.version
     try:
         installation, membership = _lock(draft.installation, by, draft.integration)
+        guard_same_version(installation, version.pk)
     except Refused:
         # It ended meanwhile. The tokens are there all the same: they are kept as ended, to be revoked.
-        draft.ended_at = database_now()
+        draft.ended_at, draft.version = database_now(), version
         _fill(draft, tokens, by)
         transaction.on_commit(lambda: _queue("revoke_connection", draft), robust=True)
         draft.save()
@@ -178,10 +188,24 @@ def _fill(row: Connection, tokens: Tokens, by: User | None) -> None:
         row.broken_at, row.problem, row.told_at = None, "", None
 
 
-def _end(row: Connection, by: User) -> None:
-    row.ended_at, row.ended_by, row.refresh_at = database_now(), by, None
-    row.save(update_fields=["ended_at", "ended_by", "refresh_at"])
+def _end(row: Connection, by: User | None, version: Version | None = None) -> None:
+    row.ended_at, row.ended_by, row.refresh_at, row.version = database_now(), by, None, version
+    row.save(update_fields=["ended_at", "ended_by", "refresh_at", "version"])
     transaction.on_commit(lambda: _queue("revoke_connection", row), robust=True)
+
+
+def end_connections(installation: Installation, names: set[str], *, by: User | None) -> int:
+    """End what a locked installation connected to by these integrations, which its next version does without.
+
+    Returns how many. The vendors are told as the version before says.
+    """
+    rows = Connection.objects.select_for_update(no_key=True).filter(
+        installation=installation, integration__in=names, ended_at=None
+    )
+    rows = list(rows.order_by("pk"))
+    for row in rows:
+        _end(row, by, installation.version)
+    return len(rows)
 
 
 @transaction.atomic

@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from consent.actions import end_access, open_access
+from consent.actions import Terms, end_access, open_access
 from consent.actions import what_ends as consents_that_end
 from consent.actions.ending import NotAnAdmin, is_admin
 from credentials.actions import guard_teammate
@@ -47,6 +47,12 @@ def installable_versions(account: Account):
 def installable_version(app: App, account: Account) -> Version | None:
     """The version that installing an app there would bring: the newest published one."""
     return installable_versions(account).filter(app=app).order_by("-published_at", "-pk").first()
+
+
+def terms_of(version: Version, installation_id: uuid.UUID) -> Terms:
+    """What a version asks of the company's own products, as an access keeps it."""
+    required, optional = frozenset(version.required_scopes), frozenset(version.optional_scopes)
+    return Terms(required, optional, version.name, version.number, installation_id)
 
 
 @transaction.atomic
@@ -101,16 +107,7 @@ def _install(version: Version, client: Client | None, account: Account, by: User
     pk = uuid.uuid4()
     access = None
     if client and version.scopes:
-        access = open_access(
-            client,
-            account,
-            by=by,
-            required=version.required_scopes,
-            optional=version.optional_scopes,
-            app_name=version.name,
-            app_version=version.number,
-            installation_id=pk,
-        )
+        access = open_access(client, account, by=by, terms=terms_of(version, pk))
     installation = Installation.objects.create(
         id=pk, account=account, app=version.app, version=version, access=access, installed_by=by
     )

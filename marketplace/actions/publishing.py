@@ -2,6 +2,7 @@
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -13,14 +14,17 @@ from portal.accounts.models import Team, TeamMembership, User
 from portal.database import lock
 from portal.ledger.actions import PORTAL, record
 
-from ..models import App, Audience, Decision, Review, Status, Version
+from ..models import App, Audience, Decision, Offer, OfferKind, Review, Status, Version
 from ..package import Contents, Facts, check_values
 from ..package.problems import ERROR
+from .offering import offer_another, offer_version, queue_offers
 
 FIELDS = (
     "number", "release_notes", "name", "tagline", "description", "icon", "install_url", "required_scopes", "optional_scopes", "package",
 )  # fmt: skip
 MAX_CUSTOM_ACCOUNTS = 500
+MAX_CUSTOM_VERSIONS = 3
+MAX_REASON = 500
 
 
 class ClientTaken(Refused):
@@ -40,6 +44,10 @@ class OwnTeam(Refused):
 
 
 class TooManyAccounts(Refused):
+    pass
+
+
+class TooManyVersions(Refused):
     pass
 
 
@@ -220,14 +228,22 @@ def publish_version(version: Version, *, by: User) -> Version:
 def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version:
     """Publish a draft without review, for the accounts of these slugs beside those listed before (M3).
 
-    Raises NotATeammate, Frozen, NotReady, TooManyAccounts, ValidationError.
+    Raises NotATeammate, Frozen, NotReady, TooManyAccounts, TooManyVersions, ValidationError.
     """
     guard_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     _guard_status(version, Status.DRAFT)
     guard_installable(version)
     _check(version)
-    _list(lock(App, version.app_id), accounts)
+    app = lock(App, version.app_id)
+    # Under the lock of the app, which every other such publication takes.
+    if _published(app, Audience.CUSTOM).count() >= MAX_CUSTOM_VERSIONS:
+        raise TooManyVersions(
+            _("Chosen accounts have %(count)d versions already. Withdraw one that nobody needs first.")
+            % {"count": MAX_CUSTOM_VERSIONS}
+        )
+    _list(app, accounts)
+    version.app = app
     version.audience = Audience.CUSTOM
     return _publish(version, by, accounts=sorted(accounts))
 
@@ -240,9 +256,12 @@ def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
     """
     guard_teammate(app.team, by)
     app = lock(App, app.pk)
-    if not app.versions.filter(audience=Audience.CUSTOM, status=Status.PUBLISHED).exists():
+    if not _published(app, Audience.CUSTOM).exists():
         raise NotReady(_("Publish a version for chosen accounts first."))
     _list(app, accounts)
+    # Those of them that have the app already can have another version from now on.
+    offer_version(_published(app, Audience.CUSTOM).latest("published_at"))
+    queue_offers()
     record(
         app.team.chain_name,
         "app.accounts_listed",
@@ -252,6 +271,10 @@ def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
         accounts=sorted(accounts),
     )
     return app
+
+
+def _published(app: App, audience: str) -> QuerySet[Version]:
+    return app.versions.filter(audience=audience, status=Status.PUBLISHED)
 
 
 def _list(app: App, accounts: set[str]) -> None:
@@ -267,8 +290,32 @@ def _list(app: App, accounts: set[str]) -> None:
 def _publish(version: Version, by: User, **details) -> Version:
     version.status, version.published_at = Status.PUBLISHED, Now()
     version.save(update_fields=["status", "audience", "published_at"])
+    version = Version.objects.select_related("app__client", "app__team").get(pk=version.pk)
+    offer_version(version)
+    queue_offers()
     _record(version, "version.published", by, audience=version.audience, **details)
-    return Version.objects.get(pk=version.pk)
+    return version
+
+
+@transaction.atomic
+def withdraw_version(version: Version, *, reason: str, by: User) -> Version:
+    """Take a published version back: nobody can have it from now on, and who has it is told, and offered another.
+
+    What was installed goes on working (M4). Raises NotATeammate, Frozen, NotReady.
+    """
+    guard_teammate(version.app.team, by)
+    version = lock(Version, version.pk)
+    _guard_status(version, Status.PUBLISHED)
+    if not (reason := reason.strip()):
+        raise NotReady(_("Say why: the admins who installed it read it."))
+    version.status, version.withdrawn_because = Status.WITHDRAWN, reason[:MAX_REASON]
+    version.save(update_fields=["status", "withdrawn_because"])
+    # What was offered from it before is offered for another reason now, which its admins do not know yet.
+    Offer.objects.filter(from_version=version, taken_at=None).update(kind=OfferKind.WITHDRAWN, told_at=None)
+    offer_another(version)
+    queue_offers()
+    _record(version, "version.withdrawn", by, reason=version.withdrawn_because)
+    return version
 
 
 def _record(version: Version, event: str, by: User, *more_chains: str, **details) -> None:

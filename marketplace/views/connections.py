@@ -98,6 +98,7 @@ def _to_vendor(request, connection):
     journey = {
         "installation": str(connection.installation_id),
         "integration": connection.integration,
+        "version": connection.installation.version_id,
         "values": connection.values,
         "verifier": verifier,
     }
@@ -138,6 +139,7 @@ def _journey(request):
 
 
 def _finish(request, installation, integration, journey):
+    actions.guard_same_version(installation, journey["version"])
     draft = Connection(installation=installation, integration=integration, values=journey["values"])
     vendor = actions.vendor_of(draft)
     name = vendor.integration.display_name

@@ -3,19 +3,22 @@
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
+from django.db.models import Count
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from consent.validity import live_consents
 from credentials.views import teams_of
 from portal.accounts.actions import Refused
 from portal.pages import paginate
 
 from .. import actions
-from ..forms import AppForm, ClientChoiceForm, CustomForm, VersionForm, free_clients
+from ..differences import Difference
+from ..forms import AppForm, ClientChoiceForm, CustomForm, VersionForm, WithdrawForm, free_clients
 from ..markdown import render as render_markdown
-from ..models import App, Audience, Status, Version
+from ..models import App, Audience, OfferKind, Status, Version
 from ..package import Contents
 
 
@@ -210,6 +213,72 @@ def _step(action, done):
         return redirect("version-view", slug, pk)
 
     return view
+
+
+def _published_before(version):
+    """The version that a new one takes the place of: the newest published one for the same people."""
+    others = version.app.versions.filter(status=Status.PUBLISHED).exclude(pk=version.pk)
+    if version.published_at:
+        others = others.filter(published_at__lt=version.published_at)
+    if version.audience == Audience.PUBLIC:
+        others = others.filter(audience=Audience.PUBLIC)
+    return others.order_by("-published_at", "-pk").first()
+
+
+@login_required
+@require_safe
+def version_changes(request, slug, pk):
+    """Compare a version with the one published before, and tell what publishing it does, or did, to whom."""
+    version = version_seen_by(request.user, slug, pk)
+    client, before = version.app.client, _published_before(version)
+    difference = Difference(before, version)
+    names = {
+        _("Asked for anew"): difference.added_scopes,
+        _("No longer optional"): difference.raised_scopes,
+        _("Optional from now on"): difference.lowered_scopes,
+        _("Asked for no more"): difference.removed_scopes,
+    }
+    held = scope_rows(client, scopes_of(version))
+    # A draft goes to those that the app was for until now.
+    audience = Audience.CUSTOM if before and before.audience == Audience.CUSTOM else Audience.PUBLIC
+    rows = actions.forecast(version, audience)
+    counts = dict(rows.order_by().values_list("kind").annotate(Count("pk")))
+    asked = live_consents().exclude(membership=None).filter(access__in=rows.filter(kind=OfferKind.ASK).values("access"))
+    page = paginate(request, rows.select_related("account", "version").order_by("account__slug"))
+    for row in page:
+        row.told = OfferKind(row.kind).label
+    context = {
+        "app": version.app,
+        "version": version,
+        "before": before,
+        "difference": difference,
+        "scopes": [(title, [row for row in held if row.scope.name in chosen]) for title, chosen in names.items()],
+        "is_published": version.published_at is not None,
+        "progress": actions.progress(version),
+        "counts": [(kind.label, counts.get(kind, 0)) for kind in (OfferKind.ASK, OfferKind.CLICK, OfferKind.ITSELF)],
+        "agents_asked": asked.count(),
+        "page_obj": page,
+    }
+    return render(request, "marketplace/version_changes.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def version_withdraw(request, slug, pk):
+    version = version_seen_by(request.user, slug, pk)
+    if version.status != Status.PUBLISHED:
+        return redirect("version-view", slug, pk)
+    form = WithdrawForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            actions.withdraw_version(version, by=request.user, **form.cleaned_data)
+            messages.success(request, _("Withdrawn. Those who use it are told."))
+            return redirect("version-view", slug, pk)
+        except Refused as refusal:
+            add_errors(form, refusal)
+    count = version.installations.filter(uninstalled_at=None).count()
+    context = {"version": version, "form": form, "count": count}
+    return render(request, "marketplace/version_withdraw.html", context, status=422 if form.errors else 200)
 
 
 version_submit = _step(actions.submit_version, gettext_lazy("Submitted. A reviewer reads it next."))

@@ -28,8 +28,8 @@ from portal.ledger.models import Entry
 from portal.pages import paginate
 
 from .. import actions
-from ..actions.installing import installable_version, installable_versions
-from ..models import Installation
+from ..actions.installing import installable_versions
+from ..models import Installation, Offer, OfferKind
 from ..requests import Caller, templates_for
 from ..sheet import sheets
 
@@ -44,6 +44,21 @@ def installations_seen_by(user):
     )
 
 
+def administered_by(user):
+    """The accounts whose admin a person is."""
+    return Membership.objects.admins().filter(user=user).values("account")
+
+
+def pending_offers(user):
+    """The offers that wait for a person as an admin, oldest first."""
+    offers = Offer.objects.pending().filter(installation__account__in=administered_by(user))
+    rows = offers.exclude(kind=OfferKind.ITSELF).select_related("installation__account", "from_version", "version")
+    return rows.defer(
+        "from_version__icon", "from_version__description", "from_version__package",
+        "version__icon", "version__description", "version__package",
+    ).order_by("offered_at", "pk")  # fmt: skip
+
+
 def _give_states(accesses, membership):
     """Give each access its live consent (the account's or this member's), and how many it ever had and agents' live ones."""
     live = live_consents().filter(access__in=accesses)
@@ -53,6 +68,7 @@ def _give_states(accesses, membership):
     ever = set(Consent.objects.filter(access__in=accesses).values_list("access", flat=True).distinct())
     for access in accesses:
         access.live_consent = own.get(access.pk)
+        access.asks_for_more = bool(access.live_consent) and asks_for_more(access, access.live_consent)
         access.live_agents = agents.get(access.pk, 0) if membership.role == Role.ADMIN else 0
         access.was_agreed = access.pk in ever
         access.account = membership.account
@@ -85,6 +101,7 @@ def installation_list(request):
         "places": places,
         "place": place,
         "is_admin": place.role == Role.ADMIN,
+        "waiting": pending_offers(request.user).count(),
         "page_obj": page,
         "external": external,
     }
@@ -105,7 +122,7 @@ def installation_view(request, pk):
     )
     _give_states([access] if access else [], membership)
     is_admin = membership.role == Role.ADMIN
-    newest = installable_version(installation.app, installation.account)
+    newest = None if installation.uninstalled_at else actions.offered_version(installation)
     agents = (
         Consent.objects.filter(access=access)
         .exclude(membership=None)
@@ -126,7 +143,8 @@ def installation_view(request, pk):
         "sheet": sheet,
         "has_console": not installation.uninstalled_at and bool(templates_for(installation, Caller(membership))),
         "is_admin": is_admin,
-        "newest": newest if newest and newest.pk != installation.version_id else None,
+        "newest": newest,
+        "offer": newest and installation.offers.open().filter(version=newest).select_related("declined_by").first(),
         "page_obj": paginate(request, agents),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
         "suspended": is_suspended(installation),
@@ -153,6 +171,11 @@ def _scopes(access, consent):
     return rows
 
 
+def asks_for_more(access, consent):
+    """True where a version came since that requires what this consent was not asked for."""
+    return bool({*access.required_scopes} - {*consent.granted, *consent.left_off, *consent.trimmed})
+
+
 def _receipt(installation):
     access = installation.access_id
     about = [f"access:{access}"] if access else [f"installation:{installation.pk}"]
@@ -172,7 +195,8 @@ def installation_connect(request, pk):
     if url := installation.version.install_url:
         return HttpResponseRedirect(f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(hints)}")
     own = Q(membership=None) | Q(membership__user=request.user)
-    if live_consents().filter(own, access=installation.access).exists():
+    live = live_consents().filter(own, access=installation.access).first()
+    if live and not asks_for_more(installation.access, live):
         # Agreed to, and a hosted app asks with client credentials: there is nothing to connect.
         return redirect("installation-view", pk)
     state = secrets.token_urlsafe(24)
@@ -226,8 +250,7 @@ def _ending(action, template):
     @login_required
     @require_http_methods(["GET", "POST"])
     def view(request, pk):
-        places = Membership.objects.admins().filter(user=request.user).values("account")
-        installation = installation_seen_by(request.user, pk, account__in=places)
+        installation = installation_seen_by(request.user, pk, account__in=administered_by(request.user))
         if request.method == "GET":
             ends = actions.what_ends(installation)
             return render(request, template, {"installation": installation, "ends": ends})

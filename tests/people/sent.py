@@ -46,6 +46,15 @@ def _reauthorize(world, who):
     return {"data": {"decision": "agree", "shown": _hidden(world, who, path, "shown")}}
 
 
+def _upgrade(decision):
+    def post(world, who):
+        path = f"/installations/{world.mine.growing.pk}/upgrade/"
+        sent = {name: _hidden(world, who, path, name) for name in ("version", "shown")}
+        return {"data": {**sent, "decision": decision}}
+
+    return post
+
+
 def _client_form(world, who):
     return {
         "data": {
@@ -178,6 +187,10 @@ SENT = {
         **_zip(world),
         **basic(world.mine.client.client_id, world.mine.secret),
     },
+    "POST/agree installations/<uuid:pk>/upgrade/": _upgrade("agree"),
+    "POST/decline installations/<uuid:pk>/upgrade/": _upgrade("decline"),
+    "POST installations/<uuid:pk>/upgrades-itself/": _of(on="1"),
+    "POST apps/<slug:slug>/versions/<int:pk>/withdraw/": _of(reason="It loses tickets."),
     "POST installations/<uuid:pk>/settings/": _of(**{"value-owner": "acme"}),
     "POST installations/<uuid:pk>/connections/<str:integration>/": _of(**{"value-room": "5"}),
     "GET/answer oauth/callback/<slug:slug>/<str:integration>": _of(state="made-up", code="x"),

@@ -85,6 +85,15 @@ def tenant(word, *, dev, admin, agent, account, slug=None):
     row, _secret = client("Waiting")
     own.waiting, draft = app(row)
     own.waiting_version = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
+    # With a later version that waits for the account's permission.
+    row, _secret = client("Grown")
+    own.grown, draft = app(row)
+    own.grown_version = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.growing = marketplace.install(own.grown, account, by=admin)
+    factories.agree(row, account, admin)
+    fields = version_fields("1.1", name=row.name, required_scopes=[VIEW, EDIT])
+    draft = marketplace.create_version(own.grown, by=dev, **fields)
+    own.grown_next = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
     # With a vendor for the account and one for each agent, and settings of its own.
     row, _secret = client("Planner")
     own.planner, draft = app(row)
@@ -181,6 +190,10 @@ def ids(own):
         },
         "oauth/callback/<slug:slug>/<str:integration>": {"slug": own.planner.slug, "integration": "calendar"},
         "installations/<uuid:pk>/connect/": {"pk": own.installation.pk},
+        "installations/<uuid:pk>/upgrade/": {"pk": own.growing.pk},
+        "installations/<uuid:pk>/upgrades-itself/": {"pk": own.growing.pk},
+        "apps/<slug:slug>/versions/<int:pk>/changes/": {"slug": own.grown.slug, "pk": own.grown_next.pk},
+        "apps/<slug:slug>/versions/<int:pk>/withdraw/": {"slug": own.grown.slug, "pk": own.grown_version.pk},
         "installations/<uuid:pk>/uninstall/": {"pk": own.installation.pk},
         "installations/<uuid:pk>/discard/": {"pk": own.unfinished.pk},
         "admin/r/<path:content_type_id>/<path:object_id>/": {"object_id": own.account.pk},

@@ -1,0 +1,134 @@
+"""What a published or withdrawn version means for the installations of its app, and offering it to them (M4)."""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Avg, Case, Count, Exists, F, OuterRef, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce, Now
+
+from consent.validity import live_consents
+from portal.accounts.models import Membership, User
+from portal.celery import app as celery
+from portal.mail import send
+
+from ..differences import Difference
+from ..models import Audience, Installation, Offer, OfferKind, Status, Version
+
+BATCH = 1000
+
+
+def forecast(version: Version, audience: str = "") -> QuerySet[Installation]:
+    """The installations that a version is for, each with its `kind` (of OfferKind) and how many `agents` authorized it.
+
+    What publishing does and what a developer is told before are this one query. `audience` stands for that of a draft.
+    """
+    audience = version.audience or audience
+    rows = Installation.objects.filter(app=version.app_id, uninstalled_at=None, account__suspended_at=None)
+    rows = rows.exclude(version=version).exclude(version__status=Status.SNAPSHOT)
+    if audience == Audience.CUSTOM:
+        rows = rows.filter(account__slug__in=version.app.custom_accounts)
+    if version.published_at:
+        # A later one is theirs instead.
+        later = version.app.versions.filter(status=Status.PUBLISHED, published_at__gt=version.published_at)
+        if later.filter(audience=Audience.PUBLIC).exists():
+            return _described(rows.none(), [])
+        if later.exists():
+            rows = rows.exclude(account__slug__in=version.app.custom_accounts)
+    client = version.app.client
+    agreed = live_consents().filter(access=OuterRef("access"), membership=None)
+    kinds = []
+    for old in Version.objects.filter(app=version.app_id, installations__uninstalled_at=None).distinct():
+        old.app = version.app
+        step, on_it = Difference(old, version), Q(version=old)
+        if step.always_asks or (step.raised_scopes and client.is_agent_level):
+            kinds.append(When(on_it, then=Value(OfferKind.ASK)))
+            continue
+        if step.raised_scopes:
+            has_them = Exists(agreed.filter(granted__contains=sorted(step.raised_scopes)))
+            kinds.append(When(on_it & ~Q(has_them), then=Value(OfferKind.ASK)))
+        if step.is_for_a_person:
+            kinds.append(When(on_it, then=Value(OfferKind.CLICK)))
+    return _described(rows, kinds)
+
+
+def _described(rows: QuerySet[Installation], kinds: list[When]) -> QuerySet[Installation]:
+    itself = When(upgrades_itself=True, then=Value(OfferKind.ITSELF))
+    of_it = live_consents().filter(access=OuterRef("access")).exclude(membership=None).order_by()
+    agents = of_it.values("access").annotate(count=Count("pk")).values("count")
+    return rows.annotate(kind=Case(*kinds, itself, default=Value(OfferKind.CLICK)), agents=Coalesce(agents, Value(0)))
+
+
+def offer_version(version: Version) -> None:
+    """Offer a published version to every installation that it is for; to none twice."""
+    rows = forecast(version).values_list("pk", "version_id", "kind").order_by("pk")
+    step = {"version": version}
+    _offer(Offer(installation_id=pk, from_version_id=old, kind=kind, **step) for pk, old, kind in rows.iterator())
+
+
+def offer_another(version: Version) -> None:
+    """Offer to those on a withdrawn version what is published yet, where anything is; to none twice."""
+    left = version.app.versions.filter(status=Status.PUBLISHED).order_by("-published_at", "-pk")
+    for_all, for_some = left.filter(audience=Audience.PUBLIC).first(), left.first()
+    listed = set(version.app.custom_accounts)
+    rows = Installation.objects.filter(version=version, uninstalled_at=None, account__suspended_at=None)
+    _offer(
+        Offer(
+            installation_id=pk,
+            from_version=version,
+            version=for_some if slug in listed else for_all,
+            kind=OfferKind.WITHDRAWN,
+        )
+        for pk, slug in rows.values_list("pk", "account__slug").order_by("pk").iterator()
+    )
+
+
+def _offer(offers: Iterable[Offer]) -> None:
+    made = iter(offers)
+    while batch := [*islice(made, BATCH)]:
+        Offer.objects.bulk_create(batch, ignore_conflicts=True)
+
+
+def queue_offers() -> None:
+    """Once this transaction commits, have workers act on what was offered; without a broker beat does (T3)."""
+    transaction.on_commit(lambda: celery.send_task("marketplace.tasks.sweep_offers", queue="default"), robust=True)
+
+
+# --- what a developer sees of it ---
+
+
+def progress(version: Version) -> dict[str, Any]:
+    """How many admins agreed, declined and wait, of those whom a version asks, and since when the first waits."""
+    asked = Offer.objects.filter(version=version, kind=OfferKind.ASK)
+    pending = asked.pending().order_by("offered_at")
+    took = asked.exclude(taken_at=None)
+    return {
+        "waiting": pending.count(),
+        "waiting_since": pending.values_list("offered_at", flat=True).first(),
+        "agreed": took.count(),
+        "took": took.annotate(took=F("taken_at") - F("offered_at")).aggregate(mean=Avg("took"))["mean"],
+        "declined": asked.open().exclude(declined_at=None).count(),
+    }
+
+
+# --- what workers do, each safe to run twice (T3) ---
+
+
+def tell_of_offer(offer: Offer) -> None:
+    """Mail an account's admins, once, what waits for them."""
+    rows = Offer.objects.to_tell().select_related("installation__account", "from_version", "version")
+    row = rows.filter(pk=offer.pk).first()
+    if row is None:
+        return
+    admins = Membership.objects.admins().filter(account=row.installation.account_id)
+    people = User.objects.filter(memberships__in=admins)
+    send(
+        "marketplace/mail/offer.txt",
+        to=list(people.values_list("email", flat=True)),
+        offer=row,
+        installation=row.installation,
+        withdrawn=row.kind == OfferKind.WITHDRAWN,
+    )
+    # After sending: told twice is better than never.
+    Offer.objects.filter(pk=row.pk, told_at=None).update(told_at=Now())

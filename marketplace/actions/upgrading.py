@@ -1,0 +1,185 @@
+"""Moving an installation to another version of its app: agreeing to it, or declining (M4)."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from consent.actions import change_terms, grant_consent, open_access
+from consent.actions.ending import NotAnAdmin, is_admin
+from consent.screen import Screen, build_screen
+from credentials.models import Client
+from portal.accounts.actions import Refused
+from portal.accounts.models import Account, Membership, User
+from portal.database import database_now, lock
+from portal.ledger.actions import record
+
+from ..differences import Difference
+from ..models import App, Installation, Offer, OfferKind, Version
+from .connecting import end_connections
+from .installing import installable_version, terms_of
+from .offering import forecast
+
+
+class NotOffered(Refused):
+    """The version is not, or no longer, the one that this installation can have."""
+
+
+def offered_version(installation: Installation) -> Version | None:
+    """The version that an installation can be moved to: the newest for its account, where it is on another."""
+    version = installable_version(installation.app, installation.account)
+    return None if version is None or version.pk == installation.version_id else version
+
+
+class Step(NamedTuple):
+    """What moving an installation means: the difference, and what the account is asked for, where it is asked."""
+
+    difference: Difference
+    screen: Screen | None
+
+    @property
+    def asks(self) -> bool:
+        """True where the permission of an admin is needed (M4)."""
+        difference, screen = self
+        if screen:
+            return bool(screen.new_required or screen.new_optional or difference.always_asks)
+        return bool(difference.always_asks or difference.raised_scopes)
+
+
+def step_to(installation: Installation, version: Version, *, by: User) -> Step:
+    """Work out what moving to a version means, and what `by` would agree to. Raises MayNotConsent."""
+    client = version.app.client
+    difference = Difference(installation.version, version)
+    if not version.scopes or client is None or client.is_agent_level:
+        return Step(difference, None)
+    terms = terms_of(version, installation.pk)
+    return Step(difference, build_screen(client, installation.account, by=by, now=database_now(), terms=terms))
+
+
+@transaction.atomic
+def upgrade(
+    installation: Installation, version: Version, *, by: User, shown: str = "", chosen: Iterable[str] = ()
+) -> Installation:
+    """Move an installation to the version that it is offered, as an admin read it.
+
+    `shown` is the digest of the consent screen, where something new is asked for, and `chosen` are the optional scopes
+    switched on. What the version asks no more is taken from every consent and token at this commit (T1). Raises
+    NotAnAdmin, NotOffered, and what agreeing raises.
+    """
+    installation, version = _lock(installation, version, by)
+    client, terms = version.app.client, terms_of(version, installation.pk)
+    step = step_to(installation, version, by=by)
+    access = installation.access
+    if step.screen and (step.screen.new_required or step.screen.new_optional):
+        consent = grant_consent(client, installation.account, by=by, shown=shown, chosen=chosen, terms=terms)
+        access = consent.access
+    elif access:
+        change_terms(access, terms, by=by)
+    elif version.scopes:
+        access = open_access(client, installation.account, by=by, terms=terms)
+    return _move(installation, step.difference, access, by)
+
+
+@transaction.atomic
+def upgrade_itself(offer: Offer) -> None:
+    """Take an offer without anybody's click, where that is still wanted and still asks for nothing new."""
+    installation = offer.installation
+    try:
+        installation, version = _lock(installation, offer.version, None)
+    except Refused:
+        return
+    now = forecast(version).filter(pk=installation.pk).values_list("kind", flat=True).first()
+    if now != OfferKind.ITSELF:
+        Offer.objects.filter(pk=offer.pk).update(kind=now or OfferKind.CLICK)
+        return
+    if installation.access:
+        change_terms(installation.access, terms_of(version, installation.pk), by=None)
+    _move(installation, Difference(installation.version, version), installation.access, None)
+
+
+def _lock(installation: Installation, version: Version, by: User | None) -> tuple[Installation, Version]:
+    """Lock what a step decides on (T11), and see that it may be taken; None is the portal itself."""
+    account = lock(Account, installation.account_id)
+    app = App.objects.select_related("client", "team").get(pk=installation.app_id)
+    client = lock(Client, app.client_id) if app.client_id else None
+    version = lock(Version, version.pk)
+    version.app = app
+    if by:
+        Membership.objects.select_for_update(no_key=True).filter(account=account, user=by, ended_at=None).first()
+        if not is_admin(account, by):
+            raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
+    installation = lock(Installation, installation.pk)
+    installation.account, installation.app = account, app
+    if installation.uninstalled_at or account.suspended_at or (client and client.suspended_at):
+        raise NotOffered(_("This app cannot be updated here now."))
+    offered = offered_version(installation)
+    if offered is None or offered.pk != version.pk:
+        raise NotOffered(_("This version is not offered any more. Look at what is, please."))
+    return installation, version
+
+
+def _move(installation: Installation, difference: Difference, access: Any, by: User | None) -> Installation:
+    old, new = difference.old, difference.new
+    assert old is not None
+    ended = end_connections(installation, difference.removed_integrations | difference.changed_integrations, by=by)
+    Installation.objects.filter(pk=installation.pk).update(version=new, access=access)
+    Offer.objects.filter(installation=installation, from_version=old, version=new, taken_at=None).update(taken_at=Now())
+    record(
+        installation.account.chain_name,
+        "installation.upgraded",
+        by=by,
+        subject=f"installation:{installation.pk}",
+        name=new.name,
+        app=installation.app.slug,
+        from_version=old.number,
+        version=new.number,
+        **({"connections": ended} if ended else {}),
+    )
+    return Installation.objects.select_related("account", "app__client", "version", "access").get(pk=installation.pk)
+
+
+@transaction.atomic
+def decline_upgrade(installation: Installation, version: Version, *, by: User) -> None:
+    """Note that an admin read what a version asks for and said no; nothing else changes (M4). Raises NotAnAdmin, NotOffered."""
+    installation, version = _lock(installation, version, by)
+    offer, _made = Offer.objects.get_or_create(
+        installation=installation, from_version=installation.version, version=version, defaults={"kind": OfferKind.ASK}
+    )
+    if offer.declined_at:
+        return
+    Offer.objects.filter(pk=offer.pk).update(declined_at=Now(), declined_by=by)
+    record(
+        installation.account.chain_name,
+        "installation.upgrade_declined",
+        by=by,
+        subject=f"installation:{installation.pk}",
+        name=version.name,
+        app=installation.app.slug,
+        version=version.number,
+    )
+
+
+@transaction.atomic
+def set_upgrades_itself(installation: Installation, *, on: bool, by: User) -> Installation:
+    """Let an installation take versions that ask for nothing new by itself, or not. Raises NotAnAdmin, NotOffered."""
+    account = lock(Account, installation.account_id)
+    if not is_admin(account, by):
+        raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
+    installation = lock(Installation, installation.pk)
+    if installation.uninstalled_at:
+        raise NotOffered(_("This app cannot be updated here now."))
+    if installation.upgrades_itself == on:
+        return installation
+    installation.upgrades_itself = on
+    installation.save(update_fields=["upgrades_itself"])
+    record(
+        account.chain_name,
+        "installation.upgrades_itself_changed",
+        by=by,
+        subject=f"installation:{installation.pk}",
+        name=installation.version.name,
+        upgrades_itself=on,
+    )
+    return installation

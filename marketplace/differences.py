@@ -1,0 +1,124 @@
+"""What one version of an app does that another did not: what a developer compares, and what people are asked again for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.utils.translation import gettext as _
+
+from .models import Version
+from .package import Contents, formats
+
+
+def _essence(one: formats.Integration) -> object:
+    """All of an integration that decides where people are sent, and what is done there in whose name."""
+    fields = {name: (field.secure, field.required) for name, field in one.oauth_iparams.items()}
+    return one.client_id, one.authorize_url, one.token_url, one.token_type, one.options, fields
+
+
+def _hosts(contents: Contents) -> set[str]:
+    return {template.request.host for template in contents.templates.values()}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """From `old`, None where there is none to compare with, to `new`; sets hold names as the versions write them."""
+
+    old: Version | None
+    new: Version
+
+    @cached_property
+    def _contents(self) -> tuple[Contents | None, Contents]:
+        return Contents.of(self.old) if self.old else None, Contents.of(self.new)
+
+    @cached_property
+    def added_scopes(self) -> set[str]:
+        """The scopes that were not asked for at all."""
+        return self.new.scopes - (self.old.scopes if self.old else set())
+
+    @cached_property
+    def raised_scopes(self) -> set[str]:
+        """The scopes that people could leave off, and that are required now."""
+        return set(self.new.required_scopes) & set(self.old.optional_scopes if self.old else ())
+
+    @cached_property
+    def lowered_scopes(self) -> set[str]:
+        return set(self.new.optional_scopes) & set(self.old.required_scopes if self.old else ())
+
+    @cached_property
+    def removed_scopes(self) -> set[str]:
+        return (self.old.scopes if self.old else set()) - self.new.scopes
+
+    @cached_property
+    def _vendors(self) -> tuple[dict[str, formats.Integration], dict[str, formats.Integration]]:
+        old, new = self._contents
+        return old.vendors if old else {}, new.vendors
+
+    @cached_property
+    def added_integrations(self) -> set[str]:
+        old, new = self._vendors
+        return set(new) - set(old)
+
+    @cached_property
+    def changed_integrations(self) -> set[str]:
+        """Those that lead elsewhere under the same name, or do something else there: nothing given for one is the other’s."""
+        old, new = self._vendors
+        return {name for name in set(new) & set(old) if _essence(new[name]) != _essence(old[name])}
+
+    @cached_property
+    def removed_integrations(self) -> set[str]:
+        old, new = self._vendors
+        return set(old) - set(new)
+
+    @cached_property
+    def added_hosts(self) -> set[str]:
+        old, new = self._contents
+        return _hosts(new) - (_hosts(old) if old else set())
+
+    @cached_property
+    def removed_hosts(self) -> set[str]:
+        old, new = self._contents
+        return (_hosts(old) if old else set()) - _hosts(new)
+
+    @cached_property
+    def added_fields(self) -> set[str]:
+        old, new = self._contents
+        return set(new.fields) - set(old.fields if old else ())
+
+    @cached_property
+    def removed_fields(self) -> set[str]:
+        old, new = self._contents
+        return set(old.fields if old else ()) - set(new.fields)
+
+    @property
+    def always_asks(self) -> bool:
+        """True where it needs the permission of everybody who has the old version (M4)."""
+        return bool(self.added_scopes or self.added_integrations or self.changed_integrations)
+
+    @property
+    def is_for_a_person(self) -> bool:
+        """True where nobody is asked for a permission, yet data may go elsewhere or something is to be filled in."""
+        return bool(self.added_hosts or self.added_fields or self.new.install_url != self.old_install_url)
+
+    @property
+    def old_install_url(self) -> str:
+        return self.old.install_url if self.old else ""
+
+    @property
+    def is_empty(self) -> bool:
+        asked = self.always_asks or self.raised_scopes or self.lowered_scopes or self.removed_scopes
+        return not (
+            asked or self.is_for_a_person or self.removed_integrations or self.removed_hosts or self.removed_fields
+        )
+
+    def lines(self) -> list[tuple[str, list[str]]]:
+        """What changes beside the scopes, in words: a title, and names."""
+        named = (
+            (_("New services to connect"), self.added_integrations),
+            (_("To connect again"), self.changed_integrations),
+            (_("No longer connected"), self.removed_integrations),
+            (_("New addresses it calls"), self.added_hosts),
+            (_("Addresses it calls no more"), self.removed_hosts),
+            (_("New settings to fill in"), self.added_fields),
+            (_("Settings asked no more"), self.removed_fields),
+        )
+        return [(title, sorted(names)) for title, names in named if names]

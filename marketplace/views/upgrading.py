@@ -1,0 +1,104 @@
+"""Moving an account's app to another version: what it means, agreeing, declining, and doing it without a click."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from consent.actions import ScreenIsStale
+from credentials.models import Scope
+from portal.accounts.actions import Refused
+from portal.pages import paginate
+
+from .. import actions
+from ..markdown import render as render_markdown
+from .installations import administered_by, installation_seen_by, pending_offers
+
+
+def _administered(request, pk):
+    return installation_seen_by(request.user, pk, account__in=administered_by(request.user), uninstalled_at=None)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def installation_upgrade(request, pk):
+    """Show what the offered version changes and asks; POST agrees to it, or declines."""
+    installation = _administered(request, pk)
+    version = actions.offered_version(installation)
+    if version is None:
+        messages.info(request, _("There is no other version for this account."))
+        return redirect("installation-view", pk)
+    if request.method == "GET":
+        return _page(request, installation, version)
+    try:
+        # What was shown is what is meant: a version never changes (M2), so its number says it all.
+        if request.POST.get("version") != str(version.pk):
+            return _page(request, installation, version, _("Another version came meanwhile. Please read again."), 409)
+        if request.POST.get("decision") == "decline":
+            actions.decline_upgrade(installation, version, by=request.user)
+            messages.info(request, _("Nothing was changed. You can update whenever you like."))
+            return redirect("installation-view", pk)
+        if request.POST.get("decision") != "agree":
+            raise Http404
+        moved = actions.upgrade(
+            installation,
+            version,
+            by=request.user,
+            shown=request.POST.get("shown", ""),
+            chosen=set(request.POST.getlist("optional")),
+        )
+    except ScreenIsStale as stale:
+        return _page(request, installation, version, str(stale), 409)
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+        return redirect("installation-view", pk)
+    messages.success(request, _("Updated to %(number)s.") % {"number": moved.version.number})
+    return redirect("installation-view", pk)
+
+
+def _page(request, installation, version, problem="", status=200):
+    step = actions.step_to(installation, version, by=request.user)
+    client = version.app.client
+    added = step.difference.added_scopes | step.difference.raised_scopes
+    context = {
+        "installation": installation,
+        "version": version,
+        "step": step,
+        "difference": step.difference,
+        "screen": step.screen if step.asks else None,
+        "shown": step.screen.digest() if step.screen else "",
+        "chosen": request.POST.getlist("optional"),
+        # What each agent will be asked for.
+        "agents_scopes": client.scopes.filter(scope__name__in=added).select_related("scope")
+        if client and client.is_agent_level
+        else [],
+        "removed": Scope.objects.filter(name__in=step.difference.removed_scopes).order_by("name"),
+        "notes": render_markdown(version.release_notes),
+        "problem": problem,
+    }
+    return render(request, "marketplace/installation_upgrade.html", context, status=status)
+
+
+@login_required
+@require_POST
+def installation_upgrades_itself(request, pk):
+    """Turn updating without a click on or off."""
+    installation = _administered(request, pk)
+    on = request.POST.get("on") == "1"
+    try:
+        actions.set_upgrades_itself(installation, on=on, by=request.user)
+        on_text = _("On: later versions that ask for nothing new are taken by themselves.")
+        messages.success(request, on_text if on else _("Off: somebody here decides on each version."))
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("installation-view", pk)
+
+
+@login_required
+@require_safe
+def offer_list(request):
+    return render(request, "marketplace/offer_list.html", {"page_obj": paginate(request, pending_offers(request.user))})
