@@ -1,4 +1,7 @@
+"""The workers' application, and what beat has them do over and over (T3)."""
+
 import os
+from datetime import timedelta
 
 from celery import Celery
 
@@ -7,3 +10,17 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 app = Celery("portal")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+# In minutes.
+EVERY = {
+    "consent.tasks.expire": 1,
+    "consent.tasks.sweep": 1,
+    "marketplace.tasks.sweep_connections": 1,
+    "marketplace.tasks.sweep_offers": 1,
+    "consent.tasks.sweep_ends": 10,
+    "consent.tasks.erase": 10,
+    "portal.ledger.tasks.checkpoint": 60,
+}
+app.conf.beat_schedule = {
+    task: {"task": task, "schedule": timedelta(minutes=minutes)} for task, minutes in EVERY.items()
+}

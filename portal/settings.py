@@ -213,22 +213,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_TASK_PUBLISH_RETRY = False
 # What waits for vendors keeps nothing else waiting.
-CELERY_TASK_ROUTES = {
-    "consent.tasks.revoke_tokens": {"queue": "revoke"},
-    "marketplace.tasks.*offer*": {"queue": "default"},
-    "marketplace.tasks.*": {"queue": "vendors"},
+QUEUES = {
+    "consent.tasks.revoke_tokens": "revoke",
+    "marketplace.tasks.*offer*": "default",
+    "marketplace.tasks.*": "vendors",
 }
+CELERY_TASK_ROUTES = {task: {"queue": queue} for task, queue in QUEUES.items()}
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_CREATE_MISSING_QUEUES = True
-CELERY_BEAT_SCHEDULE = {
-    "expire": {"task": "consent.tasks.expire", "schedule": timedelta(minutes=1)},
-    "sweep": {"task": "consent.tasks.sweep", "schedule": timedelta(minutes=1)},
-    "sweep connections": {"task": "marketplace.tasks.sweep_connections", "schedule": timedelta(minutes=1)},
-    "sweep ends": {"task": "consent.tasks.sweep_ends", "schedule": timedelta(minutes=10)},
-    "sweep offers": {"task": "marketplace.tasks.sweep_offers", "schedule": timedelta(minutes=1)},
-    "erase": {"task": "consent.tasks.erase", "schedule": timedelta(minutes=10)},
-    "checkpoint": {"task": "portal.ledger.tasks.checkpoint", "schedule": timedelta(hours=1)},
-}
 
 # --- people --------------------------------------------------------------------------------------------------
 
