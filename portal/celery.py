@@ -17,6 +17,7 @@ EVERY = {
     "consent.tasks.sweep": 1,
     "marketplace.tasks.sweep_connections": 1,
     "marketplace.tasks.sweep_offers": 1,
+    "portal.accounts.tasks.sweep_invitations": 1,
     "consent.tasks.sweep_ends": 10,
     "consent.tasks.erase": 10,
     "portal.ledger.tasks.checkpoint": 60,

@@ -32,6 +32,10 @@ RATES = {
     "sign-in by address": (120, 60),
     "sign-in failed by address": (30, 60),
     "sign-in failed by address and person": (5, 300),
+    # An invitation is a mail that its receiver did not ask for.
+    "invitations by person": (30, 3600),
+    "invitations by place and mail address": (5, 86400),
+    "invitations opened by address": (60, 60),
 }
 
 # After Redis failed, one request in so many seconds tries it again.

@@ -25,6 +25,7 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("settings/", views.settings_page, name="settings"),
     path("teams/new/", views.team_create, name="team-create"),
+    path("", include("portal.accounts.urls")),
     path("", include("credentials.urls")),
     path("", include("marketplace.urls")),
     path("", include("consent.urls")),

@@ -98,6 +98,12 @@ class World:
     def make_membership(self):
         return self.cast.acme.memberships.get(user=self.cast.agent)
 
+    def make_teammate(self):
+        return accounts.add_teammate(self.team, self.person, role="owner", by=self.cast.dev)
+
+    def make_invitation(self):
+        return factories.invited(self.cast.acme, self.cast.other_dev.email, by=self.cast.admin)[0]
+
     def make_person(self):
         return factories.person("New", team=False)
 
@@ -186,6 +192,40 @@ ACTIONS = {
         by="dev", refused=NotAllowed, others="other_dev admin agent staff reviewer",
         spoil=lambda w: accounts.add_teammate(w.team, w.person, role="owner", by=None), wrong=accounts.AlreadyMember,
         again=accounts.AlreadyMember,
+    ),
+    "change_teammate": Act(
+        lambda w, by: accounts.change_teammate(w.teammate, role="member", by=by), "teammate",
+        by="dev", refused=NotAllowed, others="other_dev admin agent staff reviewer",
+        spoil=lambda w: accounts.end_teammate(w.teammate, by=w.cast.dev), wrong=NotLive, again=NOTHING_MORE,
+    ),
+    "end_teammate": Act(
+        lambda w, by: accounts.end_teammate(w.teammate, by=by), "teammate",
+        by="dev", refused=NotAllowed, others="other_dev admin agent staff reviewer",
+        spoil=lambda w: accounts.end_teammate(w.teammate, by=w.cast.dev), wrong=NotLive, again=NotLive,
+    ),
+    "invite": Act(
+        lambda w, by: accounts.invite(w.cast.acme, email="nia@example.com", role="agent", by=by), "",
+        by="admin", refused=NotAllowed, others="globex_admin agent dev staff reviewer superuser",
+        spoil=lambda w: accounts.invite(w.cast.acme, email="Nia@example.com", role="admin", by=w.cast.admin),
+        wrong=accounts.AlreadyInvited, again=accounts.AlreadyInvited,
+    ),
+    "resend_invitation": Act(
+        lambda w, by: accounts.resend_invitation(w.invitation, by=by), "invitation",
+        by="admin", refused=NotAllowed, others="globex_admin agent dev other_dev staff reviewer superuser",
+        spoil=lambda w: accounts.revoke_invitation(w.invitation, by=w.cast.admin), wrong=accounts.InvitationOver,
+        again=ANOTHER,
+    ),
+    "revoke_invitation": Act(
+        lambda w, by: accounts.revoke_invitation(w.invitation, by=by), "invitation",
+        by="admin", refused=NotAllowed, others="globex_admin agent dev other_dev staff reviewer superuser",
+        spoil=lambda w: accounts.accept_invitation(w.invitation, by=w.cast.other_dev), wrong=accounts.InvitationOver,
+        again=accounts.InvitationOver,
+    ),
+    "accept_invitation": Act(
+        lambda w, by: accounts.accept_invitation(w.invitation, by=by), "invitation",
+        by="other_dev", refused=accounts.NotInvited, others="admin globex_admin agent dev staff reviewer superuser",
+        spoil=lambda w: accounts.revoke_invitation(w.invitation, by=w.cast.admin), wrong=accounts.InvitationOver,
+        again=accounts.InvitationOver,
     ),
     "verify_team": Act(
         lambda w, by: accounts.verify_team(w.team, by=by), "", **STAFF,

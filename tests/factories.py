@@ -1,8 +1,10 @@
 """Makes a test's people and things by calling the actions, so that no test starts from an impossible state."""
 
 import itertools
+import re
 
 from django.contrib.auth.models import Group
+from django.core import mail
 
 from consent import actions as consent
 from consent.screen import build_screen
@@ -85,6 +87,19 @@ def member(place, role="agent", name=None):
     user = person(name or role.title(), team=False)
     accounts.add_member(place, user, role=role, by=None)
     return user
+
+
+def invited(place, email, *, role="agent", by):
+    """An invitation as its mail leaves it, and the token that is in the mail."""
+    made = accounts.invite(place, email=email, role=role, by=by)
+    accounts.tell_of_invitation(made)
+    made.refresh_from_db()
+    return made, mailed_token()
+
+
+def mailed_token():
+    """The token of the invitation that was mailed last."""
+    return re.search(r"/invitations/([^/\s]+)/", mail.outbox[-1].body)[1]
 
 
 def client(

@@ -10,7 +10,8 @@ from django.db.models.functions import Now
 from consent.models import Access, Consent, RefreshToken
 from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Scope
 from marketplace.models import Connection, Installation, VendorSecret
-from portal.accounts.models import Membership, TeamMembership
+from portal.accounts import actions as accounts
+from portal.accounts.models import Invitation, Membership, TeamMembership
 from portal.ledger.models import Entry
 from portal.sandbox.models import Ticket
 from tests import factories
@@ -39,6 +40,14 @@ REFUSED = {
     "membership_role_is_known": lambda it: change(it.cast.admin.memberships.get(), role="owner"),
     "one_live_team_membership_per_user_and_team": lambda it: copy(it.cast.dev.team_memberships.get()),
     "team_membership_role_is_known": lambda it: change(it.cast.dev.team_memberships.get(), role="admin"),
+    "one_open_invitation_per_place_and_address": lambda it: copy(it.invitation),
+    "invitation_is_to_one_place_in_a_role_of_it": lambda it: Invitation.objects.create(
+        account=it.cast.acme,
+        team=factories.team_of(it.cast.dev),
+        role="admin",
+        invited_by=it.cast.admin,
+        expires_at=Now(),
+    ),
     "one_entry_per_chain_and_sequence": lambda it: copy(Entry.objects.first()),
     "scope_risk_is_known": lambda it: change(Scope.objects.first(), risk="none"),
     "one_endpoint_per_method_and_path": lambda it: copy(Endpoint.objects.first()),
@@ -75,6 +84,7 @@ def everything(cast, installed):
     installed.cast = cast
     installed.access = installed.installation.access
     installed.consent = factories.agree(installed.client, cast.acme, cast.admin)
+    installed.invitation = accounts.invite(cast.acme, email="nia@example.com", role="agent", by=cast.admin)
     other = factories.client(cast.dev)[0]
     installed.another_access = Access.objects.create(client=other, account=cast.acme, opened_by=cast.admin)
     return installed
@@ -200,6 +210,7 @@ def test_what_has_ended_never_lives_again(everything):
     rows = [
         (everything.cast.admin.memberships.get(), "ended_at"),
         (everything.cast.dev.team_memberships.get(), "ended_at"),
+        (everything.invitation, "revoked_at"),
         (everything.installation, "uninstalled_at"),
         (everything.consent, "revoked_at"),
         (RefreshToken.objects.create(consent=everything.consent, scope=VIEW, salt=b"salt"), "ended_at"),
@@ -207,7 +218,7 @@ def test_what_has_ended_never_lives_again(everything):
         (Connection.objects.create(installation=everything.installation, integration="octo"), "ended_at"),
     ]
     assert {type(row) for row, _ in rows} == {
-        Membership, TeamMembership, Installation, Consent, RefreshToken, Access, Connection,
+        Membership, TeamMembership, Invitation, Installation, Consent, RefreshToken, Access, Connection,
     }  # fmt: skip
     for row, ended in rows:
         change(row, **{ended: Now()})
@@ -240,7 +251,7 @@ def test_what_was_agreed_to_never_changes(everything, cast):
 
 # Every row of these stays for ever.
 NEVER_REMOVED = [
-    "accounts_account", "accounts_membership", "credentials_client", "credentials_clientscope", "credentials_clientsecret",
+    "accounts_account", "accounts_membership", "accounts_invitation", "accounts_teammembership", "credentials_client", "credentials_clientscope", "credentials_clientsecret",
     "credentials_scope", "consent_access", "consent_consent", "consent_refreshtoken", "ledger_chain", "ledger_entry",
     "marketplace_app", "marketplace_version", "marketplace_installation", "marketplace_review",
     "marketplace_connection",
@@ -249,6 +260,8 @@ NEVER_UPDATED = ["credentials_clientscope", "ledger_entry", "marketplace_review"
 NEVER_CHANGES = {
     "accounts_account": "slug test_of_team_id",
     "accounts_membership": "user_id account_id",
+    "accounts_invitation": "account_id team_id role created_at",
+    "accounts_teammembership": "user_id team_id",
     "accounts_user": "public_id",
     "credentials_client": "id client_id name kind level team_id user_id created",
     "credentials_clientsecret": "client_id hash prefix created_at",

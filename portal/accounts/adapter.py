@@ -4,6 +4,7 @@ import structlog
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.contrib import messages
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from portal.encryption import decrypt, encrypt
@@ -21,6 +22,12 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_client_ip(self, request):
         return address_of(request.META)
+
+    def get_email_verification_redirect_url(self, email_address):
+        """Lead whoever signed up to accept an invitation back to it."""
+        if "invitation" in self.request.session:
+            return reverse("invitation-accept")
+        return super().get_email_verification_redirect_url(email_address)
 
     def pre_authenticate(self, request, **credentials):
         """Count a failure before it is one, so that guesses made at once are counted too.

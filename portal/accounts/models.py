@@ -5,7 +5,8 @@ import uuid
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from portal.text import validate_readable
@@ -149,12 +150,22 @@ class Team(models.Model):
         return f"team:{self.public_id}"
 
 
+class TeamMembershipQuerySet(models.QuerySet):
+    def live(self):
+        return self.filter(ended_at=None, user__is_active=True)
+
+    def owners(self):
+        return self.live().filter(role=TeamRole.OWNER)
+
+
 class TeamMembership(models.Model):
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="team_memberships")
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="memberships")
     role = models.CharField(_("role"), max_length=10, choices=TeamRole)
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = TeamMembershipQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -166,3 +177,88 @@ class TeamMembership(models.Model):
 
     def __str__(self):
         return f"{self.user} · {self.team}"
+
+
+class InvitationQuerySet(models.QuerySet):
+    def open(self):
+        """Those that are neither used nor taken back; they may have expired, and can be sent again."""
+        return self.filter(accepted_at=None, revoked_at=None)
+
+    def with_state(self):
+        """Read with each invitation what its validity hangs on (T2), and the database's clock as `now`."""
+        sender = {"user": OuterRef("invited_by")}
+        admin = Membership.objects.admins().filter(account=OuterRef("account"), **sender)
+        owner = TeamMembership.objects.owners().filter(team=OuterRef("team"), **sender)
+        return self.select_related("account__test_of_team", "team__test_account", "invited_by").annotate(
+            now=Now(), sender_may=Exists(admin) | Exists(owner)
+        )
+
+    def run_by(self, user):
+        """Those that a person may send again and take back: of accounts they administer and teams they own (E1)."""
+        accounts = Membership.objects.admins().filter(user=user).values("account")
+        teams = TeamMembership.objects.owners().filter(user=user).values("team")
+        return self.filter(Q(account__in=accounts) | Q(team__in=teams))
+
+
+class Invitation(models.Model):
+    """A place in an account or a team that is offered to a mail address. Its token is in the mail, and here as a hash."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    account = models.ForeignKey(Account, null=True, on_delete=models.PROTECT, related_name="invitations")
+    team = models.ForeignKey(Team, null=True, on_delete=models.PROTECT, related_name="invitations")
+    # Empty once it was used or taken back: nobody needs it then.
+    email = models.EmailField(blank=True)
+    role = models.CharField(max_length=10)
+    invited_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    # Null, as several may be, until a worker made the token, which it does as it sends the mail.
+    token_hash = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001
+    told_at = models.DateTimeField(null=True)
+    accepted_at = models.DateTimeField(null=True)
+    accepted_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    revoked_at = models.DateTimeField(null=True)
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "team", "email"],
+                condition=Q(accepted_at=None, revoked_at=None),
+                nulls_distinct=False,
+                name="one_open_invitation_per_place_and_address",
+            ),
+            models.CheckConstraint(
+                condition=Q(account__isnull=False, team=None, role__in=Role.values)
+                | Q(account=None, team__isnull=False, role__in=TeamRole.values),
+                name="invitation_is_to_one_place_in_a_role_of_it",
+            ),
+        ]
+        indexes = [models.Index(fields=["expires_at"], condition=Q(told_at=None), name="invitation_to_mail")]
+
+    def __str__(self):
+        return str(self.pk)
+
+    __repr__ = __str__
+
+    @property
+    def place(self):
+        return self.account or self.team
+
+    def get_role_display(self):
+        return (Role if self.account_id else TeamRole)(self.role).label
+
+    def why_over(self):
+        """Return why nobody can accept this any more, or "" where somebody can; of a row that was read `with_state`."""
+        if self.accepted_at:
+            return _("This invitation was used already. It works once.")
+        if self.revoked_at:
+            return _("This invitation was taken back. Ask whoever invited you.")
+        if self.expires_at <= self.now:
+            return _("This invitation has expired. Ask whoever invited you to send it again.")
+        if not self.sender_may:
+            return _(
+                "Whoever sent this invitation may no longer invite people there. Ask somebody else to send it again."
+            )
+        return ""

@@ -117,6 +117,12 @@ def _totp(world, who):
     return {"data": {"code": "000000"}}
 
 
+def _opened(world, who):
+    """After the link in the mail was opened."""
+    world.browsers[who].get(f"/invitations/{world.mine.invitation_token}/")
+    return {}
+
+
 def _password(**names):
     return _of(**{name: PASSWORD if value else STRONG for name, value in names.items()})
 
@@ -145,6 +151,12 @@ SENT = {
     "POST accounts/2fa/reauthenticate/": _of(code="123456"),
     "POST accounts/2fa/totp/activate/": _totp,
     "POST settings/": _of(name="Renamed", time_zone="Europe/Berlin"),
+    "POST members/<slug:slug>/invite/": _of(email="nia@example.com", role="agent"),
+    "POST members/<slug:slug>/<uuid:pk>/role/": _of(role="admin"),
+    "POST teams/<uuid:public_id>/invite/": _of(email="nia@example.com", role="owner"),
+    "POST teams/<uuid:public_id>/<int:pk>/role/": _of(role="owner"),
+    "GET/opened invitations/": _opened,
+    "POST/opened invitations/": _opened,
     "POST credentials/new/": _client_form,
     "POST credentials/<slug:client_id>/": _of(redirect_uris="https://quokka.example/cb", description="Changed"),
     "POST credentials/<slug:client_id>/scopes/": _of(**{"scope": DELETE, f"why:{DELETE}": "To clean up"}),

@@ -33,7 +33,7 @@ PARAMETER = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
 MINE, THEIRS = "Quokka", "Wombat"
 
 
-def tenant(word, *, dev, admin, agent, account, slug=None):
+def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     """A team with clients, apps and versions in every state, and an account that uses them, agents too."""
     own = SimpleNamespace(word=word, dev=dev, admin=admin, agent=agent, account=account, team=team_of(dev))
 
@@ -129,6 +129,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None):
     gone, _secret = client("Gone", kind=Kind.EXTERNAL)
     ended = factories.agree(gone, account, admin, requested={VIEW}).access
     own.receipt = consent.end_access(ended, by=admin, reason="revoked by an admin")
+    own.invitation, own.invitation_token = factories.invited(account, invited or "nobody@example.com", by=admin)
     own.ticket = Ticket.objects.create(account=account, subject=f"{word} printer on fire")
     return own
 
@@ -146,6 +147,8 @@ def ids(own):
         "pk": own.draft.pk,
         "access_id": own.outside.pk,
         "consent_id": own.consent.pk,
+        "public_id": own.team.public_id,
+        "token": own.invitation_token,
         "entry_id": own.receipt.pk,
         "ticket_id": own.ticket.pk,
         "product": "freshservice",
@@ -171,6 +174,18 @@ def ids(own):
         "GET/custom marketplace/<slug:slug>/": {"slug": own.waiting.slug},
         "GET/custom marketplace/<slug:slug>/install/": {"slug": own.waiting.slug},
         "POST marketplace/<slug:slug>/install/": {"slug": own.waiting.slug},
+        **{
+            f"members/<slug:slug>/{more}": {
+                "slug": own.account.slug,
+                "pk": own.account.memberships.get(user=own.agent).pk,
+            }
+            for more in ("", "invite/", "<uuid:pk>/role/", "<uuid:pk>/remove/")
+        },
+        **{
+            f"teams/<uuid:public_id>/<int:pk>/{act}/": {"pk": own.team.memberships.order_by("pk").last().pk}
+            for act in ("role", "remove")
+        },
+        **{f"invitations/<uuid:pk>/{act}/": {"pk": own.invitation.pk} for act in ("resend", "revoke")},
         "installations/<uuid:pk>/": {"pk": own.installation.pk},
         "GET/agent installations/<uuid:pk>/": {"pk": own.agent_installation.pk},
         "GET/agent authorizations/<uuid:access_id>/": {"access_id": own.pocket.pk},
@@ -243,6 +258,7 @@ class World:
             type(team).objects.filter(pk=team.pk).update(name=f"{word} team")
         accounts.add_teammate(team_of(self.people["dev"]), self.people["mate"], role="member", by=None)
         whose = {name: self.people[name] for name in ("dev", "admin", "agent")}
+        whose["invited"] = self.people["odev"].email
         self.mine = tenant(MINE, account=acme, slug="reply-helper", **whose)
         self.theirs = tenant(
             THEIRS,

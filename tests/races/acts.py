@@ -13,7 +13,7 @@ from marketplace.actions import connecting
 from marketplace.connections import Tokens, VendorError
 from portal.accounts import actions as accounts
 from portal.accounts.actions import Refused
-from portal.accounts.models import Membership, Role, Team, User
+from portal.accounts.models import Membership, Role, Team, TeamMembership, User
 from tests.factories import CREATE, EDIT, REDIRECT_URI, VIEW, version_fields
 from tests.marketplace.packages import as_zip, good
 from tests.servers import Answer
@@ -175,7 +175,8 @@ def install_draft(w):
 
 
 def leave_test_account(w):
-    return accounts.end_membership(Membership.objects.get(account=w.team.test_account, user=w.dev), by=None)
+    """As an owner who is removed from the team."""
+    return end_teammate("dev")(w)
 
 
 def on_version(action, name, *, by="dev", **fields):
@@ -308,6 +309,34 @@ def add_member_to_test_account(w):
 
 def add_teammate(w):
     return accounts.add_teammate(Team.objects.get(pk=w.team.pk), w.stranger, role="owner", by=w.dev)
+
+
+def teammate(w, who):
+    return TeamMembership.objects.get(team=w.team, user=getattr(w, who))
+
+
+def end_teammate(who, by="dev2"):
+    return lambda w: accounts.end_teammate(teammate(w, who), by=getattr(w, by))
+
+
+def change_teammate(who, by="dev2"):
+    return lambda w: accounts.change_teammate(teammate(w, who), role="member", by=getattr(w, by))
+
+
+def invite(who):
+    return lambda w: accounts.invite(w.account, email="nia@example.com", role=Role.AGENT, by=getattr(w, who))
+
+
+def accept(w):
+    return accounts.accept_invitation(anew(w.invitation), by=w.stranger)
+
+
+def resend_invitation(w):
+    return accounts.resend_invitation(anew(w.invitation), by=w.admin2)
+
+
+def revoke_invitation(who):
+    return lambda w: accounts.revoke_invitation(anew(w.invitation), by=getattr(w, who))
 
 
 def verify_team(w):

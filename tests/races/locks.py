@@ -2,7 +2,7 @@
 
 # T11 names most of these, in this order; the others have their place among them.
 _ORDER = [
-    "accounts_user", "accounts_account", "accounts_team", "credentials_product", "credentials_client",
+    "accounts_user", "accounts_account", "accounts_team", "accounts_invitation", "credentials_product", "credentials_client",
     "marketplace_version", "marketplace_app", "accounts_membership", "marketplace_installation", "consent_access",
     "consent_consent", "consent_authorizationcode", "consent_refreshtoken", "consent_accesstoken",
     "marketplace_connection", "ledger_chain",
@@ -85,15 +85,16 @@ NEEDED = {
     f"credentials.lift_client {CLIENT}": "lift twice",
     "credentials.make_product_secret credentials_product": "a product's secret made twice",
     "credentials.registry.import_document credentials_product": "scopes imported twice",
-    f"portal.accounts.add_member {ACCOUNT}": "a member added twice",
-    f"portal.accounts.change_role {ACCOUNT}": "two admins demoting each other",
-    f"portal.accounts.end_membership {ACCOUNT}": "two admins removing each other",
-    f"portal.accounts.end_membership {MEMBERSHIP}": "refresh by an agent's app against the agent's removal",
-    f"portal.accounts.suspend_account {ACCOUNT}": "an account suspended twice",
-    f"portal.accounts.lift_account {ACCOUNT}": "an account lifted twice",
-    f"portal.accounts.add_teammate {ACCOUNT}": "a teammate added against a member",
-    "portal.accounts.verify_team accounts_team": "a team verified twice",
-    "portal.accounts.deactivate_person accounts_user": "a person deactivated twice",
+    f"portal.accounts.places.add_member {ACCOUNT}": "a member added twice",
+    f"portal.accounts.places.change_role {ACCOUNT}": "two admins demoting each other",
+    f"portal.accounts.places.end_membership {ACCOUNT}": "two admins removing each other",
+    f"portal.accounts.places.end_membership {MEMBERSHIP}": "refresh by an agent's app against the agent's removal",
+    f"portal.accounts.places.suspend_account {ACCOUNT}": "an account suspended twice",
+    f"portal.accounts.places.lift_account {ACCOUNT}": "an account lifted twice",
+    f"portal.accounts.places.lock_team {ACCOUNT}": "two owners removing each other",
+    f"portal.accounts.inviting._lock_place {ACCOUNT}": "an invitation accepted against the sender's demotion",
+    "portal.accounts.places.verify_team accounts_team": "a team verified twice",
+    "portal.accounts.people.deactivate_person accounts_user": "a person deactivated twice",
     f"portal.ledger.record {CHAIN}": "two credentials of one team",
 }
 
@@ -139,7 +140,12 @@ STAY = {
     "consent.ending.revoke_tokens rows": "T11: the consents it stamps; every other act on them holds their access",
     "consent.ending.erase_batch rows": "passes over what another eraser holds",
     f"marketplace.installing.install {VERSION}": "T11: no act changes a published version yet",
-    f"portal.accounts.change_role {MEMBERSHIP}": "T11: every act that decides on a role holds it, and it is read anew",
+    f"portal.accounts.places.change_role {MEMBERSHIP}": "T11: every act that decides on a role holds it, and it is read anew",
+    f"portal.accounts.places._seat {MEMBERSHIP}": "T11: as end_membership; a team is changed under its test account's lock",
+    **dict.fromkeys(
+        (f"portal.accounts.inviting.{name} accounts_invitation" for name in ("_open_one", "accept_invitation")),
+        "T11: the row that is decided on; every other act on it holds its place",
+    ),
     f"marketplace.packaging._take {APP}": "T11: what the package is checked against; a draft is checked again later",
     f"marketplace.packaging.keep_vendor_secret {APP}": "T11: whose secret it is; the row itself is locked as it is replaced",
     **dict.fromkeys(
@@ -147,6 +153,6 @@ STAY = {
         "T11: what a person connects wins over a worker, whichever came first; people hold the account",
     ),
     f"credentials.change_client {CLIENT}": "reads the row anew that its one UPDATE writes",
-    "portal.accounts.change_staff accounts_user": "reads the row anew that its first UPDATE writes",
-    "portal.accounts.remove_two_factor accounts_user": "the DELETE tells the second that nothing was left",
+    "portal.accounts.people.change_staff accounts_user": "reads the row anew that its first UPDATE writes",
+    "portal.accounts.people.remove_two_factor accounts_user": "the DELETE tells the second that nothing was left",
 }

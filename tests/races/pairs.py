@@ -230,6 +230,17 @@ PEOPLE = {
     "a member added twice": (acts.add_member, acts.add_member, one("member.added")),
     "a teammate added twice": (acts.add_teammate, acts.add_teammate, one("teammate.added")),
     "a teammate added against a member": (acts.add_teammate, acts.add_member_to_test_account, any_of_both),
+    "two owners removing each other": (
+        acts.end_teammate("dev", by="dev2"),
+        acts.end_teammate("dev2", by="dev"),
+        one("teammate.removed"),
+    ),
+    "two owners demoting each other": (
+        acts.change_teammate("dev", by="dev2"),
+        acts.change_teammate("dev2", by="dev"),
+        one("teammate.role_changed"),
+    ),
+    "a teammate removed twice": (acts.end_teammate("dev"), acts.end_teammate("dev"), one("teammate.removed")),
     "a team verified twice": (acts.verify_team, acts.verify_team, one("team.verified")),
     "a person deactivated twice": (acts.deactivate("agent2"), acts.deactivate("agent2"), one("person.deactivated")),
     "two-factor removed twice": (
@@ -242,6 +253,33 @@ PEOPLE = {
     "an access opened twice": (acts.open_access, acts.open_access, one("access.opened")),
     "an access opened against suspension": (acts.open_access, acts.suspend_account, not_after(0)),
 }
+INVITING = {
+    "invited twice": (acts.invite("admin"), acts.invite("admin2"), one("invitation.made")),
+    "inviting against the admin's demotion": (acts.invite("admin"), acts.demote("admin"), not_after(0)),
+    "an invitation accepted twice": (acts.accept, acts.accept, one("member.added")),
+    "an invitation accepted against taking it back": (
+        acts.accept,
+        acts.revoke_invitation("admin"),
+        one("member.added", "invitation.revoked"),
+    ),
+    "an invitation accepted against sending it again": (
+        acts.accept,
+        acts.resend_invitation,
+        one("member.added", "invitation.resent"),
+    ),
+    "an invitation accepted against the sender's demotion": (acts.accept, acts.demote("admin"), not_after(0)),
+    "an invitation accepted against a member added": (acts.accept, acts.add_member, one("member.added")),
+    "an invitation taken back twice": (
+        acts.revoke_invitation("admin"),
+        acts.revoke_invitation("admin2"),
+        one("invitation.revoked"),
+    ),
+    "an invitation sent again against taking it back": (
+        acts.resend_invitation,
+        acts.revoke_invitation("admin"),
+        any_of_both,
+    ),
+}
 CONNECTING = {
     "a connection made twice": (acts.prepare("agent"), acts.prepare("agent"), one_row),
     "disconnected twice": (acts.disconnect("admin"), acts.disconnect("admin2"), one("connection.disconnected")),
@@ -249,14 +287,15 @@ CONNECTING = {
     "a vendor's refusal against disconnecting": (acts.refused, acts.disconnect("admin"), stays_ended),
     "a call for an app against uninstall": (acts.one_call, acts.uninstall("account"), made_before_the_end),
 }
-PAIRS = {**CONNECTING, **TOKENS, **AGREEING, **ENDINGS, **REVIEWING, **CREDENTIALS, **PEOPLE}
+PAIRS = {**INVITING, **CONNECTING, **TOKENS, **AGREEING, **ENDINGS, **REVIEWING, **CREDENTIALS, **PEOPLE}
 # What the design does not name is forced in the long run only.
 SOAKED = {
     *REVIEWING, *CREDENTIALS, *PEOPLE, "trim against giving back", "refresh against giving back", "exchange against using up", "a code replayed against giving back",
     *(f"{what} against {how}" for what in AGENT_ASKING for how in ("an admin's revocation", "uninstall", "deactivation")),
     *(f"{what} against suspension of the account" for what in ASKING), "uninstall against discard", "discard twice",
     "drafts installed twice", "ending against revocation", "removal twice", "removal against demotion",
-    "a draft installed against its change", "a draft installed against its submission", "expiry twice",
+    "a draft installed against its change", "a draft installed against its submission", "expiry twice", "an invitation taken back twice",
+    "an invitation sent again against taking it back", "an invitation accepted against a member added",
     "a draft installed against suspension", "a draft installed against the admin's removal", "trim against another trim",
 } - {"approve against reject", "rotate twice", "rotate twice without overlap", "an app made against a scope added"}  # fmt: skip
 

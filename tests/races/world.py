@@ -89,6 +89,8 @@ class World:
         self.other_account = factories.account("other")
         accounts.suspend_account(self.other_account, reason="Unpaid", by=None)
         self._versions()
+        self.invitation = accounts.invite(self.account, email=self.stranger.email, role="agent", by=self.admin)
+        accounts.tell_of_invitation(self.invitation)
         self.pages = {}
         for name in ("account", "agent", "unfinished", "new", "new_agent", "expired"):
             for who in ("admin", "admin2", "agent", "agent2"):

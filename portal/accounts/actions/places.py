@@ -1,17 +1,15 @@
-"""What happens to people, accounts and teams."""
+"""What happens to accounts and teams, and who belongs to them."""
 
 import secrets
 
-from allauth.account.models import EmailAddress
-from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from portal.database import lock
-from portal.ledger.actions import PORTAL, record
+from portal.ledger.actions import record
 
-from .models import Account, Membership, Role, Team, TeamMembership, TeamRole, User
+from ..models import Account, Membership, Role, Team, TeamMembership, TeamRole
 
 
 class Refused(Exception):
@@ -27,6 +25,10 @@ class NotLive(Refused):
 
 
 class LastAdmin(Refused):
+    pass
+
+
+class LastOwner(Refused):
     pass
 
 
@@ -48,9 +50,20 @@ def _guard_admin(account, by):
 
 def _guard_owner(team, by):
     """Raise NotAllowed unless `by` owns the team or runs the portal."""
-    owners = TeamMembership.objects.filter(team=team, role=TeamRole.OWNER, ended_at=None, user__is_active=True)
-    if by is None or not owners.filter(user=by).exists():
+    if by is None or not TeamMembership.objects.owners().filter(team=team, user=by).exists():
         guard_staff(by)
+
+
+def _guard_owners_place(account, user, role):
+    """Raise NotAllowed where a test account would get an admin who is no owner, or an owner who is no admin.
+
+    `role` is what the person is to be, or None where they are to go.
+    """
+    team = account.test_of_team
+    if team and TeamMembership.objects.owners().filter(team=team, user=user).exists() != (role == Role.ADMIN):
+        raise NotAllowed(
+            _("The owners of %(team)s administer its test account: change their role in the team.") % {"team": team}
+        )
 
 
 @transaction.atomic
@@ -69,16 +82,24 @@ def add_member(account, user, *, role, by):
     """Give a person a place in an account. Raises NotAllowed, AlreadyMember."""
     account = lock(Account, account.pk)
     _guard_admin(account, by)
+    return put_member(account, user, role=role, by=by)
+
+
+def put_member(account, user, *, role, by, **details):
+    """Write a person's place in a locked account; the caller decided who may. Raises NotAllowed, AlreadyMember."""
     if Membership.objects.filter(account=account, user=user, ended_at=None).exists():
         raise AlreadyMember(_("%(user)s already belongs to %(account)s.") % {"user": user, "account": account})
+    if role == Role.ADMIN:
+        _guard_owners_place(account, user, role)
     membership = Membership.objects.create(account=account, user=user, role=Role(role))
     record(
         account.chain_name,
         "member.added",
         by=by,
         subject=f"person:{user.public_id}",
-        role=role,
+        role=str(role),
         membership=str(membership.pk),
+        **details,
     )
     return membership
 
@@ -93,7 +114,12 @@ def change_role(membership, *, role, by):
         raise NotLive(_("This person has left the account."))
     if membership.role == role:
         return membership
+    _guard_owners_place(account, membership.user, role)
     _keep_an_admin(account, membership)
+    return _give_role(account, membership, role, by)
+
+
+def _give_role(account, membership, role, by):
     membership.role = Role(role)
     membership.save(update_fields=["role"])
     record(
@@ -110,7 +136,13 @@ def end_membership(membership, *, by):
     membership = lock(Membership, membership.pk)
     if membership.ended_at:
         raise NotLive(_("This person has left the account."))
+    if membership.role == Role.ADMIN:
+        _guard_owners_place(account, membership.user, None)
     _keep_an_admin(account, membership)
+    return _end(account, membership, by)
+
+
+def _end(account, membership, by):
     Membership.objects.filter(pk=membership.pk).update(ended_at=Now())
     membership.refresh_from_db()
     record(
@@ -181,16 +213,83 @@ def create_team(*, by, name=None):
 @transaction.atomic
 def add_teammate(team, user, *, role, by):
     """Add a developer to a team; an owner also administers its test account. Raises NotAllowed, AlreadyMember."""
-    # Who is in a team changes under its test account's lock.
-    account = lock(Account, team.test_account.pk)
+    account = lock_team(team)
     _guard_owner(team, by)
+    return put_teammate(account, team, user, role=role, by=by)
+
+
+def lock_team(team):
+    """Lock and return a team's test account, under which changes who is in the team."""
+    return lock(Account, team.test_account.pk)
+
+
+def put_teammate(account, team, user, *, role, by, **details):
+    """Write a person's place in a team whose test account is locked; the caller decided who may. Raises AlreadyMember."""
     if TeamMembership.objects.filter(team=team, user=user, ended_at=None).exists():
         raise AlreadyMember(_("%(user)s already belongs to %(team)s.") % {"user": user, "team": team})
     teammate = TeamMembership.objects.create(team=team, user=user, role=TeamRole(role))
-    if role == TeamRole.OWNER:
-        Membership.objects.get_or_create(account=account, user=user, ended_at=None, defaults={"role": Role.ADMIN})
-    record(team.chain_name, "teammate.added", by=by, subject=f"person:{user.public_id}", role=str(role))
+    _seat(account, teammate, by)
+    subject = f"person:{user.public_id}"
+    record(team.chain_name, "teammate.added", by=by, subject=subject, role=str(role), **details)
     return teammate
+
+
+def _seat(account, teammate, by):
+    """Make an owner admin of the team's test account, and end that place of who is none."""
+    place = Membership.objects.select_for_update(no_key=True).filter(
+        account=account, user=teammate.user_id, ended_at=None
+    )
+    place = place.first()
+    if teammate.role == TeamRole.OWNER and not teammate.ended_at:
+        if place is None:
+            put_member(account, teammate.user, role=Role.ADMIN, by=by)
+        elif place.role != Role.ADMIN:
+            _give_role(account, place, Role.ADMIN, by)
+    elif place and place.role == Role.ADMIN:
+        _end(account, place, by)
+
+
+@transaction.atomic
+def change_teammate(teammate, *, role, by):
+    """Make a member of a team an owner, or an owner a member. Raises NotAllowed, NotLive, LastOwner."""
+    account = lock_team(teammate.team)
+    teammate = _live_teammate(teammate, by)
+    if teammate.role == role:
+        return teammate
+    _keep_an_owner(teammate)
+    teammate.role = TeamRole(role)
+    teammate.save(update_fields=["role"])
+    _seat(account, teammate, by)
+    subject = f"person:{teammate.user.public_id}"
+    record(teammate.team.chain_name, "teammate.role_changed", by=by, subject=subject, role=str(role))
+    return teammate
+
+
+@transaction.atomic
+def end_teammate(teammate, *, by):
+    """Remove a developer from a team, and an owner from its test account too. Raises NotAllowed, NotLive, LastOwner."""
+    account = lock_team(teammate.team)
+    teammate = _live_teammate(teammate, by)
+    _keep_an_owner(teammate)
+    TeamMembership.objects.filter(pk=teammate.pk).update(ended_at=Now())
+    teammate.refresh_from_db()
+    _seat(account, teammate, by)
+    record(teammate.team.chain_name, "teammate.removed", by=by, subject=f"person:{teammate.user.public_id}")
+    return teammate
+
+
+def _live_teammate(teammate, by):
+    _guard_owner(teammate.team, by)
+    teammate = TeamMembership.objects.select_related("team", "user").get(pk=teammate.pk)
+    if teammate.ended_at:
+        raise NotLive(_("This person has left the team."))
+    return teammate
+
+
+def _keep_an_owner(teammate):
+    others = TeamMembership.objects.owners().filter(team=teammate.team).exclude(pk=teammate.pk)
+    if teammate.role == TeamRole.OWNER and not others.exists():
+        raise LastOwner(_("%(team)s needs an owner; make somebody else one first.") % {"team": teammate.team})
 
 
 @transaction.atomic
@@ -204,52 +303,3 @@ def verify_team(team, *, by):
     team.refresh_from_db()
     record(team.chain_name, "team.verified", by=by, subject=f"team:{team.public_id}")
     return team
-
-
-@transaction.atomic
-def deactivate_person(user, *, by):
-    """Close a person's sign-in; what they consented to for themself is void from this commit (T2). Raises NotAllowed, NotLive."""
-    guard_staff(by)
-    user = lock(User, user.pk)
-    if not user.is_active:
-        raise NotLive(_("%(user)s is deactivated already.") % {"user": user})
-    user.is_active = False
-    user.save(update_fields=["is_active"])
-    record(PORTAL, "person.deactivated", by=by, subject=f"person:{user.public_id}")
-    return user
-
-
-@transaction.atomic
-def change_staff(user, *, is_staff, groups, by):
-    """Say who works for the company, and in which groups; being a superuser is left as it is. Raises NotAllowed."""
-    guard_staff(by)
-    user = lock(User, user.pk)
-    user.is_staff = is_staff
-    user.save(update_fields=["is_staff"])
-    user.groups.set(groups if is_staff else [])
-    names = sorted(user.groups.values_list("name", flat=True))
-    subject = f"person:{user.public_id}"
-    record(PORTAL, "person.staff_changed", by=by, subject=subject, is_staff=is_staff, groups=names)
-    return user
-
-
-@transaction.atomic
-def remove_two_factor(user, *, by):
-    """Let a person who lost their second factor sign in with the password alone. Raises NotAllowed, and NotLive where there is none."""
-    guard_staff(by)
-    user = lock(User, user.pk)
-    if not Authenticator.objects.filter(user=user).delete()[0]:
-        raise NotLive(_("%(user)s has no two-factor authentication.") % {"user": user})
-    record(PORTAL, "person.two_factor_removed", by=by, subject=f"person:{user.public_id}")
-    return user
-
-
-@transaction.atomic
-def create_person(*, email, name, password, by, is_staff=False, groups=(), is_superuser=False):
-    """Make a person who can sign in at once, as staff do; those who sign up by themselves get a team too."""
-    guard_staff(by)
-    user = User.objects.create_user(email, password, name=name, is_staff=is_staff, is_superuser=is_superuser)
-    user.groups.set(groups)
-    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
-    record(PORTAL, "person.created", by=by, subject=f"person:{user.public_id}")
-    return user

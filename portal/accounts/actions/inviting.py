@@ -1,0 +1,168 @@
+"""Inviting people by mail, and accepting: it takes the token that only the mail has, and the address that it went to."""
+
+import datetime as dt
+import hashlib
+import secrets
+
+from allauth.account.models import EmailAddress
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from portal.celery import app as celery
+from portal.database import database_now, lock
+from portal.ledger.actions import record
+from portal.mail import send
+
+from ..models import Account, Invitation, Membership, Role, TeamMembership
+from .places import AlreadyMember, NotAllowed, Refused, lock_team, put_member, put_teammate
+
+LIFETIME = dt.timedelta(days=7)
+# After which another worker sends a mail that one had begun with.
+PATIENCE = dt.timedelta(minutes=5)
+
+
+class AlreadyInvited(Refused):
+    pass
+
+
+class InvitationOver(Refused):
+    """It was used, taken back, or has expired."""
+
+
+class NotInvited(Refused):
+    """The invitation went to an address that this person has not proved to be theirs."""
+
+
+def hash_of(token):
+    """Return what is kept of a token. It has 256 random bits, so a fast hash will do."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _lock_place(place):
+    return lock(Account, place.pk) if isinstance(place, Account) else lock_team(place)
+
+
+def _guard_inviter(place, by):
+    """Raise NotAllowed unless `by` is an admin of the account, or an owner of the team."""
+    if isinstance(place, Account):
+        may = Membership.objects.admins().filter(account=place, user=by).exists()
+    else:
+        may = TeamMembership.objects.owners().filter(team=place, user=by).exists()
+    if not may:
+        raise NotAllowed(_("Only those who run %(place)s can invite people.") % {"place": place})
+
+
+def _queue(invitation):
+    """Once this transaction commits, have a worker send the mail; without a broker the sweep finds it (T3)."""
+    transaction.on_commit(
+        lambda: celery.send_task("portal.accounts.tasks.tell_of_invitation", [str(invitation.pk)]), robust=True
+    )
+
+
+def _record(invitation, event, by, **details):
+    record(invitation.place.chain_name, event, by=by, subject=f"invitation:{invitation.pk}", **details)
+
+
+@transaction.atomic
+def invite(place, *, email, role, by):
+    """Offer a place in an account or a team to a mail address, whosever it is. Raises NotAllowed, AlreadyMember, AlreadyInvited."""
+    _lock_place(place)
+    _guard_inviter(place, by)
+    is_account, email = isinstance(place, Account), email.lower()
+    own = {"account" if is_account else "team": place}
+    if is_account and place.test_of_team_id and role == Role.ADMIN:
+        raise NotAllowed(_("The owners of the team administer its test account: invite an owner to the team."))
+    # Of members it is no secret; of everybody else nothing is told.
+    if place.memberships.filter(user__email=email, ended_at=None).exists():
+        raise AlreadyMember(_("%(user)s already belongs to %(place)s.") % {"user": email, "place": place})
+    if Invitation.objects.open().filter(email=email, **own).exists():
+        raise AlreadyInvited(_("%(email)s is invited already. Send the invitation again.") % {"email": email})
+    invitation = Invitation.objects.create(
+        email=email, role=role, invited_by=by, expires_at=database_now() + LIFETIME, **own
+    )
+    _queue(invitation)
+    _record(invitation, "invitation.made", by, role=str(role))
+    return invitation
+
+
+def _open_one(invitation, by):
+    """Lock an invitation and its place, and return it as it is then, for who may manage it. Raises NotAllowed, InvitationOver."""
+    _lock_place(invitation.place)
+    _guard_inviter(invitation.place, by)
+    lock(Invitation, invitation.pk)
+    invitation = Invitation.objects.with_state().get(pk=invitation.pk)
+    if invitation.accepted_at or invitation.revoked_at:
+        raise InvitationOver(invitation.why_over())
+    return invitation
+
+
+@transaction.atomic
+def resend_invitation(invitation, *, by):
+    """Send it once more, in one's own name: from this commit the link of the mail before is dead. Raises NotAllowed, InvitationOver."""
+    invitation = _open_one(invitation, by)
+    invitation.invited_by, invitation.token_hash, invitation.told_at = by, None, None
+    invitation.expires_at = database_now() + LIFETIME
+    invitation.save(update_fields=["invited_by", "token_hash", "told_at", "expires_at"])
+    _queue(invitation)
+    _record(invitation, "invitation.resent", by)
+    return invitation
+
+
+@transaction.atomic
+def revoke_invitation(invitation, *, by):
+    """Take an invitation back. Raises NotAllowed, InvitationOver."""
+    invitation = _open_one(invitation, by)
+    Invitation.objects.filter(pk=invitation.pk).update(revoked_at=Now(), email="")
+    _record(invitation, "invitation.revoked", by)
+    return invitation
+
+
+def is_for(invitation, user):
+    """True where the address that was invited is one that this person proved to be theirs."""
+    # Compared here: PostgreSQL takes letters of other alphabets for the same in upper case.
+    proved = EmailAddress.objects.filter(user=user, verified=True).values_list("email", flat=True)
+    return user.is_active and invitation.email in {address.lower() for address in proved}
+
+
+@transaction.atomic
+def accept_invitation(invitation, *, by):
+    """Take the place that is offered: `invitation` was found by its token. Raises InvitationOver, NotInvited, AlreadyMember."""
+    account, found_by = _lock_place(invitation.place), invitation.token_hash
+    lock(Invitation, invitation.pk)
+    invitation = Invitation.objects.with_state().get(pk=invitation.pk)
+    if why := invitation.why_over():
+        raise InvitationOver(why)
+    if found_by is None or invitation.token_hash != found_by:
+        raise InvitationOver(_("A newer mail was sent. Open the link in that one."))
+    if not is_for(invitation, by):
+        raise NotInvited(_("This invitation went to an address that is not one of yours."))
+    given = {"role": invitation.role, "by": by, "invitation": str(invitation.pk)}
+    if invitation.team:
+        place = put_teammate(account, invitation.team, by, **given)
+    else:
+        place = put_member(account, by, **given)
+    Invitation.objects.filter(pk=invitation.pk).update(accepted_at=Now(), accepted_by=by, email="")
+    return place
+
+
+def tell_of_invitation(invitation):
+    """Mail an invitation, once. Its token is made here: between this and the mail it is nowhere kept."""
+    row = Invitation.objects.with_state().filter(pk=invitation.pk, told_at=None).first()
+    if row is None or row.why_over():
+        return
+    token = secrets.token_urlsafe(32)
+    # Of two workers one gets its token in, and sends it.
+    mine = Invitation.objects.open().filter(pk=row.pk, told_at=None, token_hash=row.token_hash)
+    if not mine.update(token_hash=hash_of(token)):
+        return
+    send("members/mail/invitation.txt", to=[row.email], invitation=row, token=token)
+    # After sending: told twice is better than never.
+    Invitation.objects.filter(pk=row.pk, token_hash=hash_of(token)).update(told_at=Now())
+
+
+def invitations_to_mail():
+    """Return those that nobody was told of; where a worker had begun, after the minutes that a mail server may take."""
+    begun_before = Now() + LIFETIME - PATIENCE
+    waiting = Invitation.objects.open().filter(told_at=None, expires_at__gt=Now())
+    return waiting.filter(token_hash=None) | waiting.filter(expires_at__lt=begun_before)

@@ -1,0 +1,61 @@
+"""What happens to people."""
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from portal.database import lock
+from portal.ledger.actions import PORTAL, record
+
+from ..models import User
+from .places import NotLive, guard_staff
+
+
+@transaction.atomic
+def deactivate_person(user, *, by):
+    """Close a person's sign-in; what they consented to for themself is void from this commit (T2). Raises NotAllowed, NotLive."""
+    guard_staff(by)
+    user = lock(User, user.pk)
+    if not user.is_active:
+        raise NotLive(_("%(user)s is deactivated already.") % {"user": user})
+    user.is_active = False
+    user.save(update_fields=["is_active"])
+    record(PORTAL, "person.deactivated", by=by, subject=f"person:{user.public_id}")
+    return user
+
+
+@transaction.atomic
+def change_staff(user, *, is_staff, groups, by):
+    """Say who works for the company, and in which groups; being a superuser is left as it is. Raises NotAllowed."""
+    guard_staff(by)
+    user = lock(User, user.pk)
+    user.is_staff = is_staff
+    user.save(update_fields=["is_staff"])
+    user.groups.set(groups if is_staff else [])
+    names = sorted(user.groups.values_list("name", flat=True))
+    subject = f"person:{user.public_id}"
+    record(PORTAL, "person.staff_changed", by=by, subject=subject, is_staff=is_staff, groups=names)
+    return user
+
+
+@transaction.atomic
+def remove_two_factor(user, *, by):
+    """Let a person who lost their second factor sign in with the password alone. Raises NotAllowed, and NotLive where there is none."""
+    guard_staff(by)
+    user = lock(User, user.pk)
+    if not Authenticator.objects.filter(user=user).delete()[0]:
+        raise NotLive(_("%(user)s has no two-factor authentication.") % {"user": user})
+    record(PORTAL, "person.two_factor_removed", by=by, subject=f"person:{user.public_id}")
+    return user
+
+
+@transaction.atomic
+def create_person(*, email, name, password, by, is_staff=False, groups=(), is_superuser=False):
+    """Make a person who can sign in at once, as staff do; those who sign up by themselves get a team too."""
+    guard_staff(by)
+    user = User.objects.create_user(email, password, name=name, is_staff=is_staff, is_superuser=is_superuser)
+    user.groups.set(groups)
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    record(PORTAL, "person.created", by=by, subject=f"person:{user.public_id}")
+    return user

@@ -1,0 +1,23 @@
+"""Mailing invitations. Each task can run twice, be killed anywhere, and is found by the sweep (T3)."""
+
+from celery import shared_task
+
+from . import actions
+from .actions.inviting import invitations_to_mail
+from .models import Invitation
+
+SWEEP_BATCH = 500
+
+
+@shared_task
+def tell_of_invitation(invitation_id):
+    invitation = Invitation.objects.filter(pk=invitation_id).first()
+    if invitation:
+        actions.tell_of_invitation(invitation)
+
+
+@shared_task
+def sweep_invitations():
+    """Find the mails that are left to send in the database, whatever became of the messages."""
+    for pk in invitations_to_mail().order_by("expires_at").values_list("pk", flat=True)[:SWEEP_BATCH]:
+        tell_of_invitation.delay(str(pk))

@@ -1,0 +1,19 @@
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("members/<slug:slug>/", views.member_list, name="member-list"),
+    path("members/<slug:slug>/invite/", views.member_invite, name="member-invite"),
+    path("members/<slug:slug>/<uuid:pk>/role/", views.member_role, name="member-role"),
+    path("members/<slug:slug>/<uuid:pk>/remove/", views.member_remove, name="member-remove"),
+    path("teams/", views.team_list, name="team-list"),
+    path("teams/<uuid:public_id>/", views.team_view, name="team-view"),
+    path("teams/<uuid:public_id>/invite/", views.team_invite, name="team-invite"),
+    path("teams/<uuid:public_id>/<int:pk>/role/", views.teammate_role, name="teammate-role"),
+    path("teams/<uuid:public_id>/<int:pk>/remove/", views.teammate_remove, name="teammate-remove"),
+    path("invitations/", views.invitation_accept, name="invitation-accept"),
+    path("invitations/<uuid:pk>/resend/", views.invitation_resend, name="invitation-resend"),
+    path("invitations/<uuid:pk>/revoke/", views.invitation_revoke, name="invitation-revoke"),
+    path("invitations/<str:token>/", views.invitation_open, name="invitation-open"),
+]

@@ -1,0 +1,271 @@
+"""Who belongs to an account or a team, what those who run it may do about that, and accepting an invitation."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from portal.limits import address_of, spend
+from portal.pages import paginate
+
+from . import actions
+from .actions import Refused
+from .actions.inviting import hash_of, is_for
+from .forms import InvitationForm, RoleForm
+from .models import Account, Invitation, Membership, Role, Team, TeamMembership, TeamRole
+
+
+def accounts_seen_by(user):
+    """The accounts that a person belongs to (E1)."""
+    return Account.objects.filter(memberships__in=Membership.objects.live().filter(user=user))
+
+
+def _accounts_run_by(user):
+    return Account.objects.filter(memberships__in=Membership.objects.admins().filter(user=user))
+
+
+def teams_seen_by(user):
+    """The teams that a person belongs to (E1)."""
+    return Team.objects.filter(memberships__in=TeamMembership.objects.live().filter(user=user))
+
+
+def _teams_run_by(user):
+    return Team.objects.filter(memberships__in=TeamMembership.objects.owners().filter(user=user))
+
+
+def place_url(place):
+    """Where an account or a team shows who belongs to it."""
+    if isinstance(place, Account):
+        return reverse("member-list", args=[place.slug])
+    return reverse("team-view", args=[place.public_id])
+
+
+def _place_view(request, place, *, is_run):
+    """The page of an account or a team; those who run it read addresses and invitations too."""
+    rows = place.memberships.live().select_related("user").order_by("role", "user__name", "user__email", "pk")
+    context = {"place": place, "is_run": is_run, "page_obj": paginate(request, rows)}
+    if is_run:
+        invitations = place.invitations.open().with_state().order_by("email")
+        context["invitations"] = paginate(request, invitations, name="invitations")
+        for invitation in context["invitations"]:
+            invitation.why = invitation.why_over()
+    return render(request, "members/place_view.html", context)
+
+
+def _invite(request, place, roles):
+    form = InvitationForm(request.POST or None, roles=roles)
+    if request.method == "POST" and form.is_valid():
+        email = form.cleaned_data["email"].lower()
+        _spend(request, place, email)
+        try:
+            actions.invite(place, email=email, role=form.cleaned_data["role"], by=request.user)
+        except Refused as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            messages.success(request, _("Invited. A mail is on its way to %(email)s.") % {"email": email})
+            return redirect(place_url(place))
+    context = {"form": form, "place": place, "back_url": place_url(place)}
+    return render(request, "members/invitation_create.html", context, status=422 if form.errors else 200)
+
+
+def _spend(request, place, email):
+    """Each mail goes to somebody who may not want it."""
+    spend(
+        ("invitations by person", str(request.user.public_id)),
+        ("invitations by place and mail address", place.chain_name, email),
+    )
+
+
+def _change_role(request, member, place, roles, act):
+    """Ask, and on POST give the role that was asked about."""
+    other = next(role for role in roles if role != member.role)
+    form = RoleForm(request.POST or None, roles=roles.choices, initial={"role": other})
+    if request.method == "POST" and form.is_valid():
+        _act(request, lambda: act(member, role=form.cleaned_data["role"], by=request.user), _("The role was changed."))
+        return _onwards(request, place)
+    context = {"member": member, "place": place, "form": form, "role": other, "back_url": place_url(place)}
+    return render(request, "members/member_role.html", context, status=422 if form.errors else 200)
+
+
+def _remove(request, member, place, act):
+    if request.method == "POST":
+        _act(request, lambda: act(member, by=request.user), _("Removed. They can no longer see or do anything here."))
+        return _onwards(request, place)
+    context = {"member": member, "place": place, "back_url": place_url(place)}
+    return render(request, "members/member_remove.html", context)
+
+
+def _act(request, act, done):
+    try:
+        act()
+        messages.success(request, done)
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+
+
+def _onwards(request, place):
+    """Back to the page of a place, or home for who has just left it."""
+    stays = place.memberships.live().filter(user=request.user).exists()
+    return redirect(place_url(place) if stays else "home")
+
+
+# --- an account's members ---
+
+
+@login_required
+@require_safe
+def member_list(request, slug):
+    account = get_object_or_404(accounts_seen_by(request.user), slug=slug)
+    return _place_view(request, account, is_run=_accounts_run_by(request.user).filter(pk=account.pk).exists())
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def member_invite(request, slug):
+    account = get_object_or_404(_accounts_run_by(request.user), slug=slug)
+    # A test account's admins are the owners of its team, who are invited there.
+    roles = [role for role in Role if role != Role.ADMIN or not account.test_of_team_id]
+    return _invite(request, account, [(role.value, role.label) for role in roles])
+
+
+def _member(request, slug, pk):
+    accounts = _accounts_run_by(request.user).filter(slug=slug)
+    members = Membership.objects.live().filter(account__in=accounts).select_related("account", "user")
+    return get_object_or_404(members, pk=pk)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def member_role(request, slug, pk):
+    member = _member(request, slug, pk)
+    return _change_role(request, member, member.account, Role, actions.change_role)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def member_remove(request, slug, pk):
+    member = _member(request, slug, pk)
+    return _remove(request, member, member.account, actions.end_membership)
+
+
+# --- a team's members ---
+
+
+@login_required
+@require_safe
+def team_list(request):
+    rows = TeamMembership.objects.live().filter(user=request.user).select_related("team").order_by("team__name", "pk")
+    return render(request, "members/team_list.html", {"page_obj": paginate(request, rows)})
+
+
+@login_required
+@require_safe
+def team_view(request, public_id):
+    team = get_object_or_404(teams_seen_by(request.user), public_id=public_id)
+    return _place_view(request, team, is_run=_teams_run_by(request.user).filter(pk=team.pk).exists())
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def team_invite(request, public_id):
+    return _invite(request, get_object_or_404(_teams_run_by(request.user), public_id=public_id), TeamRole.choices)
+
+
+def _teammate(request, public_id, pk):
+    teams = _teams_run_by(request.user).filter(public_id=public_id)
+    teammates = TeamMembership.objects.live().filter(team__in=teams).select_related("team", "user")
+    return get_object_or_404(teammates, pk=pk)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def teammate_role(request, public_id, pk):
+    teammate = _teammate(request, public_id, pk)
+    return _change_role(request, teammate, teammate.team, TeamRole, actions.change_teammate)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def teammate_remove(request, public_id, pk):
+    teammate = _teammate(request, public_id, pk)
+    return _remove(request, teammate, teammate.team, actions.end_teammate)
+
+
+# --- invitations ---
+
+
+def _invitation_run_by(user, pk):
+    invitations = Invitation.objects.open().run_by(user).select_related("account", "team")
+    return get_object_or_404(invitations, pk=pk)
+
+
+@login_required
+@require_POST
+def invitation_resend(request, pk):
+    invitation = _invitation_run_by(request.user, pk)
+    _spend(request, invitation.place, invitation.email)
+    _act(
+        request,
+        lambda: actions.resend_invitation(invitation, by=request.user),
+        _("Sent again. The link of the mail before no longer works."),
+    )
+    return redirect(place_url(invitation.place))
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def invitation_revoke(request, pk):
+    invitation = _invitation_run_by(request.user, pk)
+    if request.method == "POST":
+        _act(
+            request,
+            lambda: actions.revoke_invitation(invitation, by=request.user),
+            _("Taken back. Its link no longer works."),
+        )
+        return redirect(place_url(invitation.place))
+    context = {"invitation": invitation, "back_url": place_url(invitation.place)}
+    return render(request, "members/invitation_revoke.html", context)
+
+
+@never_cache
+@require_safe
+def invitation_open(request, token):
+    """Take the token off the address, and have this browser's session keep what it is known by."""
+    spend(("invitations opened by address", address_of(request.META)))
+    request.session["invitation"] = hash_of(token)
+    return redirect("invitation-accept")
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def invitation_accept(request):
+    """What the last link that was opened here offers, to whoever is signed in or not yet."""
+    opened = request.session.get("invitation")
+    invitation = opened and Invitation.objects.with_state().filter(token_hash=opened).first()
+    if not invitation:
+        return _told(request, None, 404, _("There is no such invitation. A newer mail may have taken its place."))
+    if why := invitation.why_over():
+        return _told(request, None, 410, why)
+    if request.method == "GET" or not request.user.is_authenticated:
+        if request.method == "POST":
+            return redirect_to_login(request.path)
+        is_theirs = request.user.is_authenticated and is_for(invitation, request.user)
+        return _told(request, invitation, 200 if is_theirs or not request.user.is_authenticated else 403)
+    try:
+        actions.accept_invitation(invitation, by=request.user)
+    except actions.NotInvited:
+        return _told(request, invitation, 403)
+    except Refused as refusal:
+        return _told(request, None, 409, str(refusal))
+    del request.session["invitation"]
+    messages.success(request, _("Welcome to %(place)s.") % {"place": invitation.place})
+    return redirect(place_url(invitation.place))
+
+
+def _told(request, invitation, status, why=""):
+    context = {"invitation": invitation, "is_wrong_person": status == 403, "why": why}
+    return render(request, "members/invitation_accept.html", context, status=status)
