@@ -63,6 +63,8 @@ class InvitationForm(forms.Form):
     def __init__(self, *args, roles, **kwargs):
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = roles
+        # The one that may less.
+        self.fields["role"].initial = roles[-1][0]
 
 
 class RoleForm(forms.Form):

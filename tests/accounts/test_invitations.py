@@ -19,7 +19,7 @@ from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
 from tests.factories import PASSWORD, invited, mailed_token
-from tests.people.forms import text
+from tests.people.forms import forms_of, text
 from tests.rows import changed, contents
 
 pytestmark = pytest.mark.django_db
@@ -105,6 +105,16 @@ def test_nobody_is_invited_twice_or_where_they_are_already(cast):
     with pytest.raises(AlreadyInvited):
         actions.invite(cast.acme, email="nia@example.com", role="admin", by=cast.admin)
     actions.invite(cast.globex, email="nia@example.com", role="agent", by=cast.globex_admin)
+
+
+def test_the_form_offers_the_lesser_role_first(cast, browse):
+    team = factories.team_of(cast.dev)
+    for who, path, role in (
+        (cast.admin, f"/members/{cast.acme.slug}/invite/", "agent"),
+        (cast.dev, f"/teams/{team.public_id}/invite/", "member"),
+    ):
+        (form,) = [form for form in forms_of(browse(who).get(path)) if "email" in form.fields]
+        assert form.values["role"] == role
 
 
 def test_a_refusal_is_told_on_the_form(cast, browse):

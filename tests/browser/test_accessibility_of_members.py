@@ -1,0 +1,73 @@
+"""axe finds nothing on the pages on which people are invited, changed and removed, nor on what the invited are asked."""
+
+import pytest
+
+from portal.accounts.models import Account, Team, User
+from tests import factories
+
+from .looking import covers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@covers("member-list", "member-invite", "member-role", "member-remove", "invitation-revoke")
+def test_an_accounts_members(look, calm):
+    ada, acme = calm("admin@acme.example"), Account.objects.get(slug="acme")
+    ada.open("/members/acme/")
+    look(ada.page)
+    ada.press("Invite somebody")
+    look(ada.page)
+    ada.page.fill("[name=email]", "agent@acme.example")
+    ada.press("Invite")
+    ada.sees("already belongs")
+    look(ada.page)
+    ada.page.fill("[name=email]", "someone.with.a.rather.long.name@subsidiary.of.acme.example")
+    ada.press("Invite")
+    ada.sees("A mail is on its way")
+    look(ada.page)
+    ada.shoot("member-list")
+    ada.press("Take back the invitation of someone.with.a.rather.long.name@subsidiary.of.acme.example")
+    look(ada.page)
+    member = acme.memberships.get(user__email="agent@acme.example")
+    for act in ("role", "remove"):
+        ada.open(f"/members/acme/{member.pk}/{act}/")
+        look(ada.page)
+        ada.shoot(f"member-{act}")
+    axel = calm("agent@acme.example")
+    axel.open("/members/acme/")
+    look(axel.page)
+
+
+@covers("team-list", "team-view", "team-invite", "teammate-role", "teammate-remove", "member-list")
+def test_a_teams_members(look, calm):
+    dev = calm("dev@example.com")
+    team = Team.objects.get(memberships__user__email="dev@example.com")
+    owner = team.memberships.get(user__email="dev@example.com")
+    for path in ("/teams/", f"/teams/{team.public_id}/", f"/teams/{team.public_id}/invite/",
+                 f"/teams/{team.public_id}/{owner.pk}/role/", f"/teams/{team.public_id}/{owner.pk}/remove/",
+                 f"/members/{team.test_account.slug}/"):  # fmt: skip
+        dev.open(path)
+        look(dev.page)
+    dev.open(f"/teams/{team.public_id}/")
+    dev.shoot("team-view")
+    ada = calm("admin@acme.example")
+    ada.open("/teams/")
+    look(ada.page)
+
+
+@covers("invitation-accept")
+def test_an_invitation(look, calm, stranger):
+    acme, ada = Account.objects.get(slug="acme"), User.objects.get(email="admin@acme.example")
+    _row, token = factories.invited(acme, "dev@example.com", by=ada)
+    dev, other = calm("dev@example.com"), calm("dev2@example.com")
+    for page, said in (
+        (stranger, "Sign in with the address"),
+        (dev.page, "Accept"),
+        (other.page, "for somebody else"),
+    ):
+        page.goto(f"{dev.demo['url']}/invitations/{token}/")
+        page.get_by_text(said).first.wait_for()
+        look(page)
+    dev.shoot("invitation-accept")
+    stranger.goto("/invitations/made-up/")
+    look(stranger)
