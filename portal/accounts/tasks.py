@@ -20,4 +20,5 @@ def tell_of_invitation(invitation_id):
 def sweep_invitations():
     """Find the mails that are left to send in the database, whatever became of the messages."""
     for pk in invitations_to_mail().order_by("expires_at").values_list("pk", flat=True)[:SWEEP_BATCH]:
-        tell_of_invitation.delay(str(pk))
+        # A mail server may be as slow as a vendor, and keeps nothing else waiting either.
+        tell_of_invitation.apply_async([str(pk)], queue="vendors")

@@ -56,7 +56,8 @@ def _guard_inviter(place, by):
 def _queue(invitation):
     """Once this transaction commits, have a worker send the mail; without a broker the sweep finds it (T3)."""
     transaction.on_commit(
-        lambda: celery.send_task("portal.accounts.tasks.tell_of_invitation", [str(invitation.pk)]), robust=True
+        lambda: celery.send_task("portal.accounts.tasks.tell_of_invitation", [str(invitation.pk)], queue="vendors"),
+        robust=True,
     )
 
 
