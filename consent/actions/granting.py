@@ -71,7 +71,10 @@ def change_terms(access: Access, terms: Terms, *, by: User | None) -> Access:
 
     The caller locked the account and decided that it may be (M4). Nothing is granted here.
     """
-    access = lock(Access, access.pk)
+    return _change_terms(lock(Access, access.pk), terms, by)
+
+
+def _change_terms(access: Access, terms: Terms, by: User | None) -> Access:
     live = Consent.objects.filter(access=access, revoked_at=None)
     list(live.select_for_update(no_key=True).order_by("pk").values_list("pk"))
     removed = access.terms - terms.scopes
@@ -146,7 +149,7 @@ def grant_consent(
     if access is None:
         access = screen.access = open_access(client, account, by=by, terms=terms)
     elif terms:
-        change_terms(access, terms, by=by)
+        _change_terms(access, terms, by)
         if screen.consent:
             screen.consent.refresh_from_db()
     if screen.consent and not replace:

@@ -135,6 +135,31 @@ def uninstall(name, who="admin2"):
     return lambda w: marketplace.uninstall(anew(w.installations[name]), by=getattr(w, who))
 
 
+def upgrade(who="admin2", name="grown"):
+    """Move to the next version, and agree to it where it asks, as it was read before."""
+
+    def act(w):
+        here, there, by = anew(w.installations[name]), anew(w.versions[f"{name}_next"]), getattr(w, who)
+        with translation.override("en"):
+            return marketplace.upgrade(here, there, by=by, shown=w.steps[name, who])
+
+    return act
+
+
+def decline_upgrade(who="admin2"):
+    return lambda w: marketplace.decline_upgrade(
+        anew(w.installations["grown"]), anew(w.versions["grown_next"]), by=getattr(w, who)
+    )
+
+
+def set_upgrades_itself(who="admin2"):
+    return lambda w: marketplace.set_upgrades_itself(anew(w.installations["grown"]), on=True, by=getattr(w, who))
+
+
+def withdraw(name, who="dev"):
+    return on_version("withdraw_version", name, by=who, reason="Why")
+
+
 def discard(who="admin2"):
     return lambda w: marketplace.discard(anew(w.installations["unfinished"]), by=getattr(w, who))
 

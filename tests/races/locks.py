@@ -41,6 +41,13 @@ _CONNECT = (
 
 # Take one of these away, and this race fails in an interleaving.
 NEEDED = {
+    f"marketplace.upgrading._lock {ACCOUNT}": "upgrade to what asks for nothing against the account's suspension",
+    f"marketplace.upgrading._lock {CLIENT}": "upgrade to what asks for nothing against suspension",
+    f"marketplace.upgrading._lock {VERSION}": "upgrade against withdrawal",
+    f"marketplace.upgrading.set_upgrades_itself {ACCOUNT}": "turned on against the admin's demotion",
+    f"marketplace.publishing.withdraw_version {VERSION}": "withdrawn twice",
+    f"consent.granting.change_terms {ACCESS}": "exchange against an upgrade that asks for nothing",
+    f"marketplace.installing.install {VERSION}": "install against withdrawal",
     f"consent.ending.lock_path {MEMBERSHIP}": "refresh by an agent's app against the agent's removal",
     f"consent.ending.lock_path {ACCESS}": "exchange against uninstall",
     f"consent.ending.end_access {ACCOUNT}": "ending against the admin's demotion",
@@ -126,6 +133,23 @@ SECOND = {
         (f"consent.granting.grant_consent {ACCESS}",),
         "refresh against a new agreement",
     ),
+    f"marketplace.upgrading._lock {MEMBERSHIP}": (
+        (f"marketplace.upgrading._lock {ACCOUNT}",),
+        "upgrade to what asks for nothing against the admin's demotion",
+    ),
+    f"marketplace.upgrading._lock {INSTALLATION}": (
+        (
+            f"marketplace.upgrading._lock {ACCOUNT}",
+            f"marketplace.upgrading._lock {MEMBERSHIP}",
+            f"marketplace.upgrading._lock {CLIENT}",
+            f"marketplace.upgrading._lock {VERSION}",
+        ),
+        "upgraded twice to what asks for nothing",
+    ),
+    f"marketplace.upgrading.set_upgrades_itself {INSTALLATION}": (
+        (f"marketplace.upgrading.set_upgrades_itself {ACCOUNT}",),
+        "turned on twice",
+    ),
     f"marketplace.connecting.disconnect {CONNECTION}": (_CONNECT, "disconnected twice"),
     **{site: (tuple(other for other in _CONNECT if other != site), "a connection made twice") for site in _CONNECT},
     _END: (_END_ACCESS[:1], "uninstall against the admin's demotion"),
@@ -136,10 +160,10 @@ SECOND = {
 
 # No race of today's acts needs these; why they stay.
 STAY = {
-    "consent.ending.trim_consent rows": "T11: the tokens it rewrites; every other act on them holds their access",
     "consent.ending.revoke_tokens rows": "T11: the consents it stamps; every other act on them holds their access",
+    "consent.granting._change_terms rows": "T11: the consents it narrows; every other act on them holds their access",
+    f"marketplace.connecting.end_connections {CONNECTION}": "T11: what it writes, no act but people's does, who hold the account",
     "consent.ending.erase_batch rows": "passes over what another eraser holds",
-    f"marketplace.installing.install {VERSION}": "T11: no act changes a published version yet",
     f"portal.accounts.places.change_role {MEMBERSHIP}": "T11: every act that decides on a role holds it, and it is read anew",
     f"portal.accounts.places._seat {MEMBERSHIP}": "T11: as end_membership; a team is changed under its test account's lock",
     **dict.fromkeys(

@@ -15,6 +15,7 @@ from tests.races.verdicts import (
     made_before_the_end,
     narrow,
     not_after,
+    once,
     one,
     one_product_secret,
     one_row,
@@ -24,6 +25,7 @@ from tests.races.verdicts import (
     stays_ended,
     two_agents,
     unchanged,
+    upgraded,
 )
 
 ASKING = {
@@ -287,7 +289,56 @@ CONNECTING = {
     "a vendor's refusal against disconnecting": (acts.refused, acts.disconnect("admin"), stays_ended),
     "a call for an app against uninstall": (acts.one_call, acts.uninstall("account"), made_before_the_end),
 }
-PAIRS = {**INVITING, **CONNECTING, **TOKENS, **AGREEING, **ENDINGS, **REVIEWING, **CREDENTIALS, **PEOPLE}
+UPGRADING = {
+    **{
+        f"{what} against {how}": (ask(name), acts.upgrade(name=name), upgraded(name))
+        for what, ask in {"exchange": exchange, "refresh": refresh}.items()
+        for how, name in {"an upgrade": "grown", "an upgrade that asks for nothing": "eased"}.items()
+    },
+    "upgraded twice": (acts.upgrade("admin"), acts.upgrade("admin2"), one("installation.upgraded")),
+    "upgraded twice to what asks for nothing": (
+        acts.upgrade("admin", "eased"),
+        acts.upgrade("admin2", "eased"),
+        one("installation.upgraded"),
+    ),
+    "upgrade to what asks for nothing against the account's suspension": (
+        acts.upgrade(name="eased"),
+        acts.suspend_account,
+        not_after(0),
+    ),
+    "upgrade to what asks for nothing against suspension": (
+        acts.upgrade(name="eased"),
+        acts.suspend_client("eased"),
+        not_after(0),
+    ),
+    "upgrade to what asks for nothing against the admin's demotion": (
+        acts.upgrade(name="eased"),
+        acts.demote("admin2"),
+        not_after(0),
+    ),
+    "upgrade against uninstall": (acts.upgrade(), acts.uninstall("grown", "admin"), not_after(0)),
+    "upgrade against withdrawal": (acts.upgrade(), acts.withdraw("grown_next"), not_after(0)),
+    "upgrade against the admin's demotion": (acts.upgrade(), acts.demote("admin2"), not_after(0)),
+    "upgrade against suspension": (acts.upgrade(), acts.suspend_client("grown"), not_after(0)),
+    "upgrade against the account's suspension": (acts.upgrade(), acts.suspend_account, not_after(0)),
+    "upgrade against trim": (acts.upgrade(), acts.trim("admin", EDIT, "grown"), any_of_both),
+    "upgrade against revocation": (acts.upgrade(), acts.revoke("grown", "admin"), any_of_both),
+    "declined twice": (
+        acts.decline_upgrade("admin"),
+        acts.decline_upgrade("admin2"),
+        once("installation.upgrade_declined"),
+    ),
+    "turned on twice": (
+        acts.set_upgrades_itself("admin"),
+        acts.set_upgrades_itself("admin2"),
+        once("installation.upgrades_itself_changed"),
+    ),
+    "turned on against the admin's demotion": (acts.set_upgrades_itself(), acts.demote("admin2"), not_after(0)),
+    "turned on against uninstall": (acts.set_upgrades_itself(), acts.uninstall("grown", "admin"), not_after(0)),
+    "withdrawn twice": (acts.withdraw("grown_next"), acts.withdraw("grown_next", "dev2"), one("version.withdrawn")),
+    "install against withdrawal": (acts.install(), acts.withdraw("listed"), not_after(0)),
+}
+PAIRS = {**UPGRADING, **INVITING, **CONNECTING, **TOKENS, **AGREEING, **ENDINGS, **REVIEWING, **CREDENTIALS, **PEOPLE}
 # What the design does not name is forced in the long run only.
 SOAKED = {
     *REVIEWING, *CREDENTIALS, *PEOPLE, "trim against giving back", "refresh against giving back", "exchange against using up", "a code replayed against giving back",

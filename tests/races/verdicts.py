@@ -117,6 +117,17 @@ def narrow(w, played, kinds):
         assert accepted(token).scopes == {VIEW}
 
 
+def upgraded(name):
+    """The upgrade was done, and no token has the scope that the new version asks for no more, nor yet a new one."""
+
+    def verdict(w, played, kinds):
+        both(w, played, kinds)
+        for token in _tokens(w, played, name):
+            assert accepted(token).scopes == {VIEW}
+
+    return verdict
+
+
 def both(w, played, kinds):
     assert {*kinds} == {"done"}, played.outcomes
 
@@ -135,6 +146,16 @@ def one(*events, count=1):
         assert kinds.count("done") == 1, played.outcomes
         if events:
             assert Entry.objects.filter(event__in=events).count() - w.before(events) == count
+
+    return verdict
+
+
+def once(event):
+    """Both were taken, and the ledger has one entry more: the second found it done."""
+
+    def verdict(w, played, kinds):
+        both(w, played, kinds)
+        assert Entry.objects.filter(event=event).count() - w.before([event]) == 1
 
     return verdict
 

@@ -23,7 +23,7 @@ from portal.database import database_now
 from portal.ledger.models import Chain, Entry
 from tests import factories
 from tests.clock import advance
-from tests.factories import EDIT, REDIRECT_URI, VIEW
+from tests.factories import CREATE, EDIT, REDIRECT_URI, VIEW
 from tests.marketplace.packages import planner
 from tests.oauth import AppSide, pkce
 from tests.servers import Http
@@ -78,6 +78,9 @@ class World:
         self._installed("agent", Level.AGENT, self.agent)
         self._installed("unfinished", Level.ACCOUNT, None)
         self._connected()
+        self.steps = {}
+        self._grown("grown", CREATE)
+        self._grown("eased")
         self._published("listed", Level.ACCOUNT)
         self._external("external", Level.ACCOUNT, self.admin)
         self._external("new", Level.ACCOUNT, None)
@@ -121,6 +124,19 @@ class World:
         self.installations[name] = marketplace.install(self.versions[name].app, self.account, by=self.admin)
         if person:
             self._used(name, person)
+
+    def _grown(self, name, *scopes):
+        """An app in use whose next version asks for these scopes more, and for EDIT no more; what who read before."""
+        self._installed(name, Level.ACCOUNT, self.admin)
+        if scopes:
+            credentials.add_scopes(self.sides[name].client, scopes=dict.fromkeys(scopes, "It grew"), by=self.dev)
+        fields = factories.version_fields("1.1", required_scopes=[VIEW, *scopes], **URL)
+        draft = marketplace.create_version(self.versions[name].app, by=self.dev, **fields)
+        self.versions[f"{name}_next"] = following = factories.publish(draft, self.dev, by=self.reviewers[0])
+        for who in ("admin", "admin2"):
+            with translation.override("en"):
+                step = marketplace.step_to(self.installations[name], following, by=getattr(self, who))
+                self.steps[name, who] = step.screen.digest()
 
     def _connected(self):
         """An app with vendors, which are never called: one is connected for the account, the agents' is not yet."""
