@@ -69,6 +69,16 @@ class Access(models.Model):
         return {*self.required_scopes, *self.optional_scopes}
 
 
+class ShownText(models.Model):
+    """The words of a consent screen, each text kept once; `id` is their hash, which the ledger and receipts name."""
+
+    id = models.CharField(max_length=64, primary_key=True, editable=False)
+    words = models.JSONField()
+
+    def __str__(self):
+        return self.id
+
+
 class Consent(models.Model):
     """What the account, or one agent of it, let the client do."""
 
@@ -78,6 +88,8 @@ class Consent(models.Model):
     granted = scope_list()
     left_off = scope_list()
     trimmed = scope_list()
+    # What was read at the last Agree.
+    text = models.ForeignKey(ShownText, null=True, db_index=False, on_delete=models.PROTECT, related_name="consents")
     # Raised by every change, so that a page shown before one is recognised as stale.
     revision = models.PositiveIntegerField(default=1)
     granted_at = models.DateTimeField()
@@ -107,6 +119,15 @@ class Consent(models.Model):
 
     def __str__(self):
         return f"{self.access} · {self.membership.user if self.membership else _('the account')}"
+
+    @property
+    def said(self):
+        """Which text was read at the last Agree, as entries of the ledger tell it."""
+        return {"text_hash": self.text_id, "language": self.text.words["language"]} if self.text else {}
+
+    def is_over(self, now):
+        """True where it was ended or has expired; what a suspension holds back is not over."""
+        return bool(self.revoked_at or self.access.ended_at or self.expires_at <= now)
 
 
 class FamilyQuerySet(models.QuerySet):

@@ -70,6 +70,8 @@ class Screen:
     already: list[ClientScope] = field(default_factory=list)
     new_required: list[ClientScope] = field(default_factory=list)
     new_optional: list[ClientScope] = field(default_factory=list)
+    # What was agreed to last of all, where no live consent is to be renewed.
+    before: Consent | None = None
 
     @property
     def is_due(self):
@@ -90,7 +92,7 @@ class Screen:
         return (self.access and self.access.app_name) or self.client.name
 
     def text(self):
-        """Return the words that were shown, as data; their hash goes into the ledger (F1)."""
+        """Return the words that were shown, as data, which ShownText keeps; their hash goes into the ledger."""
 
         def said(rows):
             return [[row.scope.name, row.scope.sentence, row.scope.risk, row.justification] for row in rows]
@@ -106,9 +108,6 @@ class Screen:
             "optional": said(self.new_optional),
         }
 
-    def text_hash(self):
-        return hashlib.sha256(json.dumps(self.text(), sort_keys=True).encode()).hexdigest()
-
     def digest(self):
         """Return a MAC over everything that Agree would mean (person, client, account, texts, the consent's revision)."""
         shown = [
@@ -120,6 +119,7 @@ class Screen:
             str(self.membership.pk) if self.membership else "",
             str(self.consent.pk) if self.consent else "",
             self.consent.revision if self.consent else 0,
+            str(self.before.pk) if self.before else "",
             self.replace,
             sorted(self.requested),
             self.text(),
@@ -160,6 +160,13 @@ def live_consent(access: Access | None, membership: Membership | None, now) -> C
     return access.consents.filter(membership=membership, revoked_at=None, expires_at__gt=now).first()
 
 
+def earlier_consent(client: Client, account: Account, membership: Membership | None) -> Consent | None:
+    """Return the latest consent to a client, under whichever access: the account's, or this member's, also from before they came back."""
+    consents = Consent.objects.filter(access__client=client, access__account=account)
+    same = {"membership__user": membership.user_id} if membership else {"membership": None}
+    return consents.filter(**same).select_related("granted_by").order_by("-granted_at").first()
+
+
 def build_screen(
     client: Client,
     account: Account,
@@ -192,6 +199,8 @@ def build_screen(
         raise ScopeTooWide(beyond)
     consent = live_consent(access, own, now)
     screen = Screen(client, account, by, own, access, consent, requested, replace)
+    if consent is None or replace:
+        screen.before = earlier_consent(client, account, own)
     # A platform app's required scopes belong to every consent, whichever were requested.
     required = set(access.required_scopes) if access and client.is_platform else requested
     asked = required | requested

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from .views import authorize, endpoints, people, receipts
+from .views import authorize, endpoints, people, permissions, receipts
 
 urlpatterns = [
     path("oauth/authorize", authorize.authorize, name="oauth-authorize"),
@@ -13,8 +13,10 @@ urlpatterns = [
     path("authorizations/", people.authorization_list, name="authorization-list"),
     path("authorizations/ending/", people.ending_list, name="ending-list"),
     path("authorizations/<uuid:access_id>/", people.authorization_view, name="authorization-view"),
-    path("authorizations/<uuid:access_id>/reauthorize/", people.reauthorize, name="authorization-reauthorize"),
+    path("authorizations/<uuid:access_id>/reauthorize/", permissions.reauthorize, name="authorization-reauthorize"),
     path("authorizations/<uuid:access_id>/end/", people.end_access, name="authorization-end"),
+    path("consents/<uuid:consent_id>/trim/", permissions.trim_consent, name="consent-trim"),
+    path("consents/<uuid:consent_id>/widen/", permissions.widen_consent, name="consent-widen"),
     path("consents/<uuid:consent_id>/revoke/", people.revoke_consent, name="consent-revoke"),
     path("receipts/<uuid:entry_id>/", receipts.receipt_view, name="receipt-view"),
 ]

@@ -77,8 +77,9 @@ def end_access(access: Access, *, by: User, reason: str, **details: Any) -> Entr
     access = lock(Access, access.pk)
     if access.ended_at:
         raise AlreadyEnded(_("This was ended already."))
-    ends = what_ends(access)
-    Access.objects.filter(pk=access.pk).update(ended_at=database_now(), ended_by=by, reason=reason)
+    ends, now = what_ends(access), database_now()
+    agreed = access.consents.filter(membership=None, revoked_at=None, expires_at__gt=now).first()
+    Access.objects.filter(pk=access.pk).update(ended_at=now, ended_by=by, reason=reason)
     queue_revoke_tokens(access)
     return record(
         account.chain_name,
@@ -89,6 +90,7 @@ def end_access(access: Access, *, by: User, reason: str, **details: Any) -> Entr
         name=access.name,
         installation=str(access.installation_id) if access.installation_id else None,
         reason=reason,
+        **({"granted": agreed.granted, **agreed.said} if agreed else {}),
         **ends,
         **details,
     )
@@ -122,20 +124,28 @@ def revoke_consent(consent: Consent, *, by: User) -> Consent:
     own = _is_own(consent, by)
     if not own and not is_admin(account, by):
         raise NotYours(_("Only the person who agreed, or an admin of %(account)s, can do this.") % {"account": account})
-    if consent.revoked_at or consent.access.ended_at or consent.expires_at <= database_now():
+    if consent.is_over(database_now()):
         raise AlreadyEnded(_("This was ended already."))
     end_consent(consent, by=by, reason="revoked")
     queue_revoke_tokens(consent.access)
+    _record(consent, "consent.revoked", by)
+    return consent
+
+
+def _record(consent: Consent, event: str, by: User | None, **details: list[str]) -> None:
+    access: Access = consent.access
     record(
-        account.chain_name,
-        "consent.revoked",
+        access.account.chain_name,
+        event,
         by=by,
         subject=f"consent:{consent.pk}",
-        access=str(consent.access_id),
-        client=consent.access.client.client_id,
-        name=consent.access.name,
+        access=str(access.pk),
+        client=access.client.client_id,
+        name=access.name,
+        granted=consent.granted,
+        **consent.said,
+        **details,
     )
-    return consent
 
 
 def end_consent(consent: Consent, *, by: User | None, reason: str) -> None:
@@ -186,7 +196,7 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
     own = _is_own(consent, by)
     if not own and (consent.membership_id or not is_admin(account, by)):
         raise NotYours(_("Only the person who agreed can do this."))
-    if consent.revoked_at or consent.access.ended_at or consent.expires_at <= database_now():
+    if consent.is_over(database_now()):
         raise AlreadyEnded(_("This was ended already."))
     if not scopes or not scopes <= {*consent.granted}:
         raise NotGranted(_("Choose among the scopes that were agreed to."))
@@ -194,17 +204,7 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
     consent.refresh_from_db()
     consent.trimmed = sorted({*consent.trimmed} | scopes)
     consent.save(update_fields=["trimmed"])
-    record(
-        account.chain_name,
-        "consent.trimmed",
-        by=by,
-        subject=f"consent:{consent.pk}",
-        access=str(consent.access_id),
-        client=consent.access.client.client_id,
-        name=consent.access.name,
-        trimmed=sorted(scopes),
-        granted=consent.granted,
-    )
+    _record(consent, "consent.trimmed", by, trimmed=sorted(scopes))
     return consent
 
 
@@ -248,15 +248,7 @@ def expire_consent(consent: Consent) -> None:
     """End a locked consent whose 365 days are over, and record it; the caller decided."""
     end_consent(consent, by=None, reason="expired")
     queue_revoke_tokens(consent.access)
-    record(
-        consent.access.account.chain_name,
-        "consent.expired",
-        by=None,
-        subject=f"consent:{consent.pk}",
-        access=str(consent.access_id),
-        client=consent.access.client.client_id,
-        name=consent.access.name,
-    )
+    _record(consent, "consent.expired", None)
 
 
 def expire_consents() -> int:

@@ -12,9 +12,9 @@ from credentials.models import Client
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role, User
 from portal.database import database_now, lock
-from portal.ledger.actions import record
+from portal.ledger.actions import hash_of_text, record
 
-from ..models import Access, Consent
+from ..models import Access, Consent, ShownText
 from ..screen import MayNotConsent, Screen, Terms, build_screen, newly_required
 from .ending import end_consent, expire_consent, forget_refusals, narrow, queue_revoke_tokens
 
@@ -168,10 +168,19 @@ def grant_consent(
         event = "consent.replaced" if screen.consent else "consent.granted"
     consent.granted_at, consent.granted_by = now, by
     consent.expires_at = now + settings.CONSENT_LIFETIME
+    consent.text = _keep_text(screen)
     consent.save()
     queue_revoke_tokens(access)
     _record(screen, event, consent, by)
     return consent
+
+
+def _keep_text(screen: Screen) -> ShownText:
+    """Keep the words that were read, where nobody has read the same before."""
+    words = screen.text()
+    text = ShownText(id=hash_of_text(words), words=words)
+    ShownText.objects.bulk_create([text], ignore_conflicts=True)
+    return text
 
 
 def _record(screen: Screen, event: str, consent: Consent, by: User) -> None:
@@ -187,8 +196,7 @@ def _record(screen: Screen, event: str, consent: Consent, by: User) -> None:
         granted=consent.granted,
         left_off=consent.left_off,
         expires_at=consent.expires_at.isoformat(),
-        text_hash=screen.text_hash(),
-        language=screen.text()["language"],
+        **consent.said,
     )
 
 

@@ -3,28 +3,75 @@
 import structlog
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import CharField, Value
+from django.db.models.functions import Cast, Concat
 from django.http import JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from credentials.models import Scope
+from portal.accounts.models import Membership, Role
 from portal.ledger.checkpoints import BadCheckpoint
 from portal.ledger.exports import receipt
+from portal.ledger.models import Entry
 from portal.ledger.reading import entries_seen_by, with_names
+from portal.pages import paginate
 
-from ..models import Access
+from ..models import Access, Consent, ShownText
+from .seen import access_url
 
 log = structlog.get_logger(__name__)
+_ENDED = ("access.ended", "consent.revoked", "consent.expired")
+
+
+def _entries_about(consents):
+    """The entries about consents, each found by the index of subjects."""
+    return Entry.objects.filter(subject__in=consents.values_list(Concat(Value("consent:"), Cast("pk", CharField()))))
+
+
+def receipts_seen_by(user):
+    """What a person may read of the ledger, and whatever happened to their own consents, whoever did it (E1)."""
+    live = Membership.objects.live().filter(user=user)
+    return entries_seen_by(user) | _entries_about(Consent.objects.filter(membership__in=live))
+
+
+def receipt_of(consent):
+    """The newest entry about a consent, which the act that was just done wrote."""
+    return Entry.objects.filter(subject=f"consent:{consent.pk}").first()
+
+
+def with_receipt(said, consent):
+    """What is said after an act, with the way to its receipt."""
+    url = reverse("receipt-view", args=[receipt_of(consent).pk])
+    return format_html('{} <a class="alert-link" href="{}">{}</a>', said, url, _("See the receipt"))
+
+
+def receipts_page(request, membership, *, access=None, installation_id=None):
+    """A page of the receipts of one app in one account: for an admin all, for others those of their own consents."""
+    about = [f"access:{access.pk}"] if access else []
+    about += [f"installation:{installation_id}"] if installation_id else []
+    consents = Consent.objects.filter(access=access)
+    if membership.role == Role.ADMIN:
+        own = Entry.objects.filter(subject__in=about).order_by()
+        entries = _entries_about(consents).order_by().union(own, all=True)
+    else:
+        entries = _entries_about(consents.filter(membership__user=request.user))
+    page = paginate(request, entries.order_by("-at", "-sequence"), name="receipts")
+    page.object_list = with_names(page.object_list)
+    return page
 
 
 @login_required
 @require_safe
 def receipt_view(request, entry_id):
     """The page; with `format=json`, the file that `verify_ledger --receipt` checks."""
-    entry = get_object_or_404(entries_seen_by(request.user), pk=entry_id)
+    entry = get_object_or_404(receipts_seen_by(request.user), pk=entry_id)
+    text = ShownText.objects.filter(pk=entry.details.get("text_hash", "")).first()
     try:
-        signed = receipt(entry)
+        signed = receipt(entry, text and text.words)
     except BadCheckpoint:
         log.error("ledger_entry_altered", chain=entry.chain_id, sequence=entry.sequence)
         messages.error(request, _("This entry is not what was recorded. Please tell the people who run this portal."))
@@ -32,18 +79,44 @@ def receipt_view(request, entry_id):
     if request.GET.get("format") == "json":
         disposition = {"Content-Disposition": f'attachment; filename="receipt-{entry.pk}.json"'}
         return JsonResponse(signed, headers={**disposition, "Cache-Control": "no-store"})
-    access = None
-    if entry.event == "access.ended":
-        access = Access.objects.select_related("account", "client").get(pk=entry.subject.partition(":")[2])
-    agreed = {
-        title: Scope.objects.filter(name__in=entry.details[name])
-        for name, title in (("granted", _("Allowed")), ("left_off", _("Left off")), ("removed", _("Taken back")))
-        if entry.details.get(name)
-    }
+    kind, _colon, pk = entry.subject.partition(":")
+    access = {"access": pk, "consent": entry.details.get("access")}.get(kind)
+    access = Access.objects.select_related("account", "client").filter(pk=access).first() if access else None
     context = {
         "entry": with_names([entry])[0],
-        "access": access,
-        "agreed": agreed,
+        "ended": access if entry.event == "access.ended" else None,
+        "back": access_url(access) if access else reverse("ledger-list"),
+        "agreed": _agreed(entry, text),
+        "text": text,
+        "shown": _shown(text) if text else {},
         "checkpoint": signed["checkpoint"],
     }
     return render(request, "consent/receipt_view.html", context)
+
+
+def _shown(text):
+    """{title: [(scope as it was told then, why it was asked for)]} of a text."""
+    titles = {"already": _("Already allowed"), "new": _("Asked for"), "optional": _("Optional")}
+    return {
+        title: [(Scope(name=name, sentence=told, risk=risk), why) for name, told, risk, why in text.words[part]]
+        for part, title in titles.items()
+        if text.words[part]
+    }
+
+
+def _agreed(entry, text):
+    """{title: [scope]} of what an entry says was agreed to or ended, in the words that were read then."""
+    read = {scope.name: scope for rows in _shown(text).values() for scope, _why in rows} if text else {}
+    titles = {
+        "trimmed": _("Taken back"),
+        "granted": _("Was allowed") if entry.event in _ENDED else _("Allowed"),
+        "left_off": _("Left off"),
+        "removed": _("No longer asked for"),
+    }
+    names = {name for part in titles for name in entry.details.get(part, [])} - {*read}
+    read |= {scope.name: scope for scope in Scope.objects.filter(name__in=names)}
+    return {
+        title: [read[name] for name in entry.details[part] if name in read]
+        for part, title in titles.items()
+        if entry.details.get(part)
+    }

@@ -20,11 +20,11 @@ from consent.actions import InvalidGrant, use_up_code
 from consent.coming_ends import ending_within
 from consent.models import Access, Consent, RefreshToken
 from consent.validity import live_consents
+from consent.views.receipts import receipts_page, with_receipt
 from credentials.models import Client
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role
 from portal.database import database_now
-from portal.ledger.models import Entry
 from portal.pages import paginate
 
 from .. import actions
@@ -60,12 +60,13 @@ def pending_offers(user):
 
 
 def _give_states(accesses, membership):
-    """Give each access its live consent (the account's or this member's), and how many it ever had and agents' live ones."""
+    """Give each access its live consent (the account's or this member's), whether it ever had one, and how many agents' live ones."""
     live = live_consents().filter(access__in=accesses)
     own = live.filter(Q(membership=None) | Q(membership=membership)).select_related("granted_by")
     own = {consent.access_id: consent for consent in own}
     agents = dict(live.exclude(membership=None).values_list("access").annotate(Count("pk")))
-    ever = set(Consent.objects.filter(access__in=accesses).values_list("access", flat=True).distinct())
+    ever = Consent.objects.filter(Q(membership=None) | Q(membership__user=membership.user_id), access__in=accesses)
+    ever = set(ever.values_list("access", flat=True))
     for access in accesses:
         access.live_consent = own.get(access.pk)
         access.asks_for_more = bool(access.live_consent) and asks_for_more(access, access.live_consent)
@@ -150,7 +151,7 @@ def installation_view(request, pk):
         "suspended": is_suspended(installation),
         "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
         "now": database_now(),
-        "receipt": _receipt(installation) if installation.uninstalled_at else None,
+        "receipts": receipts_page(request, membership, access=access, installation_id=installation.pk),
     }
     return render(request, "marketplace/installation_view.html", context)
 
@@ -174,13 +175,6 @@ def _scopes(access, consent):
 def asks_for_more(access, consent):
     """True where a version came since that requires what this consent was not asked for."""
     return bool({*access.required_scopes} - {*consent.granted, *consent.left_off, *consent.trimmed})
-
-
-def _receipt(installation):
-    access = installation.access_id
-    about = [f"access:{access}"] if access else [f"installation:{installation.pk}"]
-    events = ["access.ended"] if access else ["installation.uninstalled", "installation.discarded"]
-    return Entry.objects.filter(event__in=events, subject__in=about).first()
 
 
 @login_required
@@ -235,7 +229,10 @@ def oauth_callback(request):
             use_up_code(Client.objects.get(pk=installation.access.client_id), request.GET["code"])
             membership = Membership.objects.live().get(user=request.user, account=installation.account)
             waits = sheets([installation], membership)[installation].is_waiting
-            messages.success(request, _("Agreed. Now the rest.") if waits else _("Done. The app is ready to work."))
+            said = _("Agreed. Now the rest.") if waits else _("Done. The app is ready to work.")
+            own = Q(membership=None) | Q(membership=membership)
+            consent = live_consents().filter(own, access=installation.access).first()
+            messages.success(request, with_receipt(said, consent) if consent else said)
         else:
             unfinished = _("Not finished: nothing was agreed to. Read it again and agree, or discard the installation.")
             messages.warning(request, _("Nothing was changed.") if actions.is_begun(installation) else unfinished)

@@ -36,6 +36,11 @@ def digest(entry):
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def hash_of_text(words):
+    """Return the SHA-256 over words that somebody was shown, as data; entries name it as `text_hash`."""
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+
+
 def record(chain_name, event, *, by, subject, **details):
     """Append an entry to a chain and return it. Call it last in the transaction, which it must be in (T11)."""
     if not connection.in_atomic_block:

@@ -8,7 +8,7 @@ from itertools import islice
 
 from portal.database import database_now
 
-from .actions import digest, follow
+from .actions import digest, follow, hash_of_text
 from .checkpoints import RECEIPT, BadCheckpoint, check, sign
 from .models import Chain, Entry
 
@@ -35,12 +35,14 @@ def from_data(data) -> Entry:
         raise BadCheckpoint("it holds something that is no entry of the ledger") from error
 
 
-def receipt(entry) -> dict:
-    """Return an entry and a signed checkpoint of its chain at that length. Raises BadCheckpoint for an altered one."""
+def receipt(entry, words=None) -> dict:
+    """Return an entry and a signed checkpoint of its chain at that length, with the words that the entry's `text_hash`
+    is of. Raises BadCheckpoint for an altered one.
+    """
     if digest(entry) != entry.hash:
         raise BadCheckpoint("the entry is not what was recorded")
     signed = sign(entry.chain_id, length=entry.sequence, head=entry.hash, at=database_now(), purpose=RECEIPT)
-    return {"entry": as_data(entry), "checkpoint": signed}
+    return {"entry": as_data(entry), "checkpoint": signed, **({"text": words} if words else {})}
 
 
 def check_receipt(data) -> dict:
@@ -52,6 +54,8 @@ def check_receipt(data) -> dict:
     known = [entry.chain_id, entry.sequence, entry.hash]
     if digest(entry) != entry.hash or known != [checkpoint[name] for name in ("chain", "length", "head")]:
         raise BadCheckpoint("the receipt was altered")
+    if "text" in data and hash_of_text(data["text"]) != entry.details.get("text_hash"):
+        raise BadCheckpoint("the receipt’s text is not the one that the entry names")
     return checkpoint
 
 

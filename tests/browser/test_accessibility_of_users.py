@@ -56,7 +56,7 @@ def agreed(demo):
 
 
 @covers("installation-list", "installation-view", "installation-uninstall", "authorization-reauthorize",
-        "receipt-view", "ledger-list")  # fmt: skip
+        "consent-trim", "consent-widen", "receipt-view", "ledger-list")  # fmt: skip
 def test_an_admins_apps(look, calm, agreed):
     ada = calm("admin@acme.example")
     installation = Installation.objects.get(app__slug="ticket-insights")
@@ -64,6 +64,13 @@ def test_an_admins_apps(look, calm, agreed):
     for path in ("/installations/", f"/installations/{installation.pk}/", f"/receipts/{entry.pk}/", "/ledger/",
                  f"/authorizations/{installation.access_id}/reauthorize/"):  # fmt: skip
         ada.open(path)
+        look(ada.page)
+    ada.open(f"/installations/{installation.pk}/")
+    ada.press("Permissions")
+    look(ada.page)
+    ada.page.locator("[name=scope]").first.check()
+    for button in ("Take back", "Take back", "Back", "Permissions", "Allow more"):
+        ada.press(button)
         look(ada.page)
     ada.open(f"/installations/{installation.pk}/")
     ada.press("Uninstall")

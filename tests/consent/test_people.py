@@ -80,7 +80,7 @@ def test_a_401_leads_to_the_page_on_which_to_agree_again(by_agent, browse, cast)
     axel.post(f"/consents/{by_agent.consent.pk}/revoke/")
     url = by_agent.call(by_agent.tokens["access_token"]).json()["reauthorize_url"]
     assert url.endswith(f"/installations/{by_agent.installation.pk}/")
-    assert "Authorize" in text(axel.get(url[url.index("/installations/") :]))
+    assert "Reauthorize" in text(axel.get(url[url.index("/installations/") :]))
 
 
 def test_reauthorizing_shows_the_screen_and_replaces_the_consent(by_agent, browse, cast):

@@ -55,6 +55,14 @@ def _upgrade(decision):
     return post
 
 
+def _widen(name):
+    def post(world, who):
+        path = f"/consents/{getattr(world.mine, name).pk}/widen/"
+        return {"data": {"decision": "agree", "shown": _hidden(world, who, path, "shown")}}
+
+    return post
+
+
 def _client_form(world, who):
     return {
         "data": {
@@ -232,6 +240,12 @@ SENT = {
         **_bearer(world.mine),
     },
     "POST authorizations/<uuid:access_id>/reauthorize/": _reauthorize,
+    "GET/chosen consents/<uuid:consent_id>/trim/": _of(scope=VIEW),
+    "POST consents/<uuid:consent_id>/trim/": _of(scope=VIEW, warned=VIEW),
+    "POST/unwarned consents/<uuid:consent_id>/trim/": _of(scope=VIEW),
+    "POST/agent consents/<uuid:consent_id>/trim/": _of(scope=VIEW, warned=VIEW),
+    "POST consents/<uuid:consent_id>/widen/": _widen("consent"),
+    "POST/agent consents/<uuid:consent_id>/widen/": _widen("agent_consent"),
     "GET/json receipts/<uuid:entry_id>/": _of(format="json"),
     "GET/chain ledger/": lambda world, who: {"data": {"chain": world.mine.account.chain_name}},
     "GET/token sandbox/api/v2/tickets": lambda world, who: _bearer(world.mine),

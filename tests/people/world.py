@@ -190,8 +190,11 @@ def ids(own):
         "GET/agent installations/<uuid:pk>/": {"pk": own.agent_installation.pk},
         "GET/agent authorizations/<uuid:access_id>/": {"access_id": own.pocket.pk},
         "GET/agent authorizations/<uuid:access_id>/reauthorize/": {"access_id": own.pocket.pk},
-        "GET/agent consents/<uuid:consent_id>/revoke/": {"consent_id": own.agent_consent.pk},
-        "POST/agent consents/<uuid:consent_id>/revoke/": {"consent_id": own.agent_consent.pk},
+        **{
+            f"{method}/agent consents/<uuid:consent_id>/{act}/": {"consent_id": own.agent_consent.pk}
+            for method in ("GET", "POST")
+            for act in ("trim", "widen", "revoke")
+        },
         "installations/<uuid:pk>/settings/": {"pk": own.planned.pk},
         "installations/<uuid:pk>/console/": {"pk": own.planned.pk},
         "api/v1/installations/<uuid:pk>/requests/<str:name>": {"pk": own.planned.pk, "name": "events"},

@@ -1,0 +1,124 @@
+"""Changing what an app may do: agreeing anew, allowing more, and taking scopes back."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from portal.accounts.actions import Refused
+from portal.database import database_now
+
+from .. import actions
+from ..screen import build_screen, grantable_scopes
+from .authorize import consent_page
+from .receipts import receipt_of, with_receipt
+from .seen import access_seen_by, access_url, consents_held_by
+
+
+def _held(request, pk):
+    """A consent that is this person's to change, and whether it is over, which is told."""
+    consent = get_object_or_404(consents_held_by(request.user), pk=pk)
+    if over := consent.is_over(database_now()):
+        messages.error(request, _("This was ended already."))
+    return consent, over
+
+
+def _ask(request, access, said, **asked):
+    """Show the consent screen for an access, and on Agree do it; Cancel changes nothing."""
+    try:
+        screen = build_screen(access.client, access.account, by=request.user, now=database_now(), **asked)
+        if request.method == "GET" or request.POST.get("decision") != "agree":
+            return consent_page(request, screen, cancel_url=access_url(access))
+        consent = actions.grant_consent(
+            access.client,
+            access.account,
+            by=request.user,
+            shown=request.POST.get("shown", ""),
+            chosen=set(request.POST.getlist("optional")),
+            **asked,
+        )
+    except actions.ScreenIsStale as stale:
+        return consent_page(request, screen, problem=str(stale), status=409, cancel_url=access_url(access))
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+        return redirect(access_url(access))
+    messages.success(request, with_receipt(said, consent))
+    if access.installation_id:
+        # The app gets what is new with a new authorization (T10).
+        return HttpResponseRedirect(reverse("installation-connect", args=[access.installation_id]))
+    return redirect(access_url(access))
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def reauthorize(request, access_id):
+    """A new consent in place of the old one, which Cancel leaves as it is (T4)."""
+    access = get_object_or_404(access_seen_by(request.user).filter(ended_at=None), pk=access_id)
+    # An external client is asked within what this person or account agreed to before.
+    more = {} if access.client.is_platform else {"requested": _agreed_before(access, request.user)}
+    return _ask(request, access, _("You agreed again."), replace=True, **more)
+
+
+def _agreed_before(access, user):
+    consents = access.consents.order_by("-granted_at")
+    if access.client.is_agent_level:
+        consents = consents.filter(membership__user=user)
+    latest = consents.first()
+    return {*latest.granted, *latest.trimmed} if latest else None
+
+
+def _not_allowed(consent):
+    """What could be allowed and is not: of a platform app by its terms, of an external one what was asked for once."""
+    grantable = grantable_scopes(consent.access.client, consent.access.account, consent.access)
+    if not consent.access.client.is_platform:
+        grantable &= {*consent.left_off, *consent.trimmed}
+    return grantable - {*consent.granted}
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def widen_consent(request, consent_id):
+    """Ask again for what was left off or taken back; nothing else asks for it but `prompt=consent`."""
+    consent, over = _held(request, consent_id)
+    if over:
+        return redirect(access_url(consent.access))
+    more = {} if consent.access.client.is_platform else {"requested": {*consent.granted} | _not_allowed(consent)}
+    return _ask(request, consent.access, _("You agreed."), ask_again=True, **more)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def trim_consent(request, consent_id):
+    """What a consent allows. Scopes are chosen by GET and taken back by POST, which names the required ones warned of."""
+    consent, over = _held(request, consent_id)
+    if over:
+        return redirect(access_url(consent.access))
+    given = request.POST if request.method == "POST" else request.GET
+    chosen, required = set(given.getlist("scope")), {*consent.access.required_scopes}
+    if request.method == "POST" and chosen & required <= set(request.POST.getlist("warned")):
+        try:
+            actions.trim_consent(consent, scopes=chosen, by=request.user)
+            return redirect("receipt-view", receipt_of(consent).pk)
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+            return redirect("consent-trim", consent.pk)
+    held = consent.access.client.scopes.select_related("scope").order_by("scope__name")
+    chosen &= {*consent.granted}
+    context = {
+        "consent": consent,
+        "allowed": held.filter(scope__name__in=consent.granted),
+        "not_allowed": held.filter(scope__name__in=_not_allowed(consent)),
+        "chosen": held.filter(scope__name__in=chosen),
+        "warned": held.filter(scope__name__in=chosen & required),
+        "required": required,
+        "nothing_chosen": "choose" in request.GET,
+        "back": access_url(consent.access),
+    }
+    return render(request, f"consent/consent_trim{'_confirm' if chosen else ''}.html", context)

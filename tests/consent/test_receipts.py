@@ -1,0 +1,167 @@
+"""Receipts: what was agreed to or ended, in the words that were read then, as a page and as a file (E2)."""
+
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import translation
+
+from consent import actions
+from consent.models import Consent, ShownText
+from credentials.models import Scope
+from credentials.registry import import_document
+from marketplace import actions as marketplace
+from portal.ledger.actions import hash_of_text
+from portal.ledger.models import Entry
+from tests import factories
+from tests.factories import DOCUMENT, EDIT, VIEW
+from tests.oauth import shown
+from tests.people.forms import text
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ada(browse, cast):
+    return browse(cast.admin)
+
+
+@pytest.fixture
+def agreed(installed, cast):
+    installed.consent = factories.agree(installed.client, cast.acme, cast.admin, chosen=[EDIT])
+    installed.page = f"/installations/{installed.installation.pk}/"
+    return installed
+
+
+def reworded(sentence):
+    """Publish the scope to view tickets anew, in other words."""
+    document = json.loads(json.dumps(DOCUMENT))
+    flow = document["components"]["securitySchemes"]["oauth2"]["flows"]["authorizationCode"]
+    flow["scopes"][VIEW] = sentence
+    import_document(factories.product(), document)
+    assert Scope.objects.get(name=VIEW).sentence == sentence
+
+
+def checked(receipt, tmp_path):
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(receipt))
+    call_command("verify_ledger", "--receipt", str(path), verbosity=0)
+
+
+def test_a_text_is_kept_once_and_the_consent_keeps_which_was_read_last(agreed, installed, cast):
+    first = agreed.consent.text
+    assert first.pk == hash_of_text(first.words) and first.words["language"] == "en"
+    assert [row[1] for row in first.words["new"]] == ["View tickets"]
+    again = factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
+    assert ShownText.objects.count() == 2 and again.text.words["already"], "what is asked for no more reads otherwise"
+    factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
+    assert ShownText.objects.count() == 2
+    reworded("See all tickets")
+    consent = factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
+    assert ShownText.objects.count() == 3 and consent.text_id not in (first.pk, again.text_id)
+    with translation.override("de"):
+        assert factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True).text.words["language"] == "de"
+    assert Entry.objects.filter(event="consent.renewed").first().details["language"] == "de"
+
+
+def test_two_accounts_that_read_the_same_share_a_text(agreed, cast):
+    marketplace.install(agreed.version.app, cast.globex, by=cast.globex_admin)
+    factories.agree(agreed.client, cast.globex, cast.globex_admin)
+    assert ShownText.objects.count() == 1
+
+
+def test_a_receipt_has_the_words_as_they_were_read_then(agreed, ada, tmp_path):
+    entry = Entry.objects.get(event="consent.granted")
+    reworded("See all tickets")
+    page = ada.get(f"/receipts/{entry.pk}/")
+    assert "Allowed Edit tickets" in text(page) and "View tickets" in text(page)
+    assert "See all tickets" not in text(page)
+    assert agreed.consent.text_id in text(page) and "Language en" in text(page) and entry.hash in text(page)
+    receipt = ada.get(f"/receipts/{entry.pk}/?format=json").json()
+    assert receipt["text"]["new"][0][1] == "View tickets"
+    assert receipt["entry"]["details"]["text_hash"] == hash_of_text(receipt["text"])
+    checked(receipt, tmp_path)
+
+
+def test_a_receipt_whose_words_were_altered_is_refused(agreed, ada, tmp_path):
+    entry = Entry.objects.get(event="consent.granted")
+    receipt = ada.get(f"/receipts/{entry.pk}/?format=json").json()
+    receipt["text"]["new"][0][1] = "View nothing"
+    with pytest.raises(CommandError, match="text is not the one"):
+        checked(receipt, tmp_path)
+
+
+def test_every_act_leads_to_its_receipt_and_each_names_the_text(agreed, ada, cast, tmp_path):
+    """Install, widening, trimming, reauthorizing, revoking and uninstalling."""
+    trim, widen = (f"/consents/{agreed.consent.pk}/{what}/" for what in ("trim", "widen"))
+    assert "Taken back Edit tickets" in text(ada.post(trim, {"scope": EDIT}, follow=True))
+    ada.post(widen, {"decision": "agree", "shown": shown(ada.get(widen)), "optional": EDIT})
+    assert "You agreed. See the receipt" in text(ada.get(agreed.page))
+    again = f"/authorizations/{agreed.installation.access_id}/reauthorize/"
+    ada.post(again, {"decision": "agree", "shown": shown(ada.get(again))})
+    assert "You agreed again. See the receipt" in text(ada.get(agreed.page))
+    actions.revoke_consent(Consent.objects.get(revoked_at=None), by=cast.admin)
+    factories.agree(agreed.client, cast.acme, cast.admin)
+    assert "Was allowed View tickets" in text(ada.post(f"{agreed.page}uninstall/", follow=True))
+    page = text(ada.get(agreed.page))
+    listed = page[page.index("Receipts") :]
+    events = {
+        "access.opened": "App may ask for consent",
+        "installation.installed": "App installed",
+        "consent.granted": "Consent given",
+        "consent.trimmed": "Scopes taken back",
+        "consent.widened": "Consent widened",
+        "consent.replaced": "Consent replaced",
+        "consent.revoked": "Consent revoked",
+        "access.ended": "All access ended",
+        "installation.uninstalled": "App uninstalled",
+    }
+    for event, title in events.items():
+        assert title in listed, event
+        for entry in Entry.objects.filter(event=event, chain=cast.acme.chain_name):
+            receipt = ada.get(f"/receipts/{entry.pk}/?format=json").json()
+            assert ("text" in receipt) == (event.startswith("consent.") or event == "access.ended"), event
+            checked(receipt, tmp_path)
+
+
+def test_a_hosted_apps_flow_ends_with_the_way_to_the_receipt(cast, ada, client):
+    draft = factories.app(cast.dev, factories.client(cast.dev)[0])
+    version = factories.publish(draft, cast.dev)
+    installation = marketplace.install(version.app, cast.acme, by=cast.admin)
+    url = ada.get(f"/installations/{installation.pk}/connect/")["Location"]
+    answer = ada.post(url, {"decision": "agree", "shown": shown(ada.get(url))})["Location"]
+    page = ada.get(answer[answer.index("/oauth/callback") :], follow=True)
+    entry = Entry.objects.get(event="consent.granted")
+    assert "The app is ready to work. See the receipt" in text(page)
+    assert page.content.decode().count(f"/receipts/{entry.pk}/") == 2, "told, and listed"
+
+
+def test_an_agent_reads_the_receipts_of_their_own_consent_whoever_ended_it(installed_agent, browse, cast):
+    """E1: and of nobody else's."""
+    for who in (cast.agent, cast.agent2):
+        factories.agree(installed_agent.client, cast.acme, who)
+    for consent in Consent.objects.all():
+        actions.revoke_consent(consent, by=cast.admin)
+    url = f"/installations/{installed_agent.installation.pk}/"
+    own = [f"consent:{consent.pk}" for consent in Consent.objects.filter(membership__user=cast.agent)]
+    axel, ada = browse(cast.agent), browse(cast.admin)
+    for entry in Entry.objects.filter(subject__startswith="consent:"):
+        mine = entry.subject in own
+        assert axel.get(f"/receipts/{entry.pk}/").status_code == (200 if mine else 404)
+        assert (f"/receipts/{entry.pk}/" in axel.get(url).content.decode()) == mine
+        assert f"/receipts/{entry.pk}/" in ada.get(url).content.decode()
+    assert "App installed" not in text(axel.get(url))
+
+
+def test_receipts_go_on_by_page_in_as_many_queries_for_60_as_for_2(
+    external_agent, ada, browse, cast, django_assert_max_num_queries
+):
+    """Counted for the external app's page and the installation's alike."""
+    for count in (2, 60):
+        for _number in range(count):
+            access = factories.agree(external_agent.client, cast.acme, cast.agent, ask_again=True).access
+        for browser in (ada, browse(cast.agent)):
+            with django_assert_max_num_queries(17):
+                page = browser.get(f"/authorizations/{access.pk}/")
+            assert page.content.decode().count("/receipts/") == min(count + (browser is ada), 25)
+    assert ada.get(f"/authorizations/{access.pk}/?receipts=3").content.decode().count("/receipts/") == 13
