@@ -115,6 +115,7 @@ AGREEING = {
         one(),
     ),
     "a new agreement against trim": (agree("account", "admin", replace=True), acts.trim("admin2"), one()),
+    "renewing against trim": (agree("account", "admin"), acts.trim("admin2"), not_after(0)),
     "trim twice": (acts.trim("admin"), acts.trim("admin2"), one("consent.trimmed")),
     "trim against another trim": (acts.trim("admin", EDIT), acts.trim("admin2", VIEW), both),
     "trim against revocation": (acts.trim(), acts.revoke("account", "admin2"), any_of_both),
