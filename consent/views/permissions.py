@@ -13,15 +13,16 @@ from portal.accounts.actions import Refused
 from portal.database import database_now
 
 from .. import actions
+from ..coming_ends import renewable_by
 from ..screen import build_screen, grantable_scopes
 from .authorize import consent_page
 from .receipts import receipt_of, with_receipt
-from .seen import access_seen_by, access_url, consents_held_by
+from .seen import access_seen_by, access_url, consents_seen_by
 
 
 def _held(request, pk):
     """A consent that is this person's to change, and whether it is over, which is told."""
-    consent = get_object_or_404(consents_held_by(request.user), pk=pk)
+    consent = get_object_or_404(consents_seen_by(request.user).filter(renewable_by(request.user)), pk=pk)
     if over := consent.is_over(database_now()):
         messages.error(request, _("This was ended already."))
     return consent, over

@@ -23,13 +23,6 @@ def consents_seen_by(user):
     )
 
 
-def consents_held_by(user):
-    """Those of them that are the person's to change: their own, and the account's where they administer it."""
-    return consents_seen_by(user).filter(
-        Q(membership=None) | Q(membership__in=Membership.objects.live().filter(user=user))
-    )
-
-
 def access_url(access):
     """Where a person manages an access: the installation's page, or for an external app the access's own."""
     if access.installation_id:

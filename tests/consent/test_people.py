@@ -191,7 +191,7 @@ def test_lists_take_as_many_queries_for_30_as_for_2(browse, cast, django_assert_
                 factories.agree(client, cast.acme, who, requested={VIEW})
         one = Access.objects.first()
         for browser, url in ((axel, "/authorizations/"), (ada, "/installations/"), (ada, f"/authorizations/{one.pk}/"), (ada, "/ledger/")):  # fmt: skip
-            with django_assert_max_num_queries(17, info=url):
+            with django_assert_max_num_queries(18, info=url):
                 assert browser.get(url).status_code == 200
 
 
