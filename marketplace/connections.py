@@ -20,7 +20,7 @@ from portal.egress import CLIENT_ERRORS, EgressError, Transport, send
 from . import expressions
 from .models import App
 from .package import formats
-from .package.reading import as_dict
+from .package.documents import as_dict
 
 with warnings.catch_warnings():
     # It says that httpx is to be followed by another package, to which nothing here is bound.

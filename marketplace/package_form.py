@@ -17,7 +17,7 @@ from . import expressions
 from .package import Contents, formats
 from .package.archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 from .package.convert import ENGINES
-from .package.reading import as_dict, as_str
+from .package.documents import as_dict, as_str
 
 FIRST_PARTY = "portal"
 _FIELD = re.compile(r"(\w+)\s*:\s*(.*?)\s*(?:\(([\w ,]*)\))?")

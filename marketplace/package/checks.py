@@ -11,11 +11,11 @@ from ..expressions import MalformedExpression
 from . import formats
 from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 from .convert import Converted
-from .documents import Document, step
+from .documents import Document, as_dict, step
 from .facts import Facts
 from .integrations import Integrations
 from .problems import ERROR, WARNING, Report
-from .reading import as_dict, outside, texts
+from .reading import outside, texts
 from .requests import Requests
 
 MAX_INTEGRATIONS = 3

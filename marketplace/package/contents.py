@@ -13,7 +13,8 @@ from .. import expressions
 from ..expressions import MalformedExpression
 from . import formats
 from .archive import FILES, IPARAMS, OAUTH, REQUESTS
-from .reading import as_dict, as_str, words
+from .documents import as_dict, as_str
+from .reading import words
 
 if TYPE_CHECKING:
     from ..models import Version

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from .archive import MANIFEST, OAUTH, REQUESTS
-from .documents import step
+from .documents import as_dict, as_str, step
 
 # The module that stands for a product's main page; the others a developer names.
 _MODULES = {
@@ -56,8 +56,8 @@ class Converted:
         if not isinstance(requests, dict):
             return
         for name, request in requests.items():
-            options = request.get("options") if isinstance(request, dict) else None
-            if not isinstance(options, dict) or not isinstance(options.get("isOAuth"), bool):
+            options = as_dict(as_dict(request).get("options"))
+            if not isinstance(options.get("isOAuth"), bool):
                 continue
             if options.pop("isOAuth"):
                 options["oauth"] = self.integration or "oauth"
@@ -71,23 +71,19 @@ class Converted:
         old = self.files.get(MANIFEST)
         if not isinstance(old, dict) or not isinstance(old.get("product"), dict):
             return
-        product = old.pop("product")
+        products = {name: as_dict(inside) for name, inside in old.pop("product").items()}
         common: dict[str, Any] = {}
         modules: dict[str, Any] = {"common": common}
-        for name, inside in product.items():
-            inside = dict(inside) if isinstance(inside, dict) else {}
+        for name, inside in products.items():
             for key in _COMMON:
-                if isinstance(found := inside.pop(key, None), dict):
+                if isinstance(found := inside.get(key), dict):
                     common[key] = {**common.get(key, {}), **found}
-            modules[_MODULES.get(name, name)] = inside
+            modules[_MODULES.get(name, name)] = {key: value for key, value in inside.items() if key not in _COMMON}
             self.changes.append(
                 _("%(file)s: the product “%(product)s” became the module “%(module)s”.")
                 % {"file": MANIFEST, "product": name, "module": _MODULES.get(name, name)}
             )
-        requests = self.files.get(REQUESTS)
-        if isinstance(requests, dict) and (
-            missing := [name for name in requests if name not in common.get("requests", {})]
-        ):
+        if missing := [name for name in as_dict(self.files.get(REQUESTS)) if name not in common.get("requests", {})]:
             common["requests"] = {**common.get("requests", {}), **{name: {} for name in missing}}
             self.changes.append(_("%(file)s: its templates are declared.") % {"file": MANIFEST})
         self.files[MANIFEST] = {
@@ -98,14 +94,13 @@ class Converted:
         }
         if "engines" not in old:
             self.changes.append(_("%(file)s: “engines” was added.") % {"file": MANIFEST})
-        products = {name: inside if isinstance(inside, dict) else {} for name, inside in product.items()}
         first = next(iter(products), "")
 
         def origin(pointer: str) -> str:
             for key in _COMMON:
                 if pointer.startswith(place := f"/modules/common/{key}"):
                     name = pointer.removeprefix(place)[1:].partition("/")[0]
-                    whose = (product for product in products if name in products[product].get(key, {}))
+                    whose = (each for each, inside in products.items() if name in as_dict(inside.get(key)))
                     return step("/product", next(whose, first)) + pointer.removeprefix("/modules/common")
             for name in products:
                 place = step("/modules", _MODULES.get(name, name))
@@ -119,8 +114,6 @@ class Converted:
 def _name_for(url: Any) -> str:
     """A name for the one integration of a 2.x package, after the vendor's domain where it can be read."""
     domain = re.match(
-        r"https?://(?:[^/?#]*\.)?([a-z][a-z0-9-]{0,39})\.[a-z]{2,}(?:[:/?#]|$)",
-        url if isinstance(url, str) else "",
-        re.IGNORECASE,
+        r"https?://(?:[^/?#]*\.)?([a-z][a-z0-9-]{0,39})\.[a-z]{2,}(?:[:/?#]|$)", as_str(url), re.IGNORECASE
     )
     return domain[1].lower().replace("-", "_") if domain else "oauth"

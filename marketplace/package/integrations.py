@@ -11,10 +11,10 @@ from .. import expressions
 from ..expressions import MalformedExpression, Template
 from . import places
 from .archive import OAUTH
-from .documents import step
+from .documents import as_dict, as_str, step
 from .places import Misplaced
 from .problems import ERROR, WARNING
-from .reading import Reading, as_dict, as_str, texts, words
+from .reading import Reading, texts, words
 
 # What the portal sets itself when it sends a person to a vendor.
 _OUR_PARAMETERS = {

@@ -13,7 +13,7 @@ from .. import expressions
 from ..expressions import MalformedExpression, Template, Text
 from .archive import IPARAMS, OAUTH, REQUESTS
 from .convert import Converted
-from .documents import Document, step
+from .documents import Document, as_dict, as_str, step
 from .facts import Facts
 from .places import Misplaced
 from .problems import ERROR, Problem
@@ -26,14 +26,6 @@ _OPEN_HEADERS = {"accept", "accept-language", "content-type", "user-agent"}
 # Beside fields, what is shorter than a secret (as in “Basic <%= encode(iparam.key + ':X') %>”), or how credentials begin.
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z-]{0,30} +|[A-Za-z_]{1,30}=")
 _WRITTEN = re.compile(r"[^\s:;,\"=]{6}")
-
-
-def as_dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def as_str(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:

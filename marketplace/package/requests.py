@@ -8,10 +8,10 @@ from .. import expressions
 from ..expressions import MalformedExpression, Template
 from . import places
 from .archive import IPARAMS, OAUTH, REQUESTS
-from .documents import step
+from .documents import as_dict, as_str, step
 from .places import Misplaced
 from .problems import ERROR, WARNING
-from .reading import Reading, as_dict, as_str, outside, words
+from .reading import Reading, outside, words
 
 
 class _Known(dict[str, str]):

@@ -380,6 +380,11 @@ def test_problems_of_an_old_package_are_told_where_they_stand_in_its_own_files(a
     assert all(problem.pointer[1:] in lines[problem.line - 1] for problem in report.problems if problem.file == OAUTH)
 
 
+def test_an_old_package_whose_products_are_not_in_order_is_told_of(app):
+    old = {**OLD, MANIFEST: {**OLD[MANIFEST], "product": {"a": {"requests": 5}, "b": {"requests": {"ghost": {}}}}}}
+    assert ("error", MANIFEST, "/product/b/requests/ghost") in told(run(old, app))
+
+
 def test_a_package_without_a_manifest_says_so(files, app):
     del files[MANIFEST]
     assert ("error", MANIFEST, "") in told(run(files, app))
