@@ -88,6 +88,7 @@ class Request:
     secrets: set[str] = field(default_factory=set, repr=False)
 
     def mask(self, text: str) -> str:
+        # The longest first: of one that holds another, nothing is left.
         for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)
         return text
@@ -386,11 +387,8 @@ def _retry_after(answer: Answer) -> float:
 
 def _result(request: Request, answer: Answer, attempts: int) -> Result:
     shown = {name: request.mask(value) for name, value in answer.headers.items() if name in _SHOWN}
-    body = answer.body
-    for secret in request.secrets:
-        body = body.replace(secret.encode(), MASK.encode())
-    try:
-        text, is_binary = body.decode(), False
-    except UnicodeDecodeError:
-        text, is_binary = base64.b64encode(body).decode(), True
-    return Result(request, answer.status, shown, text, is_binary, attempts)
+    # What is no text keeps its bytes until they are written as Base64.
+    body = request.mask(answer.body.decode(errors="surrogateescape"))
+    if is_binary := re.search("[\udc80-\udcff]", body) is not None:
+        body = base64.b64encode(body.encode(errors="surrogateescape")).decode()
+    return Result(request, answer.status, shown, body, is_binary, attempts)

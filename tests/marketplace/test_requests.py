@@ -1,10 +1,12 @@
 """Request templates: who may run them, and what comes back when the other side fails."""
 
+import base64
 import json
 import time
 from datetime import timedelta
 from email.utils import format_datetime
 
+import httpx
 import pytest
 from django.core.cache import cache
 from django.test import Client as Browser
@@ -144,6 +146,16 @@ def test_secrets_are_masked_in_what_comes_back(connected, vendors):
         api_fault={"status": 200, "headers": {"Set-Cookie": "a=b", "X-Inner": "1", "Content-Type": "text/plain"}}
     )
     assert run_template(connected).headers.keys() <= requests._SHOWN
+
+
+def test_of_a_secret_that_holds_another_nothing_is_left():
+    secrets = {f"secret-{'x' * length}" for length in range(20)}
+    request = requests.Request("GET", "https://vendor.com/", {}, secrets=secrets)
+    for around in (b"", b"\xff"):
+        answer = egress.Answer(200, httpx.Headers(), around + max(secrets).encode())
+        result = requests._result(request, answer, 1)
+        body = base64.b64decode(result.body) if result.is_binary else result.body.encode()
+        assert body == around + requests.MASK.encode()
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"status": 0}])
