@@ -136,7 +136,7 @@ class Vendor:
     def is_issuer(self, iss: str) -> bool:
         """True where an `iss` that came back is this vendor's (RFC 9207): as the package says, or of the same origin."""
         if issuer := self.options.get("issuer"):
-            return iss == issuer
+            return iss == self._url(issuer)
         try:
             here, there = (urlsplit(url) for url in (self._url(self.integration.authorize_url), iss))
         except ValueError:

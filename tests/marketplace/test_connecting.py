@@ -194,6 +194,15 @@ def test_a_suspended_app_is_connected_to_nothing_more_and_can_be_disconnected(mu
     marketplace.disconnect(row(), by=cast.admin)
 
 
+def test_an_issuer_can_have_in_it_what_was_filled_in(multi_of, ada, calendar):
+    """RFC 9207, section 2.4"""
+    issuer = f"{calendar.url[:-1]}<%= oauth_iparams.room %>"
+    multi = multi_of(options={"scope": "read", "issuer": issuer})
+    last = int(calendar.url[-1])
+    for room, said in ((9 - last, "was not Example Calendar’s"), (last, "is connected")):
+        assert said in connect(ada, multi, "calendar", **{"value-room": str(room)})
+
+
 @pytest.mark.parametrize("iss", ["http://[", "//", "https://[::1", "https://a]b"])
 def test_an_issuer_that_is_no_url_is_not_the_vendors(multi, ada, calendar, iss):
     """RFC 9207, section 2.4"""
