@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
@@ -75,7 +75,7 @@ def connection_view(request, pk, integration):
     """Show a connection and its fields; POST keeps them and sends the person to the vendor."""
     sheet = _sheet(request, pk)
     part = _part(sheet, integration)
-    kept = Connection.objects.get(pk=part.connection.pk).values if part.connection else {}
+    kept = part.connection.values if part.connection else {}
     form = ValuesForm(
         request.POST if request.method == "POST" else None, fields=part.integration.oauth_iparams, kept=kept
     )
@@ -117,13 +117,16 @@ def vendor_callback(request, slug, integration):
     installation = installation_seen_by(request.user, journey["installation"])
     if installation.app.slug != slug:
         return render(request, "marketplace/callback_unknown.html", status=400)
+    draft = Connection(installation=installation, integration=integration, values=journey["values"])
     try:
-        _finish(request, installation, integration, journey)
+        actions.guard_same_version(installation, journey["version"])
+        vendor = actions.vendor_of(draft)
+        _finish(request, installation, vendor, journey)
     except Refused as refusal:
         messages.error(request, str(refusal))
     except VendorError as error:
-        failed = _("Not connected. %(vendor)s: %(what)s") % {"vendor": integration, "what": error}
-        messages.error(request, failed)
+        what = {"vendor": vendor.integration.display_name, "what": error}
+        messages.error(request, _("Not connected. %(vendor)s: %(what)s") % what)
     return redirect("installation-view", installation.pk)
 
 
@@ -138,10 +141,7 @@ def _journey(request):
         return {}
 
 
-def _finish(request, installation, integration, journey):
-    actions.guard_same_version(installation, journey["version"])
-    draft = Connection(installation=installation, integration=integration, values=journey["values"])
-    vendor = actions.vendor_of(draft)
+def _finish(request, installation, vendor, journey):
     name = vendor.integration.display_name
     if "iss" in request.GET and not vendor.is_issuer(request.GET["iss"]):
         # Somebody else's answer (RFC 9207, section 2.4): its code is not for this vendor's ears.
@@ -153,7 +153,7 @@ def _finish(request, installation, integration, journey):
         messages.error(request, _("Not connected. %(vendor)s said: %(what)s") % {"vendor": name, "what": what})
     else:
         row = actions.finish_connection(
-            installation, integration, values=journey["values"], code=request.GET["code"],
+            installation, vendor.name, values=journey["values"], code=request.GET["code"],
             verifier=journey["verifier"], by=request.user,
         )  # fmt: skip
         if row.ended_at:
@@ -172,7 +172,7 @@ def connection_disconnect(request, pk, integration):
         context = {"installation": sheet.installation, "part": part}
         return render(request, "marketplace/connection_disconnect.html", context)
     try:
-        actions.disconnect(get_object_or_404(Connection, pk=part.connection.pk), by=request.user)
+        actions.disconnect(part.connection, by=request.user)
         messages.success(request, _("%(vendor)s is disconnected.") % {"vendor": part.integration.display_name})
     except Refused as refusal:
         messages.error(request, str(refusal))
