@@ -96,7 +96,7 @@ class Template:
     @property
     def is_of_values(self) -> bool:
         """True where nothing in it was written by the developer."""
-        return bool(self.parts) and all(_is_of_values(part) for part in self.parts)
+        return bool(self.parts) and not [*self.texts()]
 
     def names(self) -> Iterator[Name]:
         """The names that are used, in order, with their places."""
@@ -147,19 +147,6 @@ def _texts(node: Node) -> Iterator[str]:
             yield from _texts(no)
 
 
-def _is_of_values(node: Node) -> bool:
-    match node:
-        case Name():
-            return True
-        case Encode(of):
-            return _is_of_values(of)
-        case Join(inner) | Either(inner):
-            return all(_is_of_values(each) for each in inner)
-        case Choice(_condition, yes, no):
-            return _is_of_values(yes) and _is_of_values(no)
-    return False
-
-
 def _fill(node: Node, values: Mapping[str, str], escape: Escape) -> str:
     match node:
         case Text(text):
@@ -195,10 +182,7 @@ def parse(text: str) -> Template:
         if opening.start() > at:
             parts.append(Text(text[at : opening.start()]))
         reader = _Reader(text, opening.end())
-        if opening[0] == "{{":
-            parts.append(reader.braces())
-        else:
-            parts.append(reader.brackets())
+        parts.append(reader.braces() if opening[0] == "{{" else reader.brackets())
         at = reader.at
     if at < len(text):
         parts.append(Text(text[at:]))
