@@ -37,13 +37,13 @@ MAX_TEMPLATES = 100
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class _Open(BaseModel):
     """Knows more keys than are used here; the checks warn of those that no one knows."""
 
-    model_config = ConfigDict(strict=True, extra="allow", populate_by_name=True)
+    model_config = ConfigDict(strict=True, extra="allow")
 
 
 class OAuthParameter(_Strict):

@@ -385,6 +385,21 @@ def test_an_old_package_whose_products_are_not_in_order_is_told_of(app):
     assert ("error", MANIFEST, "/product/b/requests/ghost") in told(run(old, app))
 
 
+@pytest.mark.parametrize(
+    ("file", "pointer", "ours"),
+    [
+        (REQUESTS, "/issues/schema", "request"),
+        (REQUESTS, "/issues/options/maxAttempts", "max_attempts"),
+        (REQUESTS, "/issues/options/retryDelay", "retry_delay"),
+        (MANIFEST, "/platform-version", "platform_version"),
+    ],
+)
+def test_a_key_has_one_name_alone_so_that_nothing_goes_unchecked_under_another(files, app, file, pointer, ours):
+    inside, name = at(files[file], pointer)
+    inside[ours] = inside.pop(name)
+    assert not run(files, app).valid
+
+
 def test_a_package_without_a_manifest_says_so(files, app):
     del files[MANIFEST]
     assert ("error", MANIFEST, "") in told(run(files, app))
