@@ -11,6 +11,7 @@ from portal.text import validate_readable
 
 from .icons import reencode
 from .models import Category, Version
+from .package import formats
 
 
 class AppForm(forms.Form):
@@ -130,7 +131,7 @@ class WithdrawForm(forms.Form):
 class SecretForm(forms.Form):
     secret = forms.CharField(
         label=_("Client secret"),
-        max_length=2000,
+        max_length=formats.MAX_VALUE,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
     )
 

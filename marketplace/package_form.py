@@ -3,7 +3,7 @@
 import contextlib
 import re
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 from django import forms
 from django.conf import settings
@@ -176,7 +176,7 @@ class RequestForm(Row):
     )
     method = forms.ChoiceField(
         label=gettext_lazy("Method"),
-        choices=[(each, each) for each in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")],
+        choices=[(each, each) for each in get_args(formats.Method)],
     )
     host = forms.CharField(label=gettext_lazy("Host"), max_length=formats.MAX_VALUE)
     path = forms.CharField(label=gettext_lazy("Path"), max_length=formats.MAX_VALUE)
@@ -185,7 +185,9 @@ class RequestForm(Row):
         label=gettext_lazy("Headers"),
         help_text=gettext_lazy("One a line: Name: value, such as Authorization: Bearer <%= access_token %>"),
     )
-    max_attempts = forms.IntegerField(label=gettext_lazy("Tries"), min_value=1, max_value=5, required=False)
+    max_attempts = forms.IntegerField(
+        label=gettext_lazy("Tries"), min_value=1, max_value=formats.MAX_ATTEMPTS, required=False
+    )
     agents = forms.BooleanField(label=gettext_lazy("Every agent may use the account’s connection"), required=False)
 
     def template(self, before: dict[str, Any]) -> dict[str, Any]:
@@ -234,10 +236,12 @@ def _kept(asked: dict[str, Any], before: Any) -> dict[str, Any]:
     }
 
 
-_VENDORS = forms.formset_factory(VendorForm, extra=0, max_num=3, absolute_max=3, validate_max=True, can_delete=True)
-_REQUESTS = forms.formset_factory(
-    RequestForm, extra=0, max_num=100, absolute_max=100, validate_max=True, can_delete=True
-)
+def _formset(form: type[forms.Form], most: int) -> Any:
+    return forms.formset_factory(form, extra=0, max_num=most, absolute_max=most, validate_max=True, can_delete=True)
+
+
+_VENDORS = _formset(VendorForm, formats.MAX_INTEGRATIONS)
+_REQUESTS = _formset(RequestForm, formats.MAX_TEMPLATES)
 
 
 class PackageFields:

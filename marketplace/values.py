@@ -11,12 +11,12 @@ from django.utils.translation import gettext as _
 
 from .package import formats
 
-MAX_LENGTH = 2000
-Field = formats.OAuthParameter | formats.InstallField
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
-def clean(fields: Mapping[str, Field], given: Mapping[str, str], kept: Mapping[str, str]) -> dict[str, str]:
+def clean(
+    fields: Mapping[str, formats.OAuthParameter], given: Mapping[str, str], kept: Mapping[str, str]
+) -> dict[str, str]:
     """Return the values to keep. A secret that is left empty stays as it was. Raises ValidationError, by field."""
     values, errors = {}, {}
     for name, field in fields.items():
@@ -36,14 +36,14 @@ def clean(fields: Mapping[str, Field], given: Mapping[str, str], kept: Mapping[s
     return values
 
 
-def missing(fields: Mapping[str, Field], values: Mapping[str, str]) -> bool:
+def missing(fields: Mapping[str, formats.OAuthParameter], values: Mapping[str, str]) -> bool:
     return any(field.required and not values.get(name) for name, field in fields.items())
 
 
-def _guard(field: Field, text: str) -> None:
+def _guard(field: formats.OAuthParameter, text: str) -> None:
     """Raise ValidationError unless a text is of its field's type."""
-    if len(text) > MAX_LENGTH:
-        raise ValidationError(_("At most %(most)d characters, please.") % {"most": MAX_LENGTH})
+    if len(text) > formats.MAX_VALUE:
+        raise ValidationError(_("At most %(most)d characters, please.") % {"most": formats.MAX_VALUE})
     allowed = "\r\n\t" if field.type == "paragraph" else ""
     if any(not character.isprintable() and character not in allowed for character in text):
         raise ValidationError(_("This has a character that cannot be used, such as a line break."))

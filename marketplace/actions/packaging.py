@@ -13,10 +13,8 @@ from portal.database import database_now, lock
 from portal.ledger.actions import record
 
 from ..models import App, VendorSecret, Version
-from ..package import Contents, Facts, Report, check_archive, check_values
+from ..package import Contents, Facts, Report, check_archive, check_values, formats
 from .publishing import Frozen, change_version
-
-MAX_SECRET = 2000
 
 
 def take_package(version: Version, data: bytes, *, keep_secrets: bool, by: User) -> Report:
@@ -88,7 +86,7 @@ def keep_vendor_secret(app: App, integration: str, *, secret: str, by: User) -> 
     """
     guard_teammate(app.team, by)
     app = lock(App, app.pk)
-    if not secret or len(secret) > MAX_SECRET or not secret.isprintable():
+    if not secret or len(secret) > formats.MAX_VALUE or not secret.isprintable():
         raise ValidationError(_("Enter the client secret as the vendor shows it, in one line."))
     kept, _made = VendorSecret.objects.update_or_create(
         app=app, integration=integration, defaults={"secret": secret, "saved_at": database_now(), "saved_by": by}

@@ -18,7 +18,6 @@ from .problems import ERROR, WARNING, Report
 from .reading import outside, texts
 from .requests import Requests
 
-MAX_INTEGRATIONS = 3
 _PLACEHOLDER = re.compile(
     r"\bYOUR[_-][A-Z0-9_-]*|<[A-Za-z][\w .-]*>|(?<![a-z0-9])x{3,}(?![a-z0-9])|(?<![a-z0-9-])example\.(?:com|org|net)\b",
     re.IGNORECASE,
@@ -102,7 +101,7 @@ class _Checker(Integrations, Requests):
         levels = [one.get("token_type") for one in self.integrations.values()]
         ours = [name for name, client in self.clients.items() if client]
         for wrong, message in (
-            (len(levels) > MAX_INTEGRATIONS, _("More than three integrations.")),
+            (len(levels) > formats.MAX_INTEGRATIONS, _("More than three integrations.")),
             (levels.count("agent") > 1, _("More than one integration is agent-level.")),
             (len(ours) > 1, _("More than one integration uses the portal’s own credentials.")),
         ):
@@ -144,9 +143,8 @@ class _Checker(Integrations, Requests):
             )
 
     def _install_fields(self) -> None:
-        known = {"display_name", "description", "type", "required", "secure", "default_value", "options"}
         for name, one in self.fields.items():
-            for key in sorted(one.keys() - known):
+            for key in sorted(one.keys() - formats.InstallField.model_fields.keys()):
                 self.tell(
                     WARNING,
                     IPARAMS,

@@ -10,12 +10,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, St
 
 from portal.text import validate_readable
 
+from ..expressions import MAX_LENGTH as MAX_VALUE
 from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 
 # Names of integrations stand in addresses; names of fields, in templates.
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,49}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")]
-MAX_VALUE = 2000
 Value = Annotated[str, StringConstraints(max_length=MAX_VALUE)]
 
 
@@ -33,17 +33,14 @@ FieldType = Literal[
     "text", "paragraph", "number", "email", "url", "domain", "phone_number", "date", "checkbox", "dropdown", "radio",
     "multiselect", "api_key",
 ]  # fmt: skip
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
+MAX_INTEGRATIONS = 3
 MAX_TEMPLATES = 100
+MAX_ATTEMPTS = 5
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class _Open(BaseModel):
-    """Knows more keys than are used here; the checks warn of those that no one knows."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
 
 
 class OAuthParameter(_Strict):
@@ -71,7 +68,7 @@ class OAuthConfig(_Strict):
 
 class RequestSchema(_Strict):
     protocol: Literal["https", "http"] = "https"
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
+    method: Method
     host: Value
     path: Value = "/"
     headers: dict[Annotated[str, StringConstraints(max_length=100)], Value] = {}
@@ -80,7 +77,7 @@ class RequestSchema(_Strict):
 
 class RequestOptions(_Strict):
     oauth: str | None = None
-    max_attempts: int = Field(1, alias="maxAttempts", ge=1, le=5)
+    max_attempts: int = Field(1, alias="maxAttempts", ge=1, le=MAX_ATTEMPTS)
     # Milliseconds.
     retry_delay: int = Field(0, alias="retryDelay", ge=0, le=1500)
     # Whether agents may call a template of an account-level integration.
@@ -96,12 +93,11 @@ class Requests(RootModel[dict[Slug, RequestTemplate]]):
     pass
 
 
-class InstallField(_Open):
-    display_name: Label
-    description: Annotated[str, StringConstraints(max_length=500)] = ""
-    type: FieldType = "text"
-    required: bool = False
-    secure: bool = False
+class InstallField(OAuthParameter):
+    """May have more keys than are used here; the checks warn of them."""
+
+    model_config = ConfigDict(extra="allow")
+
     default_value: Any = None
     options: list[str] = []
 
@@ -110,14 +106,11 @@ class InstallFields(RootModel[dict[Identifier, InstallField]]):
     pass
 
 
-class CommonModule(_Open):
-    requests: dict[str, dict[str, Any]] = {}
-    functions: dict[str, Any] = {}
-    events: dict[str, Any] = {}
-    location: dict[str, Any] = {}
+class Manifest(_Strict):
+    """May have more keys than are used here; the checks warn of those that no one knows."""
 
+    model_config = ConfigDict(extra="allow")
 
-class Manifest(_Open):
     platform_version: Annotated[str, StringConstraints(pattern=r"^3\.\d{1,3}$")] = Field(alias="platform-version")
     modules: dict[str, dict[str, Any]]
     engines: dict[str, str]

@@ -16,8 +16,7 @@ from portal.accounts.actions import Refused
 from .. import actions
 from ..connections import redirect_uri
 from ..forms import PackageForm, SecretForm
-from ..package import Contents, Facts, Report, check_values
-from ..package.checks import MAX_INTEGRATIONS
+from ..package import Contents, Facts, Report, check_values, formats
 from ..package_form import PackageFields
 from .developers import add_errors, chosen_scopes, in_words, scope_rows, scopes_of, version_seen_by
 
@@ -115,7 +114,7 @@ def version_package_edit(request, slug, pk):
         "report": report,
         "rows": scope_rows(version.app.client, chosen),
         "screen": _preview(request, version, chosen["required_scopes"], chosen["optional_scopes"]),
-        "may_add_vendor": len(fields.vendors.forms) + any(chosen.values()) < MAX_INTEGRATIONS,
+        "may_add_vendor": len(fields.vendors.forms) + any(chosen.values()) < formats.MAX_INTEGRATIONS,
         **fields.shown(),
     }
     return render(request, "marketplace/version_package_edit.html", context, status=422 if is_saved else 200)
