@@ -64,8 +64,8 @@ class _Checker(Integrations, Requests):
         for name, one in self.requests.items():
             self._request(name, one)
         self._install_fields()
-        for file, root in ((OAUTH, "/integrations"), (REQUESTS, "")):
-            self._placeholders(file, self.integrations if file == OAUTH else self.requests, root)
+        self._placeholders(OAUTH, self.integrations, "/integrations")
+        self._placeholders(REQUESTS, self.requests, "")
 
     def _shapes(self) -> None:
         if MANIFEST not in self.documents:
@@ -74,10 +74,7 @@ class _Checker(Integrations, Requests):
             )
         for file, value in self.values.items():
             for place, message, fix in formats.explain(formats.MODELS[file], value, self.suggest):
-                pointer = ""
-                for part in place:
-                    pointer = step(pointer, part)
-                self.tell(ERROR, file, pointer, message, fix)
+                self.tell(ERROR, file, step("", *place), message, fix)
         manifest = self.values.get(MANIFEST)
         if isinstance(manifest, dict) and isinstance(manifest.get("modules"), dict):
             if not manifest["modules"].keys() - {"common"}:
@@ -119,7 +116,7 @@ class _Checker(Integrations, Requests):
     def _declared(self) -> None:
         modules = as_dict(as_dict(self.values.get(MANIFEST)).get("modules"))
         listed = {
-            request: step(step(step("/modules", name), "requests"), request)
+            request: step("/modules", name, "requests", request)
             for name, module in modules.items()
             for request in as_dict(as_dict(module).get("requests"))
         }
@@ -148,7 +145,7 @@ class _Checker(Integrations, Requests):
                 self.tell(
                     WARNING,
                     IPARAMS,
-                    step(step("", name), key),
+                    step("", name, key),
                     _("“%(name)s” is not used here.") % {"name": key},
                     _("Remove it, unless another tool reads it."),
                 )

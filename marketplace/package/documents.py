@@ -17,9 +17,9 @@ _TOKEN = re.compile(
 )
 
 
-def step(pointer: str, key: str | int) -> str:
-    """The pointer to a member of what `pointer` is for (RFC 6901, section 3)."""
-    return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
+def step(pointer: str, *keys: str | int) -> str:
+    """The pointer to a member, or a member's member, of what `pointer` is for (RFC 6901, section 3)."""
+    return pointer + "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in keys)
 
 
 def as_dict(value: Any) -> dict[str, Any]:

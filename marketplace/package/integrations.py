@@ -99,12 +99,12 @@ class Integrations(Reading):
     def _url(self, pointer: str, template: Template, fixed: bool) -> None:
         try:
             scheme, host = places.split_url(template)
-            literal = host.fill({}) if host.is_literal else ""
-            loopback = self.facts.allows_loopback and places.is_loopback(literal)
-            if scheme != "https" and not loopback and not (literal and self.facts.is_portal(f"{scheme}://{literal}")):
+            literal, loopback = host.fill({}) if host.is_literal else "", self.facts.allows_loopback
+            if literal and self.facts.is_portal(f"{scheme}://{literal}"):
+                return
+            if scheme != "https" and not (loopback and places.is_loopback(literal)):
                 raise Misplaced(_("This is not https."), _("Use https://."))
-            if not (literal and self.facts.is_portal(f"{scheme}://{literal}")):
-                places.check_host(host, fixed=fixed, loopback=self.facts.allows_loopback)
+            places.check_host(host, fixed=fixed, loopback=loopback)
         except Misplaced as error:
             self.misplaced(OAUTH, pointer, error)
 
@@ -118,7 +118,7 @@ class Integrations(Reading):
                 places.check_header(name)
             except Misplaced as error:
                 self.misplaced(OAUTH, step(pointer, name), error)
-            if name.lower() == "authorization" and template and not [*template.names()]:
+            if name.lower() == "authorization" and template and not any(template.names()):
                 self.tell(
                     WARNING,
                     OAUTH,

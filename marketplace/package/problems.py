@@ -3,15 +3,16 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-ERROR: Literal["error"] = "error"
-WARNING: Literal["warning"] = "warning"
+Level = Literal["error", "warning"]
+ERROR: Level = "error"
+WARNING: Level = "warning"
 
 
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong. `pointer` is a JSON pointer (RFC 6901) into `file`; `line` counts from 1, or is None."""
 
-    level: Literal["error", "warning"]
+    level: Level
     file: str
     pointer: str
     line: int | None

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -16,9 +16,8 @@ from .convert import Converted
 from .documents import Document, as_dict, as_str, step
 from .facts import Facts
 from .places import Misplaced
-from .problems import ERROR, Problem
+from .problems import ERROR, Level, Problem
 
-Level = Literal["error", "warning"]
 # How often a report says what may have been meant: comparing all that is wrong with all that is known takes long.
 MAX_SUGGESTIONS = 50
 # Headers in which no one sends a secret.
@@ -59,11 +58,8 @@ class Reading:
         self.problems: list[Problem] = []
         # What refers to a file that could not be read is not called wrong.
         self.unreadable = documents.keys() - values.keys()
-        self.integrations = {
-            name: one
-            for name, one in as_dict(as_dict(values.get(OAUTH)).get("integrations")).items()
-            if isinstance(one, dict)
-        }
+        integrations = as_dict(as_dict(values.get(OAUTH)).get("integrations"))
+        self.integrations = {name: one for name, one in integrations.items() if isinstance(one, dict)}
         self.requests = {name: one for name, one in as_dict(values.get(REQUESTS)).items() if isinstance(one, dict)}
         self.fields = {name: as_dict(one) for name, one in as_dict(values.get(IPARAMS)).items()}
         self.suggestions = 0
@@ -147,7 +143,7 @@ class Reading:
         for name, value in headers.items():
             try:
                 template = expressions.parse(as_str(value))
-                written = not [*template.names()] or any(
+                written = not any(template.names()) or any(
                     _WRITTEN.search(_SCHEME.sub("", text)) for text in template.texts()
                 )
             except MalformedExpression:
