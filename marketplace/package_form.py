@@ -31,19 +31,26 @@ def _lines(pairs: dict[str, Any]) -> str:
 class LinesField(forms.CharField):
     """Names with a value each, one a line: `name: value`."""
 
+    refusal = gettext_lazy("Line %(number)d: write “name: value”.")
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, max_length=20000, widget=forms.Textarea(attrs={"rows": 2}), **kwargs)
 
-    def to_python(self, value: Any) -> dict[str, str]:
+    def to_python(self, value: Any) -> dict[str, Any]:
         found = {}
-        for number, line in enumerate((super().to_python(value) or "").splitlines(), 1):
-            name, colon, text = line.partition(":")
+        for number, line in enumerate(super().to_python(value).splitlines(), 1):
             if not line.strip():
                 continue
-            if not colon or not name.strip():
-                raise forms.ValidationError(_("Line %(number)d: write “name: value”.") % {"number": number})
-            found[name.strip()] = text.strip()
+            name, one = self.read(line.strip())
+            if not name:
+                raise forms.ValidationError(self.refusal % {"number": number})
+            found[name] = one
         return found
+
+    def read(self, line: str) -> tuple[str, Any]:
+        """Return the name and the value of a line, with an empty name where there is no such thing."""
+        name, colon, text = line.partition(":")
+        return name.strip() if colon else "", text.strip()
 
     def validate(self, value: Any) -> None:
         return
@@ -55,18 +62,15 @@ class LinesField(forms.CharField):
 class AskedField(LinesField):
     """What is asked of people, one a line: `key: Label (required, secret)`."""
 
-    def to_python(self, value: Any) -> dict[str, Any]:
-        found = {}
-        for number, line in enumerate((forms.CharField.to_python(self, value) or "").splitlines(), 1):
-            if not line.strip():
-                continue
-            if not (match := _FIELD.fullmatch(line.strip())) or not match[2]:
-                raise forms.ValidationError(_("Line %(number)d: write “key: Label (required)”.") % {"number": number})
-            one: dict[str, Any] = {"display_name": match[2]}
-            for word in (match[3] or "").replace(",", " ").split():
-                one |= {_WORDS[word]: True} if word in _WORDS else {"type": word}
-            found[match[1]] = one
-        return found
+    refusal = gettext_lazy("Line %(number)d: write “key: Label (required)”.")
+
+    def read(self, line: str) -> tuple[str, Any]:
+        if not (match := _FIELD.fullmatch(line)) or not match[2]:
+            return "", None
+        one: dict[str, Any] = {"display_name": match[2]}
+        for word in (match[3] or "").replace(",", " ").split():
+            one |= {_WORDS[word]: True} if word in _WORDS else {"type": word}
+        return match[1], one
 
 
 def _asked(fields: dict[str, Any]) -> str:
