@@ -283,6 +283,10 @@ class ConnectionQuerySet(models.QuerySet):
             installation__app__client__suspended_at=None,
         )
 
+    def with_vendor(self):
+        """With what it takes to talk to the vendor: the app, its version's package and its client, by one query."""
+        return self.select_related("installation__app", "installation__version__app__client")
+
     def over(self):
         """Those that ended, however that came about, and whose tokens are still here to be revoked and erased."""
         ended = Q(ended_at__isnull=False) | Q(installation__uninstalled_at__isnull=False)

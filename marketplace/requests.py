@@ -208,7 +208,7 @@ def _token(
         except InvalidGrant as refusal:
             raise NeedsConnection(str(refusal)) from None
         return
-    rows = Connection.objects.live().select_related("installation__app", "installation__version__app__client")
+    rows = Connection.objects.live().with_vendor()
     row = rows.filter(installation=installation, integration=name, membership=membership).first()
     if row is None or not row.tokens:
         raise NeedsConnection(_("%(vendor)s is not connected.") % {"vendor": integration.display_name})

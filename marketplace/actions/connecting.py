@@ -81,6 +81,12 @@ def _lock(installation: Installation, by: User, name: str | None) -> tuple[Insta
     return installation, None
 
 
+def _lock_connection(installation: Installation, name: str, membership: Membership | None) -> Connection | None:
+    """The one that has not ended, locked; there is none before anything was filled in."""
+    rows = Connection.objects.select_for_update(no_key=True)
+    return rows.filter(installation=installation, integration=name, membership=membership, ended_at=None).first()
+
+
 def guard_same_version(installation: Installation, version: int) -> None:
     """Raise NotThere where an upgrade came between: by now the same name may mean another vendor (RFC 9700, 4.4)."""
     if installation.version_id != version:
@@ -116,10 +122,9 @@ def prepare_connection(installation: Installation, name: str, *, values: Mapping
     """
     installation, membership = _lock(installation, by, name)
     _guard_not_suspended(installation)
-    found = Connection.objects.select_for_update(no_key=True).filter(
-        installation=installation, integration=name, membership=membership, ended_at=None
+    row = _lock_connection(installation, name, membership) or Connection(
+        installation=installation, integration=name, membership=membership
     )
-    row = found.first() or Connection(installation=installation, integration=name, membership=membership)
     cleaned = values_.clean(vendors_of(installation)[name].oauth_iparams, values, row.values)
     changes = row._state.adding or cleaned != row.values
     row.values = cleaned
@@ -159,10 +164,7 @@ def _keep(draft: Connection, tokens: Tokens, by: User) -> Connection:
         transaction.on_commit(lambda: _queue("revoke_connection", draft), robust=True)
         draft.save()
         return draft
-    rows = Connection.objects.select_for_update(no_key=True).filter(
-        installation=installation, integration=draft.integration, membership=membership, ended_at=None
-    )
-    row = rows.first()
+    row = _lock_connection(installation, draft.integration, membership)
     again = row is not None and row.connected_at is not None
     # What was issued before is not revoked: at many vendors that would end what was issued now.
     row = row or draft
@@ -182,7 +184,9 @@ def _fill(row: Connection, tokens: Tokens, by: User | None) -> None:
     row.generation += 1
     row.expires_at = now + dt.timedelta(seconds=tokens.expires_in) if tokens.expires_in is not None else None
     wait = when_to_refresh(tokens.expires_in, has_refresh_token=refresh is not None)
-    row.refresh_at, row.refresh_failures = now + wait if wait is not None else None, 0
+    # Nothing renews what has ended; its newest tokens are those to revoke.
+    row.refresh_at = now + wait if wait is not None and not row.ended_at else None
+    row.refresh_failures = 0
     if by:
         row.connected_at, row.connected_by = now, by
         row.broken_at, row.problem, row.told_at = None, "", None
@@ -240,8 +244,7 @@ def refresh_connection(connection: Connection, *, rejected: int | None = None) -
     Returns the connection as it is then. Raises NotConnected, VendorError.
     """
     with alone(f"connection:{connection.pk}"):
-        rows = Connection.objects.live().select_related("installation__app", "installation__version__app__client")
-        if (row := rows.filter(pk=connection.pk).first()) is None:
+        if (row := Connection.objects.live().with_vendor().filter(pk=connection.pk).first()) is None:
             raise NotConnected(_("This connection has ended."))
         if not row.tokens or row.broken_at:
             return row
@@ -267,10 +270,7 @@ def _refreshed(row: Connection, tokens: Tokens) -> Connection:
     if now.erased_at or now.generation != row.generation:
         # A person connected anew meanwhile.
         return now
-    # Also where it was ended meanwhile: the newest tokens are those to revoke.
     _fill(now, tokens, None)
-    if now.ended_at:
-        now.refresh_at = None
     now.save()
     return now
 
@@ -297,8 +297,7 @@ def _refused(row: Connection, error: VendorError) -> Connection:
 def revoke_connection(connection: Connection) -> None:
     """Tell the vendor that a connection is over, and erase its tokens: at once where it was told, else after some tries."""
     with alone(f"connection:{connection.pk}"):
-        row = Connection.objects.over().select_related("installation__app", "installation__version__app__client")
-        row = row.filter(pk=connection.pk).first()
+        row = Connection.objects.over().with_vendor().filter(pk=connection.pk).first()
         if row is None or (row.revoke_at and row.revoke_at > database_now()):
             return
         try:
@@ -320,9 +319,7 @@ def revoke_connection(connection: Connection) -> None:
 
 def tell_of_broken_connection(connection: Connection) -> None:
     """Mail those who can connect it again, once: the account's admins, or the agent whose it is."""
-    rows = Connection.objects.live().select_related(
-        "installation__account", "installation__app", "installation__version__app__client"
-    )
+    rows = Connection.objects.live().with_vendor().select_related("installation__account")
     row = rows.filter(pk=connection.pk, broken_at__isnull=False, told_at=None).first()
     if row is None:
         return

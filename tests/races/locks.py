@@ -172,9 +172,8 @@ STAY = {
     ),
     f"marketplace.packaging._take {APP}": "T11: what the package is checked against; a draft is checked again later",
     f"marketplace.packaging.keep_vendor_secret {APP}": "T11: whose secret it is; the row itself is locked as it is replaced",
-    **dict.fromkeys(
-        (f"marketplace.connecting.{name} {CONNECTION}" for name in ("prepare_connection", "_keep")),
-        "T11: what a person connects wins over a worker, whichever came first; people hold the account",
+    f"marketplace.connecting._lock_connection {CONNECTION}": (
+        "T11: what a person connects wins over a worker, whichever came first; people hold the account"
     ),
     f"credentials.change_client {CLIENT}": "reads the row anew that its one UPDATE writes",
     "portal.accounts.people.change_staff accounts_user": "reads the row anew that its first UPDATE writes",
