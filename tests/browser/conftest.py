@@ -14,8 +14,11 @@ from django.db import connection, transaction
 from django.test import Client
 from playwright.sync_api import Error, sync_playwright
 
+from marketplace import actions as marketplace
+from marketplace.models import App, Status
 from portal.accounts.models import User
 from tests.backend.base import filled, unguarded
+from tests.factories import version_fields
 from tests.oauth import sign_in
 
 from .looking import WIDTHS, Look
@@ -176,3 +179,31 @@ def stranger(chromium, demo):
     page.set_default_timeout(8000)
     yield page
     context.close()
+
+
+@pytest.fixture
+def board(demo):
+    """A developer's app on credentials of the demo, hosted, whose 1.0 is in the marketplace."""
+    dev, reviewer = (User.objects.get(email=email) for email in ("dev@example.com", "reviewer@example.com"))
+    insights = App.objects.get(slug="ticket-insights")
+
+    class Board:
+        app = insights
+
+        def approved(self, number, required, optional=()):
+            fields = version_fields(
+                number,
+                name="Ticket Insights",
+                required_scopes=[f"freshservice.tickets.{name}" for name in required],
+                optional_scopes=[f"freshservice.tickets.{name}" for name in optional],
+            )
+            draft = marketplace.submit_version(marketplace.create_version(self.app, by=dev, **fields), by=dev)
+            return marketplace.approve_version(draft, by=reviewer)
+
+        def published(self, *asked):
+            return marketplace.publish_version(self.approved(*asked), by=dev)
+
+    # The demo's own versions make room.
+    for version in insights.versions.filter(status=Status.PUBLISHED):
+        marketplace.withdraw_version(version, reason="Room for this story", by=dev)
+    return Board()

@@ -202,6 +202,7 @@ def test_the_theme_is_the_systems_unless_one_was_chosen(sit_down, javascript):
 WITHOUT_A_PAGE = {
     "forms only, which lead to another page or to the one in 405.html": {
         "version-submit", "version-publish", "version-test", "vendor-secret-keep", "invitation-resend", "admin:logout",
+        "installation-upgrades-itself",
     },
     "lead on at once": {"installation-connect", "invitation-open", "admin:login", "admin:password_change", "admin:view_on_site"},
     "answered to programs": {
@@ -238,7 +239,7 @@ def _names(resolver, namespace=""):
 def test_no_page_is_left_out():
     files = (
         import_module(f"tests.browser.test_accessibility{part}")
-        for part in ("", "_of_developers", "_of_members", "_of_users", "_of_staff")
+        for part in ("", "_of_developers", "_of_members", "_of_users", "_of_versions", "_of_staff")
     )
     seen = set().union(*(getattr(test, "covers", ()) for file in files for test in vars(file).values()))
     without = set().union(*WITHOUT_A_PAGE.values())

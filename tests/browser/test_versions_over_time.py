@@ -2,41 +2,8 @@
 
 import pytest
 
-from marketplace import actions as marketplace
-from marketplace.models import App, Status
-from portal.accounts.models import User
-from tests.factories import version_fields
-
 pytestmark = pytest.mark.django_db(transaction=True)
 TICKETS = "freshservice.tickets."
-
-
-@pytest.fixture
-def board(demo):
-    """A developer's app on credentials of the demo, hosted, whose 1.0 is in the marketplace."""
-    dev, reviewer = (User.objects.get(email=email) for email in ("dev@example.com", "reviewer@example.com"))
-    insights = App.objects.get(slug="ticket-insights")
-
-    class Board:
-        app = insights
-
-        def approved(self, number, required, optional=()):
-            fields = version_fields(
-                number,
-                name="Ticket Insights",
-                required_scopes=[TICKETS + name for name in required],
-                optional_scopes=[TICKETS + name for name in optional],
-            )
-            draft = marketplace.submit_version(marketplace.create_version(self.app, by=dev, **fields), by=dev)
-            return marketplace.approve_version(draft, by=reviewer)
-
-        def published(self, *asked):
-            return marketplace.publish_version(self.approved(*asked), by=dev)
-
-    # The demo's own versions make room.
-    for version in insights.versions.filter(status=Status.PUBLISHED):
-        marketplace.withdraw_version(version, reason="Room for this story", by=dev)
-    return Board()
 
 
 def scopes(person):
