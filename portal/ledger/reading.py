@@ -16,6 +16,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 EVENTS = {
     "access.opened": _("App may ask for consent"),
     "access.ended": _("All access ended"),
+    "access.terms_changed": _("What an app may ask for changed"),
     "account.created": _("Account created"),
     "account.lifted": _("Account suspension lifted"),
     "account.suspended": _("Account suspended"),
@@ -51,6 +52,9 @@ EVENTS = {
     "installation.installed": _("App installed"),
     "installation.settings_changed": _("App’s settings changed"),
     "installation.uninstalled": _("App uninstalled"),
+    "installation.upgrade_declined": _("New version declined"),
+    "installation.upgraded": _("App updated"),
+    "installation.upgrades_itself_changed": _("Updating by itself turned on or off"),
     "member.added": _("Member added"),
     "member.removed": _("Member removed"),
     "member.role_changed": _("Member’s role changed"),
@@ -70,6 +74,7 @@ EVENTS = {
     "version.published": _("Version published"),
     "version.rejected": _("Version rejected"),
     "version.submitted": _("Version submitted"),
+    "version.withdrawn": _("Version withdrawn"),
 }
 
 

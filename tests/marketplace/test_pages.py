@@ -143,7 +143,9 @@ def test_an_installation_shows_who_agreed_and_what_it_may_do(cast, ada, hosted):
 def test_a_newer_version_is_told_and_changes_nothing(cast, ada, hosted):
     newer = actions.create_version(hosted.app, by=cast.dev, **version_fields("2.0"))
     factories.publish(newer, cast.dev)
-    assert "Version 2.0 has been published. This account stays" in text(ada.get(f"/installations/{hosted.pk}/"))
+    assert "Version 2.0 is out." in text(ada.get(f"/installations/{hosted.pk}/"))
+    hosted.refresh_from_db()
+    assert hosted.version.number == "1.0"
 
 
 def test_uninstalling_says_what_will_end_and_shows_a_receipt(cast, ada, installed):
