@@ -124,8 +124,13 @@ class Screen:
             sorted(self.requested),
             self.text(),
         ]
-        key = hashlib.sha256(b"consent screen" + settings.SECRET_KEY.encode()).digest()
-        return hmac.new(key, json.dumps(shown, sort_keys=True).encode(), "sha256").hexdigest()
+        return seal("consent screen", shown)
+
+
+def seal(page: str, shown: list) -> str:
+    """Return a MAC over what a page of this kind showed, which its button sends back."""
+    key = hashlib.sha256(page.encode() + settings.SECRET_KEY.encode()).digest()
+    return hmac.new(key, json.dumps(shown, sort_keys=True).encode(), "sha256").hexdigest()
 
 
 def membership_for(client: Client, account: Account, by: User) -> Membership:

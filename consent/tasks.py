@@ -5,7 +5,7 @@ from celery import shared_task
 from portal.accounts.models import Account, Membership
 
 from . import actions
-from .actions import reminding
+from .actions import reminding, succeeding
 from .actions.ending import access_to_revoke, mark_erased, queue_revoke_tokens
 from .models import Access
 
@@ -54,3 +54,16 @@ def sweep_ends():
     for account_id, membership_id in reminding.whom_to_tell()[:SWEEP_BATCH]:
         # A mail server may be as slow as a vendor, and keeps nothing else waiting either.
         tell_of_ends.apply_async([account_id, membership_id and str(membership_id)], queue="vendors")
+
+
+@shared_task
+def ask_for_successor(account_id):
+    succeeding.ask_for_successor(Account.objects.get(pk=account_id))
+
+
+@shared_task
+def sweep_successors():
+    """Find the accounts whose admins should be told that whoever agreed has left."""
+    succeeding.forget_who_came_back()
+    for pk in succeeding.whom_to_ask().values_list("pk", flat=True)[:SWEEP_BATCH]:
+        ask_for_successor.apply_async([pk], queue="vendors")

@@ -18,5 +18,6 @@ urlpatterns = [
     path("consents/<uuid:consent_id>/trim/", permissions.trim_consent, name="consent-trim"),
     path("consents/<uuid:consent_id>/widen/", permissions.widen_consent, name="consent-widen"),
     path("consents/<uuid:consent_id>/revoke/", people.revoke_consent, name="consent-revoke"),
+    path("consents/<uuid:consent_id>/confirm/", people.confirm_consent, name="consent-confirm"),
     path("receipts/<uuid:entry_id>/", receipts.receipt_view, name="receipt-view"),
 ]

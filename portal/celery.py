@@ -19,6 +19,7 @@ EVERY = {
     "marketplace.tasks.sweep_offers": 1,
     "portal.accounts.tasks.sweep_invitations": 1,
     "consent.tasks.sweep_ends": 10,
+    "consent.tasks.sweep_successors": 10,
     "consent.tasks.erase": 10,
     "portal.ledger.tasks.checkpoint": 60,
 }

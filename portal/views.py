@@ -19,6 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from consent.coming_ends import ending_within, renewable_by
+from consent.succession import to_confirm
 from credentials.models import Client
 from marketplace.models import App, Status, Version
 from marketplace.views.installations import pending_offers
@@ -50,6 +51,7 @@ def home(request):
     context["memberships"] = context["memberships"].annotate(apps=Count("account__installations", filter=live))
     context["endings"] = ending_within().filter(renewable_by(request.user))[:3]
     context["offers"] = pending_offers(request.user).count()
+    context["leaderless"] = to_confirm(request.user)[:3]
     teams = [teammate.team_id for teammate in context["teams"]]
     context["clients"] = Client.objects.filter(team__in=teams).count()
     context["apps"] = App.objects.filter(team__in=teams).count()

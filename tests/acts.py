@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from consent import actions as consent
 from consent.actions import InvalidGrant, NotAnAdmin, NotYours
 from consent.screen import MayNotConsent, NotInstalled, build_screen
+from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials.actions import NotAReviewer, NotATeammate
 from credentials.models import Product
@@ -77,6 +78,13 @@ class World:
 
     def make_consent(self):
         return factories.agree(self.client, self.cast.acme, self.cast.admin) if self.installation else None
+
+    def make_leaderless(self):
+        """The account's consent, whose admin left it to another."""
+        made, successor = self.consent, factories.member(self.cast.acme, "admin", "Abe")
+        accounts.change_role(self.cast.acme.memberships.get(user=self.cast.admin), role="agent", by=successor)
+        self.people["successor"] = successor
+        return made
 
     def make_package(self):
         return packages.as_zip(packages.good(self.client, scope=VIEW))
@@ -431,6 +439,12 @@ ACTIONS = {
         lambda w, by: consent.trim_consent(w.consent, scopes={VIEW}, by=by), "consent",
         by="admin", refused=NotYours, others="globex_admin agent dev staff superuser",
         spoil=_uninstall, wrong=consent.AlreadyEnded, again=consent.NotGranted,
+    ),
+    "confirm_consent": Act(
+        lambda w, by: consent.confirm_consent(w.leaderless, by=by, shown=statement_of(w.leaderless, by).digest()), "leaderless",
+        by="successor", refused=NotAnAdmin, others="globex_admin admin agent dev staff superuser",
+        spoil=lambda w: consent.revoke_consent(w.leaderless, by=w.people["successor"]), wrong=consent.AlreadyEnded,
+        again=consent.NotNeeded,
     ),
     "issue_code": Act(
         lambda w, by: consent.issue_code(

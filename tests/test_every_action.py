@@ -5,7 +5,7 @@ import inspect
 import pytest
 from django.db import transaction
 
-from consent.actions import ending, granting, issuing
+from consent.actions import ending, granting, issuing, succeeding
 from credentials import actions as credentials
 from marketplace.actions import connecting, installing, packaging, publishing, upgrading
 from portal.accounts.actions import inviting, people, places
@@ -46,6 +46,7 @@ def test_each_action_is_listed_here():
         granting,
         ending,
         issuing,
+        succeeding,
     )
     found = {
         name

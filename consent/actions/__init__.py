@@ -16,6 +16,7 @@ from .ending import (
 )
 from .granting import AccessIsOpen, ScreenIsStale, change_terms, decline_consent, grant_consent, open_access
 from .issuing import InvalidGrant, InvalidScope, issue_code, revoke_token, token_for_one_call, use_up_code
+from .succeeding import NotNeeded, confirm_consent
 
 __all__ = [
     "AccessIsOpen",
@@ -24,10 +25,12 @@ __all__ = [
     "InvalidScope",
     "NotAnAdmin",
     "NotGranted",
+    "NotNeeded",
     "NotYours",
     "ScreenIsStale",
     "Terms",
     "change_terms",
+    "confirm_consent",
     "decline_consent",
     "end_access",
     "erase_batch",

@@ -41,7 +41,7 @@ def is_admin(account: Account, by: User) -> bool:
     return Membership.objects.admins().filter(account=account, user=by).exists()
 
 
-def _guard_admin(account: Account, by: User) -> None:
+def guard_admin(account: Account, by: User) -> None:
     if not is_admin(account, by):
         raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
 
@@ -73,7 +73,7 @@ def end_access(access: Access, *, by: User, reason: str, **details: Any) -> Entr
     `details` say what else ends with it, for the receipt. Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
     """
     account = lock(Account, access.account_id)
-    _guard_admin(account, by)
+    guard_admin(account, by)
     access = lock(Access, access.pk)
     if access.ended_at:
         raise AlreadyEnded(_("This was ended already."))

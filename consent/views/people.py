@@ -8,6 +8,7 @@ from django.db.models import Case, Exists, F, Func, OuterRef, Q, When
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.accounts.actions import Refused
@@ -18,6 +19,7 @@ from portal.pages import paginate
 from .. import actions
 from ..coming_ends import COMING, ending_within, renewable_by
 from ..models import Consent, RefreshToken
+from ..succession import statement_of, to_confirm
 from ..validity import live_consents
 from .receipts import receipts_page
 from .seen import access_seen_by, access_url, consents_seen_by
@@ -66,7 +68,7 @@ def authorization_view(request, access_id):
         return redirect(access_url(access))
     membership = Membership.objects.live().get(user=request.user, account=access.account)
     is_admin = membership.role == Role.ADMIN
-    consents = access.consents.select_related("membership__user", "granted_by").order_by("-granted_at")
+    consents = access.consents.select_related("membership__user", "granted_by", "confirmed_by").order_by("-granted_at")
     if access.client.is_agent_level and not is_admin:
         consents = consents.filter(membership__user=request.user)
     live = live_consents().filter(pk__in=consents)
@@ -82,6 +84,7 @@ def authorization_view(request, access_id):
         "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
         "receipts": receipts_page(request, membership, access=access),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
+        "leaderless": to_confirm(request.user).filter(access=access) if is_admin else None,
     }
     return render(request, "consent/authorization_view.html", context)
 
@@ -105,6 +108,40 @@ def revoke_consent(request, consent_id):
     except Refused as refusal:
         messages.error(request, str(refusal))
     return redirect(access_url(consent.access))
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def confirm_consent(request, consent_id):
+    """An admin answers for what somebody agreed to for the account who is no admin any more."""
+    accounts = Membership.objects.admins().filter(user=request.user).values("account")
+    consents = Consent.objects.filter(membership=None, access__account__in=accounts)
+    consent = get_object_or_404(
+        consents.select_related("access__client", "access__account", "granted_by"), pk=consent_id
+    )
+    problem = ""
+    try:
+        if request.method == "POST":
+            actions.confirm_consent(consent, by=request.user, shown=request.POST.get("shown", ""))
+            messages.success(request, _("Confirmed. Nothing changed for the app."))
+            return redirect(access_url(consent.access))
+    except actions.ScreenIsStale as stale:
+        problem = str(stale)
+        consent.refresh_from_db()
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+        return redirect(access_url(consent.access))
+    if not to_confirm(request.user).filter(pk=consent.pk).exists():
+        messages.info(request, _("Nobody has to confirm this now."))
+        return redirect(access_url(consent.access))
+    context = {
+        "statement": statement_of(consent, request.user),
+        "consent": consent,
+        "back_url": access_url(consent.access),
+        "problem": problem,
+    }
+    return render(request, "consent/consent_confirm.html", context, status=409 if problem else 200)
 
 
 @login_required

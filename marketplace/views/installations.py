@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from consent.actions import InvalidGrant, use_up_code
 from consent.coming_ends import ending_within
 from consent.models import Access, Consent, RefreshToken
+from consent.succession import to_confirm
 from consent.validity import live_consents
 from consent.views.receipts import receipts_page, with_receipt
 from credentials.models import Client
@@ -148,6 +149,7 @@ def installation_view(request, pk):
         "offer": newest and installation.offers.open().filter(version=newest).select_related("declined_by").first(),
         "page_obj": paginate(request, agents),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
+        "leaderless": to_confirm(request.user).filter(access=access) if access and is_admin else None,
         "suspended": is_suspended(installation),
         "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
         "now": database_now(),

@@ -35,6 +35,7 @@ EVENTS = {
     "connection.connected": _("Connected to a vendor"),
     "connection.disconnected": _("Disconnected from a vendor"),
     "connection.renewed": _("Connected to a vendor again"),
+    "consent.confirmed": _("Consent taken over by an admin"),
     "consent.declined": _("Consent declined"),
     "consent.expired": _("Consent ended after 365 days"),
     "consent.granted": _("Consent given"),

@@ -2,6 +2,8 @@
 
 import pytest
 
+from credentials.models import Client
+from portal.accounts import actions as accounts
 from portal.accounts.models import Account, Team, User
 from tests import factories
 
@@ -71,3 +73,21 @@ def test_an_invitation(look, calm, stranger):
     dev.shoot("invitation-accept")
     stranger.goto("/invitations/made-up/")
     look(stranger)
+
+
+@covers("consent-confirm", "home", "authorization-view")
+def test_the_installer_left(look, calm):
+    acme, bea = Account.objects.get(slug="acme"), User.objects.get(email="both@example.com")
+    runner = Client.objects.get(name="Workflow Runner")
+    agreed = factories.agree(runner, acme, bea, requested={"freshservice.tickets.view"})
+    accounts.change_role(acme.memberships.get(user=bea), role="agent", by=None)
+    ada = calm("admin@acme.example")
+    for path, name in (("/", "successor-home"), (f"/authorizations/{agreed.access_id}/", "successor-access")):
+        ada.open(path)
+        look(ada.page)
+        ada.shoot(name)
+    ada.press("Read and confirm")
+    look(ada.page)
+    ada.shoot("consent-confirm")
+    ada.press("Confirm")
+    ada.sees("Nothing changed for the app")

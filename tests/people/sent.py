@@ -63,6 +63,10 @@ def _widen(name):
     return post
 
 
+def _confirm(world, who):
+    return {"data": {"shown": _hidden(world, who, f"/consents/{world.mine.left.pk}/confirm/", "shown")}}
+
+
 def _client_form(world, who):
     return {
         "data": {
@@ -246,6 +250,7 @@ SENT = {
     "POST/agent consents/<uuid:consent_id>/trim/": _of(scope=VIEW, warned=VIEW),
     "POST consents/<uuid:consent_id>/widen/": _widen("consent"),
     "POST/agent consents/<uuid:consent_id>/widen/": _widen("agent_consent"),
+    "POST consents/<uuid:consent_id>/confirm/": _confirm,
     "GET/json receipts/<uuid:entry_id>/": _of(format="json"),
     "GET/chain ledger/": lambda world, who: {"data": {"chain": world.mine.account.chain_name}},
     "GET/token sandbox/api/v2/tickets": lambda world, who: _bearer(world.mine),

@@ -128,6 +128,11 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     own.pocket = factories.agree(own.external_agent, account, agent, requested={VIEW}).access
     gone, _secret = client("Gone", kind=Kind.EXTERNAL)
     ended = factories.agree(gone, account, admin, requested={VIEW}).access
+    # Agreed to for the account by an admin who has left.
+    left, _secret = client("Left", kind=Kind.EXTERNAL)
+    leaver = factories.member(account, "admin", "Leo")
+    own.left = factories.agree(left, account, leaver, requested={VIEW})
+    accounts.end_membership(account.memberships.get(user=leaver), by=admin)
     own.receipt = consent.end_access(ended, by=admin, reason="revoked by an admin")
     own.invitation, own.invitation_token = factories.invited(account, invited or "nobody@example.com", by=admin)
     own.ticket = Ticket.objects.create(account=account, subject=f"{word} printer on fire")
@@ -195,6 +200,7 @@ def ids(own):
             for method in ("GET", "POST")
             for act in ("trim", "widen", "revoke")
         },
+        "consents/<uuid:consent_id>/confirm/": {"consent_id": own.left.pk},
         "installations/<uuid:pk>/settings/": {"pk": own.planned.pk},
         "installations/<uuid:pk>/console/": {"pk": own.planned.pk},
         "api/v1/installations/<uuid:pk>/requests/<str:name>": {"pk": own.planned.pk, "name": "events"},

@@ -244,6 +244,10 @@ def client_of(w, name):
     return anew(w.sides[name].client) if name in w.sides else anew(getattr(w, name))
 
 
+def confirm(who):
+    return lambda w: consent.confirm_consent(anew(w.consents["left"]), by=getattr(w, who), shown=w.statements[who])
+
+
 def suspend_client(name, who=0):
     return lambda w: credentials.suspend_client(client_of(w, name), reason="Harm", by=w.reviewers[who])
 

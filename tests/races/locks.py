@@ -58,6 +58,7 @@ NEEDED = {
     f"consent.ending.trim_consent {PATH}": "exchange against trim",
     f"consent.ending.revoke_tokens {ACCESS}": "stamping twice",
     f"consent.ending.expire_consents {PATH}": "renewal against expiry",
+    f"consent.succeeding.confirm_consent {ACCOUNT}": "confirming against the admin's demotion",
     f"consent.granting.open_access {ACCOUNT}": "an access opened twice",
     f"consent.granting.grant_consent {ACCOUNT}": "agreeing against the account's suspension",
     f"consent.granting.grant_consent {CLIENT}": "agreeing against suspension",
@@ -160,6 +161,7 @@ SECOND = {
 
 # No race of today's acts needs these; why they stay.
 STAY = {
+    f"consent.succeeding.confirm_consent {PATH}": "T11: the row it writes; every other act on it but expiry holds the account",
     "consent.ending.revoke_tokens rows": "T11: the consents it stamps; every other act on them holds their access",
     "consent.granting._change_terms rows": "T11: the consents it narrows; every other act on them holds their access",
     f"marketplace.connecting.end_connections {CONNECTION}": "T11: what it writes, no act but people's does, who hold the account",

@@ -253,6 +253,10 @@ PEOPLE = {
     ),
     "staff made and unmade": (acts.change_staff(is_staff=True), acts.change_staff(is_staff=False), both),
     "stamping twice": (acts.stamp, acts.stamp, counted),
+    "two admins confirming": (acts.confirm("admin"), acts.confirm("admin2"), one("consent.confirmed")),
+    "confirming against the admin's demotion": (acts.confirm("admin2"), acts.demote("admin2"), not_after(0)),
+    "confirming against revocation": (acts.confirm("admin2"), acts.revoke("left", "admin"), not_after(0)),
+    "confirming against trim": (acts.confirm("admin2"), acts.trim("admin", name="left"), not_after(0)),
     "an access opened twice": (acts.open_access, acts.open_access, one("access.opened")),
     "an access opened against suspension": (acts.open_access, acts.suspend_account, not_after(0)),
 }

@@ -13,6 +13,7 @@ from django.utils import translation
 
 from consent import actions as consent
 from consent.screen import MayNotConsent, build_screen
+from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials.models import Kind, Level
 from marketplace import actions as marketplace
@@ -87,6 +88,7 @@ class World:
         self._external("new_agent", Level.AGENT, None)
         self._external("ended", Level.ACCOUNT, self.admin)
         consent.end_access(self.consents["ended"].access, by=self.admin, reason="revoked")
+        self._left()
         self._external("suspended", Level.ACCOUNT, None)
         credentials.suspend_client(self.sides["suspended"].client, reason="Harm", by=self.reviewers[0])
         self.other_account = factories.account("other")
@@ -159,6 +161,14 @@ class World:
         """A consent whose 365 days are over, not stamped yet."""
         self._external("expired", Level.ACCOUNT, self.admin)
         advance(dt.timedelta(days=366))
+
+    def _left(self):
+        """A consent whose admin is none any more, as two others read it."""
+        leaver = factories.member(self.account, "admin", "Lea")
+        self._external("left", Level.ACCOUNT, leaver)
+        accounts.change_role(self.account.memberships.get(user=leaver), role="agent", by=None)
+        readers = {"admin": self.admin, "admin2": self.admin2}
+        self.statements = {who: statement_of(self.consents["left"], by).digest() for who, by in readers.items()}
 
     def _reused(self):
         """A family whose first token was replaced over a minute ago: presented again, it is reuse (T6)."""

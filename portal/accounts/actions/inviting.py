@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from portal.celery import app as celery
-from portal.database import database_now, lock
+from portal.database import alone, database_now, lock
 from portal.ledger.actions import record
 from portal.mail import send
 
@@ -18,8 +18,6 @@ from ..models import Account, Invitation, Membership, Role, TeamMembership
 from .places import AlreadyMember, NotAllowed, Refused, lock_team, put_member, put_teammate
 
 LIFETIME = dt.timedelta(days=7)
-# After which another worker sends a mail that one had begun with.
-PATIENCE = dt.timedelta(minutes=5)
 
 
 class AlreadyInvited(Refused):
@@ -149,21 +147,17 @@ def accept_invitation(invitation, *, by):
 
 def tell_of_invitation(invitation):
     """Mail an invitation, once. Its token is made here: between this and the mail it is nowhere kept."""
-    row = Invitation.objects.with_state().filter(pk=invitation.pk, told_at=None).first()
-    if row is None or row.why_over():
-        return
-    token = secrets.token_urlsafe(32)
-    # Of two workers one gets its token in, and sends it.
-    mine = Invitation.objects.open().filter(pk=row.pk, told_at=None, token_hash=row.token_hash)
-    if not mine.update(token_hash=hash_of(token)):
-        return
-    send("members/mail/invitation.txt", to=[row.email], invitation=row, token=token)
-    # After sending: told twice is better than never.
-    Invitation.objects.filter(pk=row.pk, token_hash=hash_of(token)).update(told_at=Now())
+    with alone(f"invitation:{invitation.pk}"):
+        row = Invitation.objects.with_state().filter(pk=invitation.pk, told_at=None).first()
+        if row is None or row.why_over():
+            return
+        token = secrets.token_urlsafe(32)
+        Invitation.objects.open().filter(pk=row.pk).update(token_hash=hash_of(token))
+        send("members/mail/invitation.txt", to=[row.email], invitation=row, token=token)
+        # After sending: told twice is better than never. Sent again meanwhile, it has no token, and is still to be told.
+        Invitation.objects.filter(pk=row.pk, token_hash=hash_of(token)).update(told_at=Now())
 
 
 def invitations_to_mail():
-    """Return those that nobody was told of; where a worker had begun, after the minutes that a mail server may take."""
-    begun_before = Now() + LIFETIME - PATIENCE
-    waiting = Invitation.objects.open().filter(told_at=None, expires_at__gt=Now())
-    return waiting.filter(token_hash=None) | waiting.filter(expires_at__lt=begun_before)
+    """Return those that nobody was told of yet."""
+    return Invitation.objects.open().filter(told_at=None, expires_at__gt=Now())

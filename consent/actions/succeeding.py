@@ -1,0 +1,93 @@
+"""The installer leaves: what they agreed to for the account goes on, and an admin who stays confirms it."""
+
+import hmac
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from portal.accounts.actions import Refused
+from portal.accounts.models import Account, User
+from portal.database import alone, database_now, lock
+from portal.ledger.actions import actor_name, record
+from portal.mail import send
+
+from ..models import Consent
+from ..succession import is_answered_for, statement_of, without_admin
+from .ending import AlreadyEnded, guard_admin, lock_path
+from .granting import ScreenIsStale
+
+# A mail has room for so many; pages show the next once these are done.
+LISTED = 20
+
+
+class NotNeeded(Refused):
+    """An admin answers for the consent already, or nothing works under it just now."""
+
+
+@transaction.atomic
+def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
+    """Answer for what somebody agreed to who is no admin any more; scopes and the end stay as they are (T5).
+
+    `shown` is the digest of what was read. Raises NotAnAdmin, AlreadyEnded, NotNeeded, ScreenIsStale.
+    """
+    account = lock(Account, consent.access.account_id)
+    guard_admin(account, by)
+    consent = lock_path(consent)
+    access = consent.access
+    if consent.revoked_at or access.ended_at or consent.expires_at <= database_now():
+        raise AlreadyEnded(_("This was ended already."))
+    if not without_admin().filter(pk=consent.pk).exists():
+        raise NotNeeded(_("Nobody has to confirm this now."))
+    # As bytes: of text it takes ASCII alone, and anything may have been posted.
+    if not hmac.compare_digest(statement_of(consent, by).digest().encode(), shown.encode()):
+        raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
+    consent.confirmed_at, consent.confirmed_by, consent.successor_asked_at = database_now(), by, None
+    consent.save(update_fields=["confirmed_at", "confirmed_by", "successor_asked_at"])
+    record(
+        account.chain_name,
+        "consent.confirmed",
+        by=by,
+        subject=f"consent:{consent.pk}",
+        access=str(access.pk),
+        client=access.client.client_id,
+        name=access.name,
+        granted=consent.granted,
+        expires_at=consent.expires_at.isoformat(),
+        agreed_by=actor_name(consent.granted_by),
+    )
+    return consent
+
+
+# --- telling the admins who stay, once ---
+
+
+def whom_to_ask() -> QuerySet:
+    """Return the accounts of which an admin should confirm something that none was told of: one mail for each."""
+    accounts = without_admin().filter(successor_asked_at=None).values("access__account")
+    return Account.objects.filter(pk__in=accounts).order_by("pk")
+
+
+def ask_for_successor(account: Account) -> None:
+    """Mail the admins of an account what one of them should confirm; where there is none, the sweep comes back."""
+    with alone(f"successor:{account.pk}"):
+        consents = list(without_admin().filter(access__account=account, successor_asked_at=None))
+        members = account.memberships.admins()
+        people = list(User.objects.filter(memberships__in=members).values_list("email", flat=True))
+        if not consents or not people:
+            return
+        send(
+            "consent/mail/successor.txt",
+            to=people,
+            account=account,
+            consents=consents[:LISTED],
+            more=len(consents[LISTED:]),
+        )
+        # After sending: told twice is better than never.
+        Consent.objects.filter(pk__in=[consent.pk for consent in consents]).update(successor_asked_at=Now())
+
+
+def forget_who_came_back() -> int:
+    """Where an admin answers for a consent again, have the next who leaves told of anew."""
+    return Consent.objects.filter(is_answered_for(), successor_asked_at__isnull=False).update(successor_asked_at=None)

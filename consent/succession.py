@@ -1,0 +1,50 @@
+"""Consents of an account for which nobody who is an admin there answers any more: they go on, and an admin takes them over."""
+
+from dataclasses import dataclass
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from credentials.models import ClientScope
+from portal.accounts.models import Membership, User
+
+from .models import Consent
+from .screen import seal
+from .validity import live_consents
+
+
+def is_answered_for() -> Exists:
+    """Whether who agreed, or the last who confirmed it, administers the account: read, never copied (T2)."""
+    admins = Membership.objects.admins().filter(account=OuterRef("access__account"))
+    return Exists(admins.filter(Q(user=OuterRef("granted_by")) | Q(user=OuterRef("confirmed_by"))))
+
+
+def without_admin() -> QuerySet:
+    """Return the live consents of accounts for which no admin answers, the oldest first."""
+    consents = live_consents().filter(~is_answered_for(), membership=None)
+    return consents.select_related("access__client__team", "access__account", "granted_by").order_by("granted_at", "pk")
+
+
+def to_confirm(user: User) -> QuerySet:
+    """Return those that a person can confirm: of the accounts they administer."""
+    return without_admin().filter(access__account__in=Membership.objects.admins().filter(user=user).values("account"))
+
+
+@dataclass
+class Statement:
+    """What is read before confirming: all that the app may do here, until when."""
+
+    consent: Consent
+    by: User
+    rows: list[ClientScope]
+
+    def digest(self) -> str:
+        """Return a MAC over what was shown, and to whom."""
+        texts = [[row.scope.name, row.scope.sentence, row.scope.risk, row.justification] for row in self.rows]
+        # Whatever moves its end raises its revision.
+        consent = [str(self.consent.pk), self.consent.revision, self.consent.access.name]
+        return seal("confirmation", [str(self.by.public_id), *consent, texts])
+
+
+def statement_of(consent: Consent, by: User) -> Statement:
+    rows = consent.access.client.scopes.filter(scope__name__in=consent.granted).select_related("scope")
+    return Statement(consent, by, list(rows.order_by("scope__name")))
