@@ -105,6 +105,8 @@ class Consent(models.Model):
     reason = models.CharField(max_length=200, blank=True)
     # When the worker stamped and counted what ended with this consent.
     stamped_at = models.DateTimeField(null=True)
+    # When a token was last issued under it, to within an hour: what is left of tokens that leave no family.
+    last_issued_at = models.DateTimeField(null=True)
     # When somebody was last told that it ends soon: renewed, it ends a year later, and all is to be told again.
     told_at = models.DateTimeField(null=True)
 

@@ -15,6 +15,7 @@ urlpatterns = [
     path("authorizations/<uuid:access_id>/", people.authorization_view, name="authorization-view"),
     path("authorizations/<uuid:access_id>/reauthorize/", permissions.reauthorize, name="authorization-reauthorize"),
     path("authorizations/<uuid:access_id>/end/", people.end_access, name="authorization-end"),
+    path("authorizations/<uuid:access_id>/revoke-for-all/", people.revoke_for_all, name="authorization-revoke-for-all"),
     path("consents/<uuid:consent_id>/trim/", permissions.trim_consent, name="consent-trim"),
     path("consents/<uuid:consent_id>/widen/", permissions.widen_consent, name="consent-widen"),
     path("consents/<uuid:consent_id>/revoke/", people.revoke_consent, name="consent-revoke"),

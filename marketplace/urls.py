@@ -1,7 +1,7 @@
 from django.urls import path
 
 from . import api
-from .views import connections, console, developers, installations, market, packages, upgrading
+from .views import connections, console, developers, installations, market, overview, packages, upgrading
 
 urlpatterns = [
     path("apps/", developers.app_list, name="app-list"),
@@ -46,6 +46,7 @@ urlpatterns = [
     path("oauth/callback/<slug:slug>/<str:integration>", connections.vendor_callback, name="vendor-callback"),
     path("installations/", installations.installation_list, name="installation-list"),
     path("installations/waiting/", upgrading.offer_list, name="offer-list"),
+    path("installations/overview/", overview.overview, name="overview"),
     path("installations/<uuid:pk>/", installations.installation_view, name="installation-view"),
     path("installations/<uuid:pk>/connect/", installations.installation_connect, name="installation-connect"),
     path("installations/<uuid:pk>/settings/", connections.installation_settings, name="installation-settings"),

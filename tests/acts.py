@@ -73,6 +73,16 @@ class World:
         draft = marketplace.create_version(self.published.app, by=self.cast.dev, **version_fields("1.1"))
         return factories.publish(draft, self.cast.dev, by=self.people["reviewer"])
 
+    def make_by_agents(self):
+        """An app that each agent authorizes for themself, as two did."""
+        client, _secret = factories.client(self.cast.dev, level="agent")
+        draft = factories.app(self.cast.dev, client, install_url="https://app.example/install")
+        marketplace.publish_custom(draft, accounts={self.cast.acme.slug}, by=self.cast.dev)
+        made = marketplace.install(draft.app, self.cast.acme, by=self.cast.admin)
+        for agent in (self.cast.agent, self.cast.agent2):
+            factories.agree(client, self.cast.acme, agent)
+        return made
+
     def make_access(self):
         return self.installation.access
 
@@ -434,6 +444,11 @@ ACTIONS = {
         lambda w, by: consent.revoke_consent(w.consent, by=by), "consent",
         by="admin", refused=NotYours, others="globex_admin agent dev staff superuser",
         spoil=_uninstall, wrong=consent.AlreadyEnded, again=consent.AlreadyEnded,
+    ),
+    "revoke_for_all": Act(
+        lambda w, by: consent.revoke_for_all(w.by_agents.access, by=by), "by_agents", **INSTALLERS,
+        spoil=lambda w: marketplace.uninstall(w.by_agents, by=w.cast.admin), wrong=consent.AlreadyEnded,
+        again=consent.AlreadyEnded,
     ),
     "trim_consent": Act(
         lambda w, by: consent.trim_consent(w.consent, scopes={VIEW}, by=by), "consent",

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from zlib import crc32
 
 from django.db import connection, transaction
 
@@ -24,3 +25,59 @@ def grow_chain(name, length):
                 rows.write_row([details if column == "details" else getattr(entry, column) for column in _COLUMNS])
         chain.length, chain.head = entry.sequence, entry.hash
         chain.save()
+
+
+def multiply(row, count, /, **columns):
+    """Insert `count` copies of a row; `columns` are SQL of `n` (1 to `count`) for those that differ, its key among them."""
+    table, names = row._meta.db_table, [field.column for field in row._meta.concrete_fields]
+    values = ", ".join(f"({columns[name]})" if name in columns else f'"{name}"' for name in names)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(map(connection.ops.quote_name, names))}) "
+            f"SELECT {values} FROM {table}, generate_series(1, %s) AS n WHERE {row._meta.pk.column} = %s",
+            [count, row.pk],
+        )
+        # As the database does by itself when a table has grown.
+        cursor.execute(f"ANALYZE {table}")
+
+
+class _Copies:
+    """SQL of the n-th copy's keys, the same wherever it is referred to; `batch` sets one growth apart from the next."""
+
+    def __init__(self, batch):
+        self.batch = batch
+        self.number = f"{crc32(batch.encode())} * 1000000::bigint + n"
+
+    def key(self, name):
+        return f"md5('{self.batch} {name}' || n)::uuid"
+
+
+def grow_agents(consent, count, batch="agents"):
+    """Have `count` more agents of the account agree to what one agreed to."""
+    membership, copies = consent.membership, _Copies(batch)
+    member = copies.key("member")
+    multiply(
+        membership.user,
+        count,
+        id=copies.number,
+        email=f"'many' || n || '@{batch}.example.com'",
+        public_id=copies.key("person"),
+    )
+    multiply(membership, count, id=member, user_id=copies.number)
+    multiply(consent, count, id=copies.key("consent"), membership_id=member, granted_by_id=copies.number)
+
+
+def grow_installations(installation, count, batch="apps"):
+    """Have the account install `count` more apps like this one, each with credentials and consents of its own."""
+    access, client, copies = installation.access, installation.app.client, _Copies(batch)
+    number, opened, installed = copies.number, copies.key("access"), copies.key("installation")
+    name = "'Many ' || n"
+    multiply(client, count, id=number, client_id=f"'{batch}' || n")
+    for held in client.scopes.all():
+        multiply(held, count, id=f"{number} + {held.pk} * 100000", client_id=number)
+    multiply(installation.app, count, id=number, slug=f"'{batch}-' || n", client_id=number)
+    multiply(installation.version, count, id=number, app_id=number, name=name)
+    multiply(access, count, id=opened, client_id=number, app_name=name, installation_id=installed)
+    multiply(installation, count, id=installed, app_id=number, version_id=number, access_id=opened)
+    for row in access.consents.all():
+        multiply(row, count, id=copies.key(row.pk), access_id=opened)

@@ -148,11 +148,37 @@ def _record(consent: Consent, event: str, by: User | None, **details: list[str])
     )
 
 
+@transaction.atomic
+def revoke_for_all(access: Access, *, by: User) -> Entry:
+    """Take back what all agents of an account agreed to with one app; the app stays, and they can authorize it again (T2, T4).
+
+    Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
+    """
+    account = lock(Account, access.account_id)
+    guard_admin(account, by)
+    # Whatever else changes a consent under it waits for this lock.
+    access = lock(Access, access.pk)
+    ends = what_ends(access)
+    if access.ended_at or not ends["agents"]:
+        raise AlreadyEnded(_("No agent’s authorization is left to revoke."))
+    rows = Consent.objects.filter(access=access, revoked_at=None, expires_at__gt=Now()).exclude(membership=None)
+    _end_consents(rows, by=by, reason="revoked for all agents")
+    queue_revoke_tokens(access)
+    return record(
+        account.chain_name,
+        "consent.revoked_for_all",
+        by=by,
+        subject=f"access:{access.pk}",
+        client=access.client.client_id,
+        name=access.name,
+        installation=str(access.installation_id) if access.installation_id else None,
+        **ends,
+    )
+
+
 def end_consent(consent: Consent, *, by: User | None, reason: str) -> None:
     """Write the one row that ends a locked consent; the caller decided, and records."""
-    Consent.objects.filter(pk=consent.pk).update(
-        revoked_at=Least(F("expires_at"), Now()), revoked_by=by, reason=reason, revision=F("revision") + 1
-    )
+    _end_consents(Consent.objects.filter(pk=consent.pk), by=by, reason=reason)
     consent.refresh_from_db()
 
 
@@ -183,6 +209,11 @@ def forget_refusals(consents: QuerySet, scopes: set[str]) -> None:
         trimmed=_without(F("trimmed"), scopes),
         revision=F("revision") + 1,
     )
+
+
+def _end_consents(rows: QuerySet, *, by: User | None, reason: str) -> None:
+    """Write one row for each consent that ends, in one statement."""
+    rows.update(revoked_at=Least(F("expires_at"), Now()), revoked_by=by, reason=reason, revision=F("revision") + 1)
 
 
 @transaction.atomic

@@ -235,6 +235,16 @@ def _repeat(family: RefreshToken, scopes: set[str]) -> Issue:
     raise InvalidGrant("The refresh token was replaced, and its successor can no longer be repeated")
 
 
+# How exactly a consent knows when a token was last issued under it.
+ISSUED_TO_WITHIN = dt.timedelta(hours=1)
+
+
+def _note_issued(consent: Consent, now: dt.datetime) -> None:
+    """Note that a token is issued under a locked consent: nobody waits for this who does not wait already."""
+    if consent.last_issued_at is None or now - consent.last_issued_at >= ISSUED_TO_WITHIN:
+        Consent.objects.filter(pk=consent.pk).update(last_issued_at=Now())
+
+
 # One text for every account where this client has no live consent, unless it once had one there.
 NO_CONSENT = "There is no live consent for this client in that account"
 
@@ -280,6 +290,7 @@ def token_for_one_call(access: Access, membership: Membership | None) -> Iterato
             expires=Now() + dt.timedelta(minutes=1),
             scope=" ".join(sorted(fresh.granted)),
         )
+        _note_issued(fresh, fresh.now)
     try:
         yield value
     finally:
@@ -317,6 +328,7 @@ def issue_tokens(issue: Issue, scopes: set[str], *, asked_at: dt.datetime) -> Ac
         expires=Now() + settings.ACCESS_TOKEN_LIFETIME,
         scope=" ".join(sorted(scopes)),
     )
+    _note_issued(issue.consent, asked_at)
     return AccessToken.objects.annotate(now=Now()).get(pk=token.pk)
 
 

@@ -1,6 +1,7 @@
 """One person's own authorizations, and an access's page with what may be done to it."""
 
 import datetime as dt
+from functools import partial
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -11,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from credentials.models import Level
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role
 from portal.database import database_now
@@ -20,7 +22,7 @@ from .. import actions
 from ..coming_ends import COMING, ending_within, renewable_by
 from ..models import Consent, RefreshToken
 from ..succession import statement_of, to_confirm
-from ..validity import live_consents
+from ..validity import live_consents, unended_consents
 from .receipts import receipts_page
 from .seen import access_seen_by, access_url, consents_seen_by
 
@@ -80,6 +82,7 @@ def authorization_view(request, access_id):
         "membership": membership,
         "page_obj": paginate(request, consents),
         "may_reauthorize": not (access.ended_at or access.client.suspended_at) and _may_reauthorize(access, membership),
+        "may_revoke_for_all": is_admin and unended_consents().filter(access=access, membership__isnull=False).exists(),
         "now": database_now(),
         "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
         "receipts": receipts_page(request, membership, access=access),
@@ -144,17 +147,28 @@ def confirm_consent(request, consent_id):
     return render(request, "consent/consent_confirm.html", context, status=409 if problem else 200)
 
 
-@login_required
-@require_http_methods(["GET", "POST"])
-def end_access(request, access_id):
-    """An admin ends an external app's access; a marketplace app is uninstalled instead."""
-    accounts = Membership.objects.admins().filter(user=request.user).values("account")
-    access = get_object_or_404(access_seen_by(request.user), pk=access_id, installation_id=None, account__in=accounts)
-    if request.method == "GET":
-        return render(request, "consent/access_end.html", {"access": access, "ends": actions.what_ends(access)})
-    try:
-        entry = actions.end_access(access, by=request.user, reason="revoked by an admin")
-        return redirect("receipt-view", entry.pk)
-    except Refused as refusal:
-        messages.error(request, str(refusal))
-    return redirect(access_url(access))
+def _for_admins(action, template, **kind):
+    """A view that asks for confirmation, and on POST runs an action that ends something of an access of this kind."""
+
+    @login_required
+    @require_http_methods(["GET", "POST"])
+    def view(request, access_id):
+        accounts = Membership.objects.admins().filter(user=request.user).values("account")
+        access = get_object_or_404(access_seen_by(request.user), pk=access_id, account__in=accounts, **kind)
+        if request.method == "GET":
+            ends = actions.what_ends(access)
+            return render(request, template, {"access": access, "ends": ends, "back": access_url(access)})
+        try:
+            return redirect("receipt-view", action(access, by=request.user).pk)
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+        return redirect(access_url(access))
+
+    return view
+
+
+# A marketplace app is uninstalled instead.
+end_access = _for_admins(
+    partial(actions.end_access, reason="revoked by an admin"), "consent/access_end.html", installation_id=None
+)
+revoke_for_all = _for_admins(actions.revoke_for_all, "consent/access_revoke_for_all.html", client__level=Level.AGENT)

@@ -20,7 +20,7 @@ from consent.actions import InvalidGrant, use_up_code
 from consent.coming_ends import ending_within
 from consent.models import Access, Consent, RefreshToken
 from consent.succession import to_confirm
-from consent.validity import live_consents
+from consent.validity import live_consents, unended_consents
 from consent.views.receipts import receipts_page, with_receipt
 from credentials.models import Client
 from portal.accounts.actions import Refused
@@ -128,7 +128,7 @@ def installation_view(request, pk):
     agents = (
         Consent.objects.filter(access=access)
         .exclude(membership=None)
-        .select_related("membership__user", "granted_by")
+        .select_related("access__client", "membership__user", "granted_by")
         .order_by("-granted_at")
     )
     if not is_admin:
@@ -145,6 +145,7 @@ def installation_view(request, pk):
         "sheet": sheet,
         "has_console": not installation.uninstalled_at and bool(templates_for(installation, Caller(membership))),
         "is_admin": is_admin,
+        "may_revoke_for_all": is_admin and unended_consents().filter(access=access, membership__isnull=False).exists(),
         "newest": newest,
         "offer": newest and installation.offers.open().filter(version=newest).select_related("declined_by").first(),
         "page_obj": paginate(request, agents),

@@ -42,6 +42,7 @@ EVENTS = {
     "consent.renewed": _("Consent renewed"),
     "consent.replaced": _("Consent replaced"),
     "consent.revoked": _("Consent revoked"),
+    "consent.revoked_for_all": _("All agents’ consents revoked"),
     "consent.trimmed": _("Scopes taken back"),
     "consent.widened": _("Consent widened"),
     "family.reuse_detected": _("Token used twice: authorization ended"),

@@ -104,6 +104,21 @@ def test_external_apps_and_what_is_suspended(look, calm, agreed):
         look(ada.page)
 
 
+@covers("overview", "authorization-revoke-for-all", "receipt-view")
+def test_everything_that_has_access(look, calm, agreed):
+    ada = calm("admin@acme.example")
+    for path in ("/installations/overview/", "/installations/overview/?q=nothing+at+all"):
+        ada.open(path)
+        look(ada.page)
+    ada.open("/installations/overview/")
+    ada.page.locator("td details").first.click()
+    look(ada.page)
+    ada.press("Revoke for all")
+    look(ada.page)
+    ada.press("Revoke for all agents")
+    look(ada.page)
+
+
 @covers("home", "ending-list", "authorization-list", "authorization-view", "installation-view", "installation-list")
 def test_what_ends_soon(look, calm, agreed):
     ada, axel = calm("admin@acme.example"), calm("agent@acme.example")

@@ -13,6 +13,7 @@ from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, VIEW
 from tests.oauth import authorize_url, pkce, shown
+from tests.volume import grow_agents
 
 pytestmark = pytest.mark.django_db
 
@@ -150,6 +151,49 @@ def test_an_agent_cannot_touch_another_agents_consent(by_agent, browse, cast):
     assert by_agent.consent.revoked_at is None
 
 
+def test_an_admin_revokes_for_all_agents_at_once_and_each_can_authorize_again(by_agent, installed, browse, cast):
+    other = by_agent.tokens_for(browse(cast.agent2), account=cast.acme.slug)
+    factories.agree(installed.client, cast.acme, cast.admin)
+    ada, url = browse(cast.admin), f"/authorizations/{by_agent.consent.access_id}/revoke-for-all/"
+    for page in (f"/installations/{by_agent.installation.pk}/", "/installations/overview/"):
+        assert url in text(ada.get(page)), page
+    assert "2 agreements" in text(ada.get(url)) and by_agent.call(other["access_token"]).status_code == 200
+    receipt = ada.post(url)["Location"]
+    for tokens in (by_agent.tokens, other):
+        assert by_agent.call(tokens["access_token"]).status_code == 401
+        assert by_agent.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+    page = text(ada.get(receipt))
+    assert "2 agreements" in page and "2 of agents" in page and "2 access tokens" in page
+    entry = Entry.objects.get(event="consent.revoked_for_all")
+    assert entry.details["agents"] == 2 and receipt == f"/receipts/{entry.pk}/"
+    # The app is still there, and no other app lost anything.
+    assert Access.objects.get(pk=by_agent.consent.access_id).ended_at is None
+    assert Consent.objects.get(access__client=installed.client).revoked_at is None
+    assert url not in text(ada.get(f"/installations/{by_agent.installation.pk}/"))
+    assert "left to revoke" in text(ada.post(url, follow=True))
+    again = by_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
+    assert by_agent.call(again["access_token"]).status_code == 200
+
+
+def test_revoking_for_all_is_one_statement_for_any_number_of_agents(by_agent, cast, django_assert_max_num_queries):
+    grow_agents(by_agent.consent, 2000)
+    with django_assert_max_num_queries(20):
+        entry = actions.revoke_for_all(by_agent.consent.access, by=cast.admin)
+    assert entry.details["agents"] == 2001 and not Consent.objects.filter(revoked_at=None).exists()
+    # Nothing is left to stamp either, once the worker was here.
+    actions.revoke_tokens(by_agent.consent.access)
+    assert not actions.ending.access_to_revoke().exists()
+
+
+def test_revoking_for_all_leaves_what_expired_to_be_told_of_as_expired(by_agent, cast):
+    advance(dt.timedelta(days=365))
+    factories.agree(by_agent.client, cast.acme, cast.agent2)
+    actions.revoke_for_all(by_agent.consent.access, by=cast.admin)
+    actions.expire_consents()
+    by_agent.consent.refresh_from_db()
+    assert by_agent.consent.reason == "expired"
+
+
 def test_a_marketplace_app_is_uninstalled_not_ended(installed, browse, cast):
     installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
     access = Access.objects.get()
@@ -191,7 +235,7 @@ def test_lists_take_as_many_queries_for_30_as_for_2(browse, cast, django_assert_
                 factories.agree(client, cast.acme, who, requested={VIEW})
         one = Access.objects.first()
         for browser, url in ((axel, "/authorizations/"), (ada, "/installations/"), (ada, f"/authorizations/{one.pk}/"), (ada, "/ledger/")):  # fmt: skip
-            with django_assert_max_num_queries(18, info=url):
+            with django_assert_max_num_queries(20, info=url):
                 assert browser.get(url).status_code == 200
 
 

@@ -193,6 +193,7 @@ SENT = {
     },
     "POST marketplace/<slug:slug>/install/": lambda world, who: {"data": {"account": world.mine.account.slug}},
     "GET/account installations/": lambda world, who: {"data": {"account": world.mine.account.slug}},
+    "GET/account installations/overview/": lambda world, who: {"data": {"account": world.mine.account.slug}},
     "POST installations/<uuid:pk>/console/": _of(template="events", context='{"id": ".."}'),
     "POST api/v1/installations/<uuid:pk>/requests/<str:name>": lambda world, who: {
         **_JSON,

@@ -196,6 +196,14 @@ def ids(own):
         "GET/agent authorizations/<uuid:access_id>/": {"access_id": own.pocket.pk},
         "GET/agent authorizations/<uuid:access_id>/reauthorize/": {"access_id": own.pocket.pk},
         **{
+            f"{kind}authorizations/<uuid:access_id>/revoke-for-all/": {"access_id": access.pk}
+            for kind, access in (
+                ("", own.agent_installation.access),
+                ("GET/account ", own.outside),
+                ("POST/account ", own.outside),
+            )
+        },
+        **{
             f"{method}/agent consents/<uuid:consent_id>/{act}/": {"consent_id": own.agent_consent.pk}
             for method in ("GET", "POST")
             for act in ("trim", "widen", "revoke")

@@ -112,6 +112,10 @@ def end_external(who):
     return lambda w: consent.end_access(anew(w.consents["external"].access), by=getattr(w, who), reason="revoked")
 
 
+def revoke_for_all(who="admin2"):
+    return lambda w: consent.revoke_for_all(anew(w.consents["agent"].access), by=getattr(w, who))
+
+
 def expire(w):
     return consent.expire_consents()
 

@@ -54,6 +54,7 @@ NEEDED = {
     f"consent.ending.end_access {ACCESS}": "exchange against uninstall",
     f"consent.ending.revoke_consent {ACCOUNT}": "revocation against the admin's demotion",
     f"consent.ending.revoke_consent {PATH}": "exchange against revocation",
+    f"consent.ending.revoke_for_all {ACCOUNT}": "revoked for all against the admin's demotion",
     f"consent.ending.trim_consent {ACCOUNT}": "trim against the admin's demotion",
     f"consent.ending.trim_consent {PATH}": "exchange against trim",
     f"consent.ending.revoke_tokens {ACCESS}": "stamping twice",
@@ -115,6 +116,10 @@ _OPEN = (f"consent.granting.open_access {ACCOUNT}",)
 # with them even where the locks beside them are taken away, and fails where they are too.
 SECOND = {
     f"consent.ending.lock_path {CONSENT}": (_PATH[:1], "exchange against revocation"),
+    f"consent.ending.revoke_for_all {ACCESS}": (
+        (f"consent.ending.revoke_for_all {ACCOUNT}",),
+        "revoked for all twice",
+    ),
     f"consent.issuing.find_code {CODE}": (_PATH, "exchange twice"),
     f"consent.issuing.redeem_code {FAMILY}": (_PATH, "a code replayed against giving back"),
     f"consent.issuing._lock_family {FAMILY}": (_PATH, "refresh twice"),

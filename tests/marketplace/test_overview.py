@@ -1,0 +1,228 @@
+"""One page of all that has access to an account, for its admins: apps, external apps, and what each agent authorized."""
+
+import datetime as dt
+from types import SimpleNamespace
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client as Browser
+from django.utils import timezone
+
+from consent import actions as consent
+from consent.actions.reminding import whom_to_tell
+from consent.models import Access, AccessToken, Consent
+from credentials.actions import suspend_client
+from marketplace import actions as marketplace
+from portal.accounts import actions as accounts
+from tests import factories
+from tests.clock import advance
+from tests.factories import EDIT, VIEW
+from tests.marketplace import packages
+from tests.people.forms import text
+from tests.volume import grow_agents, grow_installations
+
+pytestmark = pytest.mark.django_db
+URL = "/installations/overview/"
+
+
+@pytest.fixture
+def everything(cast):
+    """An app and an external app of the account's, and an app and an external app that agents authorized."""
+    made = SimpleNamespace()
+    for name, kind, level in (
+        ("Insights", "platform", "account"), ("Helper", "platform", "agent"),
+        ("Runner", "external", "account"), ("Pocket", "external", "agent"),
+    ):  # fmt: skip
+        client, _secret = factories.client(cast.dev, name=name, kind=kind, level=level)
+        setattr(made, name.lower(), client)
+        if kind == "platform":
+            draft = factories.app(
+                cast.dev, client, name=name, optional_scopes=[EDIT], install_url="https://app.example/in"
+            )
+            marketplace.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+            setattr(made, f"{name.lower()}_there", marketplace.install(draft.app, cast.acme, by=cast.admin))
+    factories.agree(made.insights, cast.acme, cast.admin, chosen=[EDIT])
+    factories.agree(made.runner, cast.acme, cast.admin, requested={VIEW})
+    for agent in (cast.agent, cast.agent2):
+        factories.agree(made.helper, cast.acme, agent)
+    factories.agree(made.pocket, cast.acme, cast.agent, requested={VIEW})
+    return made
+
+
+def rows(browser, **query):
+    """[(app, kind, for whom), …] of the page's list."""
+    page = browser.get(URL, query)
+    assert page.status_code == 200
+    return [(row["name"], row["kind"], row["who"]) for row in page.context["page_obj"]]
+
+
+ALL = [
+    ("Helper", "app", ""), ("Helper", "agent", "Ana"), ("Helper", "agent", "Axel"), ("Insights", "app", ""),
+    ("Pocket", "external", ""), ("Pocket", "agent", "Axel"), ("Runner", "external", ""),
+]  # fmt: skip
+
+
+def test_an_admin_sees_every_app_and_every_agents_authorization(everything, cast, browse):
+    ada = browse(cast.admin)
+    assert rows(ada) == ALL
+    told = text(ada.get(URL))
+    for words in ("by Ada", "by Axel", "View tickets", "Edit tickets", "2 agents authorized it", "The whole account", "None yet", "until"):  # fmt: skip
+        assert words in told, words
+
+
+@pytest.mark.parametrize("kind", ["app", "external", "agent"])
+def test_one_kind_alone(everything, cast, browse, kind):
+    assert rows(browse(cast.admin), kind=kind) == [row for row in ALL if row[1] == kind]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("help", [row for row in ALL if row[0] == "Helper"]),
+        ("axel", [("Helper", "agent", "Axel"), ("Pocket", "agent", "Axel")]),
+        ("ADA", [("Insights", "app", ""), ("Runner", "external", "")]),
+        ("pocket", [row for row in ALL if row[0] == "Pocket"]),
+        ("%", []),
+    ],
+)
+def test_search_by_app_or_person(everything, cast, browse, words, found):
+    assert rows(browse(cast.admin), q=words) == found
+
+
+def test_search_by_mail_address_and_within_a_kind(everything, cast, browse):
+    ada = browse(cast.admin)
+    assert rows(ada, q=cast.agent2.email) == [("Helper", "agent", "Ana")]
+    assert rows(ada, q="axel", kind="external") == []
+    assert "Nothing found" in text(ada.get(URL, {"q": "axel", "kind": "external"}))
+    assert len(rows(ada, kind="made-up")) == len(ALL)
+
+
+LEFT = {
+    "revoked": lambda cast: consent.revoke_consent(Consent.objects.get(membership__user=cast.agent2), by=cast.admin),
+    "removed": lambda cast: accounts.end_membership(cast.agent2.memberships.get(), by=cast.admin),
+    "deactivated": lambda cast: accounts.deactivate_person(cast.agent2, by=None),
+}
+
+
+@pytest.mark.parametrize("how", LEFT)
+def test_what_has_ended_is_not_there(everything, cast, browse, how):
+    LEFT[how](cast)
+    assert rows(browse(cast.admin)) == [row for row in ALL if row[2] != "Ana"]
+
+
+def test_uninstalled_and_ended_apps_and_agreements_after_365_days_are_not_there(everything, cast, browse):
+    ada = browse(cast.admin)
+    marketplace.uninstall(everything.insights_there, by=cast.admin)
+    consent.end_access(Access.objects.get(client=everything.runner), by=cast.admin, reason="revoked")
+    assert rows(ada) == [row for row in ALL if row[0] in ("Helper", "Pocket")]
+    advance(dt.timedelta(days=365))
+    assert rows(ada) == [("Helper", "app", ""), ("Pocket", "external", "")]
+    assert text(ada.get(URL)).count("Nobody has agreed") == 2
+
+
+def test_what_is_suspended_is_there_and_can_be_revoked(everything, cast, browse):
+    suspend_client(everything.helper, reason="Harm", by=factories.reviewer())
+    page = browse(cast.admin).get(URL)
+    assert rows(browse(cast.admin)) == ALL and "Suspended by staff" in text(page)
+    assert "/revoke-for-all/" in page.content.decode()
+
+
+def test_an_app_that_asks_for_nothing_here_is_listed_too(cast, browse):
+    files = packages.planner(factories.client(cast.dev)[0])
+    del files["config/oauth_config.json"]["integrations"]["portal"]
+    client, _secret = factories.client(cast.dev)
+    draft = factories.app(cast.dev, client)
+    marketplace.change_version(draft, by=cast.dev, required_scopes=[], package=files)
+    marketplace.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    marketplace.install(draft.app, cast.acme, by=cast.admin)
+    assert rows(browse(cast.admin)) == [("Insights", "app", "")]
+    assert "Asks for nothing here" in text(browse(cast.admin).get(URL))
+
+
+def test_an_account_where_nothing_has_access(cast, browse):
+    assert "Nothing has access" in text(browse(cast.admin).get(URL))
+
+
+def test_nobody_but_an_admin_sees_it_and_an_admin_their_own_accounts_alone(everything, cast, browse):
+    """E1"""
+    assert browse(cast.agent).get(URL).status_code == 404
+    assert Browser().get(URL).status_code == 302 and browse(cast.admin).post(URL).status_code == 405
+    gus = browse(cast.globex_admin)
+    assert rows(gus) == [] and gus.get(URL, {"account": cast.acme.slug}).status_code == 404
+    accounts.add_member(cast.globex, cast.admin, role="admin", by=None)
+    ada = browse(cast.admin)
+    assert rows(ada, account=cast.globex.slug) == [] and rows(ada, account=cast.acme.slug) == ALL
+    accounts.change_role(cast.admin.memberships.get(account=cast.globex), role="agent", by=None)
+    assert ada.get(URL, {"account": cast.globex.slug}).status_code == 404
+
+
+# --- the last token ---
+
+
+def issued():
+    return Consent.objects.get().last_issued_at
+
+
+def test_every_way_to_a_token_is_noted_and_at_most_once_an_hour(installed, cast, browse):
+    ada = browse(cast.admin)
+    factories.agree(installed.client, cast.acme, cast.admin)
+    assert issued() is None and "None yet" in text(ada.get(URL))
+    ways = {
+        "code": lambda: installed.tokens_for(ada, account=cast.acme.slug),
+        "refresh": lambda: installed.refresh(tokens["refresh_token"]).json(),
+        "client credentials": lambda: installed.client_credentials(cast.acme.slug).json(),
+    }
+    tokens = ways["code"]()
+    assert issued() and "None yet" not in text(ada.get(URL))
+    for way, ask in ways.items():
+        advance(dt.timedelta(minutes=50))
+        before = issued()
+        assert "access_token" in ways["client credentials"]() and issued() == before, "not twice within an hour"
+        advance(dt.timedelta(minutes=11))
+        assert "access_token" in ask(), way
+        assert timezone.now() - issued() < dt.timedelta(minutes=1), way
+
+
+def test_a_refused_request_is_no_use(installed, cast):
+    factories.agree(installed.client, cast.acme, cast.admin)
+    assert installed.client_credentials("made-up").status_code == 400
+    assert installed.refresh("amp_rt_x").status_code == 400
+    assert issued() is None
+
+
+def test_a_call_that_the_portal_makes_for_an_app_is_noted(installed, cast):
+    given = factories.agree(installed.client, cast.acme, cast.admin)
+    with consent.token_for_one_call(given.access, None):
+        pass
+    assert issued()
+
+
+def test_it_is_known_long_after_the_tokens_are_erased(installed, cast, browse):
+    factories.agree(installed.client, cast.acme, cast.admin)
+    installed.client_credentials(cast.acme.slug)
+    advance(dt.timedelta(days=40))
+    while consent.erase_batch():
+        pass
+    assert not AccessToken.objects.exists()
+    assert dt.timedelta(days=39) < timezone.now() - issued() < dt.timedelta(days=41)
+
+
+# --- size ---
+
+
+def test_the_pages_take_as_many_queries_for_10_as_for_10_000(everything, cast, browse, django_assert_max_num_queries):
+    ada = browse(cast.admin)
+    by_agent = Consent.objects.get(membership__user=cast.agent, access__client=everything.helper)
+    searches = ({"page": 1}, {"page": 200}, {"q": "many", "kind": "agent"}, {"q": "1"})
+    paths = [f"{URL}?{urlencode(query)}" for query in searches]
+    paths += ["/authorizations/ending/?page=2", "/installations/", f"/installations/{by_agent.access.installation_id}/", "/"]  # fmt: skip
+    advance(dt.timedelta(days=340))
+    for count in (10, 10_000):
+        grow_installations(everything.insights_there, count, f"a{count}")
+        grow_agents(by_agent, count, f"b{count}")
+        for path in paths:
+            with django_assert_max_num_queries(25, info=path):
+                assert ada.get(path).status_code == 200
+    assert len(rows(ada, page=200)) == 25
+    # One mail tells each agent of all theirs, and one the admins of all the account’s.
+    assert whom_to_tell().count() == 10_000 + 10 + 3
