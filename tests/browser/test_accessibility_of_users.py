@@ -69,7 +69,7 @@ def test_an_admins_apps(look, calm, agreed):
     ada.press("Permissions")
     look(ada.page)
     ada.page.locator("[name=scope]").first.check()
-    for button in ("Take back", "Take back", "Back", "Permissions", "Allow more"):
+    for button in ("Take back", "Take back", "← Back", "Permissions", "Allow more"):
         ada.press(button)
         look(ada.page)
     ada.open(f"/installations/{installation.pk}/")
