@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from consent.models import Access, Consent, RefreshToken
 from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Scope
-from marketplace.models import Connection, Installation, VendorSecret
+from marketplace.models import Connection, Installation, Offer, VendorSecret
 from portal.accounts import actions as accounts
 from portal.accounts.models import Invitation, Membership, TeamMembership
 from portal.ledger.models import Entry
@@ -28,6 +28,11 @@ def copy(row, **changes):
     for name, value in changes.items():
         setattr(row, name, value)
     row.save(force_insert=True)
+
+
+def offer(it, kind="ask"):
+    step = {"from_version": it.version, "version": it.version}
+    return Offer.objects.create(installation=it.installation, kind=kind, **step)
 
 
 def change(row, **changes):
@@ -67,6 +72,8 @@ REFUSED = {
         )
         for _twice in range(2)
     ],
+    "one_offer_per_installation_and_step": lambda it: [offer(it) for _twice in range(2)],
+    "offer_kind_is_known": lambda it: offer(it, kind="else"),
     "one_live_connection_per_installation_integration_and_membership": lambda it: [
         Connection.objects.create(installation=it.installation, integration="octo") for _twice in range(2)
     ],
@@ -254,7 +261,7 @@ NEVER_REMOVED = [
     "accounts_account", "accounts_membership", "accounts_invitation", "accounts_teammembership", "credentials_client", "credentials_clientscope", "credentials_clientsecret",
     "credentials_scope", "consent_access", "consent_consent", "consent_refreshtoken", "consent_showntext", "ledger_chain", "ledger_entry",
     "marketplace_app", "marketplace_version", "marketplace_installation", "marketplace_review",
-    "marketplace_connection",
+    "marketplace_connection", "marketplace_offer",
 ]  # fmt: skip
 NEVER_UPDATED = ["consent_showntext", "credentials_clientscope", "ledger_entry", "marketplace_review"]
 NEVER_CHANGES = {
@@ -275,6 +282,7 @@ NEVER_CHANGES = {
     "marketplace_app": "slug team_id",
     "marketplace_installation": "account_id app_id",
     "marketplace_connection": "installation_id integration membership_id",
+    "marketplace_offer": "installation_id from_version_id version_id offered_at",
 }
 # A value of each type that no row has.
 ANOTHER = {
@@ -303,6 +311,7 @@ def the_guard_refuses(sql, why, role):
 def a_row_of_each(everything, browse):
     everything.tokens_for(browse(everything.cast.admin))
     Connection.objects.create(installation=everything.installation, integration="octo")
+    offer(everything)
 
 
 def test_no_row_is_removed_or_changed_where_its_guard_says_so(a_row_of_each):

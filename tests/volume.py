@@ -81,3 +81,15 @@ def grow_installations(installation, count, batch="apps"):
     multiply(installation, count, id=installed, app_id=number, version_id=number, access_id=opened)
     for row in access.consents.all():
         multiply(row, count, id=copies.key(row.pk), access_id=opened)
+
+
+def grow_accounts(installation, admin, count, batch="accounts"):
+    """Have `count` more accounts of the same admin use the app, each under an agreement of its own."""
+    access, consent, copies = installation.access, installation.access.consents.get(revoked_at=None), _Copies(batch)
+    number, opened, installed = copies.number, copies.key("access"), copies.key("installation")
+    multiply(installation.account, count, id=number, slug=f"'{batch}-' || n", name="'Many ' || n")
+    member = admin.memberships.get(account=installation.account)
+    multiply(member, count, id=copies.key("member"), account_id=number)
+    multiply(access, count, id=opened, account_id=number, installation_id=installed)
+    multiply(installation, count, id=installed, account_id=number, access_id=opened)
+    multiply(consent, count, id=copies.key("consent"), access_id=opened)

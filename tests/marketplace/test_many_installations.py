@@ -1,0 +1,58 @@
+"""Pages and acts of versions over time, of ten installations and of ten thousand."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from credentials import actions as credentials
+from marketplace import actions
+from marketplace.models import Offer
+from tests import factories
+from tests.factories import CREATE, EDIT, VIEW, version_fields
+from tests.volume import grow_accounts
+
+pytestmark = pytest.mark.django_db
+
+
+def test_lists_and_publishing_take_as_many_queries_for_ten_thousand_installations_as_for_ten(installed, cast, browse):
+    factories.agree(installed.client, cast.acme, cast.admin, chosen={EDIT})
+    app = installed.version.app
+    credentials.add_scopes(app.client, scopes={CREATE: "It grew"}, by=cast.dev)
+
+    def draft(number):
+        return actions.create_version(app, by=cast.dev, **version_fields(number, required_scopes=[VIEW, CREATE]))
+
+    def queries_of(version):
+        """Before it is published, while it is, and when it waits for everybody."""
+        taken = {}
+        changes = f"/apps/{app.slug}/versions/{version.pk}/changes/"
+        pages = {
+            cast.dev: [changes, f"/apps/{app.slug}/versions/{installed.version.pk}/withdraw/"],
+            cast.admin: ["/", "/installations/", "/installations/waiting/", f"/installations/{installed.installation.pk}/"],
+        }  # fmt: skip
+        for person, urls in pages.items():
+            browser = browse(person)
+            for url in urls:
+                with CaptureQueriesContext(connection) as queries:
+                    assert browser.get(url).status_code == 200, url
+                taken[url.replace(f"/{version.pk}/", "/new/")] = len(queries)
+        return taken
+
+    def publish(version):
+        with CaptureQueriesContext(connection) as queries:
+            factories.publish(version, cast.dev)
+        return [query for query in queries if "marketplace_offer" in query["sql"]]
+
+    grow_accounts(installed.installation, cast.admin, 9)
+    first = draft("1.1")
+    before = queries_of(first)
+    publish(first)
+    few = queries_of(first)
+    assert Offer.objects.count() == 10
+    actions.withdraw_version(first, reason="Again", by=cast.dev)
+    grow_accounts(installed.installation, cast.admin, 9_990, "more")
+    second = draft("1.2")
+    assert queries_of(second) == before
+    assert len(publish(second)) <= 11, "a thousand offers a query"
+    assert Offer.objects.filter(version=second).count() == 10_000
+    assert queries_of(second) == few
