@@ -161,7 +161,7 @@ def test_receipts_go_on_by_page_in_as_many_queries_for_60_as_for_2(
         for _number in range(count):
             access = factories.agree(external_agent.client, cast.acme, cast.agent, ask_again=True).access
         for browser in (ada, browse(cast.agent)):
-            with django_assert_max_num_queries(18):
+            with django_assert_max_num_queries(20):
                 page = browser.get(f"/authorizations/{access.pk}/")
             assert page.content.decode().count("/receipts/") == min(count + (browser is ada), 25)
     assert ada.get(f"/authorizations/{access.pk}/?receipts=3").content.decode().count("/receipts/") == 13
