@@ -7,8 +7,8 @@ from django.conf import settings
 from credentials.models import Product, Scope
 from credentials.secrets import ACCESS_TOKEN, digest, is_well_formed
 
-from .models import AccessToken, Consent
-from .validity import why_token_ended, with_validity
+from .models import AccessToken, Consent, Why
+from .validity import taken_back, why_token_ended, with_validity
 
 NO_TOKEN = "No access token was sent; add the header Authorization: Bearer"
 NOT_OPEN = "This route is not open to OAuth clients"
@@ -16,12 +16,17 @@ NOT_OPEN = "This route is not open to OAuth clients"
 
 @dataclass(frozen=True)
 class Refusal(Exception):
-    """A 401 of RFC 6750 section 3.1; without `error` the caller sent no token. Texts are ASCII, for developers."""
+    """A 401 of RFC 6750 section 3.1; without `error` the caller sent no token. Texts are ASCII, for developers.
+
+    `why` and `token` are for the developers' log: of a genuine token only, and not in the answer.
+    """
 
     error: str = ""
     description: str = ""
     scope: str = ""
     reauthorize_url: str = ""
+    why: Why | None = None
+    token: AccessToken | None = None
 
     def body(self):
         named = {
@@ -75,11 +80,15 @@ def read(value: str | None) -> Bearer:
         row = with_validity(AccessToken.objects.filter(token_checksum=digest(value))).first()
     if row is None:
         raise Refusal("invalid_token", "The access token is malformed or unknown")
+    ended = why_token_ended(row, row.now)
     if row.expires <= row.now:
-        raise Refusal("invalid_token", "The access token has expired")
-    if ended := why_token_ended(row, row.now):
+        # What else ended, since refreshing would not help then.
+        more = f". {ended.text}" if ended else ""
+        why = ended.why if ended else Why.EXPIRED
+        raise Refusal("invalid_token", f"The access token has expired{more}", why=why, token=row)
+    if ended:
         url = reauthorize_url(row.consent) if ended.can_reauthorize else ""
-        raise Refusal("invalid_token", ended.text, reauthorize_url=url)
+        raise Refusal("invalid_token", ended.text, reauthorize_url=url, why=ended.why, token=row)
     consent, access = row.consent, row.consent.access
     return Bearer(
         token=row,
@@ -99,15 +108,18 @@ def check(value: str | None, any_of: list[str]) -> Bearer:
     """
     bearer = read(value)
     if not any_of:
-        raise Refusal("insufficient_scope", NOT_OPEN)
+        raise Refusal("insufficient_scope", NOT_OPEN, why=Why.NOT_OPEN, token=bearer.token)
     if bearer.scopes.isdisjoint(any_of):
         consent = bearer.token.consent
         trimmed = not set(any_of).isdisjoint(consent.trimmed)
+        told = taken_back(consent, any_of)
         raise Refusal(
             "insufficient_scope",
-            f"This call needs the scope {' or '.join(any_of)}",
+            f"This call needs the scope {' or '.join(any_of)}" + (f"; {told}" if told else ""),
             " ".join(any_of),
             reauthorize_url(consent) if trimmed else "",
+            why=Why.TAKEN_BACK if trimmed else Why.SCOPE,
+            token=bearer.token,
         )
     return bearer
 

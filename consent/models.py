@@ -13,9 +13,32 @@ from oauth2_provider.models import AbstractAccessToken, AbstractGrant
 from credentials.models import Client
 from portal.accounts.models import Account, Membership
 
-# Why a family ended, where it was for reuse (T6).
+# Why a family ended, where it was for reuse (T6), or by its client (RFC 7009).
 REUSED = "a refresh token was used again after it had been replaced"
 CODE_REUSED = "its authorization code was used again"
+GIVEN_BACK = "revoked by the client"
+
+
+class Why(models.TextChoices):
+    """Why a request is refused, for developers to choose by; the texts of validity.py say it in full."""
+
+    EXPIRED = "expired", _("Expired")
+    AGREEMENT_EXPIRED = "agreement_expired", _("Agreement expired")
+    REVOKED = "revoked", _("Revoked")
+    REPLACED = "replaced", _("Replaced by a new agreement")
+    UNINSTALLED = "uninstalled", _("Uninstalled")
+    LEFT = "left", _("Agent left the account")
+    TAKEN_BACK = "taken_back", _("Scope taken back")
+    SUSPENDED = "suspended", _("Suspended")
+    REPLAYED = "replayed", _("Used twice")
+    GIVEN_BACK = "given_back", _("Revoked by the app")
+    LEAKED = "leaked", _("Ended after a leak")
+    UNKNOWN = "unknown", _("Not accepted")
+    SCOPE = "scope", _("Scope missing")
+    NOT_OPEN = "not_open", _("Route not open")
+    NO_CONSENT = "no_consent", _("Nobody agreed")
+    SECRET = "secret", _("Secret wrong or missing")
+    REQUEST = "request", _("Request not valid")
 
 
 def scope_list():

@@ -1,6 +1,7 @@
 """The one place that overrides django-oauth-toolkit and oauthlib: three grants, PKCE with S256, nothing else (T8)."""
 
 import re
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -21,6 +22,8 @@ from portal.limits import address_of, spend
 
 from .actions import InvalidGrant, revoke_token
 from .actions.issuing import issue_tokens, redeem_code, rotate, standing_consent
+from .models import Consent, Why
+from .validity import suspension, taken_back
 
 MAX_PARAMETER = 4096
 _SINGLE_AUTHORIZE = {
@@ -35,6 +38,28 @@ _NEEDED = {
     "refresh_token": ["refresh_token"],
     "client_credentials": ["account"],
 }
+
+
+@dataclass
+class Attempt:
+    """What is found out about a token request that is then refused, for the log of its client.
+
+    `client` is the one that was named; `consent` the one that the request was for, where it is the client's.
+    The texts are the portal's own: nothing that was sent stands in them.
+    """
+
+    client: Client | None = None
+    consent: Consent | None = None
+    why: Why | None = None
+    text: str = ""
+
+    @classmethod
+    def of(cls, request):
+        """oauthlib makes a request of its own, of headers and body alone, so it travels among the headers."""
+        return request.headers.get("attempt") or cls()
+
+    def refused(self, why, text, consent=None):
+        self.why, self.text, self.consent = why, text, consent
 
 
 class Scopes(BaseScopes):
@@ -100,7 +125,17 @@ def _found(request, action, **arguments):
     try:
         return action(request.client, **arguments)
     except InvalidGrant as refusal:
+        Attempt.of(request).refused(refusal.why, str(refusal), refusal.consent)
         raise errors.InvalidGrantError(description=str(refusal), request=request) from None
+
+
+def _too_wide(request, text):
+    """Return what refuses scopes beyond a consent; of those that a person took back it says when."""
+    consent = request.issue.consent
+    if told := taken_back(consent, request.scopes):
+        text = f"{text}; {told}"
+    Attempt.of(request).refused(Why.TAKEN_BACK if told else Why.SCOPE, text, consent)
+    return errors.InvalidScopeError(description=text, request=request)
 
 
 class StandingGrant(ClientCredentialsGrant):
@@ -110,7 +145,7 @@ class StandingGrant(ClientCredentialsGrant):
         request.issue = _found(request, standing_consent, account=request.account)
         request.scopes = request.scopes or sorted(request.issue.scopes)
         if not set(request.scopes) <= request.issue.scopes:
-            raise errors.InvalidScopeError(description="The scope goes beyond the consent", request=request)
+            raise _too_wide(request, "The scope goes beyond the consent")
 
 
 class Server(AuthorizationEndpoint, TokenEndpoint, RevocationEndpoint):
@@ -200,6 +235,13 @@ def _basic(request):
         raise errors.InvalidClientError(description="The Authorization header is malformed", request=request) from None
 
 
+def _find_client(client_id):
+    """Return the client as it is now, by the database's clock, suspended or not."""
+    if len(client_id) > 100 or "\0" in client_id:
+        return None
+    return Client.objects.annotate(now=Now()).filter(client_id=client_id).first()
+
+
 class Validator(OAuth2Validator):
     """Answers oauthlib's questions from the actions. State lives on the request only: the validator is shared."""
 
@@ -220,17 +262,22 @@ class Validator(OAuth2Validator):
         # By address too: a stranger who sends bad secrets in a client's name must not shut it out.
         failed = [("token failed by address", who), ("token failed by address and client", who, client_id or "")]
         spend(("token by address", who), within=failed)
-        client = self._load_application(client_id, request) if client_id else None
+        client = _find_client(client_id) if client_id else None
         row = check_client_secret(client, secret) if client else None
-        if row is None:
+        attempt = Attempt.of(request)
+        attempt.client = client
+        if row is None or client.suspended_at:
             spend(*failed)
-            request.client = None
-            problem = (
-                "is unknown or suspended, or its secret is wrong" if client_id and secret else "has to authenticate"
-            )
-            raise errors.InvalidClientError(description=f"The client {problem}", request=request)
+            if row:
+                problem = suspension(client).text
+                attempt.refused(Why.SUSPENDED, problem)
+            else:
+                named = client_id and secret
+                problem = f"The client {'is unknown or suspended, or its secret is wrong' if named else 'has to authenticate'}"
+                attempt.refused(Why.SECRET, "")
+            raise errors.InvalidClientError(description=problem, request=request)
         spend(("token by client", client_id))
-        request.client_id = client_id
+        request.client, request.client_id = client, client_id
         transaction.on_commit(lambda: touch(row), robust=True)
         return True
 
@@ -246,10 +293,8 @@ class Validator(OAuth2Validator):
         return False
 
     def _load_application(self, client_id, request):
-        if len(client_id) > 100 or "\0" in client_id:
-            return None
-        clients = Client.objects.annotate(now=Now())
-        request.client = clients.filter(client_id=client_id, suspended_at=None).first()
+        client = _find_client(client_id)
+        request.client = client if client and not client.suspended_at else None
         return request.client
 
     # --- authorize ---
@@ -304,7 +349,7 @@ class Validator(OAuth2Validator):
         return sorted(request.issue.scopes)
 
     def is_within_original_scope(self, request_scopes, refresh_token, request, *args, **kwargs):
-        raise errors.InvalidScopeError(description="A refresh cannot widen the scope", request=request)
+        raise _too_wide(request, "A refresh cannot widen the scope")
 
     def rotate_refresh_token(self, request):
         return True

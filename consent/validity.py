@@ -1,21 +1,40 @@
 """Whether a consent, a family, a code or an access token is good now (T2): read from the rows, never copied or cached."""
 
 import datetime as dt
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from .models import AccessToken, AuthorizationCode, Consent, RefreshToken
+from credentials.models import Client
+from portal.ledger.models import Entry
+
+from .models import CODE_REUSED, GIVEN_BACK, REUSED, AccessToken, AuthorizationCode, Consent, RefreshToken, Why
 
 _CONSENT_PATH = ("access__client__team", "access__account", "membership__user")
+_FAMILY_ENDS = {
+    REUSED: (
+        Why.REPLAYED,
+        "A refresh token was used again after it had been replaced, which ended the authorization",
+    ),
+    CODE_REUSED: (Why.REPLAYED, "The authorization code was used again, which ended the authorization"),
+    GIVEN_BACK: (Why.GIVEN_BACK, "The refresh token was revoked by the app"),
+}
 
 
 class Ended(NamedTuple):
-    """Why something is no longer good: an ASCII text for developers, and whether a person could agree again."""
+    """Why something is no longer good: an ASCII text for developers that names nobody, and whether to ask a person again."""
 
+    why: Why
     text: str
     can_reauthorize: bool = False
+
+
+class _End(NamedTuple):
+    at: dt.datetime
+    why: Why
+    text: str
 
 
 def _day(time: dt.datetime) -> str:
@@ -31,55 +50,124 @@ def with_validity(rows: QuerySet) -> QuerySet:
     return rows.select_related(*joins).annotate(now=Now())
 
 
-def why_consent_ended(consent: Consent, now: dt.datetime) -> Ended | None:
-    """Return why nothing may be issued or accepted under a consent, or None where it is good."""
-    access = consent.access
-    if access.client.suspended_at:
-        return Ended("The client is suspended")
-    if access.account.suspended_at:
-        return Ended("The account is suspended")
-    if access.ended_at:
-        what = "The app was uninstalled" if access.installation_id else "The access was revoked"
-        return Ended(f"{what} on {_day(access.ended_at)}")
-    if consent.membership and (consent.membership.ended_at or not consent.membership.user.is_active):
-        return Ended("The agent is no longer a member of the account")
-    if consent.expires_at <= now:
-        return Ended(f"The consent ended on {_day(consent.expires_at)}", can_reauthorize=True)
+def _revoked(consent: Consent) -> tuple[Why, str]:
+    if consent.reason == "replaced":
+        return Why.REPLACED, "The consent was replaced by a new agreement"
+    if consent.reason == "expired":
+        return Why.AGREEMENT_EXPIRED, "The consent expired"
+    if consent.revoked_by_id is None:
+        return Why.REVOKED, "The consent was revoked"
+    own = consent.membership and consent.membership.user_id == consent.revoked_by_id
+    return Why.REVOKED, f"The consent was revoked by {'the agent' if own else 'an admin'}"
+
+
+def _ends(consent: Consent, now: dt.datetime) -> Iterator[_End]:
+    """All that ended a consent for good."""
+    access, agent = consent.access, consent.membership
+    if access.ended_at and access.installation_id:
+        yield _End(access.ended_at, Why.UNINSTALLED, "The app was uninstalled")
+    elif access.ended_at:
+        yield _End(access.ended_at, Why.REVOKED, "The access was revoked by an admin")
+    if agent and agent.ended_at:
+        yield _End(agent.ended_at, Why.LEFT, "The agent left the account")
     if consent.revoked_at:
-        return Ended(f"The consent was revoked on {_day(consent.revoked_at)}", can_reauthorize=True)
-    return None
+        yield _End(consent.revoked_at, *_revoked(consent))
+    elif consent.expires_at <= now:
+        yield _End(consent.expires_at, Why.AGREEMENT_EXPIRED, "The consent expired")
 
 
-def _made_too_early(made_at: dt.datetime, consent: Consent) -> Ended | None:
+def _made_too_early(made_at: dt.datetime, consent: Consent) -> Iterator[_End]:
     not_before = consent.access.client.not_before
     if not_before and made_at <= not_before:
-        return Ended("All tokens of this client were ended because a secret leaked")
+        yield _End(not_before, Why.LEAKED, "A secret of the client leaked, so all its tokens were ended")
+
+
+def suspension(client: Client) -> Ended | None:
+    """Return why a client gets nothing whatever it holds, or None where it is not suspended."""
+    if not client.suspended_at:
+        return None
+    return Ended(Why.SUSPENDED, f"The client was suspended on {_day(client.suspended_at)}")
+
+
+def _held_back(consent: Consent) -> Ended | None:
+    """What stands in the way of a consent that did not end."""
+    access, agent = consent.access, consent.membership
+    if suspended := suspension(access.client):
+        return suspended
+    if access.account.suspended_at:
+        return Ended(Why.SUSPENDED, f"The account was suspended on {_day(access.account.suspended_at)}")
+    if agent and not agent.user.is_active:
+        return Ended(Why.LEFT, "The agent is no longer a member of the account")
     return None
+
+
+def _first(consent: Consent, now: dt.datetime, own: Iterable[_End] = ()) -> Ended | None:
+    """What ended first is why, since nothing that ended lives again (T4); what came after it changed nothing."""
+    held_back, ends = _held_back(consent), [*_ends(consent, now), *own]
+    if not ends:
+        return held_back
+    first = min(ends, key=lambda end: end.at)
+    void = held_back or consent.access.ended_at or (consent.membership and consent.membership.ended_at)
+    could_agree = not void and bool(consent.revoked_at or consent.expires_at <= now)
+    return Ended(first.why, f"{first.text} on {_day(first.at)}", could_agree)
+
+
+def why_consent_ended(consent: Consent, now: dt.datetime) -> Ended | None:
+    """Return why nothing may be issued or accepted under a consent, or None where it is good."""
+    return _first(consent, now)
+
+
+def _family_ends(family: RefreshToken) -> Iterator[_End]:
+    if family.ended_at:
+        # Any other reason is a worker's stamp, later than what it tells of.
+        stamped = (Why.REVOKED, "The authorization was ended")
+        yield _End(family.ended_at, *_FAMILY_ENDS.get(family.reason, stamped))
 
 
 def why_family_ended(family: RefreshToken, now: dt.datetime) -> Ended | None:
     """Return why a family gives no more tokens, or None where it is good."""
-    if family.ended_at:
-        return Ended(f"The refresh token was ended on {_day(family.ended_at)}: {family.reason}")
-    return _made_too_early(family.created_at, family.consent) or why_consent_ended(family.consent, now)
+    early = _made_too_early(family.created_at, family.consent)
+    return _first(family.consent, now, [*_family_ends(family), *early])
 
 
 def why_code_ended(code: AuthorizationCode, now: dt.datetime) -> Ended | None:
     """Return why a code cannot be exchanged, or None where it is good."""
     if code.expires <= now:
-        return Ended("The authorization code has expired")
-    return _made_too_early(code.created, code.consent) or why_consent_ended(code.consent, now)
+        return Ended(Why.EXPIRED, "The authorization code has expired")
+    return _first(code.consent, now, _made_too_early(code.created, code.consent))
 
 
 def why_token_ended(token: AccessToken, now: dt.datetime) -> Ended | None:
-    """Return why an access token that has not expired is refused all the same, or None where it is good."""
-    if ended := why_consent_ended(token.consent, now):
-        return ended
-    if token.family and token.family.ended_at:
-        return Ended(f"The authorization was ended on {_day(token.family.ended_at)}: {token.family.reason}")
+    """Return why an access token is refused, whether or not it has expired, or None where nothing but that ends it."""
+    ends = [*_made_too_early(token.created, token.consent)]
+    if token.family:
+        ends += _family_ends(token.family)
     if token.revoked_at:
-        return Ended("The access token was revoked")
-    return _made_too_early(token.created, token.consent)
+        ends.append(_End(token.revoked_at, Why.GIVEN_BACK, "The access token was revoked by the app"))
+    return _first(token.consent, now, ends)
+
+
+def _acts_of_taking_back(consent: Consent) -> QuerySet[Entry]:
+    """The ledger's entries, newest first: of single scopes the consent itself keeps no times."""
+    return Entry.objects.filter(subject=f"consent:{consent.pk}", details__has_key="trimmed")
+
+
+def taken_back(consent: Consent, scopes: Iterable[str]) -> str:
+    """Return when each of `scopes` that was trimmed was, as a text for developers; empty where none was."""
+    trimmed = sorted({*scopes} & {*consent.trimmed})
+    acts = _acts_of_taking_back(consent).filter(details__trimmed__has_any_keys=trimmed)
+    when: dict[str, dt.datetime] = {}
+    for act in acts if trimmed else ():
+        for name in act.details["trimmed"]:
+            when.setdefault(name, act.at)
+    return "; ".join(f"{name} was taken back on {_day(when[name])}" for name in trimmed if name in when)
+
+
+def all_taken_back(what: str, consent: Consent) -> Ended:
+    """Return why something of which trimming left no scope gives no more tokens."""
+    last = _acts_of_taking_back(consent).first()
+    when = f"had been taken back by {_day(last.at)}" if last else "were taken back"
+    return Ended(Why.TAKEN_BACK, f"All scopes of the {what} {when}")
 
 
 def live_consents() -> QuerySet:

@@ -32,14 +32,25 @@ from portal.accounts.models import Account, Membership, User
 from portal.database import database_now, lock
 from portal.ledger.actions import record
 
-from ..models import CODE_REUSED, REUSED, Access, AccessToken, AuthorizationCode, Consent, RefreshToken
+from ..models import CODE_REUSED, GIVEN_BACK, REUSED, Access, AccessToken, AuthorizationCode, Consent, RefreshToken, Why
 from ..screen import membership_for
-from ..validity import why_code_ended, why_consent_ended, why_family_ended, with_validity
+from ..validity import Ended, all_taken_back, why_code_ended, why_consent_ended, why_family_ended, with_validity
 from .ending import lock_path
 
 
 class InvalidGrant(Refused):
-    """RFC 6749 `invalid_grant`. The text is for developers, in ASCII; what was written before it stays written."""
+    """RFC 6749 `invalid_grant`. The text is for developers, in ASCII; what was written before it stays written.
+
+    `consent` is the one that the request was for, where what was sent proves that it is its client's.
+    """
+
+    def __init__(self, text: str, why: Why = Why.UNKNOWN, consent: Consent | None = None) -> None:
+        super().__init__(text)
+        self.why, self.consent = why, consent
+
+
+def _refuse(ended: Ended, consent: Consent, before: str = "") -> InvalidGrant:
+    return InvalidGrant(before + ended.text, ended.why, consent)
 
 
 class InvalidScope(Refused):
@@ -87,7 +98,7 @@ def issue_code(consent: Consent, *, by: User, scopes: set[str], redirect_uri: st
     if fresh.membership_id and fresh.membership_id != membership.pk:
         raise InvalidGrant("The consent is another member's")
     if ended := why_consent_ended(fresh, fresh.now):
-        raise InvalidGrant(ended.text)
+        raise _refuse(ended, fresh)
     if not scopes or not scopes <= {*fresh.granted}:
         raise InvalidScope("The scopes were not agreed to")
     value = generate(AUTHORIZATION_CODE)
@@ -130,21 +141,21 @@ def redeem_code(client: Client, *, code: object, redirect_uri: str | None, verif
     if found is None:
         raise InvalidGrant("The authorization code is unknown, or another client's")
     if not _verifier_fits(found, verifier):
-        raise InvalidGrant("The code_verifier does not fit the code_challenge")
+        raise InvalidGrant("The code_verifier does not fit the code_challenge", consent=found.consent)
     if redirect_uri is not None and redirect_uri != found.redirect_uri:
-        raise InvalidGrant("The redirect_uri is not the one of the authorization request")
+        raise InvalidGrant("The redirect_uri is not the one of the authorization request", consent=found.consent)
     if found.used_at:
         if found.family_id:
             family = lock(RefreshToken, found.family_id)
             if not family.ended_at:
                 _end_family(family, found.consent, CODE_REUSED)
-        raise InvalidGrant("The authorization code was used already")
+        raise InvalidGrant("The authorization code was used already", Why.REPLAYED, found.consent)
     now = database_now()
     if ended := why_code_ended(found, now):
-        raise InvalidGrant(ended.text)
+        raise _refuse(ended, found.consent)
     scopes = {*found.scope.split()}
     if not scopes:
-        raise InvalidGrant("All scopes of the authorization code were taken back")
+        raise _refuse(all_taken_back("authorization code", found.consent), found.consent)
     return Issue(found.consent, scopes, code=found, family_id=uuid.uuid4(), salt=random.token_bytes(32))
 
 
@@ -193,12 +204,12 @@ def rotate(client: Client, *, refresh_token: object) -> Issue:
         raise InvalidGrant("The refresh token is unknown, or another client's")
     now = database_now()
     if ended := why_family_ended(family, now):
-        raise InvalidGrant(ended.text)
+        raise _refuse(ended, family.consent)
     behind = family.generation - parts.generation
     scopes = {*family.scope.split()}
     if behind == 0:
         if not scopes:
-            raise InvalidGrant("All scopes of the refresh token were taken back")
+            raise _refuse(all_taken_back("refresh token", family.consent), family.consent)
         return Issue(
             family.consent,
             scopes,
@@ -210,11 +221,12 @@ def rotate(client: Client, *, refresh_token: object) -> Issue:
     if behind == 1 and now - family.current_made_at <= settings.REFRESH_RETRY_WINDOW:
         return _repeat(family, scopes)
     if behind == 2 and family.previous_made_at and now - family.previous_made_at < settings.REFRESH_RETRY_WINDOW:
-        raise InvalidGrant("The refresh token was replaced twice; use the newest")
+        raise InvalidGrant("The refresh token was replaced twice; use the newest", Why.REPLAYED, family.consent)
     if behind < 0:
         raise InvalidGrant("The refresh token is unknown, or another client's")
     _end_family(family, family.consent, REUSED)
-    raise InvalidGrant("The refresh token was used again after it had been replaced; the authorization is ended")
+    reused = "The refresh token was used again after it had been replaced; the authorization is ended"
+    raise InvalidGrant(reused, Why.REPLAYED, family.consent)
 
 
 def _repeat(family: RefreshToken, scopes: set[str]) -> Issue:
@@ -232,7 +244,8 @@ def _repeat(family: RefreshToken, scopes: set[str]) -> Issue:
         issue.repeated = AccessToken.objects.filter(token_checksum=digest(issue.access_token)).first()
         if issue.repeated:
             return issue
-    raise InvalidGrant("The refresh token was replaced, and its successor can no longer be repeated")
+    lost = "The refresh token was replaced, and its successor can no longer be repeated"
+    raise InvalidGrant(lost, Why.REPLAYED, family.consent)
 
 
 # How exactly a consent knows when a token was last issued under it.
@@ -257,15 +270,15 @@ def standing_consent(client: Client, *, account: str) -> Issue:
     consents = Consent.objects.filter(access__client=client, access__account__slug=account, membership=None)
     latest = consents.order_by("-granted_at").first()
     if latest is None:
-        raise InvalidGrant(NO_CONSENT)
+        raise InvalidGrant(NO_CONSENT, Why.NO_CONSENT)
     # A new agreement may have replaced it meanwhile; with the access locked, the latest stays the latest.
     access = lock(Access, latest.access_id)
     latest = lock(Consent, consents.filter(access=access).latest("granted_at").pk)
     fresh = with_validity(consents.filter(pk=latest.pk)).get()
     if ended := why_consent_ended(fresh, database_now()):
-        raise InvalidGrant(f"{NO_CONSENT}: {ended.text}")
+        raise _refuse(ended, fresh, f"{NO_CONSENT}. ")
     if not fresh.granted:
-        raise InvalidGrant(f"{NO_CONSENT}: all scopes were taken back")
+        raise _refuse(all_taken_back("consent", fresh), fresh, f"{NO_CONSENT}. ")
     return Issue(fresh, {*fresh.granted})
 
 
@@ -278,11 +291,11 @@ def token_for_one_call(access: Access, membership: Membership | None) -> Iterato
     with transaction.atomic():
         consents = Consent.objects.filter(access=access, membership=membership)
         if (latest := consents.order_by("-granted_at").first()) is None:
-            raise InvalidGrant(NO_CONSENT)
+            raise InvalidGrant(NO_CONSENT, Why.NO_CONSENT)
         consent = lock_path(latest)
         fresh = with_validity(consents.filter(pk=consent.pk)).get()
         if ended := why_consent_ended(fresh, database_now()):
-            raise InvalidGrant(f"{NO_CONSENT}: {ended.text}")
+            raise _refuse(ended, fresh, f"{NO_CONSENT}. ")
         value = generate(ACCESS_TOKEN)
         token = AccessToken.objects.create(
             token_checksum=digest(value),
@@ -338,7 +351,7 @@ def revoke_token(client: Client, *, token: object) -> None:
     if parts := read_refresh_token(token):
         family = _lock_family(client, parts)
         if family and not family.ended_at:
-            RefreshToken.objects.filter(pk=family.pk).update(ended_at=Now(), reason="revoked by the client")
+            RefreshToken.objects.filter(pk=family.pk).update(ended_at=Now(), reason=GIVEN_BACK)
             _record_given_back(family.consent, f"family:{family.pk}")
     elif is_well_formed(token, ACCESS_TOKEN):
         AccessToken.objects.filter(
