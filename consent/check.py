@@ -8,7 +8,7 @@ from credentials.models import Product, Scope
 from credentials.secrets import ACCESS_TOKEN, digest, is_well_formed
 
 from .models import AccessToken, Consent, Why
-from .validity import taken_back, why_token_ended, with_validity
+from .validity import why_scopes_lack, why_token_ended, with_validity
 
 NO_TOKEN = "No access token was sent; add the header Authorization: Bearer"
 NOT_OPEN = "This route is not open to OAuth clients"
@@ -111,25 +111,24 @@ def check(value: str | None, any_of: list[str]) -> Bearer:
         raise Refusal("insufficient_scope", NOT_OPEN, why=Why.NOT_OPEN, token=bearer.token)
     if bearer.scopes.isdisjoint(any_of):
         consent = bearer.token.consent
-        trimmed = not set(any_of).isdisjoint(consent.trimmed)
-        told = taken_back(consent, any_of)
+        lacking = why_scopes_lack(consent, any_of)
         raise Refusal(
             "insufficient_scope",
-            f"This call needs the scope {' or '.join(any_of)}" + (f"; {told}" if told else ""),
+            "; ".join(filter(None, [f"This call needs the scope {' or '.join(any_of)}", lacking.text])),
             " ".join(any_of),
-            reauthorize_url(consent) if trimmed else "",
-            why=Why.TAKEN_BACK if trimmed else Why.SCOPE,
+            reauthorize_url(consent) if lacking.can_reauthorize else "",
+            why=lacking.why,
             token=bearer.token,
         )
     return bearer
 
 
 def introspection(value: str, product: Product) -> dict:
-    """Answer RFC 7662 section 2.2 for a product: of an active token, only the scopes that are the product's."""
-    try:
-        bearer = read(value)
-    except Refusal:
-        return {"active": False}
+    """Answer RFC 7662 section 2.2 for a product: of an active token, only the scopes that are the product's.
+
+    Raises Refusal for one that is not active, whose reason is not the product's to know.
+    """
+    bearer = read(value)
     own = Scope.objects.filter(product=product, name__in=bearer.scopes).order_by("name").values_list("name", flat=True)
     answer = {
         "active": True,

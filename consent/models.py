@@ -244,3 +244,43 @@ class AccessToken(AbstractAccessToken):
         return str(self.pk)
 
     __repr__ = __str__
+
+
+class Where(models.TextChoices):
+    TOKEN = "token", _("Token endpoint")
+    CHECK = "check", _("Call of an API")
+    INTROSPECTION = "introspection", _("Introspection by a product")
+
+
+class Failure(models.Model):
+    """How often, within an hour, a client was refused for one reason: its developers' log, which is kept for 30 days.
+
+    It holds nothing that was sent. An account is named only where this client has, or had, a consent of it.
+    """
+
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="failures", db_index=False)
+    account = models.ForeignKey(Account, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
+    hour = models.DateTimeField()
+    where = models.CharField(max_length=20, choices=Where)
+    why = models.CharField(max_length=20, choices=Why)
+    # The scopes of which the call needed one.
+    scope = models.CharField(max_length=250, blank=True)
+    error = models.CharField(max_length=40)
+    # As the last of them was told.
+    text = models.CharField(max_length=300, blank=True)
+    times = models.BigIntegerField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-hour", "-last_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client", "hour", "where", "why", "scope", "account"],
+                nulls_distinct=False,
+                name="one_failure_per_hour_and_cause",
+            )
+        ]
+        indexes = [models.Index(fields=["hour"], name="failure_to_erase")]
+
+    def __str__(self):
+        return f"{self.client_id} · {self.why} · {self.hour}"

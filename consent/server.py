@@ -23,7 +23,7 @@ from portal.limits import address_of, spend
 from .actions import InvalidGrant, revoke_token
 from .actions.issuing import issue_tokens, redeem_code, rotate, standing_consent
 from .models import Consent, Why
-from .validity import suspension, taken_back
+from .validity import suspension, why_scopes_lack
 
 MAX_PARAMETER = 4096
 _SINGLE_AUTHORIZE = {
@@ -130,11 +130,10 @@ def _found(request, action, **arguments):
 
 
 def _too_wide(request, text):
-    """Return what refuses scopes beyond a consent; of those that a person took back it says when."""
-    consent = request.issue.consent
-    if told := taken_back(consent, request.scopes):
-        text = f"{text}; {told}"
-    Attempt.of(request).refused(Why.TAKEN_BACK if told else Why.SCOPE, text, consent)
+    """Return what refuses scopes beyond a consent; of those that once were its own it says until when."""
+    lacking = why_scopes_lack(request.issue.consent, request.scopes)
+    text = f"{text}; {lacking.text}" if lacking.text else text
+    Attempt.of(request).refused(lacking.why, text, request.issue.consent)
     return errors.InvalidScopeError(description=text, request=request)
 
 

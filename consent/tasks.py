@@ -28,8 +28,8 @@ def expire():
 
 @shared_task
 def erase():
-    """Erase codes and access tokens a day after their end, in batches until none is left."""
-    while actions.erase_batch():
+    """Erase codes and access tokens a day after their end, and failures after 30, in batches until none is left."""
+    while actions.erase_batch() or actions.erase_failures():
         pass
     mark_erased()
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from .views import authorize, endpoints, people, permissions, receipts
+from .views import authorize, endpoints, failures, people, permissions, receipts
 
 urlpatterns = [
     path("oauth/authorize", authorize.authorize, name="oauth-authorize"),
@@ -20,5 +20,6 @@ urlpatterns = [
     path("consents/<uuid:consent_id>/widen/", permissions.widen_consent, name="consent-widen"),
     path("consents/<uuid:consent_id>/revoke/", people.revoke_consent, name="consent-revoke"),
     path("consents/<uuid:consent_id>/confirm/", people.confirm_consent, name="consent-confirm"),
+    path("credentials/<slug:client_id>/log/", failures.failure_list, name="failure-list"),
     path("receipts/<uuid:entry_id>/", receipts.receipt_view, name="receipt-view"),
 ]

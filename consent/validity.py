@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from credentials.models import Client
@@ -147,25 +147,33 @@ def why_token_ended(token: AccessToken, now: dt.datetime) -> Ended | None:
     return _first(token.consent, now, ends)
 
 
-def _acts_of_taking_back(consent: Consent) -> QuerySet[Entry]:
-    """The ledger's entries, newest first: of single scopes the consent itself keeps no times."""
-    return Entry.objects.filter(subject=f"consent:{consent.pk}", details__has_key="trimmed")
+def _narrowings(consent: Consent) -> QuerySet[Entry]:
+    """The ledger's entries of what made a consent narrower, newest first: the consent itself keeps no times of that."""
+    trimmed = Q(subject=f"consent:{consent.pk}", details__has_key="trimmed")
+    return Entry.objects.filter(trimmed | Q(subject=f"access:{consent.access_id}", details__removed__0__isnull=False))
 
 
-def taken_back(consent: Consent, scopes: Iterable[str]) -> str:
-    """Return when each of `scopes` that was trimmed was, as a text for developers; empty where none was."""
-    trimmed = sorted({*scopes} & {*consent.trimmed})
-    acts = _acts_of_taking_back(consent).filter(details__trimmed__has_any_keys=trimmed)
-    when: dict[str, dt.datetime] = {}
-    for act in acts if trimmed else ():
-        for name in act.details["trimmed"]:
-            when.setdefault(name, act.at)
-    return "; ".join(f"{name} was taken back on {_day(when[name])}" for name in trimmed if name in when)
+def why_scopes_lack(consent: Consent, scopes: Iterable[str]) -> Ended:
+    """Return since when `scopes` are not a consent's any more; the text is empty for those that never were.
+
+    A person could agree again to what a person took back, and not to what the installed version asks for no more.
+    """
+    access, wanted = consent.access, {*scopes}
+    trimmed = wanted & {*consent.trimmed}
+    dropped = wanted - access.terms - trimmed if access.installation_id else set()
+    when: dict[str, str] = {}
+    for act in _narrowings(consent) if trimmed or dropped else ():
+        for name in trimmed & {*act.details.get("trimmed", ())}:
+            when.setdefault(name, f"{name} was taken back on {_day(act.at)}")
+        for name in dropped & {*act.details.get("removed", ())}:
+            when.setdefault(name, f"{name} is asked for no more since the upgrade on {_day(act.at)}")
+    text = "; ".join(when[name] for name in sorted(when))
+    return Ended(Why.TAKEN_BACK if trimmed else Why.SCOPE, text, bool(trimmed))
 
 
 def all_taken_back(what: str, consent: Consent) -> Ended:
-    """Return why something of which trimming left no scope gives no more tokens."""
-    last = _acts_of_taking_back(consent).first()
+    """Return why something of which no scope is left gives no more tokens."""
+    last = _narrowings(consent).first()
     when = f"had been taken back by {_day(last.at)}" if last else "were taken back"
     return Ended(Why.TAKEN_BACK, f"All scopes of the {what} {when}")
 

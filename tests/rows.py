@@ -3,8 +3,8 @@
 from django.apps import apps
 from django.db import connection
 
-# Written by any visit, and holding nothing that is anybody's.
-UNCOUNTED = {"django_session"}
+# Written by any visit, or beside any refusal, and changing nothing that is anybody's.
+UNCOUNTED = {"django_session", "consent_failure"}
 
 
 def contents():

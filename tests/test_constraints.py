@@ -7,7 +7,7 @@ from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models.functions import Now
 
-from consent.models import Access, Consent, RefreshToken
+from consent.models import Access, Consent, Failure, RefreshToken
 from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Scope
 from marketplace.models import Connection, Installation, Offer, VendorSecret
 from portal.accounts import actions as accounts
@@ -62,6 +62,10 @@ REFUSED = {
     "one_row_per_client_and_scope": lambda it: copy(it.client.scopes.first()),
     "one_live_access_per_client_and_account": lambda it: copy(it.access, installation_id=None),
     "one_live_consent_per_access_and_membership": lambda it: copy(it.consent),
+    "one_failure_per_hour_and_cause": lambda it: [
+        Failure.objects.create(client=it.client, hour=it.client.created, last_at=it.client.created, times=1)
+        for _twice in range(2)
+    ],
     "app_category_is_known": lambda it: change(it.version.app, category="games"),
     "one_version_per_app_and_number": lambda it: copy(it.version),
     "version_status_is_known": lambda it: copy(it.version, number="2.0", status="retired"),

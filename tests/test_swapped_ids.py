@@ -28,7 +28,7 @@ LINES = [
 # What hidden fields and selects send that names no row of a tenant. A new field is either here or an id that is swapped.
 NOT_IDS = {
     "csrfmiddlewaretoken", "nonce", "shown", "next",  # of the page itself
-    "category", "event", "who", "kind", "role", "time_zone", "theme", "template", "scope", "warned",  # words that are the same for all
+    "category", "event", "who", "why", "kind", "role", "time_zone", "theme", "template", "scope", "warned",  # words that are the same for all
     "level:freshservice.tickets.create",
     "level:freshservice.tickets.edit", "level:freshservice.tickets.view",
 }  # fmt: skip

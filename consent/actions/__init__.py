@@ -1,4 +1,4 @@
-"""What happens to accesses and consents, in story order: granting, issuing, ending."""
+"""What happens to accesses and consents, in story order: granting, issuing and refusing, ending."""
 
 from ..screen import Terms
 from .ending import (
@@ -15,6 +15,7 @@ from .ending import (
     trim_consent,
     what_ends,
 )
+from .failing import erase_failures, note_failure
 from .granting import AccessIsOpen, ScreenIsStale, change_terms, decline_consent, grant_consent, open_access
 from .issuing import InvalidGrant, InvalidScope, issue_code, revoke_token, token_for_one_call, use_up_code
 from .succeeding import NotNeeded, confirm_consent
@@ -35,9 +36,11 @@ __all__ = [
     "decline_consent",
     "end_access",
     "erase_batch",
+    "erase_failures",
     "expire_consents",
     "grant_consent",
     "issue_code",
+    "note_failure",
     "open_access",
     "revoke_consent",
     "revoke_for_all",

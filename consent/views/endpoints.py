@@ -1,5 +1,7 @@
 """The endpoints that programs call: token, revoke, introspect, check, and the metadata that describes them."""
 
+import json
+
 from django.conf import settings
 from django.db import OperationalError, transaction
 from django.http import HttpResponse, JsonResponse
@@ -14,7 +16,10 @@ from credentials.authentication import MalformedBasic, check_product_secret, rea
 from credentials.models import Product, Scope
 from portal.limits import address_of, spend
 
+from .. import actions
 from .. import check as checking
+from ..models import Where, Why
+from ..server import Attempt
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 GRANT_TYPES = ["authorization_code", "client_credentials", "refresh_token"]
@@ -75,7 +80,18 @@ def token(request):
         return _error("invalid_request", "grant_type is missing")
     if grant_type not in GRANT_TYPES:
         return _error("unsupported_grant_type", f"grant_type must be one of {', '.join(GRANT_TYPES)}")
-    return _oauthlib(core, core.create_token_response, request)
+    attempt = request.META["attempt"] = Attempt()
+    response = _oauthlib(core, core.create_token_response, request)
+    if response.status_code != 200 and attempt.client:
+        actions.note_failure(
+            attempt.client.pk,
+            account_id=attempt.consent and attempt.consent.access.account_id,
+            where=Where.TOKEN,
+            why=attempt.why or Why.REQUEST,
+            error=json.loads(response.content)["error"],
+            text=attempt.text,
+        )
+    return response
 
 
 @for_programs
@@ -110,11 +126,31 @@ def introspect(request):
         return _error("invalid_request", problem)
     if not request.POST.get("token"):
         return _error("invalid_request", "token is missing")
-    return _json(checking.introspection(request.POST["token"], product))
+    try:
+        return _json(checking.introspection(request.POST["token"], product))
+    except checking.Refusal as refusal:
+        _note(refusal, Where.INTROSPECTION)
+        return _json({"active": False})
+
+
+def _note(refusal, where):
+    """Count what a genuine token was refused; of any other nobody is told."""
+    if refusal.token:
+        access = refusal.token.consent.access
+        actions.note_failure(
+            access.client_id,
+            account_id=access.account_id,
+            where=where,
+            why=refusal.why,
+            error=refusal.error,
+            text=refusal.description,
+            scope=refusal.scope,
+        )
 
 
 def unauthorized(refusal):
     """Answer a Refusal: 401 with the reason in the body and in WWW-Authenticate (RFC 6750 section 3)."""
+    _note(refusal, Where.CHECK)
     return _json(refusal.body(), 401, **{"WWW-Authenticate": refusal.challenge()})
 
 

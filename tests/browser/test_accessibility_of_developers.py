@@ -2,12 +2,15 @@
 
 import pytest
 
+from consent import actions as consent
+from consent.models import Where, Why
 from credentials import actions as credentials
 from credentials.models import Client
 from marketplace import actions as marketplace
 from marketplace.models import App, Version
-from portal.accounts.models import User
+from portal.accounts.models import Account, User
 from tests import factories
+from tests.factories import EDIT
 from tests.marketplace import packages
 
 from .looking import covers
@@ -49,6 +52,30 @@ def test_a_set_of_credentials(look, calm, demo):
     dev.page.fill("#scope-search", "delete and restore tickets")
     dev.page.check("input[value='freshservice.tickets.delete']")
     dev.press("Add scopes")
+    look(dev.page)
+
+
+@covers("failure-list")
+def test_the_log_of_credentials(look, calm, demo):
+    dev = calm("dev@example.com")
+    client = Client.objects.get(client_id=demo["by_name"]["Reply Helper"]["client_id"])
+    dev.open(f"/credentials/{client.client_id}/log/")
+    look(dev.page)
+    account = Account.objects.get(slug="acme")
+    consent.note_failure(client.pk, where=Where.TOKEN, why=Why.SECRET, error="invalid_client")
+    consent.note_failure(
+        client.pk,
+        account_id=account.pk,
+        where=Where.CHECK,
+        why=Why.TAKEN_BACK,
+        error="insufficient_scope",
+        text=f"This call needs the scope {EDIT}; {EDIT} was taken back on 2026-01-31 12:00 UTC",
+        scope=EDIT,
+    )
+    dev.open(f"/credentials/{client.client_id}/log/")
+    look(dev.page)
+    dev.page.fill("[name=account]", "nobody")
+    dev.press("Filter")
     look(dev.page)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from consent import actions, tasks
 from consent.models import Access, AccessToken, Consent, RefreshToken
+from consent.screen import Terms
 from credentials.actions import lift_client, rotate_secret, suspend_client
 from marketplace import actions as marketplace
 from portal.accounts import actions as accounts
@@ -269,6 +270,22 @@ def test_a_refresh_token_whose_scopes_were_all_taken_back_says_when_for_good(bot
     tasks.erase()
     assert re.fullmatch(expected, both.refreshed().json()["error_description"])
     factories.agree(both.side.client, both.cast.acme, both.cast.admin, ask_again=True, requested={VIEW, EDIT})
+    assert re.fullmatch(expected, both.refreshed().json()["error_description"])
+
+
+def test_what_an_upgrade_asks_for_no_more_is_told_so_and_nobody_is_asked_again(both):
+    access = Access.objects.get()
+    terms = Terms(frozenset({VIEW}), frozenset(), "Insights", "2.0", access.installation_id)
+    actions.change_terms(access, terms, by=both.cast.admin)
+    refused = put(both)
+    expected = rf"{EDIT} is asked for no more since the upgrade on {DATE}"
+    assert re.fullmatch(rf"This call needs the scope {EDIT}; {expected}", refused["error_description"])
+    assert "reauthorize_url" not in refused
+    beyond = both.refreshed(scope=EDIT).json()
+    assert beyond["error"] == "invalid_scope" and re.search(expected, beyond["error_description"])
+    terms = Terms(frozenset({EDIT}), frozenset(), "Insights", "3.0", access.installation_id)
+    actions.change_terms(Access.objects.get(), terms, by=both.cast.admin)
+    expected = rf"All scopes of the refresh token had been taken back by {DATE}"
     assert re.fullmatch(expected, both.refreshed().json()["error_description"])
 
 

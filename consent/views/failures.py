@@ -1,0 +1,50 @@
+"""The log of what a client was refused, for the team whose client it is."""
+
+from django.contrib.auth.decorators import login_required
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
+
+from credentials.views import clients_seen_by
+from portal.pages import paginate
+
+from ..models import Failure, Why
+
+FIXES = {
+    Why.EXPIRED: _("Access tokens live 30 minutes, codes 60 seconds. Refresh, or exchange the code, before that."),
+    Why.AGREEMENT_EXPIRED: _("An agreement lasts 365 days. Send the person to your authorize URL to agree again."),
+    Why.REVOKED: _("Throw these tokens away. Who wants the app back agrees again at your authorize URL."),
+    Why.REPLACED: _("Use the tokens of the newer agreement, or send the person to your authorize URL for new ones."),
+    Why.UNINSTALLED: _("Throw these tokens away. A new installation brings new ones."),
+    Why.LEFT: _("Throw these tokens away. Whoever comes back agrees anew."),
+    Why.TAKEN_BACK: _("Do without this scope, or ask for it again: your authorize URL with prompt=consent."),
+    Why.SUSPENDED: _("Nothing works until the people who run this portal lift it. Then the same tokens work again."),
+    Why.REPLAYED: _("A refresh token or code works once. Keep the newest refresh token, and let one process refresh."),
+    Why.GIVEN_BACK: _("Your app revoked it. Send the person to your authorize URL for new tokens."),
+    Why.LEAKED: _("Everything from before stays ended. Send people to your authorize URL for new tokens."),
+    Why.UNKNOWN: _(
+        "Send the code or refresh token exactly as it came, with the verifier and redirect URL of its request."
+    ),
+    Why.SCOPE: _("Ask for this scope when you authorize. These credentials, and the app’s version, must have it too."),
+    Why.NOT_OPEN: _("Call only routes that the product opens to OAuth clients."),
+    Why.NO_CONSENT: _("Check the account’s name. An admin there has to install or authorize the app first."),
+    Why.SECRET: _("Check where your app keeps its secret. If it was none of yours, somebody tried; they got nothing."),
+    Why.REQUEST: _("The error_description of the answer says what is wrong with the request."),
+}
+
+
+@login_required
+@require_safe
+def failure_list(request, client_id):
+    client = get_object_or_404(clients_seen_by(request.user), client_id=client_id)
+    failures = Failure.objects.filter(client=client).select_related("account")
+    why, account = (request.GET.get(name, "").strip() for name in ("why", "account"))
+    if why in Why.values:
+        failures = failures.filter(why=why)
+    if account:
+        failures = failures.filter(account__slug=account)
+    page = paginate(request, failures)
+    for failure in page:
+        failure.fix = FIXES[failure.why]
+    context = {"client": client, "page_obj": page, "reasons": Why.choices, "chosen": {"why": why, "account": account}}
+    return render(request, "consent/failure_list.html", context)

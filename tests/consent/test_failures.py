@@ -1,0 +1,336 @@
+"""The developers' log of a client: what is counted there, what never is, who reads it, and that it stands in nobody's way."""
+
+import datetime as dt
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
+
+from consent import actions, tasks
+from consent.models import Access, Consent, Failure
+from consent.views.failures import FIXES, Why
+from credentials.actions import make_product_secret, suspend_client
+from marketplace import actions as marketplace
+from portal.accounts import actions as accounts
+from portal.database import database_now
+from tests import factories
+from tests.clock import advance
+from tests.factories import DELETE, VIEW
+from tests.oauth import AppSide, basic
+from tests.servers import Http
+
+pytestmark = pytest.mark.django_db
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture
+def tokens(installed, browse, cast):
+    return installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
+
+
+@pytest.fixture
+def gateway(client, tokens):
+    def ask(token=tokens["access_token"], uri="/api/v2/tickets", method="GET"):
+        told = {"HTTP_X_ORIGINAL_METHOD": method, "HTTP_X_ORIGINAL_URI": uri}
+        return client.get("/oauth/check/freshservice", HTTP_AUTHORIZATION=f"Bearer {token}", **told)
+
+    return ask
+
+
+@pytest.fixture
+def introspect(client, cast):
+    secret = make_product_secret(factories.product(), by=None)
+
+    def ask(token):
+        return client.post(
+            "/oauth/introspect", urlencode({"token": token}), content_type=FORM, **basic("freshservice", secret)
+        )
+
+    return ask
+
+
+def noted():
+    """Each row, as (where, error, why, account, scope, times)."""
+    rows = Failure.objects.order_by("pk")
+    return [
+        (row.where, row.error, row.why, row.account and row.account.slug, row.scope, row.times)
+        for row in rows.select_related("account")
+    ]
+
+
+def test_what_an_ended_consent_is_refused_is_counted_at_each_place(installed, tokens, gateway, introspect, cast):
+    marketplace.uninstall(installed.installation, by=cast.admin)
+    assert introspect(tokens["access_token"]).json() == {"active": False}
+    texts = {
+        installed.refresh(tokens["refresh_token"]).json()["error_description"],
+        installed.call(tokens["access_token"]).json()["error_description"],
+        gateway().json()["error_description"],
+    }
+    slug = cast.acme.slug
+    assert noted() == [
+        ("introspection", "invalid_token", "uninstalled", slug, "", 1),
+        ("token", "invalid_grant", "uninstalled", slug, "", 1),
+        ("check", "invalid_token", "uninstalled", slug, "", 2),
+    ]
+    assert {row.text for row in Failure.objects.all()} == texts and len(texts) == 1
+
+
+def test_an_hours_refusals_of_one_kind_are_one_row_and_the_next_hours_another(installed, tokens, cast):
+    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    for _number in range(5):
+        installed.refresh(tokens["refresh_token"])
+    assert [row[-1] for row in noted()] == [5]
+    Failure.objects.update(hour=F("hour") - dt.timedelta(hours=1))
+    installed.refresh(tokens["refresh_token"])
+    assert [row[-1] for row in noted()] == [5, 1]
+    row = Failure.objects.first()
+    assert row.hour <= row.last_at <= row.hour + dt.timedelta(hours=1)
+
+
+def test_a_missing_scope_is_named_and_one_taken_back_told_apart(installed, tokens, gateway, cast):
+    gateway(method="DELETE", uri="/api/v2/tickets/1")
+    gateway(uri="/api/v2/closed")
+    actions.trim_consent(Consent.objects.get(), scopes={VIEW}, by=cast.admin)
+    gateway()
+    slug = cast.acme.slug
+    assert noted() == [
+        ("check", "insufficient_scope", "scope", slug, DELETE, 1),
+        ("check", "insufficient_scope", "not_open", slug, "", 1),
+        ("check", "insufficient_scope", "taken_back", slug, VIEW, 1),
+    ]
+
+
+def test_of_tokens_that_only_reached_their_end_no_account_is_noted(installed, tokens, gateway):
+    """Every account's do so twice an hour."""
+    advance(dt.timedelta(minutes=31))
+    assert gateway().status_code == 401
+    assert noted() == [("check", "invalid_token", "expired", None, "", 1)]
+
+
+def test_each_refusal_of_a_client_that_proved_itself_is_noted(installed, tokens, cast, browse):
+    slug = cast.acme.slug
+    code, verifier = installed.code_for(browse(cast.admin), account=slug)
+    installed.exchange(code, verifier)
+    installed.exchange(code, verifier)
+    installed.exchange("amp_ac_nonsense", verifier)
+    installed.client_credentials("nowhere")
+    installed.client_credentials(slug, scope=DELETE)
+    installed.refresh(tokens["refresh_token"], scope="amp_at_pasted")
+    assert noted() == [
+        ("token", "invalid_grant", "replayed", slug, "", 1),
+        ("token", "invalid_grant", "unknown", None, "", 1),
+        ("token", "invalid_grant", "no_consent", None, "", 1),
+        ("token", "invalid_scope", "scope", slug, "", 2),
+    ]
+
+
+def test_a_client_credentials_request_of_an_agent_level_client_is_noted(installed_agent, cast):
+    installed_agent.client_credentials(cast.acme.slug)
+    assert noted() == [("token", "unauthorized_client", "request", None, "", 1)]
+
+
+def test_nothing_that_was_sent_is_kept(installed, tokens, gateway, introspect, cast, browse):
+    """No token, code, secret or verifier, wherever an app may have put it."""
+    code, verifier = installed.code_for(browse(cast.admin), account=cast.acme.slug)
+    secrets = [tokens["access_token"], tokens["refresh_token"], code, verifier, installed.secret]
+    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    for secret in secrets:
+        installed.exchange(secret, verifier)
+        installed.refresh(secret, scope=secret)
+        installed.client_credentials(secret, scope=secret)
+        installed.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"], scope=secret, more=secret)
+        gateway(secret, uri=f"/{secret}")
+        introspect(secret)
+        AppSide(installed.http, installed.client, secret + "x").refresh(secret)
+    kept = str(list(Failure.objects.values()))
+    assert len(noted()) > 3 and not any(secret in kept for secret in [*secrets, "amp_"])
+
+
+# --- who is not counted ---
+
+
+def test_whoever_names_a_client_without_its_secret_is_one_count_an_hour(installed, tokens, client):
+    for secret in ("amp_cs_wrong", "x", ""):
+        side = AppSide(client, installed.client, secret)
+        side.refresh(tokens["refresh_token"])
+        side.client_credentials("somewhere")
+    assert noted() == [("token", "invalid_client", "secret", None, "", 6)]
+    assert Failure.objects.get().text == ""
+
+
+def test_a_suspended_client_with_its_own_secret_is_told_in_its_log(installed, tokens):
+    suspend_client(installed.client, reason="Harmful", by=factories.reviewer())
+    installed.refresh(tokens["refresh_token"])
+    assert noted() == [("token", "invalid_client", "suspended", None, "", 1)]
+    assert Failure.objects.get().text.startswith("The client was suspended on ")
+
+
+def test_an_unknown_token_and_an_unknown_client_are_noted_nowhere(installed, tokens, gateway, introspect, client):
+    for value in ("amp_at_nonsense", "nonsense", tokens["refresh_token"], tokens["access_token"][:-1] + "!"):
+        assert gateway(value).status_code == 401
+        assert introspect(value).json() == {"active": False}
+    AppSide(client, type("", (), {"client_id": "unknown"}), installed.secret).refresh(tokens["refresh_token"])
+    assert gateway("").status_code == 401
+    assert noted() == []
+
+
+def test_another_clients_token_is_noted_as_unknown_with_who_sent_it_and_nowhere_else(
+    installed, tokens, cast, client, introspect
+):
+    row, secret = factories.client(cast.other_dev, kind="external")
+    other = AppSide(client, row, secret)
+    other.refresh(tokens["refresh_token"])
+    other.client_credentials(cast.acme.slug)
+    assert noted() == [
+        ("token", "invalid_grant", "unknown", None, "", 1),
+        ("token", "invalid_grant", "no_consent", None, "", 1),
+    ]
+    assert not Failure.objects.filter(client=installed.client).exists()
+    assert "another client's" in Failure.objects.first().text or "no live consent" in Failure.objects.first().text
+
+
+def test_what_succeeds_is_not_noted_and_asks_nothing_more(installed, tokens, gateway, introspect):
+    gateway()
+    with CaptureQueriesContext(connection) as asked:
+        assert gateway().status_code == 204
+    assert not any("consent_failure" in query["sql"] or "ledger" in query["sql"] for query in asked)
+    with CaptureQueriesContext(connection) as asked:
+        assert introspect(tokens["access_token"]).json()["active"]
+        assert installed.refresh(tokens["refresh_token"]).status_code == 200
+        assert installed.call(tokens["access_token"]).status_code == 200
+    assert not any("consent_failure" in query["sql"] or "ledger" in query["sql"] for query in asked)
+    assert noted() == []
+
+
+# --- in nobody's way ---
+
+
+def test_where_it_cannot_be_written_the_answers_are_the_same(installed, tokens, gateway, introspect, cast, caplog):
+    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+
+    def answers():
+        asked = [installed.refresh(tokens["refresh_token"]), gateway(), introspect(tokens["access_token"])]
+        return [(answer.status_code, answer.content) for answer in asked]
+
+    before = answers()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE consent_failure RENAME TO elsewhere")
+        assert answers() == before
+        transaction.set_rollback(True)
+    assert caplog.text.count("failure_not_noted") == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_for_whoever_holds_a_row(installed, tokens, cast, servers):
+    """Another process refuses the same, while this one's transaction holds what it would count on."""
+    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    http, auth = Http(servers[0].port), (installed.client.client_id, installed.secret)
+    refused = http.post("/oauth/token", form, auth)
+    with transaction.atomic():
+        Failure.objects.select_for_update().get()
+        start = database_now()
+        assert http.post("/oauth/token", form, auth).body == refused.body
+        assert database_now() - start < dt.timedelta(seconds=2)
+    http.post("/oauth/token", form, auth)
+    assert [row[-1] for row in noted()] == [2]
+
+
+def test_the_log_is_kept_for_30_days(installed, tokens, cast, monkeypatch):
+    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    installed.refresh(tokens["refresh_token"])
+    installed.client_credentials("nowhere")
+    monkeypatch.setattr(actions.failing, "ERASE_BATCH", 1)
+    advance(dt.timedelta(days=29))
+    tasks.erase()
+    assert len(noted()) == 2
+    advance(dt.timedelta(days=1, hours=1))
+    tasks.erase()
+    assert noted() == [] and Access.objects.exists()
+
+
+# --- its page ---
+
+
+@pytest.fixture
+def address(installed):
+    return f"/credentials/{installed.client.client_id}/log/"
+
+
+def test_the_team_reads_why_and_what_helps(installed, tokens, cast, browse, address):
+    dev = browse(cast.dev)
+    assert "Nothing was refused" in dev.get(address).content.decode()
+    assert address in dev.get(f"/credentials/{installed.client.client_id}/").content.decode()
+    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    told = installed.refresh(tokens["refresh_token"]).json()["error_description"]
+    installed.client_credentials("nowhere")
+    page = dev.get(address)
+    text = page.content.decode()
+    assert [row.why for row in page.context["page_obj"]] == ["no_consent", "revoked"], "newest first"
+    for shown in (told, cast.acme.slug, "invalid_grant", str(FIXES["revoked"]), "Token endpoint", "Revoked"):
+        assert shown in text, shown
+    for person in (cast.admin, cast.agent):
+        assert person.name not in text and person.email not in text
+    assert cast.acme.name not in text.replace(cast.acme.slug, "")
+
+
+def test_others_get_404(installed, cast, browse, address, client):
+    for person in (cast.other_dev, cast.admin, cast.agent, factories.reviewer()):
+        assert browse(person).get(address).status_code == 404
+    assert client.get(address)["Location"].startswith("/accounts/login/")
+    dev = browse(cast.dev)
+    assert dev.post(address).status_code == dev.delete(address).status_code == 405
+    assert dev.get("/credentials/unknown/log/").status_code == 404
+    accounts.deactivate_person(cast.dev, by=None)
+    assert dev.get(address)["Location"].startswith("/accounts/login/")
+
+
+def test_it_is_filtered_by_reason_and_account(installed, tokens, cast, browse, address):
+    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    installed.refresh(tokens["refresh_token"])
+    installed.client_credentials("nowhere")
+    dev = browse(cast.dev)
+
+    def found(**query):
+        return [row.why for row in dev.get(address, query).context["page_obj"]]
+
+    assert found(why="revoked") == found(account=cast.acme.slug) == ["revoked"]
+    assert found(why="no_consent") == ["no_consent"] and found(why="no_consent", account=cast.acme.slug) == []
+    for nothing in (cast.globex.slug, "nowhere", "é" * 5000):
+        assert found(account=nothing) == []
+    assert len(found(why="made up")) == len(found(page="x")) == 2
+    assert "Nothing like this" in dev.get(address, {"account": "nowhere"}).content.decode()
+
+
+def test_one_clients_log_has_nothing_of_anothers(installed, tokens, cast, browse, address, client):
+    row, secret = factories.client(cast.dev, kind="external")
+    AppSide(client, row, secret).client_credentials("nowhere")
+    assert not browse(cast.dev).get(address).context["page_obj"].object_list
+    assert browse(cast.dev).get(f"/credentials/{row.client_id}/log/").context["page_obj"].paginator.count == 1
+
+
+def test_it_takes_as_many_queries_for_10000_rows_as_for_1(installed, tokens, cast, browse, address):
+    installed.client_credentials("nowhere")
+    dev = browse(cast.dev)
+    dev.get(address)
+    with CaptureQueriesContext(connection) as few:
+        dev.get(address)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO consent_failure (client_id, account_id, hour, "where", why, scope, error, text, times, last_at)
+            SELECT client_id, %s, hour - number * interval '1 minute', "where", why, scope, error, text, times, last_at
+            FROM consent_failure, generate_series(1, 10000) number
+            """,
+            [cast.acme.pk],
+        )
+    with CaptureQueriesContext(connection) as many:
+        page = dev.get(address, {"page": 200})
+    assert page.context["page_obj"].paginator.count == 10001 and len(many) == len(few)
+
+
+def test_every_reason_says_what_helps():
+    assert FIXES.keys() == {*Why}
