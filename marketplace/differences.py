@@ -5,7 +5,7 @@ from functools import cached_property
 
 from django.utils.translation import gettext as _
 
-from .models import Version
+from .models import Audience, Version
 from .package import Contents, formats
 
 
@@ -16,7 +16,13 @@ def _essence(one: formats.Integration) -> object:
 
 
 def _hosts(contents: Contents) -> set[str]:
-    return {template.request.host for template in contents.templates.values()}
+    """Where requests go, each with whose token: a host that is known for one vendor's is not for another's."""
+    pairs = {(each.request.host, each.options.oauth) for each in contents.templates.values()}
+    return {f"{host} ({integration})" if integration else host for host, integration in pairs}
+
+
+def _fields(contents: Contents) -> dict[str, object]:
+    return {name: (field.type, field.required, field.secure) for name, field in contents.fields.items()}
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,18 @@ class Difference:
         return (_hosts(old) if old else set()) - _hosts(new)
 
     @cached_property
-    def added_fields(self) -> set[str]:
+    def changed_requests(self) -> set[str]:
+        """The request templates that are new, or say something else, be it only who may run them."""
         old, new = self._contents
-        return set(new.fields) - set(old.fields if old else ())
+        before = old.templates if old else {}
+        return {name for name, template in new.templates.items() if template != before.get(name)}
+
+    @cached_property
+    def added_fields(self) -> set[str]:
+        """What is asked at install and was not, or not in this way."""
+        old, new = self._contents
+        before = _fields(old) if old else {}
+        return {name for name, field in _fields(new).items() if field != before.get(name)}
 
     @cached_property
     def removed_fields(self) -> set[str]:
@@ -97,11 +112,23 @@ class Difference:
     @property
     def is_for_a_person(self) -> bool:
         """True where nobody is asked for a permission, yet data may go elsewhere or something is to be filled in."""
-        return bool(self.added_hosts or self.added_fields or self.new.install_url != self.old_install_url)
+        return bool(
+            self.changed_requests or self.added_fields or self.moved_to or self.is_unreviewed or self.is_renamed
+        )
 
     @property
-    def old_install_url(self) -> str:
-        return self.old.install_url if self.old else ""
+    def is_unreviewed(self) -> bool:
+        """True where a reviewer judged the old version, and nobody the new one (M3)."""
+        return self.old is not None and self.old.audience == Audience.PUBLIC and self.new.audience != Audience.PUBLIC
+
+    @property
+    def is_renamed(self) -> bool:
+        return self.old is not None and self.old.name != self.new.name
+
+    @property
+    def moved_to(self) -> set[str]:
+        """Where people are sent to set the app up, if that is another place."""
+        return {self.new.install_url} - {self.old.install_url if self.old else "", ""}
 
     @property
     def is_empty(self) -> bool:
@@ -118,6 +145,9 @@ class Difference:
             (_("No longer connected"), self.removed_integrations),
             (_("New addresses it calls"), self.added_hosts),
             (_("Addresses it calls no more"), self.removed_hosts),
+            (_("New or changed requests"), self.changed_requests),
+            (_("Set up at"), self.moved_to),
+            (_("New name"), {self.new.name} if self.is_renamed else set()),
             (_("New settings to fill in"), self.added_fields),
             (_("Settings asked no more"), self.removed_fields),
         )

@@ -1,12 +1,13 @@
 """What may be asked: apps, their versions, and the installations of them."""
 
 import uuid
+from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -234,7 +235,9 @@ class OfferQuerySet(models.QuerySet):
     def to_tell(self):
         """Those of which the account's admins get a mail, and did not yet."""
         asked = Q(kind=OfferKind.ASK, declined_at=None)
-        return self.open().filter(asked | Q(kind=OfferKind.WITHDRAWN), told_at=None)
+        # However often a developer publishes and withdraws, one mail a day is enough.
+        today = Offer.objects.filter(installation=OuterRef("installation"), told_at__gt=Now() - timedelta(days=1))
+        return self.open().filter(asked | Q(kind=OfferKind.WITHDRAWN), told_at=None).exclude(Exists(today))
 
 
 class Offer(models.Model):
@@ -302,7 +305,7 @@ class Connection(models.Model):
     # The name of the integration in the package, the same in every version.
     integration = models.CharField(max_length=50)
     membership = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="connections")
-    # Where an upgrade ended it, the version that says how to tell the vendor.
+    # Where it ended before its installation, the version that says how to tell the vendor.
     version = models.ForeignKey(Version, null=True, on_delete=models.PROTECT, related_name="+")
     # What was filled in: the integration's `oauth_iparams.…`.
     values = EncryptedField(default=dict)

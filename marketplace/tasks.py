@@ -3,14 +3,14 @@
 from datetime import timedelta
 
 from celery import shared_task
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from portal.accounts.actions import Refused
 
 from .actions import connecting, offer_another, offer_version, tell_of_offer, upgrade_itself
 from .connections import VendorError
-from .models import Connection, Offer, OfferKind, Status, Version
+from .models import Connection, Installation, Offer, OfferKind, Status, Version
 
 SWEEP_BATCH = 500
 
@@ -79,10 +79,14 @@ def sweep_offers():
     versions = Version.objects.select_related("app__client", "app__team")
     for version in versions.filter(status=Status.PUBLISHED, published_at__gt=lately):
         offer_version(version)
-    for version in versions.filter(status=Status.WITHDRAWN, installations__uninstalled_at=None).distinct():
+    told = Offer.objects.filter(installation=OuterRef("pk"), from_version=OuterRef("version"))
+    left_behind = Installation.objects.filter(version__status=Status.WITHDRAWN, uninstalled_at=None).exclude(
+        Exists(told)
+    )
+    for version in versions.filter(pk__in=left_behind.values("version")):
         offer_another(version)
     left = {
-        upgrade_itself_by_offer: Offer.objects.open().filter(kind=OfferKind.ITSELF),
+        upgrade_itself_by_offer: Offer.objects.pending().filter(kind=OfferKind.ITSELF),
         tell_of_one_offer: Offer.objects.to_tell(),
     }
     for task, rows in left.items():

@@ -192,7 +192,7 @@ def _fill(row: Connection, tokens: Tokens, by: User | None) -> None:
         row.broken_at, row.problem, row.told_at = None, "", None
 
 
-def _end(row: Connection, by: User | None, version: Version | None = None) -> None:
+def _end(row: Connection, by: User | None, version: Version) -> None:
     row.ended_at, row.ended_by, row.refresh_at, row.version = database_now(), by, None, version
     row.save(update_fields=["ended_at", "ended_by", "refresh_at", "version"])
     transaction.on_commit(lambda: _queue("revoke_connection", row), robust=True)
@@ -221,7 +221,7 @@ def disconnect(connection: Connection, *, by: User) -> Connection:
         raise NotThere(_("This connection is somebody else’s."))
     if row.ended_at:
         raise NotConnected(_("This was disconnected already."))
-    _end(row, by)
+    _end(row, by, installation.version)
     _record(installation, "connection.disconnected", by, row)
     return row
 

@@ -1,6 +1,7 @@
 """What a published or withdrawn version means for the installations of its app, and offering it to them (M4)."""
 
 from collections.abc import Iterable
+from copy import copy
 from itertools import islice
 from typing import Any
 
@@ -24,10 +25,12 @@ def forecast(version: Version, audience: str = "") -> QuerySet[Installation]:
 
     What publishing does and what a developer is told before are this one query. `audience` stands for that of a draft.
     """
-    audience = version.audience or audience
+    if not version.audience:
+        version = copy(version)
+        version.audience = audience
     rows = Installation.objects.filter(app=version.app_id, uninstalled_at=None, account__suspended_at=None)
     rows = rows.exclude(version=version).exclude(version__status=Status.SNAPSHOT)
-    if audience == Audience.CUSTOM:
+    if version.audience == Audience.CUSTOM:
         rows = rows.filter(account__slug__in=version.app.custom_accounts)
     if version.published_at:
         # A later one is theirs instead.
@@ -39,7 +42,8 @@ def forecast(version: Version, audience: str = "") -> QuerySet[Installation]:
     client = version.app.client
     agreed = live_consents().filter(access=OuterRef("access"), membership=None)
     kinds = []
-    for old in Version.objects.filter(app=version.app_id, installations__uninstalled_at=None).distinct():
+    in_use = Installation.objects.filter(app=version.app_id, uninstalled_at=None).values("version")
+    for old in Version.objects.filter(pk__in=in_use).defer("icon", "description"):
         old.app = version.app
         step, on_it = Difference(old, version), Q(version=old)
         if step.always_asks or (step.raised_scopes and client.is_agent_level):

@@ -89,6 +89,10 @@ def upgrade_itself(offer: Offer) -> None:
     try:
         installation, version = _lock(installation, offer.version, None)
     except Refused:
+        # Another came meanwhile, or it cannot be now: a person may still take it, where it is offered.
+        Offer.objects.filter(pk=offer.pk).update(kind=OfferKind.CLICK)
+        return
+    if Offer.objects.get(pk=offer.pk).declined_at:
         return
     now = forecast(version).filter(pk=installation.pk).values_list("kind", flat=True).first()
     if now != OfferKind.ITSELF:
@@ -124,7 +128,10 @@ def _move(installation: Installation, difference: Difference, access: Any, by: U
     old, new = difference.old, difference.new
     assert old is not None
     ended = end_connections(installation, difference.removed_integrations | difference.changed_integrations, by=by)
-    Installation.objects.filter(pk=installation.pk).update(version=new, access=access)
+    # What was filled in for one question is no answer to another under the same name.
+    dropped = difference.added_fields | difference.removed_fields
+    values = {name: value for name, value in installation.values.items() if name not in dropped}
+    Installation.objects.filter(pk=installation.pk).update(version=new, access=access, values=values)
     Offer.objects.filter(installation=installation, from_version=old, version=new, taken_at=None).update(taken_at=Now())
     record(
         installation.account.chain_name,

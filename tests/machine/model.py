@@ -331,7 +331,8 @@ class Model(Tokens):
         raised = version.required & old.optional
         agreed = [c for c in self.consents if c.access is access and c.member is None and c.lives(self.now)]
         known = not raised or any(raised <= consent.granted for consent in agreed)
-        return installation.upgrades_itself and version.scopes <= old.scopes and known
+        reviewed = version.public or not old.public
+        return installation.upgrades_itself and version.scopes <= old.scopes and known and reviewed
 
     def _guard_upgrade(self, installation, version):
         need(self._is_for(version, installation) and installation.app.client.suspended_at is None)
@@ -351,11 +352,13 @@ class Model(Tokens):
         """What workers do of it."""
         for step, goes in list(self.itself.items()):
             installation, old, version = step
-            if not goes or installation.version is not old or version.status != "published":
+            gone = installation.ended or installation.account.suspended or installation.version is not old
+            if not goes or gone or version.status != "published" or step in self.declined:
                 continue
             try:
                 self._guard_upgrade(installation, version)
             except No:
+                self.itself[step] = False
                 continue
             if self._goes_by_itself(installation, version):
                 self._change_terms(installation, version, None)

@@ -276,7 +276,7 @@ class World:
 
     def upgrade_by_themselves(self):
         def portal():
-            for offer in Offer.objects.open().filter(kind="itself").order_by("pk"):
+            for offer in Offer.objects.pending().filter(kind="itself").order_by("pk"):
                 marketplace_tasks.upgrade_itself_by_offer(offer.pk)
 
         self.act("upgrade_by_themselves", portal)

@@ -1,6 +1,7 @@
 """Versions over time: what a new one means for whom has an old one, agreeing to it, declining it, withdrawing it (M4)."""
 
 import re
+from copy import deepcopy
 
 import pytest
 from django.core import mail
@@ -507,3 +508,89 @@ def test_an_account_that_waited_is_told_when_what_it_has_is_withdrawn(agreed, ca
         tasks.tell_of_one_offer(offer.pk)
     assert [message.subject for message in mail.outbox] == ["Insights 1.0 was withdrawn"]
     assert Offer.objects.get().kind == OfferKind.WITHDRAWN
+
+
+def _requests(version, **changes):
+    """The version's package with other parts of its template “events”."""
+    files = deepcopy(version.package)
+    for path, value in changes.items():
+        part, _dot, key = path.partition("__")
+        files["config/requests.json"]["events"][part][key] = value
+    return files
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema__path": "/api/else"},
+        {"schema__headers": {"X-Key": "<%= iparam.owner %>"}},
+        {"options__agents": True},
+        {"options__oauth": "boards"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_version_whose_requests_say_something_else_is_never_taken_by_itself(cast, connected, changes):
+    """Whatever goes elsewhere with what was given, or may be run by others, somebody has read before."""
+    actions.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
+    files = _requests(connected.version, **changes)
+    version = next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=files)
+    assert Offer.objects.get().kind == OfferKind.CLICK
+    difference = actions.step_to(connected.installation, version, by=cast.admin).difference
+    assert difference.changed_requests == {"events"}
+    assert bool(difference.added_hosts) == ("options__oauth" in changes), "a known host, with another vendor's token"
+
+
+def test_a_version_with_the_same_package_is_taken_by_itself(cast, connected):
+    actions.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
+    next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=connected.version.package)
+    assert Offer.objects.get().kind == OfferKind.ITSELF
+
+
+def test_no_account_gets_by_itself_a_version_that_nobody_reviewed_in_place_of_a_reviewed_one(agreed, cast, browse):
+    """M3"""
+    actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
+    here = {"install_url": agreed.version.install_url}
+    next_version(agreed.version.app, cast.dev, custom={cast.acme.slug}, required_scopes=[VIEW], **here)
+    assert Offer.objects.get().kind == OfferKind.CLICK
+    page = browse(cast.admin).get(f"/installations/{agreed.installation.pk}/upgrade/")
+    assert "Nobody reviewed this version" in text(page)
+
+
+def test_what_was_filled_in_for_one_question_is_no_answer_to_another_of_the_same_name(cast, connected):
+    actions.change_values(connected.installation, values={"owner": "acme"}, by=cast.admin)
+    connected.installation.refresh_from_db()
+    files = deepcopy(connected.version.package)
+    files["config/iparams.json"]["owner"]["secure"] = not files["config/iparams.json"]["owner"].get("secure", False)
+    version = next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=files)
+    assert Offer.objects.get().kind == OfferKind.CLICK
+    assert connected.installation.values["owner"] == "acme"
+    assert "owner" not in upgrade(connected.installation, version, cast.admin).values
+
+
+def test_the_vendor_of_before_is_told_that_a_connection_is_over_also_after_an_update(cast, connected):
+    row = Connection.objects.get(integration="calendar")
+    actions.disconnect(row, by=cast.admin)
+    row.refresh_from_db()
+    assert row.version == connected.version
+
+
+def test_admins_get_one_mail_a_day_however_often_versions_come_and_go(agreed, cast):
+    for number in ("1.1", "1.2", "1.3"):
+        version = next_version(agreed.version.app, cast.dev, number, required_scopes=[VIEW, CREATE])
+        tasks.tell_of_one_offer(Offer.objects.get(version=version).pk)
+        actions.withdraw_version(version, reason="Again", by=cast.dev)
+    asked = [message for message in mail.outbox if "asks for a new permission" in message.subject]
+    assert len(asked) == 1
+
+
+def test_what_cannot_be_taken_by_itself_any_more_or_was_declined_is_left_to_people(agreed, cast):
+    actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
+    here = {"install_url": agreed.version.install_url}
+    first = next_version(agreed.version.app, cast.dev, "1.1", required_scopes=[VIEW], **here)
+    second = next_version(agreed.version.app, cast.dev, "1.2", required_scopes=[VIEW], **here)
+    actions.decline_upgrade(agreed.installation, second, by=cast.admin)
+    for version in (first, second):
+        tasks.upgrade_itself_by_offer(Offer.objects.get(version=version).pk)
+    agreed.installation.refresh_from_db()
+    assert agreed.installation.version == agreed.version
+    assert Offer.objects.get(version=first).kind == OfferKind.CLICK
