@@ -147,6 +147,10 @@ def why_token_ended(token: AccessToken, now: dt.datetime) -> Ended | None:
     return _first(token.consent, now, ends)
 
 
+# Who takes back and allows again without end makes no call slow.
+MAX_NARROWINGS = 50
+
+
 def _narrowings(consent: Consent) -> QuerySet[Entry]:
     """The ledger's entries of what made a consent narrower, newest first: the consent itself keeps no times of that."""
     trimmed = Q(subject=f"consent:{consent.pk}", details__has_key="trimmed")
@@ -162,7 +166,7 @@ def why_scopes_lack(consent: Consent, scopes: Iterable[str]) -> Ended:
     trimmed = wanted & {*consent.trimmed}
     dropped = wanted - access.terms - trimmed if access.installation_id else set()
     when: dict[str, str] = {}
-    for act in _narrowings(consent) if trimmed or dropped else ():
+    for act in _narrowings(consent)[:MAX_NARROWINGS] if trimmed or dropped else ():
         for name in trimmed & {*act.details.get("trimmed", ())}:
             when.setdefault(name, f"{name} was taken back on {_day(act.at)}")
         for name in dropped & {*act.details.get("removed", ())}:

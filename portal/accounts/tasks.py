@@ -1,6 +1,7 @@
 """Mailing invitations. Each task can run twice, be killed anywhere, and is found by the sweep (T3)."""
 
 from celery import shared_task
+from django.contrib.sessions.backends.db import SessionStore
 
 from . import actions
 from .actions.inviting import invitations_to_mail
@@ -22,3 +23,9 @@ def sweep_invitations():
     for pk in invitations_to_mail().order_by("expires_at").values_list("pk", flat=True)[:SWEEP_BATCH]:
         # A mail server may be as slow as a vendor, and keeps nothing else waiting either.
         tell_of_invitation.apply_async([str(pk)], queue="vendors")
+
+
+@shared_task
+def clear_sessions():
+    """Remove the sessions that have expired."""
+    SessionStore.clear_expired()

@@ -236,7 +236,12 @@ def invitation_revoke(request, pk):
 def invitation_open(request, token):
     """Take the token off the address, and have this browser's session keep what it is known by."""
     spend(("invitations opened by address", address_of(request.META)))
-    request.session["invitation"] = hash_of(token)
+    opened = hash_of(token)
+    if Invitation.objects.filter(token_hash=opened).exists():
+        # Of any other, nobody's session need know: strangers would write rows without end.
+        request.session["invitation"] = opened
+    else:
+        request.session.pop("invitation", None)
     return redirect("invitation-accept")
 
 

@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import pytest
 from allauth.account.models import EmailAddress
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
 from django.test import Client as Browser
@@ -335,3 +336,25 @@ def test_links_are_tried_so_often_from_one_address(limited, db, monkeypatch):
     browser = Browser()
     assert {browser.get(f"/invitations/guess-{number}/").status_code for number in range(3)} == {302}
     assert browser.get("/invitations/guess/").status_code == 429
+
+
+def test_who_was_removed_does_not_come_back_by_an_invitation_of_before(offer, cast, browse):
+    """Whoever removed them did not know that it was still about; a new one, sent on purpose, lets them in."""
+    otto = browse(cast.other_dev)
+    opened(otto, cast.token)
+    membership = actions.add_member(cast.acme, cast.other_dev, role="agent", by=cast.admin)
+    actions.end_membership(membership, by=cast.admin)
+    page = otto.post("/invitations/")
+    assert page.status_code == 409 and "Ask for a new invitation" in text(page)
+    actions.resend_invitation(offer, by=cast.admin)
+    deliver()
+    opened(otto, mailed_token())
+    assert otto.post("/invitations/").status_code == 302
+
+
+def test_a_made_up_link_leaves_nothing_in_the_database(cast, client):
+    before = Session.objects.count()
+    for number in range(3):
+        assert client.get(f"/invitations/made-up-{number}/").status_code == 302
+        client.cookies.clear()
+    assert Session.objects.count() == before

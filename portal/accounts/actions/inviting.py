@@ -136,6 +136,9 @@ def accept_invitation(invitation, *, by):
         raise InvitationOver(_("A newer mail was sent. Open the link in that one."))
     if not is_for(invitation, by):
         raise NotInvited(_("This invitation went to an address that is not one of yours."))
+    if invitation.place.memberships.filter(user=by, ended_at__gt=invitation.expires_at - LIFETIME).exists():
+        # Whoever removed them did not know that this one was still about.
+        raise InvitationOver(_("You have left since this was sent. Ask for a new invitation."))
     given = {"role": invitation.role, "by": by, "invitation": str(invitation.pk)}
     if invitation.team:
         place = put_teammate(account, invitation.team, by, **given)
