@@ -14,6 +14,8 @@ KEPT = dt.timedelta(days=30)
 ERASE_BATCH = 5000
 # An answer is worth more than a count: who would wait for others that count the same gives up, and no disk is waited for.
 _HURRY = "SET LOCAL lock_timeout = '50ms'; SET LOCAL synchronous_commit = off"
+# For whoever has a transaction open around this one, as tests do.
+_NO_HURRY = "SET LOCAL lock_timeout = DEFAULT"
 _COUNT = """
 INSERT INTO consent_failure (client_id, account_id, hour, "where", why, scope, error, text, times, last_at)
 VALUES (%s, %s, date_trunc('hour', statement_timestamp()), %s, %s, %s, %s, %s, 1, statement_timestamp())
@@ -43,6 +45,7 @@ def note_failure(
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_HURRY)
             cursor.execute(_COUNT, [client_id, account_id, where, why, scope[:250], error, text[:300]])
+            cursor.execute(_NO_HURRY)
     except Error as problem:
         log.warning("failure_not_noted", client=client_id, error=type(problem).__name__)
 

@@ -105,6 +105,13 @@ def test_an_agents_tokens_say_whether_an_admin_revoked_them(agent_level):
     explained(agent_level, "The consent was revoked by an admin")
 
 
+def test_who_revokes_an_app_for_all_agents_is_told_as_an_admin_also_of_their_own(cast, browse, installed_agent):
+    held = Held(cast, browse, installed_agent, cast.admin)
+    actions.revoke_for_all(held.consent.access, by=cast.admin)
+    for text in held.told():
+        assert re.fullmatch(f"The consent was revoked by an admin on {DATE}", text)
+
+
 def test_an_external_apps_tokens_say_that_an_admin_ended_its_access(outside, browse):
     browse(outside.cast.admin).post(f"/authorizations/{outside.consent.access_id}/end/")
     explained(outside, "The access was revoked by an admin")

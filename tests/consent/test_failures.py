@@ -223,6 +223,15 @@ def test_where_it_cannot_be_written_the_answers_are_the_same(installed, tokens, 
     assert caplog.text.count("failure_not_noted") == 3
 
 
+def test_a_transaction_around_it_waits_for_locks_as_before(installed):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        before = cursor.fetchone()
+        installed.client_credentials("nowhere")
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == before and len(noted()) == 1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_nobody_waits_for_whoever_holds_a_row(installed, tokens, cast, servers):
     """Another process refuses the same, while this one's transaction holds what it would count on."""
