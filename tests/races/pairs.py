@@ -365,7 +365,7 @@ UPGRADING = {
 PAIRS = {**UPGRADING, **INVITING, **CONNECTING, **TOKENS, **AGREEING, **ENDINGS, **REVIEWING, **CREDENTIALS, **PEOPLE}
 # What the design does not name is forced in the long run only.
 SOAKED = {
-    *REVIEWING, *CREDENTIALS, *PEOPLE, "trim against giving back", "refresh against giving back", "exchange against using up", "a code replayed against giving back",
+    *UPGRADING, *INVITING, *REVIEWING, *CREDENTIALS, *PEOPLE, "trim against giving back", "refresh against giving back", "exchange against using up", "a code replayed against giving back",
     *(f"{what} against {how}" for what in AGENT_ASKING for how in ("an admin's revocation", "uninstall", "deactivation")),
     "a new agreement of an agent against revoking for all", "revoked for all against the agent's own revocation",
     *(f"{what} against suspension of the account" for what in ASKING), "uninstall against discard", "discard twice",
@@ -373,7 +373,8 @@ SOAKED = {
     "a draft installed against its change", "a draft installed against its submission", "expiry twice", "an invitation taken back twice",
     "an invitation sent again against taking it back", "an invitation accepted against a member added",
     "a draft installed against suspension", "a draft installed against the admin's removal", "trim against another trim",
-} - {"approve against reject", "rotate twice", "rotate twice without overlap", "an app made against a scope added"}  # fmt: skip
+} - {"upgraded twice", "refresh against an upgrade", "exchange against an upgrade that asks for nothing", "upgrade against uninstall",
+     "upgrade against withdrawal", "approve against reject", "rotate twice", "rotate twice without overlap", "an app made against a scope added"}  # fmt: skip
 
 # All ways of asking at once against one ending, with what the tokens get from then on.
 TOGETHER = {
