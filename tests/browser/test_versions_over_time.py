@@ -49,6 +49,14 @@ def test_an_account_lives_with_an_app_whose_versions_come_and_go(sit_down, demo,
     ada.press("Agree and update")
     ada.sees("Updated to 2.1")
     assert scopes(ada) == [TICKETS + name for name in ("delete", "edit", "view")]
+    # Taken back, one of them.
+    ada.press("Permissions")
+    ada.page.get_by_role("checkbox").first.check()
+    ada.press("Take back")
+    ada.press("Take back")
+    ada.sees("Taken back")
+    ada.open(home)
+    assert scopes(ada) == [TICKETS + "edit", TICKETS + "view"]
     # Withdrawn, and back to the one before, which asks for less.
     dev.open(f"/apps/ticket-insights/versions/{draft.pk}/")
     dev.press("Withdraw")
@@ -71,6 +79,7 @@ def test_an_account_lives_with_an_app_whose_versions_come_and_go(sit_down, demo,
     ada.sees("Ledger hash")
     ada.open("/marketplace/ticket-insights/install/")
     ada.press("Install in Acme")
+    ada.sees("agreed to this app before")
     ada.press("Agree")
     ada.sees("Ready")
     assert ada.page.url != home
