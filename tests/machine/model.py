@@ -463,6 +463,7 @@ class Model(Tokens):
                     old.revoked = True
             consent = Consent(access, screen.member, new, screen.offered - new, expires)
             self.add(self.consents, consent)
+        consent.agreed_by = by
         self.queue.add(access)
         self.tell(
             account, event, by, consent, granted=sorted(consent.granted), left_off=sorted(consent.left_off)
@@ -492,3 +493,21 @@ class Model(Tokens):
         consent.revoked = True
         self.queue.add(consent.access)
         self.tell(consent.account, "consent.revoked", by, consent)
+
+    def revoke_for_all(self, access, by):
+        need(self.is_admin(access.account, by) and not access.ended)
+        counts = self.what_ends(access)
+        need(counts["agents"])
+        for consent in self.consents:
+            if consent.access is access and consent.member and not consent.revoked and self.now < consent.expires:
+                consent.revoked = True
+        self.queue.add(access)
+        self.tell(access.account, "consent.revoked_for_all", by, access, **counts)
+
+    def confirm(self, consent, by):
+        """Once nobody who agreed to it, or confirmed it, is an admin of the account any more."""
+        account = consent.account
+        need(self.is_admin(account, by) and consent.member is None and consent.lives(self.now))
+        need(not any(self.is_admin(account, person) for person in (consent.agreed_by, consent.confirmed_by) if person))
+        consent.confirmed_by = by
+        self.tell(account, "consent.confirmed", by, consent, granted=sorted(consent.granted))

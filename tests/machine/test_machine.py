@@ -355,6 +355,27 @@ class Machine(RuleBasedStateMachine):
         by = self.by(data, self.admins(consent.account) + self.owner(consent))
         self.world.revoke_consent(consent, by)
 
+    @when("accesses")
+    @rule(data=DATA)
+    def revoke_for_all(self, data):
+        agents = [consent.access for consent in self.model.consents if consent.member]
+        access = self.one(data, agents * 4 + self.model.accesses, "access")
+        self.world.revoke_for_all(access, self.by(data, self.admins(access.account)))
+
+    @when("consents")
+    @rule(data=DATA)
+    def leave_it_to_a_successor(self, data):
+        """Whoever agreed is no admin any more, where another is, who confirms it: mostly in this order."""
+        consent = self._consent(data)
+        account = consent.account
+        if data.draw(st.booleans(), "somebody new"):
+            person = self.world.sign_up(None)
+            self.world.add_member(account, person, "admin", None)
+        member = self.model.place(account, consent.agreed_by)
+        if member and data.draw(st.integers(0, 4), "stays where 0"):
+            self.world.change_role(member, "agent", self.by(data, self.admins(account)))
+        self.world.confirm(consent, self.by(data, self.admins(account)))
+
     # --- what apps do ---
 
     @when("codes")

@@ -135,6 +135,9 @@ class Consent(Thing):
     trimmed: set[str] = field(default_factory=set)
     revoked: bool = False
     stamped: bool = False
+    # Who pressed Agree last, and who confirmed it since.
+    agreed_by: Person | None = None
+    confirmed_by: Person | None = None
 
     @property
     def client(self):

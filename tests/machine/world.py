@@ -14,6 +14,7 @@ from django.test import TestCase
 from consent import actions as consent
 from consent import tasks
 from consent.models import Access, Consent, RefreshToken
+from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials import secrets
 from credentials.models import Client, ClientSecret
@@ -328,6 +329,16 @@ class World:
 
     def revoke_consent(self, agreed, by):
         self.act("revoke_consent", lambda: consent.revoke_consent(row(agreed), by=row(by)), agreed, by)
+
+    def revoke_for_all(self, access, by):
+        self.act("revoke_for_all", lambda: consent.revoke_for_all(row(access), by=row(by)), access, by)
+
+    def confirm(self, agreed, by):
+        def portal():
+            found, admin = row(agreed), row(by)
+            return consent.confirm_consent(found, by=admin, shown=statement_of(found, admin).digest())
+
+        self.act("confirm", portal, agreed, by)
 
     # --- what apps ask of the endpoints ---
 
