@@ -110,9 +110,15 @@ class Model(Tokens):
         self.tell("portal", "person.created", by, person)
         return person
 
+    def _owners_place(self, account, person, role):
+        """Who owns a team administers its test account, and nobody else does."""
+        need(not account.test_of or (person is self.team.developers[0]) == (role == "admin"))
+
     def add_member(self, account, person, role, by):
         need(self.runs(by) or self.is_admin(account, by))
         need(not any(member.person is person and not member.ended for member in account.members))
+        if role == "admin":
+            self._owners_place(account, person, role)
         member = Member(person, account, role, name=f"{person.name} in {account.name}")
         account.members.append(member)
         self.tell(account, "member.added", by, person, role=role)
@@ -124,12 +130,15 @@ class Model(Tokens):
     def change_role(self, member, role, by):
         need((self.runs(by) or self.is_admin(member.account, by)) and not member.ended)
         if member.role != role:
+            self._owners_place(member.account, member.person, role)
             need(member.role != "admin" or self._another_admin(member))
             member.role = role
             self.tell(member.account, "member.role_changed", by, member.person, role=role)
 
     def end_membership(self, member, by):
         need((self.runs(by) or self.is_admin(member.account, by)) and not member.ended)
+        if member.role == "admin":
+            self._owners_place(member.account, member.person, "")
         need(member.role != "admin" or self._another_admin(member))
         member.ended = True
         self.tell(member.account, "member.removed", by, member.person)
