@@ -39,7 +39,9 @@ SELECT 'T1: a consent beyond its terms or its client', consent.id::text
 FROM consent_consent consent JOIN consent_access access ON access.id = consent.access_id
 JOIN held ON held.id = access.client_id
 WHERE NOT consent.granted::text[] <@ held.scopes
-   OR (held.kind = 'platform' AND NOT consent.granted <@ (access.required_scopes || access.optional_scopes))
+   OR (held.kind = 'platform' AND NOT consent.granted <@ (access.required_scopes || access.optional_scopes)
+       -- What has ended tells what was agreed to, whatever later versions ask for.
+       AND consent.revoked_at IS NULL)
 UNION ALL
 SELECT 'T1: a version or its terms beyond the client', access.id::text
 FROM consent_access access JOIN held ON held.id = access.client_id
