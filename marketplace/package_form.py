@@ -79,7 +79,9 @@ def _asked(fields: dict[str, Any]) -> str:
     for key, one in fields.items():
         words = [word for word, name in _WORDS.items() if one.get(name) is True]
         words += [one["type"]] if one.get("type", "text") != "text" else []
-        lines.append(f"{key}: {one.get('display_name', key)}" + (f" ({', '.join(words)})" if words else ""))
+        label = one.get("display_name", key)
+        # Without words too where the label ends as they would, and would be read as such.
+        lines.append(f"{key}: {label}" + (f" ({', '.join(words)})" if words or label.endswith(")") else ""))
     return "\n".join(lines)
 
 

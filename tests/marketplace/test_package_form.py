@@ -85,6 +85,9 @@ def test_saving_an_uploaded_package_unchanged_changes_nothing(cast, browse, draf
     files["config/iparams.json"]["plan"] = {
         "display_name": "Plan", "type": "dropdown", "options": ["small", "large"], "description": "Which one", "required": True,
     }  # fmt: skip
+    # A label that ends as the words beside one would.
+    files["config/iparams.json"]["key"]["display_name"] = "API key (v2)"
+    files["config/iparams.json"]["owner"] = {"display_name": "Owner (secret)", "type": "text"}
     files["config/requests.json"]["issues"]["schema"]["headers"]["X-Plan"] = "<%= iparam.plan %>"
     files["manifest.json"]["app"] = {"tracking_id": "abc"}
     files["manifest.json"]["modules"]["common"]["requests"]["issues"] = {"note": "kept"}
