@@ -5,9 +5,10 @@ from django.contrib.auth.models import Group
 from portal.accounts import actions as accounts
 from tests import factories
 
+from .beside import name
 from .model import Model
-from .things import Account, Member, Person, Team
-from .world import World, name
+from .things import Account, Member, Person, Team, Teammate
+from .world import World
 
 
 def base():
@@ -21,11 +22,14 @@ def base():
     rita = factories.person("Rita", team=False, **both)
 
     def person(user, **more):
-        return name(Person(name=user.name, **more), user)
+        return name(Person(user.email, name=user.name, **more), user)
 
     developer, teammate = person(dev), person(mate)
-    world = World(Model(name(Team([developer, teammate], name="the team"), team)))
+    world = World(Model(name(Team(name="the team"), team)))
     model = world.model
+    for mate, role in ((developer, "owner"), (teammate, "member")):
+        found = team.memberships.get(user=mate.pk)
+        model.team.mates.append(name(Teammate(mate, role, name=f"{mate.name} in the team"), found))
     model.people += [developer, teammate, person(rita, reviewer=True), person(staff, runs_the_portal=True)]
     test = name(Account(name="the test account", test_of=model.team), team.test_account)
     test.members.append(name(Member(developer, test, "admin", name="Dev in test"), dev.memberships.get()))

@@ -7,23 +7,8 @@ to the model what the portal is to do, and notes in `story` what the ledger is t
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .things import (
-    DAY,
-    HOUR,
-    NEVER,
-    Access,
-    Account,
-    App,
-    Client,
-    Consent,
-    Installation,
-    Member,
-    No,
-    Person,
-    Secret,
-    Team,
-    Version,
-)  # fmt: skip
+from .people import People, need
+from .things import DAY, HOUR, NEVER, Access, App, Client, Consent, Installation, Member, No, Secret, Version
 from .tokens import Tokens
 
 HIGH_RISK = {"freshservice.tickets.delete"}
@@ -35,11 +20,6 @@ class Event(NamedTuple):
     actor: object
     about: object
     details: dict
-
-
-def need(condition, error="refused"):
-    if not condition:
-        raise No(error)
 
 
 @dataclass
@@ -55,11 +35,7 @@ class Screen:
 
 
 @dataclass
-class Model(Tokens):
-    team: Team
-    now: float = 0.0
-    people: list[Person] = field(default_factory=list)
-    accounts: list[Account] = field(default_factory=list)
+class Model(People, Tokens):
     clients: list[Client] = field(default_factory=list)
     apps: list[App] = field(default_factory=list)
     versions: list[Version] = field(default_factory=list)
@@ -80,88 +56,6 @@ class Model(Tokens):
         things.append(thing)
         thing.name = thing.name or f"{type(thing).__name__.lower()} {len(things)}"
         return thing
-
-    # --- who may ---
-
-    @staticmethod
-    def runs(by):
-        return by is None or (by.active and by.runs_the_portal)
-
-    @staticmethod
-    def place(account, person):
-        return next((member for member in account.members if member.person is person and member.lives), None)
-
-    def is_admin(self, account, person):
-        member = self.place(account, person)
-        return bool(member and member.role == "admin")
-
-    def is_developer(self, person):
-        return person in self.team.developers and person.active
-
-    @property
-    def members(self):
-        return [member for account in self.accounts for member in account.members]
-
-    # --- people and accounts ---
-
-    def sign_up(self, by):
-        need(self.runs(by))
-        person = self.add(self.people, Person())
-        self.tell("portal", "person.created", by, person)
-        return person
-
-    def _owners_place(self, account, person, role):
-        """Who owns a team administers its test account, and nobody else does."""
-        need(not account.test_of or (person is self.team.developers[0]) == (role == "admin"))
-
-    def add_member(self, account, person, role, by):
-        need(self.runs(by) or self.is_admin(account, by))
-        need(not any(member.person is person and not member.ended for member in account.members))
-        if role == "admin":
-            self._owners_place(account, person, role)
-        member = Member(person, account, role, name=f"{person.name} in {account.name}")
-        account.members.append(member)
-        self.tell(account, "member.added", by, person, role=role)
-        return member
-
-    def _another_admin(self, member):
-        return any(m is not member and m.lives and m.role == "admin" for m in member.account.members)
-
-    def change_role(self, member, role, by):
-        need((self.runs(by) or self.is_admin(member.account, by)) and not member.ended)
-        if member.role != role:
-            self._owners_place(member.account, member.person, role)
-            need(member.role != "admin" or self._another_admin(member))
-            member.role = role
-            self.tell(member.account, "member.role_changed", by, member.person, role=role)
-
-    def end_membership(self, member, by):
-        need((self.runs(by) or self.is_admin(member.account, by)) and not member.ended)
-        if member.role == "admin":
-            self._owners_place(member.account, member.person, "")
-        need(member.role != "admin" or self._another_admin(member))
-        member.ended = True
-        self.tell(member.account, "member.removed", by, member.person)
-
-    def deactivate(self, person, by):
-        need(self.runs(by) and person.active)
-        person.active = False
-        self.tell("portal", "person.deactivated", by, person)
-
-    def suspend_account(self, account, by):
-        need(self.runs(by) and not account.suspended)
-        account.suspended = True
-        self.tell(account, "account.suspended", by, account)
-
-    def lift_account(self, account, by):
-        need(self.runs(by) and account.suspended)
-        account.suspended = False
-        self.tell(account, "account.lifted", by, account)
-
-    def verify_team(self, by):
-        need(self.runs(by) and not self.team.verified)
-        self.team.verified = True
-        self.tell(self.team, "team.verified", by, self.team)
 
     # --- credentials ---
 
@@ -243,7 +137,7 @@ class Model(Tokens):
         self.tell(self.team, "version.submitted", by, version)
 
     def decide(self, version, decision, by):
-        need(by.active and by.reviewer and by not in self.team.developers and version.status == "in_review")
+        need(by.active and by.reviewer and not self.teammate(by) and version.status == "in_review")
         version.status = decision
         for chain in (self.team, "portal"):
             self.tell(chain, f"version.{decision}", by, version)

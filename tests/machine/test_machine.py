@@ -17,13 +17,13 @@ from credentials.models import Product
 from tests.factories import CREATE, DELETE, EDIT, VIEW
 
 from .cast import base
+from .rules_of_people import DATA, RulesOfPeople
 from .things import DAY, HOUR, MINUTE, No
 from .truth import Truth
 from .world import World
 
 SCOPES = [VIEW, EDIT, DELETE, CREATE]
 STEPS, EXAMPLES, SOAK_EXAMPLES = 30, 2, 60
-DATA = st.data()
 some = st.sets(st.sampled_from(SCOPES), min_size=1)
 
 
@@ -32,7 +32,7 @@ def when(name):
     return precondition(lambda self: getattr(self.model, name))
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(RulesOfPeople, RuleBasedStateMachine):
     def __init__(self, model, product_secret):
         super().__init__()
         self.world = World(copy.deepcopy(model))
@@ -58,31 +58,6 @@ class Machine(RuleBasedStateMachine):
 
     # --- drawing ---
 
-    def one(self, data, things, label=None):
-        return data.draw(st.sampled_from(list(things)), label)
-
-    def subset(self, data, scopes, label="scopes"):
-        return data.draw(st.sets(st.sampled_from(sorted(scopes))), label) if scopes else set()
-
-    def by(self, data, right):
-        """Mostly somebody who may, now and then anybody."""
-        return self.one(data, list(right) * 4 + self.model.people, "by")
-
-    @property
-    def developers(self):
-        return self.model.team.developers
-
-    @property
-    def staff(self):
-        return [None, *(person for person in self.model.people if person.runs_the_portal)]
-
-    @property
-    def reviewers(self):
-        return [person for person in self.model.people if person.reviewer]
-
-    def admins(self, account):
-        return [member.person for member in account.members if member.role == "admin" and member.lives]
-
     def owner(self, consent):
         return [consent.member.person] if consent.member else self.admins(consent.account)
 
@@ -90,55 +65,6 @@ class Machine(RuleBasedStateMachine):
         """Mostly the client's newest, now and then an older one or another client's."""
         others = [secret for each in self.model.clients for secret in each.secrets]
         return self.one(data, client.secrets[-1:] * 20 + client.secrets + others, "secret")
-
-    # --- people and accounts ---
-
-    @rule(data=DATA)
-    def join(self, data):
-        account = self.one(data, self.model.accounts, "account")
-        new = data.draw(st.booleans(), "somebody new")
-        person = self.world.sign_up(self.by(data, self.staff)) if new else self.one(data, self.model.people, "person")
-        if person:
-            role = self.one(data, ["agent", "admin"], "role")
-            self.world.add_member(account, person, role, self.by(data, [None, *self.admins(account)]))
-
-    @rule(data=DATA)
-    def leave_or_change_role(self, data):
-        member = self.one(data, self.model.members, "member")
-        by = self.by(data, self.admins(member.account))
-        role = self.one(data, ["", "agent", "admin"], "new role, or none")
-        if role:
-            self.world.change_role(member, role, by)
-        else:
-            self.world.end_membership(member, by)
-
-    @rule(data=DATA)
-    def act_as_staff(self, data):
-        by, account = self.by(data, self.staff), self.one(data, self.model.accounts, "account")
-        # Whom the story cannot do without stays.
-        pillars = {*self.developers, *self.staff, *self.reviewers}
-        person = self.one(data, [each for each in self.model.people if each not in pillars], "person")
-        act = self.one(data, ["account", "account", "verify", "person"], "act")
-        if act == "verify":
-            self.world.verify_team(by)
-        elif act == "person":
-            self.world.deactivate(person, by)
-        elif account.suspended:
-            self.world.lift_account(account, by)
-        else:
-            self.world.suspend_account(account, by)
-
-    @rule(data=DATA)
-    def lift_or_suspend_again(self, data):
-        for account in self.model.accounts:
-            if account.suspended and data.draw(st.booleans(), f"lift {account}"):
-                self.world.lift_account(account, None)
-        client = self.one(data, self.model.clients, "client")
-        by = self.by(data, self.reviewers)
-        if client.suspended_at is None and data.draw(st.booleans(), "suspend"):
-            self.world.suspend_client(client, by)
-        else:
-            self.world.lift_client(client, data.draw(st.booleans(), "leaked"), by)
 
     # --- credentials, apps and versions ---
 
@@ -209,7 +135,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model.versions) > 2)
     @rule(data=DATA)
     def install_draft(self, data):
-        self.world.install_draft(self.one(data, self.model.versions[2:], "version"), self.by(data, self.developers[:1]))
+        self.world.install_draft(
+            self.one(data, self.model.versions[2:], "version"), self.by(data, self.model.team.owners)
+        )
 
     @rule(data=DATA)
     def uninstall_or_discard(self, data):

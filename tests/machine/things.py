@@ -34,6 +34,7 @@ class Thing:
 
 @dataclass(eq=False, repr=False)
 class Person(Thing):
+    email: str
     reviewer: bool = False
     runs_the_portal: bool = False
     active: bool = True
@@ -41,8 +42,16 @@ class Person(Thing):
 
 @dataclass(eq=False, repr=False)
 class Team(Thing):
-    developers: list[Person]
+    mates: list["Teammate"] = field(default_factory=list)
     verified: bool = False
+
+    @property
+    def developers(self):
+        return [mate.person for mate in self.mates if mate.lives]
+
+    @property
+    def owners(self):
+        return [mate.person for mate in self.mates if mate.lives and mate.role == "owner"]
 
 
 @dataclass(eq=False, repr=False)
@@ -52,16 +61,49 @@ class Account(Thing):
     members: list["Member"] = field(default_factory=list)
 
 
-@dataclass(eq=False, repr=False)
-class Member(Thing):
-    person: Person
-    account: Account
-    role: str
-    ended: bool = False
+@dataclass(eq=False, repr=False, kw_only=True)
+class Seat(Thing):
+    """A place that a person has, or had, in an account or the team."""
+
+    ended_at: float = NEVER
+
+    @property
+    def ended(self):
+        return self.ended_at < NEVER
 
     @property
     def lives(self):
         return not self.ended and self.person.active
+
+
+@dataclass(eq=False, repr=False)
+class Member(Seat):
+    person: Person
+    account: Account
+    role: str
+
+
+@dataclass(eq=False, repr=False)
+class Teammate(Seat):
+    person: Person
+    role: str
+
+
+@dataclass(eq=False, repr=False)
+class Invitation(Thing):
+    place: Account | Team
+    email: str
+    role: str
+    by: Person
+    made: float
+    told: bool = False
+    # What the newest mail holds, once it was sent.
+    token: str = ""
+    over: bool = False
+
+    @property
+    def expires(self):
+        return self.made + 7 * DAY
 
 
 @dataclass(eq=False, repr=False)

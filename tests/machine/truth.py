@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from consent import check
 from consent.models import AccessToken
 from consent.validity import live_consents, why_token_ended, with_validity
+from portal.accounts.models import Invitation
 from portal.ledger.actions import verify
 from portal.ledger.models import Chain, Entry
 from tests.factories import CREATE, DELETE, EDIT, VIEW
@@ -68,6 +69,9 @@ FROM credentials_client client LEFT JOIN credentials_clientscope row ON row.clie
 LEFT JOIN credentials_scope scope ON scope.id = row.scope_id
 UNION ALL SELECT 'version', id::text, status, '' FROM marketplace_version WHERE status <> 'snapshot'
 UNION ALL SELECT 'member', id::text, role, '' FROM accounts_membership WHERE ended_at IS NULL
+UNION ALL SELECT 'teammate', id::text, role, '' FROM accounts_teammembership WHERE ended_at IS NULL
+UNION ALL SELECT 'invitation', id::text, role, email FROM accounts_invitation
+WHERE accepted_at IS NULL AND revoked_at IS NULL
 UNION ALL SELECT 'installation', id::text, version_id::text, '' FROM marketplace_installation WHERE uninstalled_at IS NULL
 UNION ALL SELECT 'access', id::text, '', '' FROM consent_access WHERE ended_at IS NULL
 UNION ALL SELECT 'consent', id::text, array_to_string(granted, ' '), array_to_string(left_off || ARRAY[';'] || trimmed, ' ')
@@ -101,6 +105,12 @@ def expected(model):
     for member in model.members:
         if not member.ended:
             yield "member", str(member.pk), member.role, ""
+    for mate in model.team.mates:
+        if not mate.ended:
+            yield "teammate", str(mate.pk), mate.role, ""
+    for invitation in model.invitations:
+        if not invitation.over:
+            yield "invitation", invitation.ref, invitation.role, invitation.email
     for installation in model.installations:
         if not installation.ended:
             yield "installation", installation.ref, str(installation.version.pk), ""
@@ -143,6 +153,9 @@ class Truth:
         assert len(there_is) == len(set(there_is)) and set(there_is) == set(should_be)
         living = {consent.ref for consent in self.model.consents if consent.lives(self.model.now)}
         assert {str(pk) for pk in live_consents().values_list("pk", flat=True)} == living
+        assert {str(row.pk) for row in Invitation.objects.with_state() if not row.why_over()} == {
+            each.ref for each in self.model.invitations if self.model.can_be_accepted(each)
+        }
         self._ledger()
         self._all_tokens()
         if self.model.tokens:

@@ -1,133 +1,29 @@
-"""Does each act twice, in the model and in the portal, and compares what came of it."""
+"""The model beside the portal. Every method is one act, at one moment."""
 
-import contextlib
-import datetime as dt
-import time
-from queue import Empty
 from types import SimpleNamespace
 
-from django.core.exceptions import ValidationError
-from django.db import transaction
-from django.test import Client as Browser
 from django.test import TestCase
 
 from consent import actions as consent
 from consent import tasks
-from consent.models import Access, Consent, RefreshToken
+from consent.models import Consent
 from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials import secrets
-from credentials.models import Client, ClientSecret
 from marketplace import actions as marketplace
 from marketplace import tasks as marketplace_tasks
-from marketplace.models import App, Installation, Offer, Version
-from portal.accounts import actions as accounts
+from marketplace.models import Offer
 from portal.accounts.actions import Refused
-from portal.accounts.models import Account, Membership, Team, User
 from portal.celery import app as celery
 from tests import factories
-from tests.clock import advance
 from tests.oauth import AppSide, pkce
 
 from . import things
-
-ROWS = {
-    things.Person: User, things.Team: Team, things.Account: Account, things.Member: Membership, things.Client: Client,
-    things.Secret: ClientSecret, things.App: App, things.Version: Version, things.Installation: Installation,
-    things.Access: Access, things.Consent: Consent, things.Family: RefreshToken,
-}  # fmt: skip
-REFS = {"Person": "public_id", "Team": "public_id", "Account": "slug", "Client": "client_id", "App": "slug"}
+from .beside import messages, name, row
+from .world_of_people import WorldOfPeople
 
 
-def row(thing):
-    """The portal's row of a thing, read anew as a view does; None stands for the portal itself."""
-    return thing and ROWS[type(thing)].objects.get(pk=thing.pk)
-
-
-def name(thing, found):
-    """Let a thing of the model stand for a row."""
-    thing.pk, thing.ref = found.pk, str(getattr(found, REFS.get(type(thing).__name__, "pk")))
-    return thing
-
-
-def messages():
-    """Take what waits in Redis for a worker: (task, arguments) each."""
-    with (
-        celery.connection_for_write() as connection,
-        connection.SimpleQueue("revoke") as waiting,
-        contextlib.suppress(Empty),
-    ):
-        while True:
-            message = waiting.get_nowait()
-            message.ack()
-            yield message.headers["task"], message.payload[0]
-
-
-class World:
-    """The model beside the portal. Every method is one act, at one moment."""
-
-    def __init__(self, model=None):
-        self.model = model
-        self.http = Browser()
-        self.ahead = 0.0
-        list(messages())
-
-    def now(self):
-        return time.monotonic() + self.ahead
-
-    def act(self, name_of_act, portal, *arguments, **more):
-        """Do one act in both; return the model's thing and the portal's result, or None where both refuse."""
-        self.model.now = self.now()
-        try:
-            thing, refused = getattr(self.model, name_of_act)(*arguments, **more), False
-        except things.No:
-            refused = True
-        with TestCase.captureOnCommitCallbacks(execute=True):
-            try:
-                with transaction.atomic():
-                    result = portal()
-            except (Refused, ValidationError) as refusal:
-                assert refused, f"{name_of_act}: the portal refuses what the model allows: {refusal}"
-                return None
-        assert not refused, f"{name_of_act}: the portal allows what the model refuses"
-        return thing, result
-
-    def make(self, *arguments, **more):
-        done = self.act(*arguments, **more)
-        return done and name(*done)
-
-    # --- people and accounts ---
-
-    def sign_up(self, by):
-        fields = {"email": f"p{next(factories._numbers)}@example.com", "name": "P", "password": factories.PASSWORD}
-        return self.make("sign_up", lambda: accounts.create_person(by=row(by), **fields), by)
-
-    def add_member(self, account, person, role, by):
-        def portal():
-            return accounts.add_member(row(account), row(person), role=role, by=row(by))
-
-        return self.make("add_member", portal, account, person, role, by)
-
-    def change_role(self, member, role, by):
-        self.act("change_role", lambda: accounts.change_role(row(member), role=role, by=row(by)), member, role, by)
-
-    def end_membership(self, member, by):
-        self.act("end_membership", lambda: accounts.end_membership(row(member), by=row(by)), member, by)
-
-    def deactivate(self, person, by):
-        self.act("deactivate", lambda: accounts.deactivate_person(row(person), by=row(by)), person, by)
-
-    def suspend_account(self, account, by):
-        portal = accounts.suspend_account
-        self.act("suspend_account", lambda: portal(row(account), reason="Why", by=row(by)), account, by)
-
-    def lift_account(self, account, by):
-        portal = accounts.lift_account
-        self.act("lift_account", lambda: portal(row(account), reason="Why", by=row(by)), account, by)
-
-    def verify_team(self, by):
-        self.act("verify_team", lambda: accounts.verify_team(row(self.model.team), by=row(by)), by)
-
+class World(WorldOfPeople):
     # --- credentials ---
 
     def create_client(self, external, agent_level, scopes, by):
@@ -422,10 +318,6 @@ class World:
         self.endpoint("give_back", lambda: self.side(secret).revoke(value), secret, thing)
 
     # --- time and the worker ---
-
-    def wait(self, seconds):
-        self.ahead += seconds
-        advance(dt.timedelta(seconds=seconds))
 
     def run(self, task):
         """Run one of beat's tasks in this process."""
