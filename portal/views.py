@@ -33,11 +33,14 @@ from .pages import paginate
 from .theme import keep_theme, theme
 
 
-def _places(user):
-    """Where a person belongs: their accounts, their own test accounts last, and their teams."""
+def _places(request):
+    """Where a person belongs: a page of their accounts, their own test accounts last, and their teams."""
+    user, live = request.user, Q(account__installations__uninstalled_at=None)
     memberships = Membership.objects.live().filter(user=user).select_related("account")
+    memberships = memberships.annotate(apps=Count("account__installations", filter=live))
+    order = F("account__test_of_team").asc(nulls_first=True), "account__name", "pk"
     return {
-        "memberships": memberships.order_by(F("account__test_of_team").asc(nulls_first=True), "account__name"),
+        "memberships": paginate(request, memberships.order_by(*order), name="accounts"),
         "teams": TeamMembership.objects.filter(user=user, ended_at=None).select_related("team").order_by("team__name"),
     }
 
@@ -46,9 +49,7 @@ def _places(user):
 def home(request):
     if not request.user.is_authenticated:
         return render(request, "portal/home_signed_out.html")
-    context = _places(request.user)
-    live = Q(account__installations__uninstalled_at=None)
-    context["memberships"] = context["memberships"].annotate(apps=Count("account__installations", filter=live))
+    context = _places(request)
     context["endings"] = ending_within().filter(renewable_by(request.user))[:3]
     context["offers"] = pending_offers(request.user).count()
     context["leaderless"] = to_confirm(request.user)[:3]
@@ -70,7 +71,7 @@ def settings_page(request):
     if form.errors:
         # The form has written what was refused into the person; the page shows them as they are.
         request.user.refresh_from_db()
-    context = {"form": form, "has_two_factor": is_mfa_enabled(request.user), **_places(request.user)}
+    context = {"form": form, "has_two_factor": is_mfa_enabled(request.user), **_places(request)}
     return render(request, "portal/settings.html", context, status=422 if form.errors else 200)
 
 

@@ -28,7 +28,7 @@ def test_lists_and_publishing_take_as_many_queries_for_ten_thousand_installation
         changes = f"/apps/{app.slug}/versions/{version.pk}/changes/"
         pages = {
             cast.dev: [changes, f"/apps/{app.slug}/versions/{installed.version.pk}/withdraw/"],
-            cast.admin: ["/installations/waiting/", f"/installations/{installed.installation.pk}/"],
+            cast.admin: ["/", "/settings/", "/installations/waiting/", f"/installations/{installed.installation.pk}/"],
         }  # fmt: skip
         for person, urls in pages.items():
             browser = browse(person)
