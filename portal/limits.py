@@ -36,6 +36,8 @@ RATES = {
     "invitations by person": (30, 3600),
     "invitations by place and mail address": (5, 86400),
     "invitations opened by address": (60, 60),
+    "versions by team": (120, 3600),
+    "publications by team": (30, 3600),
 }
 
 # After Redis failed, one request in so many seconds tries it again.

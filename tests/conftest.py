@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from django.core.cache import cache
 from django.db import transaction
 from django.test import Client as Browser
 
@@ -149,3 +150,10 @@ def vendors(_vendors):
     for vendor in _vendors:
         vendor.reset()
     return _vendors
+
+
+@pytest.fixture
+def limited(settings):
+    """Have the limits count, which one address makes use of in all tests."""
+    settings.LIMITS_ARE_ON = True
+    cache.clear()

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from consent.validity import live_consents
 from credentials.views import teams_of
 from portal.accounts.actions import Refused
+from portal.limits import spend
 from portal.pages import paginate
 
 from .. import actions
@@ -20,6 +21,9 @@ from ..forms import AppForm, ClientChoiceForm, CustomForm, VersionForm, Withdraw
 from ..markdown import render as render_markdown
 from ..models import App, Audience, OfferKind, Status, Version
 from ..package import Contents
+
+# What is limited, of `portal.limits.RATES`.
+NEW, PUBLISHED = "versions by team", "publications by team"
 
 
 def apps_seen_by(user):
@@ -140,6 +144,7 @@ def version_create(request, slug):
         return _version_page(request, app, VersionForm(initial=initial), version=latest)
     form = VersionForm(request.POST, request.FILES)
     if form.is_valid():
+        _spend(app, NEW)
         # Without an upload the icon and the package stay as they are.
         latest = app.versions.exclude(status="snapshot").values("icon", "package").first()
         fields = {**(latest or {}), **form.fields_for_action()}
@@ -198,13 +203,19 @@ def version_edit(request, slug, pk):
     return _version_page(request, version.app, form, version, chosen=chosen_scopes(request))
 
 
-def _step(action, done):
+def _spend(app, rate):
+    """A version is read by reviewers, and told to the admins of many accounts."""
+    spend((rate, str(app.team.public_id)))
+
+
+def _step(action, done, rate):
     """A view whose POST runs one action on a version."""
 
     @login_required
     @require_POST
     def view(request, slug, pk):
         version = version_seen_by(request.user, slug, pk)
+        _spend(version.app, rate)
         try:
             action(version, by=request.user)
             messages.success(request, done)
@@ -270,6 +281,7 @@ def version_withdraw(request, slug, pk):
         return redirect("version-view", slug, pk)
     form = WithdrawForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
+        _spend(version.app, PUBLISHED)
         try:
             actions.withdraw_version(version, by=request.user, **form.cleaned_data)
             messages.success(request, _("Withdrawn. Those who use it are told."))
@@ -281,8 +293,8 @@ def version_withdraw(request, slug, pk):
     return render(request, "marketplace/version_withdraw.html", context, status=422 if form.errors else 200)
 
 
-version_submit = _step(actions.submit_version, gettext_lazy("Submitted. A reviewer reads it next."))
-version_publish = _step(actions.publish_version, gettext_lazy("Published."))
+version_submit = _step(actions.submit_version, gettext_lazy("Submitted. A reviewer reads it next."), NEW)
+version_publish = _step(actions.publish_version, gettext_lazy("Published."), PUBLISHED)
 
 
 def _spelling(form):
@@ -297,6 +309,7 @@ def app_list_accounts(request, slug):
     app = _app(request, slug)
     form = CustomForm(request.POST)
     if form.is_valid():
+        _spend(app, PUBLISHED)
         try:
             actions.list_accounts(app, by=request.user, **form.cleaned_data)
             messages.success(request, _spelling(form))
@@ -312,6 +325,7 @@ def version_publish_custom(request, slug, pk):
     version = version_seen_by(request.user, slug, pk)
     form = CustomForm(request.POST)
     if form.is_valid():
+        _spend(version.app, PUBLISHED)
         try:
             actions.publish_custom(version, by=request.user, **form.cleaned_data)
             messages.success(request, _("Published. %(hint)s") % {"hint": _spelling(form)})
@@ -325,6 +339,7 @@ def version_publish_custom(request, slug, pk):
 @require_POST
 def version_test(request, slug, pk):
     version = version_seen_by(request.user, slug, pk)
+    _spend(version.app, NEW)
     try:
         installation = actions.install_draft(version, by=request.user)
         return redirect("installation-connect", installation.pk)

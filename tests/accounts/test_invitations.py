@@ -8,7 +8,6 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.contrib.sessions.models import Session
 from django.core import mail
-from django.core.cache import cache
 from django.test import Client as Browser
 
 from portal import limits
@@ -313,12 +312,6 @@ def test_no_other_method_opens_or_accepts(offer, cast, browse):
 
 
 # --- how often ---
-
-
-@pytest.fixture
-def limited(settings):
-    settings.LIMITS_ARE_ON = True
-    cache.clear()
 
 
 def test_so_many_mails_go_to_one_address_and_from_one_person(offer, cast, browse, limited):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from marketplace import actions
 from marketplace.models import App, Installation, Version
+from portal import limits
 from tests import factories
 from tests.factories import EDIT, VIEW, team_of, version_fields
 
@@ -95,6 +96,22 @@ def test_each_step_is_a_post_that_cannot_be_replayed(cast, browse, draft):
     actions.approve_version(draft, by=factories.reviewer())
     assert "Published" in text(dev.post(f"{base}publish/", follow=True))
     assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
+
+
+def test_so_many_versions_are_made_and_published_in_an_hour(cast, browse, draft, limited, monkeypatch):
+    """Reviewers read each, and the admins of many accounts are told."""
+    for rate in ("versions by team", "publications by team"):
+        monkeypatch.setitem(limits.RATES, rate, (2, 600))
+    dev, base = browse(cast.dev), f"/apps/{draft.app.slug}/versions/{draft.pk}/"
+    numbers = [posted_version(number=number) for number in ("2.0", "3.0", "4.0")]
+    answers = [dev.post(f"/apps/{draft.app.slug}/versions/new/", fields) for fields in numbers]
+    assert [answer.status_code for answer in answers] == [302, 302, 429]
+    assert "tried too often" in text(answers[-1]) and int(answers[-1]["Retry-After"]) > 0
+    assert [dev.post(f"{base}{step}/").status_code for step in ("submit", "test")] == [429, 429]
+    answers = [dev.post(f"{base}custom/", {"accounts": "acme"}), dev.post(f"{base}withdraw/", {"reason": "Why"})]
+    answers.append(dev.post(f"/apps/{draft.app.slug}/accounts/", {"accounts": "globex"}))
+    assert [answer.status_code for answer in answers] == [302, 302, 429]
+    assert draft.app.versions.count() == 3 and Version.objects.get(pk=draft.pk).status == "withdrawn"
 
 
 def test_a_draft_is_tried_on_the_test_account(cast, browse, draft):
