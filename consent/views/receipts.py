@@ -38,14 +38,14 @@ def receipts_seen_by(user):
     return entries_seen_by(user) | _entries_about(Consent.objects.filter(membership__in=live))
 
 
-def receipt_of(consent):
-    """The newest entry about a consent, which the act that was just done wrote."""
-    return Entry.objects.filter(subject=f"consent:{consent.pk}").first()
+def receipt_of(*things):
+    """The newest entry about a consent or an access, which the act that was just done wrote."""
+    return Entry.objects.filter(subject__in=[f"{thing._meta.model_name}:{thing.pk}" for thing in things]).first()
 
 
-def with_receipt(said, consent):
+def with_receipt(said, *things):
     """What is said after an act, with the way to its receipt."""
-    url = reverse("receipt-view", args=[receipt_of(consent).pk])
+    url = reverse("receipt-view", args=[receipt_of(*things).pk])
     return format_html('{} <a class="alert-link" href="{}">{}</a>', said, url, _("See the receipt"))
 
 

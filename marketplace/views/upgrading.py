@@ -9,6 +9,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from consent.actions import ScreenIsStale
+from consent.validity import live_consents
+from consent.views.receipts import with_receipt
 from credentials.models import Scope
 from portal.accounts.actions import Refused
 from portal.pages import paginate
@@ -56,7 +58,10 @@ def installation_upgrade(request, pk):
     except Refused as refusal:
         messages.error(request, str(refusal))
         return redirect("installation-view", pk)
-    messages.success(request, _("Updated to %(number)s.") % {"number": moved.version.number})
+    said = _("Updated to %(number)s.") % {"number": moved.version.number}
+    if access := moved.access:
+        said = with_receipt(said, access, *live_consents().filter(access=access, membership=None))
+    messages.success(request, said)
     return redirect("installation-view", pk)
 
 

@@ -457,6 +457,8 @@ def test_the_page_of_an_update_shows_the_difference_and_agrees_to_it(agreed, cas
     assert browser.post(url, {**good, "decision": "?"}).status_code == 404
     answer = browser.post(url, {**good, "optional": [DELETE]}, follow=True)
     assert "Updated to 1.1" in text(answer)
+    receipt = re.search(r'href="(/receipts/[\w-]+/)">See the receipt', answer.content.decode())[1]
+    assert "Create tickets" in text(browser.get(receipt))
     assert Consent.objects.get().granted == [CREATE, DELETE, VIEW]
     # Twice: there is nothing more to be had.
     assert "no other version" in text(browser.post(url, good, follow=True))

@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 from consent.models import Access
 from credentials.models import Client, ClientSecret, Kind, Level, Scope
-from marketplace.models import App, Status, Version
+from marketplace.models import App, Offer, OfferKind, Status, Version
 from portal.accounts.models import Account, Membership, User
 from portal.ledger.models import Entry
 from portal.sandbox.models import Ticket
@@ -70,6 +70,9 @@ def test_it_holds_what_the_story_needs(demo):
     insights = Version.objects.filter(app__slug="ticket-insights", status=Status.PUBLISHED).order_by("published_at")
     first, second = insights
     assert first.scopes < second.scopes and first.app.client.level == Level.ACCOUNT
+    waiting = Offer.objects.pending().get()
+    assert waiting.kind == OfferKind.ASK and waiting.version == second and waiting.installation.version == first
+    assert waiting.installation.account.test_of_team_id, "customers' accounts begin with nothing installed"
     published = Version.objects.filter(status=Status.PUBLISHED)
     assert published.filter(audience="public", app__client__level=Level.AGENT).count() == 1
     assert published.filter(audience="custom").count() == 1
@@ -92,4 +95,4 @@ def test_its_external_app_works_with_the_secret_that_was_printed(demo, client):
     agree(row, Account.objects.get(slug="acme"), User.objects.get(email="admin@acme.example"), requested=set(printed["scopes"]))  # fmt: skip
     side = AppSide(client, row, printed["client_secret"])
     token = side.client_credentials("acme").json()["access_token"]
-    assert side.call(token).json()["total"] > 0 and Access.objects.count() == 1
+    assert side.call(token).json()["total"] > 0 and Access.objects.filter(client=row).count() == 1

@@ -7,6 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils.functional import cached_property
 
+from consent.actions import grant_consent
+from consent.screen import build_screen
 from credentials import actions as credentials
 from credentials.models import Client, Kind, Level, Product
 from credentials.registry import import_document
@@ -14,6 +16,7 @@ from marketplace import actions as marketplace
 from marketplace.models import App
 from portal.accounts import actions as accounts
 from portal.accounts.models import REVIEWERS, Account, Membership, TeamMembership, User
+from portal.database import database_now
 from portal.sandbox import demo_vendors
 from portal.sandbox.models import Ticket
 
@@ -191,6 +194,7 @@ class Command(BaseCommand):
             "description": "Charts of **open tickets**, by age and priority.\n\n- a weekly summary\n- trends by team",
         }
         public(version(insights, "1.0", ["view"], release_notes="The first release.", **texts))
+        self._install_on_test_account(insights)
         public(
             version(
                 insights,
@@ -240,6 +244,13 @@ class Command(BaseCommand):
             accounts={"acme"},
             by=dev,
         )
+
+    def _install_on_test_account(self, app):
+        """So that the next version has somebody to wait for."""
+        dev, account = self.people["dev@example.com"], self.team.test_account
+        marketplace.install(app, account, by=dev)
+        screen = build_screen(app.client, account, by=dev, now=database_now())
+        grant_consent(app.client, account, by=dev, shown=screen.digest())
 
     def _app_with_vendors(self):
         """An app whose two vendors are processes of this machine, so there where it may call those."""
