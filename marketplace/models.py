@@ -9,6 +9,7 @@ from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
+from django.db.models.lookups import IsNull
 from django.utils.translation import gettext_lazy as _
 
 from consent.models import Access
@@ -219,8 +220,13 @@ class OfferKind(models.TextChoices):
 
 class OfferQuerySet(models.QuerySet):
     def open(self):
-        """Those that can still be taken, or told: neither installation nor version has moved on."""
+        """Those that can still be taken, or told: neither installation nor version has moved on, and none is newer."""
+        slug = OuterRef("installation__account__slug")
+        theirs = Q(audience=Audience.PUBLIC) | Q(app__custom_accounts__contains=[slug])
+        newer = Q(published_at__gt=OuterRef("version__published_at")) | Q(IsNull(OuterRef("version"), True))
+        others = Version.objects.filter(theirs, newer, app=OuterRef("installation__app"), status=Status.PUBLISHED)
         return self.filter(
+            ~Exists(others),
             Q(version=None) | Q(version__status=Status.PUBLISHED),
             taken_at=None,
             installation__version=F("from_version"),

@@ -255,8 +255,9 @@ class Model(People, Tokens):
         """What workers do of it."""
         for step, goes in list(self.itself.items()):
             installation, old, version = step
-            gone = installation.ended or installation.account.suspended or installation.version is not old
-            if not goes or gone or version.status != "published" or step in self.declined:
+            # One that is not the newest any more waits: it may be again, should that one be withdrawn.
+            theirs = installation.version is old and self._is_for(version, installation)
+            if not goes or not theirs or step in self.declined:
                 continue
             try:
                 self._guard_upgrade(installation, version)
