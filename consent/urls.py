@@ -18,6 +18,7 @@ urlpatterns = [
     path("authorizations/<uuid:access_id>/revoke-for-all/", people.revoke_for_all, name="authorization-revoke-for-all"),
     path("consents/<uuid:consent_id>/trim/", permissions.trim_consent, name="consent-trim"),
     path("consents/<uuid:consent_id>/widen/", permissions.widen_consent, name="consent-widen"),
+    path("consents/<uuid:consent_id>/renew/", permissions.renew_consent, name="consent-renew"),
     path("consents/<uuid:consent_id>/revoke/", people.revoke_consent, name="consent-revoke"),
     path("consents/<uuid:consent_id>/confirm/", people.confirm_consent, name="consent-confirm"),
     path("credentials/<slug:client_id>/log/", failures.failure_list, name="failure-list"),

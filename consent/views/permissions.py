@@ -28,7 +28,7 @@ def _held(request, pk):
     return consent, over
 
 
-def _ask(request, access, said, **asked):
+def _ask(request, access, said, *, connect=True, **asked):
     """Show the consent screen for an access, and on Agree do it; Cancel changes nothing."""
     try:
         screen = build_screen(access.client, access.account, by=request.user, now=database_now(), **asked)
@@ -48,7 +48,7 @@ def _ask(request, access, said, **asked):
         messages.error(request, str(refusal))
         return redirect(access_url(access))
     messages.success(request, with_receipt(said, consent))
-    if access.installation_id:
+    if access.installation_id and connect:
         # The app gets what is new with a new authorization (T10).
         return HttpResponseRedirect(reverse("installation-connect", args=[access.installation_id]))
     return redirect(access_url(access))
@@ -63,6 +63,18 @@ def reauthorize(request, access_id):
     # An external client is asked within what this person or account agreed to before.
     more = {} if access.client.is_platform else {"requested": _agreed_before(access, request.user)}
     return _ask(request, access, _("You agreed again."), replace=True, **more)
+
+
+@login_required
+@never_cache
+@require_http_methods(["GET", "POST"])
+def renew_consent(request, consent_id):
+    """Agree once more to what is agreed to, for another year: the same consent, so no token of it stops (T5)."""
+    consent, over = _held(request, consent_id)
+    if over:
+        return redirect(access_url(consent.access))
+    more = {} if consent.access.client.is_platform else {"requested": {*consent.granted}}
+    return _ask(request, consent.access, _("You agreed for another year."), connect=False, **more)
 
 
 def _agreed_before(access, user):

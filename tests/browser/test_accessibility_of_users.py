@@ -56,13 +56,14 @@ def agreed(demo):
 
 
 @covers("installation-list", "installation-view", "installation-uninstall", "authorization-reauthorize",
-        "consent-trim", "consent-widen", "receipt-view", "ledger-list")  # fmt: skip
+        "consent-trim", "consent-widen", "consent-renew", "receipt-view", "ledger-list")  # fmt: skip
 def test_an_admins_apps(look, calm, agreed):
     ada = calm("admin@acme.example")
     installation = Installation.objects.get(app__slug="ticket-insights")
     entry = Entry.objects.filter(event="consent.granted").first()
     for path in ("/installations/", f"/installations/{installation.pk}/", f"/receipts/{entry.pk}/", "/ledger/",
-                 f"/authorizations/{installation.access_id}/reauthorize/"):  # fmt: skip
+                 f"/authorizations/{installation.access_id}/reauthorize/",
+                 f"/{entry.subject.replace('consent:', 'consents/')}/renew/"):  # fmt: skip
         ada.open(path)
         look(ada.page)
     ada.open(f"/installations/{installation.pk}/")

@@ -17,6 +17,7 @@ from portal.celery import app as celery
 from tests import factories
 from tests.clock import advance, eventually
 from tests.factories import VIEW
+from tests.oauth import shown
 
 pytestmark = pytest.mark.django_db
 DAY = dt.timedelta(days=1)
@@ -84,7 +85,7 @@ def test_the_account_s_is_told_to_every_admin_and_to_nobody_else(agreed, cast):
     assert sorted(told()) == sorted([cast.admin.email, colleague.email])
     body = mail.outbox[0].body
     assert "What Insights may do in Acme ends on" in mail.outbox[0].subject
-    assert f"/authorizations/{agreed.consent.access_id}/reauthorize/" in body and "/authorizations/ending/" in body
+    assert f"/consents/{agreed.consent.pk}/renew/" in body and "/authorizations/ending/" in body
 
 
 def test_an_agents_is_told_to_that_agent_alone(by_agent, cast):
@@ -102,7 +103,7 @@ def test_one_mail_tells_of_all_that_one_person_can_renew(cast):
     days_left(30)
     assert told() == [cast.admin.email]
     body = mail.outbox[0].body
-    assert body.count("/reauthorize/") == reminding.LISTED and "and 2 more" in body and "the first on" in mail.outbox[0].subject  # fmt: skip
+    assert body.count("/renew/") == reminding.LISTED and "and 2 more" in body and "the first on" in mail.outbox[0].subject  # fmt: skip
     assert told() == []
 
 
@@ -131,7 +132,7 @@ def test_what_goes_on_or_has_ended_is_not_told_of(request, cast, browse, level, 
     assert told() == []
     for path in ("/", "/authorizations/ending/"):
         if side.person.is_active:
-            assert "/reauthorize/" not in browse(side.person).get(path).content.decode(), path
+            assert "/renew/" not in browse(side.person).get(path).content.decode(), path
 
 
 def test_renewed_it_is_told_of_again_a_year_later(agreed, cast):
@@ -206,7 +207,7 @@ def test_pages_tell_of_the_end_from_30_days_on_with_the_button(agreed, cast, bro
     ada, axel = browse(cast.admin), browse(cast.agent)
     page, renew = (
         f"/installations/{agreed.installation.pk}/",
-        f"/authorizations/{agreed.consent.access_id}/reauthorize/",
+        f"/consents/{agreed.consent.pk}/renew/",
     )
     days_left(31)
     for path in (page, "/"):
@@ -218,6 +219,30 @@ def test_pages_tell_of_the_end_from_30_days_on_with_the_button(agreed, cast, bro
     # An agent reads it where the app is, without the button.
     assert "An admin of the account can agree again" in text(axel.get(page)) and renew not in text(axel.get(page))
     assert "ends on" not in text(axel.get("/"))
+
+
+@pytest.mark.parametrize("kind", ["used", "external"])
+def test_agreeing_again_goes_on_for_a_year_and_stops_nothing(request, kind, cast, browse):
+    """T5: the same consent, so whatever was issued under it lives on."""
+    side, ada = request.getfixturevalue("installed" if kind == "used" else kind), browse(cast.admin)
+    tokens = side.tokens_for(ada, account=cast.acme.slug, scope=VIEW)
+    days_left(3)
+    tokens = side.refresh(tokens["refresh_token"]).json()
+    consent = Consent.objects.get()
+    renew = f"/consents/{consent.pk}/renew/"
+    assert renew in text(ada.get("/")) and renew in text(ada.get("/authorizations/ending/"))
+    page = ada.get(renew)
+    assert "Already allowed" in text(page) and "connect again" not in text(page)
+    assert ada.post(renew, {"decision": "agree", "shown": "x"}).status_code == 409
+    answered = ada.post(renew, {"decision": "agree", "shown": shown(page)}, follow=True)
+    assert "another year" in text(answered) and "See the receipt" in text(answered)
+    renewed = Consent.objects.get()
+    assert renewed.expires_at - consent.expires_at > 361 * DAY and renewed.granted == consent.granted
+    assert side.call(tokens["access_token"]).status_code == 200
+    advance(4 * DAY)
+    assert side.refresh(tokens["refresh_token"]).status_code == 200
+    advance(366 * DAY)
+    assert "ended already" in text(ada.get(renew, follow=True))
 
 
 def test_an_external_apps_page_tells_of_it(external, cast, browse):
@@ -241,7 +266,7 @@ def test_the_list_has_the_coming_60_days_by_week(agreed, cast, browse):
     assert "Nothing ends soon" in text(ada.get("/authorizations/ending/"))
     advance(DAY)
     page = text(ada.get("/authorizations/ending/"))
-    assert "Week of" in page and "Insights" in page and "/reauthorize/" in page
+    assert "Week of" in page and "Insights" in page and "/renew/" in page
     for path in ("/installations/", "/"):
         assert "/authorizations/ending/" in text(ada.get(path)), path
 
@@ -255,7 +280,7 @@ def test_the_list_has_an_agents_own_and_for_an_admin_all_agents(by_agent, cast, 
     }
     assert [*seen.values()] == [{"Axel", "Ana"}, {"Axel"}, {"Ana"}, set(), set()]
     # Nobody renews for another.
-    assert "/reauthorize/" not in text(browse(cast.admin).get("/authorizations/ending/"))
+    assert "/renew/" not in text(browse(cast.admin).get("/authorizations/ending/"))
     assert Browser().get("/authorizations/ending/").status_code == 302
 
 

@@ -55,9 +55,9 @@ def _upgrade(decision):
     return post
 
 
-def _widen(name):
+def _agree(what, name):
     def post(world, who):
-        path = f"/consents/{getattr(world.mine, name).pk}/widen/"
+        path = f"/consents/{getattr(world.mine, name).pk}/{what}/"
         return {"data": {"decision": "agree", "shown": _hidden(world, who, path, "shown")}}
 
     return post
@@ -249,8 +249,10 @@ SENT = {
     "POST consents/<uuid:consent_id>/trim/": _of(scope=VIEW, warned=VIEW),
     "POST/unwarned consents/<uuid:consent_id>/trim/": _of(scope=VIEW),
     "POST/agent consents/<uuid:consent_id>/trim/": _of(scope=VIEW, warned=VIEW),
-    "POST consents/<uuid:consent_id>/widen/": _widen("consent"),
-    "POST/agent consents/<uuid:consent_id>/widen/": _widen("agent_consent"),
+    "POST consents/<uuid:consent_id>/widen/": _agree("widen", "consent"),
+    "POST/agent consents/<uuid:consent_id>/widen/": _agree("widen", "agent_consent"),
+    "POST consents/<uuid:consent_id>/renew/": _agree("renew", "consent"),
+    "POST/agent consents/<uuid:consent_id>/renew/": _agree("renew", "agent_consent"),
     "POST consents/<uuid:consent_id>/confirm/": _confirm,
     "GET/json receipts/<uuid:entry_id>/": _of(format="json"),
     "GET/chain ledger/": lambda world, who: {"data": {"chain": world.mine.account.chain_name}},

@@ -207,7 +207,7 @@ def ids(own):
         **{
             f"{method}/agent consents/<uuid:consent_id>/{act}/": {"consent_id": own.agent_consent.pk}
             for method in ("GET", "POST")
-            for act in ("trim", "widen", "revoke")
+            for act in ("trim", "widen", "renew", "revoke")
         },
         "consents/<uuid:consent_id>/confirm/": {"consent_id": own.left.pk},
         "installations/<uuid:pk>/settings/": {"pk": own.planned.pk},
