@@ -159,7 +159,7 @@ def _narrowings(consent: Consent) -> QuerySet[Entry]:
 
 
 def why_scopes_lack(consent: Consent, scopes: Iterable[str]) -> Ended:
-    """Return since when `scopes` are not a consent's any more; the text is empty for those that never were.
+    """Return why a token has none of `scopes`, where the consent tells; the text is empty for those that never were in it.
 
     A person could agree again to what a person took back, and not to what the installed version asks for no more.
     """
@@ -172,6 +172,10 @@ def why_scopes_lack(consent: Consent, scopes: Iterable[str]) -> Ended:
             when.setdefault(name, f"{name} was taken back on {_day(act.at)}")
         for name in dropped & {*act.details.get("removed", ())}:
             when.setdefault(name, f"{name} is asked for no more since the upgrade on {_day(act.at)}")
+    for name in wanted & {*consent.granted}:
+        when[name] = (
+            f"{name} is agreed to, but this token is older or was asked for without it: authorize again for one that has it"
+        )
     text = "; ".join(when[name] for name in sorted(when))
     return Ended(Why.TAKEN_BACK if trimmed else Why.SCOPE, text, bool(trimmed))
 

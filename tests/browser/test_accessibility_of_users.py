@@ -59,7 +59,7 @@ def agreed(demo):
         "consent-trim", "consent-widen", "consent-renew", "receipt-view", "ledger-list")  # fmt: skip
 def test_an_admins_apps(look, calm, agreed):
     ada = calm("admin@acme.example")
-    installation = Installation.objects.get(app__slug="ticket-insights")
+    installation = Installation.objects.get(app__slug="ticket-insights", account__slug="acme")
     entry = Entry.objects.filter(event="consent.granted").first()
     for path in ("/installations/", f"/installations/{installation.pk}/", f"/receipts/{entry.pk}/", "/ledger/",
                  f"/authorizations/{installation.access_id}/reauthorize/",
@@ -127,7 +127,7 @@ def test_what_ends_soon(look, calm, agreed):
     look(ada.page)
     advance(dt.timedelta(days=344))
     access = Access.objects.get(client=agreed["Workflow Runner"])
-    insights = Installation.objects.get(app__slug="ticket-insights")
+    insights = Installation.objects.get(app__slug="ticket-insights", account__slug="acme")
     for who, paths in (
         (ada, ("/", "/authorizations/ending/", f"/authorizations/{access.pk}/", f"/installations/{insights.pk}/")),
         (axel, ("/authorizations/", "/installations/", f"/installations/{insights.pk}/")),

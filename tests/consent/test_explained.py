@@ -256,6 +256,19 @@ def test_a_call_that_lacks_a_scope_which_was_taken_back_says_when(both):
     assert never["error_description"] == f"This call needs the scope {DELETE}" and "reauthorize_url" not in never
 
 
+def test_a_token_older_than_what_was_agreed_to_since_says_so(both):
+    """T10: what is new comes with a new authorization."""
+    actions.trim_consent(both.consent, scopes={EDIT}, by=both.cast.admin)
+    factories.agree(both.side.client, both.cast.acme, both.cast.admin, ask_again=True, chosen={EDIT})
+    told = (
+        f"{EDIT} is agreed to, but this token is older or was asked for without it: authorize again for one that has it"
+    )
+    refused = put(both)
+    assert refused["error_description"] == f"This call needs the scope {EDIT}; {told}"
+    assert "reauthorize_url" not in refused
+    assert told in both.refreshed(scope=EDIT).json()["error_description"]
+
+
 def test_a_refresh_for_a_scope_which_was_taken_back_says_when(both):
     actions.trim_consent(both.consent, scopes={EDIT}, by=both.cast.admin)
     refused = both.refreshed(scope=EDIT).json()
