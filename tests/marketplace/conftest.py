@@ -66,3 +66,10 @@ def connected(multi, cast):
         code = code_of_vendor(multi, name, values)
         actions.finish_connection(multi.installation, name, by=by, **code)
     return multi
+
+
+@pytest.fixture
+def agreed(installed, cast):
+    """An installation whose account agreed to all of version 1.0: VIEW, and EDIT that it might have left off."""
+    installed.consent = factories.agree(installed.client, cast.acme, cast.admin, chosen={EDIT})
+    return installed

@@ -1,0 +1,222 @@
+"""What a new version means for whom has an old one: the forecast, what is offered, and telling of it (M4)."""
+
+import re
+from copy import deepcopy
+
+import pytest
+from django.core import mail
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from consent.models import Consent
+from credentials import actions as credentials
+from marketplace import actions, tasks
+from marketplace.models import Offer, OfferKind
+from portal.accounts import actions as accounts
+from tests import factories
+from tests.factories import CREATE, EDIT, VIEW
+from tests.marketplace.versions import next_draft, next_version, scopes_now, upgrade
+from tests.people.forms import text
+
+pytestmark = pytest.mark.django_db
+
+
+# --- what a version means for an installation ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"required_scopes": [VIEW], "optional_scopes": [EDIT]}, OfferKind.CLICK),
+        ({"required_scopes": [VIEW]}, OfferKind.CLICK),
+        ({"required_scopes": [EDIT, VIEW]}, OfferKind.CLICK),
+        ({"required_scopes": [VIEW, CREATE], "optional_scopes": [EDIT]}, OfferKind.ASK),
+        ({"required_scopes": [VIEW], "optional_scopes": [EDIT, CREATE]}, OfferKind.ASK),
+    ],
+)
+def test_a_version_asks_an_account_only_for_what_it_did_not_agree_to(agreed, cast, fields, kind):
+    """M4; a scope that was optional and agreed to may become required without a question."""
+    version = next_version(agreed.version.app, cast.dev, **fields)
+    assert Offer.objects.get().kind == kind
+    step = actions.step_to(agreed.installation, version, by=cast.admin)
+    assert step.asks == (kind == OfferKind.ASK)
+
+
+def test_a_scope_that_was_left_off_and_becomes_required_is_asked(installed, cast):
+    factories.agree(installed.client, cast.acme, cast.admin)
+    version = next_version(installed.version.app, cast.dev, required_scopes=[EDIT, VIEW])
+    assert Offer.objects.get().kind == OfferKind.ASK
+    upgrade(installed.installation, version, cast.admin)
+    assert Consent.objects.get().granted == [EDIT, VIEW]
+    assert Consent.objects.get().left_off == []
+
+
+def test_a_scope_added_to_the_client_changes_nothing_until_a_version_asks_for_it(agreed, cast):
+    """C2, T1"""
+    credentials.add_scopes(agreed.client, scopes={CREATE: "Later"}, by=cast.dev)
+    assert not Offer.objects.exists()
+    assert scopes_now(agreed, cast.acme) == [EDIT, VIEW]
+    assert actions.offered_version(agreed.installation) is None
+
+
+def test_an_installation_stays_on_its_version_and_its_consent_until_it_is_upgraded(agreed, cast):
+    """M4"""
+    next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+    agreed.installation.refresh_from_db()
+    assert agreed.installation.version == agreed.version
+    assert scopes_now(agreed, cast.acme) == [EDIT, VIEW]
+
+
+def _requests(version, **changes):
+    """The version's package with other parts of its template “events”."""
+    files = deepcopy(version.package)
+    for path, value in changes.items():
+        part, _dot, key = path.partition("__")
+        files["config/requests.json"]["events"][part][key] = value
+    return files
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema__path": "/api/else"},
+        {"schema__headers": {"X-Key": "<%= iparam.owner %>"}},
+        {"options__agents": True},
+        {"options__oauth": "boards"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_version_whose_requests_say_something_else_is_never_taken_by_itself(cast, connected, changes):
+    """Whatever goes elsewhere with what was given, or may be run by others, somebody has read before."""
+    actions.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
+    files = _requests(connected.version, **changes)
+    version = next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=files)
+    assert Offer.objects.get().kind == OfferKind.CLICK
+    difference = actions.step_to(connected.installation, version, by=cast.admin).difference
+    assert difference.changed_requests == {"events"}
+    assert bool(difference.added_hosts) == ("options__oauth" in changes), "a known host, with another vendor's token"
+
+
+def test_a_version_with_the_same_package_is_taken_by_itself(cast, connected):
+    actions.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
+    next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=connected.version.package)
+    assert Offer.objects.get().kind == OfferKind.ITSELF
+
+
+def test_no_account_gets_by_itself_a_version_that_nobody_reviewed_in_place_of_a_reviewed_one(agreed, cast, browse):
+    """M3"""
+    actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
+    here = {"install_url": agreed.version.install_url}
+    next_version(agreed.version.app, cast.dev, custom={cast.acme.slug}, required_scopes=[VIEW], **here)
+    assert Offer.objects.get().kind == OfferKind.CLICK
+    page = browse(cast.admin).get(f"/installations/{agreed.installation.pk}/upgrade/")
+    assert "Nobody reviewed this version" in text(page)
+
+
+# --- the forecast ---
+
+
+def test_the_forecast_is_what_publication_does(agreed, cast):
+    """On seeded data with hundreds of installations, of several versions and kinds."""
+    app = agreed.version.app
+    here = {"install_url": agreed.version.install_url}
+    for number in range(120):
+        account = factories.account("many")
+        admin = factories.member(account, "admin")
+        installation = actions.install(app, account, by=admin)
+        factories.agree(agreed.client, account, admin, chosen={EDIT} if number % 3 else ())
+        if number % 2:
+            actions.set_upgrades_itself(installation, on=True, by=admin)
+        if number % 10 == 0:
+            actions.uninstall(installation, by=admin)
+        if number == 60:
+            middle = next_version(app, cast.dev, "1.1", required_scopes=[VIEW], optional_scopes=[EDIT], **here)
+    for offer in Offer.objects.filter(version=middle).order_by("pk")[:20]:
+        account = offer.installation.account
+        by = account.memberships.get().user if account != cast.acme else cast.admin
+        upgrade(offer.installation, middle, by)
+    for kinds, fields in (
+        ({OfferKind.CLICK, OfferKind.ITSELF, OfferKind.ASK}, {"required_scopes": [EDIT, VIEW]}),
+        ({OfferKind.ASK}, {"required_scopes": [CREATE, VIEW], "optional_scopes": [EDIT]}),
+    ):
+        number = "1.2" if OfferKind.CLICK in kinds else "1.3"
+        draft = next_draft(app, cast.dev, number, **fields, **here)
+        expected = set(actions.forecast(draft, "public").values_list("pk", "version", "kind"))
+        assert {kind for _pk, _version, kind in expected} == kinds
+        assert len(expected) > 100
+        version = factories.publish(draft, cast.dev)
+        done = Offer.objects.filter(version=version).values_list("installation", "from_version", "kind")
+        assert set(done) == expected
+
+
+def test_a_developer_reads_what_publishing_would_do_before_and_what_became_of_it_after(agreed, cast, browse):
+    app = agreed.version.app
+    draft = next_draft(app, cast.dev, required_scopes=[VIEW, CREATE])
+    browser = browse(cast.dev)
+    url = f"/apps/{app.slug}/versions/{draft.pk}/changes/"
+    page = text(browser.get(url))
+    for expected in ("Asked for anew", "Create tickets", "Asked for no more", "Edit tickets", cast.acme.slug):
+        assert expected in page, expected
+    factories.publish(draft, cast.dev)
+    page = text(browser.get(url))
+    assert "Waiting 1" in " ".join(page.split())
+
+
+# --- telling ---
+
+
+def test_the_admins_are_told_once_with_a_link_to_the_page_and_find_it_in_their_list(agreed, cast, browse):
+    second = factories.member(cast.acme, "admin")
+    next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+    mail.outbox.clear()
+    offer = Offer.objects.get()
+    tasks.tell_of_one_offer(offer.pk)
+    tasks.tell_of_one_offer(offer.pk)
+    assert sorted(message.to[0] for message in mail.outbox) == sorted([cast.admin.email, second.email])
+    link = re.search(r"https?://\S+/installations/\S+/upgrade/", mail.outbox[0].body)[0]
+    assert "goes on working" in mail.outbox[0].body
+    browser = browse(cast.admin)
+    assert browser.get(link).status_code == 200
+    assert "Waits for permission" in text(browser.get("/installations/waiting/"))
+    assert "waits for permission" in text(browser.get(f"/installations/{agreed.installation.pk}/"))
+    assert "Nothing waits" in text(browse(cast.agent).get("/installations/waiting/"))
+
+
+def test_an_installation_that_was_under_way_while_a_version_was_published_is_offered_it_later(agreed, cast):
+    """The sweep finds it, whatever the publication did not see."""
+    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW])
+    account = factories.account("late")
+    admin = factories.member(account, "admin")
+    installation = actions.install(agreed.version.app, account, by=admin)
+    assert installation.version == version
+    tasks.sweep_offers()
+    assert Offer.objects.count() == 1
+
+
+def test_admins_get_one_mail_a_day_however_often_versions_come_and_go(agreed, cast):
+    for number in ("1.1", "1.2", "1.3"):
+        version = next_version(agreed.version.app, cast.dev, number, required_scopes=[VIEW, CREATE])
+        tasks.tell_of_one_offer(Offer.objects.get(version=version).pk)
+        actions.withdraw_version(version, reason="Again", by=cast.dev)
+    asked = [message for message in mail.outbox if "asks for a new permission" in message.subject]
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("url", ["/installations/waiting/", "/apps/{app}/versions/{version}/changes/"])
+def test_lists_take_a_fixed_number_of_queries(agreed, cast, browse, url):
+    app = agreed.version.app
+    browser = browse(cast.admin if "waiting" in url else cast.dev)
+
+    def queries_with(more, number):
+        for _each in range(more):
+            account = factories.account("more")
+            accounts.add_member(account, cast.admin, role="admin", by=None)
+            actions.install(app, account, by=cast.admin)
+        version = next_version(app, cast.dev, number, required_scopes=[VIEW, CREATE])
+        with CaptureQueriesContext(connection) as queries:
+            assert browser.get(url.format(app=app.slug, version=version.pk)).status_code == 200
+        actions.withdraw_version(version, reason="Again", by=cast.dev)
+        return len(queries)
+
+    few = queries_with(1, "1.1")
+    assert queries_with(8, "1.2") <= few

@@ -1,0 +1,80 @@
+"""Taking a published version back: who has it is told, and goes on or moves to another (M4)."""
+
+import pytest
+from django.core import mail
+from django.db import DatabaseError, transaction
+
+from consent.models import Consent
+from marketplace import actions, tasks
+from marketplace.models import Offer, OfferKind, Status, Version
+from tests import factories
+from tests.factories import CREATE, EDIT, VIEW, version_fields
+from tests.marketplace.versions import next_version, scopes_now, upgrade
+from tests.people.forms import text
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_withdrawn_version_goes_on_working_and_its_admins_are_told_and_offered_the_earlier_one(agreed, cast, browse):
+    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW], optional_scopes=[EDIT, CREATE])
+    upgrade(agreed.installation, version, cast.admin, chosen={CREATE})
+    assert Consent.objects.get().granted == [CREATE, EDIT, VIEW]
+    actions.withdraw_version(version, reason="It loses tickets.", by=cast.dev)
+    assert scopes_now(agreed, cast.acme) == [CREATE, EDIT, VIEW]
+    offer = Offer.objects.get(kind=OfferKind.WITHDRAWN)
+    assert offer.version == agreed.version
+    mail.outbox.clear()
+    tasks.tell_of_one_offer(offer.pk)
+    assert "It loses tickets." in mail.outbox[0].body
+    page = browse(cast.admin).get(f"/installations/{agreed.installation.pk}/")
+    assert "It loses tickets." in text(page)
+    agreed.installation.refresh_from_db()
+    back = upgrade(agreed.installation, agreed.version, cast.admin)
+    assert back.version == agreed.version
+    assert Consent.objects.get().granted == [EDIT, VIEW]
+
+
+def test_a_withdrawn_version_cannot_be_had_and_where_it_was_the_only_one_that_is_told(agreed, cast):
+    actions.withdraw_version(agreed.version, reason="Over.", by=cast.dev)
+    offer = Offer.objects.get()
+    assert (offer.kind, offer.version) == (OfferKind.WITHDRAWN, None)
+    with pytest.raises(actions.NotInstallable):
+        actions.install(agreed.version.app, cast.globex, by=cast.globex_admin)
+    mail.outbox.clear()
+    tasks.tell_of_one_offer(offer.pk)
+    assert "no other version" in mail.outbox[0].body
+    assert Version.objects.get().status == Status.WITHDRAWN
+
+
+def test_an_account_that_waited_is_told_when_what_it_has_is_withdrawn(agreed, cast):
+    """The same step is offered for another reason then."""
+    next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+    offer = Offer.objects.get()
+    tasks.tell_of_one_offer(offer.pk)
+    mail.outbox.clear()
+    actions.withdraw_version(agreed.version, reason="Old.", by=cast.dev)
+    for _time in range(2):
+        tasks.sweep_offers()
+        tasks.tell_of_one_offer(offer.pk)
+    assert [message.subject for message in mail.outbox] == ["Insights 1.0 was withdrawn"]
+    assert Offer.objects.get().kind == OfferKind.WITHDRAWN
+
+
+def test_why_a_version_was_withdrawn_is_said_then_and_never_changed(agreed, cast):
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Version.objects.update(withdrawn_because="Else")
+    actions.withdraw_version(agreed.version, reason="Over.", by=cast.dev)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Version.objects.update(withdrawn_because="Else")
+
+
+def test_chosen_accounts_keep_at_most_three_published_versions(cast):
+    row = factories.client(cast.dev)[0]
+    app = actions.create_app(factories.team_of(cast.dev), slug="custom", category="other", client=row, by=cast.dev)
+    for number in ("1.0", "1.1", "1.2"):
+        first = next_version(app, cast.dev, number, custom={cast.acme.slug}, required_scopes=[VIEW])
+    with pytest.raises(actions.TooManyVersions), transaction.atomic():
+        next_version(app, cast.dev, "1.3", custom={cast.acme.slug}, required_scopes=[VIEW])
+    actions.withdraw_version(first, reason="Room", by=cast.dev)
+    draft = actions.create_version(app, by=cast.dev, **version_fields("1.4"))
+    assert actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev).status == Status.PUBLISHED
