@@ -23,5 +23,5 @@ def ending_within(length: dt.timedelta = SOON) -> QuerySet:
 
 def renewable_by(user: User) -> Q:
     """Which consents a person can renew: their own, and the accounts' that they administer."""
-    members = Membership.objects.filter(user=user)
-    return Q(membership__in=members.live()) | Q(membership=None, access__account__in=members.admins().values("account"))
+    own = Membership.objects.live().filter(user=user)
+    return Q(membership__in=own) | Q(membership=None, access__account__in=Membership.objects.administered_by(user))

@@ -26,7 +26,7 @@ def without_admin() -> QuerySet:
 
 def to_confirm(user: User) -> QuerySet:
     """Return those that a person can confirm: of the accounts they administer."""
-    return without_admin().filter(access__account__in=Membership.objects.admins().filter(user=user).values("account"))
+    return without_admin().filter(access__account__in=Membership.objects.administered_by(user))
 
 
 @dataclass

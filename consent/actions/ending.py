@@ -42,6 +42,7 @@ def is_admin(account: Account, by: User) -> bool:
 
 
 def guard_admin(account: Account, by: User) -> None:
+    """Raise NotAnAdmin unless `by` administers the account."""
     if not is_admin(account, by):
         raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
 

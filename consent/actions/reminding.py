@@ -3,7 +3,7 @@
 from django.db.models import F, Min, Q, QuerySet
 from django.db.models.functions import Now
 
-from portal.accounts.models import Account, Membership, User
+from portal.accounts.models import Account, Membership
 from portal.database import alone
 from portal.mail import send
 
@@ -37,7 +37,7 @@ def tell_of_ends(account: Account, membership: Membership | None) -> None:
         members = Membership.objects.live().filter(pk=membership.pk) if membership else account.memberships.admins()
         send(
             "consent/mail/ends_soon.txt",
-            to=list(User.objects.filter(memberships__in=members).values_list("email", flat=True)),
+            to=members.emails(),
             account=account,
             consents=consents[:LISTED],
             more=len(consents[LISTED:]),

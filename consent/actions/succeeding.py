@@ -36,7 +36,7 @@ def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
     guard_admin(account, by)
     consent = lock_path(consent)
     access = consent.access
-    if consent.revoked_at or access.ended_at or consent.expires_at <= database_now():
+    if consent.is_over(database_now()):
         raise AlreadyEnded(_("This was ended already."))
     if not without_admin().filter(pk=consent.pk).exists():
         raise NotNeeded(_("Nobody has to confirm this now."))
@@ -73,8 +73,7 @@ def ask_for_successor(account: Account) -> None:
     """Mail the admins of an account what one of them should confirm; where there is none, the sweep comes back."""
     with alone(f"successor:{account.pk}"):
         consents = list(without_admin().filter(access__account=account, successor_asked_at=None))
-        members = account.memberships.admins()
-        people = list(User.objects.filter(memberships__in=members).values_list("email", flat=True))
+        people = account.memberships.admins().emails()
         if not consents or not people:
             return
         send(

@@ -178,7 +178,7 @@ def _account(request, asked, person):
         return next(iter(accounts.values())), True
     if "none" in asked.prompt:
         raise Answered(asked.answer(error="account_selection_required" if accounts else "access_denied"))
-    raise Answered(_choose(request, asked, places, accounts))
+    raise Answered(_choose(request, asked, places))
 
 
 def _hinted(asked, accounts):
@@ -196,7 +196,7 @@ def _hinted(asked, accounts):
     return accounts.get(asked.account)
 
 
-def _choose(request, asked, places, accounts):
+def _choose(request, asked, places):
     base = _without_prompt(request, "select_account")
     query = [
         (name, value) for name, value in parse_qsl(base.partition("?")[2]) if name not in ("account", "installation")

@@ -118,7 +118,7 @@ def revoke_consent(request, consent_id):
 @require_http_methods(["GET", "POST"])
 def confirm_consent(request, consent_id):
     """An admin answers for what somebody agreed to for the account who is no admin any more."""
-    accounts = Membership.objects.admins().filter(user=request.user).values("account")
+    accounts = Membership.objects.administered_by(request.user)
     consents = Consent.objects.filter(membership=None, access__account__in=accounts)
     consent = get_object_or_404(
         consents.select_related("access__client", "access__account", "granted_by"), pk=consent_id
@@ -153,7 +153,7 @@ def _for_admins(action, template, **kind):
     @login_required
     @require_http_methods(["GET", "POST"])
     def view(request, access_id):
-        accounts = Membership.objects.admins().filter(user=request.user).values("account")
+        accounts = Membership.objects.administered_by(request.user)
         access = get_object_or_404(access_seen_by(request.user), pk=access_id, account__in=accounts, **kind)
         if request.method == "GET":
             ends = actions.what_ends(access)

@@ -16,7 +16,7 @@ def access_seen_by(user):
 
 def consents_seen_by(user):
     """A person's own consents, and all of the accounts they administer (E1)."""
-    administered = Membership.objects.admins().filter(user=user).values("account")
+    administered = Membership.objects.administered_by(user)
     own = Membership.objects.live().filter(user=user)
     return Consent.objects.filter(Q(membership__in=own) | Q(access__account__in=administered)).select_related(
         "access__client__team", "access__account", "membership__user"

@@ -7,7 +7,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from consent.actions.ending import NotAnAdmin, is_admin
+from consent.actions.ending import guard_admin
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, User
 from portal.celery import app as celery
@@ -76,8 +76,7 @@ def _lock(installation: Installation, by: User, name: str | None) -> tuple[Insta
         raise NotThere(_("There is nothing to connect here any more."))
     if integration and integration.token_type == "agent":
         return installation, member
-    if not is_admin(account, by):
-        raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
+    guard_admin(account, by)
     return installation, None
 
 
@@ -324,13 +323,12 @@ def tell_of_broken_connection(connection: Connection) -> None:
     if row is None:
         return
     if row.membership_id:
-        people = User.objects.filter(memberships=row.membership_id)
+        members = Membership.objects.filter(pk=row.membership_id)
     else:
-        admins = Membership.objects.admins().filter(account=row.installation.account_id)
-        people = User.objects.filter(memberships__in=admins)
+        members = row.installation.account.memberships.admins()
     send(
         "marketplace/mail/connection_broken.txt",
-        to=list(people.values_list("email", flat=True)),
+        to=members.emails(),
         installation=row.installation,
         connection=row,
         vendor=vendor_name(row.installation, row.integration),

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from consent.actions import Terms, end_access, open_access
 from consent.actions import what_ends as consents_that_end
-from consent.actions.ending import NotAnAdmin, is_admin
+from consent.actions.ending import guard_admin
 from credentials.actions import guard_teammate
 from credentials.models import Client
 from portal.accounts.actions import Refused
@@ -96,8 +96,7 @@ def install_draft(version: Version, *, by: User) -> Installation:
 
 def _install(version: Version, client: Client | None, account: Account, by: User) -> Installation:
     """Install a version; account, client and version are locked."""
-    if not is_admin(account, by):
-        raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
+    guard_admin(account, by)
     if version.status not in (Status.PUBLISHED, Status.SNAPSHOT) or account.suspended_at:
         raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
     if client and client.suspended_at:

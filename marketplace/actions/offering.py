@@ -10,7 +10,6 @@ from django.db.models import Avg, Case, Count, Exists, F, OuterRef, Q, QuerySet,
 from django.db.models.functions import Coalesce, Now
 
 from consent.validity import live_consents
-from portal.accounts.models import Membership, User
 from portal.celery import app as celery
 from portal.mail import send
 
@@ -125,11 +124,9 @@ def tell_of_offer(offer: Offer) -> None:
     row = rows.filter(pk=offer.pk).first()
     if row is None:
         return
-    admins = Membership.objects.admins().filter(account=row.installation.account_id)
-    people = User.objects.filter(memberships__in=admins)
     send(
         "marketplace/mail/offer.txt",
-        to=list(people.values_list("email", flat=True)),
+        to=row.installation.account.memberships.admins().emails(),
         offer=row,
         installation=row.installation,
         withdrawn=row.kind == OfferKind.WITHDRAWN,

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from consent.actions import change_terms, grant_consent, open_access
-from consent.actions.ending import NotAnAdmin, is_admin
+from consent.actions.ending import guard_admin
 from consent.screen import Screen, build_screen
 from credentials.models import Client
 from portal.accounts.actions import Refused
@@ -112,8 +112,7 @@ def _lock(installation: Installation, version: Version, by: User | None) -> tupl
     version.app = app
     if by:
         Membership.objects.select_for_update(no_key=True).filter(account=account, user=by, ended_at=None).first()
-        if not is_admin(account, by):
-            raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
+        guard_admin(account, by)
     installation = lock(Installation, installation.pk)
     installation.account, installation.app = account, app
     if installation.uninstalled_at or account.suspended_at or (client and client.suspended_at):
@@ -172,8 +171,7 @@ def decline_upgrade(installation: Installation, version: Version, *, by: User) -
 def set_upgrades_itself(installation: Installation, *, on: bool, by: User) -> Installation:
     """Let an installation take versions that ask for nothing new by itself, or not. Raises NotAnAdmin, NotOffered."""
     account = lock(Account, installation.account_id)
-    if not is_admin(account, by):
-        raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
+    guard_admin(account, by)
     installation = lock(Installation, installation.pk)
     if installation.uninstalled_at:
         raise NotOffered(_("This app cannot be updated here now."))

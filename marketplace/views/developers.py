@@ -138,7 +138,7 @@ def _version_page(request, app, form, version=None, chosen=None):
 def version_create(request, slug):
     app = _app(request, slug)
     if request.method == "GET":
-        latest = app.versions.exclude(status="snapshot").first()
+        latest = app.versions.exclude(status=Status.SNAPSHOT).first()
         kept = {"name", "tagline", "description", "install_url"}
         initial = {name: getattr(latest, name) for name in kept} if latest else {}
         return _version_page(request, app, VersionForm(initial=initial), version=latest)
@@ -146,7 +146,7 @@ def version_create(request, slug):
     if form.is_valid():
         _spend(app, NEW)
         # Without an upload the icon and the package stay as they are.
-        latest = app.versions.exclude(status="snapshot").values("icon", "package").first()
+        latest = app.versions.exclude(status=Status.SNAPSHOT).values("icon", "package").first()
         fields = {**(latest or {}), **form.fields_for_action()}
         try:
             version = actions.create_version(app, by=request.user, **fields, **chosen_scopes(request))

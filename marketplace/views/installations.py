@@ -45,14 +45,9 @@ def installations_seen_by(user):
     )
 
 
-def administered_by(user):
-    """The accounts whose admin a person is."""
-    return Membership.objects.admins().filter(user=user).values("account")
-
-
 def pending_offers(user):
     """The offers that wait for a person as an admin, oldest first."""
-    offers = Offer.objects.pending().filter(installation__account__in=administered_by(user))
+    offers = Offer.objects.pending().filter(installation__account__in=Membership.objects.administered_by(user))
     rows = offers.exclude(kind=OfferKind.ITSELF).select_related("installation__account", "from_version", "version")
     return rows.defer(
         "from_version__icon", "from_version__description", "from_version__package",
@@ -112,6 +107,11 @@ def installation_list(request):
 
 def installation_seen_by(user, pk, **live):
     return get_object_or_404(installations_seen_by(user).filter(**live), pk=pk)
+
+
+def installation_run_by(user, pk, **live):
+    """The same, of an account that they administer."""
+    return installation_seen_by(user, pk, account__in=Membership.objects.administered_by(user), **live)
 
 
 @login_required
@@ -250,7 +250,7 @@ def _ending(action, template):
     @login_required
     @require_http_methods(["GET", "POST"])
     def view(request, pk):
-        installation = installation_seen_by(request.user, pk, account__in=administered_by(request.user))
+        installation = installation_run_by(request.user, pk)
         if request.method == "GET":
             ends = actions.what_ends(installation)
             return render(request, template, {"installation": installation, "ends": ends})

@@ -21,9 +21,9 @@ KINDS = {"app": _("Marketplace apps"), "external": _("External apps"), "agent": 
 _NONE = Value("", output_field=CharField())
 
 
-def _named(access="", otherwise="client__name"):
+def _named(access=""):
     """What an app is called, as `Access.name` says it."""
-    return Coalesce(NullIf(f"{access}app_name", _NONE), f"{access}{otherwise}", output_field=CharField())
+    return Coalesce(NullIf(f"{access}app_name", _NONE), f"{access}client__name", output_field=CharField())
 
 
 def _person(path, words):

@@ -17,11 +17,7 @@ from portal.pages import paginate
 
 from .. import actions
 from ..markdown import render as render_markdown
-from .installations import administered_by, installation_seen_by, pending_offers
-
-
-def _administered(request, pk):
-    return installation_seen_by(request.user, pk, account__in=administered_by(request.user), uninstalled_at=None)
+from .installations import installation_run_by, pending_offers
 
 
 @login_required
@@ -29,7 +25,7 @@ def _administered(request, pk):
 @require_http_methods(["GET", "POST"])
 def installation_upgrade(request, pk):
     """Show what the offered version changes and asks; POST agrees to it, or declines."""
-    installation = _administered(request, pk)
+    installation = installation_run_by(request.user, pk, uninstalled_at=None)
     version = actions.offered_version(installation)
     if version is None:
         messages.info(request, _("There is no other version for this account."))
@@ -92,7 +88,7 @@ def _page(request, installation, version, problem="", status=200):
 @require_POST
 def installation_upgrades_itself(request, pk):
     """Turn updating without a click on or off."""
-    installation = _administered(request, pk)
+    installation = installation_run_by(request.user, pk, uninstalled_at=None)
     on = request.POST.get("on") == "1"
     try:
         actions.set_upgrades_itself(installation, on=on, by=request.user)

@@ -101,6 +101,14 @@ class MembershipQuerySet(models.QuerySet):
     def admins(self):
         return self.live().filter(role=Role.ADMIN)
 
+    def administered_by(self, user):
+        """The accounts, by id, whose admin a person is."""
+        return self.admins().filter(user=user).values("account")
+
+    def emails(self):
+        """Where the people of these places read their mail."""
+        return list(self.values_list("user__email", flat=True))
+
 
 class Membership(models.Model):
     """A person's place in an account. Ended, it never lives again (T4): coming back makes a new one."""
@@ -195,7 +203,7 @@ class InvitationQuerySet(models.QuerySet):
 
     def run_by(self, user):
         """Those that a person may send again and take back: of accounts they administer and teams they own (E1)."""
-        accounts = Membership.objects.admins().filter(user=user).values("account")
+        accounts = Membership.objects.administered_by(user)
         teams = TeamMembership.objects.owners().filter(user=user).values("team")
         return self.filter(Q(account__in=accounts) | Q(team__in=teams))
 
