@@ -27,82 +27,81 @@ def _fields(contents: Contents) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Difference:
-    """From `old`, None where there is none to compare with, to `new`; sets hold names as the versions write them."""
+    """From one version to another, or from an empty one to a first; sets hold names as the versions write them."""
 
-    old: Version | None
+    old: Version
     new: Version
 
     @cached_property
-    def _contents(self) -> tuple[Contents | None, Contents]:
-        return Contents.of(self.old) if self.old else None, Contents.of(self.new)
+    def _contents(self) -> tuple[Contents, Contents]:
+        return Contents.of(self.old), Contents.of(self.new)
 
     @cached_property
     def added_scopes(self) -> set[str]:
         """The scopes that were not asked for at all."""
-        return self.new.scopes - (self.old.scopes if self.old else set())
+        return self.new.scopes - self.old.scopes
 
     @cached_property
     def raised_scopes(self) -> set[str]:
         """The scopes that people could leave off, and that are required now."""
-        return set(self.new.required_scopes) & set(self.old.optional_scopes if self.old else ())
+        return {*self.new.required_scopes} & {*self.old.optional_scopes}
 
     @cached_property
     def lowered_scopes(self) -> set[str]:
-        return set(self.new.optional_scopes) & set(self.old.required_scopes if self.old else ())
+        return {*self.new.optional_scopes} & {*self.old.required_scopes}
 
     @cached_property
     def removed_scopes(self) -> set[str]:
-        return (self.old.scopes if self.old else set()) - self.new.scopes
+        return self.old.scopes - self.new.scopes
 
     @cached_property
     def _vendors(self) -> tuple[dict[str, formats.Integration], dict[str, formats.Integration]]:
         old, new = self._contents
-        return old.vendors if old else {}, new.vendors
+        return old.vendors, new.vendors
 
     @cached_property
     def added_integrations(self) -> set[str]:
         old, new = self._vendors
-        return set(new) - set(old)
+        return {*new} - {*old}
 
     @cached_property
     def changed_integrations(self) -> set[str]:
         """Those that lead elsewhere under the same name, or do something else there: nothing given for one is the other’s."""
         old, new = self._vendors
-        return {name for name in set(new) & set(old) if _essence(new[name]) != _essence(old[name])}
+        return {name for name in {*new} & {*old} if _essence(new[name]) != _essence(old[name])}
 
     @cached_property
     def removed_integrations(self) -> set[str]:
         old, new = self._vendors
-        return set(old) - set(new)
+        return {*old} - {*new}
 
     @cached_property
     def added_hosts(self) -> set[str]:
         old, new = self._contents
-        return _hosts(new) - (_hosts(old) if old else set())
+        return _hosts(new) - _hosts(old)
 
     @cached_property
     def removed_hosts(self) -> set[str]:
         old, new = self._contents
-        return (_hosts(old) if old else set()) - _hosts(new)
+        return _hosts(old) - _hosts(new)
 
     @cached_property
     def changed_requests(self) -> set[str]:
         """The request templates that are new, or say something else, be it only who may run them."""
         old, new = self._contents
-        before = old.templates if old else {}
-        return {name for name, template in new.templates.items() if template != before.get(name)}
+        return {name for name, template in new.templates.items() if template != old.templates.get(name)}
 
     @cached_property
     def added_fields(self) -> set[str]:
         """What is asked at install and was not, or not in this way."""
         old, new = self._contents
-        before = _fields(old) if old else {}
+        before = _fields(old)
         return {name for name, field in _fields(new).items() if field != before.get(name)}
 
     @cached_property
     def removed_fields(self) -> set[str]:
         old, new = self._contents
-        return set(old.fields if old else ()) - set(new.fields)
+        return {*old.fields} - {*new.fields}
 
     @property
     def always_asks(self) -> bool:
@@ -119,23 +118,21 @@ class Difference:
     @property
     def is_unreviewed(self) -> bool:
         """True where a reviewer judged the old version, and nobody the new one (M3)."""
-        return self.old is not None and self.old.audience == Audience.PUBLIC and self.new.audience != Audience.PUBLIC
+        return self.old.audience == Audience.PUBLIC and self.new.audience != Audience.PUBLIC
 
     @property
     def is_renamed(self) -> bool:
-        return self.old is not None and self.old.name != self.new.name
+        return self.old.name not in ("", self.new.name)
 
     @property
     def moved_to(self) -> set[str]:
         """Where people are sent to set the app up, if that is another place."""
-        return {self.new.install_url} - {self.old.install_url if self.old else "", ""}
+        return {self.new.install_url} - {self.old.install_url, ""}
 
     @property
     def is_empty(self) -> bool:
-        asked = self.always_asks or self.raised_scopes or self.lowered_scopes or self.removed_scopes
-        return not (
-            asked or self.is_for_a_person or self.removed_integrations or self.removed_hosts or self.removed_fields
-        )
+        scopes = self.added_scopes | self.raised_scopes | self.lowered_scopes | self.removed_scopes
+        return not (scopes or self.lines())
 
     def lines(self) -> list[tuple[str, list[str]]]:
         """What changes beside the scopes, in words: a title, and names."""

@@ -125,7 +125,6 @@ def _lock(installation: Installation, version: Version, by: User | None) -> tupl
 
 def _move(installation: Installation, difference: Difference, access: Any, by: User | None) -> Installation:
     old, new = difference.old, difference.new
-    assert old is not None
     ended = end_connections(installation, difference.removed_integrations | difference.changed_integrations, by=by)
     # What was filled in for one question is no answer to another under the same name.
     dropped = difference.added_fields | difference.removed_fields

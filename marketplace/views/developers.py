@@ -242,7 +242,7 @@ def version_changes(request, slug, pk):
     """Compare a version with the one published before, and tell what publishing it does, or did, to whom."""
     version = version_seen_by(request.user, slug, pk)
     client, before = version.app.client, _published_before(version)
-    difference = Difference(before, version)
+    difference = Difference(before or Version(app=version.app), version)
     names = {
         _("Asked for anew"): difference.added_scopes,
         _("No longer optional"): difference.raised_scopes,

@@ -162,6 +162,12 @@ def test_a_developer_reads_what_publishing_would_do_before_and_what_became_of_it
     assert "Waiting 1" in " ".join(page.split())
 
 
+def test_a_developer_is_told_that_a_draft_asks_for_the_same(published, cast, browse):
+    draft = next_draft(published.app, cast.dev, optional_scopes=[EDIT])
+    page = browse(cast.dev).get(f"/apps/{published.app.slug}/versions/{draft.pk}/changes/")
+    assert "It asks for the same" in text(page)
+
+
 # --- telling ---
 
 
