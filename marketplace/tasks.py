@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from portal.accounts.actions import Refused
 
-from .actions import connecting, offer_another, offer_version, tell_of_offer, upgrade_itself
+from .actions import connecting, offering, upgrading
 from .connections import VendorError
 from .models import Connection, Installation, Offer, OfferKind, Status, Version
 
@@ -57,18 +57,18 @@ def sweep_connections():
 
 
 @shared_task
-def upgrade_itself_by_offer(offer_id):
+def upgrade_itself(offer_id):
     """Take a version that asks for nothing new, where the account lets it."""
     offer = Offer.objects.select_related("installation__app__client", "version").filter(pk=offer_id).first()
     if offer and offer.taken_at is None and offer.version:
-        upgrade_itself(offer)
+        upgrading.upgrade_itself(offer)
 
 
 @shared_task
-def tell_of_one_offer(offer_id):
+def tell_of_offer(offer_id):
     offer = Offer.objects.filter(pk=offer_id).first()
     if offer:
-        tell_of_offer(offer)
+        offering.tell_of_offer(offer)
 
 
 @shared_task
@@ -78,17 +78,18 @@ def sweep_offers():
     lately = Now() - timedelta(days=1)
     versions = Version.objects.select_related("app__client", "app__team")
     for version in versions.filter(status=Status.PUBLISHED, published_at__gt=lately):
-        offer_version(version)
+        offering.offer_version(version)
     told = Offer.objects.filter(installation=OuterRef("pk"), from_version=OuterRef("version"))
     left_behind = Installation.objects.filter(version__status=Status.WITHDRAWN, uninstalled_at=None).exclude(
         Exists(told)
     )
     for version in versions.filter(pk__in=left_behind.values("version")):
-        offer_another(version)
-    left = {
-        upgrade_itself_by_offer: Offer.objects.pending().filter(kind=OfferKind.ITSELF),
-        tell_of_one_offer: Offer.objects.to_tell(),
-    }
-    for task, rows in left.items():
+        offering.offer_another(version)
+    # A mail server may be as slow as a vendor, and keeps nothing else waiting either.
+    left = (
+        (upgrade_itself, Offer.objects.pending().filter(kind=OfferKind.ITSELF), "default"),
+        (tell_of_offer, Offer.objects.to_tell(), "vendors"),
+    )
+    for task, rows, queue in left:
         for pk in rows.order_by("pk").values_list("pk", flat=True)[:SWEEP_BATCH]:
-            task.apply_async([pk], queue="default")
+            task.apply_async([pk], queue=queue)

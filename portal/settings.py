@@ -215,7 +215,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 # What waits for vendors keeps nothing else waiting.
 QUEUES = {
     "consent.tasks.revoke_tokens": "revoke",
-    "marketplace.tasks.*offer*": "default",
+    "marketplace.tasks.sweep_offers": "default",
+    "marketplace.tasks.upgrade_itself": "default",
     "marketplace.tasks.*": "vendors",
 }
 CELERY_TASK_ROUTES = {task: {"queue": queue} for task, queue in QUEUES.items()}

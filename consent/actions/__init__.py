@@ -1,4 +1,4 @@
-"""What happens to accesses and consents, in story order: granting, issuing and refusing, ending."""
+"""What happens to accesses and consents, in story order: granting, issuing and refusing, succeeding, ending."""
 
 from ..screen import Terms
 from .ending import (

@@ -1,4 +1,4 @@
-"""What happens to apps, versions and installations, in story order: publishing, installing."""
+"""What happens to apps, versions and installations, in story order: publishing and offering, installing, connecting, upgrading."""
 
 from credentials.actions import NotAReviewer
 
@@ -25,7 +25,7 @@ from .installing import (
     uninstall,
     what_ends,
 )
-from .offering import forecast, offer_another, offer_version, progress, tell_of_offer
+from .offering import forecast, offer_version, progress
 from .packaging import fill_package, keep_vendor_secret, take_package
 from .publishing import (
     ClientTaken,
@@ -52,7 +52,6 @@ from .upgrading import (
     set_upgrades_itself,
     step_to,
     upgrade,
-    upgrade_itself,
 )
 
 __all__ = [
@@ -85,7 +84,6 @@ __all__ = [
     "is_begun",
     "keep_vendor_secret",
     "list_accounts",
-    "offer_another",
     "offer_version",
     "offered_version",
     "prepare_connection",
@@ -100,10 +98,8 @@ __all__ = [
     "step_to",
     "submit_version",
     "take_package",
-    "tell_of_offer",
     "uninstall",
     "upgrade",
-    "upgrade_itself",
     "vendor_of",
     "what_ends",
     "withdraw_version",

@@ -318,23 +318,24 @@ def revoke_connection(connection: Connection) -> None:
 
 def tell_of_broken_connection(connection: Connection) -> None:
     """Mail those who can connect it again, once: the account's admins, or the agent whose it is."""
-    rows = Connection.objects.live().with_vendor().select_related("installation__account")
-    row = rows.filter(pk=connection.pk, broken_at__isnull=False, told_at=None).first()
-    if row is None:
-        return
-    if row.membership_id:
-        members = Membership.objects.filter(pk=row.membership_id)
-    else:
-        members = row.installation.account.memberships.admins()
-    send(
-        "marketplace/mail/connection_broken.txt",
-        to=members.emails(),
-        installation=row.installation,
-        connection=row,
-        vendor=vendor_name(row.installation, row.integration),
-    )
-    # After sending: told twice is better than never.
-    Connection.objects.filter(pk=row.pk, told_at=None).update(told_at=database_now())
+    with alone(f"broken connection:{connection.pk}"):
+        rows = Connection.objects.live().with_vendor().select_related("installation__account")
+        row = rows.filter(pk=connection.pk, broken_at__isnull=False, told_at=None).first()
+        if row is None:
+            return
+        if row.membership_id:
+            members = Membership.objects.filter(pk=row.membership_id)
+        else:
+            members = row.installation.account.memberships.admins()
+        send(
+            "marketplace/mail/connection_broken.txt",
+            to=members.emails(),
+            installation=row.installation,
+            connection=row,
+            vendor=vendor_name(row.installation, row.integration),
+        )
+        # After sending: told twice is better than never.
+        Connection.objects.filter(pk=row.pk, told_at=None).update(told_at=database_now())
 
 
 def _record(installation: Installation, event: str, by: User | None, row: Connection | None = None) -> None:

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce, Now
 
 from consent.validity import live_consents
 from portal.celery import app as celery
+from portal.database import alone
 from portal.mail import send
 
 from ..differences import Difference
@@ -120,16 +121,18 @@ def progress(version: Version) -> dict[str, Any]:
 
 def tell_of_offer(offer: Offer) -> None:
     """Mail an account's admins, once, what waits for them."""
-    rows = Offer.objects.to_tell().select_related("installation__account", "from_version", "version")
-    row = rows.filter(pk=offer.pk).first()
-    if row is None:
-        return
-    send(
-        "marketplace/mail/offer.txt",
-        to=row.installation.account.memberships.admins().emails(),
-        offer=row,
-        installation=row.installation,
-        withdrawn=row.kind == OfferKind.WITHDRAWN,
-    )
-    # After sending: told twice is better than never.
-    Offer.objects.filter(pk=row.pk, told_at=None).update(told_at=Now())
+    # However many of its offers wait: to_tell() leaves out whom one of them has told.
+    with alone(f"offers:{offer.installation_id}"):
+        rows = Offer.objects.to_tell().select_related("installation__account", "from_version", "version")
+        row = rows.filter(pk=offer.pk).first()
+        if row is None:
+            return
+        send(
+            "marketplace/mail/offer.txt",
+            to=row.installation.account.memberships.admins().emails(),
+            offer=row,
+            installation=row.installation,
+            withdrawn=row.kind == OfferKind.WITHDRAWN,
+        )
+        # After sending: told twice is better than never.
+        Offer.objects.filter(pk=row.pk, told_at=None).update(told_at=Now())

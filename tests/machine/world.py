@@ -174,7 +174,7 @@ class World(WorldOfPeople):
     def upgrade_by_themselves(self):
         def portal():
             for offer in Offer.objects.pending().filter(kind="itself").order_by("pk"):
-                marketplace_tasks.upgrade_itself_by_offer(offer.pk)
+                marketplace_tasks.upgrade_itself(offer.pk)
 
         self.act("upgrade_by_themselves", portal)
 

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from consent.models import Consent
 from credentials import actions as credentials
 from marketplace import actions, tasks
+from marketplace.actions import offering
 from marketplace.models import Offer, OfferKind
 from portal.accounts import actions as accounts
 from tests import factories
@@ -176,8 +177,8 @@ def test_the_admins_are_told_once_with_a_link_to_the_page_and_find_it_in_their_l
     next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     mail.outbox.clear()
     offer = Offer.objects.get()
-    tasks.tell_of_one_offer(offer.pk)
-    tasks.tell_of_one_offer(offer.pk)
+    tasks.tell_of_offer(offer.pk)
+    tasks.tell_of_offer(offer.pk)
     assert sorted(message.to[0] for message in mail.outbox) == sorted([cast.admin.email, second.email])
     link = re.search(r"https?://\S+/installations/\S+/upgrade/", mail.outbox[0].body)[0]
     assert "goes on working" in mail.outbox[0].body
@@ -186,6 +187,24 @@ def test_the_admins_are_told_once_with_a_link_to_the_page_and_find_it_in_their_l
     assert "Waits for permission" in text(browser.get("/installations/waiting/"))
     assert "waits for permission" in text(browser.get(f"/installations/{agreed.installation.pk}/"))
     assert "Nothing waits" in text(browse(cast.agent).get("/installations/waiting/"))
+
+
+def test_a_slow_mail_server_keeps_no_other_work_waiting_and_no_two_workers_mail_the_same(agreed, cast, monkeypatch):
+    next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+    queues = []
+    monkeypatch.setattr(tasks.tell_of_offer, "apply_async", lambda args, queue: queues.append(queue))
+    tasks.sweep_offers()
+    assert queues == ["vendors"]
+    held = []
+
+    def send(*_args, **_context):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+            held.append(cursor.fetchone()[0])
+
+    monkeypatch.setattr(offering, "send", send)
+    tasks.tell_of_offer(Offer.objects.get().pk)
+    assert held == [1]
 
 
 def test_an_installation_that_was_under_way_while_a_version_was_published_is_offered_it_later(agreed, cast):
@@ -202,7 +221,7 @@ def test_an_installation_that_was_under_way_while_a_version_was_published_is_off
 def test_admins_get_one_mail_a_day_however_often_versions_come_and_go(agreed, cast):
     for number in ("1.1", "1.2", "1.3"):
         version = next_version(agreed.version.app, cast.dev, number, required_scopes=[VIEW, CREATE])
-        tasks.tell_of_one_offer(Offer.objects.get(version=version).pk)
+        tasks.tell_of_offer(Offer.objects.get(version=version).pk)
         actions.withdraw_version(version, reason="Again", by=cast.dev)
     asked = [message for message in mail.outbox if "asks for a new permission" in message.subject]
     assert len(asked) == 1

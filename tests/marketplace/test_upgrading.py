@@ -185,8 +185,8 @@ def test_a_version_that_asks_for_nothing_new_is_taken_by_itself_where_an_admin_t
     assert Offer.objects.get().kind == OfferKind.ITSELF
     tasks.sweep_offers()
     for offer in Offer.objects.all():
-        tasks.upgrade_itself_by_offer(offer.pk)
-        tasks.upgrade_itself_by_offer(offer.pk)
+        tasks.upgrade_itself(offer.pk)
+        tasks.upgrade_itself(offer.pk)
     agreed.installation.refresh_from_db()
     assert agreed.installation.version == version
     assert Consent.objects.get().granted == [VIEW]
@@ -200,7 +200,7 @@ def test_a_version_that_asks_for_something_new_waits_also_where_updating_by_itse
     offer = Offer.objects.get()
     assert offer.kind == OfferKind.ASK
     Offer.objects.update(kind=OfferKind.ITSELF)
-    tasks.upgrade_itself_by_offer(offer.pk)
+    tasks.upgrade_itself(offer.pk)
     agreed.installation.refresh_from_db()
     assert agreed.installation.version == agreed.version
     assert Offer.objects.get().kind == OfferKind.ASK
@@ -213,7 +213,7 @@ def test_what_cannot_be_taken_by_itself_any_more_or_was_declined_is_left_to_peop
     second = next_version(agreed.version.app, cast.dev, "1.2", required_scopes=[VIEW], **here)
     actions.decline_upgrade(agreed.installation, second, by=cast.admin)
     for version in (first, second):
-        tasks.upgrade_itself_by_offer(Offer.objects.get(version=version).pk)
+        tasks.upgrade_itself(Offer.objects.get(version=version).pk)
     agreed.installation.refresh_from_db()
     assert agreed.installation.version == agreed.version
     assert Offer.objects.get(version=first).kind == OfferKind.CLICK

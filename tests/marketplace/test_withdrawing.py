@@ -24,7 +24,7 @@ def test_a_withdrawn_version_goes_on_working_and_its_admins_are_told_and_offered
     offer = Offer.objects.get(kind=OfferKind.WITHDRAWN)
     assert offer.version == agreed.version
     mail.outbox.clear()
-    tasks.tell_of_one_offer(offer.pk)
+    tasks.tell_of_offer(offer.pk)
     assert "It loses tickets." in mail.outbox[0].body
     page = browse(cast.admin).get(f"/installations/{agreed.installation.pk}/")
     assert "It loses tickets." in text(page)
@@ -41,7 +41,7 @@ def test_a_withdrawn_version_cannot_be_had_and_where_it_was_the_only_one_that_is
     with pytest.raises(actions.NotInstallable):
         actions.install(agreed.version.app, cast.globex, by=cast.globex_admin)
     mail.outbox.clear()
-    tasks.tell_of_one_offer(offer.pk)
+    tasks.tell_of_offer(offer.pk)
     assert "no other version" in mail.outbox[0].body
     assert Version.objects.get().status == Status.WITHDRAWN
 
@@ -50,12 +50,12 @@ def test_an_account_that_waited_is_told_when_what_it_has_is_withdrawn(agreed, ca
     """The same step is offered for another reason then."""
     next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     offer = Offer.objects.get()
-    tasks.tell_of_one_offer(offer.pk)
+    tasks.tell_of_offer(offer.pk)
     mail.outbox.clear()
     actions.withdraw_version(agreed.version, reason="Old.", by=cast.dev)
     for _time in range(2):
         tasks.sweep_offers()
-        tasks.tell_of_one_offer(offer.pk)
+        tasks.tell_of_offer(offer.pk)
     assert [message.subject for message in mail.outbox] == ["Insights 1.0 was withdrawn"]
     assert Offer.objects.get().kind == OfferKind.WITHDRAWN
 
