@@ -190,8 +190,11 @@ def _without(value: Any, names: set[str]) -> Any:
     return value
 
 
-def narrow(consents: QuerySet, scopes: set[str]) -> None:
-    """Take scopes from locked consents and from all that was issued under them; the caller decided, and records (T10)."""
+def narrow(consents: QuerySet, scopes: set[str]) -> int:
+    """Take scopes from locked consents and from all that was issued under them; the caller decided, and records (T10).
+
+    Returns how many consents had any of them.
+    """
     wider = consents.filter(granted__overlap=sorted(scopes))
     # The tokens first: once the consent is narrower, the database refuses to leave a wider token under it.
     under: dict[Any, str] = {AuthorizationCode: "used_at", RefreshToken: "ended_at", AccessToken: "revoked_at"}
@@ -199,7 +202,7 @@ def narrow(consents: QuerySet, scopes: set[str]) -> None:
         names = Func(F("scope"), Value(" "), function="string_to_array")
         left = Func(_without(names, scopes), Value(" "), function="array_to_string")
         model.objects.filter(**{"consent__in": wider, end: None}).update(scope=left)
-    wider.update(granted=_without(F("granted"), scopes), revision=F("revision") + 1)
+    return wider.update(granted=_without(F("granted"), scopes), revision=F("revision") + 1)
 
 
 def forget_refusals(consents: QuerySet, scopes: set[str]) -> None:

@@ -27,6 +27,13 @@ class ScreenIsStale(Refused):
     """What the person read is no longer what would be agreed to; show the new page."""
 
 
+def guard_shown(shown: str, digest: str) -> None:
+    """Raise ScreenIsStale unless the digest that was shown is that of what would be shown now."""
+    # As bytes: of text it takes ASCII alone, and anything may have been posted.
+    if not hmac.compare_digest(digest.encode(), shown.encode()):
+        raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
+
+
 @transaction.atomic
 def open_access(
     client: Client,
@@ -78,11 +85,8 @@ def _change_terms(access: Access, terms: Terms, by: User | None) -> Access:
     live = Consent.objects.filter(access=access, revoked_at=None)
     list(live.select_for_update(no_key=True).order_by("pk").values_list("pk"))
     removed = access.terms - terms.scopes
-    narrowed = live.filter(granted__overlap=sorted(removed)).count() if removed else 0
-    raised = newly_required(access, terms)
-    if removed:
-        narrow(live, removed)
-    if forgotten := removed | raised:
+    narrowed = narrow(live, removed) if removed else 0
+    if forgotten := removed | newly_required(access, terms):
         # Neither what is asked no more, nor what is asked of everybody now, was ever refused.
         forget_refusals(live, forgotten)
     terms.write_to(access)
@@ -127,22 +131,16 @@ def grant_consent(
     client = lock(Client, client.pk)
     if client.suspended_at:
         raise MayNotConsent(_("%(client)s is suspended.") % {"client": client})
-    membership = (
-        Membership.objects.select_for_update(no_key=True).filter(account=account, user=by, ended_at=None).first()
-    )
+    members = Membership.objects.select_for_update(no_key=True).filter(account=account, user=by, ended_at=None)
+    membership = members.first()
     access = Access.objects.select_for_update(no_key=True).filter(client=client, account=account, ended_at=None).first()
     own = membership if client.is_agent_level else None
-    live = (
-        Consent.objects.select_for_update(no_key=True).filter(access=access, membership=own, revoked_at=None).first()
-        if access
-        else None
-    )
+    consents = Consent.objects.select_for_update(no_key=True).filter(access=access, membership=own, revoked_at=None)
+    live = consents.first() if access else None
     now = database_now()
     asked: dict[str, Any] = {"requested": requested, "ask_again": ask_again, "replace": replace, "terms": terms}
     screen = build_screen(client, account, by=by, now=now, **asked)
-    # As bytes: of text it takes ASCII alone, and anything may have been posted.
-    if not hmac.compare_digest(screen.digest().encode(), shown.encode()):
-        raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
+    guard_shown(shown, screen.digest())
     new = {row.scope.name for row in screen.new_required}
     offered = {row.scope.name for row in screen.new_optional}
     new |= offered & set(chosen)
@@ -154,9 +152,6 @@ def grant_consent(
             screen.consent.refresh_from_db()
     if screen.consent and not replace:
         consent, event = screen.consent, "consent.widened" if new else "consent.renewed"
-        consent.granted = sorted({*consent.granted, *new})
-        consent.left_off = sorted(({*consent.left_off} | offered) - {*consent.granted})
-        consent.trimmed = sorted({*consent.trimmed} - {*consent.granted})
         consent.revision += 1
     else:
         if screen.consent:
@@ -164,8 +159,10 @@ def grant_consent(
         elif live:
             expire_consent(live)
         consent = Consent(access=access, membership=screen.membership)
-        consent.granted, consent.left_off = sorted(new), sorted(offered - new)
         event = "consent.replaced" if screen.consent else "consent.granted"
+    consent.granted = sorted({*consent.granted, *new})
+    consent.left_off = sorted(({*consent.left_off} | offered) - {*consent.granted})
+    consent.trimmed = sorted({*consent.trimmed} - {*consent.granted})
     consent.granted_at, consent.granted_by = now, by
     consent.expires_at = now + settings.CONSENT_LIFETIME
     consent.text = _keep_text(screen)

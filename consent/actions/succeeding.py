@@ -1,7 +1,5 @@
 """The installer leaves: what they agreed to for the account goes on, and an admin who stays confirms it."""
 
-import hmac
-
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -16,7 +14,7 @@ from portal.mail import send
 from ..models import Consent
 from ..succession import is_answered_for, statement_of, without_admin
 from .ending import AlreadyEnded, guard_admin, lock_path
-from .granting import ScreenIsStale
+from .granting import guard_shown
 
 # A mail has room for so many; pages show the next once these are done.
 LISTED = 20
@@ -40,9 +38,7 @@ def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
         raise AlreadyEnded(_("This was ended already."))
     if not without_admin().filter(pk=consent.pk).exists():
         raise NotNeeded(_("Nobody has to confirm this now."))
-    # As bytes: of text it takes ASCII alone, and anything may have been posted.
-    if not hmac.compare_digest(statement_of(consent, by).digest().encode(), shown.encode()):
-        raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
+    guard_shown(shown, statement_of(consent, by).digest())
     consent.confirmed_at, consent.confirmed_by, consent.successor_asked_at = database_now(), by, None
     consent.save(update_fields=["confirmed_at", "confirmed_by", "successor_asked_at"])
     record(

@@ -5,7 +5,7 @@ from functools import partial
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Case, Exists, F, Func, OuterRef, Q, When
+from django.db.models import Case, Exists, F, Func, OuterRef, When
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -20,11 +20,11 @@ from portal.pages import paginate
 
 from .. import actions
 from ..coming_ends import COMING, ending_within, renewable_by
-from ..models import Consent, RefreshToken
+from ..models import Consent
 from ..succession import statement_of, to_confirm
-from ..validity import live_consents, unended_consents
+from ..validity import live_consents
 from .receipts import receipts_page
-from .seen import access_seen_by, access_url, consents_seen_by
+from .seen import access_seen_by, access_url, consents_seen_by, notices_of
 
 
 @login_required
@@ -69,25 +69,19 @@ def authorization_view(request, access_id):
     if access.installation_id:
         return redirect(access_url(access))
     membership = Membership.objects.live().get(user=request.user, account=access.account)
-    is_admin = membership.role == Role.ADMIN
+    notices = notices_of(access, membership)
     consents = access.consents.select_related("membership__user", "granted_by", "confirmed_by").order_by("-granted_at")
-    if access.client.is_agent_level and not is_admin:
+    if access.client.is_agent_level and not notices["is_admin"]:
         consents = consents.filter(membership__user=request.user)
     live = live_consents().filter(pk__in=consents)
     granted = live.annotate(name=Func(F("granted"), function="unnest")).values("name")
     context = {
         "access": access,
         "scopes": access.client.scopes.filter(scope__name__in=granted).select_related("scope"),
-        "is_admin": is_admin,
-        "membership": membership,
         "page_obj": paginate(request, consents),
         "may_reauthorize": not (access.ended_at or access.client.suspended_at) and _may_reauthorize(access, membership),
-        "may_revoke_for_all": is_admin and unended_consents().filter(access=access, membership__isnull=False).exists(),
-        "now": database_now(),
-        "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
         "receipts": receipts_page(request, membership, access=access),
-        "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
-        "leaderless": to_confirm(request.user).filter(access=access) if is_admin else None,
+        **notices,
     }
     return render(request, "consent/authorization_view.html", context)
 

@@ -1,11 +1,15 @@
-"""Which accesses and consents a person may see (E1), and where they manage them."""
+"""Which accesses and consents a person may see (E1), where they manage them, and what they are told of there."""
 
 from django.db.models import Q
 from django.urls import reverse
 
-from portal.accounts.models import Membership
+from portal.accounts.models import Membership, Role
+from portal.database import database_now
 
-from ..models import Access, Consent
+from ..coming_ends import ending_within
+from ..models import Access, Consent, RefreshToken
+from ..succession import without_admin
+from ..validity import unended_consents
 
 
 def access_seen_by(user):
@@ -28,3 +32,16 @@ def access_url(access):
     if access.installation_id:
         return reverse("installation-view", args=[access.installation_id])
     return reverse("authorization-view", args=[access.pk])
+
+
+def notices_of(access, membership):
+    """What the page of an app tells a member beside what was agreed: that something ends, was misused or wants an admin."""
+    is_admin = membership.role == Role.ADMIN
+    return {
+        "is_admin": is_admin,
+        "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
+        "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
+        "leaderless": without_admin().filter(access=access) if is_admin else None,
+        "may_revoke_for_all": is_admin and unended_consents().filter(access=access, membership__isnull=False).exists(),
+        "now": database_now(),
+    }

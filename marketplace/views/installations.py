@@ -17,15 +17,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from consent.actions import InvalidGrant, use_up_code
-from consent.coming_ends import ending_within
-from consent.models import Access, Consent, RefreshToken
-from consent.succession import to_confirm
-from consent.validity import live_consents, unended_consents
+from consent.models import Access, Consent
+from consent.validity import live_consents
 from consent.views.receipts import receipts_page, with_receipt
+from consent.views.seen import notices_of
 from credentials.models import Client
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role
-from portal.database import database_now
 from portal.pages import paginate
 
 from .. import actions
@@ -123,7 +121,7 @@ def installation_view(request, pk):
         Membership.objects.live().select_related("account").get(user=request.user, account=installation.account)
     )
     _give_states([access] if access else [], membership)
-    is_admin = membership.role == Role.ADMIN
+    notices = notices_of(access, membership)
     newest = None if installation.uninstalled_at else actions.offered_version(installation)
     agents = (
         Consent.objects.filter(access=access)
@@ -131,7 +129,7 @@ def installation_view(request, pk):
         .select_related("access__client", "membership__user", "granted_by")
         .order_by("-granted_at")
     )
-    if not is_admin:
+    if not notices["is_admin"]:
         agents = agents.filter(membership=membership)
     consent = access and access.live_consent
     sheet = sheets([installation], membership)[installation]
@@ -144,17 +142,12 @@ def installation_view(request, pk):
         "scopes": _scopes(access, consent) if access else [],
         "sheet": sheet,
         "has_console": not installation.uninstalled_at and bool(templates_for(installation, Caller(membership))),
-        "is_admin": is_admin,
-        "may_revoke_for_all": is_admin and unended_consents().filter(access=access, membership__isnull=False).exists(),
         "newest": newest,
         "offer": newest and installation.offers.open().filter(version=newest).select_related("declined_by").first(),
         "page_obj": paginate(request, agents),
-        "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
-        "leaderless": to_confirm(request.user).filter(access=access) if access and is_admin else None,
         "suspended": is_suspended(installation),
-        "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
-        "now": database_now(),
         "receipts": receipts_page(request, membership, access=access, installation_id=installation.pk),
+        **notices,
     }
     return render(request, "marketplace/installation_view.html", context)
 
