@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.models import Account, Membership, Team, User
 
-from .actions import PORTAL, actor_name
+from .actions import PORTAL, SYSTEM, actor_name
 from .models import Entry
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -106,6 +106,7 @@ def with_names(entries):
             ids.get(kind, set()).add(name)
     names = {f"person:{user.public_id}": str(user) for user in User.objects.filter(public_id__in=ids["person"])}
     names |= {f"team:{team.public_id}": team.name for team in Team.objects.filter(public_id__in=ids["team"])}
+    names[SYSTEM] = _("The portal")
     names |= {f"account:{row.slug}": row.name for row in Account.objects.filter(slug__in=ids["account"])}
     for entry in entries:
         entry.place = _("The portal") if entry.chain_id == PORTAL else names.get(entry.chain_id, "")

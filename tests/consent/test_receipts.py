@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.utils import translation
 
@@ -14,6 +15,7 @@ from marketplace import actions as marketplace
 from portal.ledger.actions import hash_of_text
 from portal.ledger.models import Entry
 from tests import factories
+from tests.clock import advance
 from tests.factories import DOCUMENT, EDIT, VIEW
 from tests.oauth import shown
 from tests.people.forms import text
@@ -165,3 +167,11 @@ def test_receipts_go_on_by_page_in_as_many_queries_for_60_as_for_2(
                 page = browser.get(f"/authorizations/{access.pk}/")
             assert page.content.decode().count("/receipts/") == min(count + (browser is ada), 25)
     assert ada.get(f"/authorizations/{access.pk}/?receipts=3").content.decode().count("/receipts/") == 13
+
+
+def test_what_the_portal_did_by_itself_is_told_as_its_act(agreed, ada):
+    advance(settings.CONSENT_LIFETIME)
+    actions.expire_consents()
+    entry = Entry.objects.get(event="consent.expired")
+    assert "Who The portal" in text(ada.get(f"/receipts/{entry.pk}/"))
+    assert "The portal" in text(ada.get(agreed.page))
