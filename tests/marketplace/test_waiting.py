@@ -5,18 +5,11 @@ import pytest
 from marketplace import actions
 from marketplace.models import Offer
 from tests import factories
-from tests.factories import CREATE, DELETE, EDIT, VIEW
-from tests.marketplace.test_upgrading import next_version
+from tests.factories import CREATE, DELETE, VIEW
+from tests.marketplace.versions import next_version
 from tests.people.forms import text
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def agreed(installed, cast):
-    """An installation whose account agreed to all of version 1.0: VIEW, and EDIT that it might have left off."""
-    installed.consent = factories.agree(installed.client, cast.acme, cast.admin, chosen={EDIT})
-    return installed
 
 
 def waiting():
