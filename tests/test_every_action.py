@@ -52,7 +52,7 @@ def test_each_action_is_listed_here():
         name
         for module in modules
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith(("_", "guard_", "is_", "put_"))
+        if function.__module__ == module.__name__ and not name.startswith(("_", "guard_", "is_", "put_", "record_"))
         and "by" in inspect.signature(function).parameters
     }  # fmt: skip
     # Their caller has decided, or asks only.

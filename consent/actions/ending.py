@@ -67,6 +67,36 @@ def queue_revoke_tokens(access: Access) -> None:
     )
 
 
+def record_access(access: Access, event: str, *, by: User | None, **details: Any) -> Entry:
+    """Record an act on an access, which the caller did last in its transaction."""
+    return record(
+        access.account.chain_name,
+        event,
+        by=by,
+        subject=f"access:{access.pk}",
+        client=access.client.client_id,
+        name=access.name,
+        installation=str(access.installation_id) if access.installation_id else None,
+        **details,
+    )
+
+
+def record_consent(consent: Consent, event: str, *, by: User | None, **details: Any) -> None:
+    """The same of a consent."""
+    access: Access = consent.access
+    record(
+        access.account.chain_name,
+        event,
+        by=by,
+        subject=f"consent:{consent.pk}",
+        access=str(access.pk),
+        client=access.client.client_id,
+        name=access.name,
+        granted=consent.granted,
+        **details,
+    )
+
+
 @transaction.atomic
 def end_access(access: Access, *, by: User, reason: str, **details: Any) -> Entry:
     """End an access. Every consent and token under it is dead when this commits; erasing comes later (T2, T3).
@@ -82,19 +112,9 @@ def end_access(access: Access, *, by: User, reason: str, **details: Any) -> Entr
     agreed = access.consents.filter(membership=None, revoked_at=None, expires_at__gt=now).first()
     Access.objects.filter(pk=access.pk).update(ended_at=now, ended_by=by, reason=reason)
     queue_revoke_tokens(access)
-    return record(
-        account.chain_name,
-        "access.ended",
-        by=by,
-        subject=f"access:{access.pk}",
-        client=access.client.client_id,
-        name=access.name,
-        installation=str(access.installation_id) if access.installation_id else None,
-        reason=reason,
-        **({"granted": agreed.granted, **agreed.said} if agreed else {}),
-        **ends,
-        **details,
-    )
+    if agreed:
+        details |= {"granted": agreed.granted, **agreed.said}
+    return record_access(access, "access.ended", by=by, reason=reason, **ends, **details)
 
 
 def what_ends(access: Access) -> dict[str, int]:
@@ -129,24 +149,8 @@ def revoke_consent(consent: Consent, *, by: User) -> Consent:
         raise AlreadyEnded(_("This was ended already."))
     end_consent(consent, by=by, reason="revoked")
     queue_revoke_tokens(consent.access)
-    _record(consent, "consent.revoked", by)
+    record_consent(consent, "consent.revoked", by=by, **consent.said)
     return consent
-
-
-def _record(consent: Consent, event: str, by: User | None, **details: list[str]) -> None:
-    access: Access = consent.access
-    record(
-        access.account.chain_name,
-        event,
-        by=by,
-        subject=f"consent:{consent.pk}",
-        access=str(access.pk),
-        client=access.client.client_id,
-        name=access.name,
-        granted=consent.granted,
-        **consent.said,
-        **details,
-    )
 
 
 @transaction.atomic
@@ -165,16 +169,7 @@ def revoke_for_all(access: Access, *, by: User) -> Entry:
     rows = Consent.objects.filter(access=access, revoked_at=None, expires_at__gt=Now()).exclude(membership=None)
     _end_consents(rows, by=by, reason="revoked for all agents")
     queue_revoke_tokens(access)
-    return record(
-        account.chain_name,
-        "consent.revoked_for_all",
-        by=by,
-        subject=f"access:{access.pk}",
-        client=access.client.client_id,
-        name=access.name,
-        installation=str(access.installation_id) if access.installation_id else None,
-        **ends,
-    )
+    return record_access(access, "consent.revoked_for_all", by=by, **ends)
 
 
 def end_consent(consent: Consent, *, by: User | None, reason: str) -> None:
@@ -239,7 +234,7 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
     consent.refresh_from_db()
     consent.trimmed = sorted({*consent.trimmed} | scopes)
     consent.save(update_fields=["trimmed"])
-    _record(consent, "consent.trimmed", by, trimmed=sorted(scopes))
+    record_consent(consent, "consent.trimmed", by=by, trimmed=sorted(scopes), **consent.said)
     return consent
 
 
@@ -283,7 +278,7 @@ def expire_consent(consent: Consent) -> None:
     """End a locked consent whose 365 days are over, and record it; the caller decided."""
     end_consent(consent, by=None, reason="expired")
     queue_revoke_tokens(consent.access)
-    _record(consent, "consent.expired", None)
+    record_consent(consent, "consent.expired", by=None, **consent.said)
 
 
 def expire_consents() -> int:

@@ -16,7 +16,15 @@ from portal.ledger.actions import hash_of_text, record
 
 from ..models import Access, Consent, ShownText
 from ..screen import MayNotConsent, Screen, Terms, build_screen, newly_required
-from .ending import end_consent, expire_consent, forget_refusals, narrow, queue_revoke_tokens
+from .ending import (
+    end_consent,
+    expire_consent,
+    forget_refusals,
+    narrow,
+    queue_revoke_tokens,
+    record_access,
+    record_consent,
+)
 
 
 class AccessIsOpen(Refused):
@@ -58,17 +66,7 @@ def open_access(
     if terms:
         terms.write_to(access)
     access.save(force_insert=True)
-    record(
-        account.chain_name,
-        "access.opened",
-        by=by,
-        subject=f"access:{access.pk}",
-        client=client.client_id,
-        name=access.name,
-        installation=str(access.installation_id) if access.installation_id else None,
-        required=access.required_scopes,
-        optional=access.optional_scopes,
-    )
+    record_access(access, "access.opened", by=by, required=access.required_scopes, optional=access.optional_scopes)
     return access
 
 
@@ -91,13 +89,10 @@ def _change_terms(access: Access, terms: Terms, by: User | None) -> Access:
         forget_refusals(live, forgotten)
     terms.write_to(access)
     access.save(update_fields=["required_scopes", "optional_scopes", "app_name", "app_version", "installation_id"])
-    record(
-        access.account.chain_name,
+    record_access(
+        access,
         "access.terms_changed",
         by=by,
-        subject=f"access:{access.pk}",
-        client=access.client.client_id,
-        name=access.app_name,
         version=access.app_version,
         required=access.required_scopes,
         optional=access.optional_scopes,
@@ -168,7 +163,15 @@ def grant_consent(
     consent.text = _keep_text(screen)
     consent.save()
     queue_revoke_tokens(access)
-    _record(screen, event, consent, by)
+    record_consent(
+        consent,
+        event,
+        by=by,
+        level=client.level,
+        left_off=consent.left_off,
+        expires_at=consent.expires_at.isoformat(),
+        **consent.said,
+    )
     return consent
 
 
@@ -178,23 +181,6 @@ def _keep_text(screen: Screen) -> ShownText:
     text = ShownText(id=hash_of_text(words), words=words)
     ShownText.objects.bulk_create([text], ignore_conflicts=True)
     return text
-
-
-def _record(screen: Screen, event: str, consent: Consent, by: User) -> None:
-    record(
-        screen.account.chain_name,
-        event,
-        by=by,
-        subject=f"consent:{consent.pk}",
-        access=str(consent.access_id),
-        client=screen.client.client_id,
-        name=screen.name,
-        level=screen.client.level,
-        granted=consent.granted,
-        left_off=consent.left_off,
-        expires_at=consent.expires_at.isoformat(),
-        **consent.said,
-    )
 
 
 @transaction.atomic

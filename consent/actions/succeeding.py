@@ -8,12 +8,12 @@ from django.utils.translation import gettext as _
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, User
 from portal.database import alone, database_now, lock
-from portal.ledger.actions import actor_name, record
+from portal.ledger.actions import actor_name
 from portal.mail import send
 
 from ..models import Consent
 from ..succession import is_answered_for, statement_of, without_admin
-from .ending import AlreadyEnded, guard_admin, lock_path
+from .ending import AlreadyEnded, guard_admin, lock_path, record_consent
 from .granting import guard_shown
 
 # A mail has room for so many; pages show the next once these are done.
@@ -33,7 +33,6 @@ def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
     account = lock(Account, consent.access.account_id)
     guard_admin(account, by)
     consent = lock_path(consent)
-    access = consent.access
     if consent.is_over(database_now()):
         raise AlreadyEnded(_("This was ended already."))
     if not without_admin().filter(pk=consent.pk).exists():
@@ -41,15 +40,10 @@ def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
     guard_shown(shown, statement_of(consent, by).digest())
     consent.confirmed_at, consent.confirmed_by, consent.successor_asked_at = database_now(), by, None
     consent.save(update_fields=["confirmed_at", "confirmed_by", "successor_asked_at"])
-    record(
-        account.chain_name,
+    record_consent(
+        consent,
         "consent.confirmed",
         by=by,
-        subject=f"consent:{consent.pk}",
-        access=str(access.pk),
-        client=access.client.client_id,
-        name=access.name,
-        granted=consent.granted,
         expires_at=consent.expires_at.isoformat(),
         agreed_by=actor_name(consent.granted_by),
     )

@@ -110,16 +110,24 @@ def _install(version: Version, client: Client | None, account: Account, by: User
     installation = Installation.objects.create(
         id=pk, account=account, app=version.app, version=version, access=access, installed_by=by
     )
-    record(
-        account.chain_name,
-        "installation.installed",
-        by=by,
-        subject=f"installation:{pk}",
-        name=version.name,
-        app=version.app.slug,
-        version=version.number,
-    )
+    record_installation(installation, "installation.installed", by, version)
     return installation
+
+
+def record_installation(
+    installation: Installation, event: str, by: User | None, version: Version, **details: Any
+) -> Entry:
+    """Record an act on an installation that is about this version; call it last, as record()."""
+    return record(
+        installation.account.chain_name,
+        event,
+        by=by,
+        subject=f"installation:{installation.pk}",
+        name=version.name,
+        app=installation.app.slug,
+        version=version.number,
+        **details,
+    )
 
 
 def is_begun(installation: Installation) -> bool:
@@ -164,22 +172,13 @@ def discard(installation: Installation, *, by: User) -> Entry:
 
 
 def _end(installation: Installation, by: User, event: str, reason: str) -> Entry:
-    account = lock(Account, installation.account_id)
+    lock(Account, installation.account_id)
     installation = lock(Installation, installation.pk)
     if installation.uninstalled_at:
         raise NotInstallable(_("This was uninstalled already."))
     ends = _connections_that_end(installation)
     Installation.objects.filter(pk=installation.pk).update(uninstalled_at=Now(), uninstalled_by=by, values={})
     ended = installation.access and end_access(installation.access, by=by, reason=reason, **ends)
-    entry = record(
-        account.chain_name,
-        event,
-        by=by,
-        subject=f"installation:{installation.pk}",
-        name=installation.version.name,
-        app=installation.app.slug,
-        version=installation.version.number,
-        **ends,
-    )
+    entry = record_installation(installation, event, by, installation.version, **ends)
     queue_sweep()
     return ended or entry

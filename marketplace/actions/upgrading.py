@@ -19,7 +19,7 @@ from portal.ledger.actions import record
 from ..differences import Difference
 from ..models import App, Installation, Offer, OfferKind, Version
 from .connecting import end_connections
-from .installing import installable_version, terms_of
+from .installing import installable_version, record_installation, terms_of
 from .offering import forecast
 
 
@@ -131,17 +131,8 @@ def _move(installation: Installation, difference: Difference, access: Any, by: U
     values = {name: value for name, value in installation.values.items() if name not in dropped}
     Installation.objects.filter(pk=installation.pk).update(version=new, access=access, values=values)
     Offer.objects.filter(installation=installation, from_version=old, version=new, taken_at=None).update(taken_at=Now())
-    record(
-        installation.account.chain_name,
-        "installation.upgraded",
-        by=by,
-        subject=f"installation:{installation.pk}",
-        name=new.name,
-        app=installation.app.slug,
-        from_version=old.number,
-        version=new.number,
-        **({"connections": ended} if ended else {}),
-    )
+    details = {"connections": ended} if ended else {}
+    record_installation(installation, "installation.upgraded", by, new, from_version=old.number, **details)
     return Installation.objects.select_related("account", "app__client", "version", "access").get(pk=installation.pk)
 
 
@@ -155,15 +146,7 @@ def decline_upgrade(installation: Installation, version: Version, *, by: User) -
     if offer.declined_at:
         return
     Offer.objects.filter(pk=offer.pk).update(declined_at=Now(), declined_by=by)
-    record(
-        installation.account.chain_name,
-        "installation.upgrade_declined",
-        by=by,
-        subject=f"installation:{installation.pk}",
-        name=version.name,
-        app=installation.app.slug,
-        version=version.number,
-    )
+    record_installation(installation, "installation.upgrade_declined", by, version)
 
 
 @transaction.atomic
