@@ -1,7 +1,9 @@
 """What one version of an app does that another did not: what a developer compares, and what people are asked again for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -19,6 +21,10 @@ def _hosts(contents: Contents) -> set[str]:
     """Where requests go, each with whose token: a host that is known for one vendor's is not for another's."""
     pairs = {(each.request.host, each.options.oauth) for each in contents.templates.values()}
     return {f"{host} ({integration})" if integration else host for host, integration in pairs}
+
+
+def _shown(names: set[str], things: Mapping[str, Any]) -> set[str]:
+    return {things[name].display_name for name in names}
 
 
 def _fields(contents: Contents) -> dict[str, object]:
@@ -135,17 +141,18 @@ class Difference:
         return not (scopes or self.lines())
 
     def lines(self) -> list[tuple[str, list[str]]]:
-        """What changes beside the scopes, in words: a title, and names."""
+        """What changes beside the scopes, in words: a title, and names as people know them."""
+        old, new = self._contents
         named = (
-            (_("New services to connect"), self.added_integrations),
-            (_("To connect again"), self.changed_integrations),
-            (_("No longer connected"), self.removed_integrations),
+            (_("New services to connect"), _shown(self.added_integrations, new.vendors)),
+            (_("To connect again"), _shown(self.changed_integrations, new.vendors)),
+            (_("No longer connected"), _shown(self.removed_integrations, old.vendors)),
             (_("New addresses it calls"), self.added_hosts),
             (_("Addresses it calls no more"), self.removed_hosts),
             (_("New or changed requests"), self.changed_requests),
             (_("Set up at"), self.moved_to),
             (_("New name"), {self.new.name} if self.is_renamed else set()),
-            (_("New settings to fill in"), self.added_fields),
-            (_("Settings asked no more"), self.removed_fields),
+            (_("New settings to fill in"), _shown(self.added_fields, new.fields)),
+            (_("Settings asked no more"), _shown(self.removed_fields, old.fields)),
         )
         return [(title, sorted(names)) for title, names in named if names]

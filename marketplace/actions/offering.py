@@ -29,6 +29,8 @@ def forecast(version: Version, audience: str = "") -> QuerySet[Installation]:
         version = copy(version)
         version.audience = audience
     rows = Installation.objects.filter(app=version.app_id, uninstalled_at=None, account__suspended_at=None)
+    if version.status in (Status.REJECTED, Status.WITHDRAWN):
+        return _described(rows.none(), [])
     rows = rows.exclude(version=version).exclude(version__status=Status.SNAPSHOT)
     if version.audience == Audience.CUSTOM:
         rows = rows.filter(account__slug__in=version.app.custom_accounts)
@@ -103,7 +105,7 @@ def queue_offers() -> None:
 
 
 def progress(version: Version) -> dict[str, Any]:
-    """How many admins agreed, declined and wait, of those whom a version asks, and since when the first waits."""
+    """How many admins agreed, declined and wait, of those whom a version asks, since when the first waits, and how many moved unasked."""
     asked = Offer.objects.filter(version=version, kind=OfferKind.ASK)
     pending = asked.pending().order_by("offered_at")
     took = asked.exclude(taken_at=None)
@@ -113,6 +115,7 @@ def progress(version: Version) -> dict[str, Any]:
         "agreed": took.count(),
         "took": took.annotate(took=F("taken_at") - F("offered_at")).aggregate(mean=Avg("took"))["mean"],
         "declined": asked.open().exclude(declined_at=None).count(),
+        "moved": version.offers.exclude(kind=OfferKind.ASK).exclude(taken_at=None).count(),
     }
 
 

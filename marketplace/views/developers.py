@@ -174,6 +174,7 @@ def _show(request, version, *, custom=None, status=200):
         "custom": custom or CustomForm(),
         "description": render_markdown(version.description),
         "notes": render_markdown(version.release_notes),
+        "outlook": _outlook(version) if version.status in (Status.DRAFT, Status.APPROVED) else None,
     }
     return render(request, "marketplace/version_view.html", context, status=status)
 
@@ -236,11 +237,8 @@ def _published_before(version):
     return others.order_by("-published_at", "-pk").first()
 
 
-@login_required
-@require_safe
-def version_changes(request, slug, pk):
-    """Compare a version with the one published before, and tell what publishing it does, or did, to whom."""
-    version = version_seen_by(request.user, slug, pk)
+def _outlook(version):
+    """What a version changes, and what publishing it does to how many, as both of its pages tell."""
     client, before = version.app.client, _published_before(version)
     difference = Difference(before or Version(app=version.app), version)
     names = {
@@ -255,20 +253,34 @@ def version_changes(request, slug, pk):
     rows = actions.forecast(version, audience)
     counts = dict(rows.order_by().values_list("kind").annotate(Count("pk")))
     asked = live_consents().exclude(membership=None).filter(access__in=rows.filter(kind=OfferKind.ASK).values("access"))
-    page = paginate(request, rows.select_related("account", "version").order_by("account__slug"))
-    for row in page:
-        row.told = OfferKind(row.kind).label
-    context = {
-        "app": version.app,
-        "version": version,
+    return {
         "before": before,
         "difference": difference,
         "scopes": [(title, [row for row in held if row.scope.name in chosen]) for title, chosen in names.items()],
-        "is_published": version.published_at is not None,
-        "progress": actions.progress(version),
         "counts": [(kind.label, counts.get(kind, 0)) for kind in (OfferKind.ASK, OfferKind.CLICK, OfferKind.ITSELF)],
         "agents_asked": asked.count(),
+        "rows": rows,
+    }
+
+
+@login_required
+@require_safe
+def version_changes(request, slug, pk):
+    """Compare a version with the one published before, and tell what publishing it does, or did, to whom."""
+    version = version_seen_by(request.user, slug, pk)
+    outlook = _outlook(version)
+    page = paginate(request, outlook.pop("rows").select_related("account", "version").order_by("account__slug"))
+    offers = {offer.installation_id: offer for offer in version.offers.open().filter(installation__in=[*page])}
+    for row in page:
+        row.told, row.offer = OfferKind(row.kind).label, offers.get(row.pk)
+    context = {
+        "app": version.app,
+        "version": version,
+        "is_published": version.published_at is not None,
+        "is_over": version.status in (Status.WITHDRAWN, Status.REJECTED),
+        "progress": actions.progress(version),
         "page_obj": page,
+        **outlook,
     }
     return render(request, "marketplace/version_changes.html", context)
 

@@ -9,6 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from consent.actions import ScreenIsStale
+from consent.succession import to_confirm
 from consent.validity import live_consents
 from consent.views.receipts import with_receipt
 from credentials.models import Scope
@@ -17,6 +18,7 @@ from portal.pages import paginate
 
 from .. import actions
 from ..markdown import render as render_markdown
+from ..models import Status
 from .installations import installation_run_by, pending_offers
 
 
@@ -54,7 +56,8 @@ def installation_upgrade(request, pk):
     except Refused as refusal:
         messages.error(request, str(refusal))
         return redirect("installation-view", pk)
-    said = _("Updated to %(number)s.") % {"number": moved.version.number}
+    said = _("Updated to %(number)s.") if installation.version.status != Status.WITHDRAWN else _("Moved to %(number)s.")
+    said %= {"number": moved.version.number}
     if access := moved.access:
         said = with_receipt(said, access, *live_consents().filter(access=access, membership=None))
     messages.success(request, said)
@@ -65,6 +68,11 @@ def _page(request, installation, version, problem="", status=200):
     step = actions.step_to(installation, version, by=request.user)
     client = version.app.client
     added = step.difference.added_scopes | step.difference.raised_scopes
+    removed, by_agents = step.difference.removed_scopes, bool(client and client.is_agent_level)
+    if not by_agents:
+        # What was left off is nothing to give up.
+        held = live_consents().filter(access=installation.access, membership=None).first()
+        removed &= {*held.granted} if held else set()
     context = {
         "installation": installation,
         "version": version,
@@ -74,10 +82,9 @@ def _page(request, installation, version, problem="", status=200):
         "shown": step.screen.digest() if step.screen else "",
         "chosen": request.POST.getlist("optional"),
         # What each agent will be asked for.
-        "agents_scopes": client.scopes.filter(scope__name__in=added).select_related("scope")
-        if client and client.is_agent_level
-        else [],
-        "removed": Scope.objects.filter(name__in=step.difference.removed_scopes).order_by("name"),
+        "agents_scopes": client.scopes.filter(scope__name__in=added).select_related("scope") if by_agents else [],
+        "removed": Scope.objects.filter(name__in=removed).order_by("name"),
+        "is_back": installation.version.status == Status.WITHDRAWN,
         "notes": render_markdown(version.release_notes),
         "problem": problem,
     }
@@ -102,4 +109,6 @@ def installation_upgrades_itself(request, pk):
 @login_required
 @require_safe
 def offer_list(request):
-    return render(request, "marketplace/offer_list.html", {"page_obj": paginate(request, pending_offers(request.user))})
+    leaderless = paginate(request, to_confirm(request.user), name="confirming")
+    context = {"page_obj": paginate(request, pending_offers(request.user)), "leaderless": leaderless}
+    return render(request, "marketplace/offer_list.html", context)

@@ -139,7 +139,7 @@ def test_declining_changes_nothing_and_is_recorded(agreed, cast):
     assert offer.declined_at and offer.declined_by == cast.admin
     assert Entry.objects.filter(event="installation.upgrade_declined").count() == 1
     assert actions.progress(version) | {"took": None} == {
-        "waiting": 0, "waiting_since": None, "agreed": 0, "took": None, "declined": 1,
+        "waiting": 0, "waiting_since": None, "agreed": 0, "took": None, "declined": 1, "moved": 0,
     }  # fmt: skip
     # It can be agreed to all the same, later.
     assert upgrade(agreed.installation, version, cast.admin).version == version

@@ -4,9 +4,10 @@ import pytest
 
 from marketplace import actions
 from marketplace.models import Offer
+from portal.accounts import actions as accounts
 from tests import factories
-from tests.factories import CREATE, DELETE, VIEW
-from tests.marketplace.versions import next_version
+from tests.factories import CREATE, DELETE, EDIT, VIEW
+from tests.marketplace.versions import next_draft, next_version, upgrade
 from tests.people.forms import text
 
 pytestmark = pytest.mark.django_db
@@ -26,10 +27,10 @@ def test_it_is_one_line_however_many_versions_were_published_since(agreed, cast,
     ada = browse(cast.admin)
     page = text(ada.get("/installations/waiting/"))
     assert page.count("Read and decide") == 1 and "1.2" in page and "1.1" not in page
-    assert "1 new version of an app" in text(ada.get("/"))
+    assert "1 app needs a decision" in text(ada.get("/"))
     actions.decline_upgrade(agreed.installation, second, by=cast.admin)
     assert waiting() == [] and "Nothing waits" in text(ada.get("/installations/waiting/"))
-    assert "new version" not in text(ada.get("/"))
+    assert "needs a decision" not in text(ada.get("/"))
 
 
 def test_the_one_before_waits_again_once_the_newest_is_withdrawn(agreed, cast):
@@ -55,3 +56,64 @@ def test_where_nothing_was_left_that_is_what_waits_until_there_is_something(agre
     assert waiting() == [(cast.acme.slug, None)]
     next_version(agreed.version.app, cast.dev, "1.1", required_scopes=[VIEW, CREATE])
     assert waiting() == [(cast.acme.slug, "1.1")]
+
+
+def test_who_lost_the_admin_that_answered_for_them_waits_on_the_same_page(agreed, cast, browse):
+    colleague = factories.member(cast.acme, "admin", "Abe")
+    accounts.change_role(cast.admin.memberships.get(), role="agent", by=colleague)
+    answer = browse(colleague).get("/installations/waiting/")
+    assert f"/consents/{agreed.consent.pk}/confirm/" in answer.content.decode()
+    assert "Read and confirm" in text(answer) and "Nothing waits" not in text(answer)
+    assert "Read and confirm" not in text(browse(cast.globex_admin).get("/installations/waiting/"))
+
+
+def test_going_back_is_told_as_that_and_what_was_never_allowed_is_not_given_up(agreed, cast, browse):
+    fields = {"required_scopes": [VIEW], "optional_scopes": [EDIT, CREATE], "install_url": agreed.version.install_url}
+    newer = next_version(agreed.version.app, cast.dev, "1.1", **fields)
+    upgrade(agreed.installation, newer, cast.admin)
+    actions.withdraw_version(newer, reason="It loses tickets", by=cast.dev)
+    ada = browse(cast.admin)
+    listed = text(ada.get("/installations/"))
+    assert "Withdrawn" in listed and "1.0 is out" not in listed
+    url = f"/installations/{agreed.installation.pk}/upgrade/"
+    page = ada.get(url)
+    assert "Move Insights to 1.0" in text(page) and "It gives up" not in text(page) and "Update" not in text(page)
+    sent = {"version": agreed.version.pk, "shown": page.context["shown"], "decision": "agree"}
+    assert "Moved to 1.0" in text(ada.post(url, sent, follow=True))
+
+
+def test_one_that_does_not_update_by_itself_says_so_where_that_is_turned_on(agreed, cast, browse):
+    actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
+    next_version(agreed.version.app, cast.dev, "1.1", required_scopes=[VIEW], install_url="https://else.example/")
+    page = text(browse(cast.admin).get(f"/installations/{agreed.installation.pk}/"))
+    assert "does not update by itself" in page
+
+
+def test_the_developer_reads_what_became_of_each_and_since_when(agreed, cast, browse):
+    """A page before and after somebody declined, and after it was superseded or withdrawn, says what is so."""
+    app, dev = agreed.version.app, browse(cast.dev)
+    first = next_version(app, cast.dev, "1.1", required_scopes=[VIEW, CREATE])
+    url = f"/apps/{app.slug}/versions/{first.pk}/changes/"
+    assert "Waits for an admin’s permission" in text(dev.get(url)) and "since" in text(dev.get(url))
+    actions.decline_upgrade(agreed.installation, first, by=cast.admin)
+    page = text(dev.get(url))
+    assert "Declined on" in page and "Waits for an admin" not in page
+    second = next_version(app, cast.dev, "1.2", required_scopes=[VIEW, CREATE])
+    assert "No account waits for it" in text(dev.get(url))
+    actions.withdraw_version(second, reason="Wrong", by=cast.dev)
+    page = text(dev.get(url.replace(str(first.pk), str(second.pk))))
+    assert "nobody is moved to it any more" in page and "Waits for an admin" not in page
+
+
+def test_the_page_of_a_draft_shows_what_publishing_it_would_do(agreed, cast, browse):
+    """So that nobody publishes without having seen it."""
+    app, dev = agreed.version.app, browse(cast.dev)
+    draft = next_draft(app, cast.dev, required_scopes=[VIEW, CREATE])
+    for step in (actions.submit_version, None):
+        page = text(dev.get(f"/apps/{app.slug}/versions/{draft.pk}/"))
+        for expected in ("Asked for anew", "Create tickets", "What publishing it would do", "Waits for an admin"):
+            assert expected in page, expected
+        if step:
+            actions.approve_version(step(draft, by=cast.dev), by=factories.reviewer())
+    actions.publish_version(draft, by=cast.dev)
+    assert "What publishing it would do" not in text(dev.get(f"/apps/{app.slug}/versions/{draft.pk}/"))
