@@ -1,5 +1,7 @@
 """Changing what an app may do: agreeing anew, allowing more, and taking scopes back."""
 
+from functools import wraps
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponseRedirect
@@ -20,12 +22,22 @@ from .receipts import receipt_of, with_receipt
 from .seen import access_seen_by, access_url, consents_seen_by
 
 
-def _held(request, pk):
-    """A consent that is this person's to change, and whether it is over, which is told."""
-    consent = get_object_or_404(consents_seen_by(request.user).filter(renewable_by(request.user)), pk=pk)
-    if over := consent.is_over(database_now()):
-        messages.error(request, _("This was ended already."))
-    return consent, over
+def _changes_consent(change):
+    """A view of a consent that is this person's to change; where it is over, that is told."""
+
+    @login_required
+    @never_cache
+    @require_http_methods(["GET", "POST"])
+    @wraps(change)
+    def view(request, consent_id):
+        consents = consents_seen_by(request.user).filter(renewable_by(request.user))
+        consent = get_object_or_404(consents, pk=consent_id)
+        if consent.is_over(database_now()):
+            messages.error(request, _("This was ended already."))
+            return redirect(access_url(consent.access))
+        return change(request, consent)
+
+    return view
 
 
 def _ask(request, access, said, *, connect=True, **asked):
@@ -65,14 +77,9 @@ def reauthorize(request, access_id):
     return _ask(request, access, _("You agreed again."), replace=True, **more)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "POST"])
-def renew_consent(request, consent_id):
+@_changes_consent
+def renew_consent(request, consent):
     """Agree once more to what is agreed to, for another year: the same consent, so no token of it stops (T5)."""
-    consent, over = _held(request, consent_id)
-    if over:
-        return redirect(access_url(consent.access))
     more = {} if consent.access.client.is_platform else {"requested": {*consent.granted}}
     return _ask(request, consent.access, _("You agreed for another year."), connect=False, **more)
 
@@ -93,26 +100,16 @@ def _not_allowed(consent):
     return grantable - {*consent.granted}
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "POST"])
-def widen_consent(request, consent_id):
+@_changes_consent
+def widen_consent(request, consent):
     """Ask again for what was left off or taken back; nothing else asks for it but `prompt=consent`."""
-    consent, over = _held(request, consent_id)
-    if over:
-        return redirect(access_url(consent.access))
     more = {} if consent.access.client.is_platform else {"requested": {*consent.granted} | _not_allowed(consent)}
     return _ask(request, consent.access, _("You agreed."), ask_again=True, **more)
 
 
-@login_required
-@never_cache
-@require_http_methods(["GET", "POST"])
-def trim_consent(request, consent_id):
+@_changes_consent
+def trim_consent(request, consent):
     """What a consent allows. Scopes are chosen by GET and taken back by POST, which names the required ones warned of."""
-    consent, over = _held(request, consent_id)
-    if over:
-        return redirect(access_url(consent.access))
     given = request.POST if request.method == "POST" else request.GET
     chosen, required = set(given.getlist("scope")), {*consent.access.required_scopes}
     if request.method == "POST" and chosen & required <= set(request.POST.getlist("warned")):
