@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from django.conf import settings
+from django.db.models import F, Func, Q
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
@@ -15,7 +16,7 @@ from credentials.models import Client, ClientScope, Risk, Scope
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role, User
 
-from .models import Access, Consent
+from .models import Access, Consent, scope_list
 
 
 class MayNotConsent(Refused):
@@ -163,6 +164,15 @@ def live_consent(access: Access | None, membership: Membership | None, now) -> C
     if access is None or access.pk is None:
         return None
     return access.consents.filter(membership=membership, revoked_at=None, expires_at__gt=now).first()
+
+
+def undecided() -> Q:
+    """Which agents' consents stand under an access that asks for more than was agreed to or refused: what a screen shows as new."""
+    decided = Func("granted", "left_off", function="array_cat", output_field=scope_list())
+    decided = Func(decided, F("trimmed"), function="array_cat", output_field=scope_list())
+    asked = ("access__required_scopes", "access__optional_scopes")
+    settled = Q(*[(f"{scopes}__contained_by", decided) for scopes in asked])
+    return Q(membership__isnull=False) & ~settled
 
 
 def earlier_consent(client: Client, account: Account, membership: Membership | None) -> Consent | None:

@@ -22,7 +22,7 @@ from consent.coming_ends import ending_within, renewable_by
 from consent.succession import to_confirm
 from credentials.models import Client
 from marketplace.models import App, Status, Version
-from marketplace.views.installations import pending_offers
+from marketplace.views.installations import asking_for_more, pending_offers
 from portal.accounts.actions import create_team
 from portal.accounts.forms import ProfileForm
 from portal.accounts.models import Membership, TeamMembership
@@ -52,6 +52,7 @@ def home(request):
     context = _places(request)
     context["endings"] = ending_within().filter(renewable_by(request.user))[:3]
     context["offers"] = pending_offers(request.user).count()
+    context["asking"] = asking_for_more(request.user)[:3]
     context["leaderless"] = to_confirm(request.user)[:3]
     teams = [teammate.team_id for teammate in context["teams"]]
     context["clients"] = Client.objects.filter(team__in=teams).count()

@@ -21,6 +21,7 @@ from portal.pages import paginate
 from .. import actions
 from ..coming_ends import COMING, ending_within, renewable_by
 from ..models import Consent
+from ..screen import undecided
 from ..succession import statement_of, to_confirm
 from ..validity import live_consents
 from .receipts import receipts_page
@@ -37,7 +38,7 @@ def authorization_list(request):
     consents = (
         Consent.objects.filter(membership__in=own)
         .select_related("access__client__team", "access__account", "membership")
-        .annotate(is_latest=~Exists(later))
+        .annotate(is_latest=~Exists(later), asks_for_more=undecided())
         .order_by("-granted_at")
     )
     context = {

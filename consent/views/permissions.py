@@ -40,12 +40,17 @@ def _changes_consent(change):
     return view
 
 
-def _ask(request, access, said, *, connect=True, **asked):
-    """Show the consent screen for an access, and on Agree do it; Cancel changes nothing."""
+def _ask(request, access, said, *, first_asked=False, **asked):
+    """Show the consent screen for an access, and on Agree do it; Cancel changes nothing, and declines what is `first_asked` here."""
     try:
         screen = build_screen(access.client, access.account, by=request.user, now=database_now(), **asked)
+        cancel_url = "" if first_asked and screen.is_due else access_url(access)
+        if not cancel_url and request.POST.get("decision") == "cancel":
+            actions.decline_consent(access.client, access.account, by=request.user)
+            messages.info(request, _("Nothing was changed. What you allowed goes on working."))
+            return redirect(access_url(access))
         if request.method == "GET" or request.POST.get("decision") != "agree":
-            return consent_page(request, screen, cancel_url=access_url(access))
+            return consent_page(request, screen, cancel_url=cancel_url)
         consent = actions.grant_consent(
             access.client,
             access.account,
@@ -55,12 +60,13 @@ def _ask(request, access, said, *, connect=True, **asked):
             **asked,
         )
     except actions.ScreenIsStale as stale:
-        return consent_page(request, screen, problem=str(stale), status=409, cancel_url=access_url(access))
+        return consent_page(request, screen, problem=str(stale), status=409, cancel_url=cancel_url)
     except Refused as refusal:
         messages.error(request, str(refusal))
         return redirect(access_url(access))
     messages.success(request, with_receipt(said, consent))
-    if access.installation_id and connect:
+    gained_nothing = first_asked and screen.consent and screen.consent.granted == consent.granted
+    if access.installation_id and not gained_nothing:
         # The app gets what is new with a new authorization (T10).
         return HttpResponseRedirect(reverse("installation-connect", args=[access.installation_id]))
     return redirect(access_url(access))
@@ -79,9 +85,9 @@ def reauthorize(request, access_id):
 
 @_changes_consent
 def renew_consent(request, consent):
-    """Agree once more to what is agreed to, for another year: the same consent, so no token of it stops (T5)."""
+    """Agree once more to what is agreed to, and to what a version asks since, for another year: the same consent, so no token of it stops (T5)."""
     more = {} if consent.access.client.is_platform else {"requested": {*consent.granted}}
-    return _ask(request, consent.access, _("You agreed for another year."), connect=False, **more)
+    return _ask(request, consent.access, _("You agreed for another year."), first_asked=True, **more)
 
 
 def _agreed_before(access, user):

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from consent.actions import InvalidGrant, use_up_code
 from consent.models import Access, Consent
+from consent.screen import undecided
 from consent.validity import live_consents
 from consent.views.receipts import receipts_page, with_receipt
 from consent.views.seen import notices_of
@@ -53,9 +54,16 @@ def pending_offers(user):
     ).order_by("offered_at", "pk")  # fmt: skip
 
 
+def asking_for_more(user):
+    """The consents a person gave for themself under which the version that is installed now asks for more, the newest first."""
+    own = Membership.objects.live().filter(user=user)
+    consents = live_consents().filter(undecided(), membership__in=own)
+    return consents.select_related("access__client", "access__account").order_by("-granted_at", "pk")
+
+
 def _give_states(accesses, membership):
     """Give each access its live consent (the account's or this member's), whether it ever had one, and how many agents' live ones."""
-    live = live_consents().filter(access__in=accesses)
+    live = live_consents().filter(access__in=accesses).annotate(asks_for_more=undecided())
     own = live.filter(Q(membership=None) | Q(membership=membership)).select_related("granted_by")
     own = {consent.access_id: consent for consent in own}
     agents = dict(live.exclude(membership=None).values_list("access").annotate(Count("pk")))
@@ -63,7 +71,6 @@ def _give_states(accesses, membership):
     ever = set(ever.values_list("access", flat=True))
     for access in accesses:
         access.live_consent = own.get(access.pk)
-        access.asks_for_more = bool(access.live_consent) and asks_for_more(access, access.live_consent)
         access.live_agents = agents.get(access.pk, 0) if membership.role == Role.ADMIN else 0
         access.was_agreed = access.pk in ever
         access.account = membership.account
@@ -168,11 +175,6 @@ def _scopes(access, consent):
     return rows
 
 
-def asks_for_more(access, consent):
-    """True where a version came since that requires what this consent was not asked for."""
-    return bool({*access.required_scopes} - {*consent.granted, *consent.left_off, *consent.trimmed})
-
-
 @login_required
 @never_cache
 @require_safe
@@ -185,8 +187,7 @@ def installation_connect(request, pk):
     if url := installation.version.install_url:
         return HttpResponseRedirect(f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(hints)}")
     own = Q(membership=None) | Q(membership__user=request.user)
-    live = live_consents().filter(own, access=installation.access).first()
-    if live and not asks_for_more(installation.access, live):
+    if live_consents().filter(own, ~undecided(), access=installation.access).exists():
         # Agreed to, and a hosted app asks with client credentials: there is nothing to connect.
         return redirect("installation-view", pk)
     state = secrets.token_urlsafe(24)

@@ -1,0 +1,161 @@
+"""An agent learns that a version asks more of them than they allowed, wherever they look, and decides there."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from consent import actions as consent
+from consent.models import Consent
+from consent.screen import build_screen, undecided
+from marketplace import actions
+from portal.accounts import actions as accounts
+from portal.database import database_now
+from portal.ledger.models import Entry
+from tests import factories
+from tests.factories import CREATE, DELETE, EDIT, VIEW, version_fields
+from tests.marketplace.versions import next_version
+from tests.oauth import shown
+from tests.people.forms import text
+
+pytestmark = pytest.mark.django_db
+ASKS = "Asks for more"
+
+
+def update(side, cast, number="1.1", **fields):
+    """Publish a version, and have the admin move the installation to it."""
+    here = {"install_url": side.version.install_url}
+    version = next_version(side.version.app, cast.dev, number, **here, **fields)
+    actions.upgrade(side.installation, version, by=cast.admin)
+
+
+@pytest.fixture
+def agreed(installed_agent, cast):
+    installed_agent.consent = factories.agree(installed_agent.client, cast.acme, cast.agent)
+    installed_agent.page = f"/installations/{installed_agent.installation.pk}/"
+    installed_agent.decide = f"/consents/{installed_agent.consent.pk}/renew/"
+    return installed_agent
+
+
+PLACES = ("/", "/installations/", "/authorizations/")
+
+
+def told(browser, side):
+    return [path for path in (*PLACES, side.page) if side.decide in browser.get(path).content.decode()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked"),
+    [
+        ({"required_scopes": [VIEW]}, False),
+        ({"required_scopes": [VIEW, CREATE]}, True),
+        ({"required_scopes": [VIEW], "optional_scopes": [CREATE]}, True),
+        ({"required_scopes": [VIEW], "optional_scopes": [EDIT]}, True),
+    ],
+)
+def test_an_agent_is_told_on_home_in_both_lists_and_on_the_apps_page(agreed, cast, browse, fields, asked):
+    axel = browse(cast.agent)
+    assert told(axel, agreed) == []
+    update(agreed, cast, **fields)
+    assert told(axel, agreed) == ([*PLACES, agreed.page] if asked else [])
+    for path in PLACES[1:]:
+        assert (ASKS in text(axel.get(path))) == asked, path
+    assert ("Insights in Acme asks you for more" in text(axel.get("/"))) == asked
+
+
+def test_nobody_else_is_told(agreed, cast, browse):
+    update(agreed, cast, required_scopes=[VIEW, CREATE])
+    for who in (cast.admin, cast.agent2, cast.globex_admin, cast.globex_agent, cast.dev):
+        browser = browse(who)
+        for path in PLACES:
+            page = browser.get(path)
+            assert ASKS not in text(page) and agreed.decide not in page.content.decode(), (who, path)
+        assert browser.get(agreed.decide).status_code == 404
+
+
+def test_the_condition_is_what_the_screen_shows_as_new(agreed, cast):
+    """Whatever was granted, left off, or taken back."""
+    factories.agree(agreed.client, cast.acme, cast.agent2)
+    consent.trim_consent(Consent.objects.get(membership__user=cast.agent2), scopes={VIEW}, by=cast.agent2)
+    steps = [
+        {"required_scopes": [VIEW]},
+        {"required_scopes": [VIEW], "optional_scopes": [EDIT, CREATE]},
+        {"required_scopes": [VIEW, EDIT], "optional_scopes": [CREATE]},
+        {"required_scopes": [VIEW, EDIT, CREATE, DELETE]},
+        {"required_scopes": [EDIT]},
+    ]
+    seen = set()
+
+    def compare():
+        undecided_now = {*Consent.objects.filter(undecided()).values_list("pk", flat=True)}
+        for row in Consent.objects.select_related("membership__user"):
+            screen = build_screen(agreed.client, cast.acme, by=row.membership.user, now=database_now())
+            assert screen.is_due == (row.pk in undecided_now)
+            seen.add(screen.is_due)
+
+    for number, fields in enumerate(steps, 1):
+        update(agreed, cast, f"1.{number}", **fields)
+        compare()
+        factories.agree(agreed.client, cast.acme, cast.agent, chosen=[EDIT] if number == 2 else [])
+        compare()
+    assert seen == {True, False}
+
+
+def test_agreeing_or_leaving_it_off_settles_it_and_what_was_refused_before_is_not_asked(agreed, cast, browse):
+    axel = browse(cast.agent)
+    update(agreed, cast, required_scopes=[VIEW], optional_scopes=[EDIT])
+    consent.trim_consent(agreed.consent, scopes={VIEW}, by=cast.agent)
+    page = axel.get(agreed.decide)
+    assert "Edit tickets" in text(page) and "View tickets" not in text(page)
+    assert axel.post(agreed.decide, {"decision": "agree", "shown": shown(page)})["Location"] == agreed.page
+    assert (Consent.objects.get().granted, Consent.objects.get().left_off) == ([], [EDIT])
+    assert told(axel, agreed) == []
+    update(agreed, cast, "1.2", required_scopes=[VIEW, CREATE], optional_scopes=[EDIT])
+    page = axel.get(agreed.decide)
+    assert "Create tickets" in text(page) and "Edit tickets" not in text(page)
+    answer = axel.post(agreed.decide, {"decision": "agree", "shown": shown(page)})
+    assert answer["Location"] == f"{agreed.page}connect/", "the app gets it with a new authorization"
+    assert Consent.objects.get().granted == [CREATE] and told(axel, agreed) == []
+
+
+def test_declining_is_recorded_and_changes_nothing(agreed, cast, browse):
+    axel = browse(cast.agent)
+    update(agreed, cast, required_scopes=[VIEW, CREATE])
+    before = Consent.objects.values().get()
+    page = axel.post(agreed.decide, {"decision": "cancel"}, follow=True)
+    assert "Nothing was changed. What you allowed goes on working." in text(page)
+    assert Consent.objects.values().get() == before
+    assert Entry.objects.filter(event="consent.declined").count() == 1
+    assert told(axel, agreed) == [*PLACES, agreed.page], "it can be agreed to at any time"
+    assert browse(cast.agent2).post(agreed.decide, {"decision": "cancel"}).status_code == 404
+
+
+def test_what_has_ended_or_is_suspended_asks_for_nothing(agreed, cast, browse):
+    axel = browse(cast.agent)
+    update(agreed, cast, required_scopes=[VIEW, CREATE])
+    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
+    assert told(axel, agreed) == []
+    accounts.lift_account(cast.acme, reason="Paid", by=None)
+    assert told(axel, agreed) == [*PLACES, agreed.page]
+    consent.revoke_consent(agreed.consent, by=cast.agent)
+    assert told(axel, agreed) == []
+
+
+def test_all_of_it_takes_as_many_queries_for_30_apps_as_for_2(agreed, cast, browse):
+    axel = browse(cast.agent)
+    taken = []
+    for count in (1, 28):
+        for _number in range(count):
+            row = factories.client(cast.dev, level="agent")[0]
+            draft = factories.app(cast.dev, row, install_url="https://app.example/install")
+            installation = actions.install(factories.publish(draft, cast.dev).app, cast.acme, by=cast.admin)
+            factories.agree(installation.access.client, cast.acme, cast.agent)
+            terms = consent.Terms(frozenset([VIEW]), frozenset([EDIT]), "Insights", "1.1", installation.pk)
+            consent.change_terms(installation.access, terms, by=cast.admin)
+        counts = []
+        for path in PLACES:
+            with CaptureQueriesContext(connection) as queries:
+                assert axel.get(path).status_code == 200
+            counts.append(len(queries))
+        taken.append(counts)
+    assert taken[0] == taken[1]
+    assert text(axel.get("/")).count("asks you for more") == 3, "the rest is one page further"
