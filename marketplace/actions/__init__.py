@@ -25,7 +25,7 @@ from .installing import (
     uninstall,
     what_ends,
 )
-from .offering import forecast, offer_version, progress
+from .offering import agents_answers, forecast, offer_version, progress
 from .packaging import fill_package, keep_vendor_secret, take_package
 from .publishing import (
     ClientTaken,
@@ -67,6 +67,7 @@ __all__ = [
     "NotUnfinished",
     "OwnTeam",
     "TooManyVersions",
+    "agents_answers",
     "approve_version",
     "change_values",
     "change_version",

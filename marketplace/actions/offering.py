@@ -6,12 +6,14 @@ from itertools import islice
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Avg, Case, Count, Exists, F, OuterRef, Q, QuerySet, Value, When
-from django.db.models.functions import Coalesce, Now
+from django.db.models import Avg, Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Cast, Coalesce, Concat, Now
 
+from consent.screen import undecided
 from consent.validity import live_consents
 from portal.celery import app as celery
 from portal.database import alone
+from portal.ledger.models import Entry
 from portal.mail import send
 
 from ..differences import Difference
@@ -117,6 +119,37 @@ def progress(version: Version) -> dict[str, Any]:
         "declined": asked.open().exclude(declined_at=None).count(),
         "moved": version.offers.exclude(kind=OfferKind.ASK).exclude(taken_at=None).count(),
     }
+
+
+def agents_answers(version: Version) -> dict[str, int]:
+    """How the agents whose consents live answered what a version of an agent-level app asks, where it is installed."""
+    installed = Installation.objects.filter(version=version, uninstalled_at=None)
+    consents = live_consents().filter(access__in=installed.values("access"), membership__isnull=False)
+    taken = Offer.objects.filter(version=version, installation__access=OuterRef("access"), taken_at__isnull=False)
+    here_since = Coalesce(
+        Subquery(taken.order_by("-taken_at").values("taken_at")[:1]), "access__installation__installed_at"
+    )
+    cancelled = Entry.objects.filter(
+        chain=Concat(Value("account:"), OuterRef("access__account__slug")),
+        event="consent.declined",
+        subject=f"client:{version.app.client.client_id}",
+        actor=Concat(Value("person:"), Cast(OuterRef("membership__user__public_id"), CharField())),
+        at__gt=OuterRef("here_since"),
+    )
+    waits, declined = undecided(), Q(pressed_cancel=True)
+    agreed = ~waits & Q(granted__contains=version.required_scopes)
+    all_of_it = Q(granted__contains=sorted(version.scopes))
+    return (
+        consents.annotate(here_since=here_since)
+        .annotate(pressed_cancel=Exists(cancelled))
+        .aggregate(
+            agreed=Count("pk", filter=agreed),
+            left_some_off=Count("pk", filter=agreed & ~all_of_it),
+            took_back=Count("pk", filter=~waits & ~agreed),
+            declined=Count("pk", filter=waits & declined),
+            waiting=Count("pk", filter=waits & ~declined),
+        )
+    )
 
 
 # --- what workers do, each safe to run twice (T3) ---

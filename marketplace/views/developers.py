@@ -263,6 +263,12 @@ def _outlook(version):
     }
 
 
+def _agents_answers(version):
+    """What became of a published version with the agents, where each of them agrees for themself."""
+    client = version.app.client
+    return actions.agents_answers(version) if client and client.is_agent_level and version.published_at else None
+
+
 @login_required
 @require_safe
 def version_changes(request, slug, pk):
@@ -279,6 +285,7 @@ def version_changes(request, slug, pk):
         "is_published": version.published_at is not None,
         "is_over": version.status in (Status.WITHDRAWN, Status.REJECTED),
         "progress": actions.progress(version),
+        "answers": _agents_answers(version),
         "page_obj": page,
         **outlook,
     }

@@ -134,6 +134,7 @@ def installation_view(request, pk):
         Consent.objects.filter(access=access)
         .exclude(membership=None)
         .select_related("access__client", "membership__user", "granted_by")
+        .annotate(asks_for_more=undecided())
         .order_by("-granted_at")
     )
     if not notices["is_admin"]:

@@ -1,5 +1,7 @@
 """An agent learns that a version asks more of them than they allowed, wherever they look, and decides there."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -16,6 +18,7 @@ from tests.factories import CREATE, DELETE, EDIT, VIEW, version_fields
 from tests.marketplace.versions import next_version
 from tests.oauth import shown
 from tests.people.forms import text
+from tests.volume import grow_agents
 
 pytestmark = pytest.mark.django_db
 ASKS = "Asks for more"
@@ -159,3 +162,53 @@ def test_all_of_it_takes_as_many_queries_for_30_apps_as_for_2(agreed, cast, brow
         taken.append(counts)
     assert taken[0] == taken[1]
     assert text(axel.get("/")).count("asks you for more") == 3, "the rest is one page further"
+
+
+def answers(side, cast, browse):
+    """What the developer reads of the agents."""
+    version = side.version.app.versions.order_by("-pk").first()
+    page = text(browse(cast.dev).get(f"/apps/{side.version.app.slug}/versions/{version.pk}/changes/"))
+    told = page.partition("Agents, where it is installed ")[2]
+    return told[: re.search(r"Have not answered yet \d+", told).end()] if told else told
+
+
+def test_the_developer_reads_how_many_agents_agreed_said_no_and_have_not_answered(agreed, cast, browse):
+    consents = [agreed.consent]
+    for _number in range(4):
+        consents.append(factories.agree(agreed.client, cast.acme, factories.member(cast.acme)))
+    # Declined before there was anything to decline: no answer to what comes.
+    consent.decline_consent(agreed.client, cast.acme, by=consents[0].granted_by)
+    update(agreed, cast, required_scopes=[VIEW, CREATE], optional_scopes=[EDIT])
+    assert answers(agreed, cast, browse) == "Agreed to what it needs 0 Said no 0 Have not answered yet 5"
+    for row, chosen in zip(consents[:3], ([], [EDIT], []), strict=True):
+        factories.agree(agreed.client, cast.acme, row.granted_by, chosen=chosen)
+    consent.trim_consent(Consent.objects.get(pk=consents[2].pk), scopes={CREATE}, by=consents[2].granted_by)
+    consent.decline_consent(agreed.client, cast.acme, by=consents[3].granted_by)
+    consent.decline_consent(agreed.client, cast.acme, by=consents[3].granted_by)
+    told = "Agreed to what it needs 2 · 1 of them left something optional off Said no 1 · 1 more took back what it needs Have not answered yet 1"  # fmt: skip
+    assert answers(agreed, cast, browse) == told
+    consent.revoke_for_all(agreed.installation.access, by=cast.admin)
+    assert answers(agreed, cast, browse) == "Agreed to what it needs 0 Said no 0 Have not answered yet 0"
+
+
+def test_a_developer_reads_of_agents_only_once_a_version_is_published_and_only_where_they_are_asked(
+    agreed, installed, cast, browse
+):
+    draft = actions.create_version(agreed.version.app, by=cast.dev, **version_fields("9.0"))
+    assert answers(agreed, cast, browse) == ""
+    assert answers(installed, cast, browse) == ""
+    changes = f"/apps/{agreed.version.app.slug}/versions/{draft.pk}/changes/"
+    for who in (cast.admin, cast.agent, cast.other_dev):
+        assert browse(who).get(changes).status_code == 404
+
+
+def test_what_agents_answered_is_one_query_for_a_thousand_as_for_one(agreed, cast):
+    update(agreed, cast, required_scopes=[VIEW, CREATE])
+    version = agreed.version.app.versions.order_by("-pk").first()
+    with CaptureQueriesContext(connection) as queries:
+        assert actions.agents_answers(version)["waiting"] == 1
+    assert len(queries) == 1
+    grow_agents(agreed.consent, 1000)
+    with CaptureQueriesContext(connection) as queries:
+        assert actions.agents_answers(version)["waiting"] == 1001
+    assert len(queries) == 1
