@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client as Browser
 
+from consent.validity import live_consents
 from marketplace import actions as marketplace
 from marketplace.models import App
 from portal.accounts.models import Account, User
@@ -57,8 +58,14 @@ def test_an_agent_who_agrees_is_shown_how_the_app_gets_its_tokens(agent, client)
 
 def test_an_agent_who_cancels_is_told_that_nothing_happened(agent):
     url = begin(agent)
-    back = agent.post(url, {"decision": "cancel"})["Location"]
-    assert "You did not agree" in agent.get(path(back)).content.decode()
+    for consents in (0, 1):
+        if consents:
+            agent.post(url, {"decision": "agree", "shown": shown(agent.get(url))})
+            url = f"{begin(agent)}&prompt=consent"
+        back = agent.post(url, {"decision": "cancel"})["Location"]
+        page = agent.get(path(back)).content.decode()
+        assert "nothing was changed" in page and "can do nothing" not in page
+        assert live_consents().filter(membership__isnull=False).count() == consents
 
 
 def test_an_answer_that_nobody_asked_for_is_not_shown(agent):
