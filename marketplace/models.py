@@ -103,6 +103,13 @@ class Audience(models.TextChoices):
 NUMBER = r"^(0|[1-9]\d{0,3})(\.(0|[1-9]\d{0,3})){1,2}\Z"
 
 
+class VersionQuerySet(models.QuerySet):
+    def published_for(self, slugs):
+        """Those that accounts of these slugs may install: published for all, or for one of them (M3)."""
+        listed = Q(audience=Audience.CUSTOM, app__custom_accounts__overlap=slugs)
+        return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
+
+
 class Version(models.Model):
     """A release of an app; frozen once it is more than a draft (M2, also by a trigger)."""
 
@@ -131,6 +138,8 @@ class Version(models.Model):
     published_at = models.DateTimeField(null=True)
     # Read by the admins who have it.
     withdrawn_because = models.CharField(max_length=500, blank=True)
+
+    objects = VersionQuerySet.as_manager()
 
     class Meta:
         ordering = ["-created_at", "-pk"]
@@ -221,12 +230,10 @@ class OfferKind(models.TextChoices):
 class OfferQuerySet(models.QuerySet):
     def open(self):
         """Those that can still be taken, or told: neither installation nor version has moved on, and none is newer."""
-        slug = OuterRef("installation__account__slug")
-        theirs = Q(audience=Audience.PUBLIC) | Q(app__custom_accounts__contains=[slug])
+        theirs = Version.objects.published_for([OuterRef("installation__account__slug")])
         newer = Q(published_at__gt=OuterRef("version__published_at")) | Q(IsNull(OuterRef("version"), True))
-        others = Version.objects.filter(theirs, newer, app=OuterRef("installation__app"), status=Status.PUBLISHED)
         return self.filter(
-            ~Exists(others),
+            ~Exists(theirs.filter(newer, app=OuterRef("installation__app"))),
             Q(version=None) | Q(version__status=Status.PUBLISHED),
             taken_at=None,
             installation__version=F("from_version"),

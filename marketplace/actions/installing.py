@@ -4,7 +4,6 @@ import uuid
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -19,7 +18,7 @@ from portal.database import lock
 from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
-from ..models import App, Audience, Installation, Status, Version
+from ..models import App, Installation, Status, Version
 from .connecting import queue_sweep, vendor_name
 from .publishing import FIELDS, Frozen, guard_installable
 
@@ -36,17 +35,9 @@ class NotUnfinished(Refused):
     pass
 
 
-def installable_versions(account: Account):
-    """The versions that an account may install: published for all, or for it (M3)."""
-    custom = App.objects.filter(custom_accounts__contains=[account.slug])
-    return Version.objects.filter(
-        Q(audience=Audience.PUBLIC) | Q(audience=Audience.CUSTOM, app__in=custom), status=Status.PUBLISHED
-    )
-
-
 def installable_version(app: App, account: Account) -> Version | None:
     """The version that installing an app there would bring: the newest published one."""
-    return installable_versions(account).filter(app=app).order_by("-published_at", "-pk").first()
+    return Version.objects.published_for([account.slug]).filter(app=app).order_by("-published_at", "-pk").first()
 
 
 def terms_of(version: Version, installation_id: uuid.UUID) -> Terms:

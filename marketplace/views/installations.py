@@ -28,8 +28,7 @@ from portal.accounts.models import Membership, Role
 from portal.pages import paginate
 
 from .. import actions
-from ..actions.installing import installable_versions
-from ..models import Installation, Offer, OfferKind
+from ..models import Installation, Offer, OfferKind, Version
 from ..requests import Caller, templates_for
 from ..sheet import sheets
 
@@ -95,7 +94,7 @@ def installation_list(request):
     _give_states([row.access for row in page if row.access] + list(external), place)
     for row, sheet in sheets(page, place).items():
         row.sheet = sheet
-    offered = installable_versions(place.account).filter(app__in=[row.app_id for row in page])
+    offered = Version.objects.published_for([place.account.slug]).filter(app__in=[row.app_id for row in page])
     newest = dict(offered.order_by("app", "published_at", "pk").values_list("app", "number"))
     for row in page:
         row.newest = newest.get(row.app_id, row.version.number)

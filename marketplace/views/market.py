@@ -14,7 +14,7 @@ from portal.pages import paginate
 
 from .. import actions
 from ..markdown import render as render_markdown
-from ..models import App, Audience, Category, Installation, Status, Version
+from ..models import Audience, Category, Installation, Status, Version
 from ..package import Contents
 
 
@@ -24,12 +24,7 @@ def _accounts_of(user):
 
 def listed_for(user):
     """The newest version of each app that a person may see: public ones, and custom ones of their accounts."""
-    custom = App.objects.filter(custom_accounts__overlap=_accounts_of(user))
-    published = Version.objects.filter(
-        Q(audience=Audience.PUBLIC) | Q(audience=Audience.CUSTOM, app__in=custom),
-        status=Status.PUBLISHED,
-        app__client__suspended_at=None,
-    )
+    published = Version.objects.published_for(_accounts_of(user)).filter(app__client__suspended_at=None)
     newest = published.filter(app=OuterRef("app")).order_by("-published_at", "-pk").values("pk")[:1]
     found = published.filter(pk=Subquery(newest)).select_related("app__team", "app__client")
     return found.annotate(has_icon=Q(icon__isnull=False))
