@@ -116,6 +116,7 @@ def _review(version, request):
         "before": before,
         "rows": rows,
         "vendors": contents.vendors,
+        "fields": contents.fields,
         "templates": contents.templates,
         "gone": sorted(before.scopes - version.scopes) if before else [],
         "changed": changed,

@@ -19,6 +19,7 @@ from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
 from ..models import App, Installation, Status, Version
+from ..package import Contents
 from .connecting import queue_sweep, vendor_name
 from .publishing import FIELDS, Frozen, guard_installable
 
@@ -124,12 +125,16 @@ def record_installation(
 def is_begun(installation: Installation) -> bool:
     """True once something was agreed to or connected: then it is uninstalled; until then it can be discarded.
 
-    An agent-level app waits for nobody in particular.
+    An agent-level app waits for nobody in particular, and one that asks for neither works from the start, as does one
+    that was moved to another version.
     """
     access = installation.access
+    if access is None and not Contents.of(installation.version).vendors:
+        return True
     if access and (access.client.is_agent_level or access.consents.exists()):
         return True
-    return installation.connections.exclude(connected_at=None).exists()
+    moved = installation.offers.exclude(taken_at=None)
+    return installation.connections.exclude(connected_at=None).exists() or moved.exists()
 
 
 def what_ends(installation: Installation) -> dict[str, Any]:

@@ -148,11 +148,11 @@ def guard_installable(version: Version) -> None:
     """Raise NotReady unless an app's version has all that installing it needs."""
     client = version.app.client
     contents = Contents.of(version)
-    if client is None and not contents.integrations:
-        raise NotReady(_("Choose the app’s OAuth credentials first."))
-    if not version.scopes and not contents.integrations:
-        raise NotReady(_("Choose at least one scope that this version asks for."))
-    if client and client.is_agent_level and not version.install_url and not contents.templates:
+    # Settings, such as a key, are enough: a later version brings what has to be agreed to.
+    if not (version.scopes or contents.integrations or contents.templates or contents.fields):
+        raise NotReady(_("This version does nothing yet: choose a scope that it asks for, or give it an app package."))
+    agents_agree = version.scopes and client and client.is_agent_level
+    if agents_agree and not version.install_url and not contents.templates:
         raise NotReady(_("An app that each agent authorizes needs an install URL, or request templates."))
     # Again, since the registry and the credentials may have changed.
     problems = check_values(version.package, Facts(version.app)).problems if version.package else []

@@ -47,6 +47,11 @@ class Contents:
         """What is asked at install, beside what each integration asks."""
         return dict(sorted(formats.InstallFields.model_validate(self.files.get(IPARAMS, {})).root.items()))
 
+    @property
+    def hosts(self) -> set[str]:
+        """Where requests go, as the templates write it."""
+        return {each.request.host for each in self.templates.values()}
+
     @cached_property
     def first_party(self) -> str | None:
         """The name of the integration that uses the app's own credentials."""

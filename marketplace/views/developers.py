@@ -161,6 +161,11 @@ def version_seen_by(user, slug, pk):
     return get_object_or_404(versions.select_related("app__team__test_account", "app__client", "review"), pk=pk)
 
 
+def beside_scopes(contents):
+    """What a version has people connect and fill in, and where it calls, as _scopes.html shows it."""
+    return {"vendors": contents.vendors.values(), "fields": contents.fields.values(), "hosts": sorted(contents.hosts)}
+
+
 def _show(request, version, *, custom=None, status=200):
     client = version.app.client
     version.has_icon = version.icon is not None
@@ -170,7 +175,7 @@ def _show(request, version, *, custom=None, status=200):
         "app": version.app,
         "required": [row for row in rows if row.scope.name in version.required_scopes],
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
-        "vendors": Contents.of(version).vendors.values(),
+        **beside_scopes(Contents.of(version)),
         "custom": custom or CustomForm(),
         "description": render_markdown(version.description),
         "notes": render_markdown(version.release_notes),

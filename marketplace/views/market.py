@@ -16,6 +16,7 @@ from .. import actions
 from ..markdown import render as render_markdown
 from ..models import Audience, Category, Installation, Status, Version
 from ..package import Contents
+from .developers import beside_scopes
 
 
 def _accounts_of(user):
@@ -70,7 +71,7 @@ def listing_view(request, slug):
         "required": [row for row in rows if row.scope.name in version.required_scopes],
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
         "for_agents": [name for name, one in contents.templates.items() if one.options.agents],
-        "vendors": contents.vendors.values(),
+        **beside_scopes(contents),
         "accounts": _administered(request.user),
     }
     return render(request, "marketplace/listing_view.html", context)
@@ -87,7 +88,8 @@ def listing_install(request, slug):
             installation = actions.install(version.app, account, by=request.user)
             contents, access = Contents.of(installation.version), installation.access
             if contents.fields or access is None:
-                messages.success(request, _("Installed. Now set it up, from the top."))
+                todo = contents.fields or contents.vendors
+                messages.success(request, _("Installed. Now set it up, from the top.") if todo else _("Installed."))
                 return redirect("installation-view", installation.pk)
             if access.client.is_agent_level:
                 messages.success(request, _("Installed. Each agent now authorizes it for themself."))
@@ -108,7 +110,8 @@ def listing_install(request, slug):
     choices = [
         {"account": account, "installation": live.get(account.pk), "version": offered(account)} for account in accounts
     ]
-    context = {"version": version, "app": version.app, "choices": choices}
+    asks = version.scopes or Contents.of(version).vendors
+    context = {"version": version, "app": version.app, "choices": choices, "asks": asks}
     return render(request, "marketplace/listing_install.html", context)
 
 

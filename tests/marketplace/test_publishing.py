@@ -191,18 +191,6 @@ def test_nothing_but_a_field_of_a_version_can_be_changed(cast, draft):
         actions.change_version(draft, by=cast.dev, status="published")
 
 
-def test_a_version_needs_credentials_and_a_scope_before_it_is_submitted(cast):
-    app = make(cast)
-    bare = actions.create_version(app, by=cast.dev, **version_fields(required_scopes=[]))
-    for act in (actions.submit_version, actions.install_draft):
-        with pytest.raises(NotReady, match="credentials"):
-            act(bare, by=cast.dev)
-    actions.set_client(app, factories.client(cast.dev)[0], by=cast.dev)
-    bare.refresh_from_db()
-    with pytest.raises(NotReady, match="scope"):
-        actions.submit_version(Version.objects.get(pk=bare.pk), by=cast.dev)
-
-
 def test_an_agent_level_version_needs_an_install_url(cast):
     client, _secret = factories.client(cast.dev, level=Level.AGENT)
     draft = factories.app(cast.dev, client)
