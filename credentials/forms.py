@@ -4,7 +4,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.models import Team
-from portal.text import validate_readable
+from portal.text import Textarea, validate_readable
 
 from .actions import MAX_OVERLAP_HOURS
 from .models import Kind, Level, Risk, Scope
@@ -19,7 +19,7 @@ class RedirectUris(forms.CharField):
             label=_("Redirect URLs"),
             required=False,
             max_length=12000,
-            widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
+            widget=Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
             help_text=_(
                 "One a line. https:// only, but http:// on 127.0.0.1, [::1] or localhost. "
                 "Matched character by character."
@@ -50,7 +50,7 @@ class ClientForm(forms.Form):
         help_text=_("People read it when they agree. It never changes."),
     )
     description = forms.CharField(
-        label=_("Description"), max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2})
+        label=_("Description"), max_length=500, required=False, widget=Textarea(attrs={"rows": 2})
     )
     redirect_uris = RedirectUris()
     level = forms.ChoiceField(label=_("Who authorizes"), choices=Level, widget=forms.RadioSelect, initial=Level.ACCOUNT)
@@ -75,7 +75,7 @@ class ClientForm(forms.Form):
 class ChangeClientForm(forms.Form):
     redirect_uris = RedirectUris()
     description = forms.CharField(
-        label=_("Description"), max_length=500, required=False, widget=forms.Textarea(attrs={"rows": 2})
+        label=_("Description"), max_length=500, required=False, widget=Textarea(attrs={"rows": 2})
     )
 
 

@@ -4,6 +4,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin import OptionalReasonForm, ReasonForm, WindowAdmin, shown
+from portal.text import lines
 
 from . import actions
 from .markdown import render
@@ -103,9 +104,9 @@ def _review(version, request):
     changed = []
     if before:
         for name in ("name", "tagline", "description", "install_url"):
-            if getattr(before, name) != getattr(version, name):
-                label = Version._meta.get_field(name).verbose_name
-                changed.append((label, getattr(before, name), getattr(version, name)))
+            old, new = (lines(getattr(each, name)).strip() for each in (before, version))
+            if old != new:
+                changed.append((Version._meta.get_field(name).verbose_name, old, new))
         if before.package != version.package:
             changed.append((_("app package"), *(_package(each) for each in (before, version))))
         if bytes(before.icon or b"") != bytes(version.icon or b""):

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, Kind
 from portal.accounts.models import Team
-from portal.text import validate_readable
+from portal.text import Textarea, validate_readable
 
 from .icons import reencode
 from .models import Category, Version
@@ -70,8 +70,8 @@ class VersionForm(forms.ModelForm):
         model = Version
         fields = ["number", "name", "tagline", "description", "release_notes", "install_url"]
         widgets = {
-            "description": forms.Textarea(attrs={"rows": 6}),
-            "release_notes": forms.Textarea(attrs={"rows": 3}),
+            "description": Textarea(attrs={"rows": 6}),
+            "release_notes": Textarea(attrs={"rows": 3}),
         }
         help_texts = {
             "number": _("Such as 1.0 or 1.2.3."),
@@ -124,7 +124,7 @@ class WithdrawForm(forms.Form):
         max_length=500,
         validators=[validate_readable],
         help_text=_("The admins who installed it read this."),
-        widget=forms.Textarea(attrs={"rows": 3}),
+        widget=Textarea(attrs={"rows": 3}),
     )
 
 
@@ -137,7 +137,7 @@ class SecretForm(forms.Form):
 
 
 _WIDGETS = {
-    "paragraph": forms.Textarea(attrs={"rows": 3}),
+    "paragraph": Textarea(attrs={"rows": 3}),
     "number": forms.TextInput(attrs={"inputmode": "decimal"}),
     "email": forms.EmailInput(),
     "url": forms.URLInput(),
@@ -199,7 +199,7 @@ class ConsoleForm(forms.Form):
         max_length=20000,
         strip=False,
         help_text=_("JSON: the names that the template calls context.…, with their values."),
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        widget=Textarea(attrs={"rows": 4, "spellcheck": "false"}),
     )
     body = forms.CharField(
         label=_("Body"),
@@ -207,7 +207,7 @@ class ConsoleForm(forms.Form):
         max_length=100000,
         strip=False,
         help_text=_("Sent as it stands. Leave it empty for a request without one."),
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        widget=Textarea(attrs={"rows": 4, "spellcheck": "false"}),
     )
 
     def __init__(self, *args, templates, **kwargs):

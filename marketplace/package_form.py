@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from credentials.models import Client
+from portal.text import Textarea
 
 from . import expressions
 from .package import Contents, formats
@@ -34,7 +35,7 @@ class LinesField(forms.CharField):
     refusal = gettext_lazy("Line %(number)d: write “name: value”.")
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(required=False, max_length=20000, widget=forms.Textarea(attrs={"rows": 2}), **kwargs)
+        super().__init__(required=False, max_length=20000, widget=Textarea(attrs={"rows": 2}), **kwargs)
 
     def to_python(self, value: Any) -> dict[str, Any]:
         found = {}

@@ -9,13 +9,14 @@ from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.actions import Refused
+from portal.text import Textarea
 
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(
         label=_("Reason"),
         max_length=2000,
-        widget=forms.Textarea(attrs={"rows": 4}),
+        widget=Textarea(attrs={"rows": 4}),
         help_text=_("Whom it concerns reads it, and it stays on record."),
     )
 

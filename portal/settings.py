@@ -342,6 +342,8 @@ STORAGES = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# The picker sends a reason for each scope of the registry, whether chosen or not.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 4000
 
 # --- security ------------------------------------------------------------------------------------------------
 

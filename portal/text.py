@@ -1,7 +1,8 @@
-"""What a name that other people read may be made of."""
+"""What a text that people write is taken for, and what a name that other people read may be made of."""
 
 import re
 
+from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
@@ -18,3 +19,16 @@ def validate_readable(value):
         raise ValidationError(
             _("Remove the character after “%(before)s”: it cannot be seen.") % {"before": value[: found.start()][-20:]}
         )
+
+
+def lines(text):
+    """Return a text with its lines ended as they are kept; a browser sends them ended by CRLF (HTML, multipart form data)."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+class Textarea(forms.Textarea):
+    """Where people write more than a line: what they did not change comes back as it was."""
+
+    def value_from_datadict(self, data, files, name):
+        value = super().value_from_datadict(data, files, name)
+        return value and lines(value)

@@ -107,6 +107,12 @@ def test_files_stay_readable(path):
     assert not re.search(r"\bTODO\b|\bFIXME\b|^\s*print\(", text, re.M)
 
 
+def test_text_of_several_lines_is_taken_in_at_one_place():
+    """A browser ends its lines otherwise than they are kept."""
+    for path in FILES:
+        assert "forms.Textarea" not in path.read_text() or module(path) == "portal.text", path
+
+
 def test_no_template_has_inline_code_or_fetches_from_another_host():
     for path in (BASE / "templates").rglob("*.html"):
         text = path.read_text()

@@ -9,7 +9,8 @@ from credentials import actions
 from credentials.models import Client, ClientSecret
 from portal.accounts import actions as accounts
 from tests import factories
-from tests.factories import DELETE, EDIT, REDIRECT_URI, VIEW
+from tests.factories import CREATE, DELETE, EDIT, REDIRECT_URI, VIEW
+from tests.people.forms import text
 
 pytestmark = pytest.mark.django_db
 
@@ -85,6 +86,19 @@ def test_a_high_risk_scope_is_added_with_its_reason(cast, dev, row):
     assert row.scope_names() == {VIEW, EDIT, DELETE}
     page = dev.get(urls(row)[0]).content.decode()
     assert "To tidy up" in page and "Delete and restore tickets" in page
+
+
+def test_a_reason_can_be_given_for_every_scope_and_people_read_it(cast, dev, row):
+    """On creating and on adding alike; it has to be given for high risk only."""
+    assert dev.get("/credentials/new/").content.count(b'name="why:') == 4
+    dev.post("/credentials/new/", form(cast, dev, scope=[VIEW], **{f"why:{VIEW}": "To list them", f"why:{EDIT}": "x"}))
+    made = Client.objects.first()
+    assert list(made.scopes.values_list("justification", flat=True)) == ["To list them"]
+    url = urls(made)[1]
+    assert dev.post(url, {"scope": [EDIT, CREATE], f"why:{EDIT}": "To close what is done"}).status_code == 302
+    page = text(dev.get(urls(made)[0]))
+    assert "Why: To list them" in page and "Why: To close what is done" in page
+    assert made.scope_names() == {VIEW, EDIT, CREATE}
 
 
 def test_the_picker_offers_every_scope_as_its_sentence_with_its_risk(dev, row):

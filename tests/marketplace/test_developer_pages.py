@@ -98,6 +98,22 @@ def test_each_step_is_a_post_that_cannot_be_replayed(cast, browse, draft):
     assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
 
 
+def test_a_text_that_was_not_changed_is_no_change_to_a_reviewer(cast, browse, published):
+    """A browser sends lines ended by CRLF; and so is what was kept before that was seen to."""
+    written = "One\n\nTwo **three**"
+    for number, stored in (("2.0", written), ("3.0", written.replace("\n", "\r\n"))):
+        before = factories.publish(
+            actions.create_version(published.app, by=cast.dev, **version_fields(number, description=stored)), cast.dev
+        )
+        sent = posted_version(number=f"{number}.1", description=written.replace("\n", "\r\n"))
+        assert browse(cast.dev).post(f"/apps/{published.app.slug}/versions/new/", sent).status_code == 302
+        version = Version.objects.first()
+        assert (version.description, before.description) == (written, stored)
+        actions.submit_version(version, by=cast.dev)
+        page = text(browse(factories.reviewer()).get(f"/admin/marketplace/version/{version.pk}/change/"))
+        assert "The texts are the same." in page and "<del>" not in page
+
+
 def test_so_many_versions_are_made_and_published_in_an_hour(cast, browse, draft, limited, monkeypatch):
     """Reviewers read each, and the admins of many accounts are told."""
     for rate in ("versions by team", "publications by team"):
