@@ -81,6 +81,12 @@ class Difference:
         old, new = self._vendors
         return {*old} - {*new}
 
+    @property
+    def vendors_to_connect(self) -> list[str]:
+        """What people read of those that are new, or lead elsewhere."""
+        new = self._vendors[1]
+        return [new[name].display_name for name in sorted(self.added_integrations | self.changed_integrations)]
+
     @cached_property
     def added_hosts(self) -> set[str]:
         old, new = self._contents

@@ -11,6 +11,7 @@ from django.db.models.functions import Cast, Coalesce, Concat, Now
 
 from consent.screen import undecided
 from consent.validity import live_consents
+from credentials.models import Scope
 from portal.celery import app as celery
 from portal.database import alone
 from portal.ledger.models import Entry
@@ -20,6 +21,8 @@ from ..differences import Difference
 from ..models import Audience, Installation, Offer, OfferKind, Status, Version
 
 BATCH = 1000
+# A mail has room for so many permissions; the page has them all.
+LISTED = 10
 
 
 def forecast(version: Version, audience: str = "") -> QuerySet[Installation]:
@@ -155,11 +158,32 @@ def agents_answers(version: Version) -> dict[str, int]:
 # --- what workers do, each safe to run twice (T3) ---
 
 
+def _named(offer: Offer) -> dict[str, Any]:
+    """What an account has not agreed to of what it is offered, as its mail names it: permissions, and vendors to connect."""
+    if offer.version is None:
+        return {}
+    step = Difference(offer.from_version, offer.version)
+    rows = live_consents().filter(access=offer.installation.access_id, membership=None)
+    agreed = {*(rows.values_list("granted", flat=True).first() or [])}
+    new = (step.added_scopes | step.raised_scopes) - agreed
+    scopes = list(Scope.objects.filter(name__in=new).order_by("name"))
+    for scope in scopes:
+        scope.is_optional = scope.name in offer.version.optional_scopes
+    return {
+        "count": len(scopes),
+        "scopes": scopes[:LISTED],
+        "more": len(scopes[LISTED:]),
+        "vendors": step.vendors_to_connect,
+    }
+
+
 def tell_of_offer(offer: Offer) -> None:
     """Mail an account's admins, once, what waits for them."""
     # However many of its offers wait: to_tell() leaves out whom one of them has told.
     with alone(f"offers:{offer.installation_id}"):
-        rows = Offer.objects.to_tell().select_related("installation__account", "from_version", "version")
+        rows = Offer.objects.to_tell().select_related(
+            "installation__account", "from_version__app__client", "version__app__client"
+        )
         row = rows.filter(pk=offer.pk).first()
         if row is None:
             return
@@ -169,6 +193,7 @@ def tell_of_offer(offer: Offer) -> None:
             offer=row,
             installation=row.installation,
             withdrawn=row.kind == OfferKind.WITHDRAWN,
+            **_named(row),
         )
         # After sending: told twice is better than never.
         Offer.objects.filter(pk=row.pk, told_at=None).update(told_at=Now())

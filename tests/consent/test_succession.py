@@ -12,6 +12,7 @@ from consent.succession import statement_of, without_admin
 from credentials.models import Scope
 from marketplace import actions as marketplace
 from portal.accounts import actions as accounts
+from portal.celery import app as celery
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import EDIT
@@ -52,11 +53,14 @@ def confirm(consent, by):
     return actions.confirm_consent(consent, by=by, shown=statement_of(consent, by).digest())
 
 
-@pytest.mark.parametrize("leave", [
+leavings = pytest.mark.parametrize("leave", [
     lambda cast: demote(cast.admin, cast.acme),
     lambda cast: accounts.end_membership(cast.acme.memberships.get(user=cast.admin), by=cast.abe),
     lambda cast: accounts.deactivate_person(cast.admin, by=None),
 ], ids=["demoted", "removed", "deactivated"])  # fmt: skip
+
+
+@leavings
 def test_nothing_ends_however_the_admin_leaves_and_the_others_are_told_once(agreed, cast, leave):
     before = Consent.objects.values("granted", "expires_at", "revoked_at").get()
     assert sweep() == []
@@ -67,6 +71,20 @@ def test_nothing_ends_however_the_admin_leaves_and_the_others_are_told_once(agre
     assert sweep() == sorted([cast.abe.email, cast.bea.email])
     assert f"/consents/{agreed.consent.pk}/confirm/" in mail.outbox[0].body
     assert sweep() == []
+
+
+@leavings
+def test_the_others_are_told_as_soon_as_it_is_committed(
+    agreed, cast, leave, monkeypatch, django_capture_on_commit_callbacks
+):
+    """The sweep comes every ten minutes, for what is lost on the way (T3)."""
+    mail.outbox.clear()
+    monkeypatch.setattr(celery, "send_task", lambda name, args=(), **more: celery.tasks[name](*args))
+    with django_capture_on_commit_callbacks(execute=True):
+        leave(cast)
+        assert not mail.outbox
+    assert {to for message in mail.outbox for to in message.to} == {cast.abe.email, cast.bea.email}
+    assert not sweep()
 
 
 def test_an_agents_own_consent_has_no_successor(installed_agent, cast):

@@ -4,10 +4,11 @@ from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
+from django.core import mail
 
 from consent.models import Access, Consent
 from credentials.models import Level
-from marketplace import actions
+from marketplace import actions, tasks
 from marketplace.actions import NotReady
 from marketplace.models import Offer, OfferKind
 from portal.ledger.models import Entry
@@ -196,6 +197,10 @@ def test_the_version_that_brings_its_first_vendor_waits_and_is_then_connected(
     register(vendors, app.slug)
     factories.publish(made(app, cast, "2.0", package=with_vendor(files, vendors[0])), cast.dev)
     assert Offer.objects.get().kind == OfferKind.ASK
+    mail.outbox.clear()
+    tasks.tell_of_offer(Offer.objects.get().pk)
+    assert mail.outbox[0].subject == "Insights asks to be connected to another service"
+    assert "It wants to be connected to: Example Calendar\n" in mail.outbox[0].body
     page = f"/installations/{installation.pk}/"
     shown = ada.get(f"{page}upgrade/")
     assert "New services to connect" in text(shown)

@@ -2,10 +2,12 @@
 
 import re
 from copy import deepcopy
+from datetime import timedelta
 
 import pytest
 from django.core import mail
 from django.db import connection
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from consent.models import Consent
@@ -15,7 +17,7 @@ from marketplace.actions import offering
 from marketplace.models import Offer, OfferKind
 from portal.accounts import actions as accounts
 from tests import factories
-from tests.factories import CREATE, EDIT, VIEW
+from tests.factories import CREATE, DELETE, EDIT, VIEW
 from tests.marketplace.versions import next_draft, next_version, scopes_now, upgrade
 from tests.people.forms import text
 
@@ -156,7 +158,13 @@ def test_a_developer_reads_what_publishing_would_do_before_and_what_became_of_it
     browser = browse(cast.dev)
     url = f"/apps/{app.slug}/versions/{draft.pk}/changes/"
     page = text(browser.get(url))
-    for expected in ("Asked for anew", "Create tickets", "Asked for no more", "Edit tickets", cast.acme.slug):
+    for expected in (
+        "Asked for anew",
+        "freshservice.tickets.create Why: It grew Required",
+        "Asked for no more",
+        "Edit tickets",
+        cast.acme.slug,
+    ):
         assert expected in page, expected
     factories.publish(draft, cast.dev)
     page = text(browser.get(url))
@@ -205,6 +213,54 @@ def test_a_slow_mail_server_keeps_no_other_work_waiting_and_no_two_workers_mail_
     monkeypatch.setattr(offering, "send", send)
     tasks.tell_of_offer(Offer.objects.get().pk)
     assert held == [1]
+
+
+def told_of(kind):
+    """The mail of the one offer of this kind that is told now."""
+    mail.outbox.clear()
+    tasks.tell_of_offer(Offer.objects.filter(kind=kind, told_at=None).latest("pk").pk)
+    (message,) = mail.outbox
+    return message
+
+
+def test_the_mail_names_what_is_new_in_words(agreed, cast):
+    next_version(
+        agreed.version.app, cast.dev, name="Graphs", required_scopes=[CREATE, EDIT, VIEW], optional_scopes=[DELETE]
+    )
+    message = told_of(OfferKind.ASK)
+    assert message.subject == "Graphs asks for 2 new permissions"
+    # What was optional, and is agreed to, is not asked.
+    assert "It wants to:\n- Create tickets\n- Delete and restore tickets (optional)\n\nRead what" in message.body
+    assert "connected to" not in message.body
+
+
+def test_the_mail_names_one_permission_as_one_and_of_many_so_many(agreed, cast, monkeypatch):
+    monkeypatch.setattr(offering, "LISTED", 1)
+    next_version(agreed.version.app, cast.dev, required_scopes=[CREATE, DELETE, VIEW])
+    message = told_of(OfferKind.ASK)
+    assert message.subject == "Insights asks for 2 new permissions"
+    assert "- Create tickets\nand 1 more" in message.body and "Delete" not in message.body
+    Offer.objects.update(told_at=None)
+    version = next_version(agreed.version.app, cast.dev, "1.2", required_scopes=[CREATE, VIEW])
+    message = told_of(OfferKind.ASK)
+    assert message.subject == "Insights asks for a new permission" and f"Version {version.number}" in message.body
+
+
+def test_a_withdrawal_is_told_on_the_day_of_an_offer_and_each_but_once_a_day(agreed, cast):
+    app = agreed.version.app
+    next_version(app, cast.dev, required_scopes=[VIEW, CREATE])
+    told_of(OfferKind.ASK)
+    latest = next_version(app, cast.dev, "1.2", required_scopes=[VIEW, DELETE])
+    assert not Offer.objects.to_tell().exists()
+    actions.withdraw_version(agreed.version, reason="It merges what it should not", by=cast.dev)
+    assert "was withdrawn" in told_of(OfferKind.WITHDRAWN).subject
+    # And what takes its place is withdrawn too: there is another offer, which waits for the day to end.
+    actions.withdraw_version(latest, reason="So does it", by=cast.dev)
+    tasks.sweep_offers()
+    Offer.objects.filter(version=app.versions.get(number="1.1")).update(told_at=None)
+    assert not Offer.objects.to_tell().exists()
+    Offer.objects.exclude(told_at=None).update(told_at=Now() - timedelta(days=1, minutes=1))
+    assert Offer.objects.to_tell().get().kind == OfferKind.WITHDRAWN
 
 
 def test_an_installation_that_was_under_way_while_a_version_was_published_is_offered_it_later(agreed, cast):

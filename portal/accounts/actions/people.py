@@ -8,8 +8,8 @@ from django.utils.translation import gettext as _
 from portal.database import lock
 from portal.ledger.actions import PORTAL, record
 
-from ..models import User
-from .places import NotLive, guard_staff
+from ..models import Membership, Role, User
+from .places import NotLive, guard_staff, queue_succession
 
 
 @transaction.atomic
@@ -21,6 +21,9 @@ def deactivate_person(user, *, by):
         raise NotLive(_("%(user)s is deactivated already.") % {"user": user})
     user.is_active = False
     user.save(update_fields=["is_active"])
+    queue_succession(
+        *Membership.objects.filter(user=user, role=Role.ADMIN, ended_at=None).values_list("account", flat=True)
+    )
     record(PORTAL, "person.deactivated", by=by, subject=f"person:{user.public_id}")
     return user
 

@@ -1,11 +1,13 @@
 """What happens to accounts and teams, and who belongs to them."""
 
 import secrets
+from functools import partial
 
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
+from portal.celery import app as celery
 from portal.database import lock
 from portal.ledger.actions import record
 
@@ -122,10 +124,19 @@ def change_role(membership, *, role, by):
 def _give_role(account, membership, role, by):
     membership.role = Role(role)
     membership.save(update_fields=["role"])
+    queue_succession(account.pk)
     record(
         account.chain_name, "member.role_changed", by=by, subject=f"person:{membership.user.public_id}", role=str(role)
     )
     return membership
+
+
+def queue_succession(*accounts):
+    """Once this transaction commits, have the admins of these told of what nobody there answers for; the sweep finds it too (T3)."""
+    for pk in accounts:
+        transaction.on_commit(
+            partial(celery.send_task, "consent.tasks.ask_for_successor", [pk], queue="vendors"), robust=True
+        )
 
 
 @transaction.atomic
@@ -145,6 +156,7 @@ def end_membership(membership, *, by):
 def _end(account, membership, by):
     Membership.objects.filter(pk=membership.pk).update(ended_at=Now())
     membership.refresh_from_db()
+    queue_succession(account.pk)
     record(
         account.chain_name,
         "member.removed",
