@@ -6,6 +6,7 @@ import hmac
 import json
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F, Func, Q
@@ -17,6 +18,7 @@ from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role, User
 
 from .models import Access, Consent, scope_list
+from .validity import taken_back_at
 
 
 class MayNotConsent(Refused):
@@ -221,8 +223,11 @@ def build_screen(
     asked = required | requested
     granted = set(consent.granted) if consent and not replace else set()
     refused = set() if ask_again or replace or consent is None else {*consent.left_off, *consent.trimmed} - raised
-    rows = ClientScope.objects.filter(client=client, scope__name__in=asked).select_related("scope__product")
+    # Of any type: each is given what the page says beside it.
+    rows: Any = ClientScope.objects.filter(client=client, scope__name__in=asked).select_related("scope__product")
+    taken_back = taken_back_at(consent) if consent and asked & {*consent.trimmed} - refused else {}
     for row in sorted(rows, key=lambda row: row.scope.name):
+        row.taken_back_at = taken_back.get(row.scope.name)
         if row.scope.name in granted:
             screen.already.append(row)
         elif row.scope.name in refused:

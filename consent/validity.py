@@ -158,6 +158,23 @@ def _narrowings(consent: Consent) -> QuerySet[Entry]:
     return Entry.objects.filter(trimmed | Q(subject=f"access:{consent.access_id}", details__removed__0__isnull=False))
 
 
+def _lost(consent: Consent) -> Iterator[tuple[str, str, dt.datetime]]:
+    """Each scope that a consent lost: how (as the ledger's detail is called), its name, and when, the newest first."""
+    for act in _narrowings(consent)[:MAX_NARROWINGS]:
+        for how in ("trimmed", "removed"):
+            for name in act.details.get(how, ()):
+                yield how, name, act.at
+
+
+def taken_back_at(consent: Consent) -> dict[str, dt.datetime]:
+    """Return when each of a consent's trimmed scopes was last taken back, as far as its newest entries tell."""
+    when: dict[str, dt.datetime] = {}
+    for how, name, at in _lost(consent) if consent.trimmed else ():
+        if how == "trimmed" and name in consent.trimmed:
+            when.setdefault(name, at)
+    return when
+
+
 def why_scopes_lack(consent: Consent, scopes: Iterable[str]) -> Ended:
     """Return why a token has none of `scopes`, where the consent tells; the text is empty for those that never were in it.
 
@@ -167,11 +184,11 @@ def why_scopes_lack(consent: Consent, scopes: Iterable[str]) -> Ended:
     trimmed = wanted & {*consent.trimmed}
     dropped = wanted - access.terms - trimmed if access.installation_id else set()
     when: dict[str, str] = {}
-    for act in _narrowings(consent)[:MAX_NARROWINGS] if trimmed or dropped else ():
-        for name in trimmed & {*act.details.get("trimmed", ())}:
-            when.setdefault(name, f"{name} was taken back on {_day(act.at)}")
-        for name in dropped & {*act.details.get("removed", ())}:
-            when.setdefault(name, f"{name} is asked for no more since the upgrade on {_day(act.at)}")
+    for how, name, at in _lost(consent) if trimmed or dropped else ():
+        if how == "trimmed" and name in trimmed:
+            when.setdefault(name, f"{name} was taken back on {_day(at)}")
+        elif how == "removed" and name in dropped:
+            when.setdefault(name, f"{name} is asked for no more since the upgrade on {_day(at)}")
     for name in wanted & {*consent.granted}:
         when[name] = (
             f"{name} is agreed to, but this token is older or was asked for without it: authorize again for one that has it"

@@ -127,13 +127,18 @@ def trim_consent(request, consent):
             return redirect("consent-trim", consent.pk)
     held = consent.access.client.scopes.select_related("scope").order_by("scope__name")
     chosen &= {*consent.granted}
+    for row in held:
+        row.note = _("The app needs this to work.") if row.scope.name in required else ""
+
+    def rows(names):
+        return [row for row in held if row.scope.name in names]
+
     context = {
         "consent": consent,
-        "allowed": held.filter(scope__name__in=consent.granted),
-        "not_allowed": held.filter(scope__name__in=_not_allowed(consent)),
-        "chosen": held.filter(scope__name__in=chosen),
-        "warned": held.filter(scope__name__in=chosen & required),
-        "required": required,
+        "allowed": rows(consent.granted),
+        "not_allowed": rows(_not_allowed(consent)),
+        "chosen": rows(chosen),
+        "warned": rows(chosen & required),
         "nothing_chosen": "choose" in request.GET,
         "back": access_url(consent.access),
     }

@@ -61,7 +61,7 @@ def asking_for_more(user):
 
 
 def _give_states(accesses, membership):
-    """Give each access its live consent (the account's or this member's), whether it ever had one, and how many agents' live ones."""
+    """Give each access its live consent (the account's or this member's) and what that lacks, whether it ever had one, and how many agents' live ones."""
     live = live_consents().filter(access__in=accesses).annotate(asks_for_more=undecided())
     own = live.filter(Q(membership=None) | Q(membership=membership)).select_related("granted_by")
     own = {consent.access_id: consent for consent in own}
@@ -70,6 +70,8 @@ def _give_states(accesses, membership):
     ever = set(ever.values_list("access", flat=True))
     for access in accesses:
         access.live_consent = own.get(access.pk)
+        granted = access.live_consent.granted if access.live_consent else access.required_scopes
+        access.lacks_required = not {*access.required_scopes} <= {*granted}
         access.live_agents = agents.get(access.pk, 0) if membership.role == Role.ADMIN else 0
         access.was_agreed = access.pk in ever
         access.account = membership.account

@@ -6,6 +6,8 @@ import re
 import pytest
 from django.test import Client as Browser
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
 
 from consent import actions
 from consent.models import Access, Consent
@@ -83,7 +85,9 @@ def test_an_optional_scope_is_taken_back_and_every_token_lacks_it_at_once(used, 
 
 def test_a_required_scope_is_taken_back_only_after_the_warning_of_what_stops(used, ada):
     confirm = press(ada, ada.get(used.trim), scope=VIEW)
-    assert "needs this to work. Without it the app may stop working: View tickets" in text(confirm)
+    warning = text(confirm).partition("needs this to work. Without it the app may stop working: ")[2]
+    assert warning.startswith("View tickets Why: We need it Every call that needs this is refused from this moment")
+    assert text(confirm).count("Why: ") == 1
     for unwarned in ({"scope": VIEW}, {"scope": [VIEW, EDIT], "warned": EDIT}):
         page = ada.post(used.trim, unwarned)
         assert page.status_code == 200 and "may stop working" in text(page)
@@ -122,6 +126,49 @@ def test_what_was_taken_back_is_asked_again_only_on_its_page_or_when_the_app_ask
     assert "code" in answer(ada.get(url)), "no screen"
     assert "Edit tickets" in text(ada.get(f"{url}&prompt=consent"))
     assert "Allow more" in text(ada.get(used.trim)) and "Edit tickets" in text(ada.get(used.widen))
+
+
+def test_what_the_app_needs_is_said_of_what_is_allowed_and_of_what_is_not(used, ada):
+    ada.post(used.trim, {"scope": VIEW, "warned": VIEW})
+    allowed, _, not_allowed = text(ada.get(used.trim)).partition("Not allowed")
+    assert "Edit tickets" in allowed and "needs this to work" not in allowed
+    assert "View tickets" in not_allowed and "The app needs this to work." in not_allowed
+
+
+def test_an_installation_that_lacks_what_it_needs_is_not_simply_ready(used, ada, browse, cast):
+    page, lacks = f"/installations/{used.installation.pk}/", "A permission that it needs was taken back"
+    ada.post(used.trim, {"scope": EDIT})
+    for path in (page, "/installations/"):
+        assert "Ready" in text(ada.get(path)) and lacks not in text(ada.get(path)), "an optional one"
+    ada.post(used.trim, {"scope": VIEW, "warned": VIEW})
+    for path in (page, "/installations/"):
+        told = ada.get(path)
+        assert lacks in text(told) and "Ready" not in text(told) and used.trim in told.content.decode(), path
+        of_agent = browse(cast.agent).get(path)
+        assert lacks in text(of_agent) and used.trim not in of_agent.content.decode(), path
+    ada.post(used.widen, {"decision": "agree", "shown": shown(ada.get(used.widen))})
+    assert "Ready" in text(ada.get(page))
+
+
+def test_what_was_taken_back_is_said_beside_it_wherever_it_is_asked_again(used, ada, cast):
+    for scope in (EDIT, VIEW):
+        ada.post(used.trim, {"scope": scope, "warned": VIEW})
+    today = date_format(timezone.localtime())
+    anew = authorize_url(used.client, pkce()[1], account=cast.acme.slug, prompt="consent")
+    for url in (anew, used.widen, f"/authorizations/{used.consent.access_id}/reauthorize/"):
+        page = text(ada.get(url))
+        told = re.findall(r"(View|Edit) tickets .*?Taken back on (\w+\.? \d+, \d+)\.", page)
+        assert told == [("View", today), ("Edit", today)], url
+    ada.post(used.widen, {"decision": "agree", "shown": shown(ada.get(used.widen))})
+    page = text(ada.get(used.widen))
+    assert page.count("Taken back on") == 1, "only what is not allowed"
+
+
+def test_an_agent_reads_that_they_took_it_back(installed_agent, browse, cast):
+    consent, axel = factories.agree(installed_agent.client, cast.acme, cast.agent), browse(cast.agent)
+    axel.post(f"/consents/{consent.pk}/trim/", {"scope": VIEW, "warned": VIEW})
+    assert "You took this back on" in text(axel.get(f"/consents/{consent.pk}/widen/"))
+    assert "took this back" not in text(axel.get(f"/consents/{consent.pk}/renew/")), "it is not asked there"
 
 
 def test_allowing_more_adds_what_was_shown_and_switched_on_and_revives_no_token(used, ada):
