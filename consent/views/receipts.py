@@ -89,7 +89,6 @@ def receipt_view(request, entry_id):
         "agreed": _agreed(entry, text),
         "text": text,
         "shown": _shown(text) if text else {},
-        "checkpoint": signed["checkpoint"],
     }
     return render(request, "consent/receipt_view.html", context)
 

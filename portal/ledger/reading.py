@@ -14,9 +14,9 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # What each event is called on pages; the key is what the ledger keeps.
 EVENTS = {
-    "access.opened": _("App may ask for consent"),
+    "access.opened": _("App may ask for permission from now on"),
     "access.ended": _("All access ended"),
-    "access.terms_changed": _("What an app may ask for changed"),
+    "access.terms_changed": _("What the app asks for was updated"),
     "account.created": _("Account created"),
     "account.lifted": _("Account suspension lifted"),
     "account.suspended": _("Account suspended"),
@@ -35,16 +35,16 @@ EVENTS = {
     "connection.connected": _("Connected to a vendor"),
     "connection.disconnected": _("Disconnected from a vendor"),
     "connection.renewed": _("Connected to a vendor again"),
-    "consent.confirmed": _("Consent taken over by an admin"),
-    "consent.declined": _("Consent declined"),
-    "consent.expired": _("Consent ended after 365 days"),
-    "consent.granted": _("Consent given"),
-    "consent.renewed": _("Consent renewed"),
-    "consent.replaced": _("Consent replaced"),
-    "consent.revoked": _("Consent revoked"),
-    "consent.revoked_for_all": _("All agents’ consents revoked"),
-    "consent.trimmed": _("Scopes taken back"),
-    "consent.widened": _("Consent widened"),
+    "consent.confirmed": _("Agreement taken over by an admin"),
+    "consent.declined": _("Permission declined"),
+    "consent.expired": _("Agreement ended after 365 days"),
+    "consent.granted": _("Agreed to what the app may do"),
+    "consent.renewed": _("Agreed for another year"),
+    "consent.replaced": _("Agreed anew, in place of the earlier agreement"),
+    "consent.revoked": _("Agreement revoked"),
+    "consent.revoked_for_all": _("All agents’ agreements revoked"),
+    "consent.trimmed": _("Permissions taken back"),
+    "consent.widened": _("More permissions allowed"),
     "family.reuse_detected": _("Token used twice: authorization ended"),
     "family.revoked": _("Token given back by the app"),
     "invitation.made": _("Person invited"),
@@ -111,6 +111,9 @@ def with_names(entries):
     for entry in entries:
         entry.place = _("The portal") if entry.chain_id == PORTAL else names.get(entry.chain_id, "")
         entry.title = EVENTS.get(entry.event, entry.event)
+        if entry.event == "installation.upgrades_itself_changed":
+            on = entry.details["upgrades_itself"]
+            entry.title = _("Updating by itself turned on") if on else _("Updating by itself turned off")
         if vendor := entry.details.get("vendor"):
             entry.title = f"{entry.title}: {vendor}"
         entry.actor_name = names.get(entry.actor) or (entry.details.get("name") if "client:" in entry.actor else "")

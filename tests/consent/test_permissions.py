@@ -136,7 +136,7 @@ def test_what_the_app_needs_is_said_of_what_is_allowed_and_of_what_is_not(used, 
 
 
 def test_an_installation_that_lacks_what_it_needs_is_not_simply_ready(used, ada, browse, cast):
-    page, lacks = f"/installations/{used.installation.pk}/", "A permission that it needs was taken back"
+    page, lacks = f"/installations/{used.installation.pk}/", "Permission taken back"
     ada.post(used.trim, {"scope": EDIT})
     for path in (page, "/installations/"):
         assert "Ready" in text(ada.get(path)) and lacks not in text(ada.get(path)), "an optional one"

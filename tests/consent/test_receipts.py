@@ -108,13 +108,13 @@ def test_every_act_leads_to_its_receipt_and_each_names_the_text(agreed, ada, cas
     page = text(ada.get(agreed.page))
     listed = page[page.index("Receipts") :]
     events = {
-        "access.opened": "App may ask for consent",
+        "access.opened": "App may ask for permission from now on",
         "installation.installed": "App installed",
-        "consent.granted": "Consent given",
-        "consent.trimmed": "Scopes taken back",
-        "consent.widened": "Consent widened",
-        "consent.replaced": "Consent replaced",
-        "consent.revoked": "Consent revoked",
+        "consent.granted": "Agreed to what the app may do",
+        "consent.trimmed": "Permissions taken back",
+        "consent.widened": "More permissions allowed",
+        "consent.replaced": "Agreed anew, in place of the earlier agreement",
+        "consent.revoked": "Agreement revoked",
         "access.ended": "All access ended",
         "installation.uninstalled": "App uninstalled",
     }
@@ -124,6 +124,24 @@ def test_every_act_leads_to_its_receipt_and_each_names_the_text(agreed, ada, cas
             receipt = ada.get(f"/receipts/{entry.pk}/?format=json").json()
             assert ("text" in receipt) == (event.startswith("consent.") or event == "access.ended"), event
             checked(receipt, tmp_path)
+
+
+def test_a_receipts_page_shows_what_can_be_compared_and_the_same_every_time(agreed, ada):
+    url = f"/receipts/{Entry.objects.get(event='consent.granted').pk}/"
+    first, second = text(ada.get(url)), text(ada.get(url))
+    assert first == second and "verify_ledger --receipt" in first
+    signed = ada.get(f"{url}?format=json").json()
+    assert signed["entry"]["hash"] in first and f"{signed['entry']['chain']} #{signed['entry']['sequence']}" in first
+    assert signed["checkpoint"]["mac"] not in first and "Signature" not in first
+
+
+def test_a_list_says_whether_updating_by_itself_was_turned_on_or_off(agreed, ada, cast):
+    for on in (True, False):
+        marketplace.set_upgrades_itself(agreed.installation, on=on, by=cast.admin)
+        agreed.installation.refresh_from_db()
+    for path in (agreed.page, "/ledger/"):
+        told = text(ada.get(path))
+        assert "Updating by itself turned on " in told and "Updating by itself turned off " in told, path
 
 
 def test_a_hosted_apps_flow_ends_with_the_way_to_the_receipt(cast, ada, client):
