@@ -133,12 +133,15 @@ def receipt(chain, browse, cast, tmp_path):
     return path
 
 
-def test_a_receipt_is_checked_against_the_chain(receipt, chain, cast, browse):
+def test_a_receipt_is_checked_against_the_chain(receipt, chain, cast, browse, capsys):
     verify_ledger("--receipt", str(receipt))
     entry = chain.entries.get(event="consent.granted")
+    told = f"The receipt is of entry #{entry.sequence} of {chain.name}, which is as it was recorded.\n"
+    chain.refresh_from_db()
+    assert capsys.readouterr().out == f"{told}1 chain, {chain.length} entries: intact.\n"
     assert json.loads(receipt.read_text())["entry"]["hash"] == entry.hash
     page = browse(cast.admin).get(f"/receipts/{entry.pk}/").content.decode()
-    assert "Signature" in page and "?format=json" in page
+    assert entry.hash in page and "?format=json" in page
     record(chain.name, "member.added", by=None, subject="x")
     verify_ledger("--receipt", str(receipt))
 
@@ -233,7 +236,7 @@ def test_an_export_is_whole_and_one_that_was_cut_or_altered_is_seen(chain, brows
 
     path.write_text(json.dumps(whole))
     verify_ledger("--export", str(path))
-    assert "1 chains: intact" in capsys.readouterr().out
+    assert "1 chain: intact" in capsys.readouterr().out
     assert f"#{chain.length}: the entry is missing" in refused(lambda data: data["entries"].pop())
     assert "#2: the entry is missing" in refused(lambda data: data["entries"].pop(1))
     assert "#3: the entry was altered" in refused(lambda data: data["entries"][2].update(actor="x"))

@@ -73,4 +73,4 @@ def test_an_export_of_any_length_streams_in_flat_memory(cast, browse, tmp_path, 
     if size <= 50_000:
         settings.CHECKPOINT_FILE = ""
         call_command("verify_ledger", "--export", str(tmp_path / "json"))
-        assert "1 chains: intact" in capsys.readouterr().out
+        assert "1 chain: intact" in capsys.readouterr().out

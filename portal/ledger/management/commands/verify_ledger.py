@@ -10,6 +10,10 @@ from portal.ledger.exports import check_export, check_receipt
 from portal.ledger.models import Chain
 
 
+def _count(number, one, many):
+    return f"{number} {one if number == 1 else many}"
+
+
 def _read(path):
     try:
         return json.loads(Path(path).read_text())
@@ -48,7 +52,9 @@ class Command(BaseCommand):
             if fault := verify(rows.get(name) or Chain(name=name), seen.get(name)):
                 raise CommandError(str(fault))
         total = sum(rows[name].length for name in names)
-        self.stdout.write(f"{len(names)} chains, {total} entries: intact.")
+        if receipt:
+            self.stdout.write(f"The receipt is of entry #{point['length']} of {chain}, which is as it was recorded.")
+        self.stdout.write(f"{_count(len(names), 'chain', 'chains')}, {_count(total, 'entry', 'entries')}: intact.")
 
     def _checkpoints(self):
         path = settings.CHECKPOINT_FILE
@@ -64,4 +70,4 @@ class Command(BaseCommand):
             raise CommandError(str(faults[0]))
         if not chains:
             raise CommandError(f"{path} holds no whole chain: it was filtered, or is of somebody’s own acts only.")
-        self.stdout.write(f"{chains} chains: intact.")
+        self.stdout.write(f"{_count(chains, 'chain', 'chains')}: intact.")
