@@ -135,7 +135,7 @@ def test_verify_ledger_names_the_first_bad_entry(chain, act, place, capsys):
         call_command("verify_ledger", chain=chain.name)
     other = Chain.objects.exclude(name=chain.name).first()
     call_command("verify_ledger", chain=other.name)
-    assert "1 chains" in capsys.readouterr().out
+    assert "1 chain," in capsys.readouterr().out
 
 
 # What a hand could write there instead, in SQL.
