@@ -1,4 +1,4 @@
-"""What a text that people write is taken for, and what a name that other people read may be made of."""
+"""What a text that people write is taken for, and what a name or an address that others read may be made of."""
 
 import re
 
@@ -19,6 +19,16 @@ def validate_readable(value):
         raise ValidationError(
             _("Remove the character after “%(before)s”: it cannot be seen.") % {"before": value[: found.start()][-20:]}
         )
+
+
+def validate_address(value):
+    """Raise ValidationError for a mail address that can end the line it stands on, or is read as something else than one.
+
+    Between quotation marks, an address may hold anything (RFC 5322 section 3.4.1): controls, markup, links.
+    """
+    validate_readable(value)
+    if '"' in value:
+        raise ValidationError(_("Use an address without quotation marks."))
 
 
 def lines(text):

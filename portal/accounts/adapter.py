@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from portal.encryption import decrypt, encrypt
 from portal.limits import TooMany, address_of, give_back, spend
+from portal.text import validate_address
 
 log = structlog.get_logger(__name__)
 
@@ -19,6 +20,10 @@ class AccountAdapter(DefaultAccountAdapter):
     def save_user(self, request, user, form, commit=True):
         user.name = form.cleaned_data.get("name", "")
         return super().save_user(request, user, form, commit)
+
+    def clean_email(self, email):
+        validate_address(email)
+        return email
 
     def get_client_ip(self, request):
         return address_of(request.META)

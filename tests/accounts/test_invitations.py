@@ -75,8 +75,13 @@ def test_an_owner_invites_to_a_team_and_an_owner_gets_its_test_account(cast, bro
 
 
 @pytest.mark.parametrize(
-    "email", ["", "nobody", "a@b", "x" * 250 + "@example.com", "a@example.com\0", "a@example.com\nBcc: b@example.com"]
-)
+    "email",
+    [
+        "", "nobody", "a@b", "x" * 250 + "@example.com", "a@example.com\0", "a@example.com\nBcc: b@example.com",
+        '"a\vSubject:Else"@example.com', '"a\f<h1>Else</h1>"@example.com', '"http://else.example/now"@example.com',
+        "a@exam\u200bple.com", "a@example\u2028.com",
+    ],
+)  # fmt: skip
 def test_an_address_that_is_none_is_refused_on_the_form(cast, browse, email):
     answer = browse(cast.admin).post(f"/members/{cast.acme.slug}/invite/", {"email": email, "role": "agent"})
     assert answer.status_code in (400, 422) and not Invitation.objects.exists()

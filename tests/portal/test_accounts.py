@@ -4,6 +4,7 @@ import re
 from importlib import import_module
 
 import pytest
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, hotp_value, yield_hotp_counters_from_time
@@ -304,6 +305,17 @@ def test_the_mail_that_confirms_an_address_holds_nothing_that_somebody_else_wrot
     }
     client.post("/accounts/signup/", form)
     assert "evil" not in mailoutbox[0].body and "/accounts/confirm-email/" in mailoutbox[0].body
+
+
+@pytest.mark.parametrize(
+    "email", ['"a\vX-Else:1"@example.com', '"a\v<h1>Else</h1>"@example.com', "a@exam\u200bple.com"]
+)
+def test_no_address_puts_lines_into_the_mails_that_go_there(cast, client, browse, mailoutbox, email):
+    """Of a header, and so of the text below it (RFC 5322 section 2.2)."""
+    new = {"email": email, "name": "New", "password1": PASSWORD, "password2": PASSWORD}
+    assert client.post("/accounts/signup/", new).status_code == 200
+    assert browse(cast.admin).post("/accounts/email/", {"email": email, "action_add": ""}).status_code == 200
+    assert not mailoutbox and not EmailAddress.objects.filter(email=email).exists()
 
 
 def test_nobody_guesses_a_password_hash_through_the_staffs_list(browse, cast):
