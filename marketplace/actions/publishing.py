@@ -311,7 +311,9 @@ def withdraw_version(version: Version, *, reason: str, by: User) -> Version:
     version.status, version.withdrawn_because = Status.WITHDRAWN, reason[:MAX_REASON]
     version.save(update_fields=["status", "withdrawn_because"])
     # What was offered from it before is offered for another reason now, which its admins do not know yet.
-    Offer.objects.filter(from_version=version, taken_at=None).update(kind=OfferKind.WITHDRAWN, told_at=None)
+    # Where it is not used any more, when they were told still counts: one mail a day is enough.
+    left = Offer.objects.filter(from_version=version, installation__version=version, taken_at=None)
+    left.update(kind=OfferKind.WITHDRAWN, told_at=None)
     offer_another(version)
     queue_offers()
     _record(version, "version.withdrawn", by, reason=version.withdrawn_because)

@@ -283,6 +283,24 @@ def test_admins_get_one_mail_a_day_however_often_versions_come_and_go(agreed, ca
     assert len(asked) == 1
 
 
+def test_an_app_that_updates_itself_is_no_way_to_more_mails(agreed, cast):
+    """Withdrawing what an installation has left tells nobody anew, and makes room for no further mail."""
+    actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
+    here = {"install_url": agreed.version.install_url}
+    has = agreed.version
+    for step in range(1, 4):
+        asks = next_version(has.app, cast.dev, f"{step}.1", required_scopes=[VIEW, CREATE], **here)
+        tasks.tell_of_offer(Offer.objects.get(version=asks, from_version=has).pk)
+        same = next_version(has.app, cast.dev, f"{step}.2", required_scopes=[VIEW], optional_scopes=[EDIT], **here)
+        tasks.upgrade_itself(Offer.objects.get(version=same, from_version=has).pk)
+        for version in (asks, has):
+            actions.withdraw_version(version, reason="Again", by=cast.dev)
+        has = same
+    agreed.installation.refresh_from_db()
+    assert agreed.installation.version == has
+    assert len([message for message in mail.outbox if message.to == [cast.admin.email]]) == 1
+
+
 @pytest.mark.parametrize("url", ["/installations/waiting/", "/apps/{app}/versions/{version}/changes/"])
 def test_lists_take_a_fixed_number_of_queries(agreed, cast, browse, url):
     app = agreed.version.app
