@@ -19,7 +19,7 @@ from portal.pages import paginate
 from .. import actions
 from ..markdown import render as render_markdown
 from ..models import Status
-from .installations import installation_run_by, pending_offers
+from .installations import installation_run_by, is_suspended, pending_offers
 
 
 @login_required
@@ -28,6 +28,9 @@ from .installations import installation_run_by, pending_offers
 def installation_upgrade(request, pk):
     """Show what the offered version changes and asks; POST agrees to it, or declines."""
     installation = installation_run_by(request.user, pk, uninstalled_at=None)
+    if is_suspended(installation):
+        messages.info(request, _("This app cannot be updated here now."))
+        return redirect("installation-view", pk)
     version = actions.offered_version(installation)
     if version is None:
         messages.info(request, _("There is no other version for this account."))

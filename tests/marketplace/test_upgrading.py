@@ -10,10 +10,12 @@ from django.test.utils import CaptureQueriesContext
 from consent import actions as consent
 from consent.actions import ScreenIsStale
 from consent.models import Access, Consent
+from credentials import actions as credentials
 from credentials.models import Level
 from marketplace import actions, tasks
 from marketplace.actions import NotOffered
 from marketplace.models import Connection, Offer, OfferKind
+from portal.accounts import actions as accounts
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, VIEW
@@ -217,6 +219,20 @@ def test_what_cannot_be_taken_by_itself_any_more_or_was_declined_is_left_to_peop
     agreed.installation.refresh_from_db()
     assert agreed.installation.version == agreed.version
     assert Offer.objects.get(version=first).kind == OfferKind.CLICK
+
+
+@pytest.mark.parametrize("what", ["account", "client"])
+def test_nothing_is_updated_while_the_account_or_the_app_is_suspended(agreed, cast, browse, what):
+    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+    if what == "account":
+        accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
+    else:
+        credentials.suspend_client(agreed.client, reason="Harmful", by=factories.reviewer())
+    ada, url = browse(cast.admin), f"/installations/{agreed.installation.pk}/upgrade/"
+    for answer in (ada.get(url, follow=True), ada.post(url, {"version": version.pk, "decision": "agree"}, follow=True)):
+        assert "cannot be updated here now" in text(answer)
+    agreed.installation.refresh_from_db()
+    assert agreed.installation.version == agreed.version
 
 
 # --- an app's first client, vendors, and what was filled in ---
