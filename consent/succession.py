@@ -12,9 +12,10 @@ from .screen import seal
 from .validity import live_consents
 
 
-def is_answered_for() -> Exists:
+def is_answered_for(besides: Membership | None = None) -> Exists:
     """Whether who agreed, or the last who confirmed it, administers the account: read, never copied (T2)."""
     admins = Membership.objects.admins().filter(account=OuterRef("access__account"))
+    admins = admins.exclude(pk=besides.pk) if besides else admins
     return Exists(admins.filter(Q(user=OuterRef("granted_by")) | Q(user=OuterRef("confirmed_by"))))
 
 
@@ -22,6 +23,12 @@ def without_admin() -> QuerySet:
     """Return the live consents of accounts for which no admin answers, the oldest first."""
     consents = live_consents().filter(~is_answered_for(), membership=None)
     return consents.select_related("access__client__team", "access__account", "granted_by").order_by("granted_at", "pk")
+
+
+def answered_for_by_alone(membership: Membership) -> QuerySet:
+    """Return those for which an admin answers and no other does: what is to be confirmed once they are none any more."""
+    consents = live_consents().filter(access__account=membership.account_id, membership=None)
+    return consents.filter(is_answered_for()).exclude(is_answered_for(besides=membership))
 
 
 def to_confirm(user: User) -> QuerySet:

@@ -3,7 +3,7 @@
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.db.models import Count
+from django.db.models import Count, OuterRef, Subquery
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -27,8 +27,10 @@ NEW, PUBLISHED = "versions by team", "publications by team"
 
 
 def apps_seen_by(user):
-    """The apps of a person's teams (E1)."""
-    return App.objects.filter(team__in=teams_of(user)).select_related("team__test_account", "client")
+    """The apps of a person's teams (E1), each with the `name` that its newest version gives it, or None."""
+    versions = Version.objects.filter(app=OuterRef("pk")).exclude(status=Status.SNAPSHOT)
+    apps = App.objects.filter(team__in=teams_of(user)).select_related("team__test_account", "client")
+    return apps.annotate(name=Subquery(versions.values("name")[:1]))
 
 
 def add_errors(form, error):

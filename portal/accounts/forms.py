@@ -1,17 +1,26 @@
 import zoneinfo
 
 from allauth.account.forms import SignupForm as AllauthSignupForm
+from allauth.core import context
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from portal.text import validate_address, validate_readable
 
-from .models import User
+from .models import Invitation, User
 
 
 class SignupForm(AllauthSignupForm):
     name = forms.CharField(label=_("Your name"), max_length=80, validators=[validate_readable])
     field_order = ["name", "email", "password1", "password2"]
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        invitation = Invitation.objects.opened_in(context.request.session)
+        # Whoever opened the link got it by a mail to this address.
+        self.invitation = invitation if invitation and not invitation.why_over() else None
+        if self.invitation:
+            self.fields["email"].initial = self.invitation.email
 
     def save(self, request):
         # Imported late: allauth reads this module while apps are still loading.

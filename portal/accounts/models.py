@@ -201,6 +201,11 @@ class InvitationQuerySet(models.QuerySet):
             now=Now(), sender_may=Exists(admin) | Exists(owner)
         )
 
+    def opened_in(self, session):
+        """The one whose link was opened last in a browser’s session, or None."""
+        opened = session.get("invitation")
+        return self.with_state().filter(token_hash=opened).first() if opened else None
+
     def run_by(self, user):
         """Those that a person may send again and take back: of accounts they administer and teams they own (E1)."""
         accounts = Membership.objects.administered_by(user)

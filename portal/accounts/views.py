@@ -48,6 +48,7 @@ def _place_view(request, place, *, is_run):
     """The page of an account or a team; those who run it read addresses and invitations too."""
     rows = place.memberships.live().select_related("user").order_by("role", "user__name", "user__email", "pk")
     context = {"place": place, "is_run": is_run, "page_obj": paginate(request, rows)}
+    context["alone"] = actions.runs_alone(place)
     if is_run:
         invitations = place.invitations.open().with_state().order_by("email")
         context["invitations"] = paginate(request, invitations, name="invitations")
@@ -80,6 +81,19 @@ def _spend(request, place, email):
     )
 
 
+def _says_why_not(view):
+    """Have a page that asks say instead that who alone runs a place can neither go nor become another."""
+
+    def asked(request, member, place, *more):
+        if request.method == "GET" and member == actions.runs_alone(place):
+            context = {"member": member, "place": place, "back_url": place_url(place)}
+            return render(request, "members/member_kept.html", context)
+        return view(request, member, place, *more)
+
+    return asked
+
+
+@_says_why_not
 def _change_role(request, member, place, roles, act):
     """Ask, and on POST give the role that was asked about."""
     other = next(role for role in roles if role != member.role)
@@ -91,6 +105,7 @@ def _change_role(request, member, place, roles, act):
     return render(request, "members/member_role.html", context, status=422 if form.errors else 200)
 
 
+@_says_why_not
 def _remove(request, member, place, act):
     if request.method == "POST":
         _act(request, lambda: act(member, by=request.user), _("Removed. They can no longer see or do anything here."))
@@ -249,8 +264,7 @@ def invitation_open(request, token):
 @require_http_methods(["GET", "POST"])
 def invitation_accept(request):
     """What the last link that was opened here offers, to whoever is signed in or not yet."""
-    opened = request.session.get("invitation")
-    invitation = opened and Invitation.objects.with_state().filter(token_hash=opened).first()
+    invitation = Invitation.objects.opened_in(request.session)
     if not invitation:
         return _told(request, None, 404, _("There is no such invitation. A newer mail may have taken its place."))
     if why := invitation.why_over():

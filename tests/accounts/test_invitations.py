@@ -197,13 +197,27 @@ def test_signed_out_it_asks_to_sign_in_and_comes_back(offer, cast):
 def test_somebody_without_an_account_signs_up_first_and_comes_back(cast):
     _row, token = invited(cast.acme, NEW["email"], by=cast.admin)
     browser = Browser()
+    asked = "Ask an admin of your company’s account to invite you"
+    assert asked in text(browser.get("/accounts/signup/"))
     opened(browser, token)
+    page = browser.get("/accounts/signup/")
+    assert "You are invited to Acme" in text(page) and asked not in text(page)
+    assert page.context["form"]["email"].value() == NEW["email"]
     browser.post("/accounts/signup/", NEW)
     assert browser.post("/invitations/")["Location"].startswith("/accounts/login/"), "the address is not proved yet"
     link = re.search(r"https?://\S+(/accounts/confirm-email/\S+)", mail.outbox[-1].body)[1]
     assert browser.post(link)["Location"] == "/invitations/"
     browser.post("/accounts/login/?next=/invitations/", {"login": NEW["email"], "password": PASSWORD})
     assert "Welcome to Acme" in text(browser.post("/invitations/", follow=True))
+
+
+def test_signing_up_tells_of_no_invitation_that_is_over(cast):
+    row, token = invited(cast.acme, NEW["email"], by=cast.admin)
+    browser = Browser()
+    opened(browser, token)
+    actions.revoke_invitation(row, by=cast.admin)
+    page = browser.get("/accounts/signup/")
+    assert page.status_code == 200 and "invited to" not in text(page) and not page.context["form"]["email"].value()
 
 
 def test_the_wrong_person_is_told_so_and_nothing_else(offer, cast, browse):

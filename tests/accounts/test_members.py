@@ -70,6 +70,30 @@ def test_the_last_admin_can_neither_go_nor_become_an_agent(cast, browse):
         actions.end_membership(member, by=cast.admin)
 
 
+@pytest.mark.parametrize("kind", ["account", "team"])
+def test_a_page_says_beforehand_that_the_last_one_stays(cast, browse, kind):
+    if kind == "account":
+        user, url, who = cast.admin, f"/members/{cast.acme.slug}/", "The last admin"
+        member, more = place_of(user, cast.acme), lambda: factories.member(cast.acme, "admin", "Abe")
+    else:
+        team = factories.team_of(cast.dev)
+        user, url, who = cast.dev, f"/teams/{team.public_id}/", "The last owner"
+        other = factories.person("Olga", team=False)
+        member, more = team.memberships.get(), lambda: actions.add_teammate(team, other, role="owner", by=cast.dev)
+    browser = browse(user)
+    links = [f'href="{member.pk}/role/"', f'href="{member.pk}/remove/"']
+    page = browser.get(url)
+    assert who in text(page) and not [link for link in links if link in page.content.decode()]
+    for act in ("role", "remove"):
+        asked = browser.get(f"{url}{member.pk}/{act}/")
+        assert who.lower() in text(asked) and "Make somebody else one first" in text(asked)
+        assert b'method="post"' not in asked.content.split(b"<main")[1]
+    more()
+    page = browser.get(url)
+    assert who not in text(page) and [link for link in links if link in page.content.decode()] == links
+    assert "Make somebody else" not in text(browser.get(f"{url}{member.pk}/remove/"))
+
+
 def test_an_admin_who_removes_themself_is_led_home(cast, browse):
     factories.member(cast.acme, "admin", "Abe")
     answer = browse(cast.admin).post(f"/members/{cast.acme.slug}/{place_of(cast.admin, cast.acme).pk}/remove/")

@@ -73,6 +73,31 @@ def test_nothing_ends_however_the_admin_leaves_and_the_others_are_told_once(agre
     assert sweep() == []
 
 
+def test_who_is_asked_to_let_somebody_go_reads_what_others_will_take_over(agreed, external, cast, browse):
+    abe, url = browse(cast.abe), f"/members/{cast.acme.slug}/"
+
+    def told(user, page):
+        member = cast.acme.memberships.get(user=user, ended_at=None)
+        return text(abe.get(f"{url}{member.pk}/{page}/"))
+
+    for page in ("remove", "role"):
+        assert "One app works by what this person agreed to for the account" in told(cast.admin, page)
+        # Nobody has to take over anything of these.
+        for user in (cast.agent, cast.bea):
+            assert "agreed to" not in told(user, page)
+    factories.agree(external.client, cast.acme, cast.admin)
+    with CaptureQueriesContext(connection) as queries:
+        assert "2 apps work by what" in told(cast.admin, "remove")
+    assert len(queries) < 12
+    # What somebody else answers for already is not in question.
+    demote(cast.admin, cast.acme)
+    for consent in without_admin():
+        confirm(consent, cast.bea)
+    demote(cast.admin, cast.acme, "admin")
+    assert "agreed to" not in told(cast.admin, "remove")
+    assert "agreed to" not in told(cast.bea, "remove")
+
+
 @leavings
 def test_the_others_are_told_as_soon_as_it_is_committed(
     agreed, cast, leave, monkeypatch, django_capture_on_commit_callbacks

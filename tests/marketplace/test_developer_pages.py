@@ -137,6 +137,18 @@ def test_a_draft_is_tried_on_the_test_account(cast, browse, draft):
     assert installation.account == draft.app.team.test_account
 
 
+def test_apps_are_called_by_their_newest_versions_name(cast, browse, draft):
+    dev, app = browse(cast.dev), draft.app
+    actions.create_version(app, by=cast.dev, **version_fields("1.1", name="Graphs <b>"))
+    assert f'Graphs &lt;b&gt;</td><td data-label="Address">{app.slug}<' in text(dev.get("/apps/"))
+    assert "<title>Graphs &lt;b&gt;" in text(dev.get(f"/apps/{app.slug}/"))
+    # A copy of an older one that is tried has no say.
+    actions.install_draft(draft, by=cast.dev)
+    assert "<title>Graphs &lt;b&gt;" in text(dev.get(f"/apps/{app.slug}/"))
+    actions.create_app(team_of(cast.dev), slug="unnamed", category="other", by=cast.dev)
+    assert "No version yet" in text(dev.get("/apps/")) and "<title>unnamed" in text(dev.get("/apps/unnamed/"))
+
+
 def test_strangers_are_not_told_that_an_app_exists(cast, browse, draft, developer_urls):
     """E1"""
     reads, posts = developer_urls

@@ -1,5 +1,7 @@
 """What waits for an admin: one line for each installation, until they decided or it was superseded."""
 
+import re
+
 import pytest
 
 from marketplace import actions
@@ -31,6 +33,15 @@ def test_it_is_one_line_however_many_versions_were_published_since(agreed, cast,
     actions.decline_upgrade(agreed.installation, second, by=cast.admin)
     assert waiting() == [] and "Nothing waits" in text(ada.get("/installations/waiting/"))
     assert "needs a decision" not in text(ada.get("/"))
+
+
+def test_on_a_phone_a_version_and_what_is_said_of_it_stay_together(agreed, cast, browse):
+    """A cell is its label, and one thing on the other side."""
+    next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+    ada = browse(cast.admin)
+    for page, said in (("/installations/", "1.1 is out"), ("/installations/waiting/", "Waits for permission")):
+        cell = re.search(r'data-label="Version">(.*?)</td>', ada.get(page).content.decode(), re.S)[1].strip()
+        assert said in cell and cell.startswith("<span>") and cell.endswith("</span>"), cell
 
 
 def test_the_one_before_waits_again_once_the_newest_is_withdrawn(agreed, cast):

@@ -28,6 +28,7 @@ from .places import (
     end_teammate,
     guard_staff,
     lift_account,
+    runs_alone,
     suspend_account,
     verify_team,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "remove_two_factor",
     "resend_invitation",
     "revoke_invitation",
+    "runs_alone",
     "suspend_account",
     "tell_of_invitation",
     "verify_team",

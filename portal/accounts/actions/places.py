@@ -167,6 +167,13 @@ def _end(account, membership, by):
     return membership
 
 
+def runs_alone(place):
+    """Return the place of who alone runs an account or a team, which can neither end nor change; None where several do."""
+    rows = place.memberships
+    found = list((rows.admins() if isinstance(place, Account) else rows.owners())[:2])
+    return found[0] if len(found) == 1 else None
+
+
 def _keep_an_admin(account, membership):
     others = Membership.objects.admins().filter(account=account).exclude(pk=membership.pk)
     if membership.role == Role.ADMIN and not others.exists():
