@@ -61,7 +61,7 @@ def _give_things(page):
     found = {kind: [row["pk"] for row in page if row["kind"] == kind] for kind in KINDS}
     installed = Installation.objects.filter(pk__in=found["app"]).select_related("app__client", "access__client")
     external = Access.objects.filter(pk__in=found["external"]).select_related("client")
-    consents = unended_consents().select_related("membership__user", "granted_by", "access__client")
+    consents = unended_consents().select_related("membership__user", "granted_by", "confirmed_by", "access__client")
     things = {row.pk: row for row in [*installed.defer("values"), *external, *consents.filter(pk__in=found["agent"])]}
     groups = [row["group"] for row in page if row["group"] and row["kind"] != "agent"]
     by_account = {row.access_id: row for row in consents.filter(access__in=groups, membership=None)}

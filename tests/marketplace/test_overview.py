@@ -7,10 +7,12 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client as Browser
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from consent import actions as consent
 from consent.actions.reminding import whom_to_tell
 from consent.models import Access, AccessToken, Consent
+from consent.succession import statement_of
 from credentials.actions import suspend_client
 from marketplace import actions as marketplace
 from portal.accounts import actions as accounts
@@ -66,7 +68,7 @@ def test_an_admin_sees_every_app_and_every_agents_authorization(everything, cast
     ada = browse(cast.admin)
     assert rows(ada) == ALL
     told = text(ada.get(URL))
-    for words in ("by Ada", "by Axel", "View tickets", "Edit tickets", "2 agents authorized it", "The whole account", "None yet", "until"):  # fmt: skip
+    for words in ("by Ada", "by Axel", "View tickets", "Edit tickets", "2 agents authorized it", "The whole account", "None since this was agreed to", "until"):  # fmt: skip
         assert words in told, words
 
 
@@ -156,7 +158,24 @@ def test_nobody_but_an_admin_sees_it_and_an_admin_their_own_accounts_alone(every
     assert ada.get(URL, {"account": cast.globex.slug}).status_code == 404
 
 
+def test_who_confirmed_it_stands_beside_who_agreed(everything, cast, browse):
+    nora = factories.member(cast.acme, "admin", "Nora")
+    accounts.change_role(cast.admin.memberships.get(account=cast.acme), role="agent", by=nora)
+    agreed = Consent.objects.get(access__client=everything.insights)
+    consent.confirm_consent(agreed, by=nora, shown=statement_of(agreed, nora).digest())
+    told = text(browse(nora).get(URL))
+    day = date_format(timezone.localtime())
+    assert f"{day} by Ada confirmed {day} by Nora until" in told and told.count("by Nora") == 1
+
+
 # --- the last token ---
+
+
+def test_a_token_of_the_agreement_before_is_not_told_of_as_one_of_this(installed, cast, browse):
+    ada = browse(cast.admin)
+    installed.tokens_for(ada, account=cast.acme.slug)
+    factories.agree(installed.client, cast.acme, cast.admin, replace=True)
+    assert "None since this was agreed to" in text(ada.get(URL))
 
 
 def issued():
@@ -166,14 +185,14 @@ def issued():
 def test_every_way_to_a_token_is_noted_and_at_most_once_an_hour(installed, cast, browse):
     ada = browse(cast.admin)
     factories.agree(installed.client, cast.acme, cast.admin)
-    assert issued() is None and "None yet" in text(ada.get(URL))
+    assert issued() is None and "None since this was agreed to" in text(ada.get(URL))
     ways = {
         "code": lambda: installed.tokens_for(ada, account=cast.acme.slug),
         "refresh": lambda: installed.refresh(tokens["refresh_token"]).json(),
         "client credentials": lambda: installed.client_credentials(cast.acme.slug).json(),
     }
     tokens = ways["code"]()
-    assert issued() and "None yet" not in text(ada.get(URL))
+    assert issued() and "None since this was agreed to" not in text(ada.get(URL))
     for way, ask in ways.items():
         advance(dt.timedelta(minutes=50))
         before = issued()
