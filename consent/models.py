@@ -155,6 +155,11 @@ class Consent(models.Model):
         """Which text was read at the last Agree, as entries of the ledger tell it."""
         return {"text_hash": self.text_id, "language": self.text.words["language"]} if self.text else {}
 
+    @property
+    def is_revoked_by_agent(self):
+        """True where its agent revoked it; whoever revoked it for all agents did so as an admin, also for themself."""
+        return self.reason == "revoked" and bool(self.membership) and self.membership.user_id == self.revoked_by_id
+
     def is_over(self, now):
         """True where it was ended or has expired; what a suspension holds back is not over."""
         return bool(self.revoked_at or self.access.ended_at or self.expires_at <= now)

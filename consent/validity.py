@@ -57,9 +57,7 @@ def _revoked(consent: Consent) -> tuple[Why, str]:
         return Why.AGREEMENT_EXPIRED, "The consent expired"
     if consent.revoked_by_id is None:
         return Why.REVOKED, "The consent was revoked"
-    # Whoever revoked it for all agents did so as an admin, also for themself.
-    own = consent.reason == "revoked" and consent.membership and consent.membership.user_id == consent.revoked_by_id
-    return Why.REVOKED, f"The consent was revoked by {'the agent' if own else 'an admin'}"
+    return Why.REVOKED, f"The consent was revoked by {'the agent' if consent.is_revoked_by_agent else 'an admin'}"
 
 
 def _ends(consent: Consent, now: dt.datetime) -> Iterator[_End]:

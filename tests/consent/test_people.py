@@ -175,6 +175,26 @@ def test_an_admin_revokes_for_all_agents_at_once_and_each_can_authorize_again(by
     assert by_agent.call(again["access_token"]).status_code == 200
 
 
+@pytest.mark.parametrize("how", ["their own", "an admin", "for all"])
+def test_a_revoked_row_says_whether_an_admin_did_it(by_agent, browse, cast, how):
+    if how == "for all":
+        actions.revoke_for_all(by_agent.consent.access, by=cast.admin)
+    else:
+        actions.revoke_consent(by_agent.consent, by=cast.agent if how == "their own" else cast.admin)
+    for who in (cast.agent, cast.admin):
+        for path in ("/authorizations/", f"/installations/{by_agent.installation.pk}/"):
+            page = text(browse(who).get(path))
+            assert (", by an admin</span>" in page) == (
+                how != "their own" and (who == cast.agent or path != "/authorizations/")
+            )
+
+
+def test_what_was_replaced_is_not_called_revoked(by_agent, browse, cast):
+    factories.agree(by_agent.client, cast.acme, cast.agent, replace=True)
+    page = text(browse(cast.agent).get("/authorizations/"))
+    assert ">Replaced<" in page and ">Revoked<" not in page
+
+
 def test_revoking_for_all_is_one_statement_for_any_number_of_agents(by_agent, cast, django_assert_max_num_queries):
     grow_agents(by_agent.consent, 2000)
     with django_assert_max_num_queries(20):
