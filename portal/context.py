@@ -29,6 +29,14 @@ def chrome(request):
     return {"chrome": request.portal_chrome}
 
 
+def _leads_to(url, path):
+    """Whether a page belongs to an item; what is under one's own authorizations belongs to the account's apps, as its way back says."""
+    own = reverse("authorization-list")
+    if path.startswith(own) and path != own:
+        return url == reverse("installation-list")
+    return path.startswith(url)
+
+
 def _chrome(request):
     made = {"path": request.path, "mail_url": reverse("mail-list") if has_mail_pages() else ""}
     user = getattr(request, "user", None)
@@ -47,7 +55,7 @@ def _chrome(request):
     ]
     items = [{"label": label, "url": reverse(name)} for shown, label, name in pages if shown]
     for item in items:
-        item["current"] = request.path.startswith(item["url"])
+        item["current"] = _leads_to(item["url"], request.path)
     words = str(user).split("@")[0].split() or ["?"]
     return {
         **made,

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from consent.coming_ends import ending_within, renewable_by
+from consent.coming_ends import ended_lately, ending_within, renewable_by
 from consent.succession import to_confirm
 from credentials.models import Client
 from marketplace.models import App, Status, Version
@@ -50,7 +50,8 @@ def home(request):
     if not request.user.is_authenticated:
         return render(request, "portal/home_signed_out.html")
     context = _places(request)
-    context["endings"] = ending_within().filter(renewable_by(request.user))[:3]
+    renewable = renewable_by(request.user)
+    context["endings"], context["ended"] = ending_within().filter(renewable)[:3], ended_lately().filter(renewable)[:3]
     context["offers"] = pending_offers(request.user).count()
     context["asking"] = asking_for_more(request.user)[:3]
     context["leaderless"] = to_confirm(request.user)[:3]

@@ -19,7 +19,7 @@ from portal.database import database_now
 from portal.pages import paginate
 
 from .. import actions
-from ..coming_ends import COMING, ending_within, renewable_by
+from ..coming_ends import COMING, ended_lately, ending_within, renewable_by
 from ..models import Consent
 from ..screen import undecided
 from ..succession import statement_of, to_confirm
@@ -52,15 +52,18 @@ def authorization_list(request):
 @login_required
 @require_safe
 def ending_list(request):
-    """What ends in the coming weeks, of all that a person sees, by week."""
-    ending = ending_within(COMING).filter(pk__in=consents_seen_by(request.user))
-    page = paginate(
-        request, ending.annotate(is_renewable=Case(When(renewable_by(request.user), then=True), default=False))
+    """What ends in the coming weeks, of all that a person sees, by week, and what ended lately."""
+    is_renewable = Case(When(renewable_by(request.user), then=True), default=False)
+    ending, ended = (
+        consents.filter(pk__in=consents_seen_by(request.user)).annotate(is_renewable=is_renewable)
+        for consents in (ending_within(COMING), ended_lately())
     )
+    page = paginate(request, ending)
     for consent in page:
         day = timezone.localtime(consent.expires_at).date()
         consent.week = day - dt.timedelta(days=day.weekday())
-    return render(request, "consent/ending_list.html", {"page_obj": page})
+    context = {"page_obj": page, "ended": paginate(request, ended, name="ended")}
+    return render(request, "consent/ending_list.html", context)
 
 
 @login_required

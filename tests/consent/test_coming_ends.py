@@ -1,11 +1,15 @@
 """T5: who is told, by mail and on which pages, of what ends before long; each of 30, 7 and 1 days ahead once."""
 
 import datetime as dt
+import re
 import smtplib
 
 import pytest
 from django.core import mail
+from django.db import connection
+from django.db.models.functions import Now
 from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
 
 from consent import actions, tasks
 from consent.actions import reminding
@@ -296,3 +300,103 @@ def test_the_list_takes_as_many_queries_for_30_as_for_2(cast, browse, django_ass
             assert ada.get(path).status_code == 200
     assert "Page 2 of 2" in text(ada.get("/authorizations/ending/?page=2"))
     assert Access.objects.count() == 30
+
+
+# --- what ended lately ---
+
+
+def over(side, *, stamped):
+    """Let a consent run out, with or without the worker having stamped it."""
+    advance(366 * DAY)
+    if stamped:
+        assert actions.ending.expire_consents() == 1
+
+
+@pytest.mark.parametrize("stamped", [False, True])
+def test_what_ran_out_is_told_of_for_30_days_with_the_way_to_authorize_again(agreed, cast, browse, stamped):
+    ada, again = browse(cast.admin), f"/authorizations/{agreed.consent.access_id}/reauthorize/"
+    over(agreed, stamped=stamped)
+    for path, told in (("/authorizations/ending/", "Ended on"), ("/", "What Insights may do in Acme ended on")):
+        page = text(ada.get(path))
+        assert told in page and again in page, path
+    # An agent can do nothing about the account's.
+    assert "ended on" not in text(browse(cast.agent).get("/"))
+    for who in (cast.agent, cast.globex_admin, cast.dev):
+        assert "Ended on" not in text(browse(who).get("/authorizations/ending/"))
+    page = ada.get(again)
+    ada.post(again, {"decision": "agree", "shown": shown(page)})
+    assert "ended on" not in text(ada.get("/")) and "Ended on" not in text(ada.get("/authorizations/ending/"))
+
+
+def test_a_month_later_it_is_not_told_of_any_more(agreed, cast, browse):
+    over(agreed, stamped=True)
+    advance(30 * DAY)
+    for path in ("/", "/authorizations/ending/"):
+        assert "nded on" not in text(browse(cast.admin).get(path)), path
+
+
+def test_an_agents_own_that_ran_out_is_theirs_to_authorize_and_an_admin_sees_it(by_agent, cast, browse):
+    factories.agree(by_agent.client, cast.acme, cast.agent2)
+    over(by_agent, stamped=False)
+    again = f"/authorizations/{by_agent.consent.access_id}/reauthorize/"
+    for who, names in ((cast.agent, 1), (cast.agent2, 1), (cast.admin, 2)):
+        page = text(browse(who).get("/authorizations/ending/"))
+        assert page.count("Ended on") == names and (again in page) == (who != cast.admin), who
+        assert ("may do for you in Acme ended on" in text(browse(who).get("/"))) == (who != cast.admin), who
+    # One agent's new consent renews nobody else's.
+    factories.agree(by_agent.client, cast.acme, cast.agent2)
+    assert "Ended on" in text(browse(cast.agent).get("/authorizations/ending/"))
+    assert "Ended on" not in text(browse(cast.agent2).get("/authorizations/ending/"))
+
+
+@pytest.mark.parametrize(
+    ("level", "how"),
+    [
+        *((level, how) for how in ("uninstalled", "its account suspended", "its client suspended") for level in ("agreed", "by_agent")),
+        *(("by_agent", how) for how in AGENT_ENDED),
+    ],
+)  # fmt: skip
+def test_what_nobody_can_authorize_again_is_not_told_of_as_ended(request, cast, browse, level, how):
+    side = request.getfixturevalue(level)
+    side.cast, side.person = cast, cast.admin if level == "agreed" else cast.agent
+    over(side, stamped=False)
+    {**ENDED, **AGENT_ENDED}[how](side)
+    for who in (cast.admin, cast.agent):
+        for path in ("/", "/authorizations/ending/"):
+            if who.is_active:
+                assert "nded on" not in text(browse(who).get(path)), (who, path)
+
+
+def test_what_was_revoked_before_its_end_is_not_told_of_as_ended(agreed, cast, browse):
+    actions.revoke_consent(agreed.consent, by=cast.admin)
+    advance(366 * DAY)
+    assert "Ended on" not in text(browse(cast.admin).get("/authorizations/ending/"))
+
+
+def test_what_ended_takes_as_many_queries_for_30_as_for_2(cast, browse):
+    ada, taken = browse(cast.admin), []
+    for count in (2, 28):
+        for _number in range(count):
+            client, _secret = factories.client(cast.dev, kind="external")
+            factories.agree(client, cast.acme, cast.admin, requested={VIEW})
+        Consent.objects.update(expires_at=Now() - DAY)
+        counts = []
+        for path in ("/authorizations/ending/", "/"):
+            with CaptureQueriesContext(connection) as queries:
+                ada.get(path)
+            counts.append(len(queries))
+        taken.append(counts)
+    assert taken[0] == taken[1]
+    assert text(ada.get("/authorizations/ending/?ended=2")).count("Ended on") == 5
+    assert text(ada.get("/")).count("ended on") == 3
+
+
+def test_the_page_belongs_to_the_apps_in_the_navigation_as_its_way_back_says(agreed, cast, browse):
+    ada = browse(cast.admin)
+    for path, name in (
+        ("/authorizations/ending/", "Apps"),
+        ("/authorizations/", "My authorizations"),
+        ("/installations/", "Apps"),
+    ):
+        page = text(ada.get(path))
+        assert {*re.findall(r'aria-current="page">([^<]+)<', page)} == {name}, path
