@@ -247,11 +247,12 @@ class OfferQuerySet(models.QuerySet):
 
     def to_tell(self):
         """Those of which the account's admins get a mail, and did not yet."""
-        asked = Q(kind=OfferKind.ASK, declined_at=None)
-        # However often a developer publishes and withdraws, one mail a day of each kind is enough.
-        told = Offer.objects.filter(installation=OuterRef("installation"), kind=OuterRef("kind"))
-        today = told.filter(told_at__gt=Now() - timedelta(days=1))
-        return self.open().filter(asked | Q(kind=OfferKind.WITHDRAWN), told_at=None).exclude(Exists(today))
+        today = Offer.objects.filter(installation=OuterRef("installation"), told_at__gt=Now() - timedelta(days=1))
+        # However often a developer publishes and withdraws: one mail a day, and another where a withdrawal comes after
+        # it. A withdrawal makes of what was asked one of its own, so asking looks at both.
+        asked = Q(kind=OfferKind.ASK, declined_at=None) & ~Exists(today)
+        withdrawn = Q(kind=OfferKind.WITHDRAWN) & ~Exists(today.filter(kind=OfferKind.WITHDRAWN))
+        return self.open().filter(asked | withdrawn, told_at=None)
 
 
 class Offer(models.Model):

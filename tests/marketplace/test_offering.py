@@ -283,22 +283,33 @@ def test_admins_get_one_mail_a_day_however_often_versions_come_and_go(agreed, ca
     assert len(asked) == 1
 
 
-def test_an_app_that_updates_itself_is_no_way_to_more_mails(agreed, cast):
-    """Withdrawing what an installation has left tells nobody anew, and makes room for no further mail."""
+def tell_all():
+    for pk in list(Offer.objects.to_tell().values_list("pk", flat=True)):
+        tasks.tell_of_offer(pk)
+
+
+@pytest.mark.parametrize(("withdraws", "mails"), [("after", 1), ("before", 2)])
+def test_an_app_that_updates_itself_is_no_way_to_more_mails(agreed, cast, withdraws, mails):
+    """Withdrawing what an installation has, or has left, makes room for one mail that tells of it and for no other."""
     actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
     here = {"install_url": agreed.version.install_url}
     has = agreed.version
     for step in range(1, 4):
         asks = next_version(has.app, cast.dev, f"{step}.1", required_scopes=[VIEW, CREATE], **here)
-        tasks.tell_of_offer(Offer.objects.get(version=asks, from_version=has).pk)
+        tell_all()
+        if withdraws == "before":
+            actions.withdraw_version(has, reason="Again", by=cast.dev)
+            tell_all()
         same = next_version(has.app, cast.dev, f"{step}.2", required_scopes=[VIEW], optional_scopes=[EDIT], **here)
         tasks.upgrade_itself(Offer.objects.get(version=same, from_version=has).pk)
-        for version in (asks, has):
-            actions.withdraw_version(version, reason="Again", by=cast.dev)
+        if withdraws == "after":
+            actions.withdraw_version(has, reason="Again", by=cast.dev)
+        actions.withdraw_version(asks, reason="Again", by=cast.dev)
+        tell_all()
         has = same
     agreed.installation.refresh_from_db()
     assert agreed.installation.version == has
-    assert len([message for message in mail.outbox if message.to == [cast.admin.email]]) == 1
+    assert len([message for message in mail.outbox if message.to == [cast.admin.email]]) == mails
 
 
 @pytest.mark.parametrize("url", ["/installations/waiting/", "/apps/{app}/versions/{version}/changes/"])
