@@ -14,6 +14,7 @@ from marketplace.models import Installation
 from portal.accounts import actions as accounts
 from tests import factories
 from tests.factories import version_fields
+from tests.marketplace.versions import next_version
 from tests.oauth import agree, answer, shown
 
 pytestmark = pytest.mark.django_db
@@ -48,6 +49,14 @@ def test_only_published_versions_are_listed_and_custom_ones_only_for_their_accou
         browser = browse(who)
         assert browser.get(url).status_code == browser.get(f"{url}install/").status_code == status
         assert ("Insights" in text(browser.get("/marketplace/"))) is (status == 200)
+
+
+def test_a_version_that_nobody_reviewed_says_so_before_it_is_installed(cast, browse, published):
+    """Also where a reviewed one was listed under the same name until then, and is for other accounts."""
+    url, said = f"/marketplace/{published.app.slug}/", "Nobody reviewed this version"
+    next_version(published.app, cast.dev, custom={cast.acme.slug})
+    assert said in text(browse(cast.admin).get(url))
+    assert said not in text(browse(cast.globex_admin).get(url))
 
 
 # --- installing ---
