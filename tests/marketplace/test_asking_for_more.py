@@ -132,6 +132,14 @@ def test_declining_is_recorded_and_changes_nothing(agreed, cast, browse):
     assert browse(cast.agent2).post(agreed.decide, {"decision": "cancel"}).status_code == 404
 
 
+def test_a_call_that_needs_what_is_undecided_is_refused_and_names_no_page_to_agree_again(agreed, cast, browse):
+    token = agreed.tokens_for(browse(cast.agent), account=cast.acme.slug)["access_token"]
+    update(agreed, cast, required_scopes=[VIEW, CREATE])
+    refused = agreed.call(token, "post", "/sandbox/api/v2/tickets", data="{}", content_type="application/json")
+    assert (refused.status_code, refused.json()["scope"]) == (401, CREATE)
+    assert "reauthorize_url" not in refused.json()
+
+
 def test_what_has_ended_or_is_suspended_asks_for_nothing(agreed, cast, browse):
     axel = browse(cast.agent)
     update(agreed, cast, required_scopes=[VIEW, CREATE])
