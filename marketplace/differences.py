@@ -17,10 +17,17 @@ def _essence(one: formats.Integration) -> object:
     return one.client_id, one.authorize_url, one.token_url, one.token_type, one.options, fields
 
 
+def _calls(contents: Contents) -> dict[str, tuple[formats.RequestTemplate, bool]]:
+    """What requests say, and whether with the app's own credentials: theirs may be a name that was a vendor's before."""
+    ours = contents.first_party
+    return {name: (one, bool(ours) and one.options.oauth == ours) for name, one in contents.templates.items()}
+
+
 def _hosts(contents: Contents) -> set[str]:
     """Where requests go, each with whose token: a host that is known for one vendor's is not for another's."""
-    pairs = {(each.request.host, each.options.oauth) for each in contents.templates.values()}
-    return {f"{host} ({integration})" if integration else host for host, integration in pairs}
+    calls = _calls(contents).values()
+    pairs = {(one.request.host, _("our own products") if is_ours else one.options.oauth) for one, is_ours in calls}
+    return {f"{host} ({whose})" if whose else host for host, whose in pairs}
 
 
 def _shown(names: set[str], things: Mapping[str, Any]) -> set[str]:
@@ -99,9 +106,9 @@ class Difference:
 
     @cached_property
     def changed_requests(self) -> set[str]:
-        """The request templates that are new, or say something else, be it only who may run them."""
-        old, new = self._contents
-        return {name for name, template in new.templates.items() if template != old.templates.get(name)}
+        """The request templates that are new, or say something else, be it only who may run them or whose token goes along."""
+        old, new = map(_calls, self._contents)
+        return {name for name, call in new.items() if call != old.get(name)}
 
     @cached_property
     def added_fields(self) -> set[str]:

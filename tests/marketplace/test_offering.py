@@ -100,6 +100,19 @@ def test_a_version_whose_requests_say_something_else_is_never_taken_by_itself(ca
     assert bool(difference.added_hosts) == ("options__oauth" in changes), "a known host, with another vendor's token"
 
 
+def test_a_request_that_would_get_the_token_of_the_companys_own_products_is_read_before(cast, connected):
+    """What was a vendor's name until now is then that of the app's own credentials; the request stays word for word the same."""
+    actions.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
+    files = deepcopy(connected.version.package)
+    integrations = files["config/oauth_config.json"]["integrations"]
+    integrations["calendar"] = integrations.pop("portal")
+    version = next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=files)
+    assert version.scopes == connected.version.scopes
+    assert Offer.objects.get().kind == OfferKind.CLICK
+    difference = actions.step_to(connected.installation, version, by=cast.admin).difference
+    assert difference.changed_requests == {"events"} and difference.added_hosts
+
+
 def test_a_version_with_the_same_package_is_taken_by_itself(cast, connected):
     actions.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
     next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=connected.version.package)
