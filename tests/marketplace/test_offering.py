@@ -261,19 +261,20 @@ def test_the_mail_names_one_permission_as_one_and_of_many_so_many(agreed, cast, 
 
 def test_a_withdrawal_is_told_on_the_day_of_an_offer_and_each_but_once_a_day(agreed, cast):
     app = agreed.version.app
-    next_version(app, cast.dev, required_scopes=[VIEW, CREATE])
+    version = next_version(app, cast.dev, required_scopes=[VIEW, CREATE])
     told_of(OfferKind.ASK)
-    latest = next_version(app, cast.dev, "1.2", required_scopes=[VIEW, DELETE])
-    assert not Offer.objects.to_tell().exists()
-    actions.withdraw_version(agreed.version, reason="It merges what it should not", by=cast.dev)
+    upgrade(agreed.installation, version, cast.admin)
+    actions.withdraw_version(version, reason="It merges what it should not", by=cast.dev)
     assert "was withdrawn" in told_of(OfferKind.WITHDRAWN).subject
-    # And what takes its place is withdrawn too: there is another offer, which waits for the day to end.
-    actions.withdraw_version(latest, reason="So does it", by=cast.dev)
-    tasks.sweep_offers()
-    Offer.objects.filter(version=app.versions.get(number="1.1")).update(told_at=None)
+    # However often: none of either kind until the day is over.
+    agreed.installation.refresh_from_db()
+    upgrade(agreed.installation, agreed.version, cast.admin)
+    actions.withdraw_version(agreed.version, reason="So does this", by=cast.dev)
     assert not Offer.objects.to_tell().exists()
     Offer.objects.exclude(told_at=None).update(told_at=Now() - timedelta(days=1, minutes=1))
     assert Offer.objects.to_tell().get().kind == OfferKind.WITHDRAWN
+    next_version(app, cast.dev, "1.2", required_scopes=[VIEW, DELETE])
+    assert "asks for a new permission" in told_of(OfferKind.ASK).subject
 
 
 def test_an_installation_that_was_under_way_while_a_version_was_published_is_offered_it_later(agreed, cast):
