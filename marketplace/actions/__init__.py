@@ -25,7 +25,7 @@ from .installing import (
     uninstall,
     what_ends,
 )
-from .offering import agents_answers, forecast, offer_version, progress
+from .offering import agents_answers, forecast, offer_version, progress, with_answer
 from .packaging import fill_package, keep_vendor_secret, take_package
 from .publishing import (
     ClientTaken,
@@ -103,5 +103,6 @@ __all__ = [
     "upgrade",
     "vendor_of",
     "what_ends",
+    "with_answer",
     "withdraw_version",
 ]

@@ -124,34 +124,38 @@ def progress(version: Version) -> dict[str, Any]:
     }
 
 
+def with_answer(consents: QuerySet) -> QuerySet:
+    """Annotate agents' consents with whether each `said_no`: pressed Cancel since their account moved to the version it has."""
+    here = Offer.objects.filter(
+        installation__access=OuterRef("access"),
+        version=OuterRef("access__installation__version"),
+        taken_at__isnull=False,
+    )
+    moved_at = Subquery(here.order_by("-taken_at").values("taken_at")[:1])
+    cancelled = Entry.objects.filter(
+        chain=Concat(Value("account:"), OuterRef("access__account__slug")),
+        event="consent.declined",
+        subject=Concat(Value("client:"), OuterRef("access__client__client_id")),
+        actor=Concat(Value("person:"), Cast(OuterRef("membership__user__public_id"), CharField())),
+        at__gt=OuterRef("here_since"),
+    )
+    since = consents.annotate(here_since=Coalesce(moved_at, "access__installation__installed_at"))
+    return since.annotate(said_no=Exists(cancelled))
+
+
 def agents_answers(version: Version) -> dict[str, int]:
     """How the agents whose consents live answered what a version of an agent-level app asks, where it is installed."""
     installed = Installation.objects.filter(version=version, uninstalled_at=None)
     consents = live_consents().filter(access__in=installed.values("access"), membership__isnull=False)
-    taken = Offer.objects.filter(version=version, installation__access=OuterRef("access"), taken_at__isnull=False)
-    here_since = Coalesce(
-        Subquery(taken.order_by("-taken_at").values("taken_at")[:1]), "access__installation__installed_at"
-    )
-    cancelled = Entry.objects.filter(
-        chain=Concat(Value("account:"), OuterRef("access__account__slug")),
-        event="consent.declined",
-        subject=f"client:{version.app.client.client_id}",
-        actor=Concat(Value("person:"), Cast(OuterRef("membership__user__public_id"), CharField())),
-        at__gt=OuterRef("here_since"),
-    )
-    waits, declined = undecided(), Q(pressed_cancel=True)
+    waits, said_no = undecided(), Q(said_no=True)
     agreed = ~waits & Q(granted__contains=version.required_scopes)
     all_of_it = Q(granted__contains=sorted(version.scopes))
-    return (
-        consents.annotate(here_since=here_since)
-        .annotate(pressed_cancel=Exists(cancelled))
-        .aggregate(
-            agreed=Count("pk", filter=agreed),
-            left_some_off=Count("pk", filter=agreed & ~all_of_it),
-            took_back=Count("pk", filter=~waits & ~agreed),
-            declined=Count("pk", filter=waits & declined),
-            waiting=Count("pk", filter=waits & ~declined),
-        )
+    return with_answer(consents).aggregate(
+        agreed=Count("pk", filter=agreed),
+        left_some_off=Count("pk", filter=agreed & ~all_of_it),
+        took_back=Count("pk", filter=~waits & ~agreed),
+        declined=Count("pk", filter=waits & said_no),
+        waiting=Count("pk", filter=waits & ~said_no),
     )
 
 

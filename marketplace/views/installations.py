@@ -54,9 +54,9 @@ def pending_offers(user):
 
 
 def asking_for_more(user):
-    """The consents a person gave for themself under which the version that is installed now asks for more, the newest first."""
+    """The consents a person gave for themself under which the version there asks for more, to which they did not say no, the newest first."""
     own = Membership.objects.live().filter(user=user)
-    consents = live_consents().filter(undecided(), membership__in=own)
+    consents = actions.with_answer(live_consents().filter(undecided(), membership__in=own)).filter(said_no=False)
     return consents.select_related("access__client", "access__account").order_by("-granted_at", "pk")
 
 

@@ -128,7 +128,9 @@ def test_declining_is_recorded_and_changes_nothing(agreed, cast, browse):
     assert "Nothing was changed. What you allowed goes on working." in text(page)
     assert Consent.objects.values().get() == before
     assert Entry.objects.filter(event="consent.declined").count() == 1
-    assert told(axel, agreed) == [*PLACES, agreed.page], "it can be agreed to at any time"
+    assert told(axel, agreed) == [*PLACES[1:], agreed.page], "it can be agreed to at any time, and home is done with it"
+    update(agreed, cast, "1.2", required_scopes=[VIEW, CREATE, EDIT])
+    assert told(axel, agreed) == [*PLACES, agreed.page], "a later version asks for something else"
     assert browse(cast.agent2).post(agreed.decide, {"decision": "cancel"}).status_code == 404
 
 
