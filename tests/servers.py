@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -19,10 +20,14 @@ from portal import embedded
 from tests.clock import eventually
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port(*, beside=()):
+    """Return a port that nothing has, nor those so far `beside` it; below where systems take the ports of clients from."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for number in (port, *(port + far for far in beside)):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
 
 
 def environment(**more):
@@ -90,7 +95,12 @@ class Http:
         self.connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
 
     def request(self, method, path, body=None, **headers):
-        self.connection.request(method, path, body, headers)
+        try:
+            self.connection.request(method, path, body, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            # A server that refuses without reading a body may close the connection behind its answer.
+            self.connection.close()
+            self.connection.request(method, path, body, headers)
         answer = self.connection.getresponse()
         return Answer(answer.status, answer.headers, answer.read())
 

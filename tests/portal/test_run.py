@@ -41,7 +41,7 @@ class Portal:
         return self
 
     def start(self, **more):
-        self.port = more.pop("port", None) or free_port()
+        self.port = more.pop("port", None) or free_port(beside=(1000, 2000))
         environment = {"PATH": os.environ["PATH"], "DEMO": "1", "PORT": str(self.port), **more}
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
