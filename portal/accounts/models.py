@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from portal.text import validate_readable
+from portal.text import validate_address, validate_readable
 
 # The group of those who review versions and suspend clients; a migration makes it.
 REVIEWERS = "Reviewers"
@@ -41,7 +41,7 @@ class User(AbstractUser):
     username = None
     first_name = None
     last_name = None
-    email = models.EmailField(_("email"), unique=True)
+    email = models.EmailField(_("email"), unique=True, validators=[validate_address])
     name = models.CharField(_("name"), max_length=80, blank=True, validators=[validate_readable])
     time_zone = models.CharField(_("time zone"), max_length=64, default="UTC")
 
@@ -220,7 +220,7 @@ class Invitation(models.Model):
     account = models.ForeignKey(Account, null=True, on_delete=models.PROTECT, related_name="invitations")
     team = models.ForeignKey(Team, null=True, on_delete=models.PROTECT, related_name="invitations")
     # Empty once it was used or taken back: nobody needs it then.
-    email = models.EmailField(blank=True)
+    email = models.EmailField(blank=True, validators=[validate_address])
     role = models.CharField(max_length=10)
     invited_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(db_default=Now())

@@ -18,7 +18,7 @@ from django.test import Client as Browser
 
 from portal.accounts import actions
 from portal.accounts.actions import AlreadyMember, LastAdmin, NotLive
-from portal.accounts.models import REVIEWERS, Account, Membership, Team, TeamMembership, User
+from portal.accounts.models import REVIEWERS, Account, Invitation, Membership, Team, TeamMembership, User
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import PASSWORD
@@ -315,7 +315,14 @@ def test_no_address_puts_lines_into_the_mails_that_go_there(cast, client, browse
     new = {"email": email, "name": "New", "password1": PASSWORD, "password2": PASSWORD}
     assert client.post("/accounts/signup/", new).status_code == 200
     assert browse(cast.admin).post("/accounts/email/", {"email": email, "action_add": ""}).status_code == 200
+    for act in (
+        lambda: actions.create_person(email=email, name="New", password=PASSWORD, by=None),
+        lambda: actions.invite(cast.acme, email=email, role="agent", by=cast.admin),
+    ):
+        with pytest.raises(ValidationError), transaction.atomic():
+            act()
     assert not mailoutbox and not EmailAddress.objects.filter(email=email).exists()
+    assert not User.objects.filter(email=email).exists() and not Invitation.objects.exists()
 
 
 def test_nobody_guesses_a_password_hash_through_the_staffs_list(browse, cast):

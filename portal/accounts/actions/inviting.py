@@ -65,10 +65,14 @@ def _record(invitation, event, by, **details):
 
 @transaction.atomic
 def invite(place, *, email, role, by):
-    """Offer a place in an account or a team to a mail address, whosever it is. Raises NotAllowed, AlreadyMember, AlreadyInvited."""
+    """Offer a place in an account or a team to a mail address, whosever it is.
+
+    Raises NotAllowed, AlreadyMember, AlreadyInvited, ValidationError.
+    """
     _lock_place(place)
     _guard_inviter(place, by)
     is_account, email = isinstance(place, Account), email.lower()
+    Invitation._meta.get_field("email").run_validators(email)
     own = {"account" if is_account else "team": place}
     if is_account and place.test_of_team_id and role == Role.ADMIN:
         raise NotAllowed(_("The owners of the team administer its test account: invite an owner to the team."))
