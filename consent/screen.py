@@ -147,12 +147,12 @@ def membership_for(client: Client, account: Account, by: User) -> Membership:
 
 
 def grantable_scopes(client: Client, account: Account, access: Access | None) -> set[str]:
-    """Return what may be asked for: the terms (platform), or the client's scopes, less high-risk ones (M3)."""
+    """Return what may be asked for: the terms (platform), or the client's scopes, less those kept for verified teams (M3)."""
     if client.is_platform:
         return access.terms if access else set()
     scopes = Scope.objects.filter(client_scopes__client=client)
     if client.is_unverified and account.test_of_team_id != client.team_id:
-        scopes = scopes.exclude(risk=Risk.HIGH)
+        scopes = scopes.exclude(risk__in=Risk.for_verified_teams())
     return set(scopes.values_list("name", flat=True))
 
 

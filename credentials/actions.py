@@ -15,7 +15,7 @@ from portal.database import database_now, lock
 from portal.ledger.actions import PORTAL, record
 
 from . import redirect_uris as uris
-from .models import Client, ClientScope, ClientSecret, Kind, Level, Product, ProductSecret, Risk, Scope
+from .models import Client, ClientScope, ClientSecret, Kind, Level, Product, ProductSecret, Scope
 from .secrets import CLIENT_SECRET, PRODUCT_SECRET, digest, generate, shown_prefix
 
 MAX_OVERLAP_HOURS = 168
@@ -95,10 +95,12 @@ def _insert_scopes(client: Client, wanted: dict[str, str], by: User) -> list[str
     for name in new:
         if scopes[name].deprecated_at:
             raise DeprecatedScope(_("%(name)s is deprecated and can no longer be added.") % {"name": name})
-    unexplained = [scopes[name] for name in new if scopes[name].risk == Risk.HIGH and not wanted[name].strip()]
+    unexplained = [
+        scopes[name] for name in new if scopes[name].risk_level.needs_justification and not wanted[name].strip()
+    ]
     if unexplained:
         named = ", ".join(f"“{scope.sentence}”" for scope in unexplained)
-        raise MissingJustification(_("Say why the app needs what is of high risk: %(scopes)s.") % {"scopes": named})
+        raise MissingJustification(_("Say why the app needs this, for people to read: %(scopes)s.") % {"scopes": named})
     wordy = [scopes[name] for name in new if len(wanted[name].strip()) > MAX_JUSTIFICATION]
     if wordy:
         raise JustificationTooLong(

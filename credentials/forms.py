@@ -7,7 +7,7 @@ from portal.accounts.models import Team
 from portal.text import Textarea, validate_readable
 
 from .actions import MAX_OVERLAP_HOURS
-from .models import Kind, Level, Risk, Scope
+from .models import Kind, Level, Scope
 from .redirect_uris import validate
 
 
@@ -101,7 +101,8 @@ def scope_picker(chosen=None, held=()):
     for scope in scopes:
         scope.is_chosen = scope.name in chosen
         scope.justification = chosen.get(scope.name, "")
-        scope.lacks_why = scope.is_chosen and scope.risk == Risk.HIGH and not scope.justification.strip()
+        needs_why = scope.risk_level.needs_justification
+        scope.lacks_why = scope.is_chosen and needs_why and not scope.justification.strip()
         scope.resource = (scope.name.split(".") + [""])[1].replace("_", " ")
     scopes.sort(key=lambda scope: (scope.product.name, scope.resource, scope.name))
     return [

@@ -28,7 +28,36 @@ class Product(models.Model):
         return self.name
 
 
-class Risk(models.TextChoices):
+class RiskPolicy(models.TextChoices):
+    """What a level of risk means. Levels are listed from the lowest up; one above HIGH is held to all that HIGH is."""
+
+    @property
+    def needs_justification(self) -> bool:
+        """True where a developer has to say why an app needs such a scope."""
+        return self._is_at_least("HIGH")
+
+    @property
+    def is_for_verified_teams(self) -> bool:
+        """True where an unverified team's external client gets such a scope on its own test account only (M3)."""
+        return self._is_at_least("HIGH")
+
+    @property
+    def tone(self) -> str:
+        """The colour of its badge, as css/portal.css names it."""
+        if self._is_at_least("HIGH"):
+            return "danger"
+        return "warning" if self._is_at_least("MEDIUM") else "success"
+
+    def _is_at_least(self, name: str) -> bool:
+        levels = list(type(self))
+        return levels.index(self) >= levels.index(type(self)[name])
+
+    @classmethod
+    def for_verified_teams(cls) -> list[str]:
+        return [level.value for level in cls if level.is_for_verified_teams]
+
+
+class Risk(RiskPolicy):
     LOW = "low", _("Low risk")
     MEDIUM = "medium", _("Medium risk")
     HIGH = "high", _("High risk")
@@ -47,6 +76,10 @@ class Scope(models.Model):
 
     def __str__(self):
         return self.name
+
+    @property
+    def risk_level(self) -> RiskPolicy:
+        return Risk(self.risk)
 
 
 class Endpoint(models.Model):

@@ -171,7 +171,10 @@ class TeamAdmin(WindowAdmin):
     fields = ["name", "public_id", "created_at", "verified_at"]
     buttons = {"verify": (_("Verify"), None, actions.verify_team)}
     notes = {
-        "verify": _("Everyone then reads that this developer is verified, and its external apps may ask for high risk.")
+        "verify": _(
+            "Everyone then reads that this developer is verified,"
+            " and its external apps may ask accounts for the scopes that are kept for verified developers."
+        )
     }
 
     def may_press(self, request, name, obj):
