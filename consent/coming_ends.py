@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from portal.accounts.models import Membership, User
 
 from .models import Consent
+from .reasons import ConsentEnd
 from .validity import live_consents
 
 # How long before the end people are told by mail.
@@ -27,7 +28,7 @@ def ending_within(length: dt.timedelta = SOON) -> QuerySet:
 def ended_lately() -> QuerySet:
     """Return the consents that ran out within the last 30 days and were not given again, the latest end first."""
     of_members = Q(membership=None) | Q(membership__ended_at=None, membership__user__is_active=True)
-    ran_out = Q(revoked_at=None) | Q(reason="expired")
+    ran_out = Q(revoked_at=None) | Q(reason=ConsentEnd.EXPIRED)
     # An access is of one level: none of an agent's has the account's beside it.
     same = Q(membership=None) | Q(membership=OuterRef("membership"))
     later = Consent.objects.filter(same, access=OuterRef("access"), granted_at__gt=OuterRef("granted_at"))

@@ -13,10 +13,7 @@ from oauth2_provider.models import AbstractAccessToken, AbstractGrant
 from credentials.models import Client
 from portal.accounts.models import Account, Membership
 
-# Why a family ended, where it was for reuse (T6), or by its client (RFC 7009).
-REUSED = "a refresh token was used again after it had been replaced"
-CODE_REUSED = "its authorization code was used again"
-GIVEN_BACK = "revoked by the client"
+from .reasons import AccessEnd, ConsentEnd, FamilyEnd
 
 
 class Why(models.TextChoices):
@@ -45,6 +42,19 @@ def scope_list():
     return ArrayField(models.CharField(max_length=120), default=list, blank=True)
 
 
+def reason_of(kind):
+    return models.CharField(max_length=20, choices=kind, blank=True)
+
+
+def reason_note():
+    """The words of a reason from before reasons were enumerated, where it is none of them."""
+    return models.CharField(max_length=200, blank=True, db_default="")
+
+
+def reason_is_known(kind, name):
+    return models.CheckConstraint(condition=Q(reason__in=["", *kind.values]), name=name)
+
+
 class Access(models.Model):
     """One account's relation with one client. Every consent hangs on one; ended, it never lives again (T4)."""
 
@@ -61,7 +71,8 @@ class Access(models.Model):
     opened_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     ended_at = models.DateTimeField(null=True)
     ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
-    reason = models.CharField(max_length=200, blank=True)
+    reason = reason_of(AccessEnd)
+    reason_note = reason_note()
     # Stamped by revoke_tokens, with what it counted then.
     revoked_at = models.DateTimeField(null=True)
     revoked_counts = models.JSONField(default=dict, blank=True)
@@ -71,7 +82,8 @@ class Access(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["client", "account"], condition=Q(ended_at=None), name="one_live_access_per_client_and_account"
-            )
+            ),
+            reason_is_known(AccessEnd, "access_reason_is_known"),
         ]
         indexes = [
             models.Index(fields=["ended_at"], condition=Q(revoked_at=None), name="access_to_revoke"),
@@ -86,6 +98,11 @@ class Access(models.Model):
     def name(self):
         """What the app is called here."""
         return self.app_name or self.client.name
+
+    @property
+    def why_ended(self):
+        """The title of its end; of one from before reasons were enumerated, the words of then."""
+        return self.reason_note or self.get_reason_display() or _("Ended")
 
     @property
     def terms(self):
@@ -125,7 +142,8 @@ class Consent(models.Model):
     successor_asked_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     revoked_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
-    reason = models.CharField(max_length=200, blank=True)
+    reason = reason_of(ConsentEnd)
+    reason_note = reason_note()
     # When the worker stamped and counted what ended with this consent.
     stamped_at = models.DateTimeField(null=True)
     # When a token was last issued under it, to within an hour: what is left of tokens that leave no family.
@@ -140,7 +158,8 @@ class Consent(models.Model):
                 condition=Q(revoked_at=None),
                 nulls_distinct=False,
                 name="one_live_consent_per_access_and_membership",
-            )
+            ),
+            reason_is_known(ConsentEnd, "consent_reason_is_known"),
         ]
         indexes = [
             models.Index(fields=["expires_at"], condition=Q(revoked_at=None), name="consent_to_expire"),
@@ -158,7 +177,15 @@ class Consent(models.Model):
     @property
     def is_revoked_by_agent(self):
         """True where its agent revoked it; whoever revoked it for all agents did so as an admin, also for themself."""
-        return self.reason == "revoked" and bool(self.membership) and self.membership.user_id == self.revoked_by_id
+        return (
+            self.reason == ConsentEnd.REVOKED
+            and bool(self.membership)
+            and self.membership.user_id == self.revoked_by_id
+        )
+
+    @property
+    def is_replaced(self):
+        return self.reason == ConsentEnd.REPLACED
 
     def is_over(self, now):
         """True where it was ended or has expired; what a suspension holds back is not over."""
@@ -169,7 +196,9 @@ class FamilyQuerySet(models.QuerySet):
     def ended_by_reuse(self):
         """The families that reuse ended and whose consent nobody has given again since, newest first."""
         return self.filter(
-            reason__in=[REUSED, CODE_REUSED], consent__revoked_at=None, consent__granted_at__lt=F("ended_at")
+            reason__in=[FamilyEnd.REUSED, FamilyEnd.CODE_REUSED],
+            consent__revoked_at=None,
+            consent__granted_at__lt=F("ended_at"),
         ).order_by("-ended_at")
 
 
@@ -185,11 +214,13 @@ class RefreshToken(models.Model):
     current_made_at = models.DateTimeField(db_default=Now())
     previous_made_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
-    reason = models.CharField(max_length=200, blank=True)
+    reason = reason_of(FamilyEnd)
+    reason_note = reason_note()
 
     objects = FamilyQuerySet.as_manager()
 
     class Meta:
+        constraints = [reason_is_known(FamilyEnd, "family_reason_is_known")]
         verbose_name = _("refresh token family")
         verbose_name_plural = _("refresh token families")
 

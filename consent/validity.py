@@ -10,16 +10,17 @@ from django.db.models.functions import Now
 from credentials.models import Client
 from portal.ledger.models import Entry
 
-from .models import CODE_REUSED, GIVEN_BACK, REUSED, AccessToken, AuthorizationCode, Consent, RefreshToken, Why
+from .models import AccessToken, AuthorizationCode, Consent, RefreshToken, Why
+from .reasons import ConsentEnd, FamilyEnd
 
 _CONSENT_PATH = ("access__client__team", "access__account", "membership__user")
 _FAMILY_ENDS = {
-    REUSED: (
+    FamilyEnd.REUSED: (
         Why.REPLAYED,
         "A refresh token was used again after it had been replaced, which ended the authorization",
     ),
-    CODE_REUSED: (Why.REPLAYED, "The authorization code was used again, which ended the authorization"),
-    GIVEN_BACK: (Why.GIVEN_BACK, "The refresh token was revoked by the app"),
+    FamilyEnd.CODE_REUSED: (Why.REPLAYED, "The authorization code was used again, which ended the authorization"),
+    FamilyEnd.GIVEN_BACK: (Why.GIVEN_BACK, "The refresh token was revoked by the app"),
 }
 
 
@@ -51,9 +52,9 @@ def with_validity(rows: QuerySet) -> QuerySet:
 
 
 def _revoked(consent: Consent) -> tuple[Why, str]:
-    if consent.reason == "replaced":
+    if consent.is_replaced:
         return Why.REPLACED, "The consent was replaced by a new agreement"
-    if consent.reason == "expired":
+    if consent.reason == ConsentEnd.EXPIRED:
         return Why.AGREEMENT_EXPIRED, "The consent expired"
     if consent.revoked_by_id is None:
         return Why.REVOKED, "The consent was revoked"

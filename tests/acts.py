@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 
 from consent import actions as consent
 from consent.actions import InvalidGrant, NotAnAdmin, NotYours
+from consent.reasons import AccessEnd
 from consent.screen import MayNotConsent, NotInstalled, build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
@@ -436,8 +437,8 @@ ACTIONS = {
         by="admin", refused=MayNotConsent, others="globex_admin dev staff superuser", spoil=ALWAYS, wrong=None, again=ANOTHER,
     ),
     "end_access": Act(
-        lambda w, by: consent.end_access(w.access, by=by, reason="Why"), "access", **INSTALLERS,
-        spoil=lambda w: consent.end_access(w.access, by=w.cast.admin, reason="Why"), wrong=consent.AlreadyEnded,
+        lambda w, by: consent.end_access(w.access, by=by, reason=AccessEnd.REVOKED), "access", **INSTALLERS,
+        spoil=lambda w: consent.end_access(w.access, by=w.cast.admin, reason=AccessEnd.REVOKED), wrong=consent.AlreadyEnded,
         again=consent.AlreadyEnded,
     ),
     "revoke_consent": Act(

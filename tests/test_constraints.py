@@ -61,6 +61,11 @@ REFUSED = {
     "one_secret_without_expiry_per_client": lambda it: copy(it.client.secrets.get(), hash="another"),
     "one_row_per_client_and_scope": lambda it: copy(it.client.scopes.first()),
     "one_live_access_per_client_and_account": lambda it: copy(it.access, installation_id=None),
+    "access_reason_is_known": lambda it: change(it.access, reason="it was time"),
+    "consent_reason_is_known": lambda it: change(it.consent, reason="it was time"),
+    "family_reason_is_known": lambda it: RefreshToken.objects.create(
+        consent=it.consent, scope=VIEW, salt=b"salt", reason="it was time"
+    ),
     "one_live_consent_per_access_and_membership": lambda it: copy(it.consent),
     "one_failure_per_hour_and_cause": lambda it: [
         Failure.objects.create(client=it.client, hour=it.client.created, last_at=it.client.created, times=1)

@@ -16,6 +16,7 @@ from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
 from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
+from ..reasons import AccessEnd, ConsentEnd, FamilyEnd
 from ..validity import unended_consents
 
 ERASE_BATCH = 5000
@@ -98,7 +99,7 @@ def record_consent(consent: Consent, event: str, *, by: User | None, **details: 
 
 
 @transaction.atomic
-def end_access(access: Access, *, by: User, reason: str, **details: Any) -> Entry:
+def end_access(access: Access, *, by: User, reason: AccessEnd, **details: Any) -> Entry:
     """End an access. Every consent and token under it is dead when this commits; erasing comes later (T2, T3).
 
     `details` say what else ends with it, for the receipt. Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
@@ -147,7 +148,7 @@ def revoke_consent(consent: Consent, *, by: User) -> Consent:
         raise NotYours(_("Only the person who agreed, or an admin of %(account)s, can do this.") % {"account": account})
     if consent.is_over(database_now()):
         raise AlreadyEnded(_("This was ended already."))
-    end_consent(consent, by=by, reason="revoked")
+    end_consent(consent, by=by, reason=ConsentEnd.REVOKED)
     queue_revoke_tokens(consent.access)
     record_consent(consent, "consent.revoked", by=by, **consent.said)
     return consent
@@ -167,12 +168,12 @@ def revoke_for_all(access: Access, *, by: User) -> Entry:
     if access.ended_at or not ends["agents"]:
         raise AlreadyEnded(_("No agent’s authorization is left to revoke."))
     rows = Consent.objects.filter(access=access, revoked_at=None, expires_at__gt=Now()).exclude(membership=None)
-    _end_consents(rows, by=by, reason="revoked for all agents")
+    _end_consents(rows, by=by, reason=ConsentEnd.REVOKED_FOR_ALL)
     queue_revoke_tokens(access)
     return record_access(access, "consent.revoked_for_all", by=by, **ends)
 
 
-def end_consent(consent: Consent, *, by: User | None, reason: str) -> None:
+def end_consent(consent: Consent, *, by: User | None, reason: ConsentEnd) -> None:
     """Write the one row that ends a locked consent; the caller decided, and records."""
     _end_consents(Consent.objects.filter(pk=consent.pk), by=by, reason=reason)
     consent.refresh_from_db()
@@ -210,7 +211,7 @@ def forget_refusals(consents: QuerySet, scopes: set[str]) -> None:
     )
 
 
-def _end_consents(rows: QuerySet, *, by: User | None, reason: str) -> None:
+def _end_consents(rows: QuerySet, *, by: User | None, reason: ConsentEnd) -> None:
     """Write one row for each consent that ends, in one statement."""
     rows.update(revoked_at=Least(F("expires_at"), Now()), revoked_by=by, reason=reason, revision=F("revision") + 1)
 
@@ -253,7 +254,7 @@ def revoke_tokens(access: Access) -> dict[str, int]:
         return access.revoked_counts
     counts = {
         "refresh_tokens": RefreshToken.objects.filter(consent__in=ended, ended_at=None).update(
-            ended_at=Now(), reason="access ended" if access.ended_at else "consent ended"
+            ended_at=Now(), reason=FamilyEnd.ACCESS_ENDED if access.ended_at else FamilyEnd.CONSENT_ENDED
         ),
         "access_tokens": AccessToken.objects.filter(consent__in=ended, revoked_at=None, expires__gt=Now()).update(
             revoked_at=Now()
@@ -276,7 +277,7 @@ def access_to_revoke():
 
 def expire_consent(consent: Consent) -> None:
     """End a locked consent whose 365 days are over, and record it; the caller decided."""
-    end_consent(consent, by=None, reason="expired")
+    end_consent(consent, by=None, reason=ConsentEnd.EXPIRED)
     queue_revoke_tokens(consent.access)
     record_consent(consent, "consent.expired", by=None, **consent.said)
 

@@ -15,6 +15,7 @@ from portal.database import database_now, lock
 from portal.ledger.actions import hash_of_text, record
 
 from ..models import Access, Consent, ShownText
+from ..reasons import ConsentEnd
 from ..screen import MayNotConsent, Screen, Terms, build_screen, newly_required
 from .ending import (
     end_consent,
@@ -150,7 +151,7 @@ def grant_consent(
         consent.revision += 1
     else:
         if screen.consent:
-            end_consent(screen.consent, by=by, reason="replaced")
+            end_consent(screen.consent, by=by, reason=ConsentEnd.REPLACED)
         elif live:
             expire_consent(live)
         consent = Consent(access=access, membership=screen.membership)

@@ -32,7 +32,8 @@ from portal.accounts.models import Account, Membership, User
 from portal.database import database_now, lock
 from portal.ledger.actions import record
 
-from ..models import CODE_REUSED, GIVEN_BACK, REUSED, Access, AccessToken, AuthorizationCode, Consent, RefreshToken, Why
+from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken, Why
+from ..reasons import FamilyEnd
 from ..screen import membership_for
 from ..validity import Ended, all_taken_back, why_code_ended, why_consent_ended, why_family_ended, with_validity
 from .ending import lock_path
@@ -148,7 +149,7 @@ def redeem_code(client: Client, *, code: object, redirect_uri: str | None, verif
         if found.family_id:
             family = lock(RefreshToken, found.family_id)
             if not family.ended_at:
-                _end_family(family, found.consent, CODE_REUSED)
+                _end_family(family, found.consent, FamilyEnd.CODE_REUSED)
         raise InvalidGrant("The authorization code was used already", Why.REPLAYED, found.consent)
     now = database_now()
     if ended := why_code_ended(found, now):
@@ -168,7 +169,7 @@ def use_up_code(client: Client, value: str) -> None:
     AuthorizationCode.objects.filter(pk=found.pk).update(used_at=Now())
 
 
-def _end_family(family: RefreshToken, consent: Consent, reason: str) -> None:
+def _end_family(family: RefreshToken, consent: Consent, reason: FamilyEnd) -> None:
     RefreshToken.objects.filter(pk=family.pk).update(ended_at=Now(), reason=reason)
     record(
         consent.access.account.chain_name,
@@ -224,7 +225,7 @@ def rotate(client: Client, *, refresh_token: object) -> Issue:
         raise InvalidGrant("The refresh token was replaced twice; use the newest", Why.REPLAYED, family.consent)
     if behind < 0:
         raise InvalidGrant("The refresh token is unknown, or another client's")
-    _end_family(family, family.consent, REUSED)
+    _end_family(family, family.consent, FamilyEnd.REUSED)
     reused = "The refresh token was used again after it had been replaced; the authorization is ended"
     raise InvalidGrant(reused, Why.REPLAYED, family.consent)
 
@@ -351,7 +352,7 @@ def revoke_token(client: Client, *, token: object) -> None:
     if parts := read_refresh_token(token):
         family = _lock_family(client, parts)
         if family and not family.ended_at:
-            RefreshToken.objects.filter(pk=family.pk).update(ended_at=Now(), reason=GIVEN_BACK)
+            RefreshToken.objects.filter(pk=family.pk).update(ended_at=Now(), reason=FamilyEnd.GIVEN_BACK)
             _record_given_back(family.consent, f"family:{family.pk}")
     elif is_well_formed(token, ACCESS_TOKEN):
         AccessToken.objects.filter(

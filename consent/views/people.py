@@ -21,6 +21,7 @@ from portal.pages import paginate
 from .. import actions
 from ..coming_ends import COMING, ended_lately, ending_within, renewable_by
 from ..models import Consent
+from ..reasons import AccessEnd
 from ..screen import undecided
 from ..succession import statement_of, to_confirm
 from ..validity import live_consents
@@ -167,6 +168,6 @@ def _for_admins(action, template, **kind):
 
 # A marketplace app is uninstalled instead.
 end_access = _for_admins(
-    partial(actions.end_access, reason="revoked by an admin"), "consent/access_end.html", installation_id=None
+    partial(actions.end_access, reason=AccessEnd.REVOKED), "consent/access_end.html", installation_id=None
 )
 revoke_for_all = _for_admins(actions.revoke_for_all, "consent/access_revoke_for_all.html", client__level=Level.AGENT)

@@ -21,10 +21,13 @@ from portal.ledger.reading import entries_seen_by, with_names
 from portal.pages import paginate
 
 from ..models import Access, Consent, ShownText
+from ..reasons import AccessEnd, FamilyEnd, title_of
 from .seen import access_url
 
 log = structlog.get_logger(__name__)
 _ENDED = ("access.ended", "consent.revoked", "consent.expired")
+# Of these the portal says why; elsewhere a person did.
+_REASONS = {"access.ended": AccessEnd, "family.reuse_detected": FamilyEnd}
 
 
 def _entries_about(consents):
@@ -87,10 +90,16 @@ def receipt_view(request, entry_id):
         "ended": access if entry.event == "access.ended" else None,
         "back": access_url(access) if access else reverse("ledger-list"),
         "agreed": _agreed(entry, text),
+        "reason": _reason(entry),
         "text": text,
         "shown": _shown(text) if text else {},
     }
     return render(request, "consent/receipt_view.html", context)
+
+
+def _reason(entry):
+    recorded, kind = entry.details.get("reason", ""), _REASONS.get(entry.event)
+    return title_of(kind, recorded) if kind else recorded
 
 
 def _shown(text):

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from consent.actions import Terms, end_access, open_access
 from consent.actions import what_ends as consents_that_end
 from consent.actions.ending import guard_admin
+from consent.reasons import AccessEnd
 from credentials.actions import guard_teammate
 from credentials.models import Client
 from portal.accounts.actions import Refused
@@ -155,7 +156,7 @@ def uninstall(installation: Installation, *, by: User) -> Entry:
 
     Returns the ledger's entry that is its receipt. Raises NotAnAdmin, NotInstallable where it was uninstalled already.
     """
-    return _end(installation, by, "installation.uninstalled", "uninstalled")
+    return _end(installation, by, "installation.uninstalled", AccessEnd.UNINSTALLED)
 
 
 @transaction.atomic
@@ -164,10 +165,10 @@ def discard(installation: Installation, *, by: User) -> Entry:
     lock(Account, installation.account_id)
     if is_begun(installation):
         raise NotUnfinished(_("This app was agreed to. Uninstall it instead."))
-    return _end(installation, by, "installation.discarded", "discarded before it was finished")
+    return _end(installation, by, "installation.discarded", AccessEnd.DISCARDED)
 
 
-def _end(installation: Installation, by: User, event: str, reason: str) -> Entry:
+def _end(installation: Installation, by: User, event: str, reason: AccessEnd) -> Entry:
     lock(Account, installation.account_id)
     installation = lock(Installation, installation.pk)
     if installation.uninstalled_at:

@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from consent import actions
 from consent.models import Access, Consent, RefreshToken
+from consent.reasons import AccessEnd
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
@@ -52,7 +53,7 @@ def test_an_admin_sees_and_revokes_an_external_app(outside, browse, cast):
 
 def test_an_external_app_that_was_revoked_is_agreed_to_anew(outside, browse, cast):
     """T4"""
-    actions.end_access(outside.access, by=cast.admin, reason="revoked by an admin")
+    actions.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
     outside.tokens_for(browse(cast.admin), account=cast.acme.slug)
     assert Access.objects.count() == 2 and Access.objects.filter(ended_at=None).count() == 1
 
@@ -236,7 +237,7 @@ def test_signed_out_people_sign_in_first_and_changes_are_posts(outside, cast):
 
 
 def test_a_receipt_is_for_those_who_may_read_the_entry(outside, browse, cast):
-    entry = actions.end_access(outside.access, by=cast.admin, reason="revoked by an admin")
+    entry = actions.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
     url = f"/receipts/{entry.pk}/"
     page = text(browse(cast.admin).get(url))
     assert "What ended" in page and entry.hash[:12] in page

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from consent.models import REUSED, AccessToken, RefreshToken
+from consent.models import AccessToken, RefreshToken
+from consent.reasons import FamilyEnd
 from credentials.secrets import REFRESH_TOKEN, _mac, _with_form, digest, make_refresh_token, read_refresh_token
 from portal.ledger.models import Entry
 from tests import factories
@@ -224,6 +225,6 @@ def test_eight_reuses_at_once_end_the_family_once(holder, servers, cast):
     answers = together(*(lambda way=way: holder.refresh(first, way) for way in ways))
     assert [(answer.status, answer.json()["error"]) for answer in answers] == [(400, "invalid_grant")] * 8
     entry, family = entries().get(), holder.family()
-    assert entry.subject == f"family:{family.pk}" and entry.details["reason"] == family.reason == REUSED
+    assert entry.subject == f"family:{family.pk}" and entry.details["reason"] == family.reason == FamilyEnd.REUSED
     assert entry.chain_id == cast.acme.chain_name and entry.actor == f"client:{holder.auth[0]}"
     assert {http.call(new["access_token"]).status for http in holder.http} == {401}

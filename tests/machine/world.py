@@ -7,6 +7,7 @@ from django.test import TestCase
 from consent import actions as consent
 from consent import tasks
 from consent.models import Consent
+from consent.reasons import AccessEnd
 from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials import secrets
@@ -185,7 +186,9 @@ class World(WorldOfPeople):
         self.act("discard", lambda: marketplace.discard(row(installation), by=row(by)), installation, by)
 
     def end_access(self, access, by):
-        self.act("end_access", lambda: consent.end_access(row(access), by=row(by), reason="revoked"), access, by)
+        self.act(
+            "end_access", lambda: consent.end_access(row(access), by=row(by), reason=AccessEnd.REVOKED), access, by
+        )
 
     # --- agreeing, and taking it back ---
 

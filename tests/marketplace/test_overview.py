@@ -12,6 +12,7 @@ from django.utils.formats import date_format
 from consent import actions as consent
 from consent.actions.reminding import whom_to_tell
 from consent.models import Access, AccessToken, Consent
+from consent.reasons import AccessEnd
 from consent.succession import statement_of
 from credentials.actions import suspend_client
 from marketplace import actions as marketplace
@@ -115,7 +116,7 @@ def test_what_has_ended_is_not_there(everything, cast, browse, how):
 def test_uninstalled_and_ended_apps_and_agreements_after_365_days_are_not_there(everything, cast, browse):
     ada = browse(cast.admin)
     marketplace.uninstall(everything.insights_there, by=cast.admin)
-    consent.end_access(Access.objects.get(client=everything.runner), by=cast.admin, reason="revoked")
+    consent.end_access(Access.objects.get(client=everything.runner), by=cast.admin, reason=AccessEnd.REVOKED)
     assert rows(ada) == [row for row in ALL if row[0] in ("Helper", "Pocket")]
     advance(dt.timedelta(days=365))
     assert rows(ada) == [("Helper", "app", ""), ("Pocket", "external", "")]

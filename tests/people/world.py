@@ -14,6 +14,7 @@ from django.test import Client as Browser
 
 from consent import actions as consent
 from consent.models import Consent
+from consent.reasons import AccessEnd
 from credentials import actions as credentials
 from credentials.models import Endpoint, Kind, Level, Scope
 from marketplace import actions as marketplace
@@ -134,7 +135,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     leaver = factories.member(account, "admin", "Leo")
     own.left = factories.agree(left, account, leaver, requested={VIEW})
     accounts.end_membership(account.memberships.get(user=leaver), by=admin)
-    own.receipt = consent.end_access(ended, by=admin, reason="revoked by an admin")
+    own.receipt = consent.end_access(ended, by=admin, reason=AccessEnd.REVOKED)
     own.invitation, own.invitation_token = factories.invited(account, invited or "nobody@example.com", by=admin)
     own.ticket = Ticket.objects.create(account=account, subject=f"{word} printer on fire")
     return own

@@ -5,6 +5,7 @@ from django.http import HttpResponse
 from django.utils import translation
 
 from consent import actions as consent
+from consent.reasons import AccessEnd
 from credentials import actions as credentials
 from credentials.models import ClientSecret, Product
 from credentials.registry import import_document
@@ -109,7 +110,9 @@ def trim(who="admin", scope=EDIT, name="account"):
 
 
 def end_external(who):
-    return lambda w: consent.end_access(anew(w.consents["external"].access), by=getattr(w, who), reason="revoked")
+    return lambda w: consent.end_access(
+        anew(w.consents["external"].access), by=getattr(w, who), reason=AccessEnd.REVOKED
+    )
 
 
 def revoke_for_all(who="admin2"):

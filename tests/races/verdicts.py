@@ -6,7 +6,8 @@ from django.db import DatabaseError, connection
 from django.db.models import F
 
 from consent import check
-from consent.models import REUSED, Access, AccessToken, Consent, RefreshToken
+from consent.models import Access, AccessToken, Consent, RefreshToken
+from consent.reasons import FamilyEnd
 from credentials.models import Endpoint, ProductSecret, Scope
 from marketplace.models import App, Connection
 from portal.accounts.models import Membership, Role
@@ -187,7 +188,7 @@ def ended_once(w, played, kinds):
 def ended_by_reuse(w, played, kinds):
     """Whether the current token rotated first or not, the replaced one ended the family, once, and no token passes (T6)."""
     assert kinds[0] == "refused"
-    assert RefreshToken.objects.get(consent=w.consents["reused"]).reason == REUSED
+    assert RefreshToken.objects.get(consent=w.consents["reused"]).reason == FamilyEnd.REUSED
     tokens = [w.replaced["access_token"], *_tokens(w, played, "reused")]
     assert [token for token in tokens if accepted(token)] == []
     assert Entry.objects.filter(event="family.reuse_detected").count() - w.before(["family.reuse_detected"]) == 1

@@ -12,6 +12,7 @@ from django.test import Client as Browser
 from django.utils import translation
 
 from consent import actions as consent
+from consent.reasons import AccessEnd
 from consent.screen import MayNotConsent, build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
@@ -87,7 +88,7 @@ class World:
         self._external("new", Level.ACCOUNT, None)
         self._external("new_agent", Level.AGENT, None)
         self._external("ended", Level.ACCOUNT, self.admin)
-        consent.end_access(self.consents["ended"].access, by=self.admin, reason="revoked")
+        consent.end_access(self.consents["ended"].access, by=self.admin, reason=AccessEnd.REVOKED)
         self._left()
         self._external("suspended", Level.ACCOUNT, None)
         credentials.suspend_client(self.sides["suspended"].client, reason="Harm", by=self.reviewers[0])

@@ -1,0 +1,132 @@
+"""Why something ended is kept as a value with a title beside it; what was recorded as a sentence before stays readable."""
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, connection, transaction
+from django.utils.functional import Promise
+
+from consent import actions
+from consent.models import Access, Consent, RefreshToken
+from consent.reasons import AccessEnd, ConsentEnd, FamilyEnd
+from portal import guards
+from portal.ledger.actions import record
+from portal.ledger.models import Entry
+from tests.migrating import column, copied, guards_of, migrate
+from tests.people.forms import text
+
+pytestmark = pytest.mark.django_db
+
+# What rows said before reasons were enumerated, and what they say since.
+FORMER = {
+    "consent_access": {
+        "uninstalled": AccessEnd.UNINSTALLED,
+        "discarded before it was finished": AccessEnd.DISCARDED,
+        "revoked by an admin": AccessEnd.REVOKED,
+    },
+    "consent_consent": {
+        "revoked": ConsentEnd.REVOKED,
+        "revoked for all agents": ConsentEnd.REVOKED_FOR_ALL,
+        "replaced": ConsentEnd.REPLACED,
+        "expired": ConsentEnd.EXPIRED,
+    },
+    "consent_refreshtoken": {
+        "a refresh token was used again after it had been replaced": FamilyEnd.REUSED,
+        "its authorization code was used again": FamilyEnd.CODE_REUSED,
+        "revoked by the client": FamilyEnd.GIVEN_BACK,
+        "access ended": FamilyEnd.ACCESS_ENDED,
+        "consent ended": FamilyEnd.CONSENT_ENDED,
+    },
+}
+UNKNOWN = "the customer’s lawyer asked for it, 100% sure"
+ENDED = "2026-01-01T00:00:00Z"
+
+
+@pytest.fixture
+def outside(external, browse, cast):
+    external.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    external.access = Access.objects.get(client=external.client)
+    return external
+
+
+def test_rows_from_before_are_migrated_and_no_words_are_lost(outside):
+    before = {table: guards_of(table) for table in FORMER}
+    live = {
+        "consent_access": outside.access.pk,
+        "consent_consent": Consent.objects.get().pk,
+        "consent_refreshtoken": RefreshToken.objects.get().pk,
+    }
+    migrate("consent", "0008_failure")
+    rows = {}
+    for table, sentences in FORMER.items():
+        end = "revoked_at" if table == "consent_consent" else "ended_at"
+        said = [*sentences, UNKNOWN, ""]
+        rows[table] = [copied(table, live[table], reason=reason, **{end: ENDED}) for reason in said]
+    migrate("consent", "0009_reasons")
+    for table, sentences in FORMER.items():
+        keys, known = rows[table], len(sentences)
+        assert column(table, "reason", keys) == [*sentences.values(), "other", ""]
+        assert column(table, "reason_note", keys) == ["" for _key in keys[:known]] + [UNKNOWN, ""]
+        assert column(table, "reason", [str(live[table])]) == [""]
+    assert {table: guards_of(table) for table in FORMER} == before and {*before["consent_access"].values()} == {"A"}
+    migrate("consent", "0008_failure")
+    for table, sentences in FORMER.items():
+        assert column(table, "reason", rows[table]) == [*sentences, UNKNOWN, ""]
+
+
+def test_rows_are_rewritten_where_a_guard_would_refuse_it_and_guarded_again_afterwards(outside):
+    move = "UPDATE consent_access SET opened_at = opened_at - interval '1 day'"
+    before = guards_of("consent_access")
+    (operation,) = guards.rewritten("consent_access", move, move)
+    with connection.cursor() as cursor:
+        cursor.execute(operation.sql)
+        with pytest.raises(DatabaseError, match="never changes"), transaction.atomic():
+            cursor.execute(move)
+        (failing,) = guards.rewritten("consent_access", "UPDATE consent_access SET reason = 'x'", "")
+        with pytest.raises(DatabaseError, match="access_reason_is_known"), transaction.atomic():
+            cursor.execute(failing.sql)
+    outside.access.refresh_from_db()
+    assert guards_of("consent_access") == before and outside.access.reason == ""
+
+
+def test_every_reason_has_a_title_that_is_translated_when_it_is_shown():
+    for kind in (AccessEnd, ConsentEnd, FamilyEnd):
+        for value in kind:
+            assert isinstance(value.label, Promise) and " " not in value and value.label != value, value
+
+
+def test_a_page_gives_the_title_of_an_end_and_the_words_of_one_from_before(outside, cast, browse):
+    entry = actions.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
+    assert entry.details["reason"] == "revoked"
+    ada, page = browse(cast.admin), f"/authorizations/{outside.access.pk}/"
+    assert "Revoked by an admin" in text(ada.get(page))
+    Access.objects.filter(pk=outside.access.pk).update(reason=AccessEnd.OTHER, reason_note=UNKNOWN)
+    assert UNKNOWN in text(ada.get(page))
+
+
+@pytest.mark.parametrize(
+    ("event", "recorded", "title"),
+    [
+        ("access.ended", AccessEnd.REVOKED, "Revoked by an admin"),
+        ("access.ended", "revoked by an admin", "Revoked by an admin"),
+        ("access.ended", "uninstalled", "Uninstalled"),
+        ("access.ended", "discarded before it was finished", "Discarded before the installation was finished"),
+        ("family.reuse_detected", FamilyEnd.CODE_REUSED, "The authorization code was used again"),
+        ("family.reuse_detected", "its authorization code was used again", "The authorization code was used again"),
+        ("account.suspended", "revoked by an admin", "revoked by an admin"),
+    ],
+)
+def test_a_receipt_names_a_reason_by_its_title_whenever_it_was_recorded(outside, cast, browse, event, recorded, title):
+    subject = f"access:{outside.access.pk}"
+    entry = record(cast.acme.chain_name, event, by=cast.admin, subject=subject, reason=recorded, consents=0)
+    ada, url = browse(cast.admin), f"/receipts/{entry.pk}/"
+    page = text(ada.get(url))
+    assert f"Reason {title}" in page, page
+    assert ada.get(f"{url}?format=json").json()["entry"]["details"]["reason"] == recorded
+    call_command("verify_ledger", verbosity=0)
+
+
+def test_new_entries_carry_the_value(outside, cast, browse):
+    code, verifier = outside.code_for(browse(cast.admin), account=cast.acme.slug)
+    for _time in range(2):
+        outside.exchange(code, verifier)
+    assert Entry.objects.get(event="family.reuse_detected").details["reason"] == "code_reused"

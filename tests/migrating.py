@@ -1,0 +1,42 @@
+"""Take a test's database back to a former state, in which rows are written as they were then, and forward again."""
+
+import json
+import uuid
+
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+
+def migrate(app, name):
+    """Run migrations up or down to `name`; the test's transaction takes them back."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    MigrationExecutor(connection).migrate([(app, name)])
+
+
+def copied(table, pk, **changes):
+    """Write a row once more by SQL, with a key of its own and `changes`, and return its key."""
+    key = str(uuid.uuid4())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} SELECT (jsonb_populate_record(old, %s)).* FROM {table} old WHERE id = %s",
+            [json.dumps({**changes, "id": key}), pk],
+        )
+    return key
+
+
+def column(table, name, keys):
+    """Return the values that rows have in one column, in the order of their keys."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT id::text, {name} FROM {table} WHERE id = ANY(%s)", [keys])
+        found = dict(cursor.fetchall())
+    return [found[key] for key in keys]
+
+
+def guards_of(table):
+    """Return {name: mode} of a table's guards; `A` is always."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal", [table]
+        )
+        return dict(cursor.fetchall())
