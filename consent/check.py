@@ -1,6 +1,6 @@
 """Is this access token good for this call? One statement, at each call (T2, T9)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 
@@ -37,12 +37,15 @@ class Refusal(Exception):
         }
         return {key: value for key, value in named.items() if value}
 
-    def challenge(self):
-        """Return the WWW-Authenticate header (RFC 6750 section 3, RFC 9728 section 5.1)."""
-        metadata = {"resource_metadata": f"{settings.BASE_URL}/.well-known/oauth-protected-resource"}
+    def challenge(self, resource_metadata=""):
+        """Return the WWW-Authenticate header (RFC 6750 section 3, RFC 9728 section 5.1).
+
+        `resource_metadata` is the document of the API that was called (credentials/resources.py).
+        """
         # Section 3.1: without a token, no error and nothing about one.
-        parameters = {"realm": "portal", **(self.body() if self.error else {}), **metadata}
-        return "Bearer " + ", ".join(f'{key}="{value}"' for key, value in parameters.items())
+        told = self.body() if self.error else {"scope": self.scope}
+        parameters = {"realm": "portal", **told, "resource_metadata": resource_metadata}
+        return "Bearer " + ", ".join(f'{key}="{value}"' for key, value in parameters.items() if value)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,12 @@ def check(value: str | None, any_of: list[str]) -> Bearer:
 
     An empty `any_of` is a route that is not open to OAuth clients.
     """
-    bearer = read(value)
+    needed = " ".join(any_of)
+    try:
+        bearer = read(value)
+    except Refusal as refusal:
+        # RFC 6750 section 3: what the call needs, whatever is wrong with the token.
+        raise replace(refusal, scope=needed) from None
     if not any_of:
         raise Refusal("insufficient_scope", NOT_OPEN, why=Why.NOT_OPEN, token=bearer.token)
     if bearer.scopes.isdisjoint(any_of):
@@ -115,7 +123,7 @@ def check(value: str | None, any_of: list[str]) -> Bearer:
         raise Refusal(
             "insufficient_scope",
             "; ".join(filter(None, [f"This call needs the scope {' or '.join(any_of)}", lacking.text])),
-            " ".join(any_of),
+            needed,
             reauthorize_url(consent) if lacking.can_reauthorize else "",
             why=lacking.why,
             token=bearer.token,

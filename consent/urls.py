@@ -1,6 +1,6 @@
 from django.urls import path
 
-from .views import authorize, endpoints, failures, people, permissions, receipts
+from .views import authorize, endpoints, failures, metadata, people, permissions, receipts
 
 urlpatterns = [
     path("oauth/authorize", authorize.authorize, name="oauth-authorize"),
@@ -8,8 +8,9 @@ urlpatterns = [
     path("oauth/revoke", endpoints.revoke, name="oauth-revoke"),
     path("oauth/introspect", endpoints.introspect, name="oauth-introspect"),
     path("oauth/check/<slug:product>", endpoints.check, name="oauth-check"),
-    path(".well-known/oauth-authorization-server", endpoints.authorization_server, name="oauth-server-metadata"),
-    path(".well-known/oauth-protected-resource", endpoints.protected_resource, name="oauth-resource-metadata"),
+    path(".well-known/oauth-authorization-server", metadata.authorization_server, name="oauth-server-metadata"),
+    path(".well-known/oauth-protected-resource", metadata.portal_resource, name="oauth-resource-metadata"),
+    path(".well-known/oauth-protected-resource/<path:path>", metadata.product_resource, name="product-metadata"),
     path("authorizations/", people.authorization_list, name="authorization-list"),
     path("authorizations/ending/", people.ending_list, name="ending-list"),
     path("authorizations/<uuid:access_id>/", people.authorization_view, name="authorization-view"),

@@ -3,6 +3,7 @@
 import datetime as dt
 import uuid
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
@@ -15,6 +16,7 @@ from portal.database import database_now, lock
 from portal.ledger.actions import PORTAL, record
 
 from . import redirect_uris as uris
+from . import resources
 from .models import Client, ClientScope, ClientSecret, Kind, Level, Product, ProductSecret, Scope
 from .secrets import CLIENT_SECRET, PRODUCT_SECRET, digest, generate, shown_prefix
 
@@ -55,6 +57,10 @@ class SecretNotActive(Refused):
 
 
 class WrongState(Refused):
+    pass
+
+
+class AddressTaken(Refused):
     pass
 
 
@@ -314,5 +320,45 @@ def make_product_secret(product: Product, *, by: User | None) -> str:
     value = generate(PRODUCT_SECRET)
     ProductSecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), product=product).update(expires_at=Now())
     secret = ProductSecret.objects.create(product=product, hash=digest(value), prefix=shown_prefix(value))
-    record(PORTAL, "product.secret_made", by=by, subject=f"product:{product.slug}", secret=secret.prefix)
+    _record_product(product, "product.secret_made", by, secret=secret.prefix)
     return value
+
+
+def _record_product(product: Product, event: str, by: User | None, **details: object) -> None:
+    record(PORTAL, event, by=by, subject=f"product:{product.slug}", **details)
+
+
+# --- where a product's API is ---
+
+
+@transaction.atomic
+def set_base_address(product: Product, *, base_address: str, by: User | None) -> Product:
+    """Say under which URL a product's API is, or with an empty one that it is not known.
+
+    Raises NotAllowed, ValidationError, and AddressTaken where another product's metadata has that place.
+    """
+    guard_staff(by)
+    address = resources.validate_base_address(base_address) if base_address.strip() else ""
+    # All of them, so that no two can take one place at the same time.
+    products = {row.pk: row for row in Product.objects.select_for_update(no_key=True).order_by("pk")}
+    product = products.pop(product.pk)
+    if address and any(other.base_address == address for other in products.values()):
+        raise AddressTaken(_("Another product has this base address."))
+    if resources.own_path(address) in [other.slug for other in products.values()]:
+        raise AddressTaken(_("The path of this address is another product’s slug. Choose another path."))
+    if address == product.base_address:
+        return product
+    product.base_address = address
+    product.save(update_fields=["base_address"])
+    _record_product(product, "product.base_address_set", by, base_address=address)
+    return product
+
+
+def create_product(*, slug: str, name: str) -> Product:
+    """Make a product without scopes. Raises ValidationError, and AddressTaken where another's base address has its place."""
+    product = Product(slug=slug, name=name)
+    product.full_clean()
+    if Product.objects.filter(base_address=f"{settings.BASE_URL}/{slug}").exists():
+        raise AddressTaken(_("“%(slug)s” is the path of another product’s base address.") % {"slug": slug})
+    product.save(force_insert=True)
+    return product

@@ -6,7 +6,7 @@ from portal.admin import ReasonForm, WindowAdmin, shown
 from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 
-from . import actions
+from . import actions, resources
 from .models import Endpoint, Product, Scope
 
 
@@ -14,6 +14,18 @@ class LiftForm(ReasonForm):
     secret_leaked = forms.BooleanField(
         label=_("A secret leaked: end all tokens made before, and the secrets made before the suspension"),
         required=False,
+    )
+
+
+class BaseAddressForm(forms.Form):
+    base_address = forms.CharField(
+        label=_("Base address"),
+        required=False,
+        max_length=resources.MAX_LENGTH,
+        help_text=_(
+            "The URL under which all routes of the API are, such as https://desk.example.com. Clients learn it as the "
+            "API’s name (RFC 9728). Without one, no metadata is published for the product."
+        ),
     )
 
 
@@ -72,8 +84,13 @@ class ClientAdmin(WindowAdmin):
 
 @admin.register(Product)
 class ProductAdmin(WindowAdmin):
-    list_display = ["name", "slug"]
-    buttons = {"secret": (_("Make a new secret"), None, actions.make_product_secret)}
+    list_display = ["name", "slug", "base_address"]
+    fields = ["slug", "name", "base_address", shown(_("Metadata"), resources.metadata_url_of), "created_at"]
+    readonly_fields = fields
+    buttons = {
+        "secret": (_("Make a new secret"), None, actions.make_product_secret),
+        "base_address": (_("Set the base address"), BaseAddressForm, actions.set_base_address),
+    }
     notes = {"secret": _("It is shown once, on the next page. The present one stops working at once.")}
 
 

@@ -19,10 +19,17 @@ class Product(models.Model):
 
     slug = models.SlugField(max_length=50, unique=True)
     name = models.CharField(max_length=80)
+    # The URL under which all routes of its API are, in canonical form (credentials/resources.py); empty until staff set it.
+    base_address = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["base_address"], condition=~Q(base_address=""), name="one_product_per_base_address"
+            )
+        ]
 
     def __str__(self):
         return self.name

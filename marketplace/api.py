@@ -12,6 +12,7 @@ from consent import check as checking
 from consent.views.endpoints import away, unauthorized
 from credentials.authentication import MalformedBasic, check_client_secret, read_basic, touch
 from credentials.models import Client
+from credentials.resources import metadata_url
 from credentials.views import teams_of
 from portal.accounts.models import Membership
 from portal.limits import address_of, spend
@@ -47,7 +48,7 @@ def _endpoint(view):
         except _Answer as answer:
             return answer.response
         except checking.Refusal as refusal:
-            return unauthorized(refusal)
+            return unauthorized(refusal, metadata_url())
         except OperationalError:
             return away()
 

@@ -59,6 +59,34 @@ class HeadersMiddleware:
         return response
 
 
+class PublicMetadataMiddleware:
+    """Lets scripts of any site read what is under /.well-known/ (RFC 9728 section 3.1), and nothing be sent there."""
+
+    PREFIX = "/.well-known/"
+    PREFLIGHT = {
+        "Allow": "GET, HEAD, OPTIONS",
+        "Access-Control-Allow-Methods": "GET, HEAD",
+        "Access-Control-Allow-Headers": "*",
+        "Access-Control-Max-Age": "86400",
+    }
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        response = self.get_response(request)
+        if request.path.startswith(self.PREFIX):
+            response["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    def process_view(self, request, view, args, kwargs):
+        if not request.path.startswith(self.PREFIX) or request.method in ("GET", "HEAD"):
+            return None
+        if request.method == "OPTIONS":
+            return HttpResponse(status=204, headers=self.PREFLIGHT)
+        return refuse(request, 405, "Use GET", Allow=self.PREFLIGHT["Allow"])
+
+
 class BoundsMiddleware:
     """Refuses what is too big to be meant before anything reads it, and NUL, which PostgreSQL cannot compare.
 
@@ -100,16 +128,21 @@ def is_for_programs(request):
     """True for addresses that answer with JSON."""
     if request.path.startswith("/oauth/callback") or request.path == reverse("oauth-authorize"):
         return False
-    return request.path.startswith(("/oauth/", "/sandbox/", "/api/"))
+    return request.path.startswith(("/oauth/", "/sandbox/api/", "/api/", PublicMetadataMiddleware.PREFIX))
+
+
+# Whatever else is refused is an invalid_request.
+_ERRORS = {403: "access_denied", 404: "not_found", 429: "temporarily_unavailable", 500: "server_error"}
 
 
 def refuse(request, status, text, **headers):
-    """Answer what is too much with a page, or with JSON where a program asked."""
+    """Answer what is refused before a view could with a page, or with JSON where a program asked."""
     headers["Cache-Control"] = "no-store"
     if is_for_programs(request):
-        error = "temporarily_unavailable" if status == 429 else "invalid_request"
-        return JsonResponse({"error": error, "error_description": text}, status=status, headers=headers)
-    page = render(request, "refused.html", {"status": status, "text": text}, status=status)
+        told = {"error": _ERRORS.get(status, "invalid_request"), "error_description": text}
+        return JsonResponse(told, status=status, headers=headers)
+    title = _("The address cannot be read") if status == 400 else _("That was too much")
+    page = render(request, "refused.html", {"status": status, "title": title, "text": text}, status=status)
     for name, value in headers.items():
         page[name] = value
     return page

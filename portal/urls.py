@@ -28,8 +28,9 @@ urlpatterns = [
     path("", include("portal.accounts.urls")),
     path("", include("credentials.urls")),
     path("", include("marketplace.urls")),
-    path("", include("consent.urls")),
+    # Before consent, which looks for the metadata of products at any address like the sandbox's.
     path("", include("portal.sandbox.urls")),
+    path("", include("consent.urls")),
     path("", include("portal.ledger.urls")),
     path("admin/", admin.site.urls),
     path("dev/mail/", views.mail_list, name="mail-list"),
@@ -38,6 +39,7 @@ urlpatterns = [
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
 ]
+handler404 = "portal.views.not_found"
 handler500 = "portal.views.server_error"
 # allauth looks for it here.
 handler429 = "portal.middleware.too_many_requests"

@@ -17,6 +17,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.defaults import page_not_found
 
 from consent.coming_ends import ended_lately, ending_within, renewable_by
 from consent.succession import to_confirm
@@ -28,7 +29,7 @@ from portal.accounts.forms import ProfileForm
 from portal.accounts.models import Membership, TeamMembership
 
 from .context import has_mail_pages
-from .middleware import unavailable
+from .middleware import is_for_programs, refuse, unavailable
 from .pages import paginate
 from .theme import keep_theme, theme
 
@@ -148,11 +149,21 @@ def readyz(request):
     return JsonResponse({"database": "ok", "redis": redis})
 
 
+def not_found(request, exception):
+    if is_for_programs(request):
+        return refuse(request, 404, "There is nothing at this address")
+    return page_not_found(request, exception)
+
+
 def csrf_failure(request, reason=""):
+    if is_for_programs(request):
+        return refuse(request, 403, "Send the header X-CSRFToken with the token of your session")
     return render(request, "csrf.html", status=403)
 
 
 def server_error(request):
     if isinstance(sys.exc_info()[1], OperationalError):
         return unavailable()
+    if is_for_programs(request):
+        return refuse(request, 500, "Something went wrong here. It was logged.")
     return render(request, "500.html", status=500)

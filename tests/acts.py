@@ -305,6 +305,12 @@ ACTIONS = {
         lambda w, by: credentials.make_product_secret(Product.objects.get(), by=by), "", **STAFF,
         spoil=ALWAYS, wrong=None, again=ANOTHER,
     ),
+    "set_base_address": Act(
+        lambda w, by: credentials.set_base_address(factories.product(), base_address="https://desk.example", by=by), "",
+        **STAFF, spoil=lambda w: credentials.set_base_address(
+            Product.objects.create(slug="other", name="Other"), base_address="https://desk.example", by=None
+        ), wrong=credentials.AddressTaken, again=NOTHING_MORE,
+    ),
     # apps and versions
     "create_app": Act(
         lambda w, by: marketplace.create_app(w.team, slug="fresh", category="other", by=by), "", **DEVELOPERS,

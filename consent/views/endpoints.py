@@ -1,17 +1,15 @@
-"""The endpoints that programs call: token, revoke, introspect, check, and the metadata that describes them."""
+"""The endpoints that programs call: token, revoke, introspect and check."""
 
 import json
 
-from django.conf import settings
 from django.db import OperationalError, transaction
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
-from django.views.decorators.http import require_safe
 from oauth2_provider.oauth2_backends import get_oauthlib_core
 
-from credentials import registry
+from credentials import registry, resources
 from credentials.authentication import MalformedBasic, check_product_secret, read_basic
 from credentials.models import Product, Scope
 from portal.limits import address_of, spend
@@ -144,14 +142,14 @@ def _note(refusal, where):
             why=refusal.why,
             error=refusal.error,
             text=refusal.description,
-            scope=refusal.scope,
+            scope=refusal.scope if refusal.error == "insufficient_scope" else "",
         )
 
 
-def unauthorized(refusal):
+def unauthorized(refusal, resource_metadata):
     """Answer a Refusal: 401 with the reason in the body and in WWW-Authenticate (RFC 6750 section 3)."""
     _note(refusal, Where.CHECK)
-    return _json(refusal.body(), 401, **{"WWW-Authenticate": refusal.challenge()})
+    return _json(refusal.body(), 401, **{"WWW-Authenticate": refusal.challenge(resource_metadata)})
 
 
 @csrf_exempt
@@ -159,9 +157,11 @@ def unauthorized(refusal):
 def check(request, product):
     """Answer a gateway's subrequest (nginx auth_request, Traefik ForwardAuth): 204, 401 or 503."""
     try:
-        return _check(request, product)
-    except checking.Refusal as refusal:
-        return unauthorized(refusal)
+        found = Product.objects.filter(slug=product).first()
+        try:
+            return _check(request, found)
+        except checking.Refusal as refusal:
+            return unauthorized(refusal, resources.metadata_url_of(found))
     except OperationalError:
         return away()
 
@@ -175,9 +175,8 @@ def _original_call(request):
     return ("", "") if overridden else (method, uri)
 
 
-def _check(request, slug):
+def _check(request, product):
     method, uri = _original_call(request)
-    product = Product.objects.filter(slug=slug).first()
     endpoint = registry.resolve(product, method, uri) if product else None
     value = checking.bearer_token(request.headers.get("Authorization", ""))
     bearer = checking.check(value, endpoint.scopes if endpoint else [])
@@ -190,46 +189,4 @@ def _check(request, slug):
             "X-Portal-Agent": bearer.agent,
             "X-Portal-Scope": " ".join(own),
         },
-    )
-
-
-@require_safe
-def authorization_server(request):
-    """RFC 8414, with RFC 9207's flag."""
-    base = settings.BASE_URL
-    ways = ["client_secret_basic", "client_secret_post"]
-    return JsonResponse(
-        {
-            "issuer": base,
-            "authorization_endpoint": f"{base}/oauth/authorize",
-            "token_endpoint": f"{base}/oauth/token",
-            "revocation_endpoint": f"{base}/oauth/revoke",
-            "introspection_endpoint": f"{base}/oauth/introspect",
-            "scopes_supported": list(
-                Scope.objects.filter(deprecated_at=None).order_by("name").values_list("name", flat=True)
-            ),
-            "response_types_supported": ["code"],
-            "response_modes_supported": ["query"],
-            "grant_types_supported": GRANT_TYPES,
-            "token_endpoint_auth_methods_supported": ways,
-            "revocation_endpoint_auth_methods_supported": ways,
-            "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
-            "code_challenge_methods_supported": ["S256"],
-            "authorization_response_iss_parameter_supported": True,
-        }
-    )
-
-
-@require_safe
-def protected_resource(request):
-    """RFC 9728, for the APIs that the portal itself serves."""
-    return JsonResponse(
-        {
-            "resource": settings.BASE_URL,
-            "authorization_servers": [settings.BASE_URL],
-            "scopes_supported": list(
-                Scope.objects.filter(deprecated_at=None).order_by("name").values_list("name", flat=True)
-            ),
-            "bearer_methods_supported": ["header"],
-        }
     )

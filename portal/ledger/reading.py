@@ -64,6 +64,7 @@ EVENTS = {
     "person.deactivated": _("Person deactivated"),
     "person.staff_changed": _("Staff rights changed"),
     "person.two_factor_removed": _("Two-factor authentication removed by staff"),
+    "product.base_address_set": _("Product’s base address set"),
     "product.secret_made": _("Product’s secret made"),
     "registry.imported": _("Scopes imported"),
     "team.created": _("Team created"),

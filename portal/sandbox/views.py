@@ -3,18 +3,24 @@
 import json
 
 from django import forms
+from django.conf import settings
 from django.db import OperationalError
 from django.db.models.functions import Now
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
 from consent import check as checking
 from consent.views.endpoints import away, unauthorized
+from credentials.resources import document, metadata_url
 from portal.pages import paginate
 
 from .models import Ticket
 
 SCOPE = "freshservice.tickets."
+PATH = "sandbox/api/v2"
+# What its routes need; filled by `protected`.
+_SCOPES: set[str] = set()
 
 
 class TicketForm(forms.ModelForm):
@@ -34,6 +40,10 @@ class BadRequest(Exception):
 def protected(**scopes):
     """Let a view be called with a token that has the scope named for the method; anything else is answered here."""
 
+    # RFC 9110 section 9.3.2: HEAD is GET without the body.
+    scopes = {**scopes, "HEAD": scopes["GET"]}
+    _SCOPES.update(SCOPE + name for name in scopes.values())
+
     def decorate(view):
         @csrf_exempt
         def wrapped(request, **kwargs):
@@ -44,7 +54,7 @@ def protected(**scopes):
                 bearer = checking.check(value, [SCOPE + scopes[request.method]])
                 return view(request, Ticket.objects.filter(account=bearer.account_id), bearer, **kwargs)
             except checking.Refusal as refusal:
-                return unauthorized(refusal)
+                return unauthorized(refusal, metadata_url(PATH))
             except Ticket.DoesNotExist:
                 return _answer({"error": "There is no such ticket"}, 404)
             except BadRequest as problem:
@@ -55,6 +65,13 @@ def protected(**scopes):
         return wrapped
 
     return decorate
+
+
+@require_safe
+def metadata(request):
+    """RFC 9728, for the sandbox."""
+    resource = f"{settings.BASE_URL}/{PATH}"
+    return JsonResponse(document(resource, name="Sandbox service desk", scopes=sorted(_SCOPES)))
 
 
 @protected(GET="view", POST="create")

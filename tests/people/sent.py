@@ -270,6 +270,9 @@ SENT = {
     },
     "POST/staff admin/accounts/user/<path:object_id>/press/<slug:button>/": _of(is_staff="on"),
     "POST/suspend admin/accounts/account/<path:object_id>/press/<slug:button>/": REASON,
+    "POST/base_address admin/credentials/product/<path:object_id>/press/<slug:button>/": _of(
+        base_address="https://elsewhere.example.com"
+    ),
     "POST/approve admin/marketplace/version/<path:object_id>/press/<slug:button>/": REASON,
     "POST/reject admin/marketplace/version/<path:object_id>/press/<slug:button>/": REASON,
     "POST/suspend admin/credentials/client/<path:object_id>/press/<slug:button>/": REASON,

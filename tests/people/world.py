@@ -159,6 +159,7 @@ def ids(own):
         "entry_id": own.receipt.pk,
         "ticket_id": own.ticket.pk,
         "product": "freshservice",
+        "path": "freshservice",
         "name": "made-up-0",
         "integration": "octo",
         "key": "made-up",
@@ -293,6 +294,7 @@ class World:
             self.browsers[name].post("/accounts/reauthenticate/", {"password": factories.PASSWORD})
         TOTP.activate(self.mine.agent, generate_totp_secret())
         RecoveryCodes.activate(self.mine.agent).mark_as_viewed()
+        credentials.set_base_address(factories.product(), base_address="https://desk.example.com", by=None)
         self.product_secret = credentials.make_product_secret(factories.product(), by=None)
         self.ids = {own.word: ids(own) for own in (self.mine, self.theirs)}
         # Any refusal is counted for the client's developers, and changes nothing.

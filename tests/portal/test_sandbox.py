@@ -97,8 +97,8 @@ def test_a_mistake_is_a_400_in_json_that_changes_nothing(side, ticket, body):
 
 def test_other_methods_are_405_and_say_which_there_are(side, ticket):
     answer = side.call(side.bearer, "patch")
-    assert answer.status_code == 405 and answer["Allow"] == "GET, POST"
-    assert side.call(side.bearer, "post", f"{TICKETS}/{ticket.pk}")["Allow"] == "DELETE, GET, PUT"
+    assert answer.status_code == 405 and answer["Allow"] == "GET, HEAD, POST"
+    assert side.call(side.bearer, "post", f"{TICKETS}/{ticket.pk}")["Allow"] == "DELETE, GET, HEAD, PUT"
 
 
 def test_the_list_goes_on_by_page_in_a_bounded_number_of_queries(side, cast, django_assert_max_num_queries):

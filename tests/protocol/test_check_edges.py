@@ -200,7 +200,7 @@ def test_a_token_in_the_address_in_a_form_or_elsewhere_is_none(client, tokens):
         call_of(client, HTTP_X_AUTHORIZATION=f"Bearer {token}", HTTP_X_FORWARDED_AUTHORIZATION=f"Bearer {token}"),
         call_of(client, HTTP_X_ACCESS_TOKEN=token),
     ):
-        assert response.status_code == 401 and response.json().keys() == {"error_description"}
+        assert response.status_code == 401 and response.json().keys() == {"error_description", "scope"}
 
 
 def test_a_good_header_is_enough_whatever_else_is_sent(client, external, tokens):

@@ -295,6 +295,10 @@ def make_product_secret(w):
     return credentials.make_product_secret(Product.objects.get(), by=None)
 
 
+def set_base_address(w):
+    return credentials.set_base_address(Product.objects.get(), base_address="https://desk.example", by=None)
+
+
 def import_scopes(*names):
     """Import a document that publishes these scopes, each with a route of its own."""
     document = {

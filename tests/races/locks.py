@@ -93,6 +93,7 @@ NEEDED = {
     f"credentials.suspend_client {CLIENT}": "suspend twice",
     f"credentials.lift_client {CLIENT}": "lift twice",
     "credentials.make_product_secret credentials_product": "a product's secret made twice",
+    "credentials.set_base_address credentials_product": "a base address set twice",
     "credentials.registry.import_document credentials_product": "scopes imported twice",
     f"portal.accounts.places.add_member {ACCOUNT}": "a member added twice",
     f"portal.accounts.places.change_role {ACCOUNT}": "two admins demoting each other",

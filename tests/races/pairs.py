@@ -240,6 +240,7 @@ CREDENTIALS = {
     ),
     "lift twice": (acts.lift_client("suspended"), acts.lift_client("suspended", 1), one("client.lifted", count=2)),
     "a product's secret made twice": (acts.make_product_secret, acts.make_product_secret, one_product_secret),
+    "a base address set twice": (acts.set_base_address, acts.set_base_address, once("product.base_address_set")),
     "scopes imported twice": (acts.import_scopes(VIEW, EDIT), acts.import_scopes(VIEW, "freshservice.new"), registered),
 }
 PEOPLE = {

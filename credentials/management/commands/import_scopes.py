@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from credentials.actions import create_product
 from credentials.models import Product
 from credentials.registry import import_document
 from portal.accounts.actions import Refused
@@ -23,11 +25,15 @@ class Command(BaseCommand):
             document = json.loads(file.read_text())
         except (OSError, ValueError) as error:
             raise CommandError(f"{file}: {error}") from None
-        row, _ = Product.objects.get_or_create(slug=product, defaults={"name": name or product.title()})
         try:
+            row = Product.objects.filter(slug=product).first() or create_product(
+                slug=product, name=name or product.title()
+            )
             result = import_document(row, document)
         except Refused as refusal:
             raise CommandError(f"{file}: {refusal}") from None
+        except ValidationError as refusal:
+            raise CommandError(" ".join(refusal.messages)) from None
         self.stdout.write(
             f"{row.name}: {row.scopes.count()} scopes ({len(result['added'])} new, "
             f"{len(result['deprecated'])} deprecated now), {row.endpoints.count()} endpoints."

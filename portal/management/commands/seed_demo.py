@@ -55,6 +55,8 @@ CLIENTS = {
     "Desk Companion": (Kind.EXTERNAL, Level.AGENT, ["view"]),
 }
 REDIRECT_URIS = ["http://127.0.0.1:9000/callback", "https://oauth.pstmn.io/v1/callback"]
+# Nobody answers there: the sandbox stands for this product.
+BASE_ADDRESS = "https://freshservice.example"
 # Where Reply Helper’s own pages are, in the demo (portal/sandbox/demo_app.py).
 OWN_PAGES = "/sandbox/app/"
 SUBJECTS = [
@@ -137,6 +139,8 @@ class Command(BaseCommand):
         if made:
             path = settings.BASE_DIR / "credentials" / "data" / "freshservice-openapi.json"
             import_document(self.product, json.loads(path.read_text()))
+        if not self.product.base_address:
+            self.product = credentials.set_base_address(self.product, base_address=BASE_ADDRESS, by=None)
         if made or self.rotate:
             self.product_secrets["freshservice"] = credentials.make_product_secret(self.product, by=None)
 
