@@ -4,6 +4,7 @@ import json
 
 from django.db import OperationalError
 from django.http import JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
@@ -18,8 +19,9 @@ from portal.accounts.models import Membership
 from portal.limits import address_of, spend
 
 from . import requests
+from .filling import MAX_BODY
 from .models import App, Installation
-from .package import Facts, check_archive
+from .package import Facts, check_archive, one_check
 from .package.archive import MAX_ARCHIVE_BYTES
 
 
@@ -105,8 +107,8 @@ def _who(request, pk):
 
 
 def _read_json(request):
-    raw = request.read(requests.MAX_BODY + 1)
-    if len(raw) > requests.MAX_BODY:
+    raw = request.read(MAX_BODY + 1)
+    if len(raw) > MAX_BODY:
         raise _Answer(413, "invalid_request", "What was sent is larger than 6 MB", side="caller")
     try:
         given = json.loads(raw or b"{}")
@@ -124,8 +126,21 @@ def _read_json(request):
 def check_package(request):
     """Check the bytes of a .zip, as the page and the command do: for an app of the credentials that ask, or of a person's."""
     app = _app_of(request)
-    data = request.read(MAX_ARCHIVE_BYTES + 1)
-    return _json(check_archive(data, Facts(app)).as_dict())
+    with one_check(app.team):
+        return _json(check_archive(_read_zip(request), Facts(app)).as_dict())
+
+
+def _read_zip(request):
+    """Return the bytes that were sent: as the body, or as the one file of a form, as browsers and many tools send files."""
+    if request.content_type != "multipart/form-data":
+        return request.read(MAX_ARCHIVE_BYTES + 1)
+    try:
+        files = [file for name in request.FILES for file in request.FILES.getlist(name)]
+    except MultiPartParserError:
+        raise _Answer(400, "invalid_request", "The form cannot be read: it is not as RFC 7578 has it") from None
+    if len(files) != 1:
+        raise _Answer(400, "invalid_request", "Send the .zip as the body, or as the only file of a form")
+    return files[0].read(MAX_ARCHIVE_BYTES + 1)
 
 
 def _app_of(request):

@@ -98,6 +98,11 @@ class Template:
         """True where nothing in it was written by the developer."""
         return bool(self.parts) and not [*self.texts()]
 
+    @property
+    def encodes_twice(self) -> bool:
+        """True where an “encode(…)” stands within another; each makes what is in it a third longer."""
+        return any(_encodings(part) > 1 for part in self.parts)
+
     def names(self) -> Iterator[Name]:
         """The names that are used, in order, with their places."""
         for part in self.parts:
@@ -145,6 +150,19 @@ def _texts(node: Node) -> Iterator[str]:
         case Choice(_condition, yes, no):
             yield from _texts(yes)
             yield from _texts(no)
+
+
+def _encodings(node: Node) -> int:
+    match node:
+        case Encode(of):
+            return 1 + _encodings(of)
+        case Join(inner) | Either(inner):
+            return max(map(_encodings, inner))
+        case Equals(left, right):
+            return max(_encodings(left), _encodings(right))
+        case Choice(condition, yes, no):
+            return max(map(_encodings, (condition, yes, no)))
+    return 0
 
 
 def _fill(node: Node, values: Mapping[str, str], escape: Escape) -> str:

@@ -21,7 +21,8 @@ from .package.convert import ENGINES
 from .package.documents import as_dict, as_str
 
 FIRST_PARTY = "portal"
-_FIELD = re.compile(r"(\w+)\s*:\s*(.*?)\s*(?:\(([\w ,]*)\))?")
+_NAME = re.compile(r"\w+")
+_OF_WORDS = re.compile(r"[\w ,]*")
 _WORDS = {"required": "required", "secret": "secure"}
 
 
@@ -38,7 +39,8 @@ class LinesField(forms.CharField):
         super().__init__(required=False, max_length=20000, widget=Textarea(attrs={"rows": 2}), **kwargs)
 
     def to_python(self, value: Any) -> dict[str, Any]:
-        found = {}
+        found: dict[str, Any] = {}
+        super().run_validators(super().to_python(value))
         for number, line in enumerate(super().to_python(value).splitlines(), 1):
             if not line.strip():
                 continue
@@ -57,7 +59,7 @@ class LinesField(forms.CharField):
         return
 
     def run_validators(self, value: Any) -> None:
-        return
+        """They judge the text, before it is read."""
 
 
 class AskedField(LinesField):
@@ -66,12 +68,16 @@ class AskedField(LinesField):
     refusal = gettext_lazy("Line %(number)d: write “key: Label (required)”.")
 
     def read(self, line: str) -> tuple[str, Any]:
-        if not (match := _FIELD.fullmatch(line)) or not match[2]:
+        name, label = super().read(line)
+        before, bracket, words = label.removesuffix(")").rpartition("(") if label.endswith(")") else ("", "", "")
+        if not bracket or not _OF_WORDS.fullmatch(words):
+            before, words = label, ""
+        if not _NAME.fullmatch(name) or not before.strip():
             return "", None
-        one: dict[str, Any] = {"display_name": match[2]}
-        for word in (match[3] or "").replace(",", " ").split():
+        one: dict[str, Any] = {"display_name": before.strip()}
+        for word in words.replace(",", " ").split():
             one |= {_WORDS[word]: True} if word in _WORDS else {"type": word}
-        return match[1], one
+        return name, one
 
 
 def _asked(fields: dict[str, Any]) -> str:

@@ -1,18 +1,15 @@
-"""Running a request template: what of it goes where, to whom it is sent, and what comes back."""
+"""Running a request template: to whom it is sent with whose token, and what comes back."""
 
 import base64
 import contextlib
 import datetime as dt
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote, urlencode
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 
 from consent.actions import InvalidGrant, token_for_one_call
@@ -21,18 +18,13 @@ from portal.accounts.models import Membership, Role
 from portal.egress import Answer, EgressError, Forbidden, TimedOut, TooLarge, send
 from portal.limits import spend, waiting_for_vendors
 
-from . import expressions
 from .actions.connecting import refresh_connection
 from .connections import VendorError
+from .filling import MAX_BODY, BadInput, Request, fill, texts_of
 from .models import Connection, Installation
-from .package import Contents, formats, places
-from .package.places import Misplaced
+from .package import Contents, formats
 
 SECONDS = 15.0
-MAX_BODY = 6 * 1024 * 1024
-MAX_CONTEXT = 100
-MASK = "••••••"
-_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 # What of an answer's headers is the caller's business.
 _SHOWN = {
     "content-type", "content-language", "date", "etag", "last-modified", "link", "location", "retry-after",
@@ -47,10 +39,6 @@ class NotAllowed(Refused):
 
 class NoSuchTemplate(Refused):
     pass
-
-
-class BadInput(Refused):
-    """What the caller sent cannot be put into the template."""
 
 
 class NeedsConnection(Refused):
@@ -75,23 +63,6 @@ class Caller:
     @property
     def is_admin(self) -> bool:
         return self.membership is not None and not self.is_app and self.membership.role == Role.ADMIN
-
-
-@dataclass
-class Request:
-    """A template filled in. `secrets` are what must not be shown of it."""
-
-    method: str
-    url: str = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-    secrets: set[str] = field(default_factory=set, repr=False)
-
-    def mask(self, text: str) -> str:
-        # The longest first: of one that holds another, nothing is left.
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, MASK)
-        return text
 
 
 @dataclass(frozen=True)
@@ -140,18 +111,18 @@ def run(
     client = installation.app.client
     if installation.uninstalled_at or installation.account.suspended_at or (client and client.suspended_at):
         raise NeedsConnection(_("The app does not work in this account now: it is uninstalled or suspended."))
-    texts = _texts(context)
+    texts = texts_of(context)
     spend(("requests by app and account", installation.app.slug, installation.account.slug))
     deadline = time.monotonic() + SECONDS
     with (
         waiting_for_vendors.take(installation.app.team_id),
         _token(installation, contents, template, caller) as source,
     ):
-        request = _fill(contents, template, installation.values, texts, source.token, body)
+        request = fill(contents, template, installation.values, texts, source.token, body)
         answer, attempts = _send(template, request, deadline, source)
         if answer.status == 401 and source.renew(answer):
             # What the vendor no longer takes is renewed once, and the call repeated.
-            request = _fill(contents, template, installation.values, texts, source.token, body)
+            request = fill(contents, template, installation.values, texts, source.token, body)
             answer, more = _send(template, request, deadline, source)
             attempts += more
     return _result(request, answer, attempts)
@@ -221,117 +192,6 @@ def _token(
     if row.refresh_at and row.expires_at and row.expires_at <= dt.datetime.now(dt.UTC):
         source.renew()
     yield source
-
-
-# --- filling in ---
-
-
-def _texts(context: Mapping[str, Any]) -> dict[str, str]:
-    """A caller's context as the names of templates: {"context.ticket.id": "7"}. Raises BadInput."""
-    found: dict[str, str] = {}
-
-    def walk(prefix: str, value: Any, depth: int) -> None:
-        if isinstance(value, Mapping) and depth < 5:
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}", inner, depth + 1)
-        elif isinstance(value, bool):
-            found[prefix] = "true" if value else "false"
-        elif isinstance(value, str | int | float):
-            found[prefix] = str(value)
-        elif value is not None:
-            raise BadInput(_("“%(name)s” is no text, number or true or false.") % {"name": prefix[:100]})
-        if re.search("[\0\ud800-\udfff]", found.get(prefix, "")):
-            raise BadInput(_("“%(name)s” has a character in it that cannot be sent.") % {"name": prefix[:100]})
-        if len(found) > MAX_CONTEXT or len(found.get(prefix, "")) > formats.MAX_VALUE:
-            raise BadInput(_("The context has too many values, or one that is too long."))
-
-    if not isinstance(context, Mapping):
-        raise BadInput(_("“context” is an object of names and values."))
-    walk("context", context, 0)
-    return found
-
-
-def _fill(
-    contents: Contents, template: formats.RequestTemplate, fields: Mapping[str, str], context: Mapping[str, str],
-    token: str, body: Any,
-) -> Request:  # fmt: skip
-    """Put values into a template; none of them can add a path segment, a parameter, a header or a host. Raises BadInput."""
-    schema = template.request
-    given = {f"iparam.{name}": fields.get(name, "") for name in contents.fields}
-    values = {**context, **given, "access_token": token}
-    url = f"{schema.protocol}://{_host(schema.host, values)}{_path(schema.path, values)}"
-    if query := {name: _filled(text, values) for name, text in schema.query.items()}:
-        url += "?" + urlencode(query)
-    headers = {name.title(): _header(name, text, values) for name, text in schema.headers.items()}
-    sent, kind = _body(schema.method, body)
-    if kind:
-        headers.setdefault("Content-Type", kind)
-    hidden = {fields[name] for name, one in contents.fields.items() if one.secure and name in fields}
-    secrets = {text for text in (token, *hidden) if len(text) > 5}
-    for name, text in schema.headers.items():
-        used = {each.name for each in expressions.parse(text).names()}
-        if "access_token" in used or any(contents.fields[f].secure for f in contents.fields if f"iparam.{f}" in used):
-            # As it is sent, which may be another form of what is secret.
-            secrets |= {part for part in headers[name.title()].split() if len(part) > 8}
-    return Request(schema.method, url, headers, sent, secrets)
-
-
-def _filled(text: str, values: Mapping[str, str], escape: expressions.Escape = str) -> str:
-    """Fill in a text. What nobody sent is never taken for empty: a call without it would be another."""
-    try:
-        return expressions.parse(text).fill(values, escape)
-    except expressions.NoValue as name:
-        raise BadInput(_("“%(name)s” has no value, and the template needs one.") % {"name": name}) from None
-
-
-def _host(text: str, values: Mapping[str, str]) -> str:
-    is_of_values = expressions.parse(text).is_of_values
-
-    def label(value: str) -> str:
-        if not is_of_values and not _LABEL.fullmatch(value):
-            raise BadInput(_("“%(value)s” cannot stand in the name of a host.") % {"value": value[:50]})
-        return value
-
-    host = _filled(text, values, label)
-    try:
-        places.check_literal(host, loopback=settings.EGRESS_ALLOW_LOOPBACK)
-    except Misplaced as error:
-        raise BadInput(str(error)) from None
-    return host
-
-
-def _path(text: str, values: Mapping[str, str]) -> str:
-    # An empty value would make it the path of something else, such as of the whole collection.
-    values = {name: value for name, value in values.items() if value}
-    path = _filled(text, values, lambda value: quote(value, safe=""))
-    if {".", "..", ""} & {*path.split("/")[1:-1]} or path.rpartition("/")[2] in (".", ".."):
-        raise BadInput(_("A value that goes into the path is empty, “.” or “..”."))
-    return path
-
-
-def _header(name: str, text: str, values: Mapping[str, str]) -> str:
-    value = _filled(text, values).strip()
-    if re.search(r"[^\t\x20-\x7e\x80-\xff]", value):
-        raise BadInput(_("What goes into the header “%(name)s” has a character that it cannot have.") % {"name": name})
-    return value
-
-
-def _body(method: str, body: Any) -> tuple[bytes, str]:
-    if body is None or body == "":
-        return b"", ""
-    if method in ("GET", "HEAD"):
-        raise BadInput(_("A %(method)s has no body.") % {"method": method})
-    try:
-        text, kind = (
-            (body, "text/plain; charset=utf-8") if isinstance(body, str) else (json.dumps(body), "application/json")
-        )
-    except RecursionError:
-        raise BadInput(_("The body is nested too deeply.")) from None
-    # A half of a character, which JSON can name, is none.
-    sent = text.encode(errors="replace")
-    if len(sent) > MAX_BODY:
-        raise BadInput(_("The body is larger than %(most)d MB.") % {"most": MAX_BODY // 2**20})
-    return sent, kind
 
 
 # --- sending ---

@@ -37,6 +37,7 @@ RATES = {
     "invitations by place and mail address": (5, 86400),
     "invitations opened by address": (60, 60),
     "versions by team": (120, 3600),
+    "packages checked by team": (30, 600),
     "publications by team": (30, 3600),
 }
 

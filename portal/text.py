@@ -5,12 +5,32 @@ import re
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 # Controls, line ends, and what turns the direction of writing or is not seen: one name could pass for another.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     "\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
+
+
+_NAMED = {
+    "\0": gettext_lazy("NUL"),
+    "\t": gettext_lazy("a tab"),
+    "\n": gettext_lazy("a line break"),
+    "\r": gettext_lazy("a line break"),
+    " ": gettext_lazy("a space"),
+}
+
+
+def describe(character):
+    """Return a character as people can read and find it: what it looks like, or else its name and number."""
+    code = f"U+{ord(character):04X}"
+    if name := _NAMED.get(character):
+        return f"{name} ({code})"
+    if not character.isprintable() or character.isspace():
+        return code
+    return f"“{character}”" if character.isascii() else f"“{character}” ({code})"
 
 
 def validate_readable(value):

@@ -1,8 +1,12 @@
 """App packages: reading them, checking them, converting old ones. Nothing in a package is ever run."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from portal.accounts.models import Team
+from portal.limits import Places, spend
 
 from .archive import FILES, Unusable, read_folder, read_zip
 from .checks import check
@@ -10,7 +14,21 @@ from .contents import Contents
 from .facts import Facts
 from .problems import Report
 
-__all__ = ["FILES", "Contents", "Facts", "Report", "check", "check_archive", "check_folder", "check_values"]
+__all__ = [
+    "FILES", "Contents", "Facts", "Report", "check", "check_archive", "check_folder", "check_values", "one_check",
+]  # fmt: skip
+
+# A check keeps a thread busy for up to some seconds; the others go on serving everybody.
+checking = Places(3, each=2)
+
+
+@contextlib.contextmanager
+def one_check(team: Team, *, counts: bool = True) -> Iterator[None]:
+    """Check a package within; on a page that shows what is kept, it does not count. Raises portal.limits.TooMany."""
+    if counts:
+        spend(("packages checked by team", str(team.public_id)))
+    with checking.take(team.pk):
+        yield
 
 
 def check_values(files: Mapping[str, Any], facts: Facts) -> Report:

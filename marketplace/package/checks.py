@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -14,7 +15,7 @@ from .convert import Converted
 from .documents import Document, as_dict, step
 from .facts import Facts
 from .integrations import Integrations
-from .problems import ERROR, WARNING, Report
+from .problems import ERROR, WARNING, Problems, Report
 from .reading import outside, texts
 from .requests import Requests
 
@@ -22,13 +23,17 @@ _PLACEHOLDER = re.compile(
     r"\bYOUR[_-][A-Z0-9_-]*|<[A-Za-z][\w .-]*>|(?<![a-z0-9])x{3,}(?![a-z0-9])|(?<![a-z0-9-])example\.(?:com|org|net)\b",
     re.IGNORECASE,
 )
+# Integrations; more than are allowed, so that one too many hides nothing that is wrong with the others.
+MAX_CHECKED = 10
 _MAY_BE_EMPTY = re.compile(r"/description$|^/[^/]+/schema/(headers|query)/")
 
 
 def check(files: Mapping[str, bytes], facts: Facts) -> Report:
     """Check the files of a package, by their names; whatever they hold, the report says all that is wrong with them."""
     documents = {file: Document(file, data) for file, data in files.items()}
-    report = Report(problems=[problem for document in documents.values() for problem in document.problems])
+    report, problems = Report(), Problems()
+    for document in documents.values():
+        problems.merge(document.problems)
     values = {file: document.value for file, document in documents.items() if document.value is not None}
     converted = None
     report.format = _format(values)
@@ -37,11 +42,8 @@ def check(files: Mapping[str, bytes], facts: Facts) -> Report:
         values, report.changes = converted.files, converted.changes
     checker = _Checker(documents, values, converted, facts)
     checker.run()
-    order = list(formats.MODELS)
-    report.problems = sorted(
-        {*report.problems, *checker.problems},
-        key=lambda found: (order.index(found.file), found.line or 0, found.pointer, found.message),
-    )
+    problems.merge(checker.problems)
+    report.problems = problems.told([*formats.MODELS])
     report.files = values
     return report
 
@@ -58,10 +60,11 @@ class _Checker(Integrations, Requests):
     def run(self) -> None:
         self._shapes()
         self._counts()
-        for name, one in self.integrations.items():
+        # Where there are too many of something, that is told, and no more are looked into.
+        for name, one in islice(self.integrations.items(), MAX_CHECKED):
             self._integration(name, one)
         self._declared()
-        for name, one in self.requests.items():
+        for name, one in islice(self.requests.items(), formats.MAX_TEMPLATES):
             self._request(name, one)
         self._install_fields()
         self._placeholders(OAUTH, self.integrations, "/integrations")
@@ -104,14 +107,8 @@ class _Checker(Integrations, Requests):
         ):
             if wrong:
                 self.tell(ERROR, OAUTH, "/integrations", message, _("Remove one of them."))
-        if len(self.requests) > formats.MAX_TEMPLATES:
-            self.tell(
-                ERROR,
-                REQUESTS,
-                "",
-                _("More than %(most)d templates.") % {"most": formats.MAX_TEMPLATES},
-                _("Remove some."),
-            )
+        self.count(REQUESTS, "", self.requests, formats.MAX_TEMPLATES, _("More than %(most)d templates."))
+        self.count(IPARAMS, "", self.fields, formats.MAX_FIELDS, _("More than %(most)d fields."))
 
     def _declared(self) -> None:
         modules = as_dict(as_dict(self.values.get(MANIFEST)).get("modules"))
@@ -140,7 +137,7 @@ class _Checker(Integrations, Requests):
             )
 
     def _install_fields(self) -> None:
-        for name, one in self.fields.items():
+        for name, one in islice(self.fields.items(), formats.MAX_FIELDS):
             for key in sorted(one.keys() - formats.InstallField.model_fields.keys()):
                 self.tell(
                     WARNING,

@@ -74,17 +74,25 @@ class Converted:
         products = {name: as_dict(inside) for name, inside in old.pop("product").items()}
         common: dict[str, Any] = {}
         modules: dict[str, Any] = {"common": common}
+        # The products in which each member of common, and each module, stood.
+        origins: dict[tuple[str, ...], str] = {}
         for name, inside in products.items():
+            module = _MODULES.get(name, name)
+            origins.setdefault((module,), name)
             for key in _COMMON:
                 if isinstance(found := inside.get(key), dict):
-                    common[key] = {**common.get(key, {}), **found}
-            modules[_MODULES.get(name, name)] = {key: value for key, value in inside.items() if key not in _COMMON}
+                    common.setdefault(key, {}).update(found)
+                    for each in found:
+                        origins.setdefault((key, each), name)
+            rest = {key: value for key, value in inside.items() if key not in _COMMON}
+            modules.setdefault(module, {}).update(rest)
             self.changes.append(
                 _("%(file)s: the product “%(product)s” became the module “%(module)s”.")
-                % {"file": MANIFEST, "product": name, "module": _MODULES.get(name, name)}
+                % {"file": MANIFEST, "product": name, "module": module}
             )
-        if missing := [name for name in as_dict(self.files.get(REQUESTS)) if name not in common.get("requests", {})]:
-            common["requests"] = {**common.get("requests", {}), **{name: {} for name in missing}}
+        listed = common.get("requests", {})
+        if missing := [name for name in as_dict(self.files.get(REQUESTS)) if name not in listed]:
+            common["requests"] = {**listed, **{name: {} for name in missing}}
             self.changes.append(_("%(file)s: its templates are declared.") % {"file": MANIFEST})
         self.files[MANIFEST] = {
             **old,
@@ -97,18 +105,21 @@ class Converted:
         first = next(iter(products), "")
 
         def origin(pointer: str) -> str:
-            for key in _COMMON:
-                if pointer.startswith(place := f"/modules/common/{key}"):
-                    name = pointer.removeprefix(place)[1:].partition("/")[0]
-                    whose = (each for each, inside in products.items() if name in as_dict(inside.get(key)))
-                    return step("/product", next(whose, first)) + pointer.removeprefix("/modules/common")
-            for name in products:
-                place = step("/modules", _MODULES.get(name, name))
-                if pointer.startswith(place):
-                    return step("/product", name) + pointer.removeprefix(place)
-            return "/product" if pointer.startswith("/modules") else pointer
+            _empty, top, module, *rest = [*pointer.split("/"), "", ""]
+            rest = rest[:-2]
+            if top != "modules":
+                return pointer
+            if module == "common" and rest and rest[0] in _COMMON:
+                product = origins.get((rest[0], _unstep(rest[1]) if len(rest) > 1 else ""), first)
+            else:
+                product = origins.get((_unstep(module),), "")
+            return "/".join([step("/product", product), *rest]) if product else "/product"
 
         self._origins[MANIFEST] = origin
+
+
+def _unstep(key: str) -> str:
+    return key.replace("~1", "/").replace("~0", "~")
 
 
 def _name_for(url: Any) -> str:

@@ -2,14 +2,19 @@
 
 import json
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from .problems import ERROR, Problem
+from portal.text import describe
+
+from .problems import ERROR, Problem, Problems
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
+# Every value below a name has the name in its pointer.
+MAX_NAME = 250
 _TOKEN = re.compile(
     r"[ \t\r\n]*(?:(?P<string>\"(?:[^\"\\\x00-\x1f]|\\.)*\")|(?P<mark>[{}\[\],:])"
     r"|(?P<plain>-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null))",
@@ -34,8 +39,8 @@ class Document:
     """A file of a package. `value` is None where it could not be read; `problems` says why."""
 
     def __init__(self, file: str, data: bytes) -> None:
-        self.file, self.value, self.problems = file, None, []  # type: str, Any, list[Problem]
-        self.lines: dict[str, int] = {"": 1}
+        self.file, self.value, self.problems = file, None, Problems()  # type: str, Any, Problems
+        self._lines = Lines(1)
         try:
             self.value = self._read(data)
         except _Unreadable as error:
@@ -43,12 +48,15 @@ class Document:
 
     def line(self, pointer: str) -> int:
         """The line of a value, or of what would hold it."""
-        while pointer not in self.lines:
-            pointer = pointer.rpartition("/")[0]
-        return self.lines[pointer]
+        at = self._lines
+        for key in pointer.split("/")[1:]:
+            if (inner := at.inside.get(key)) is None:
+                break
+            at = inner
+        return at.line
 
     def _tell(self, pointer: str, line: int | None, message: str, fix: str) -> None:
-        self.problems.append(Problem(ERROR, self.file, pointer, line, message, fix))
+        self.problems.add(Problem(ERROR, self.file, pointer, line, message, fix))
 
     def _read(self, data: bytes) -> Any:
         if len(data) > MAX_BYTES:
@@ -62,7 +70,16 @@ class Document:
             raise _Unreadable(_("The file is not UTF-8."), _("Save it as UTF-8."), line=line) from None
         if "\0" in text:
             raise _Unreadable(_("The file is not UTF-8, or has a NUL byte in it."), _("Save it as UTF-8."))
-        return _Reader(self, text).whole()
+        value, self._lines = _Reader(self, text).whole()
+        return value
+
+
+@dataclass(slots=True)
+class Lines:
+    """The line on which a value begins, and those of what is `inside` it, by the keys of a pointer."""
+
+    line: int
+    inside: dict[str, "Lines"] = field(default_factory=dict)
 
 
 class _Unreadable(Exception):
@@ -72,14 +89,19 @@ class _Unreadable(Exception):
 
 
 class _Reader:
+    """Reads a text in one pass; `path` is where it is, and becomes a pointer only where something is told."""
+
     def __init__(self, document: Document, text: str) -> None:
         self.document, self.text, self.at = document, text, 0
         self.counted, self.lines = 0, 1
+        self.path: list[str | int] = []
 
-    def whole(self) -> Any:
-        value = self._value("", 0)
+    def whole(self) -> tuple[Any, Lines]:
+        if not self.text.strip(" \t\r\n"):
+            raise _Unreadable(_("The file is empty."), _("Write at least {}, or remove the file."))
+        value = self._value()
         if self.text[self.at :].strip(" \t\r\n"):
-            raise self._wrong("", _("Something follows the end of the JSON."), _("Keep one value in the file."))
+            raise self._wrong(_("Something follows the end of the JSON."), _("Keep one value in the file."))
         return value
 
     def _line(self, at: int) -> int:
@@ -87,15 +109,14 @@ class _Reader:
         self.counted = at
         return self.lines
 
-    def _wrong(self, pointer: str, message: str, fix: str) -> _Unreadable:
+    def _wrong(self, message: str, fix: str) -> _Unreadable:
         rest = re.compile(r"[ \t\r\n]*").match(self.text, self.at)
-        return _Unreadable(message, fix, pointer, self._line(rest.end() if rest else self.at))
+        return _Unreadable(message, fix, step("", *self.path), self._line(rest.end() if rest else self.at))
 
-    def _next(self, pointer: str) -> tuple[str, str]:
+    def _next(self) -> tuple[str, str]:
         token = _TOKEN.match(self.text, self.at)
         if not token:
             raise self._wrong(
-                pointer,
                 _("This is not JSON from here on."),
                 _("Look for a missing quote, comma or bracket, or a comment."),
             )
@@ -103,52 +124,59 @@ class _Reader:
         self.start, self.at = token.start(kind), token.end()
         return kind, token[kind]
 
-    def _value(self, pointer: str, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise self._wrong(
-                pointer, _("Nested more than %(most)d deep.") % {"most": MAX_DEPTH}, _("Make it flatter.")
-            )
-        kind, text = self._next(pointer)
-        self.document.lines[pointer] = self._line(self.start)
+    def _value(self) -> tuple[Any, Lines]:
+        if len(self.path) > MAX_DEPTH:
+            raise self._wrong(_("Nested more than %(most)d deep.") % {"most": MAX_DEPTH}, _("Make it flatter."))
+        kind, text = self._next()
+        lines = Lines(self._line(self.start))
         if text == "{" and kind == "mark":
-            return self._object(pointer, depth)
+            return self._object(lines), lines
         if text == "[" and kind == "mark":
-            return self._array(pointer, depth)
+            return self._array(lines), lines
         if kind == "mark":
             raise self._wrong(
-                pointer,
                 _("A value was expected before “%(mark)s”.") % {"mark": text},
                 _("Remove a comma, or add the value."),
             )
-        return self._scalar(pointer, text)
+        return self._scalar(text), lines
 
-    def _scalar(self, pointer: str, text: str) -> Any:
+    def _inside(self, lines: Lines, key: str | int) -> Any:
+        """Read a member of an object or array."""
+        self.path.append(key)
+        value, lines.inside[step("", key)[1:]] = self._value()
+        self.path.pop()
+        return value
+
+    def _scalar(self, text: str) -> Any:
         try:
             value = json.loads(text)
         except ValueError:
             raise self._wrong(
-                pointer, _("This value cannot be read."), _("Look for a wrong escape after a backslash.")
+                _("This value cannot be read."), _("Look for a wrong escape after a backslash.")
             ) from None
         if isinstance(value, float) and value in (float("inf"), float("-inf")):
-            raise self._wrong(pointer, _("This number is too large."), _("Use a smaller one."))
-        if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
-            raise self._wrong(pointer, _("This text has a character that cannot be kept."), _("Remove the \\u escape."))
+            raise self._wrong(_("This number is too large."), _("Use a smaller one."))
+        if isinstance(value, str) and (found := re.search("[\0\ud800-\udfff]", value)):
+            raise self._wrong(
+                _("This text has a character that cannot be kept: %(character)s.") % {"character": describe(found[0])},
+                _("Remove the \\u escape."),
+            )
         return value
 
-    def _ends(self, pointer: str, closing: str) -> bool:
+    def _ends(self, closing: str) -> bool:
         """True at the end of an object or array, False before its next member."""
-        _kind, mark = self._next(pointer)
-        if mark not in (",", closing) or _kind != "mark":
-            raise self._wrong(pointer, _("“,” or “%(closing)s” was expected.") % {"closing": closing}, _("Add it."))
+        kind, mark = self._next()
+        if mark not in (",", closing) or kind != "mark":
+            raise self._wrong(_("“,” or “%(closing)s” was expected.") % {"closing": closing}, _("Add it."))
         return mark == closing
 
-    def _array(self, pointer: str, depth: int) -> list[Any]:
+    def _array(self, lines: Lines) -> list[Any]:
         found: list[Any] = []
         if self._closes("]"):
             return found
         while True:
-            found.append(self._value(step(pointer, len(found)), depth + 1))
-            if self._ends(pointer, "]"):
+            found.append(self._inside(lines, len(found)))
+            if self._ends("]"):
                 return found
 
     def _closes(self, closing: str) -> bool:
@@ -158,27 +186,29 @@ class _Reader:
             return True
         return False
 
-    def _object(self, pointer: str, depth: int) -> dict[str, Any]:
+    def _object(self, lines: Lines) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if self._closes("}"):
             return found
         while True:
-            kind, text = self._next(pointer)
+            kind, text = self._next()
             if kind != "string":
+                raise self._wrong(_("A name in double quotes was expected."), _("Remove a comma, or quote the name."))
+            key, line = self._scalar(text), self._line(self.start)
+            if len(key) > MAX_NAME:
                 raise self._wrong(
-                    pointer, _("A name in double quotes was expected."), _("Remove a comma, or quote the name.")
+                    _("A name is longer than %(most)d characters.") % {"most": MAX_NAME}, _("Make it shorter.")
                 )
-            key = self._scalar(pointer, text)
-            inner, line = step(pointer, key), self._line(self.start)
-            if self._next(pointer)[1] != ":":
-                raise self._wrong(inner, _("“:” was expected after the name."), _("Add it."))
+            if self._next()[1] != ":":
+                self.path.append(key)
+                raise self._wrong(_("“:” was expected after the name."), _("Add it."))
             if key in found:
                 self.document._tell(
-                    inner,
+                    step("", *self.path, key),
                     line,
                     _("“%(key)s” is here twice.") % {"key": key},
                     _("Keep one of them: readers differ on which one counts."),
                 )
-            found[key] = self._value(inner, depth + 1)
-            if self._ends(pointer, "}"):
+            found[key] = self._inside(lines, key)
+            if self._ends("}"):
                 return found

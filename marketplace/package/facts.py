@@ -10,7 +10,7 @@ from django.conf import settings
 from credentials import registry
 from credentials.models import Client, ClientScope, Endpoint, Scope
 
-from ..models import App
+from ..models import App, VendorSecret
 
 
 class Facts:
@@ -44,11 +44,14 @@ class Facts:
     @cached_property
     def kept_secrets(self) -> set[str]:
         """The integrations whose client secret the portal keeps for this app."""
-        return set(self.app.vendor_secrets.values_list("integration", flat=True)) if self.app else set()
+        # Credentials that no app has yet are checked for one that is not saved.
+        rows = self.app.vendor_secrets.all() if self.app and self.app.pk else VendorSecret.objects.none()
+        return set(rows.values_list("integration", flat=True))
 
     @cached_property
-    def scopes(self) -> set[str]:
-        return set(Scope.objects.values_list("name", flat=True))
+    def scopes(self) -> dict[str, None]:
+        """The names of all scopes, in their order."""
+        return dict.fromkeys(Scope.objects.order_by("name").values_list("name", flat=True))
 
     @cached_property
     def _endpoints(self) -> dict[tuple[int, str], list[Endpoint]]:

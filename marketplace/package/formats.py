@@ -36,6 +36,8 @@ FieldType = Literal[
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 MAX_INTEGRATIONS = 3
 MAX_TEMPLATES = 100
+# Of fields that are asked for in one place, and of headers and of parameters of one template.
+MAX_FIELDS = 100
 MAX_ATTEMPTS = 5
 
 

@@ -9,7 +9,7 @@ from credentials.models import Client
 
 from .. import expressions
 from ..expressions import MalformedExpression, Template
-from . import places
+from . import formats, places
 from .archive import OAUTH
 from .documents import as_dict, as_str, step
 from .places import Misplaced
@@ -31,7 +31,13 @@ def _is_parameter(value: Any) -> bool:
 class Integrations(Reading):
     def _integration(self, name: str, one: dict[str, Any]) -> None:
         place, client = step("/integrations", name), self.clients[name]
-        fields = as_dict(one.get("oauth_iparams"))
+        fields = self.count(
+            OAUTH,
+            f"{place}/oauth_iparams",
+            one.get("oauth_iparams"),
+            formats.MAX_FIELDS,
+            _("More than %(most)d fields."),
+        )
         secure = {key for key, field in fields.items() if as_dict(field).get("secure") is True}
         hidden = _("a secure field would be seen here.")
         plain = {f"oauth_iparams.{key}": hidden if key in secure else "" for key in fields}
@@ -191,7 +197,8 @@ class Integrations(Reading):
         self._scopes(place, options, client)
 
     def _scopes(self, place: str, options: dict[str, Any], client: Client) -> None:
-        asked, optional = (words(options.get(key)) for key in ("scope", "optional_scope"))
+        # As keys, which keep their order and are found at once.
+        asked, optional = (dict.fromkeys(words(options.get(key))) for key in ("scope", "optional_scope"))
         if not asked:
             self.tell(ERROR, OAUTH, f"{place}/options", _("The version asks for no scope."), _("List them in “scope”."))
         for name in asked:
@@ -201,7 +208,7 @@ class Integrations(Reading):
                     OAUTH,
                     f"{place}/options/scope",
                     _("There is no scope “%(name)s”.") % {"name": name},
-                    self.suggest(name, sorted(self.facts.scopes), _("See the list of scopes in your credentials.")),
+                    self.suggest(name, self.facts.scopes, _("See the list of scopes in your credentials.")),
                 )
             elif name not in self.facts.held[client.pk]:
                 self.tell(

@@ -1,8 +1,15 @@
 """What a check of a package found."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+# A report tells so many problems; nobody mends more before checking again.
+MAX_TOLD = 100
 Level = Literal["error", "warning"]
 ERROR: Level = "error"
 WARNING: Level = "warning"
@@ -18,6 +25,43 @@ class Problem:
     line: int | None
     message: str
     fix: str
+
+
+class Problems:
+    """What was found so far, each once; of a level, no more are kept than a report tells, and the rest are counted."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Problem, None] = {}
+        self.counts: Counter[Level] = Counter()
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self.kept)
+
+    def add(self, problem: Problem) -> None:
+        if problem in self.kept:
+            return
+        self.counts[problem.level] += 1
+        if self.counts[problem.level] <= MAX_TOLD:
+            self.kept[problem] = None
+
+    def merge(self, others: "Problems") -> None:
+        self.kept |= others.kept
+        self.counts += others.counts
+
+    def told(self, order: Sequence[str]) -> list[Problem]:
+        """What a report tells, in the `order` of files: of too many, the errors before the warnings."""
+        places = {file: number for number, file in enumerate(order)}
+
+        def place(each: Problem) -> tuple[Any, ...]:
+            return places.get(each.file, len(places)), each.file, each.line or 0, each.pointer, each.message
+
+        worst_first = sorted(self.kept, key=lambda each: (each.level != ERROR, *place(each)))
+        told = sorted(worst_first[:MAX_TOLD], key=place)
+        if (more := self.counts.total() - len(told)) > 0:
+            level = ERROR if self.counts[ERROR] > MAX_TOLD else WARNING
+            text = ngettext("%(count)d more problem is not listed.", "%(count)d more problems are not listed.", more)
+            told.append(Problem(level, "", "", None, text % {"count": more}, _("Mend these, then check again.")))
+        return told
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -16,10 +17,11 @@ from .convert import Converted
 from .documents import Document, as_dict, as_str, step
 from .facts import Facts
 from .places import Misplaced
-from .problems import ERROR, Level, Problem
+from .problems import ERROR, Level, Problem, Problems
 
-# How often a report says what may have been meant: comparing all that is wrong with all that is known takes long.
-MAX_SUGGESTIONS = 50
+# How many names of a report are compared with how many known ones: all with all would take a stranger's package long.
+MAX_SUGGESTIONS = 20
+MAX_KNOWN = 1000
 # Headers in which no one sends a secret.
 _OPEN_HEADERS = {"accept", "accept-language", "content-type", "user-agent"}
 # Beside fields, what is shorter than a secret (as in “Basic <%= encode(iparam.key + ':X') %>”), or how credentials begin.
@@ -55,7 +57,7 @@ class Reading:
         self, documents: Mapping[str, Document], values: Mapping[str, Any], converted: Converted | None, facts: Facts
     ) -> None:
         self.documents, self.values, self.converted, self.facts = documents, values, converted, facts
-        self.problems: list[Problem] = []
+        self.problems = Problems()
         # What refers to a file that could not be read is not called wrong.
         self.unreadable = documents.keys() - values.keys()
         integrations = as_dict(as_dict(values.get(OAUTH)).get("integrations"))
@@ -70,14 +72,23 @@ class Reading:
     def suggest(self, word: str, known: Iterable[str], otherwise: str) -> str:
         """How to mend a name that is not known: the nearest that is, or else something else to do."""
         self.suggestions += 1
-        near = difflib.get_close_matches(word[:100], known, n=1) if self.suggestions <= MAX_SUGGESTIONS else []
+        if self.suggestions > MAX_SUGGESTIONS:
+            return otherwise
+        near = difflib.get_close_matches(word[:100], islice(known, MAX_KNOWN), n=1, cutoff=0.75)
         return _("Did you mean “%(near)s”?") % {"near": near[0]} if near else otherwise
 
     def tell(self, level: Level, file: str, pointer: str, message: str, fix: str) -> None:
         if self.converted:
             pointer = self.converted.old(file, pointer)
         line = self.documents[file].line(pointer) if file in self.documents else None
-        self.problems.append(Problem(level, file, pointer, line, message, fix))
+        self.problems.add(Problem(level, file, pointer, line, message, fix))
+
+    def count(self, file: str, pointer: str, things: Any, most: int, message: str) -> dict[str, Any]:
+        """Tell where there are more things than `most`; return as many of them as are looked into."""
+        things = as_dict(things)
+        if len(things) > most:
+            self.tell(ERROR, file, pointer, message % {"most": most}, _("Remove some."))
+        return dict(islice(things.items(), most))
 
     def template(self, file: str, pointer: str, text: Any, allowed: Mapping[str, str]) -> Template | None:
         """Read a template; `allowed` maps each name that may stand in it to "" or to why it may not stand here."""
@@ -94,12 +105,14 @@ class Reading:
                 _("Mend the expression."),
             )
             return None
+        if template.encodes_twice:
+            self.tell(ERROR, file, pointer, _("“encode(…)” stands within another “encode(…)”."), _("Encode once."))
         for name in template.names():
             if name.name not in allowed:
-                # A field under another prefix is what is meant, whatever else looks like it.
-                same = [each for each in allowed if each.partition(".")[2] == name.name.partition(".")[2] != ""]
-                known = same or [each for each, why in allowed.items() if not why]
                 prefix = "oauth_iparams" if file == OAUTH else "iparam"
+                # A field under another prefix is what is meant, whatever else looks like it.
+                same = f"{prefix}.{name.name.partition('.')[2]}"
+                known = [same] if same in allowed else (each for each, why in allowed.items() if not why)
                 self.tell(
                     ERROR,
                     file,

@@ -1,12 +1,13 @@
 """Checks of `requests.json`: where each template calls, with what, and the scope that its route needs."""
 
+from functools import cached_property
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from .. import expressions
 from ..expressions import MalformedExpression, Template
-from . import places
+from . import formats, places
 from .archive import IPARAMS, OAUTH, REQUESTS
 from .documents import as_dict, as_str, step
 from .places import Misplaced
@@ -53,20 +54,21 @@ class Requests(Reading):
         if integration is not None and (client := self.clients[as_str(oauth)]) and not self.facts.is_foreign(client):
             self._route(place, schema, as_dict(integration.get("options")))
 
-    def _names(self) -> tuple[dict[str, str], dict[str, str]]:
-        """What may stand in a host, a path or a query, and what in a header."""
+    @cached_property
+    def _names(self) -> tuple[_Known, _Known, _Known]:
+        """What may stand in a host, what in a path or a query, and what in a header."""
         secret, token = _("a secure field stands in headers only."), _("the access token stands in headers only.")
         plain = {f"iparam.{key}": secret if field.get("secure") is True else "" for key, field in self.fields.items()}
-        return {**plain, "access_token": token}, dict.fromkeys([*plain, "access_token"], "")
-
-    def _schema(self, place: str, schema: dict[str, Any], oauth: Any, integration: dict[str, Any] | None) -> None:
-        plain, full = self._names()
+        plain["access_token"] = token
         unread = ["iparam"] if IPARAMS in self.unreadable else []
-        chosen, called, sent = (
+        return (
             _Known(plain, *unread),
             _Known(plain, "context", *unread),
-            _Known(full, "context", *unread),
+            _Known(dict.fromkeys(plain, ""), "context", *unread),
         )
+
+    def _schema(self, place: str, schema: dict[str, Any], oauth: Any, integration: dict[str, Any] | None) -> None:
+        chosen, called, sent = self._names
         if host := self.template(REQUESTS, f"{place}/schema/host", schema.get("host"), chosen):
             self._host(place, schema, host, oauth, integration)
         if path := self.template(REQUESTS, f"{place}/schema/path", schema.get("path", "/"), called):
@@ -74,10 +76,15 @@ class Requests(Reading):
                 places.check_path(path)
             except Misplaced as error:
                 self.misplaced(REQUESTS, f"{place}/schema/path", error)
-        for key, value in as_dict(schema.get("query")).items():
+        more = _("More than %(most)d of them.")
+        query, headers = (
+            self.count(REQUESTS, f"{place}/schema/{key}", schema.get(key), formats.MAX_FIELDS, more)
+            for key in ("query", "headers")
+        )
+        for key, value in query.items():
             self.template(REQUESTS, step(f"{place}/schema/query", key), value, called)
         sends = False
-        for key, value in as_dict(schema.get("headers")).items():
+        for key, value in headers.items():
             pointer = step(f"{place}/schema/headers", key)
             template = self.template(REQUESTS, pointer, value, sent)
             sends = sends or bool(template and any(name.name == "access_token" for name in template.names()))

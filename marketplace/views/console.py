@@ -86,8 +86,14 @@ def _sent(request):
 
 
 def _readable(text):
-    """JSON on lines of its own; anything else as it is."""
+    """JSON with a line for each value; anything else as it is, and what would grow to many times its length."""
+    most, made = 4 * len(text) + 1000, []
     try:
-        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+        for part in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(json.loads(text)):
+            made.append(part)
+            most -= len(part)
+            if most < 0:
+                return text
     except (ValueError, RecursionError):
         return text
+    return "".join(made)

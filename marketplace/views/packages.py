@@ -16,7 +16,7 @@ from portal.accounts.actions import Refused
 from .. import actions
 from ..connections import redirect_uri
 from ..forms import PackageForm, SecretForm
-from ..package import Contents, Facts, Report, check_values, formats
+from ..package import Contents, Facts, Report, check_values, formats, one_check
 from ..package_form import PackageFields
 from .developers import add_errors, chosen_scopes, in_words, scope_rows, scopes_of, version_seen_by
 
@@ -46,7 +46,10 @@ def _preview(request, version, required, optional):
 
 def _page(request, version, *, report=None, form=None, status=200):
     contents = Contents.of(version)
-    report = report or (check_values(version.package, Facts(version.app)) if version.package else Report())
+    if report is None and version.package:
+        with one_check(version.app.team, counts=False):
+            report = check_values(version.package, Facts(version.app))
+    report = report or Report()
     context = {
         "app": version.app,
         "version": version,
@@ -73,9 +76,10 @@ def version_package(request, slug, pk):
     if form.is_valid():
         data = form.cleaned_data["package"].read()
         try:
-            report = actions.take_package(
-                version, data, keep_secrets=form.cleaned_data["keep_secrets"], by=request.user
-            )
+            with one_check(version.app.team):
+                report = actions.take_package(
+                    version, data, keep_secrets=form.cleaned_data["keep_secrets"], by=request.user
+                )
         except Refused as refusal:
             messages.error(request, str(refusal))
             return redirect("version-package", slug, pk)
@@ -101,7 +105,8 @@ def version_package_edit(request, slug, pk):
     if is_saved and fields.is_valid():
         files = fields.package(chosen["required_scopes"], chosen["optional_scopes"])
         try:
-            report = actions.fill_package(version, files, renamed=fields.renamed, by=request.user)
+            with one_check(version.app.team):
+                report = actions.fill_package(version, files, renamed=fields.renamed, by=request.user)
         except (Refused, ValidationError) as error:
             messages.error(request, in_words(error))
         if report and report.valid:

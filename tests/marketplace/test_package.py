@@ -295,8 +295,7 @@ def test_a_check_asks_the_database_as_often_for_a_huge_package_as_for_a_small_on
     integrations["portal"]["options"]["scope"] = " ".join(f"freshservice.tickets.s{number}" for number in range(60))
     requests |= {f"more{number}": requests["tickets"] for number in range(100)}
     with django_assert_max_num_queries(5):
-        report = run(files, app)
-    assert sum("Did you mean" in problem.fix for problem in report.problems) == 50
+        run(files, app)
 
 
 @pytest.mark.parametrize(

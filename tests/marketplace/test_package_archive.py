@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from marketplace.package import FILES, Facts, Report, check, check_archive
 from marketplace.package.archive import MAX_ARCHIVE_BYTES
-from marketplace.package.documents import Document
+from marketplace.package.documents import Document, step
 from tests import factories
 from tests.marketplace.packages import OLD, as_bytes, as_zip, good
 
@@ -109,7 +109,10 @@ def test_an_encrypted_file_and_an_unknown_compression_are_refused(files):
         (b'{"a": "\\x"}', "cannot be read", 1),
         (b'{"a" 1}', "“:”", 1),
         (b"{} {}", "follows", 1),
-        (b"", "not JSON", 1),
+        (b"", "is empty", 1),
+        (b" \n\t", "is empty", 1),
+        (b"\xef\xbb\xbf", "is empty", 1),
+        (b'{"' + b"k" * 251 + b'": 1}', "longer than 250", 1),
         ("{}".encode("utf-16"), "UTF-8", 1),
         ("{}".encode("utf-16-le"), "NUL", 1),
         ('{"a":\n "ä"}'.encode("latin-1"), "UTF-8", 2),
@@ -118,7 +121,7 @@ def test_an_encrypted_file_and_an_unknown_compression_are_refused(files):
     ],
 )  # fmt: skip
 def test_json_that_is_none_is_told_with_its_line(data, words, line):
-    problem = Document("x.json", data).problems[0]
+    problem = next(iter(Document("x.json", data).problems))
     assert words in problem.message and problem.line == line
 
 
@@ -137,8 +140,9 @@ json_values = st.recursive(
 def test_a_document_is_read_as_any_parser_reads_it_and_every_place_has_its_line(value, indent):
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     document = Document("x.json", text.encode())
-    assert document.value == value and document.problems == []
-    assert all(1 <= line <= text.count("\n") + 1 for line in document.lines.values())
+    assert document.value == value and not [*document.problems]
+    last = text.count("\n") + 1
+    assert all(1 <= document.line(step("", *spot)) <= last for spot in spots(value))
 
 
 def spots(value, pointer=()):

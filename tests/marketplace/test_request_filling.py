@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marketplace import requests
+from marketplace import filling
 from marketplace.package import Contents, formats
 from tests.marketplace.connected import run_template
 
@@ -17,7 +17,7 @@ def filled(schema, values=None, fields=None, **sent):
     """A template filled in, without sending it."""
     template = formats.RequestTemplate.model_validate({"schema": {"method": "POST", "host": "api.octo.dev", **schema}})
     contents = Contents({"config/iparams.json": fields or {}})
-    return requests._fill(contents, template, values or {}, requests._texts(sent), "token-0123456789", None)
+    return filling.fill(contents, template, values or {}, filling.texts_of(sent), "token-0123456789", None)
 
 
 SCHEMA = {
@@ -33,7 +33,7 @@ def test_a_value_adds_no_segment_no_parameter_no_header_and_no_host(value):
     """Whatever it is: it arrives as it was, in its place, or is refused."""
     try:
         request = filled(SCHEMA, x=value)
-    except requests.BadInput:
+    except filling.BadInput:
         assert value in ("", ".", "..") or "\0" in value
         return
     url = urlsplit(request.url)
@@ -48,7 +48,7 @@ def test_a_value_adds_no_segment_no_parameter_no_header_and_no_host(value):
 @pytest.mark.parametrize("path", ["/a/<%= context.x %>/b", "/a/<%= context.x %>"])
 def test_a_value_removes_no_segment(value, path):
     """Whoever is called would read the path as another: at its end, as that of the whole collection."""
-    with pytest.raises(requests.BadInput):
+    with pytest.raises(filling.BadInput):
         filled({"path": path}, x=value)
 
 
@@ -58,7 +58,7 @@ def test_a_name_that_nobody_sent_is_named_and_not_taken_for_empty(place):
         return {"path": f"/a/{template}"} if place == "path" else {"path": "/", place: {"X": template}}
 
     for sent in ({}, {"x": None}, {"x": {}}):
-        with pytest.raises(requests.BadInput, match="context.x"):
+        with pytest.raises(filling.BadInput, match="context.x"):
             filled(schema("<%= context.x %>"), **sent)
     filled(schema("<%= context.x || '' %>"))
     assert filled({"path": "/", "query": {"x": "<%= context.x %>"}}, x="").url.endswith("?x=")
@@ -67,13 +67,13 @@ def test_a_name_that_nobody_sent_is_named_and_not_taken_for_empty(place):
 def test_a_field_that_nobody_had_to_fill_in_is_empty_where_that_changes_no_path():
     fields = {"tag": {"display_name": "Tag"}}
     assert filled({"query": {"tag": "<%= iparam.tag %>"}}, fields=fields).url.endswith("?tag=")
-    with pytest.raises(requests.BadInput, match="iparam.tag"):
+    with pytest.raises(filling.BadInput, match="iparam.tag"):
         filled({"path": "/tags/<%= iparam.tag %>"}, fields=fields)
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "☃"])
 def test_a_value_adds_no_header(value):
-    with pytest.raises(requests.BadInput):
+    with pytest.raises(filling.BadInput):
         filled({"headers": {"X-Value": "<%= context.x %>"}}, x=value)
 
 
@@ -82,7 +82,7 @@ def test_a_value_adds_no_header(value):
 )
 def test_a_field_is_one_label_of_the_vendors_domain(value):
     fields = {"shop": {"display_name": "Shop"}}
-    with pytest.raises(requests.BadInput):
+    with pytest.raises(filling.BadInput):
         filled({"host": "<%= iparam.shop %>.octo.dev"}, {"shop": value}, fields)
     assert filled({"host": "<%= iparam.shop %>.octo.dev"}, {"shop": "acme"}, fields).url.startswith(
         "https://acme.octo.dev/"
@@ -103,7 +103,7 @@ def test_a_field_is_one_label_of_the_vendors_domain(value):
     ],
 )
 def test_a_context_that_cannot_be_used_is_refused(connected, context):
-    with pytest.raises(requests.BadInput):
+    with pytest.raises(filling.BadInput):
         run_template(connected, context=context)
 
 
@@ -115,9 +115,9 @@ def test_a_body_is_sent_as_it_was_given(connected, cast, vendors):
     )
     contents = Contents(files)
     for body, kind, arrived in (({"a": 1}, "application/json", '{"a": 1}'), ("plain ☃", "text/plain", "plain ☃")):
-        request = requests._fill(contents, template, {}, {"context.id": "7"}, "t", body)
+        request = filling.fill(contents, template, {}, {"context.id": "7"}, "t", body)
         assert request.body.decode() == arrived and request.headers["Content-Type"].startswith(kind)
-    with pytest.raises(requests.BadInput, match="has no body"):
+    with pytest.raises(filling.BadInput, match="has no body"):
         run_template(connected, body={"a": 1})
 
 
@@ -125,5 +125,5 @@ def test_a_body_that_could_just_be_read_and_not_be_written_is_refused(connected)
     body = []
     for _level in range(2000):
         body = [body]
-    with pytest.raises(requests.BadInput, match="nested"):
-        requests._body("POST", body)
+    with pytest.raises(filling.BadInput, match="nested"):
+        filling._body("POST", body)

@@ -13,7 +13,7 @@ from django.test import Client as Browser
 
 from credentials import actions as credentials
 from marketplace import actions as marketplace
-from marketplace import requests
+from marketplace import filling, requests
 from marketplace.connections import Vendor, VendorError
 from marketplace.models import Connection
 from marketplace.package import Contents
@@ -141,7 +141,7 @@ def test_secrets_are_masked_in_what_comes_back(connected, vendors):
         api_fault={"status": 200, "body": f'{{"token": "{token}"}}', "headers": {"Location": f"/?{token}"}}
     )
     result = run_template(connected)
-    assert token not in result.body + str(result.headers) + repr(result) and requests.MASK in result.body
+    assert token not in result.body + str(result.headers) + repr(result) and filling.MASK in result.body
     vendors[0].switch(
         api_fault={"status": 200, "headers": {"Set-Cookie": "a=b", "X-Inner": "1", "Content-Type": "text/plain"}}
     )
@@ -150,12 +150,12 @@ def test_secrets_are_masked_in_what_comes_back(connected, vendors):
 
 def test_of_a_secret_that_holds_another_nothing_is_left():
     secrets = {f"secret-{'x' * length}" for length in range(20)}
-    request = requests.Request("GET", "https://vendor.com/", {}, secrets=secrets)
+    request = filling.Request("GET", "https://vendor.com/", {}, secrets=secrets)
     for around in (b"", b"\xff"):
         answer = egress.Answer(200, httpx.Headers(), around + max(secrets).encode())
         result = requests._result(request, answer, 1)
         body = base64.b64decode(result.body) if result.is_binary else result.body.encode()
-        assert body == around + requests.MASK.encode()
+        assert body == around + filling.MASK.encode()
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"status": 0}])
