@@ -39,13 +39,15 @@ def check_values(files: Mapping[str, Any], facts: Facts) -> Report:
 def check_archive(data: bytes, facts: Facts) -> Report:
     """Check the bytes of a .zip: any bytes give a report."""
     try:
-        return check(read_zip(data), facts)
+        unpacked = read_zip(data)
     except Unusable as refused:
         return Report(problems=[refused.problem])
+    return check(unpacked.files, facts, others=unpacked.others)
 
 
 def check_folder(folder: Path, facts: Facts) -> Report:
     try:
-        return check(read_folder(folder), facts)
+        unpacked = read_folder(folder)
     except Unusable as refused:
         return Report(problems=[refused.problem])
+    return check(unpacked.files, facts, others=unpacked.others)

@@ -1,21 +1,25 @@
 """Takes the files that matter out of a package: a .zip, or on the command line a folder. Nothing is ever unpacked."""
 
 import io
+import os
 import re
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from django.utils.translation import gettext as _
 
+from portal.text import describe
+
 from .documents import MAX_BYTES
+from .overlooked import FILES
 from .problems import ERROR, Problem
 
-MANIFEST, OAUTH, REQUESTS, IPARAMS = (
-    "manifest.json", "config/oauth_config.json", "config/requests.json", "config/iparams.json",
-)  # fmt: skip
-FILES = (MANIFEST, OAUTH, REQUESTS, IPARAMS)
+MANIFEST, OAUTH, REQUESTS, IPARAMS = FILES
 MAX_ARCHIVE_BYTES = 5 * 1024 * 1024
 MAX_ENTRIES = 2000
 MAX_UNPACKED_BYTES = 50 * 1024 * 1024
@@ -31,6 +35,10 @@ _BROKEN = (
 )
 
 
+# How other archives begin.
+_OTHER_KINDS = {b"\x1f\x8b": ".gz", b"Rar!": ".rar", b"7z\xbc\xaf": ".7z", b"BZh": ".bz2", b"\xfd7zXZ": ".xz"}
+
+
 class Unusable(Exception):
     """A package that is refused whole. `problem` says why."""
 
@@ -39,23 +47,40 @@ class Unusable(Exception):
         self.problem = Problem(ERROR, file, "", None, message, fix)
 
 
-def read_zip(data: bytes) -> dict[str, bytes]:
-    """Return the files of FILES that an archive has. Raises Unusable."""
+@dataclass
+class Unpacked:
+    """The files of FILES that a package has, and the names of all the others."""
+
+    files: dict[str, bytes]
+    others: list[str]
+
+
+def read_zip(data: bytes) -> Unpacked:
+    """Read an archive. Raises Unusable."""
+    if not data:
+        raise Unusable("", _("The file is empty."), _("Send the .zip of the app."))
     if len(data) > MAX_ARCHIVE_BYTES:
         raise Unusable(
             "",
             _("The package is larger than %(most)d MB.") % {"most": MAX_ARCHIVE_BYTES // 2**20},
             _("Leave out what the app does not need."),
         )
+    for start, kind in _OTHER_KINDS.items():
+        if data.startswith(start):
+            raise Unusable("", _("This is a %(kind)s file, not a .zip.") % {"kind": kind}, _("Pack the app as a .zip."))
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = _guard(archive.infolist())
-            return {file: _take(archive, entry) for file, entry in _wanted(entries).items()}
+            by_name = _by_name(archive.infolist())
+            files = {file: _take(archive, file, by_name[file]) for file in FILES if file in by_name}
+            return Unpacked(files, [name for name in by_name if name not in files])
     except _BROKEN:
         raise Unusable("", _("This is not a .zip file, or a damaged one."), _("Pack the app again.")) from None
 
 
-def _guard(entries: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+def _by_name(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    """The files of an archive by their names. Raises Unusable where one of them could be something else than a file."""
+    if not entries:
+        raise Unusable("", _("The archive is empty."), _("Pack the files of the app."))
     if len(entries) > MAX_ENTRIES:
         raise Unusable(
             "", _("More than %(most)d files.") % {"most": MAX_ENTRIES}, _("Leave out what the app does not need.")
@@ -66,48 +91,62 @@ def _guard(entries: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
             _("The package unpacks to more than %(most)d MB.") % {"most": MAX_UNPACKED_BYTES // 2**20},
             _("Leave out what the app does not need."),
         )
-    seen = set()
+    found: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
-        # As it stands in the archive: zipfile ends a name at a NUL and turns backslashes.
-        name = entry.orig_filename
-        if name.startswith("/") or re.search(r"\\|^[A-Za-z]:|[\0-\x1f\x7f]", name) or ".." in name.split("/"):
-            raise Unusable(
-                _shown(name), _("This path could lead out of the package."), _("Use plain relative paths with “/”.")
-            )
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            raise Unusable(_shown(name), _("This is a symbolic link."), _("Put the file itself into the package."))
-        if entry.flag_bits & 1:
-            raise Unusable(_shown(name), _("This file is encrypted."), _("Pack the app without a password."))
-        if name in seen:
+        name = _guard(entry)
+        if name in found:
             raise Unusable(_shown(name), _("This file is in the package twice."), _("Keep one of them."))
-        seen.add(name)
-    return [entry for entry in entries if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")]
+        found[name] = entry
+    files = {n: entry for n, entry in found.items() if not n.endswith("/") and not n.startswith("__MACOSX/")}
+    return _without_folder(files)
+
+
+def _guard(entry: zipfile.ZipInfo) -> str:
+    """Return the name of an entry. Raises Unusable."""
+    # As it stands in the archive: zipfile ends a name at a NUL. Some tools write “\” between folders.
+    name = entry.orig_filename.replace("\\", "/")
+    if wrong := re.search(r"[\0-\x1f\x7f]", name):
+        raise Unusable(
+            _shown(name),
+            _("The name has a character that no file’s has: %(character)s.") % {"character": describe(wrong[0])},
+            _("Rename the file."),
+        )
+    if name.startswith("/") or re.match("[A-Za-z]:", name):
+        raise Unusable(_shown(name), _("This is a path from the root of a disk."), _("Pack the app’s own folder."))
+    if ".." in name.split("/"):
+        raise Unusable(_shown(name), _("This path leads out of the package."), _("Use paths without “..”."))
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise Unusable(_shown(name), _("This is a symbolic link."), _("Put the file itself into the package."))
+    if entry.flag_bits & 1:
+        raise Unusable(_shown(name), _("This file is encrypted."), _("Pack the app without a password."))
+    return name
 
 
 def _shown(name: str) -> str:
     return name.encode("unicode_escape").decode()[:200]
 
 
-def _wanted(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """By their names in the package; an archive may hold it all in one folder."""
-    by_name = {entry.filename: entry for entry in entries}
-    tops = {name.partition("/")[0] for name in by_name}
-    prefix = f"{tops.pop()}/" if MANIFEST not in by_name and len(tops) == 1 else ""
-    return {file: by_name[prefix + file] for file in FILES if prefix + file in by_name}
+def _without_folder(found: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    """The same by their names in the package: an archive may hold it all in one folder."""
+    tops = {name.partition("/")[0] for name in found}
+    if MANIFEST in found or len(tops) != 1 or tops == {"config"}:
+        return found
+    folder = f"{tops.pop()}/"
+    return {name.removeprefix(folder): entry for name, entry in found.items()}
 
 
-def _take(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+def _take(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> bytes:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unusable(
-            _shown(entry.filename), _("Packed in a way that is not read here."), _("Use the ordinary .zip compression.")
+            _shown(name), _("Packed in a way that is not read here."), _("Use the ordinary .zip compression.")
         )
     with archive.open(entry) as file:
         # One byte more than is allowed: the reader of the file says that it is too large.
         return file.read(MAX_BYTES + 1)
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """Return the files of FILES that a folder has. Raises Unusable."""
+def read_folder(folder: Path) -> Unpacked:
+    """Read a folder. Raises Unusable."""
     found = {}
     for file in FILES:
         path = folder / file
@@ -116,4 +155,11 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         if path.is_file():
             with open(path, "rb") as opened:
                 found[file] = opened.read(MAX_BYTES + 1)
-    return found
+    return Unpacked(found, [name for name in islice(_listed(folder), MAX_ENTRIES) if name not in found])
+
+
+def _listed(folder: Path) -> Iterator[str]:
+    for here, inner, files in os.walk(folder):
+        inner[:] = sorted(name for name in inner if name != "node_modules" and not name.startswith("."))
+        for name in sorted(files):
+            yield (Path(here) / name).relative_to(folder).as_posix()

@@ -1,7 +1,7 @@
 """Every check of an app package, run by the page, the API and `check_package` alike."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,7 @@ from .convert import Converted
 from .documents import Document, as_dict, step
 from .facts import Facts
 from .integrations import Integrations
+from .overlooked import manifest_elsewhere, overlooked
 from .problems import ERROR, WARNING, Problems, Report
 from .reading import outside, texts
 from .requests import Requests
@@ -28,8 +29,11 @@ MAX_CHECKED = 10
 _MAY_BE_EMPTY = re.compile(r"/description$|^/[^/]+/schema/(headers|query)/")
 
 
-def check(files: Mapping[str, bytes], facts: Facts) -> Report:
-    """Check the files of a package, by their names; whatever they hold, the report says all that is wrong with them."""
+def check(files: Mapping[str, bytes], facts: Facts, *, others: Collection[str] = ()) -> Report:
+    """Check the files of a package, by their names; whatever they hold, the report says all that is wrong with them.
+
+    `others` are the names of what else it has.
+    """
     documents = {file: Document(file, data) for file, data in files.items()}
     report, problems = Report(), Problems()
     for document in documents.values():
@@ -41,7 +45,7 @@ def check(files: Mapping[str, bytes], facts: Facts) -> Report:
         converted = Converted(values)
         values, report.changes = converted.files, converted.changes
     checker = _Checker(documents, values, converted, facts)
-    checker.run()
+    checker.run(others)
     problems.merge(checker.problems)
     report.problems = problems.told([*formats.MODELS])
     report.files = values
@@ -57,7 +61,8 @@ def _format(values: Mapping[str, Any]) -> str | None:
 
 
 class _Checker(Integrations, Requests):
-    def run(self) -> None:
+    def run(self, others: Collection[str]) -> None:
+        self._missing(others)
         self._shapes()
         self._counts()
         # Where there are too many of something, that is told, and no more are looked into.
@@ -70,11 +75,25 @@ class _Checker(Integrations, Requests):
         self._placeholders(OAUTH, self.integrations, "/integrations")
         self._placeholders(REQUESTS, self.requests, "")
 
-    def _shapes(self) -> None:
-        if MANIFEST not in self.documents:
+    def _missing(self, others: Collection[str]) -> None:
+        seen = None if MANIFEST in self.documents else manifest_elsewhere(others)
+        if seen:
+            self.tell(
+                ERROR,
+                MANIFEST,
+                "",
+                _("The package has no manifest.json at its top, but “%(name)s”.") % {"name": seen[-200:]},
+                _("Pack the folder in which manifest.json is, or name the file so; upload no archive within another."),
+            )
+        elif MANIFEST not in self.documents:
             self.tell(
                 ERROR, MANIFEST, "", _("The package has no manifest.json."), _("Put it at the top of the package.")
             )
+        for name, message, fix in overlooked(others, self.documents):
+            if name != seen:
+                self.tell(WARNING, name, "", message, fix)
+
+    def _shapes(self) -> None:
         for file, value in self.values.items():
             for place, message, fix in formats.explain(formats.MODELS[file], value, self.suggest):
                 self.tell(ERROR, file, step("", *place), message, fix)

@@ -51,10 +51,108 @@ def test_an_archive_is_read_also_where_all_is_in_one_folder(files, prefix):
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/passwd", "../up.json", "config/../../up.json", "..\\up.json", "C:/up.json", "a\nb", "config/.."]
+    ("name", "said"),
+    [
+        ("/etc/passwd", "from the root of a disk"),
+        ("C:/up.json", "from the root of a disk"),
+        ("C:\\up.json", "from the root of a disk"),
+        ("\\\\host\\up.json", "from the root of a disk"),
+        ("../up.json", "leads out of the package"),
+        ("config/../../up.json", "leads out of the package"),
+        ("..\\up.json", "leads out of the package"),
+        ("config/..", "leads out of the package"),
+        ("a\nb", "a line break (U+000A)"),
+        ("a\x1bb", "U+001B"),
+    ],
 )
-def test_a_path_that_leads_out_is_refused(files, name):
-    assert "out of the package" in only(check_archive(as_zip({**files, name: b"x"}), Facts()))
+def test_a_path_that_leads_out_is_refused_and_told_why(files, name, said):
+    assert said in only(check_archive(as_zip({**files, name: b"x"}), Facts()))
+
+
+def test_an_archive_with_backslashes_between_its_folders_is_read(files):
+    """As some tools for Windows pack."""
+    turned = {name.replace("/", "\\"): data for name, data in files.items()}
+    report = check_archive(as_zip({**turned, "app\\": b"", "app\\index.html": b"x"}), Facts())
+    assert report.valid and report.problems == []
+    assert "twice" in only(check_archive(as_zip({**files, "config\\iparams.json": b"{}"}), Facts()))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "The file is empty"),
+        (packed(), "The archive is empty"),
+        (b"\x1f\x8b\x08rest", "a .gz file, not a .zip"),
+        (b"Rar!\x1a\x07rest", "a .rar file, not a .zip"),
+        (b"7z\xbc\xaf\x27\x1crest", "a .7z file, not a .zip"),
+        (b"PK", "not a .zip file, or a damaged one"),
+    ],
+)
+def test_what_is_no_package_is_called_what_it_is(data, said):
+    assert said in only(check_archive(data, Facts()))
+
+
+HTML, READ = "installation page of the app’s own", "This file is not read: "
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "fix"),
+    [
+        ("config/iparams.html", HTML, "List its fields in config/iparams.json"),
+        ("config/oauth.json", READ + "config/oauth_config.json", "so that it is config/oauth_config.json"),
+        ("config/oauth_configs.json", READ + "config/oauth_config.json", ""),
+        ("config/oauth-config.json", READ + "config/oauth_config.json", ""),
+        ("config/oauth_confg.json", READ + "config/oauth_config.json", ""),
+        ("config/OAuth_Config.json", READ + "config/oauth_config.json", ""),
+        ("Config/requests.json", READ + "config/requests.json", ""),
+        ("configs/requests.json", READ + "config/requests.json", ""),
+        ("config/Requests.JSON", READ + "config/requests.json", ""),
+        ("config/request.json", READ + "config/requests.json", ""),
+        ("config/reqeusts.json", READ + "config/requests.json", ""),
+        ("config/requests.yml", READ + "config/requests.json", ""),
+        ("config/iparam.json", READ + "config/iparams.json", ""),
+        ("config/iparams.json~HEAD", READ + "config/iparams.json", ""),
+        ("iparams.json", READ + "config/iparams.json", "Rename or move it"),
+        ("app/config/oauth_config.json", READ + "config/oauth_config.json", "Rename or move it"),
+        ("server/requests.json", READ + "config/requests.json", ""),
+        ("config/requests.json.orig", READ + "of config/, only", "leave it as it is"),
+        ("config/colours.json", "only oauth_config.json, requests.json, iparams.json are", "leave it as it is"),
+        ("dist/app.zip", "An archive within the package", "Upload that one"),
+        ("dist/app.TAR.GZ", "An archive within the package", ""),
+    ],
+)
+def test_a_file_that_is_not_read_is_told_with_the_name_that_would_be_and_how_to_migrate(files, name, said, fix):
+    missing = said.removeprefix(READ)
+    others = {file: data for file, data in files.items() if file != missing}
+    for prefix in ("", "my-app/"):
+        packed = as_zip({**others, name: b"{}"}, prefix=prefix)
+        told = [each for each in check_archive(packed, Facts()).problems if each.file == name]
+        assert [each.level for each in told] == ["warning"] and said in told[0].message and fix in told[0].fix
+
+
+def test_what_the_app_is_made_of_is_not_told(files):
+    """Nor a file of a name that is used, where the one that is meant is there, nor what belongs to the platform alone."""
+    beside = (
+        "app/index.html", "app/manifest.json", "server/server.js", "server/lib/requests.js", "README.md", "package.json",
+        "config/iparam_test_data.json", "config/entities.json", "config/assets/iparams.js", "config/.DS_Store",
+        "node_modules/oauth/config/oauth.json", "server/test_data/onTicketCreate.json", "app/requests.json",
+    )  # fmt: skip
+    assert check_archive(as_zip({**files, **dict.fromkeys(beside, b"{}")}), Facts()).problems == []
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        ("my-app/manifest.json", ["README.md"]),
+        ("Manifest.json", []),
+        ("src/app/manifest.json", ["src/x", "y"]),
+        ("dist/app.zip", ["README.md"]),
+    ],
+)
+def test_a_manifest_that_is_elsewhere_is_pointed_to(name, beside):
+    problems = check_archive(as_zip(dict.fromkeys([name, *beside], b"{}")), Facts()).problems
+    assert [(each.file, each.level) for each in problems] == [("manifest.json", "error")]
+    assert f"“{name}”" in problems[0].message
 
 
 def test_a_symbolic_link_is_refused(files):

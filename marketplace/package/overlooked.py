@@ -1,0 +1,96 @@
+"""Files of a package that are not read although they look as if they were meant to be, and what to do with each."""
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import PurePosixPath
+
+from django.utils.translation import gettext as _
+
+IPARAMS = "config/iparams.json"
+FILES = ("manifest.json", "config/oauth_config.json", "config/requests.json", IPARAMS)
+# What the platform keeps beside them, and nothing here is about.
+_OF_THE_PLATFORM = re.compile(
+    r"config/(iparam_test_data\.json|entities\.json|assets/.*)|(.*/)?(\.DS_Store|\.gitkeep|Thumbs\.db)"
+)
+_ARCHIVE = re.compile(r".+\.(zip|tar|tgz|gz|rar|7z)", re.IGNORECASE)
+# How else the files are called: what is left of a name without its ending, in small letters without punctuation.
+_CALLED = {
+    "manifest": "manifest.json",
+    "oauthconfig": "config/oauth_config.json",
+    "oauthconfigs": "config/oauth_config.json",
+    "oauthconfiguration": "config/oauth_config.json",
+    "oauth": "config/oauth_config.json",
+    "oauth2": "config/oauth_config.json",
+    "requests": "config/requests.json",
+    "request": "config/requests.json",
+    "requesttemplates": "config/requests.json",
+    "requesttemplate": "config/requests.json",
+    "iparams": IPARAMS,
+    "iparam": IPARAMS,
+    "installationparameters": IPARAMS,
+}
+_COMPARED = 50
+
+Overlooked = tuple[str, str, str]
+
+
+def overlooked(names: Iterable[str], read: Collection[str]) -> Iterator[Overlooked]:
+    """Each of the `names` that is no file that was `read` and looks like one, what is said of it, and what to do."""
+    left = _COMPARED
+    for name in names:
+        path = PurePosixPath(name)
+        if "node_modules" in path.parts or _OF_THE_PLATFORM.fullmatch(name):
+            continue
+        if _ARCHIVE.fullmatch(path.name):
+            yield (
+                name,
+                _("An archive within the package is not read."),
+                _("Upload that one, if it is the app; otherwise leave it out."),
+            )
+            continue
+        in_config = len(path.parts) == 2 and path.parts[0].lower() in ("config", "configs")
+        left -= in_config
+        meant = _meant(path, guess=in_config and left >= 0)
+        if meant == IPARAMS and path.suffix.lower() in (".html", ".htm"):
+            yield (
+                name,
+                _("An installation page of the app’s own is not shown: %(file)s is read instead.") % {"file": meant},
+                _("List its fields in %(file)s, each with a display_name and a type; the portal makes the page.")
+                % {"file": meant},
+            )
+        # A file of this name deep in the app, such as a web manifest, is another where the one that is meant is there.
+        elif meant and meant not in read and (in_config or path.suffix.lower().startswith(".json")):
+            yield (
+                name,
+                _("This file is not read: %(file)s would be.") % {"file": meant},
+                _("Rename or move it, so that it is %(file)s.") % {"file": meant},
+            )
+        elif in_config:
+            yield (
+                name,
+                _("This file is not read: of config/, only %(files)s are.")
+                % {"files": ", ".join(file.removeprefix("config/") for file in FILES[1:])},
+                _("Move into one of them what the portal should know, or leave it as it is."),
+            )
+
+
+def _meant(path: PurePosixPath, *, guess: bool) -> str | None:
+    """The file that a name stands for, in another spelling, letter case or folder; `guess` also what is like one."""
+    plain = re.sub(r"[^a-z0-9]", "", path.name.partition(".")[0].lower())
+    if found := _CALLED.get(plain):
+        return found
+    near = difflib.get_close_matches(plain[:60], _CALLED, n=1, cutoff=0.8) if guess else []
+    return _CALLED[near[0]] if near else None
+
+
+def manifest_elsewhere(names: Iterable[str]) -> str | None:
+    """The file that is the manifest in another place or spelling, or the archive that it may be in."""
+    found = [name for name in names if "node_modules" not in name]
+    for test in (
+        lambda name: PurePosixPath(name).name.lower() == "manifest.json",
+        lambda name: _ARCHIVE.fullmatch(name),
+    ):
+        if here := sorted(filter(test, found), key=lambda name: (name.count("/"), name)):
+            return here[0]
+    return None
