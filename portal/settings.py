@@ -348,6 +348,8 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 4000
 
 _HTTPS = BASE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _HTTPS
+# Asked by gateways, products and probes inside the network, which follow no redirect.
+SECURE_REDIRECT_EXEMPT = [r"^oauth/check/", r"^oauth/introspect$", r"^(healthz|readyz)$", r"^\.well-known/"]
 SECURE_HSTS_SECONDS = 31536000 if _HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else None

@@ -164,16 +164,17 @@ def test_the_top_level_holds_what_the_readme_names():
     listed = subprocess.run(["git", "ls-files"], cwd=BASE, capture_output=True, text=True, check=True).stdout.split()
     top = {name.split("/")[0] for name in listed}
     assert top == {
-        ".ci", ".gitignore", "Makefile", "README.md", "consent", "credentials", "manage.py", "marketplace", "portal",
-        "pyproject.toml", "requirements.txt", "static", "templates", "tests",
+        ".ci", ".gitignore", "Makefile", "README.md", "consent", "credentials", "docs", "manage.py", "marketplace", "portal",
+        "pyproject.toml", "requirements-gateways.txt", "requirements.txt", "static", "templates", "tests",
     }  # fmt: skip
 
 
-def test_the_lock_file_has_hashes_and_no_address():
-    text = (BASE / "requirements.txt").read_text()
+@pytest.mark.parametrize(("name", "least"), [("requirements.txt", 30), ("requirements-gateways.txt", 3)])
+def test_the_lock_files_have_hashes_and_no_address(name, least):
+    text = (BASE / name).read_text()
     assert "://" not in text and "--index-url" not in text
     pinned = re.findall(r"^[a-z0-9][\w.-]*(?:\[[\w,]+\])?==", text, re.M | re.I)
-    assert len(pinned) > 30 and text.count("--hash=sha256:") >= len(pinned)
+    assert len(pinned) >= least and text.count("--hash=sha256:") >= len(pinned)
 
 
 def test_every_function_that_the_readme_names_exists():

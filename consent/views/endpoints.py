@@ -21,7 +21,7 @@ from ..server import Attempt
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 GRANT_TYPES = ["authorization_code", "client_credentials", "refresh_token"]
-# How nginx and Traefik tell of a call.
+# The headers in which gateways describe a call: nginx and Envoy; Traefik and Caddy.
 _TOLD_BY_GATEWAY = [("X-Original-Method", "X-Original-URI"), ("X-Forwarded-Method", "X-Forwarded-Uri")]
 _OVERRIDES = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"]
 
@@ -155,7 +155,7 @@ def unauthorized(refusal, resource_metadata):
 @csrf_exempt
 @never_cache
 def check(request, product):
-    """Answer a gateway's subrequest (nginx auth_request, Traefik ForwardAuth): 204, 401 or 503."""
+    """Answer a gateway's subrequest: 200, 401 or 503. Envoy takes every other 2xx for a refusal."""
     try:
         found = Product.objects.filter(slug=product).first()
         try:
@@ -182,7 +182,6 @@ def _check(request, product):
     bearer = checking.check(value, endpoint.scopes if endpoint else [])
     own = Scope.objects.filter(product=product, name__in=bearer.scopes).order_by("name").values_list("name", flat=True)
     return HttpResponse(
-        status=204,
         headers={
             "X-Portal-Client": bearer.client_id,
             "X-Portal-Account": bearer.account,

@@ -110,7 +110,7 @@ def test_an_agent_level_ending_ends_all_at_once(agent_level, end):
 def test_until_something_ends_every_way_of_asking_answers(account_level):
     asked = account_level.statuses()
     assert asked["call"] == asked["former"] == asked["refresh"] == asked["code"] == asked["client_credentials"] == 200
-    assert asked["gateway"] == 204 and asked["introspection"] is True
+    assert asked["gateway"] == 200 and asked["introspection"] is True
 
 
 def test_a_suspended_client_is_refused_everywhere_and_reuse_ends_no_family_meanwhile(account_level):

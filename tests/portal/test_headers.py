@@ -211,3 +211,18 @@ def test_what_programs_get_is_kept_nowhere(external, installed, browse, cast, cl
     kept_nowhere(client.get("/oauth/check/freshservice"), 401)
     kept_nowhere(client.post("/oauth/introspect"), 401)
     kept_nowhere(browse(cast.admin).get("/ledger/export.csv"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/oauth/check/freshservice", "/oauth/introspect", "/healthz", "/readyz", "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-protected-resource",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["get", "post", "head"])
+def test_what_gateways_products_and_probes_ask_is_never_redirected(production, path, method):
+    """They ask inside the network, over http, and follow no redirect."""
+    answer = getattr(Browser(), method)(path)
+    assert not 300 <= answer.status_code < 400 and not answer.has_header("Location")
+    assert Browser().get("/").status_code == 301, "pages are redirected to https"

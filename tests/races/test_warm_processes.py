@@ -27,7 +27,7 @@ class Asker:
     def gateway(self):
         headers = {"X-Original-Method": "GET", "X-Original-URI": "/api/v2/tickets"}
         answer = self.http.get("/oauth/check/freshservice", Authorization=f"Bearer {self.token}", **headers)
-        return {204: True, 401: False}[answer.status]
+        return {200: True, 401: False}[answer.status]
 
     def introspection(self):
         answer = self.http.post("/oauth/introspect", {"token": self.token}, ("freshservice", self.product))
