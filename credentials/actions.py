@@ -122,8 +122,8 @@ def _insert_scopes(client: Client, wanted: dict[str, str], by: User) -> list[str
     return new
 
 
-def _insert_secret(client: Client, by: User) -> tuple[ClientSecret, str]:
-    value = generate(CLIENT_SECRET)
+def _insert_secret(client: Client, by: User, value: str | None) -> tuple[ClientSecret, str]:
+    value = value or generate(CLIENT_SECRET)
     row = ClientSecret.objects.create(client=client, hash=digest(value), prefix=shown_prefix(value), created_by=by)
     return row, value
 
@@ -139,10 +139,11 @@ def create_client(
     kind: str,
     level: str,
     by: User,
+    value: str | None = None,
 ) -> tuple[Client, str]:
     """Make OAuth credentials; return the client and its secret, which is shown this once (C3).
 
-    `scopes` maps scope names to justifications. Raises NotATeammate, InvalidRedirectUri, UnknownScope,
+    `value` is a secret that the caller derived. `scopes` maps scope names to justifications. Raises NotATeammate, InvalidRedirectUri, UnknownScope,
     DeprecatedScope, MissingJustification, JustificationTooLong, and ValidationError for a name or description that does not fit.
     """
     guard_teammate(team, by)
@@ -159,7 +160,7 @@ def create_client(
     client.clean_fields()
     client.save(force_insert=True)
     added = _insert_scopes(client, scopes, by)
-    secret, value = _insert_secret(client, by)
+    secret, value = _insert_secret(client, by, value)
     record(
         team.chain_name,
         "client.created",
@@ -211,10 +212,12 @@ def change_client(client: Client, *, redirect_uris: list[str], description: str,
 
 
 @transaction.atomic
-def rotate_secret(client: Client, *, overlap_hours: int, by: User) -> tuple[ClientSecret, str]:
+def rotate_secret(
+    client: Client, *, overlap_hours: int, by: User, value: str | None = None
+) -> tuple[ClientSecret, str]:
     """Make a new secret and return it; the old one works for `overlap_hours` (0 to 168) more (C3).
 
-    Raises NotATeammate, TwoSecretsActive while an earlier rotation's overlap lasts, ValidationError.
+    `value` is a secret that the caller derived. Raises NotATeammate, TwoSecretsActive while an earlier rotation's overlap lasts, ValidationError.
     """
     guard_teammate(client.team, by)
     if not 0 <= overlap_hours <= MAX_OVERLAP_HOURS:
@@ -227,7 +230,7 @@ def rotate_secret(client: Client, *, overlap_hours: int, by: User) -> tuple[Clie
     for secret in active:
         ends = min(filter(None, [secret.expires_at, now + dt.timedelta(hours=overlap_hours)]))
         ClientSecret.objects.filter(pk=secret.pk).update(expires_at=ends)
-    secret, value = _insert_secret(client, by)
+    secret, value = _insert_secret(client, by, value)
     _record(
         client,
         "client.secret_rotated",
@@ -313,11 +316,14 @@ def active_secrets(client: Client):
 
 
 @transaction.atomic
-def make_product_secret(product: Product, *, by: User | None) -> str:
-    """Make the secret a product proves itself with, ending its earlier ones; it is shown this once. Raises NotAllowed."""
+def make_product_secret(product: Product, *, by: User | None, value: str | None = None) -> str:
+    """Make the secret a product proves itself with, ending its earlier ones; it is shown this once. Raises NotAllowed.
+
+    `value` is a secret that the caller derived.
+    """
     guard_staff(by)
     product = lock(Product, product.pk)
-    value = generate(PRODUCT_SECRET)
+    value = value or generate(PRODUCT_SECRET)
     ProductSecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), product=product).update(expires_at=Now())
     secret = ProductSecret.objects.create(product=product, hash=digest(value), prefix=shown_prefix(value))
     _record_product(product, "product.secret_made", by, secret=secret.prefix)

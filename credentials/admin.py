@@ -1,5 +1,6 @@
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin import ReasonForm, WindowAdmin, shown
@@ -7,7 +8,8 @@ from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 
 from . import actions, resources
-from .models import Endpoint, Product, Scope
+from .models import Endpoint, Product, ProductSecret, Scope
+from .secrets import PRODUCT_SECRET, derive, derived_before
 
 
 class LiftForm(ReasonForm):
@@ -92,6 +94,22 @@ class ProductAdmin(WindowAdmin):
         "base_address": (_("Set the base address"), BaseAddressForm, actions.set_base_address),
     }
     notes = {"secret": _("It is shown once, on the next page. The present one stops working at once.")}
+
+    def values_of(self, request, button):
+        return {"value": derive(PRODUCT_SECRET, request.press.seed)} if button == "secret" else {}
+
+    def secret_again(self, request, press):
+        derived = derived_before(PRODUCT_SECRET, press.seed)
+        secret = ProductSecret.objects.filter(hash__in=derived).first()
+        if secret and secret.expires_at is None and press.is_recent and self.has_view_permission(request):
+            return self.secret_page(request, self.buttons["secret"][0], derived[secret.hash])
+        messages.info(
+            request,
+            _(
+                "The secret was made when you first pressed the button, and can no longer be shown. Make a new one if nobody copied it."
+            ),
+        )
+        return redirect(request.path)
 
 
 @admin.register(Scope)

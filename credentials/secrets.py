@@ -49,6 +49,17 @@ def generate(prefix: str) -> str:
     return _with_form(prefix, secrets.token_bytes(32))
 
 
+def derive(prefix: str, seed: str, key: str | None = None) -> str:
+    """Derive a secret of the kind that `prefix` names from a seed with 256 random bits, which is kept nowhere."""
+    message = b"\0".join(part.encode() for part in ("secret", prefix, seed))
+    return _with_form(prefix, hmac.digest((key or settings.TOKEN_KEYS[0]).encode(), message, "sha256"))
+
+
+def derived_before(prefix: str, seed: str) -> dict[str, str]:
+    """Return {hash: secret} of what each known key derives from a seed: what is stored says which one did."""
+    return {digest(value): value for value in (derive(prefix, seed, key) for key in settings.TOKEN_KEYS)}
+
+
 def is_well_formed(value: object, prefix: str) -> bool:
     """True where prefix and checksum fit; says nothing of whether the secret exists."""
     if not isinstance(value, str) or not value.isascii() or not value.startswith(prefix) or len(value) > 200:

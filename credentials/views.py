@@ -1,6 +1,6 @@
 """A developer's OAuth credentials."""
 
-import secrets
+from functools import partial
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -16,11 +16,13 @@ from portal.accounts.actions import Refused
 from portal.accounts.models import Team
 from portal.database import database_now
 from portal.ledger.models import Entry
+from portal.once import once
 from portal.pages import paginate
 
 from . import actions
 from .forms import ChangeClientForm, ClientForm, RotateForm, chosen_scopes, scope_picker
 from .models import Client, ClientSecret
+from .secrets import CLIENT_SECRET, derive, derived_before
 
 
 def teams_of(user):
@@ -36,20 +38,29 @@ def _why(error):
     return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
 
 
-def _take_nonce(request):
-    """True once for each form that was shown: what is shown once must not be made twice."""
-    given = request.POST.get("nonce", "")
-    open_forms = request.session.get("nonces", [])
-    if given not in open_forms:
-        return False
-    request.session["nonces"] = [nonce for nonce in open_forms if nonce != given]
-    return True
+def _created(request, client, secret, *, rotated, status=200):
+    context = {"client": client, "secret": secret, "rotated": rotated}
+    return render(request, "credentials/client_created.html", context, status=status)
 
 
-def _new_nonce(request):
-    nonce = secrets.token_urlsafe(12)
-    request.session["nonces"] = [*request.session.get("nonces", [])[-9:], nonce]
-    return nonce
+def _created_before(request, press, *, rotated=False):
+    """Show the secret that the form's first press made once more; later, say how to get another."""
+    derived = derived_before(CLIENT_SECRET, press.seed)
+    secrets = ClientSecret.objects.filter(hash__in=derived, client__in=clients_seen_by(request.user))
+    secret = secrets.select_related("client").first()
+    if secret is None:
+        messages.info(request, _("These credentials were created already."))
+        return redirect("client-list")
+    if press.is_recent and actions.active_secrets(secret.client).filter(pk=secret.pk).exists():
+        return _created(request, secret.client, derived[secret.hash], rotated=rotated)
+    messages.info(
+        request,
+        _(
+            "The secret %(prefix)s… was made when you first sent the form, and can no longer be shown. Rotate it if you did not copy it."
+        )
+        % {"prefix": secret.prefix},
+    )
+    return redirect("client-view", secret.client.client_id)
 
 
 @login_required
@@ -66,6 +77,7 @@ def client_list(request):
 @login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
+@once(again=_created_before)
 @sensitive_variables("secret")
 def client_create(request):
     teams = teams_of(request.user)
@@ -75,15 +87,13 @@ def client_create(request):
     chosen = chosen_scopes(request.POST)
     form = ClientForm(request.POST or None, teams=teams)
     if request.method == "POST" and form.is_valid():
-        if not _take_nonce(request):
-            messages.info(request, _("These credentials were created already. A secret is shown once only."))
-            return redirect("client-list")
+        secret = derive(CLIENT_SECRET, request.press.seed)
         try:
-            client, secret = actions.create_client(scopes=chosen, by=request.user, **form.cleaned_data)
-            return render(request, "credentials/client_created.html", {"client": client, "secret": secret}, status=201)
+            client, _value = actions.create_client(scopes=chosen, by=request.user, value=secret, **form.cleaned_data)
+            return _created(request, client, secret, rotated=False, status=201)
         except (Refused, ValidationError) as error:
             form.add_error(None, _why(error))
-    context = {"form": form, "picker": scope_picker(chosen), "nonce": _new_nonce(request)}
+    context = {"form": form, "picker": scope_picker(chosen)}
     return render(request, "credentials/client_create.html", context, status=422 if form.errors else 200)
 
 
@@ -109,7 +119,6 @@ def _view(request, client, *, chosen=None, change=None, rotate=None, status=200)
         ),
         "rotate": rotate or RotateForm(),
         "picker": scope_picker(chosen, held=[row.scope.name for row in scopes]),
-        "nonce": _new_nonce(request),
     }
     return render(request, "credentials/client_view.html", context, status=status)
 
@@ -135,6 +144,7 @@ def client_view(request, client_id):
 
 @login_required
 @require_POST
+@once
 def client_add_scopes(request, client_id):
     client = _client(request, client_id)
     chosen = chosen_scopes(request.POST)
@@ -153,19 +163,16 @@ def client_add_scopes(request, client_id):
 @login_required
 @never_cache
 @require_POST
-@sensitive_variables("value")
+@once(again=partial(_created_before, rotated=True))
+@sensitive_variables("secret")
 def client_rotate(request, client_id):
     client = _client(request, client_id)
     form = RotateForm(request.POST)
     if form.is_valid():
-        if not _take_nonce(request):
-            messages.info(request, _("The secret was rotated already. A secret is shown once only."))
-            return redirect("client-view", client_id)
+        secret = derive(CLIENT_SECRET, request.press.seed)
         try:
-            _row, value = actions.rotate_secret(client, by=request.user, **form.cleaned_data)
-            return render(
-                request, "credentials/client_created.html", {"client": client, "secret": value, "rotated": True}
-            )
+            actions.rotate_secret(client, by=request.user, value=secret, **form.cleaned_data)
+            return _created(request, client, secret, rotated=True)
         except (Refused, ValidationError) as error:
             form.add_error(None, _why(error))
     return _view(request, client, rotate=form, status=422)
@@ -173,6 +180,7 @@ def client_rotate(request, client_id):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def client_end_secret(request, client_id, secret_id):
     secret = get_object_or_404(ClientSecret, pk=secret_id, client=_client(request, client_id))
     if request.method == "GET":

@@ -9,6 +9,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.actions import Refused
+from portal.once import once
 from portal.text import Textarea
 
 
@@ -63,8 +64,9 @@ class WindowAdmin(admin.ModelAdmin):
 
     def get_urls(self):
         name = f"{self.opts.app_label}_{self.opts.model_name}_press"
+        press = once(self.press, again=self.secret_again)
         return [
-            path("<path:object_id>/press/<slug:button>/", self.admin_site.admin_view(self.press), name=name),
+            path("<path:object_id>/press/<slug:button>/", self.admin_site.admin_view(press), name=name),
             *super().get_urls(),
         ]
 
@@ -87,6 +89,20 @@ class WindowAdmin(admin.ModelAdmin):
     def _url(self, obj, what, *args):
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{what}", args=[obj.pk, *args])
 
+    def values_of(self, request, button):
+        """Return what an action is given beside its form's fields."""
+        return {}
+
+    def secret_page(self, request, title, secret):
+        context = {**self.admin_site.each_context(request), "title": title, "secret": secret}
+        response = render(request, "admin/portal/secret.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def secret_again(self, request, press):
+        """Answer the second press of a button that shows a secret."""
+        raise NotImplementedError
+
     def press(self, request, object_id, button):
         obj = self.get_object(request, object_id)
         if obj is None or button not in self.buttons or not self.has_view_permission(request, obj):
@@ -101,13 +117,10 @@ class WindowAdmin(admin.ModelAdmin):
             form = form_class(posted, initial=model_to_dict(obj, fields=list(form_class.base_fields)))
         if request.method == "POST" and (form is None or form.is_valid()):
             try:
-                result = action(obj, by=request.user, **(form.cleaned_data if form else {}))
+                given = self.values_of(request, button) | (form.cleaned_data if form else {})
+                result = action(obj, by=request.user, **given)
                 if isinstance(result, str):
-                    # A secret, shown this once.
-                    context = {**self.admin_site.each_context(request), "title": label, "secret": result, "object": obj}
-                    response = render(request, "admin/portal/secret.html", context)
-                    response["Cache-Control"] = "no-store"
-                    return response
+                    return self.secret_page(request, label, result)
                 messages.success(request, _("%(what)s: done.") % {"what": label})
                 return redirect(self._url(obj, "change"))
             except (Refused, ValidationError) as refusal:
@@ -123,4 +136,6 @@ class WindowAdmin(admin.ModelAdmin):
             "opts": self.opts,
             "back": self._url(obj, "change"),
         }
-        return render(request, "admin/portal/action_confirm.html", context, status=422 if form and form.errors else 200)
+        return render(
+            request, "admin/portal/action_confirm.html", context, status=422 if request.method == "POST" else 200
+        )

@@ -21,6 +21,7 @@ EVERY = {
     "consent.tasks.sweep_ends": 10,
     "consent.tasks.sweep_successors": 10,
     "consent.tasks.erase": 10,
+    "portal.accounts.tasks.clear_sent_forms": 60,
     "portal.accounts.tasks.clear_sessions": 60,
     "portal.ledger.tasks.checkpoint": 60,
 }

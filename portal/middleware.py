@@ -9,10 +9,12 @@ from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from .limits import TooMany
+from .once import FormIsStale
 
 
 class DatabaseAwayMiddleware:
@@ -113,6 +115,8 @@ class BoundsMiddleware:
     def process_exception(self, request, exception):
         if isinstance(exception, TooMany):
             return too_many_requests(request, exception)
+        if isinstance(exception, FormIsStale):
+            return _stale_form(request)
         if isinstance(exception, (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)):
             return refuse(request, 413, _("What was sent is too large, or has too many fields."))
         if isinstance(exception, DataError) and any("\0" in text for text in _posted(request)):
@@ -205,6 +209,15 @@ class MethodNotAllowedMiddleware:
             allowed.append("POST")
         theirs = "admin" in here.namespaces or view.__module__.startswith("allauth.")
         return HttpResponseNotAllowed(allowed) if theirs and request.method not in allowed else None
+
+
+def _stale_form(request):
+    page = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(page, {request.get_host()}):
+        page = _page_above(request.path)
+    response = render(request, "stale_form.html", {"back": page}, status=409)
+    add_never_cache_headers(response)
+    return response
 
 
 def _page_above(path):

@@ -30,6 +30,7 @@ from portal.accounts.models import Membership, TeamMembership
 
 from .context import has_mail_pages
 from .middleware import is_for_programs, refuse, unavailable
+from .once import once
 from .pages import paginate
 from .theme import keep_theme, theme
 
@@ -80,6 +81,7 @@ def settings_page(request):
 
 @login_required
 @require_POST
+@once
 def team_create(request):
     """Make a team for a person whom staff added; who signs up has one already."""
     if TeamMembership.objects.filter(user=request.user, ended_at=None).exists():

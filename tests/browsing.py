@@ -31,7 +31,10 @@ class Browser(httpx.Client):
 
     def submit(self, page, _follow=True, _action=None, **fields):
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)[1]
-        hidden = dict(re.findall(r'<input type="hidden" name="(nonce|shown|account|next)" value="([^"]*)"', page.text))
+        forms = re.findall(r"<form.*?</form>", page.text, re.S)
+        # The form of this address, where the page has one; the others' fields stay with them.
+        form = next((form for form in forms if _action and f'action="{_action}"' in form), page.text)
+        hidden = dict(re.findall(r'<input type="hidden" name="(once|shown|account|next)" value="([^"]*)"', form))
         response = self.post(
             _action or str(page.url),
             data={**hidden, "csrfmiddlewaretoken": token, **fields},

@@ -9,7 +9,7 @@ from django.test import Client as Browser
 
 from credentials.models import Kind, Level
 from marketplace import actions as marketplace
-from tests import factories
+from tests import factories, pressing  # noqa: F401
 from tests.factories import EDIT, VIEW
 from tests.oauth import AppSide, sign_in
 from tests.people.world import World

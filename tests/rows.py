@@ -4,7 +4,7 @@ from django.apps import apps
 from django.db import connection
 
 # Written by any visit, or beside any refusal, and changing nothing that is anybody's.
-UNCOUNTED = {"django_session", "consent_failure"}
+UNCOUNTED = {"django_session", "consent_failure", "accounts_sentform"}
 
 
 def contents():

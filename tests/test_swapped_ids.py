@@ -27,7 +27,7 @@ LINES = [
 ]
 # What hidden fields and selects send that names no row of a tenant. A new field is either here or an id that is swapped.
 NOT_IDS = {
-    "csrfmiddlewaretoken", "nonce", "shown", "next",  # of the page itself
+    "csrfmiddlewaretoken", "once", "shown", "next",  # of the page itself
     "category", "event", "who", "why", "kind", "role", "time_zone", "theme", "template", "scope", "warned",  # words that are the same for all
     "level:freshservice.tickets.create",
     "level:freshservice.tickets.edit", "level:freshservice.tickets.view",
@@ -107,9 +107,10 @@ def submissions(world, who, form, path):
     kind = f"POST {resolve(path).route}"
     given = SENT[kind](world, who).get("data", {}) if form.method == "POST" and kind in SENT else {}
     # What the page itself was given, sent.py could not know.
-    given = {name: value for name, value in given.items() if name not in ("nonce", "shown")}
+    given = {name: value for name, value in given.items() if name not in ("once", "shown")}
     buttons = {name for name, field in form.fields.items() if field["kind"] == "button"}
-    values = {name: value for name, value in form.values.items() if name not in buttons}
+    # The browser puts a new once-only token into each.
+    values = {name: value for name, value in form.values.items() if name not in {*buttons, "once"}}
     for button in sorted(buttons) or [None]:
         yield {**values, **({button: form.fields[button]["options"][0]} if button else {}), **given}
 

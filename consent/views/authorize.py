@@ -23,6 +23,7 @@ from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role
 from portal.database import database_now
 from portal.limits import address_of, spend
+from portal.once import once
 
 from ..actions import InvalidGrant, InvalidScope, ScreenIsStale, decline_consent, grant_consent, issue_code
 from ..models import Access
@@ -82,6 +83,11 @@ class Answered(Exception):
 @never_cache
 @require_http_methods(["GET", "POST"])
 def authorize(request):
+    is_agree = request.method == "POST" and request.POST.get("decision") == "agree"
+    return _agree_once(request) if is_agree else _authorize(request)
+
+
+def _authorize(request):
     who = address_of(request.META)
     client_id = request.GET.get("client_id", "")
     spend(("authorize by address", who), ("authorize by address and client", who, client_id))
@@ -94,6 +100,25 @@ def authorize(request):
         return _decide(request, asked, account, fixed)
     except Answered as answered:
         return answered.response
+
+
+def _agreed_before(request, press):
+    """Answer a second press of Agree with a code of its own: the first answer was lost with its page, and is kept nowhere."""
+    try:
+        asked = _read(request)
+        account, _fixed = _account(request, asked, request.user)
+        screen = build_screen(asked.client, account, by=request.user, now=database_now(), requested=asked.requested)
+        if press.is_recent and not screen.is_due:
+            return _with_code(request, asked, screen.consent, screen)
+    except Answered as answered:
+        return answered.response
+    except (ScopeTooWide, MayNotConsent, NotInstalled):
+        # Opening the request anew says so.
+        pass
+    return Redirect(request.get_full_path(), 303)
+
+
+_agree_once = once(_authorize, again=_agreed_before)
 
 
 # --- reading the request ---
@@ -254,6 +279,7 @@ def _agree(request, asked, screen, ask_again):
                 requested=asked.requested,
                 ask_again=ask_again,
             )
+            request.press.hides_answer = True
             return _with_code(request, asked, consent, screen)
     except ScreenIsStale as stale:
         return consent_page(request, screen, problem=str(stale), status=409)

@@ -16,6 +16,7 @@ from credentials.models import Level
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role
 from portal.database import database_now
+from portal.once import once
 from portal.pages import paginate
 
 from .. import actions
@@ -100,6 +101,7 @@ def _may_reauthorize(access, membership):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def revoke_consent(request, consent_id):
     consent = get_object_or_404(consents_seen_by(request.user), pk=consent_id)
     if request.method == "GET":
@@ -115,6 +117,7 @@ def revoke_consent(request, consent_id):
 @login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
+@once
 def confirm_consent(request, consent_id):
     """An admin answers for what somebody agreed to for the account who is no admin any more."""
     accounts = Membership.objects.administered_by(request.user)
@@ -151,6 +154,7 @@ def _for_admins(action, template, **kind):
 
     @login_required
     @require_http_methods(["GET", "POST"])
+    @once
     def view(request, access_id):
         accounts = Membership.objects.administered_by(request.user)
         access = get_object_or_404(access_seen_by(request.user), pk=access_id, account__in=accounts, **kind)

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from portal.accounts.actions import Refused
 from portal.database import database_now
+from portal.once import once
 
 from .. import actions
 from ..coming_ends import renewable_by
@@ -28,6 +29,7 @@ def _changes_consent(change):
     @login_required
     @never_cache
     @require_http_methods(["GET", "POST"])
+    @once
     @wraps(change)
     def view(request, consent_id):
         consents = consents_seen_by(request.user).filter(renewable_by(request.user))
@@ -75,6 +77,7 @@ def _ask(request, access, said, *, first_asked=False, **asked):
 @login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
+@once
 def reauthorize(request, access_id):
     """A new consent in place of the old one, which Cancel leaves as it is (T4)."""
     access = get_object_or_404(access_seen_by(request.user).filter(ended_at=None), pk=access_id)

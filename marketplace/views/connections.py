@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership
 from portal.encryption import decrypt, encrypt
+from portal.once import once
 
 from .. import actions
 from ..connections import VendorError, said
@@ -164,6 +165,7 @@ def _finish(request, installation, vendor, journey):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def connection_disconnect(request, pk, integration):
     part = _part(sheet := _sheet(request, pk), integration)
     if part.connection is None:

@@ -13,6 +13,7 @@ from consent.validity import live_consents
 from credentials.views import teams_of
 from portal.accounts.actions import Refused
 from portal.limits import spend
+from portal.once import once
 from portal.pages import paginate
 
 from .. import actions
@@ -56,6 +57,7 @@ def app_list(request):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def app_create(request):
     teams = teams_of(request.user)
     if not teams:
@@ -78,6 +80,7 @@ def _app(request, slug):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def app_view(request, slug):
     """Show an app; POST sets its OAuth credentials."""
     app = _app(request, slug)
@@ -137,6 +140,7 @@ def _version_page(request, app, form, version=None, chosen=None):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def version_create(request, slug):
     app = _app(request, slug)
     if request.method == "GET":
@@ -221,6 +225,7 @@ def _step(action, done, rate):
 
     @login_required
     @require_POST
+    @once
     def view(request, slug, pk):
         version = version_seen_by(request.user, slug, pk)
         _spend(version.app, rate)
@@ -301,6 +306,7 @@ def version_changes(request, slug, pk):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def version_withdraw(request, slug, pk):
     version = version_seen_by(request.user, slug, pk)
     if version.status != Status.PUBLISHED:
@@ -331,6 +337,7 @@ def _spelling(form):
 
 @login_required
 @require_POST
+@once
 def app_list_accounts(request, slug):
     app = _app(request, slug)
     form = CustomForm(request.POST)
@@ -347,6 +354,7 @@ def app_list_accounts(request, slug):
 
 @login_required
 @require_POST
+@once
 def version_publish_custom(request, slug, pk):
     version = version_seen_by(request.user, slug, pk)
     form = CustomForm(request.POST)
@@ -363,6 +371,7 @@ def version_publish_custom(request, slug, pk):
 
 @login_required
 @require_POST
+@once
 def version_test(request, slug, pk):
     version = version_seen_by(request.user, slug, pk)
     _spend(version.app, NEW)

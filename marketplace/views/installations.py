@@ -25,6 +25,7 @@ from consent.views.seen import notices_of
 from credentials.models import Client
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role
+from portal.once import once
 from portal.pages import paginate
 
 from .. import actions
@@ -245,6 +246,7 @@ def _ending(action, template):
 
     @login_required
     @require_http_methods(["GET", "POST"])
+    @once
     def view(request, pk):
         installation = installation_run_by(request.user, pk)
         if request.method == "GET":

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership
+from portal.once import once
 from portal.pages import paginate
 
 from .. import actions
@@ -79,6 +80,7 @@ def listing_view(request, slug):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def listing_install(request, slug):
     version = get_object_or_404(listed_for(request.user), app__slug=slug)
     accounts = _administered(request.user)

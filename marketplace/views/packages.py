@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from consent.screen import preview_screen
 from portal.accounts.actions import Refused
+from portal.once import once
 
 from .. import actions
 from ..connections import redirect_uri
@@ -154,6 +155,7 @@ def version_package_download(request, slug, pk):
 
 @login_required
 @require_POST
+@once
 def vendor_secret_keep(request, slug, pk, integration):
     """Keep the client secret of one vendor of this version, in place of the one that is kept."""
     version = version_seen_by(request.user, slug, pk)

@@ -14,6 +14,7 @@ from consent.validity import live_consents
 from consent.views.receipts import with_receipt
 from credentials.models import Scope
 from portal.accounts.actions import Refused
+from portal.once import once
 from portal.pages import paginate
 
 from .. import actions
@@ -25,6 +26,7 @@ from .installations import installation_run_by, is_suspended, pending_offers
 @login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
+@once
 def installation_upgrade(request, pk):
     """Show what the offered version changes and asks; POST agrees to it, or declines."""
     installation = installation_run_by(request.user, pk, uninstalled_at=None)

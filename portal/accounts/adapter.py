@@ -2,8 +2,11 @@ import smtplib
 
 import structlog
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.contrib import messages
+from django.contrib.auth.hashers import check_password
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
@@ -24,6 +27,19 @@ class AccountAdapter(DefaultAccountAdapter):
     def clean_email(self, email):
         validate_address(email)
         return email
+
+    def set_password(self, user, password):
+        """Change the password that was read, so that of presses at once on one reset link only one counts."""
+        before = user.password
+        user.set_password(password)
+        people = type(user).objects.filter(pk=user.pk)
+        if people.filter(password=before).update(password=user.password):
+            return
+        user.password = people.values_list("password", flat=True).get()
+        # The same one again: somebody pressed twice.
+        if not check_password(password, user.password):
+            messages.error(self.request, _("The password was changed a moment ago. Sign in with the new one."))
+            raise ImmediateHttpResponse(redirect(self.request.path))
 
     def get_client_ip(self, request):
         return address_of(request.META)

@@ -4,9 +4,11 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.shortcuts import redirect
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 
 from portal.admin import ReasonForm, WindowAdmin
+from portal.once import once
 
 from . import actions
 from .actions import Refused
@@ -16,6 +18,8 @@ from .models import Account, Membership, Role, Team, User
 class ActionAdd:
     """Adding through an action instead of a save."""
 
+    add_form_template = "admin/portal/add.html"
+
     def has_add_permission(self, request):
         return request.user.is_superuser
 
@@ -24,6 +28,7 @@ class ActionAdd:
         obj.pk = made.pk
         obj._state.adding = False
 
+    @method_decorator(once)
     def add_view(self, request, form_url="", extra_context=None):
         try:
             return super().add_view(request, form_url, extra_context)

@@ -3,6 +3,7 @@ import zoneinfo
 from allauth.account.forms import SignupForm as AllauthSignupForm
 from allauth.core import context
 from django import forms
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_lazy as _
 
 from portal.text import validate_address, validate_readable
@@ -26,10 +27,19 @@ class SignupForm(AllauthSignupForm):
         # Imported late: allauth reads this module while apps are still loading.
         from .actions import create_team
 
-        user = super().save(request)
-        if user is not None:
-            create_team(by=user)
+        with transaction.atomic():
+            user = super().save(request)
+            if user is not None:
+                create_team(by=user)
         return user
+
+    def try_save(self, request):
+        try:
+            return super().try_save(request)
+        except IntegrityError:
+            # The address was taken a moment ago: they see what whoever comes later sees.
+            self.account_already_exists = True
+            return super().try_save(request)
 
 
 def time_zones():

@@ -3,6 +3,8 @@
 from celery import shared_task
 from django.contrib.sessions.backends.db import SessionStore
 
+from portal.once import forget_sent_forms
+
 from . import actions
 from .actions.inviting import invitations_to_mail
 from .models import Invitation
@@ -29,3 +31,9 @@ def sweep_invitations():
 def clear_sessions():
     """Remove the sessions that have expired."""
     SessionStore.clear_expired()
+
+
+@shared_task
+def clear_sent_forms():
+    """Remove the once-only tokens that nobody can send any more."""
+    forget_sent_forms()

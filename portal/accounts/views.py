@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.limits import address_of, spend
+from portal.once import once
 from portal.pages import paginate
 
 from . import actions
@@ -140,6 +141,7 @@ def member_list(request, slug):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def member_invite(request, slug):
     account = get_object_or_404(_accounts_run_by(request.user), slug=slug)
     # A test account's admins are the owners of its team, who are invited there.
@@ -155,6 +157,7 @@ def _member(request, slug, pk):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def member_role(request, slug, pk):
     member = _member(request, slug, pk)
     return _change_role(request, member, member.account, Role, actions.change_role)
@@ -162,6 +165,7 @@ def member_role(request, slug, pk):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def member_remove(request, slug, pk):
     member = _member(request, slug, pk)
     return _remove(request, member, member.account, actions.end_membership)
@@ -186,6 +190,7 @@ def team_view(request, public_id):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def team_invite(request, public_id):
     return _invite(request, get_object_or_404(_teams_run_by(request.user), public_id=public_id), TeamRole.choices)
 
@@ -198,6 +203,7 @@ def _teammate(request, public_id, pk):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def teammate_role(request, public_id, pk):
     teammate = _teammate(request, public_id, pk)
     return _change_role(request, teammate, teammate.team, TeamRole, actions.change_teammate)
@@ -205,6 +211,7 @@ def teammate_role(request, public_id, pk):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def teammate_remove(request, public_id, pk):
     teammate = _teammate(request, public_id, pk)
     return _remove(request, teammate, teammate.team, actions.end_teammate)
@@ -220,6 +227,7 @@ def _invitation_run_by(user, pk):
 
 @login_required
 @require_POST
+@once
 def invitation_resend(request, pk):
     invitation = _invitation_run_by(request.user, pk)
     _spend(request, invitation.place, invitation.email)
@@ -233,6 +241,7 @@ def invitation_resend(request, pk):
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@once
 def invitation_revoke(request, pk):
     invitation = _invitation_run_by(request.user, pk)
     if request.method == "POST":
@@ -262,6 +271,7 @@ def invitation_open(request, token):
 
 @never_cache
 @require_http_methods(["GET", "POST"])
+@once
 def invitation_accept(request):
     """What the last link that was opened here offers, to whoever is signed in or not yet."""
     invitation = Invitation.objects.opened_in(request.session)

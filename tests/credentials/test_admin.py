@@ -7,9 +7,11 @@ import pytest
 from credentials import actions
 from credentials.authentication import check_product_secret
 from credentials.models import ProductSecret
+from portal.accounts.models import SentForm
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import DELETE
+from tests.pressing import token
 
 pytestmark = pytest.mark.django_db
 
@@ -71,8 +73,14 @@ def test_a_products_secret_is_shown_once(browse):
     sue = browse(factories.person("Sue", is_staff=True, is_superuser=True))
     url = f"/admin/credentials/product/{product.pk}/press/secret/"
     assert "amp_ps_" not in sue.get(url).content.decode() and not ProductSecret.objects.exists()
-    page = sue.post(url)
+    sent = {"once": token(sue, url)}
+    page = sue.post(url, sent)
     assert "no-store" in page["Cache-Control"]
     secret = re.search(r"amp_ps_[\w-]{49}", page.content.decode())[0]
+    # A second press shows it again, for a minute.
+    assert secret in sue.post(url, sent).content.decode() and ProductSecret.objects.count() == 1
+    SentForm.objects.update(sent_at="2026-01-01T00:00Z")
+    page = sue.post(url, sent, follow=True).content.decode()
+    assert "can no longer be shown" in page and "amp_ps_" not in page and ProductSecret.objects.count() == 1
     assert check_product_secret("freshservice", secret) == product
     assert browse(factories.reviewer()).post(url).status_code == 403 and ProductSecret.objects.count() == 1

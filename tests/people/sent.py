@@ -70,7 +70,6 @@ def _confirm(world, who):
 def _client_form(world, who):
     return {
         "data": {
-            "nonce": _nonce(world, who, "/credentials/new/"),
             "team": world.mine.team.pk,
             "name": "Fresh",
             "redirect_uris": factories.REDIRECT_URI,
@@ -80,16 +79,6 @@ def _client_form(world, who):
             f"why:{DELETE}": "To clean up",
         }
     }
-
-
-def _nonce(world, who, path):
-    page = world.browsers[who].get(path)
-    return next((form.values["nonce"] for form in forms_of(page) if "nonce" in form.values), "")
-
-
-def _rotate(world, who):
-    path = f"/credentials/{world.mine.free.client_id}/"
-    return {"data": {"overlap_hours": 24, "nonce": _nonce(world, who, path)}}
 
 
 def _version(number):
@@ -172,7 +161,7 @@ SENT = {
     "POST credentials/new/": _client_form,
     "POST credentials/<slug:client_id>/": _of(redirect_uris="https://quokka.example/cb", description="Changed"),
     "POST credentials/<slug:client_id>/scopes/": _of(**{"scope": DELETE, f"why:{DELETE}": "To clean up"}),
-    "POST credentials/<slug:client_id>/secrets/": _rotate,
+    "POST credentials/<slug:client_id>/secrets/": _of(overlap_hours=24),
     "POST apps/new/": lambda world, who: {
         "data": {"team": world.mine.team.pk, "slug": "fresh", "category": "hr", "client": world.mine.free.pk}
     },

@@ -297,8 +297,9 @@ class World:
         credentials.set_base_address(factories.product(), base_address="https://desk.example.com", by=None)
         self.product_secret = credentials.make_product_secret(factories.product(), by=None)
         self.ids = {own.word: ids(own) for own in (self.mine, self.theirs)}
-        # Any refusal is counted for the client's developers, and changes nothing.
-        self.tables = sorted({*connection.introspection.table_names()} - {"consent_failure"})
+        # Any refusal is counted for the client's developers, and changes nothing; most forms leave their token.
+        uncounted = {"consent_failure", "accounts_sentform"}
+        self.tables = sorted({*connection.introspection.table_names()} - uncounted)
         self.before = self.snapshot()
 
     def parameters(self, address, kind, word=MINE):
@@ -315,12 +316,17 @@ class World:
 
         `values` are parameters of the address in place of those of `mine`.
         """
+        path, given = self.prepared(who, address, method, about, values, **more)
+        return getattr(self.browsers[who], method.lower())(path, **given)
+
+    def prepared(self, who, address, method, about="", values=None, **more):
+        """Return the path that `send` sends to, and what."""
         kind = f"{method}/{about}" if about else method
         given = SENT.get(f"{kind} {address}", lambda world, who: {})(self, who) | more
         found = {**self.parameters(address, kind), "button": about, **(values or {})}
         filled = PARAMETER.sub(lambda match: str(found[match[1] or match[2]]), address)
         path = given.pop("path", None) or "/" + filled.replace("^", "").replace("$", "")
-        return getattr(self.browsers[who], method.lower())(path, **given)
+        return path, given
 
     @contextlib.contextmanager
     def undone(self):

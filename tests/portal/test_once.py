@@ -1,0 +1,164 @@
+"""A form acts once: a second press shows what came of the first, and no token is good for anything else."""
+
+import time
+
+import pytest
+from django.core.signing import TimestampSigner, b62_encode
+from django.test import Client as Browser
+
+from portal.accounts.models import SentForm
+from portal.accounts.tasks import clear_sent_forms
+from tests.clock import advance
+from tests.oauth import sign_in
+from tests.people.forms import forms_of, text
+from tests.people.table import read
+from tests.people.world import body
+from tests.pressing import token
+
+pytestmark = pytest.mark.django_db
+PRESSED = [
+    line
+    for line in read()[1]
+    if line.method == "POST"
+    and line.does
+    and not line.address.startswith(
+        ("accounts/", "oauth/token", "oauth/revoke", "oauth/introspect", "sandbox/", "api/", "admin/l")
+    )
+]
+# Forms without a once-only token, and why they need none: a second press leaves things as the first did.
+REPEATABLE = {
+    "settings/": "saves the same",
+    "credentials/<slug:client_id>/": "saves the same",
+    "apps/<slug:slug>/versions/<int:pk>/edit/": "saves the same draft",
+    "apps/<slug:slug>/versions/<int:pk>/package/": "saves the same draft",
+    "apps/<slug:slug>/versions/<int:pk>/package/edit/": "saves the same draft",
+    "installations/<uuid:pk>/settings/": "saves the same",
+    "installations/<uuid:pk>/upgrades-itself/": "is on or off",
+    "installations/<uuid:pk>/connections/<str:integration>/": "begins at the vendor, where each visit ends by itself",
+    "POST/cancel oauth/authorize": "declines, whatever was declined before",
+}
+ONCE = [line for line in PRESSED if not {line.address, str(line)} & {*REPEATABLE}]
+# Their second press is answered by another code or page; the tests of those pages say by which.
+SHOWN_AGAIN = [line for line in ONCE if line.address == "oauth/authorize" or "amp_" in line.says]
+
+
+def able(line):
+    return next(who for who, cell in line.cells.items() if cell.endswith("+"))
+
+
+def prepared(world, line):
+    """Who may send a line's form, where to, and what, with a token."""
+    who = able(line)
+    path, given = world.prepared(who, line.address, line.method, line.about)
+    data = {**given.pop("data", {}), "once": token(world.browsers[who], path)}
+    return world.browsers[who], path, data
+
+
+def said(response):
+    return [str(each.message) for each in response.wsgi_request._messages._queued_messages]
+
+
+def outcome(response):
+    return response.status_code, response.get("Location", "")
+
+
+@pytest.mark.parametrize("line", ONCE, ids=str)
+def test_a_second_press_of_a_form_changes_nothing_and_shows_what_the_first_did(world, line):
+    with world.undone():
+        browser, path, data = prepared(world, line)
+        first = browser.post(path, data)
+        before = world.snapshot()
+        second = browser.post(path, data)
+        assert second.status_code == first.status_code or line in SHOWN_AGAIN
+        if line not in SHOWN_AGAIN:
+            assert outcome(second) == outcome(first)
+            assert said(second) == said(first)
+        after = world.snapshot()
+        assert {table for table in after if after[table] != before[table]} <= {"consent_authorizationcode"}
+
+
+@pytest.mark.parametrize("line", ONCE, ids=str)
+def test_a_form_without_its_token_changes_nothing(world, line):
+    with world.undone():
+        browser, path, data = prepared(world, line)
+        response = browser.post(path, {**data, "once": ""})
+        assert response.status_code == 409 and "This form is out of date" in body(response)
+        assert not world.changes()
+
+
+def test_a_token_of_another_session_person_or_form_or_of_long_ago_is_no_good(world):
+    with world.undone():
+        browser, another, path = world.browsers["dev"], Browser(), "/apps/new/"
+        sign_in(another, world.people["dev"])
+        before = world.snapshot()
+        for what, wrong in {
+            "made up": "x:y:z",
+            "of another session": token(another, path),
+            "of a teammate": token(world.browsers["mate"], path),
+            "of another form": token(browser, "/teams/new/"),
+            "too old": aged(browser, path),
+        }.items():
+            data = {"once": wrong, "team": world.mine.team.pk, "category": "hr", "slug": "fresh"}
+            assert browser.post(path, data).status_code == 409, what
+        assert world.snapshot() == before
+        assert browser.post(path, {**data, "once": token(browser, path)}).status_code == 302
+
+
+def aged(browser, path):
+    """A token that was made a day and a minute ago."""
+    session = browser.session
+    signer = TimestampSigner(salt=f"once {session.session_key} {session['_auth_user_id']} {path}")
+    signer.timestamp = lambda: b62_encode(int(time.time()) - 86_460)
+    return signer.sign("x" * 43)
+
+
+def test_the_token_of_a_page_is_good_for_the_form_that_it_is_in(world):
+    """Every form that acts once is sent as its page has it, also where it leads to another address."""
+    tried = set()
+    with world.undone():
+        for line in [
+            line
+            for line in read()[1]
+            if line.method == "GET" and not line.address.startswith(("accounts/", "sandbox/"))
+        ]:
+            for who in [who for who, cell in line.cells.items() if cell.startswith("200+") and who != "out"][:2]:
+                page = world.send(who, line.address, line.method, line.about)
+                for form in forms_of(page):
+                    path = (form.action or page.request["PATH_INFO"]).partition("?")[0]
+                    if "once" in form.values and form.method == "POST" and (who, path) not in tried:
+                        tried.add((who, path))
+                        response = world.browsers[who].post(path, {"once": form.values["once"]})
+                        assert "This form is out of date" not in body(response), path
+    assert len(tried) > 30
+
+
+def test_a_form_that_was_refused_can_be_sent_again(world):
+    with world.undone():
+        browser = world.browsers["dev"]
+        data = {"once": token(browser, "/apps/new/"), "team": world.mine.team.pk, "category": "hr"}
+        assert browser.post("/apps/new/", {**data, "slug": "Not a slug"}).status_code == 422
+        assert outcome(browser.post("/apps/new/", {**data, "slug": "a-slug"})) == (302, "/apps/a-slug/")
+        # The form was used up: what else is sent with it leads to what came of it.
+        assert outcome(browser.post("/apps/new/", {**data, "slug": "another"})) == (302, "/apps/a-slug/")
+
+
+def test_a_press_long_after_the_first_says_that_nothing_was_done_again(world):
+    with world.undone():
+        browser = world.browsers["dev"]
+        path = f"/apps/{world.mine.app.slug}/versions/{world.mine.draft.pk}/submit/"
+        data = {"once": token(browser, path)}
+        browser.post(path, data)
+        SentForm.objects.update(sent_at="2026-01-01T00:00Z")
+        assert "Nothing was done again" in text(browser.post(path, data, follow=True))
+
+
+def test_what_was_sent_is_forgotten_when_no_token_of_it_can_be_good_any_more(world):
+    with world.undone():
+        browser, path = world.browsers["dev"], "/apps/new/"
+        browser.post(path, {"once": token(browser, path), "team": world.mine.team.pk, "category": "hr", "slug": "slug"})
+        advance("40 hours")
+        clear_sent_forms()
+        assert SentForm.objects.count() == 1
+        advance("9 hours")
+        clear_sent_forms()
+        assert not SentForm.objects.exists()
