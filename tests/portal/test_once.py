@@ -1,5 +1,6 @@
 """A form acts once: a second press shows what came of the first, and no token is good for anything else."""
 
+import datetime as dt
 import time
 
 import pytest
@@ -156,9 +157,9 @@ def test_what_was_sent_is_forgotten_when_no_token_of_it_can_be_good_any_more(wor
     with world.undone():
         browser, path = world.browsers["dev"], "/apps/new/"
         browser.post(path, {"once": token(browser, path), "team": world.mine.team.pk, "category": "hr", "slug": "slug"})
-        advance("40 hours")
+        advance(dt.timedelta(hours=40))
         clear_sent_forms()
         assert SentForm.objects.count() == 1
-        advance("9 hours")
+        advance(dt.timedelta(hours=9))
         clear_sent_forms()
         assert not SentForm.objects.exists()
