@@ -12,7 +12,8 @@ from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Scope
 from marketplace.models import Connection, Installation, Offer, VendorSecret
 from portal.accounts import actions as accounts
 from portal.accounts.models import Invitation, Membership, TeamMembership
-from portal.ledger.models import Entry
+from portal.ledger.keys import signer
+from portal.ledger.models import Entry, KeyPeriod
 from portal.sandbox.models import Ticket
 from tests import factories
 from tests.factories import EDIT, VIEW
@@ -54,6 +55,7 @@ REFUSED = {
         expires_at=Now(),
     ),
     "one_entry_per_chain_and_sequence": lambda it: copy(Entry.objects.first()),
+    "one_key_signs_at_a_time": lambda it: [KeyPeriod.objects.create(key=key) for key in ("one", "another")],
     "scope_risk_is_known": lambda it: change(Scope.objects.first(), risk="none"),
     "one_endpoint_per_method_and_path": lambda it: copy(Endpoint.objects.first()),
     "client_kind_is_known": lambda it: copy(it.client, client_id="another", kind="plain"),
@@ -268,7 +270,7 @@ def test_what_was_agreed_to_never_changes(everything, cast):
 # Every row of these stays for ever.
 NEVER_REMOVED = [
     "accounts_account", "accounts_membership", "accounts_invitation", "accounts_teammembership", "credentials_client", "credentials_clientscope", "credentials_clientsecret",
-    "credentials_scope", "consent_access", "consent_consent", "consent_refreshtoken", "consent_showntext", "ledger_chain", "ledger_entry",
+    "credentials_scope", "consent_access", "consent_consent", "consent_refreshtoken", "consent_showntext", "ledger_chain", "ledger_entry", "ledger_keyperiod",
     "marketplace_app", "marketplace_version", "marketplace_installation", "marketplace_review",
     "marketplace_connection", "marketplace_offer",
 ]  # fmt: skip
@@ -288,6 +290,7 @@ NEVER_CHANGES = {
     "consent_authorizationcode": "consent_id code redirect_uri code_challenge",
     "consent_accesstoken": "consent_id token_checksum expires created",
     "ledger_chain": "name",
+    "ledger_keyperiod": "id key from_at",
     "marketplace_app": "slug team_id",
     "marketplace_installation": "account_id app_id",
     "marketplace_connection": "installation_id integration membership_id",
@@ -321,6 +324,7 @@ def a_row_of_each(everything, browse):
     everything.tokens_for(browse(everything.cast.admin))
     Connection.objects.create(installation=everything.installation, integration="octo")
     offer(everything)
+    signer()
 
 
 def test_no_row_is_removed_or_changed_where_its_guard_says_so(a_row_of_each):

@@ -9,10 +9,11 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from credentials.models import Client
+from docs.verify_receipt import text_hash
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role, User
 from portal.database import database_now, lock
-from portal.ledger.actions import hash_of_text, record
+from portal.ledger.actions import record
 
 from ..models import Access, Consent, ShownText
 from ..reasons import ConsentEnd
@@ -179,7 +180,7 @@ def grant_consent(
 def _keep_text(screen: Screen) -> ShownText:
     """Keep the words that were read, where nobody has read the same before."""
     words = screen.text()
-    text = ShownText(id=hash_of_text(words), words=words)
+    text = ShownText(id=text_hash(words), words=words)
     ShownText.objects.bulk_create([text], ignore_conflicts=True)
     return text
 

@@ -1,12 +1,11 @@
 """Receipts: an entry of the ledger, of what was agreed or ended, as a page and as a signed file."""
 
 import structlog
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import CharField, Value
 from django.db.models.functions import Cast, Concat
 from django.http import JsonResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -14,8 +13,7 @@ from django.views.decorators.http import require_safe
 
 from credentials.models import Scope
 from portal.accounts.models import Membership, Role
-from portal.ledger.checkpoints import BadCheckpoint
-from portal.ledger.exports import receipt
+from portal.ledger.exports import NotRecorded, check_recorded, receipt
 from portal.ledger.models import Entry
 from portal.ledger.reading import entries_seen_by, with_names
 from portal.pages import paginate
@@ -25,6 +23,7 @@ from ..reasons import AccessEnd, FamilyEnd, title_of
 from .seen import access_url
 
 log = structlog.get_logger(__name__)
+_NO_STORE = {"Cache-Control": "no-store"}
 _ENDED = ("access.ended", "consent.revoked", "consent.expired")
 # Of these the portal says why; elsewhere a person did.
 _REASONS = {"access.ended": AccessEnd, "family.reuse_detected": FamilyEnd}
@@ -73,15 +72,15 @@ def receipt_view(request, entry_id):
     """The page; with `format=json`, the file that `verify_ledger --receipt` checks."""
     entry = get_object_or_404(receipts_seen_by(request.user), pk=entry_id)
     text = ShownText.objects.filter(pk=entry.details.get("text_hash", "")).first()
+    words, as_file = text and text.words, request.GET.get("format") == "json"
     try:
-        signed = receipt(entry, text and text.words)
-    except BadCheckpoint:
-        log.error("ledger_entry_altered", chain=entry.chain_id, sequence=entry.sequence)
-        messages.error(request, _("This entry is not what was recorded. Please tell the people who run this portal."))
-        return redirect("ledger-list")
-    if request.GET.get("format") == "json":
+        signed = receipt(entry, words) if as_file else check_recorded(entry, words)
+    except NotRecorded as altered:
+        log.error("ledger_entry_altered", chain=entry.chain_id, sequence=entry.sequence, what=str(altered))
+        return _refuse(request, entry, as_file)
+    if as_file:
         disposition = {"Content-Disposition": f'attachment; filename="receipt-{entry.pk}.json"'}
-        return JsonResponse(signed, headers={**disposition, "Cache-Control": "no-store"})
+        return JsonResponse(signed, headers={**disposition, **_NO_STORE})
     kind, _colon, pk = entry.subject.partition(":")
     access = {"access": pk, "consent": entry.details.get("access")}.get(kind)
     access = Access.objects.select_related("account", "client").filter(pk=access).first() if access else None
@@ -100,6 +99,17 @@ def receipt_view(request, entry_id):
 def _reason(entry):
     recorded, kind = entry.details.get("reason", ""), _REASONS.get(entry.event)
     return title_of(kind, recorded) if kind else recorded
+
+
+def _refuse(request, entry, as_file):
+    """Show nothing of an entry that is not what was recorded, nor of words that are not those that were read."""
+    told = _(
+        "This entry, or the text that was read, is not what was recorded. Please tell the people who run this portal."
+    )
+    if as_file:
+        return JsonResponse({"error": "not_recorded", "error_description": told}, status=409, headers=_NO_STORE)
+    context = {"text": told, "place": f"{entry.chain_id} #{entry.sequence}"}
+    return render(request, "consent/receipt_refused.html", context, status=409)
 
 
 def _shown(text):

@@ -1,11 +1,10 @@
 """Writing to the ledger, and telling whether anyone tampered with it (E2)."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 
 from django.db import connection, transaction
 
+from docs.verify_receipt import FIELDS, entry_hash, follow
 from portal.accounts.models import User
 from portal.database import database_now
 
@@ -20,25 +19,15 @@ def actor_name(by):
     return f"person:{by.public_id}" if isinstance(by, User) else by or SYSTEM
 
 
+def as_data(entry) -> dict:
+    """Return an entry as JSON can hold it."""
+    values = {name: getattr(entry, name if name != "chain" else "chain_id") for name in FIELDS}
+    return {**values, "id": str(entry.id), "at": entry.at.isoformat()}
+
+
 def digest(entry):
     """Return the SHA-256 over an entry's content and the hash before it, in hexadecimal."""
-    content = [
-        str(entry.id),
-        entry.chain_id,
-        entry.sequence,
-        entry.at.isoformat(timespec="microseconds"),
-        entry.actor,
-        entry.event,
-        entry.subject,
-        entry.details,
-        entry.previous_hash,
-    ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def hash_of_text(words):
-    """Return the SHA-256 over words that somebody was shown, as data; entries name it as `text_hash`."""
-    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+    return entry_hash(as_data(entry))
 
 
 def record(chain_name, event, *, by, subject, **details):
@@ -84,35 +73,21 @@ def verify(chain, seen=None):
     `seen` is what checkpoints say of it, as {length: head}.
     """
     # The chain's own row comes with each entry, so that all is of one moment.
-    entries = chain.entries.select_related("chain").order_by("sequence")
-    fault, last = follow(chain.name, entries.iterator(chunk_size=2000), seen or {})
-    if fault:
-        return fault
+    entries, last = chain.entries.select_related("chain").order_by("sequence"), None
+
+    def told():
+        nonlocal last
+        for last in entries.iterator(chunk_size=2000):
+            yield as_data(last)
+
+    if fault := follow(told(), seen or {}):
+        return Fault(chain.name, *fault)
     length, chain = (last.sequence, last.chain) if last else (0, chain)
-    if length != chain.length:
-        return Fault(chain.name, min(length, chain.length) + 1, "the chain's length and its entries differ")
+    knows = f"the chain’s own row knows of {chain.length}"
+    if length > chain.length:
+        return Fault(chain.name, chain.length + 1, f"the entry was added by hand: {knows}")
+    if length < chain.length:
+        return Fault(chain.name, length + 1, f"the entry is missing: {knows}")
     if last and last.hash != chain.head:
-        return Fault(chain.name, length, "the chain's head is another entry's")
+        return Fault(chain.name, length, "the entry is not the one that the chain’s own row knows")
     return None
-
-
-def follow(name, entries, seen):
-    """Go through a chain's entries in their order; return (the first Fault or None, the last entry that is good).
-
-    `seen` is what checkpoints say of the chain, as {length: head}.
-    """
-    last = None
-    for sequence, entry in enumerate(entries, 1):
-        if entry.sequence != sequence:
-            return Fault(name, sequence, "the entry is missing"), last
-        if entry.previous_hash != (last.hash if last else ""):
-            return Fault(name, sequence, "the entry does not follow from the one before"), last
-        if digest(entry) != entry.hash:
-            return Fault(name, sequence, "the entry was altered"), last
-        if seen.get(sequence, entry.hash) != entry.hash:
-            return Fault(name, sequence, "the entry is not the one that a checkpoint saw"), last
-        last = entry
-    length, longest = last.sequence if last else 0, max(seen, default=0)
-    if length < longest:
-        return Fault(name, length + 1, f"the entry is missing: a checkpoint saw {longest} entries"), last
-    return None, last

@@ -3,6 +3,7 @@
 A chain that was cut at its end, or rehashed whole, is intact in itself; only a checkpoint tells.
 """
 
+import fcntl
 import hashlib
 import hmac
 import json
@@ -11,14 +12,18 @@ import os
 from django.conf import settings
 from django.db.models import F
 
-from portal.database import database_now
+from docs import verify_receipt
+from docs.verify_receipt import NotIntact, Unreadable
 
+from .keys import own_keys, signer
 from .models import Chain
 
-_SIGNED = ("chain", "length", "head", "at")
-# What is signed for: an export that was cut must find no receipt whose checkpoint fits it.
+# What an HMAC was made over, before checkpoints, receipts and exports were signed with public keys.
+_AUTHENTICATED = ("chain", "length", "head", "at")
 LENGTH, RECEIPT = b"ledger checkpoint ", b"ledger receipt "
 _BATCH = 1000
+# Longer than any line.
+_TAIL = 65536
 
 
 class BadCheckpoint(Exception):
@@ -26,21 +31,12 @@ class BadCheckpoint(Exception):
 
 
 def _mac(key: str, checkpoint: dict, purpose: bytes) -> str:
-    content = json.dumps([checkpoint[name] for name in _SIGNED], separators=(",", ":"))
+    content = json.dumps([checkpoint[name] for name in _AUTHENTICATED], separators=(",", ":"))
     return hmac.new(key.encode(), purpose + content.encode(), hashlib.sha256).hexdigest()
 
 
-def sign(chain: str, *, length: int, head: str, at, purpose: bytes = LENGTH) -> dict:
-    """Return a checkpoint: that a chain had `length` entries, the last with the hash `head`, as JSON can hold it.
-
-    In a RECEIPT it says only that the entry at that length has that hash.
-    """
-    checkpoint = {"chain": chain, "length": length, "head": head, "at": at.isoformat()}
-    return {**checkpoint, "mac": _mac(settings.LEDGER_KEYS[0], checkpoint, purpose)}
-
-
-def check(checkpoint, purpose: bytes = LENGTH) -> dict:
-    """Return a checkpoint that one of LEDGER_KEYS signed for `purpose`; raise BadCheckpoint for anything else."""
+def check_mac(checkpoint, purpose: bytes = LENGTH) -> dict:
+    """Return a checkpoint that one of LEDGER_KEYS authenticated for `purpose`; raise BadCheckpoint for anything else."""
     try:
         given = str(checkpoint["mac"]).encode()
         macs = [_mac(key, checkpoint, purpose).encode() for key in settings.LEDGER_KEYS]
@@ -51,15 +47,34 @@ def check(checkpoint, purpose: bytes = LENGTH) -> dict:
     return checkpoint
 
 
+def _hash(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+def _last_line(file) -> bytes:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+    return b"".join(file.readlines()[-1:])
+
+
 def write_checkpoints(path: str) -> int:
-    """Append a checkpoint of each chain that has grown since its last one to a file; return how many."""
+    """Append a checkpoint of each chain that has grown since its last one to a file; return how many.
+
+    Each names the hash of the line before it, so that none can be taken out.
+    """
     written = 0
     while grown := list(Chain.objects.filter(length__gt=F("checkpointed")).order_by("pk")[:_BATCH]):
-        now = database_now()
-        lines = [json.dumps(sign(chain.name, length=chain.length, head=chain.head, at=now)) + "\n" for chain in grown]
-        # Unbuffered: one append, so that two workers' lines never mix.
-        with open(path, "ab", buffering=0) as file:
-            file.write("".join(lines).encode())
+        sign = signer()
+        with open(path, "a+b", buffering=0) as file:
+            # Two workers' lines never mix.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            line = _last_line(file)
+            lines = []
+            for chain in grown:
+                point = {"chain": chain.name, "length": chain.length, "head": chain.head, "at": sign.at.isoformat()}
+                point["previous"] = _hash(line)
+                line = json.dumps({**point, "signature": sign.sign("checkpoint", point)}).encode() + b"\n"
+                lines.append(line)
+            file.write(b"".join(lines))
             os.fsync(file)
         for chain in grown:
             chain.checkpointed = chain.length
@@ -71,13 +86,34 @@ def write_checkpoints(path: str) -> int:
 def read_checkpoints(path: str) -> dict[str, dict[int, str]]:
     """Return {chain: {length: head}} of a file's checkpoints. Raises BadCheckpoint with the line, OSError."""
     seen: dict[str, dict[int, str]] = {}
-    with open(path, encoding="utf-8") as file:
+    keys, before = own_keys(), b""
+    with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                checkpoint = check(json.loads(line))
-            except ValueError as error:
-                raise BadCheckpoint(f"{path}, line {number}: it is not JSON") from error
-            except BadCheckpoint as bad:
+                checkpoint = _check_line(line, keys, before)
+            except (BadCheckpoint, NotIntact, Unreadable) as bad:
                 raise BadCheckpoint(f"{path}, line {number}: {bad}") from bad
             seen.setdefault(checkpoint["chain"], {})[checkpoint["length"]] = checkpoint["head"]
+            before = line
     return seen
+
+
+def _check_line(line: bytes, keys: dict, before: bytes) -> dict:
+    checkpoint = verify_receipt.load(line.decode(errors="replace"))
+    if not isinstance(checkpoint, dict):
+        raise BadCheckpoint("it is not a checkpoint")
+    if "mac" in checkpoint:
+        return check_mac(checkpoint)
+    content, _statement = verify_receipt.check_document(checkpoint, keys, "checkpoint")
+    if content["previous"] != _hash(before):
+        raise BadCheckpoint("the line before it was removed or changed")
+    return content
+
+
+def missing_checkpoints(chains, seen: dict[str, dict[int, str]]) -> list[str]:
+    """Say of which chains, as their rows were before the file was read, the file lacks the last checkpoint."""
+    return [
+        f"the checkpoint of {chain.name} at {chain.checkpointed} is missing: the file was emptied, cut or replaced"
+        for chain in chains
+        if chain.checkpointed > max(seen.get(chain.name, ()), default=0)
+    ]

@@ -1,62 +1,56 @@
-"""The ledger as files: a receipt of one entry, and exports of many, whose checkpoints tell what was left out."""
+"""The ledger as files: a receipt of one entry, and exports of many, each signed as a whole."""
 
 import csv
 import json
-import re
-from datetime import datetime
 from itertools import islice
 
+from docs import verify_receipt
+from docs.verify_receipt import COLUMNS, NAMES, Digest, OperatorOnly, escape, text_hash
 from portal.database import database_now
 
-from .actions import digest, follow, hash_of_text
-from .checkpoints import RECEIPT, BadCheckpoint, check, sign
-from .models import Chain, Entry
+from .actions import as_data, digest
+from .checkpoints import LENGTH, RECEIPT, check_mac
+from .keys import own_keys, signer
+from .models import Chain
 
-_FIELDS = ("id", "chain", "sequence", "at", "actor", "event", "subject", "details", "previous_hash", "hash")
 _BATCH = 500
-# What makes a spreadsheet read a cell as a formula.
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
-# Where some spreadsheets begin another cell.
-_WITHIN = re.compile(r"([;|\t\r\n])(?=[=+\-@＝＋－＠])")
 
 
-def as_data(entry) -> dict:
-    """Return an entry as JSON can hold it."""
-    values = [getattr(entry, name if name != "chain" else "chain_id") for name in _FIELDS]
-    return dict(zip(_FIELDS, [str(values[0]), *values[1:3], values[3].isoformat(), *values[4:]], strict=True))
+class NotRecorded(Exception):
+    """What is to be shown of an entry is not what was recorded."""
 
 
-def from_data(data) -> Entry:
-    """Return the unsaved Entry that `as_data` wrote. Raises BadCheckpoint where it is none."""
-    try:
-        fields = {name: data[name] for name in _FIELDS}
-        return Entry(**{**fields, "at": datetime.fromisoformat(fields["at"]), "chain": Chain(name=fields["chain"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadCheckpoint("it holds something that is no entry of the ledger") from error
+def check_recorded(entry, words=None) -> None:
+    """Raise NotRecorded where an entry was altered, or `words` are not those that its `text_hash` is of."""
+    if digest(entry) != entry.hash:
+        raise NotRecorded("the entry was altered")
+    if words is not None and text_hash(words) != entry.details.get("text_hash"):
+        raise NotRecorded("the words that were read were altered")
 
 
 def receipt(entry, words=None) -> dict:
-    """Return an entry and a signed checkpoint of its chain at that length, with the words that the entry's `text_hash`
-    is of. Raises BadCheckpoint for an altered one.
+    """Return a signed receipt of an entry, with the words that its `text_hash` is of. Raises NotRecorded."""
+    check_recorded(entry, words)
+    sign = signer()
+    place = {"chain": entry.chain_id, "length": entry.sequence, "head": entry.hash, "at": sign.at.isoformat()}
+    content = {"entry": as_data(entry), "checkpoint": place, **({"text": words} if words is not None else {})}
+    return {**content, "signature": sign.sign("receipt", content)}
+
+
+def check_receipt(data) -> tuple[dict, bool]:
+    """Return a receipt's checkpoint, and whether everybody can verify it or, being an earlier one, only the operator.
+
+    Raises NotIntact, Unreadable, BadCheckpoint.
     """
-    if digest(entry) != entry.hash:
-        raise BadCheckpoint("the entry is not what was recorded")
-    signed = sign(entry.chain_id, length=entry.sequence, head=entry.hash, at=database_now(), purpose=RECEIPT)
-    return {"entry": as_data(entry), "checkpoint": signed, **({"text": words} if words else {})}
-
-
-def check_receipt(data) -> dict:
-    """Return a receipt's checkpoint; raise BadCheckpoint where this portal did not make it, or it was changed."""
     try:
-        entry, checkpoint = from_data(data["entry"]), check(data["checkpoint"], RECEIPT)
-    except (KeyError, TypeError) as error:
-        raise BadCheckpoint("it is not a receipt") from error
-    known = [entry.chain_id, entry.sequence, entry.hash]
-    if digest(entry) != entry.hash or known != [checkpoint[name] for name in ("chain", "length", "head")]:
-        raise BadCheckpoint("the receipt was altered")
-    if "text" in data and hash_of_text(data["text"]) != entry.details.get("text_hash"):
-        raise BadCheckpoint("the receipt’s text is not the one that the entry names")
-    return checkpoint
+        content, _statement = verify_receipt.check_receipt(data, own_keys())
+        return content["checkpoint"], True
+    except OperatorOnly:
+        entry, point = data["entry"], check_mac(data["checkpoint"], RECEIPT)
+        known = [entry["chain"], entry["sequence"], entry["hash"]]
+        if known != [point["chain"], point["length"], point["head"]]:
+            raise verify_receipt.NotIntact("checkpoint: it is of another entry") from None
+        return point, False
 
 
 def _batches(entries):
@@ -65,31 +59,26 @@ def _batches(entries):
         yield batch
 
 
+def _checkpoints(chains) -> list[dict]:
+    """Return how long each chain is now, and its last hash."""
+    now = database_now().isoformat()
+    rows = Chain.objects.filter(pk__in=chains).order_by("pk")
+    return [{"chain": row.name, "length": row.length, "head": row.head, "at": now} for row in rows]
+
+
 def json_lines(entries, chains):
     """Yield an export as pieces of one JSON document; `chains` are those of which it holds every entry."""
-    now = database_now()
-    kept = Chain.objects.filter(pk__in=chains).order_by("pk")
-    signed = [sign(chain.name, length=chain.length, head=chain.head, at=now) for chain in kept]
+    checkpoints, told = _checkpoints(chains), Digest()
     yield '{"entries": ['
     comma = ""
     for batch in _batches(entries):
-        yield comma + ",".join("\n" + json.dumps(as_data(entry)) for entry in batch)
+        rows = [as_data(entry) for entry in batch]
+        for row in rows:
+            told.add(row)
+        yield comma + ",".join("\n" + json.dumps(row) for row in rows)
         comma = ","
-    yield '\n], "checkpoints": ' + json.dumps(signed) + "}\n"
-
-
-def check_export(data):
-    """Return the Faults of an export's chains and how many it has. Raises BadCheckpoint where it is none."""
-    try:
-        checkpoints = [check(each) for each in data["checkpoints"]]
-        entries = sorted(map(from_data, data["entries"]), key=lambda entry: (entry.chain_id, entry.sequence))
-    except (KeyError, TypeError) as error:
-        raise BadCheckpoint("it is not an export") from error
-    faults = []
-    for point in checkpoints:
-        own = (entry for entry in entries if entry.chain_id == point["chain"])
-        faults.append(follow(point["chain"], own, {point["length"]: point["head"]})[0])
-    return [fault for fault in faults if fault], len(checkpoints)
+    signature = signer().sign("export", {"checkpoints": checkpoints, "digest": told.content()})
+    yield f'\n], "checkpoints": {json.dumps(checkpoints)}, "signature": "{signature}"}}\n'
 
 
 class _Echo:
@@ -97,34 +86,37 @@ class _Echo:
         return value
 
 
-def _cell(value):
-    text = _WITHIN.sub(r"\1'", str(value))
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def csv_lines(entries, named):
+def csv_lines(entries, chains, named):
     """Yield an export as lines of CSV, in which no cell is a formula; `named` gives entries what people read."""
     write = csv.writer(_Echo()).writerow
-    columns = (
-        "at",
-        "what",
-        "event",
-        "about",
-        "who",
-        "where",
-        "subject",
-        "actor",
-        "details",
-        "chain",
-        "sequence",
-        "hash",
-    )
-    yield write(columns)
+    checkpoints, told = _checkpoints(chains), Digest(NAMES)
+    yield write(COLUMNS)
     for batch in _batches(entries):
-        yield "".join(
-            write([_cell(value) for value in (
-                entry.at.isoformat(), entry.title, entry.event, entry.about, entry.actor_name, entry.place, entry.subject,
-                entry.actor, json.dumps(entry.details), entry.chain_id, entry.sequence, entry.hash,
-            )])
-            for entry in named(batch)
-        )  # fmt: skip
+        lines = []
+        for entry in named(batch):
+            row = as_data(entry)
+            names = {"what": entry.title, "about": entry.about, "who": entry.actor_name, "where": entry.place}
+            names = {name: str(value) for name, value in names.items()}
+            told.add(row, names)
+            row = {**row, **names, "details": json.dumps(row["details"])}
+            lines.append(write([escape(row[name]) for name in COLUMNS]))
+        yield "".join(lines)
+    signature = signer().sign("export", {"checkpoints": checkpoints, "digest": told.content()})
+    last = {**dict.fromkeys(COLUMNS, ""), "event": verify_receipt.SIGNATURE, "details": signature}
+    yield write(last.values())
+
+
+def check_export(text: str) -> tuple[dict, bool]:
+    """Return what an export's signature says of it, and whether everybody can verify it or only the operator.
+
+    Raises NotIntact, Unreadable, BadCheckpoint.
+    """
+    try:
+        content, _statement = verify_receipt.check_export(text, own_keys())
+        return content, True
+    except OperatorOnly:
+        data = verify_receipt.load(text)
+        points = [check_mac(each, LENGTH) for each in data["checkpoints"]]
+        if problems := verify_receipt.check_chains(data["entries"], points):
+            raise verify_receipt.NotIntact(*problems) from None
+        return {"checkpoints": points, "digest": {"count": len(data["entries"])}}, False

@@ -3,6 +3,7 @@
 import uuid
 
 from django.db import models
+from django.db.models.functions import Now
 
 
 class Chain(models.Model):
@@ -46,3 +47,21 @@ class Entry(models.Model):
 
     def __str__(self):
         return f"{self.chain_id} #{self.sequence} {self.event}"
+
+
+class KeyPeriod(models.Model):
+    """A time during which one key of LEDGER_KEYS signed. Both times are the database's clock, whatever is written."""
+
+    # The thumbprint of the public key (RFC 7638).
+    key = models.CharField(max_length=43)
+    from_at = models.DateTimeField(db_default=Now())
+    until_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["until_at"], nulls_distinct=False, name="one_key_signs_at_a_time"),
+        ]
+        indexes = [models.Index(fields=["key", "from_at"], name="period_of_a_key")]
+
+    def __str__(self):
+        return self.key

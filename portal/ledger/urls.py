@@ -6,4 +6,6 @@ urlpatterns = [
     path("ledger/", views.ledger_list, name="ledger-list"),
     path("ledger/export.csv", views.ledger_export, {"kind": "csv"}, name="ledger-export-csv"),
     path("ledger/export.json", views.ledger_export, {"kind": "json"}, name="ledger-export-json"),
+    path(".well-known/ledger-keys.json", views.ledger_keys, name="ledger-keys"),
+    path("receipts/verify_receipt.py", views.receipt_verifier, name="receipt-verifier"),
 ]

@@ -1,17 +1,22 @@
 """The record of what happened, newest first."""
 
+from pathlib import Path
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from docs import verify_receipt
 from portal.pages import paginate
 
 from .actions import actor_name
 from .exports import csv_lines, json_lines
+from .keys import published
 from .reading import EVENTS, chains_of, entries_seen_by, with_names
+
+VERIFIER = Path(verify_receipt.__file__)
 
 
 def _chosen(request, chains):
@@ -53,10 +58,26 @@ def ledger_export(request, kind):
     chains = chains_of(request.user)
     chosen = _chosen(request, chains)
     entries = _filtered(request.user, chosen).order_by("chain", "sequence")
+    whole = [] if chosen["event"] or chosen["who"] else [chosen["chain"]] if chosen["chain"] else chains
     if kind == "csv":
-        lines, content_type = csv_lines(entries, with_names), "text/csv; charset=utf-8"
+        lines, content_type = csv_lines(entries, whole, with_names), "text/csv; charset=utf-8"
     else:
-        whole = [] if chosen["event"] or chosen["who"] else [chosen["chain"]] if chosen["chain"] else chains
         lines, content_type = json_lines(entries, whole), "application/json"
     disposition = {"Content-Disposition": f'attachment; filename="ledger.{kind}"', "Cache-Control": "no-store"}
     return StreamingHttpResponse(lines, content_type=content_type, headers=disposition)
+
+
+@require_safe
+def ledger_keys(request):
+    """The public keys, for anyone on any site: verifying a receipt takes no account here."""
+    return JsonResponse(published(), headers={"Cache-Control": "public, max-age=300"})
+
+
+@require_safe
+def receipt_verifier(request):
+    """`docs/verify_receipt.py`, for whoever holds a receipt."""
+    headers = {
+        "Content-Disposition": 'attachment; filename="verify_receipt.py"',
+        "Cache-Control": "public, max-age=300",
+    }
+    return HttpResponse(VERIFIER.read_bytes(), content_type="text/x-python; charset=utf-8", headers=headers)

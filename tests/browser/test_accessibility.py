@@ -207,10 +207,10 @@ WITHOUT_A_PAGE = {
     "lead on at once": {"installation-connect", "invitation-open", "admin:login", "admin:password_change", "admin:view_on_site"},
     "answered to programs": {
         "oauth-token", "oauth-revoke", "oauth-introspect", "oauth-check", "oauth-server-metadata",
-        "oauth-resource-metadata", "sandbox-tickets", "sandbox-ticket", "healthz", "readyz", "admin:autocomplete",
+        "oauth-resource-metadata", "ledger-keys", "sandbox-tickets", "sandbox-ticket", "healthz", "readyz", "admin:autocomplete",
         "admin:jsi18n", "api-run-request", "api-check-package",
     },
-    "files": {"version-icon", "ledger-export-csv", "ledger-export-json", "mfa_download_recovery_codes", "version-package-download"},
+    "files": {"version-icon", "receipt-verifier", "ledger-export-csv", "ledger-export-json", "mfa_download_recovery_codes", "version-package-download"},
     "parts of a page": {"version-package-preview"},
     "of windows without buttons": {"admin:credentials_scope_press", "admin:credentials_endpoint_press"},
     "never come to by people who have a password and sign in with it": {

@@ -11,14 +11,15 @@ from consent import actions
 from consent.models import Consent, ShownText
 from credentials.models import Scope
 from credentials.registry import import_document
+from docs.verify_receipt import text_hash
 from marketplace import actions as marketplace
-from portal.ledger.actions import hash_of_text
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
 from tests.factories import DOCUMENT, EDIT, VIEW
 from tests.oauth import shown
 from tests.people.forms import text
+from tests.portal.test_ledger import tamper
 
 pytestmark = pytest.mark.django_db
 
@@ -52,7 +53,7 @@ def checked(receipt, tmp_path):
 
 def test_a_text_is_kept_once_and_the_consent_keeps_which_was_read_last(agreed, installed, cast):
     first = agreed.consent.text
-    assert first.pk == hash_of_text(first.words) and first.words["language"] == "en"
+    assert first.pk == text_hash(first.words) and first.words["language"] == "en"
     assert [row[1] for row in first.words["new"]] == ["View tickets"]
     again = factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
     assert ShownText.objects.count() == 2 and again.text.words["already"], "what is asked for no more reads otherwise"
@@ -81,7 +82,7 @@ def test_a_receipt_has_the_words_as_they_were_read_then(agreed, ada, tmp_path):
     assert agreed.consent.text_id in text(page) and "Language en" in text(page) and entry.hash in text(page)
     receipt = ada.get(f"/receipts/{entry.pk}/?format=json").json()
     assert receipt["text"]["new"][0][1] == "View tickets"
-    assert receipt["entry"]["details"]["text_hash"] == hash_of_text(receipt["text"])
+    assert receipt["entry"]["details"]["text_hash"] == text_hash(receipt["text"])
     checked(receipt, tmp_path)
 
 
@@ -89,7 +90,7 @@ def test_a_receipt_whose_words_were_altered_is_refused(agreed, ada, tmp_path):
     entry = Entry.objects.get(event="consent.granted")
     receipt = ada.get(f"/receipts/{entry.pk}/?format=json").json()
     receipt["text"]["new"][0][1] = "View nothing"
-    with pytest.raises(CommandError, match="text is not the one"):
+    with pytest.raises(CommandError, match=r"text.new\[0\]\[1\]: the file says \"View nothing\""):
         checked(receipt, tmp_path)
 
 
@@ -129,10 +130,10 @@ def test_every_act_leads_to_its_receipt_and_each_names_the_text(agreed, ada, cas
 def test_a_receipts_page_shows_what_can_be_compared_and_the_same_every_time(agreed, ada):
     url = f"/receipts/{Entry.objects.get(event='consent.granted').pk}/"
     first, second = text(ada.get(url)), text(ada.get(url))
-    assert first == second and "verify_ledger --receipt" in first
+    assert first == second and "verify_receipt.py" in first
     signed = ada.get(f"{url}?format=json").json()
     assert signed["entry"]["hash"] in first and f"{signed['entry']['chain']} #{signed['entry']['sequence']}" in first
-    assert signed["checkpoint"]["mac"] not in first and "Signature" not in first
+    assert signed["signature"] not in first
 
 
 def test_a_list_says_whether_updating_by_itself_was_turned_on_or_off(agreed, ada, cast):
@@ -193,3 +194,38 @@ def test_what_the_portal_did_by_itself_is_told_as_its_act(agreed, ada):
     entry = Entry.objects.get(event="consent.expired")
     assert "Who The portal" in text(ada.get(f"/receipts/{entry.pk}/"))
     assert "The portal" in text(ada.get(agreed.page))
+
+
+def test_words_that_were_changed_are_shown_to_nobody_and_named_by_verify_ledger(agreed, ada, capsys):
+    """E2: no receipt shows a sentence beside the hash of another."""
+    entry = Entry.objects.get(event="consent.granted")
+    url, words = f"/receipts/{entry.pk}/", agreed.consent.text.words
+    false = json.loads(json.dumps(words).replace("View tickets", "Look at the weather"))
+    tamper("UPDATE consent_showntext SET words = %s", json.dumps(false))
+    for query in ("", "?format=json"):
+        answer = ada.get(f"{url}{query}")
+        assert answer.status_code == 409 and "not what was recorded" in answer.content.decode()
+        assert "weather" not in answer.content.decode()
+    told = f"{entry.chain_id} #{entry.sequence}: the words that were read, {agreed.consent.text_id}, were altered"
+    for arguments in ([], ["--chain", entry.chain_id]):
+        with pytest.raises(CommandError, match=told):
+            call_command("verify_ledger", *arguments)
+    call_command("verify_ledger", "--chain", "portal")
+    tamper("UPDATE consent_showntext SET words = %s", json.dumps(words))
+    call_command("verify_ledger")
+    assert ada.get(url).status_code == 200
+
+
+def test_words_that_were_swapped_or_removed_are_named_by_verify_ledger(agreed, cast, ada):
+    reworded("See all tickets")
+    factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
+    first, second = Entry.objects.filter(event__in=["consent.granted", "consent.renewed"]).order_by("sequence")
+    tamper("UPDATE consent_showntext SET words = (SELECT words FROM consent_showntext WHERE id = %s)", second.details["text_hash"])  # fmt: skip
+    assert [ada.get(f"/receipts/{entry.pk}/").status_code for entry in (first, second)] == [409, 200]
+    tamper("UPDATE consent_consent SET text_id = NULL")
+    tamper("DELETE FROM consent_showntext")
+    with pytest.raises(CommandError) as error:
+        call_command("verify_ledger")
+    assert str(error.value).count("are missing") == 2
+    page = ada.get(f"/receipts/{first.pk}/")
+    assert page.status_code == 200 and first.details["text_hash"] in text(page) and "View tickets" not in text(page)

@@ -20,6 +20,7 @@ from credentials.models import Endpoint, Kind, Level, Scope
 from marketplace import actions as marketplace
 from marketplace.models import Connection
 from portal.accounts import actions as accounts
+from portal.ledger.keys import signer
 from portal.sandbox.models import Ticket
 from tests import factories
 from tests.factories import CREATE, EDIT, VIEW, team_of, version_fields
@@ -273,6 +274,8 @@ class World:
             "staff": person("Stef", team=False, is_staff=True),
             "super": person("Sue", team=False, is_staff=True, is_superuser=True),
         }
+        # Downloading a receipt signs it, which is recorded of each key once.
+        signer()
         for user, word in (("dev", MINE), ("odev", THEIRS)):
             team = team_of(self.people[user])
             type(team).objects.filter(pk=team.pk).update(name=f"{word} team")

@@ -7,12 +7,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client as Browser
 
+from docs.verify_receipt import COLUMNS, entry_hash
 from portal.accounts import actions as accounts
 from portal.ledger.actions import digest, record
 from portal.ledger.checkpoints import read_checkpoints
-from portal.ledger.exports import as_data, from_data
 from portal.ledger.models import Chain, Entry
 from portal.ledger.tasks import checkpoint
+from tests import factories
 from tests.portal.test_ledger import tamper
 
 pytestmark = pytest.mark.django_db
@@ -97,13 +98,13 @@ def test_a_chain_that_is_gone_is_seen(chain, file):
         verify_ledger()
 
 
-@pytest.mark.parametrize("change", ["length", "head", "chain", "mac"])
+@pytest.mark.parametrize("change", ["length", "head", "chain", "at", "previous", "signature"])
 def test_a_checkpoint_that_was_forged_is_named_by_its_line(chain, file, change):
     checkpoint()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     lines[1][change] = 1 if change == "length" else "x"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(CommandError, match="line 2: no key of LEDGER_KEYS signed it"):
+    with pytest.raises(CommandError, match=f"line 2: {change}: "):
         verify_ledger()
     file.write_text("not json\n")
     with pytest.raises(CommandError, match="line 1: it is not JSON"):
@@ -115,8 +116,52 @@ def test_keys_change_and_old_checkpoints_stay_good(chain, file, settings):
     settings.LEDGER_KEYS = ["a new key", *settings.LEDGER_KEYS]
     verify_ledger()
     settings.LEDGER_KEYS = ["a new key"]
-    with pytest.raises(CommandError, match="no key of LEDGER_KEYS"):
+    with pytest.raises(CommandError, match="line 1: signature: its key .* is not among the published ones"):
         verify_ledger()
+
+
+def test_a_checkpoint_file_that_was_emptied_cut_or_gone_is_named_as_such(chain, file, settings):
+    checkpoint()
+    lines = file.read_bytes().splitlines(keepends=True)
+    verify_ledger()
+    for number, kept in enumerate(([], lines[:-1], lines[:1])):
+        file.write_bytes(b"".join(kept))
+        with pytest.raises(CommandError) as error:
+            verify_ledger()
+        told = str(error.value).splitlines()
+        assert len(told) == len(lines) - len(kept), number
+        assert all("is missing: the file was emptied, cut or replaced" in line for line in told)
+    for kept in (lines[1:], [lines[0], *lines[2:]], [lines[1], lines[0], *lines[2:]]):
+        file.write_bytes(b"".join(kept))
+        with pytest.raises(CommandError, match=r"line \d: the line before it was removed or changed"):
+            verify_ledger()
+    file.unlink()
+    with pytest.raises(CommandError, match="it is not there"):
+        verify_ledger()
+    settings.CHECKPOINT_FILE = ""
+    with pytest.raises(CommandError, match="CHECKPOINT_FILE does not say where"):
+        verify_ledger()
+
+
+def test_two_workers_append_to_one_file_and_each_line_follows_from_the_one_before(chain, file, cast):
+    checkpoint()
+    for _time in range(3):
+        record(chain.name, "member.added", by=None, subject="x")
+        checkpoint()
+    verify_ledger()
+    assert len(read_checkpoints(str(file))[chain.name]) == 4
+
+
+def test_a_chain_that_is_gone_is_named_without_a_checkpoint_too(chain, cast):
+    """An account and a team are recorded by the act that makes them."""
+    for name in (chain.name, factories.team_of(cast.dev).chain_name):
+        tamper("DELETE FROM ledger_entry WHERE chain_id = %s", name)
+        tamper("DELETE FROM ledger_chain WHERE name = %s", name)
+        with pytest.raises(CommandError, match=f"{name} #1: the entry is missing: the chain is gone"):
+            verify_ledger("--chain", name)
+    with pytest.raises(CommandError) as error:
+        verify_ledger()
+    assert str(error.value).count("the chain is gone") == 2
 
 
 # --- receipts ---
@@ -157,7 +202,8 @@ def test_a_chain_rehashed_since_a_receipt_is_seen(receipt, chain):
         lambda data: data["entry"].update(actor="person:x"),
         lambda data: data["entry"]["details"].update(granted=[]),
         lambda data: data["checkpoint"].update(length=1),
-        lambda data: data["checkpoint"].pop("mac"),
+        lambda data: data["checkpoint"].pop("at"),
+        lambda data: data.pop("signature"),
         lambda data: data.pop("entry"),
         lambda data: data.update(entry=[]),
         lambda data: data["entry"].update(at="yesterday"),
@@ -195,8 +241,10 @@ def test_every_receipt_names_its_entry_on_the_page_and_holds_a_signed_checkpoint
 def test_an_altered_entry_gets_no_receipt(chain, browse, cast, caplog):
     entry = chain.entries.get(event="consent.granted")
     tamper("UPDATE ledger_entry SET actor = 'person:x' WHERE id = %s", entry.pk)
-    page = browse(cast.admin).get(f"/receipts/{entry.pk}/", follow=True).content.decode()
-    assert "not what was recorded" in page and "ledger_entry_altered" in caplog.text
+    for query in ("", "?format=json"):
+        answer = browse(cast.admin).get(f"/receipts/{entry.pk}/{query}")
+        assert answer.status_code == 409 and "not what was recorded" in answer.content.decode()
+    assert "ledger_entry_altered" in caplog.text
 
 
 # --- exports ---
@@ -211,12 +259,12 @@ def export(browser, kind="json", query=""):
 
 def rehash_export(data, *, without=None):
     """Alter the first entry, leave one out, and give all of them hashes that fit."""
-    entries = [from_data(each) for each in data["entries"] if each["sequence"] != without]
-    entries[0].actor, previous = "person:x", ""
+    entries = [each for each in data["entries"] if each["sequence"] != without]
+    entries[0]["actor"], previous = "person:x", ""
     for number, entry in enumerate(entries, 1):
-        entry.sequence, entry.previous_hash = number, previous
-        entry.hash = previous = digest(entry)
-    data["entries"] = [as_data(entry) for entry in entries]
+        entry["sequence"], entry["previous_hash"] = number, previous
+        entry["hash"] = previous = entry_hash(entry)
+    data["entries"] = entries
 
 
 def test_an_export_is_whole_and_one_that_was_cut_or_altered_is_seen(chain, browse, cast, tmp_path, capsys):
@@ -234,17 +282,24 @@ def test_an_export_is_whole_and_one_that_was_cut_or_altered_is_seen(chain, brows
 
     path.write_text(json.dumps(whole))
     verify_ledger("--export", str(path))
-    assert "1 chain: intact" in capsys.readouterr().out
+    assert f"1 chain, {chain.length} entries: intact" in capsys.readouterr().out
     assert f"#{chain.length}: the entry is missing" in refused(lambda data: data["entries"].pop())
     assert "#2: the entry is missing" in refused(lambda data: data["entries"].pop(1))
     assert "#3: the entry was altered" in refused(lambda data: data["entries"][2].update(actor="x"))
-    assert "no key of LEDGER_KEYS" in refused(lambda data: data["checkpoints"][0].update(length=2))
-    assert "holds no whole chain" in refused(lambda data: data.update(checkpoints=[]))
-    assert "not an export" in refused(lambda data: data.pop("entries"))
+    assert "checkpoints[0].length: the file says 2" in refused(lambda data: data["checkpoints"][0].update(length=2))
+    assert "checkpoints: the file says []" in refused(lambda data: data.update(checkpoints=[]))
+    assert "note: it was added" in refused(lambda data: data.update(note="x"))
+    assert "#2: the entry was altered" in refused(lambda data: data["entries"][1].update(note="x"))
+    assert "in another order" in refused(lambda data: data["entries"].reverse())
+    assert "signature: it is missing" in refused(lambda data: data.pop("signature"))
+    assert "not an export" in refused(lambda data: data.update(entries=[1]))
+    assert "not an export" in refused(lambda data: [data.pop(name) for name in [*data]])
     # A receipt of an entry before the last is signed too, today even, and says nothing of how long the chain is.
     receipt = json.loads(browse(cast.admin).get(f"/receipts/{whole['entries'][-2]['id']}/?format=json").content)
     shorter = {"entries": whole["entries"][:-1], "checkpoints": [receipt["checkpoint"]]}
-    assert "no key of LEDGER_KEYS" in refused(lambda data: data.update(shorter))
+    assert "not a signature of a ledger’s export" in refused(
+        lambda data: data.update(shorter, signature=receipt["signature"])
+    )
     # Rehashed whole: intact in itself, and told by the checkpoint that came with it.
     assert f"#{chain.length}: the entry is not the one that a checkpoint saw" in refused(rehash_export)
     assert "the entry is missing" in refused(lambda data: rehash_export(data, without=2))
@@ -261,11 +316,68 @@ def test_an_export_holds_what_the_page_shows_and_no_more(chain, browse, cast):
     some = json.loads(export(browse(cast.admin), query="?event=consent.granted&chain=portal&who=x"))
     assert {row["event"] for row in some["entries"]} == {"consent.granted"} and not some["checkpoints"]
     empty = json.loads(export(browse(cast.agent), query="?who=me"))
-    assert empty == {"entries": [], "checkpoints": []}
+    assert (empty["entries"], empty["checkpoints"]) == ([], [])
     for kind in ("csv", "json"):
         assert "/accounts/login/" in Browser().get(f"/ledger/export.{kind}")["Location"]
         assert browse(cast.admin).post(f"/ledger/export.{kind}").status_code == 405
     assert browse(cast.admin).get("/ledger/export.xml").status_code == 404
+
+
+def test_a_filtered_export_is_whole_as_far_as_the_filter_went(chain, browse, cast, tmp_path, capsys):
+    for kind in ("json", "csv"):
+        path = tmp_path / f"ledger.{kind}"
+        path.write_text(export(browse(cast.admin), kind, "?who=me"), newline="")
+        verify_ledger("--export", str(path))
+        told = capsys.readouterr().out
+        assert "entries, of no chain all: intact" in told, told
+
+
+def test_an_export_in_csv_is_verified_like_the_one_in_json(chain, browse, cast, tmp_path, capsys):
+    """Each change is named: of what was recorded by its entry, of today's names by their column."""
+    record(chain.name, "member.added", by=cast.admin, subject="x;=1;'=2", name="=cmd|'/C calc'!A0\r\n'+1", count=0)
+    chain.refresh_from_db()
+    path = tmp_path / "ledger.csv"
+    whole = list(csv.reader(export(browse(cast.admin), "csv").splitlines(keepends=True)))
+    assert tuple(whole[0]) == COLUMNS and len(whole) == chain.length + 2
+
+    def write(rows):
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+
+    def refused(change):
+        rows = [list(row) for row in whole]
+        change(rows)
+        write(rows)
+        with pytest.raises(CommandError) as error:
+            verify_ledger("--export", str(path))
+        return str(error.value)
+
+    path.write_text(export(browse(cast.admin), "csv"), newline="")
+    verify_ledger("--export", str(path))
+    assert f"1 chain, {chain.length} entries: intact" in capsys.readouterr().out
+    write(whole)
+    verify_ledger("--export", str(path))
+
+    def change(row, column, value="x"):
+        return lambda rows: rows[row].__setitem__(COLUMNS.index(column), value)
+
+    recorded = {"event", "subject", "actor", "id"}
+    for column in recorded:
+        assert "#2: the entry was altered" in refused(change(2, column)), column
+    assert "#2: the entry was altered" in refused(change(2, "details", "{}"))
+    assert "#2: the entry was altered" in refused(change(2, "at", whole[1][0]))
+    assert "line 3: it is no entry" in refused(change(2, "sequence"))
+    assert "#2: the entry does not follow" in refused(change(2, "previous_hash"))
+    for column in ("what", "about", "who", "where"):
+        assert refused(change(2, column)).endswith(f"{column}: a cell of this column was changed"), column
+    assert f"#{chain.length}: the entry is missing" in refused(lambda rows: rows.pop(-2))
+    assert "#2: the entry is missing" in refused(lambda rows: rows.pop(2))
+    assert "in another order" in refused(lambda rows: rows.insert(1, rows.pop(3)))
+    assert "signature: it is missing" in refused(lambda rows: rows.pop())
+    assert "it is no row of the export" in refused(lambda rows: rows.append(rows[1]))
+    assert "holds more than the signature" in refused(change(-1, "who"))
+    assert "signature: " in refused(change(-1, "details", "x"))
+    assert "not a CSV export" in refused(change(0, "hash"))
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
