@@ -1,11 +1,15 @@
-"""The workers' application, and what beat has them do over and over (T3)."""
+"""The workers' application, what beat has them do over and over (T3), and in which queue."""
 
 import os
 from datetime import timedelta
 
 from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+# By these names kombu finds what speaks to the broker.
+TRANSPORT_ALIASES.update(redis="portal.broker:Transport", rediss="portal.broker:Transport")
 
 app = Celery("portal")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -27,4 +31,15 @@ EVERY = {
 }
 app.conf.beat_schedule = {
     task: {"task": task, "schedule": timedelta(minutes=minutes)} for task, minutes in EVERY.items()
+}
+
+# What waits for vendors or mail servers keeps nothing else waiting.
+app.conf.task_routes = {
+    "consent.tasks.revoke_tokens": {"queue": "revoke"},
+    "consent.tasks.tell_of_ends": {"queue": "vendors"},
+    "consent.tasks.ask_for_successor": {"queue": "vendors"},
+    "portal.accounts.tasks.tell_of_invitation": {"queue": "vendors"},
+    "marketplace.tasks.sweep_offers": {"queue": "default"},
+    "marketplace.tasks.upgrade_itself": {"queue": "default"},
+    "marketplace.tasks.*": {"queue": "vendors"},
 }

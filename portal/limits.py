@@ -13,6 +13,7 @@ import redis
 import structlog
 from django.conf import settings
 from django.core.cache.backends.redis import RedisCache
+from kombu.exceptions import KombuError
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +103,10 @@ waiting_for_vendors = Places(5, each=3)
 
 
 class Breaker:
-    """Lets a process do without Redis while that is away: nobody waits for it, and an alarm goes to the log."""
+    """Lets a process do without Redis while it is away: nobody waits for it, and an alarm goes to the log.
+
+    The limits, the cache and queueing share one, so that the first timeout spares the others theirs.
+    """
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -115,7 +119,7 @@ class Breaker:
             return otherwise
         try:
             result = act()
-        except (redis.RedisError, OSError) as error:
+        except (redis.RedisError, KombuError, OSError) as error:
             self._failed(error)
             return otherwise
         if self._is_away:

@@ -206,21 +206,16 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 60,
     "unacked_restore_interval": 1,
     "unacked_restore_throttle": 1,
+    # Of workers and beat. A request waits no longer than REDIS_OPTIONS says (portal/broker.py).
     "socket_connect_timeout": 1,
     "socket_timeout": 5,
-    # A commit must never wait for a broker that is away: the sweep finds what was not queued (T3).
     "max_retries": 0,
     "interval_start": 0,
 }
+# Workers reconnect for as long as it takes, also where Redis answers with errors, such as while it loads or is full.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_TASK_PUBLISH_RETRY = False
-# What waits for vendors keeps nothing else waiting.
-QUEUES = {
-    "consent.tasks.revoke_tokens": "revoke",
-    "marketplace.tasks.sweep_offers": "default",
-    "marketplace.tasks.upgrade_itself": "default",
-    "marketplace.tasks.*": "vendors",
-}
-CELERY_TASK_ROUTES = {task: {"queue": queue} for task, queue in QUEUES.items()}
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 

@@ -36,10 +36,10 @@ def environment(**more):
     return {**os.environ, "DEMO": "1", "DATABASE_URL": url, **more}
 
 
-def start_worker(level="warning", log=subprocess.DEVNULL, **more):
+def start_worker(level="warning", log=subprocess.DEVNULL, pool=("-P", "solo"), **more):
     """A Celery worker."""
     return subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke,vendors", "-c", "1", "-P", "solo", "-l", level],
+        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke,vendors", *pool, "-l", level],
         env=environment(**more), cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, stdout=log, stderr=log,
     )  # fmt: skip
 

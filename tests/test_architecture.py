@@ -17,7 +17,8 @@ APPS = ("portal", "credentials", "consent", "marketplace")
 LAYERS = ["portal", "marketplace", "consent", "credentials", "foundation"]
 FOUNDATION = (
     "portal.accounts", "portal.ledger", "portal.database", "portal.guards", "portal.pages", "portal.admin",
-    "portal.celery", "portal.egress", "portal.embedded", "portal.encryption", "portal.limits", "portal.mail", "portal.once", "portal.text",
+    "portal.broker", "portal.celery", "portal.egress", "portal.embedded", "portal.encryption", "portal.limits", "portal.mail",
+    "portal.once", "portal.text",
 )  # fmt: skip
 FILES = [path for app in APPS for path in sorted((BASE / app).rglob("*.py")) if "migrations" not in path.parts]
 
@@ -105,6 +106,13 @@ def test_files_stay_readable(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 400
     assert not re.search(r"\bTODO\b|\bFIXME\b|^\s*print\(", text, re.M)
+
+
+def test_one_file_alone_queues_tasks_in_a_request():
+    """Nothing waits for the broker (T3). Sweeps, which run in workers, may queue what they find themselves."""
+    for path in FILES:
+        queues = re.search(r"send_task|\.apply_async|\.delay\(", path.read_text())
+        assert not queues or module(path) == "portal.broker" or path.name == "tasks.py", path
 
 
 def test_text_of_several_lines_is_taken_in_at_one_place():

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, User
-from portal.celery import app as celery
+from portal.broker import queue_on_commit
 from portal.database import database_now, lock
 from portal.ledger.actions import record
 from portal.ledger.models import Entry
@@ -63,9 +63,7 @@ def lock_path(consent: Consent) -> Consent:
 
 def queue_revoke_tokens(access: Access) -> None:
     """Once this transaction commits, ask Celery to stamp what ended; without a broker the sweep finds it (T3)."""
-    transaction.on_commit(
-        lambda: celery.send_task("consent.tasks.revoke_tokens", [str(access.pk)], queue="revoke"), robust=True
-    )
+    queue_on_commit("consent.tasks.revoke_tokens", str(access.pk))
 
 
 def record_access(access: Access, event: str, *, by: User | None, **details: Any) -> Entry:

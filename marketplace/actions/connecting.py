@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from consent.actions.ending import guard_admin
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, User
-from portal.celery import app as celery
+from portal.broker import queue_on_commit
 from portal.database import alone, database_now, lock
 from portal.ledger.actions import record
 from portal.limits import waiting_for_vendors
@@ -160,7 +160,7 @@ def _keep(draft: Connection, tokens: Tokens, by: User) -> Connection:
         # It ended meanwhile. The tokens are there all the same: they are kept as ended, to be revoked.
         draft.ended_at, draft.version = database_now(), version
         _fill(draft, tokens, by)
-        transaction.on_commit(lambda: _queue("revoke_connection", draft), robust=True)
+        _queue("revoke_connection", draft)
         draft.save()
         return draft
     row = _lock_connection(installation, draft.integration, membership)
@@ -194,7 +194,7 @@ def _fill(row: Connection, tokens: Tokens, by: User | None) -> None:
 def _end(row: Connection, by: User | None, version: Version) -> None:
     row.ended_at, row.ended_by, row.refresh_at, row.version = database_now(), by, None, version
     row.save(update_fields=["ended_at", "ended_by", "refresh_at", "version"])
-    transaction.on_commit(lambda: _queue("revoke_connection", row), robust=True)
+    _queue("revoke_connection", row)
 
 
 def end_connections(installation: Installation, names: set[str], *, by: User | None) -> int:
@@ -229,12 +229,12 @@ def disconnect(connection: Connection, *, by: User) -> Connection:
 
 
 def _queue(task: str, row: Connection) -> None:
-    celery.send_task(f"marketplace.tasks.{task}", [str(row.pk)], queue="vendors")
+    queue_on_commit(f"marketplace.tasks.{task}", str(row.pk))
 
 
 def queue_sweep() -> None:
     """Once this transaction commits, have workers tell the vendors of what it ended; without a broker beat does (T3)."""
-    transaction.on_commit(lambda: celery.send_task("marketplace.tasks.sweep_connections", queue="vendors"), robust=True)
+    queue_on_commit("marketplace.tasks.sweep_connections")
 
 
 def refresh_connection(connection: Connection, *, rejected: int | None = None) -> Connection:
@@ -282,7 +282,7 @@ def _refused(row: Connection, error: VendorError) -> Connection:
     if error.is_final:
         now.broken_at, now.problem, now.refresh_at = database_now(), str(error)[:300], None
         installation = Installation.objects.select_related("account", "version", "app").get(pk=now.installation_id)
-        transaction.on_commit(lambda: _queue("tell_of_broken_connection", now), robust=True)
+        _queue("tell_of_broken_connection", now)
         now.save()
         _record(installation, "connection.broken", None, now)
         return now

@@ -5,14 +5,13 @@ from copy import copy
 from itertools import islice
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Avg, Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat, Now
 
 from consent.screen import undecided
 from consent.validity import live_consents
 from credentials.models import Scope
-from portal.celery import app as celery
+from portal.broker import queue_on_commit
 from portal.database import alone
 from portal.ledger.models import Entry
 from portal.mail import send
@@ -103,7 +102,7 @@ def _offer(offers: Iterable[Offer]) -> None:
 
 def queue_offers() -> None:
     """Once this transaction commits, have workers act on what was offered; without a broker beat does (T3)."""
-    transaction.on_commit(lambda: celery.send_task("marketplace.tasks.sweep_offers", queue="default"), robust=True)
+    queue_on_commit("marketplace.tasks.sweep_offers")
 
 
 # --- what a developer sees of it ---

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from portal.celery import app as celery
+from portal.broker import queue_on_commit
 from portal.database import alone, database_now, lock
 from portal.ledger.actions import record
 from portal.mail import send
@@ -53,10 +53,7 @@ def _guard_inviter(place, by):
 
 def _queue(invitation):
     """Once this transaction commits, have a worker send the mail; without a broker the sweep finds it (T3)."""
-    transaction.on_commit(
-        lambda: celery.send_task("portal.accounts.tasks.tell_of_invitation", [str(invitation.pk)], queue="vendors"),
-        robust=True,
-    )
+    queue_on_commit("portal.accounts.tasks.tell_of_invitation", str(invitation.pk))
 
 
 def _record(invitation, event, by, **details):

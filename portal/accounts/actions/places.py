@@ -1,13 +1,12 @@
 """What happens to accounts and teams, and who belongs to them."""
 
 import secrets
-from functools import partial
 
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from portal.celery import app as celery
+from portal.broker import queue_on_commit
 from portal.database import lock
 from portal.ledger.actions import record
 
@@ -134,9 +133,7 @@ def _give_role(account, membership, role, by):
 def queue_succession(*accounts):
     """Once this transaction commits, have the admins of these told of what nobody there answers for; the sweep finds it too (T3)."""
     for pk in accounts:
-        transaction.on_commit(
-            partial(celery.send_task, "consent.tasks.ask_for_successor", [pk], queue="vendors"), robust=True
-        )
+        queue_on_commit("consent.tasks.ask_for_successor", pk)
 
 
 @transaction.atomic
