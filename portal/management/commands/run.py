@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 
 from django.conf import settings
 from django.core.management import call_command
@@ -17,12 +18,17 @@ from portal import embedded
 from portal.sandbox import demo_vendors
 
 STOP_SECONDS = 15
+# Whatever ends this often within this many seconds is not restarted again.
+MOST_ENDS, ENDS_WITHIN = 5, 60
 
 
 class Command(BaseCommand):
     help = (
-        "Run the demo: web server, Celery worker and beat, on the servers that settings started; Ctrl-C stops it all."
+        "Run the demo: web server, Celery worker and beat, on the servers that settings started. "
+        "Restarts whatever ends by itself; Ctrl-C stops it all."
     )
+
+    is_interrupted = False
 
     def handle(self, **options):
         owner = embedded.owner(settings.VAR)
@@ -34,8 +40,8 @@ class Command(BaseCommand):
         for port in (settings.PORT, *map(demo_vendors.port, vendors)):
             self._guard_free(port)
         # A shell that starts this in the background leaves SIGINT ignored.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._interrupt)
         os.environ["PORT"] = str(settings.PORT)
         call_command("migrate", verbosity=0)
         call_command("seed_demo", json=True, stdout=(seeded := io.StringIO()))
@@ -46,7 +52,7 @@ class Command(BaseCommand):
         commands = {
             "web": [
                 *python, "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(settings.PORT),
-                "--workers", "2", "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
+                "--workers", "2", "--blocking-threads", "4", "--respawn-failed-workers", "--no-ws", "--log-level", "warning",
                 # A worker does not hear that it is to stop while it starts.
                 "--workers-kill-timeout", "3", "portal.wsgi:application",
             ],
@@ -54,28 +60,53 @@ class Command(BaseCommand):
             "beat": [*python, "celery", "-q", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
             **{f"vendor {name}": demo_vendors.command(name) for name in vendors},
         }  # fmt: skip
-        children = {}
-        dead = None
+        self.children = {}
         try:
             # The web first: it is what a person waits for.
             for name, command in commands.items():
-                children[name] = subprocess.Popen(
-                    command, cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, start_new_session=True
-                )
+                self._start(name, command)
                 if name == "web":
-                    self._wait_until_served(children[name])
+                    self._wait_until_served(self.children[name])
             self._print(json.loads(seeded.getvalue()))
-            while dead is None:
-                time.sleep(0.3)
-                dead = next((name for name, child in children.items() if child.poll() is not None), None)
+            self._watch(commands)
         except KeyboardInterrupt:
             self.stdout.write("\nStopping.")
         finally:
-            self._stop(children)
-        if dead:
-            raise CommandError(
-                f"The {dead} process ended by itself (status {children[dead].returncode}); stopped the rest."
-            )
+            self._stop()
+
+    def _interrupt(self, *_signal):
+        # Where this is raised in a callback of the garbage collector, Python drops it.
+        self.is_interrupted = True
+        raise KeyboardInterrupt
+
+    def _start(self, name, command):
+        self.children[name] = subprocess.Popen(
+            command, cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, start_new_session=True
+        )
+
+    def _watch(self, commands):
+        """Restart what ends by itself, until something does so over and over. Raises CommandError."""
+        ends = defaultdict(list)
+        while True:
+            if self.is_interrupted:
+                raise KeyboardInterrupt
+            time.sleep(0.3)
+            try:
+                ended = embedded.restart_dead()
+            except embedded.CannotStart as error:
+                raise CommandError(f"{error} Stopped the rest.") from error
+            for name, child in self.children.items():
+                if child.poll() is not None:
+                    ended.append(name)
+                    self._kill_group(child)
+            for name in ended:
+                now = time.monotonic()
+                ends[name] = [end for end in ends[name] if now - end < ENDS_WITHIN] + [now]
+                if len(ends[name]) > MOST_ENDS:
+                    raise CommandError(f"{name} ended {len(ends[name])} times within a minute. Stopped the rest.")
+                if name in commands:
+                    self._start(name, commands[name])
+                self.stderr.write(f"{name} ended by itself. Restarted it.")
 
     def _guard_free(self, port):
         with socket.socket() as probe:
@@ -92,20 +123,23 @@ class Command(BaseCommand):
                 return
             time.sleep(0.05)
 
-    def _stop(self, children):
-        for child in children.values():
+    def _stop(self):
+        for child in self.children.values():
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        for child in children.values():
+        for child in self.children.values():
             try:
                 child.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-            # What a killed one left behind: its own children would keep the port and the tasks.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            self._kill_group(child)
+
+    def _kill_group(self, child):
+        """Kill what an ended process left behind: its own children would keep the port and the tasks."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
 
     def _print(self, demo):
         self.stdout.write(
