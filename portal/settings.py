@@ -171,12 +171,14 @@ CRISPY_ALLOWED_TEMPLATE_PACKS = CRISPY_TEMPLATE_PACK = "bootstrap5"
 DATABASES = {
     "default": {
         **env.db_url_config(DATABASE_URL),
-        "ENGINE": "tests.backend" if TESTING else "django.db.backends.postgresql",
+        "ENGINE": "tests.backend" if TESTING else "portal.postgres",
         "OPTIONS": {
             "pool": False if TESTING else {"min_size": 1, "max_size": 16, "timeout": 5},
             # psycopg under Django prepares nothing unless told to.
             "prepare_threshold": 5,
             "connect_timeout": 5,
+            # Milliseconds, after which a host that vanished is given up.
+            "tcp_user_timeout": 10_000,
         },
         "CONN_HEALTH_CHECKS": True,
     }

@@ -53,6 +53,8 @@ class Server:
             [
                 sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port),
                 "--workers", "1", "--blocking-threads", str(threads), "--no-ws", "--log-level", "warning",
+                "--static-path-route", "/healthz", "--static-path-mount", str(settings.BASE_DIR / "portal/health"),
+                "--static-path-dir-to-file", "ok",
                 *flags, application,
             ],
             env=environment(PORT=str(self.port), **more), cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent,

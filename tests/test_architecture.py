@@ -18,7 +18,7 @@ LAYERS = ["portal", "marketplace", "consent", "credentials", "foundation"]
 FOUNDATION = (
     "portal.accounts", "portal.ledger", "portal.database", "portal.guards", "portal.pages", "portal.admin",
     "portal.broker", "portal.celery", "portal.egress", "portal.embedded", "portal.encryption", "portal.limits", "portal.mail",
-    "portal.once", "portal.text",
+    "portal.once", "portal.postgres", "portal.text",
 )  # fmt: skip
 FILES = [path for app in APPS for path in sorted((BASE / app).rglob("*.py")) if "migrations" not in path.parts]
 

@@ -53,6 +53,9 @@ class Command(BaseCommand):
             "web": [
                 *python, "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(settings.PORT),
                 "--workers", "2", "--blocking-threads", "4", "--respawn-failed-workers", "--no-ws", "--log-level", "warning",
+                # Answered without a thread, so also while all of them wait for the database.
+                "--static-path-route", "/healthz", "--static-path-mount", str(settings.BASE_DIR / "portal/health"),
+                "--static-path-dir-to-file", "ok",
                 # A worker does not hear that it is to stop while it starts.
                 "--workers-kill-timeout", "3", "portal.wsgi:application",
             ],

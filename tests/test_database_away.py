@@ -1,0 +1,128 @@
+"""PostgreSQL away: requests fail at once while it refuses connections, and health checks wait for nobody."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings
+from psycopg_pool import PoolTimeout
+
+from portal import embedded
+from portal.postgres.base import Pool, Refused
+from tests.clock import eventually
+from tests.servers import Http, Server, environment, free_port, together
+from tests.test_faults import held, waiting
+
+
+@pytest.fixture
+def pool():
+    """A function that makes a pool for an address."""
+    pools = []
+
+    def make(url, **options):
+        pools.append(Pool(conninfo=url, min_size=1, max_size=16, check=Pool.check_connection, open=True, **options))
+        return pools[-1]
+
+    yield make
+    for made in pools:
+        made.close(timeout=0)
+
+
+def test_nobody_waits_for_a_server_that_refuses(pool):
+    """However long the pool would wait."""
+    refused = pool(f"postgres://none@127.0.0.1:{free_port()}/none", timeout=3600)
+    errors = together(*[refused.getconn] * 20)
+    assert {type(error) for error in errors} == {Refused}
+
+
+def test_a_server_that_is_slow_is_waited_for(pool):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        slow = pool(f"postgres://none@127.0.0.1:{silent.getsockname()[1]}/none", timeout=1)
+        with pytest.raises(PoolTimeout):
+            slow.getconn()
+
+
+def test_once_the_server_is_back_so_is_the_pool_whatever_became_of_its_connections(pool, tmp_path):
+    postgres, url = embedded._start_postgres(tmp_path)
+    try:
+        mine = pool(url, timeout=3600)
+        for connection in [mine.getconn() for _number in range(5)]:
+            mine.putconn(connection)
+        postgres.kill()
+        postgres.wait(60)
+        assert {type(error) for error in together(*[mine.getconn] * 20)} == {Refused}
+        postgres, _url = embedded._start_postgres(tmp_path, url)
+        answers = []
+
+        def answers_again():
+            try:
+                with mine.connection() as connection:
+                    answers.append(connection.execute("SELECT 1").fetchone())
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        eventually(answers_again, 60)
+        assert answers == [(1,)]
+    finally:
+        postgres.kill()
+        postgres.wait(60)
+        embedded._remove(tmp_path)
+
+
+@pytest.fixture
+def served(transactional_db):
+    """The README's web server, with two processes of one thread each; the process and its port."""
+    readme = Path(settings.BASE_DIR, "README.md").read_text().replace("\\\n", " ")
+    command = re.search(r"^ +(granian .*)$", readme, re.M)[1].split()
+    port = free_port()
+    for flag, value in {"--port": port, "--workers": 2, "--blocking-threads": 1}.items():
+        command[command.index(flag) + 1] = str(value)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=settings.BASE_DIR, env=environment(PORT=str(port)),
+        preexec_fn=embedded.end_with_parent, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    process.port = port
+    try:
+        eventually(lambda: Server._answers(process), 120)
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
+
+
+def children(process):
+    return {*Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()}
+
+
+def test_the_health_check_answers_while_every_thread_waits_for_the_database(served):
+    def ask():
+        return Http(served.port, timeout=120).get("/", Cookie=f"sessionid={'x' * 32}").status
+
+    with held("LOCK TABLE django_session IN ACCESS EXCLUSIVE MODE"):
+        threads = [threading.Thread(target=ask, daemon=True) for _number in range(12)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: waiting() == 2, 120)
+        for _number in range(10):
+            answer = Http(served.port, timeout=120).get("/healthz")
+            assert (answer.status, answer.body) == (200, b"ok\n")
+        assert all(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join(120)
+
+
+def test_a_killed_web_worker_is_replaced(served):
+    before = children(served)
+    victim = max(before, key=int)
+    os.kill(int(victim), signal.SIGKILL)
+    eventually(lambda: len(children(served)) == len(before) and victim not in children(served), 120)
+    eventually(lambda: Server._answers(served), 120)
+    assert served.poll() is None
