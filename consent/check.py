@@ -18,7 +18,8 @@ NOT_OPEN = "This route is not open to OAuth clients"
 class Refusal(Exception):
     """A 401 of RFC 6750 section 3.1; without `error` the caller sent no token. Texts are ASCII, for developers.
 
-    `why` and `token` are for the developers' log: of a genuine token only, and not in the answer.
+    `scope` is what the call needs, where that is known. `why` and `token` are for the developers' log: of a genuine
+    token only, and not in the answer.
     """
 
     error: str = ""
@@ -32,7 +33,7 @@ class Refusal(Exception):
         named = {
             "error": self.error,
             "error_description": self.description,
-            "scope": self.scope,
+            "scope": self.scope if self.error == "insufficient_scope" else "",
             "reauthorize_url": self.reauthorize_url,
         }
         return {key: value for key, value in named.items() if value}
@@ -42,9 +43,9 @@ class Refusal(Exception):
 
         `resource_metadata` is the document of the API that was called (credentials/resources.py).
         """
-        # Section 3.1: without a token, no error and nothing about one.
-        told = self.body() if self.error else {"scope": self.scope}
-        parameters = {"realm": "portal", **told, "resource_metadata": resource_metadata}
+        # Section 3.1: without a token, no error and nothing about one. The scope comes always: clients ask for it.
+        told = self.body() if self.error else {}
+        parameters = {"realm": "portal", **told, "scope": self.scope, "resource_metadata": resource_metadata}
         return "Bearer " + ", ".join(f'{key}="{value}"' for key, value in parameters.items() if value)
 
 
@@ -84,13 +85,13 @@ def read(value: str | None) -> Bearer:
     if row is None:
         raise Refusal("invalid_token", "The access token is malformed or unknown")
     ended = why_token_ended(row, row.now)
+    url = reauthorize_url(row.consent) if ended and ended.can_reauthorize else ""
     if row.expires <= row.now:
         # What else ended, since refreshing would not help then.
         more = f". {ended.text}" if ended else ""
         why = ended.why if ended else Why.EXPIRED
-        raise Refusal("invalid_token", f"The access token has expired{more}", why=why, token=row)
+        raise Refusal("invalid_token", f"The access token has expired{more}", reauthorize_url=url, why=why, token=row)
     if ended:
-        url = reauthorize_url(row.consent) if ended.can_reauthorize else ""
         raise Refusal("invalid_token", ended.text, reauthorize_url=url, why=ended.why, token=row)
     consent, access = row.consent, row.consent.access
     return Bearer(

@@ -20,17 +20,12 @@ from credentials.authentication import MalformedBasic, check_client_secret, read
 from credentials.models import Client, Scope
 from portal.limits import address_of, spend
 
+from . import parameters
 from .actions import InvalidGrant, revoke_token
 from .actions.issuing import issue_tokens, redeem_code, rotate, standing_consent
 from .models import Consent, Why
 from .validity import suspension, why_scopes_lack
 
-MAX_PARAMETER = 4096
-_SINGLE_AUTHORIZE = {
-    "client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge", "code_challenge_method",
-    "account", "installation", "prompt", "response_mode",
-}  # fmt: skip
-_REDIRECTED = ("response_type", "scope", "state")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 _NEEDED = {
@@ -52,14 +47,15 @@ class Attempt:
     consent: Consent | None = None
     why: Why | None = None
     text: str = ""
+    can_reauthorize: bool = False
 
     @classmethod
     def of(cls, request):
         """oauthlib makes a request of its own, of headers and body alone, so it travels among the headers."""
         return request.headers.get("attempt") or cls()
 
-    def refused(self, why, text, consent=None):
-        self.why, self.text, self.consent = why, text, consent
+    def refused(self, why, text, consent=None, *, can_reauthorize=False):
+        self.why, self.text, self.consent, self.can_reauthorize = why, text, consent, can_reauthorize
 
 
 class Scopes(BaseScopes):
@@ -77,12 +73,11 @@ class Scopes(BaseScopes):
 
 def check_authorization_request(request):
     """Refuse, by redirect, what the RFCs let a server refuse (RFC 6749 section 4.1.2.1, RFC 7636 section 4.4.1)."""
-    for name in _SINGLE_AUTHORIZE:
-        if name in request.duplicate_params:
-            raise errors.InvalidRequestError(description=f"{name} is repeated", request=request)
+    if problem := request.headers.get("problem"):
+        raise errors.InvalidRequestError(description=problem, request=request)
     if request.response_type is not None and request.response_type != "code":
         raise errors.UnsupportedResponseTypeError(description="response_type must be code", request=request)
-    # oauthlib overwrites response_mode for its own use, so it is read from what was sent.
+    # oauthlib overwrites response_mode for its own use, so it is read from the address.
     if dict(request.uri_query_params).get("response_mode", "query") != "query":
         raise errors.InvalidRequestError(description="response_mode must be query", request=request)
     if request.code_challenge is None:
@@ -125,7 +120,8 @@ def _found(request, action, **arguments):
     try:
         return action(request.client, **arguments)
     except InvalidGrant as refusal:
-        Attempt.of(request).refused(refusal.why, str(refusal), refusal.consent)
+        cure = refusal.can_reauthorize
+        Attempt.of(request).refused(refusal.why, str(refusal), refusal.consent, can_reauthorize=cure)
         raise errors.InvalidGrantError(description=str(refusal), request=request) from None
 
 
@@ -133,7 +129,8 @@ def _too_wide(request, text):
     """Return what refuses scopes beyond a consent; of those that once were its own it says until when."""
     lacking = why_scopes_lack(request.issue.consent, request.scopes)
     text = f"{text}; {lacking.text}" if lacking.text else text
-    Attempt.of(request).refused(lacking.why, text, request.issue.consent)
+    cure = lacking.can_reauthorize
+    Attempt.of(request).refused(lacking.why, text, request.issue.consent, can_reauthorize=cure)
     return errors.InvalidScopeError(description=text, request=request)
 
 
@@ -176,54 +173,45 @@ class Server(AuthorizationEndpoint, TokenEndpoint, RevocationEndpoint):
 
 
 class Core(OAuthLibCore):
-    """Reads requests strictly: each parameter once, and one without a value is as if it were absent (RFC 6749 3.2)."""
+    """Passes known parameters on to oauthlib, each once (consent/parameters.py)."""
 
     def validate_authorization_request(self, request):
         """Validate the URL alone: what a form posts can change nothing of it."""
-        # oauthlib would not send these back to the app, whose redirect URI can be trusted all the same (4.1.2.1).
-        repeated = [name for name in _REDIRECTED if len(request.GET.getlist(name)) > 1]
-        # Written anew from what Django read: oauthlib breaks on a stray "%", and takes an empty value for one (3.1).
-        read = [
-            (name, value)
-            for name, values in request.GET.lists()
-            for value in (values[:1] if name in _REDIRECTED else values)
-            if value or (len(values) > 1 and name not in _REDIRECTED)
-        ]
-        uri = f"{request.path}?{urlencode(read)}"
+        read = dict(parameters.values(request.GET, parameters.AUTHORIZE))
+        if "\0" in read.get("state", ""):
+            # No app could have meant it, or should get it back.
+            del read["state"]
+        # oauthlib refuses a repeated one of these on our page, since nobody can be sent anywhere (RFC 6749 4.1.2.1).
+        trusted = [(name, request.GET.getlist(name)) for name in ("client_id", "redirect_uri")]
+        query = urlencode({**read, **{name: every for name, every in trusted if len(every) > 1}}, doseq=True)
+        # oauthlib makes a request of its own, of address and headers.
+        headers = {
+            **self.extract_headers(request),
+            "problem": parameters.problem(request.GET, parameters.AUTHORIZE),
+        }
         try:
-            scopes, parameters = self.server.validate_authorization_request(uri, headers=self.extract_headers(request))
-            if repeated:
-                raise errors.InvalidRequestError(
-                    description=f"{repeated[0]} is repeated", request=parameters["request"]
-                )
-            return scopes, parameters
+            return self.server.validate_authorization_request(f"{request.path}?{query}", headers=headers)
         except errors.FatalClientError as error:
             raise FatalClientError(error=error) from None
         except errors.OAuth2Error as error:
             raise OAuthToolkitError(error=error) from None
 
+    def _get_escaped_full_path(self, request):
+        # oauthlib would read parameters from it.
+        return request.path
+
     def extract_body(self, request):
-        # A state would come back in errors (oauthlib), where RFC 6749 section 5.2 has none.
-        return [(name, value) for name, value in super().extract_body(request) if value and name != "state"]
+        return parameters.values(request.POST, parameters.PROGRAMS)
 
     def check_body(self, request):
-        """Return what is wrong with a POST body's form, or None."""
+        """Return what is wrong with a POST body's form; empty where nothing is."""
         if request.content_type != "application/x-www-form-urlencoded":
             return "The body must be application/x-www-form-urlencoded"
         if request.content_params.get("charset", "utf-8").lower() != "utf-8":
             return "The body must be in UTF-8"
-        if request.GET:
-            return "Parameters belong in the body, not in the URL"
-        for name, values in request.POST.lists():
-            if len(values) > 1:
-                return f"{_ascii(name)} is repeated"
-            if "\0" in name + values[0] or len(values[0]) > MAX_PARAMETER:
-                return f"{_ascii(name)} is malformed or too long"
-        return None
-
-
-def _ascii(text):
-    return re.sub(r"[^A-Za-z0-9_.-]", "?", text)[:50]
+        if name := parameters.misplaced(request.GET):
+            return f"{name} belongs in the body, not in the URL"
+        return parameters.problem(request.POST, parameters.PROGRAMS, max_length=parameters.MAX_LENGTH)
 
 
 def _basic(request):
@@ -323,7 +311,7 @@ class Validator(OAuth2Validator):
         )
         request.user = None
         request.scopes = sorted(request.issue.scopes)
-        # RFC 6749 section 4.1.3 lets the redirect URI be absent; PKCE binds the code to its request.
+        # It may be absent, since PKCE binds the code to its request (OAuth 2.1 section 10.2), and must be right where it is sent.
         request.redirect_uri = request.issue.code.redirect_uri
         return True
 

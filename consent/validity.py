@@ -200,7 +200,7 @@ def all_taken_back(what: str, consent: Consent) -> Ended:
     """Return why something of which no scope is left gives no more tokens."""
     last = _narrowings(consent).first()
     when = f"had been taken back by {_day(last.at)}" if last else "were taken back"
-    return Ended(Why.TAKEN_BACK, f"All scopes of the {what} {when}")
+    return Ended(Why.TAKEN_BACK, f"All scopes of the {what} {when}", bool(consent.trimmed))
 
 
 def live_consents() -> QuerySet:

@@ -105,15 +105,21 @@ def import_document(product, document, *, by=None):
     return result
 
 
+def methods_of(method):
+    """Return the methods whose endpoints a call can be for: HEAD is GET without the body (RFC 9110 section 9.3.2)."""
+    method = method.upper()
+    return ("HEAD", "GET") if method == "HEAD" else (method,)
+
+
 def resolve(product, method, uri):
     """Return the published endpoint that a call of a product is for, or None."""
-    return match(Endpoint.objects.filter(product=product, method=method.upper()), uri)
+    return match(Endpoint.objects.filter(product=product, method__in=methods_of(method)), uri)
 
 
 def match(endpoints, uri):
-    """Return the one of a product's endpoints of one method that a call is for, or None.
+    """Return the one of a product's endpoints, all of `methods_of` a call, that the call is for, or None.
 
-    A path that two systems could read differently is nobody's.
+    A path that two systems could read differently is nobody's. Of HEAD and GET at one path, HEAD's own counts.
     """
     # Not urlsplit, which drops tabs and line ends silently.
     path = uri.partition("?")[0]
@@ -123,4 +129,8 @@ def match(endpoints, uri):
     path = path.rstrip("/")
     candidates = [endpoint for endpoint in endpoints if re.match(endpoint.pattern, path)]
     # A literal segment beats a parameter, from the left.
-    return min(candidates, key=lambda each: ["{" in part for part in each.path.split("/")], default=None)
+    return min(candidates, key=_specificity, default=None)
+
+
+def _specificity(endpoint):
+    return ["{" in part for part in endpoint.path.split("/")], endpoint.method != "HEAD"

@@ -102,7 +102,13 @@ class BoundsMiddleware:
         query = request.META.get("QUERY_STRING", "")
         is_large = request.content_type == "multipart/form-data" or request.path.startswith("/api/")
         most = settings.MAX_BODY if is_large else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        if "\0" in request.path or "%00" in query or "\\000" in request.META.get("HTTP_COOKIE", ""):
+        # The authorization server judges its own parameters, and tells the app (RFC 6749 section 4.1.2.1).
+        judges_itself = request.path.startswith("/oauth/") and not request.path.startswith("/oauth/callback")
+        if (
+            "\0" in request.path
+            or ("%00" in query and not judges_itself)
+            or "\\000" in request.META.get("HTTP_COOKIE", "")
+        ):
             return refuse(request, 400, _("The address or a cookie has a NUL character in it. Remove it."))
         if len(request.path) + len(query) > settings.MAX_ADDRESS:
             return refuse(

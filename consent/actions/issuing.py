@@ -42,16 +42,19 @@ from .ending import lock_path
 class InvalidGrant(Refused):
     """RFC 6749 `invalid_grant`. The text is for developers, in ASCII; what was written before it stays written.
 
-    `consent` is the one that the request was for, where what was sent proves that it is its client's.
+    `consent` is the one that the request was for, where what was sent proves that it is its client's; a person could
+    agree to it again where `can_reauthorize` says so.
     """
 
-    def __init__(self, text: str, why: Why = Why.UNKNOWN, consent: Consent | None = None) -> None:
+    def __init__(
+        self, text: str, why: Why = Why.UNKNOWN, consent: Consent | None = None, *, can_reauthorize: bool = False
+    ) -> None:
         super().__init__(text)
-        self.why, self.consent = why, consent
+        self.why, self.consent, self.can_reauthorize = why, consent, can_reauthorize
 
 
 def _refuse(ended: Ended, consent: Consent, before: str = "") -> InvalidGrant:
-    return InvalidGrant(before + ended.text, ended.why, consent)
+    return InvalidGrant(before + ended.text, ended.why, consent, can_reauthorize=ended.can_reauthorize)
 
 
 class InvalidScope(Refused):
@@ -348,7 +351,10 @@ def issue_tokens(issue: Issue, scopes: set[str], *, asked_at: dt.datetime) -> Ac
 
 @transaction.atomic
 def revoke_token(client: Client, *, token: object) -> None:
-    """End what a client gives back: a refresh token its family, an access token only itself (RFC 7009). Else nothing."""
+    """End what a client gives back: a refresh token its family, an access token only itself (RFC 7009).
+
+    Anything else changes nothing, another client's token too: nobody learns by it whether that is one.
+    """
     if parts := read_refresh_token(token):
         family = _lock_family(client, parts)
         if family and not family.ended_at:

@@ -27,6 +27,7 @@ from portal.once import once
 
 from ..actions import InvalidGrant, InvalidScope, ScreenIsStale, decline_consent, grant_consent, issue_code
 from ..models import Access
+from ..parameters import clean_scope
 from ..screen import MayNotConsent, NotInstalled, ScopeTooWide, Screen, build_screen
 
 PROMPTS = {"none", "login", "consent", "select_account"}
@@ -133,7 +134,7 @@ def _read(request):
         problem = error.oauthlib_error
         asked = AuthorizationRequest(None, problem.redirect_uri, problem.state, None, "", set(), "", "")
         _refuse(request, asked, error=problem.error, error_description=problem.description or "")
-    scope = request.GET.get("scope", "").split()
+    scope = clean_scope(request.GET.get("scope", "")).split()
     asked = AuthorizationRequest(
         client=parameters["request"].client,
         redirect_uri=parameters["redirect_uri"],

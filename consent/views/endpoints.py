@@ -19,6 +19,7 @@ from .. import check as checking
 from ..models import Where, Why
 from ..server import Attempt
 
+_BASIC = 'Basic realm="portal", charset="UTF-8"'
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 GRANT_TYPES = ["authorization_code", "client_credentials", "refresh_token"]
 # The headers in which gateways describe a call: nginx and Envoy; Traefik and Caddy.
@@ -62,8 +63,9 @@ def _oauthlib(core, respond, request):
     with transaction.atomic():
         _, headers, body, status = respond(request)
     response = HttpResponse(body, status=status, content_type="application/json", headers=NO_STORE)
-    if status == 401:
-        response["WWW-Authenticate"] = 'Basic realm="portal", charset="UTF-8"'
+    if status == 401 and "Authorization" in request.headers:
+        # RFC 6749 section 5.2; who sent credentials in the body would be asked for a password, and never shown the reason.
+        response["WWW-Authenticate"] = _BASIC
     return response
 
 
@@ -89,6 +91,9 @@ def token(request):
             error=json.loads(response.content)["error"],
             text=attempt.text,
         )
+    if attempt.can_reauthorize:
+        url = checking.reauthorize_url(attempt.consent)
+        response.content = json.dumps({**json.loads(response.content), "reauthorize_url": url})
     return response
 
 
@@ -117,9 +122,8 @@ def introspect(request):
     if product is None:
         # Counted after the fact only: products ask about every call, and who proves itself never waits for Redis.
         spend(("introspection failed by address", address_of(request.META)))
-        return _error(
-            "invalid_client", "Authenticate as a product", 401, **{"WWW-Authenticate": 'Basic realm="portal"'}
-        )
+        # HTTP Basic is the only way here, so the challenge comes whatever was sent (RFC 7662 section 2.3).
+        return _error("invalid_client", "Authenticate as a product", 401, **{"WWW-Authenticate": _BASIC})
     if problem := get_oauthlib_core().check_body(request):
         return _error("invalid_request", problem)
     if not request.POST.get("token"):

@@ -62,7 +62,12 @@ class Facts:
 
     def routes(self, method: str, path: str) -> list[list[str]]:
         """For each product that publishes this route, the scopes of which a call needs one; none: not open to apps."""
-        found = (registry.match(each, path) for (_product, its), each in self._endpoints.items() if its == method)
+        methods = registry.methods_of(method)
+        products = dict.fromkeys(product for product, its in self._endpoints if its in methods)
+        candidates = (
+            [row for its in methods for row in self._endpoints.get((product, its), ())] for product in products
+        )
+        found = (registry.match(rows, path) for rows in candidates)
         return [endpoint.scopes for endpoint in found if endpoint]
 
     @property

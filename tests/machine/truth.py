@@ -224,7 +224,8 @@ class Truth:
             check.read(value)
         text, url = refusal.value.description, refusal.value.reauthorize_url
         assert ("unknown" in text) == (verdict == "unknown") and ("has expired" in text) == (verdict == "expired"), text
-        assert bool(url) == (verdict == "ended" and token.could_be_agreed_again(self.model.now)), (token, text)
+        ended = verdict in ("ended", "expired")
+        assert bool(url) == (ended and token.could_be_agreed_again(self.model.now)), (token, text)
 
     def _introspect(self, value):
         form = "application/x-www-form-urlencoded"

@@ -19,8 +19,11 @@ def refused(response, error, status=400):
     assert body.keys() == {"error", "error_description"} and body["error"] == error, body
     assert re.fullmatch(r"[ !#-\[\]-~]+", body["error_description"]), body
     if error == "invalid_client":
-        # The scheme that the client used, or may use.
-        assert status == 401 and response["WWW-Authenticate"].startswith("Basic realm=")
+        assert status == 401
+        # The scheme of the header that was sent; at introspection, the only way there is.
+        tried = "HTTP_AUTHORIZATION" in response.request or "introspect" in response.request["PATH_INFO"]
+        challenge = 'Basic realm="portal", charset="UTF-8"' if tried else None
+        assert response.get("WWW-Authenticate") == challenge
     return body["error_description"]
 
 

@@ -1,5 +1,6 @@
 """The authorization endpoint at its edges (RFC 6749 sections 3.1 and 4.1, RFC 9207, RFC 9700 section 4)."""
 
+import re
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 import pytest
@@ -89,11 +90,33 @@ def test_a_query_that_is_no_query_is_read_once_and_sent_back_safely(ada, url, ra
         assert "Set-Cookie" not in response.headers and "x" not in response.cookies
 
 
-@each("name", ["state", "scope", "client_id", "redirect_uri", "account", "made_up"])
-def test_nul_is_refused_on_our_page(ada, url, name):
-    """RFC 6749 section 4.1.2.1: the query is none that the database could compare; nobody is sent anywhere."""
-    response = ada.get(f"{url}&{name}=a%00b")
+@each("name", ["state", "scope", "account", "installation", "prompt", "code_challenge", "response_type"])
+def test_nul_in_a_parameter_is_an_invalid_request(client, ada, url, name):
+    """RFC 6749 section 4.1.2.1: told to the app, which gets no state back that it cannot have meant."""
+    asked = re.sub(rf"&{name}=[^&]*", "", url.replace("?", "?&")) + f"&{name}=a%00b"
+    with nothing_changed():
+        got = answer(ada.get(asked))
+    assert got["error"] == "invalid_request" and got["error_description"] == f"{name} has a NUL character"
+    assert got.get("state") == (None if name == "state" else "xyz")
+    signed_out = client.get(asked)
+    assert signed_out.status_code == 302 and signed_out["Location"].startswith("/accounts/login/?")
+    after = parse_qs(urlsplit(signed_out["Location"]).query)["next"][0]
+    assert answer(ada.get(after))["error"] == "invalid_request"
+
+
+@each("name", ["client_id", "redirect_uri"])
+def test_nul_where_nobody_can_be_sent_is_told_on_our_page(ada, url, name):
+    """RFC 6749 section 4.1.2.1"""
+    asked = re.sub(rf"&{name}=[^&]*", "", url.replace("?", "?&")) + f"&{name}=a%00b"
+    response = ada.get(asked)
     assert response.status_code == 400 and "Location" not in response
+    assert "too much" not in response.content.decode()
+
+
+def test_unknown_parameters_are_ignored_however_often_they_come(ada, url):
+    """RFC 6749 section 3.1; RFC 8707 section 2 repeats `resource`."""
+    page = ada.get(f"{url}&resource=https://a.example&resource=https://b.example&made_up=1&made_up=a%00b&nonce=&nonce=")
+    assert page.status_code == 200 and page.context["screen"].requested == {VIEW, EDIT}
 
 
 @each("decision", ["cancel", "agree"])

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.factories import EDIT, VIEW
+from credentials.models import Endpoint
+from tests.factories import DELETE, EDIT, VIEW
 from tests.protocol.asking import each, nothing_changed
 
 pytestmark = pytest.mark.django_db
@@ -72,14 +73,13 @@ def test_a_query_string_or_one_trailing_slash_is_no_other_route(check, gateway, 
 
 @GATEWAYS
 def test_the_method_is_the_calls_and_not_that_of_the_subrequest(check, gateway):
-    """RFC 9110 section 9: whatever method the gateway asks with; HEAD and unknown ones are not open."""
+    """RFC 9110 section 9: whatever method the gateway asks with; unknown ones are not open."""
     with nothing_changed():
         for by in ("GET", "POST", "HEAD", "DELETE", "OPTIONS"):
             assert check(gateway, "get", by=by).status_code == 200
             assert check(gateway, "DELETE", "/api/v2/tickets/7", by=by).status_code == 401
         assert check(gateway, "DELETE", "/api/v2/tickets/7").json()["scope"] == "freshservice.tickets.delete"
         for method in (
-            "HEAD",
             "OPTIONS",
             "TRACE",
             "CONNECT",
@@ -91,6 +91,22 @@ def test_the_method_is_the_calls_and_not_that_of_the_subrequest(check, gateway):
             "",
         ):
             not_open(check(gateway, method))
+
+
+@GATEWAYS
+def test_head_is_judged_as_get_unless_it_is_published_itself(check, gateway):
+    """RFC 9110 section 9.3.2: the same answer without its body, so the same scope."""
+    good = check(gateway, "GET").status_code
+    assert check(gateway, "HEAD").status_code == check(gateway, "head", "/api/v2/tickets/filter").status_code == good
+    not_open(check(gateway, "HEAD", "/api/v2/closed"))
+    not_open(check(gateway, "HEAD", "/api/v2/nowhere"))
+    item = Endpoint.objects.get(method="GET", path="/api/v2/tickets/{id}")
+    own = {"product": item.product, "method": "HEAD", "path": item.path, "pattern": item.pattern}
+    Endpoint.objects.update_or_create(**own, defaults={"scopes": [DELETE]})
+    assert check(gateway, "HEAD", "/api/v2/tickets/7").json()["scope"] == DELETE
+    assert check(gateway, "HEAD", "/api/v2/tickets/filter").status_code == good, "its own route is more specific"
+    assert check(gateway, "GET", "/api/v2/tickets/7").status_code == good
+    Endpoint.objects.filter(**own).delete()
 
 
 @GATEWAYS
@@ -200,7 +216,7 @@ def test_a_token_in_the_address_in_a_form_or_elsewhere_is_none(client, tokens):
         call_of(client, HTTP_X_AUTHORIZATION=f"Bearer {token}", HTTP_X_FORWARDED_AUTHORIZATION=f"Bearer {token}"),
         call_of(client, HTTP_X_ACCESS_TOKEN=token),
     ):
-        assert response.status_code == 401 and response.json().keys() == {"error_description", "scope"}
+        assert response.status_code == 401 and response.json().keys() == {"error_description"}
 
 
 def test_a_good_header_is_enough_whatever_else_is_sent(client, external, tokens):

@@ -56,10 +56,12 @@ def test_an_unknown_token_is_a_200_that_changes_nothing(send, external, tokens, 
 
 
 @each("kind", ["access_token", "refresh_token"])
-def test_another_clients_token_is_untouched(other, external, tokens, kind):
-    """RFC 7009 section 2.1: a token is given back by the client that it was issued to."""
+def test_another_clients_token_is_untouched_and_answered_like_one_that_is_none(other, external, tokens, kind):
+    """RFC 7009 sections 2.1 and 2.2: it is invalid for this client, who does not learn by the answer whether it is good."""
     with nothing_changed():
-        assert other.revoke(tokens[kind]).status_code == 200
+        theirs, none = other.revoke(tokens[kind]), other.revoke("x")
+    assert theirs.status_code == none.status_code == 200 and theirs.content == none.content == b""
+    assert theirs.headers == none.headers
     assert external.call(tokens["access_token"]).status_code == 200
     assert external.refresh(tokens["refresh_token"]).status_code == 200
 

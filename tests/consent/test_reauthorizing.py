@@ -1,0 +1,193 @@
+"""Whoever is refused what a person can cure is told where: `reauthorize_url`, at the API and at the token endpoint alike."""
+
+import datetime as dt
+
+import pytest
+from django.conf import settings
+
+from consent import actions, tasks
+from consent.models import Access, Consent
+from consent.reasons import AccessEnd
+from consent.screen import Terms
+from credentials.actions import lift_client, rotate_secret, suspend_client
+from marketplace import actions as marketplace
+from portal.accounts import actions as accounts
+from tests import factories
+from tests.clock import advance
+from tests.factories import EDIT, VIEW
+from tests.oauth import AppSide
+
+pytestmark = pytest.mark.django_db
+YEAR, HALF_AN_HOUR = dt.timedelta(days=365), dt.timedelta(minutes=30)
+
+
+class Held:
+    """What an app holds under one consent, and what each way of using it is answered."""
+
+    def __init__(self, cast, browse, side, person):
+        self.cast, self.side, self.person, self.browser = cast, side, person, browse(person)
+        self.tokens = side.tokens_for(self.browser, account=cast.acme.slug)
+        self.consent = Consent.objects.get()
+        access = self.consent.access
+        path = (
+            f"/installations/{access.installation_id}/" if access.installation_id else f"/authorizations/{access.pk}/"
+        )
+        self.page = settings.BASE_URL + path
+
+    def answers(self):
+        yield "refresh", self.side.refresh(self.tokens["refresh_token"])
+        yield "call", self.side.call(self.tokens["access_token"])
+        if not self.side.client.is_agent_level:
+            yield "client credentials", self.side.client_credentials(self.cast.acme.slug)
+
+    def urls(self):
+        """Where each refusal sends a person; None where it names no page."""
+        found = {}
+        for way, answer in self.answers():
+            assert answer.status_code == (401 if way == "call" else 400), (way, answer.content)
+            found[way] = answer.json().get("reauthorize_url")
+        return found
+
+    def curable(self):
+        urls = self.urls()
+        assert set(urls.values()) == {self.page}, urls
+        assert self.browser.get(self.page).status_code == 200
+        return True
+
+    def incurable(self):
+        urls = self.urls()
+        assert set(urls.values()) == {None}, urls
+        return True
+
+
+@pytest.fixture
+def account_level(cast, browse, installed):
+    return Held(cast, browse, installed, cast.admin)
+
+
+@pytest.fixture
+def agent_level(cast, browse, installed_agent):
+    return Held(cast, browse, installed_agent, cast.agent)
+
+
+@pytest.fixture
+def outside(cast, browse, external):
+    return Held(cast, browse, external, cast.admin)
+
+
+def test_a_revoked_consent_can_be_agreed_to_again(account_level):
+    actions.revoke_consent(account_level.consent, by=account_level.cast.admin)
+    assert account_level.curable()
+    advance(HALF_AN_HOUR)
+    assert account_level.curable(), "also once the access token expired"
+
+
+def test_an_agents_own_consent_can_be_agreed_to_again(agent_level):
+    actions.revoke_consent(agent_level.consent, by=agent_level.cast.agent)
+    assert agent_level.curable()
+
+
+def test_an_external_apps_consent_can_be_agreed_to_again(outside):
+    actions.revoke_consent(outside.consent, by=outside.cast.admin)
+    assert outside.curable()
+
+
+def test_an_expired_agreement_can_be_agreed_to_again(account_level):
+    advance(YEAR)
+    assert account_level.curable()
+    tasks.expire()
+    assert account_level.curable()
+
+
+def test_what_was_taken_back_can_be_allowed_again(outside):
+    actions.trim_consent(outside.consent, scopes={EDIT}, by=outside.cast.admin)
+    for asked in (
+        outside.side.refresh(outside.tokens["refresh_token"], scope=EDIT),
+        outside.side.client_credentials(outside.cast.acme.slug, scope=EDIT),
+    ):
+        assert asked.status_code == 400 and asked.json()["error"] == "invalid_scope"
+        assert asked.json()["reauthorize_url"] == outside.page
+    never = outside.side.refresh(outside.tokens["refresh_token"], scope="made.up")
+    assert never.json()["error"] == "invalid_scope" and "reauthorize_url" not in never.json()
+    actions.trim_consent(Consent.objects.get(), scopes={VIEW}, by=outside.cast.admin)
+    assert outside.curable(), "nor is any scope left"
+
+
+def test_a_code_whose_consent_was_revoked_says_where_to_agree_again(cast, browse, external):
+    code, verifier = external.code_for(browse(cast.admin), account=cast.acme.slug)
+    consent = Consent.objects.get()
+    actions.revoke_consent(consent, by=cast.admin)
+    refused = external.exchange(code, verifier)
+    assert refused.status_code == 400
+    assert refused.json()["reauthorize_url"] == f"{settings.BASE_URL}/authorizations/{consent.access_id}/"
+
+
+def test_an_access_token_that_only_reached_its_end_needs_nobody(account_level):
+    advance(HALF_AN_HOUR)
+    refused = account_level.side.call(account_level.tokens["access_token"])
+    assert refused.status_code == 401 and "reauthorize_url" not in refused.json()
+
+
+def test_nobody_can_agree_again_to_an_app_that_was_uninstalled(account_level):
+    actions.revoke_consent(account_level.consent, by=account_level.cast.admin)
+    marketplace.uninstall(account_level.side.installation, by=account_level.cast.admin)
+    assert account_level.incurable()
+
+
+def test_nobody_can_agree_again_where_an_admin_ended_the_access(outside):
+    actions.end_access(outside.consent.access, by=outside.cast.admin, reason=AccessEnd.REVOKED)
+    assert outside.incurable()
+
+
+def test_nobody_can_agree_again_for_an_agent_who_left(agent_level):
+    actions.revoke_consent(agent_level.consent, by=agent_level.cast.agent)
+    accounts.end_membership(agent_level.consent.membership, by=agent_level.cast.admin)
+    assert agent_level.incurable()
+
+
+def test_during_a_suspension_nobody_is_asked(account_level):
+    actions.revoke_consent(account_level.consent, by=account_level.cast.admin)
+    accounts.suspend_account(account_level.cast.acme, reason="Unpaid", by=None)
+    assert account_level.incurable()
+    accounts.lift_account(account_level.cast.acme, reason="Paid", by=None)
+    assert account_level.curable()
+    suspend_client(account_level.side.client, reason="Leak", by=factories.reviewer())
+    refused = account_level.side.refresh(account_level.tokens["refresh_token"])
+    assert refused.status_code == 401 and "reauthorize_url" not in refused.json()
+
+
+def test_after_a_leak_the_app_authorizes_anew_and_no_agreement_has_to_be_renewed(account_level):
+    held, reviewer = account_level, factories.reviewer()
+    suspend_client(held.side.client, reason="Leak", by=reviewer)
+    _row, held.side.secret = rotate_secret(held.side.client, overlap_hours=0, by=held.cast.dev)
+    lift_client(held.side.client, reason="Rotated", secret_leaked=True, by=reviewer)
+    assert "reauthorize_url" not in held.side.refresh(held.tokens["refresh_token"]).json()
+    assert held.side.client_credentials(held.cast.acme.slug).status_code == 200
+
+
+def test_what_the_app_used_up_or_gave_back_or_an_upgrade_dropped_is_no_matter_for_a_person(account_level):
+    held = account_level
+    new = held.side.refresh(held.tokens["refresh_token"]).json()
+    advance(dt.timedelta(seconds=61))
+    assert "reauthorize_url" not in held.side.refresh(held.tokens["refresh_token"]).json(), "used twice"
+    assert "reauthorize_url" not in held.side.refresh(new["refresh_token"]).json()
+    held.tokens = held.side.tokens_for(held.browser, account=held.cast.acme.slug)
+    held.side.revoke(held.tokens["refresh_token"])
+    assert "reauthorize_url" not in held.side.refresh(held.tokens["refresh_token"]).json()
+    held.tokens = held.side.tokens_for(held.browser, account=held.cast.acme.slug)
+    terms = Terms(frozenset({EDIT}), frozenset(), "Insights", "2.0", held.consent.access.installation_id)
+    actions.change_terms(Access.objects.get(), terms, by=held.cast.admin)
+    assert "reauthorize_url" not in held.side.refresh(held.tokens["refresh_token"]).json()
+
+
+def test_a_stranger_to_the_consent_is_sent_nowhere(account_level, other_app):
+    actions.revoke_consent(account_level.consent, by=account_level.cast.admin)
+    assert "reauthorize_url" not in other_app.refresh(account_level.tokens["refresh_token"]).json()
+    assert "reauthorize_url" not in other_app.client_credentials(account_level.cast.acme.slug).json()
+    for value in ("x", "amp_at_x", ""):
+        assert "reauthorize_url" not in account_level.side.call(value).json()
+
+
+@pytest.fixture
+def other_app(cast, client):
+    return AppSide(client, *factories.client(cast.other_dev, kind="external"))
