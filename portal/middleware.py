@@ -13,6 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from .bodies import max_body
 from .limits import TooMany
 from .once import FormIsStale
 
@@ -100,8 +101,7 @@ class BoundsMiddleware:
 
     def __call__(self, request):
         query = request.META.get("QUERY_STRING", "")
-        is_large = request.content_type == "multipart/form-data" or request.path.startswith("/api/")
-        most = settings.MAX_BODY if is_large else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        most = max_body(request.path, request.META.get("CONTENT_TYPE", ""))
         # The authorization server judges its own parameters, and tells the app (RFC 6749 section 4.1.2.1).
         judges_itself = request.path.startswith("/oauth/") and not request.path.startswith("/oauth/callback")
         if (

@@ -5,6 +5,8 @@ import os
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
+from portal.bodies import taking_bodies
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 _portal = get_wsgi_application()
@@ -13,6 +15,7 @@ _portal = get_wsgi_application()
 _CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}
 
 
+@taking_bodies
 def application(environ, start_response):
     """The portal. Answers 400 where the content type names a character set that no form is in."""
     if _is_readable(environ.get("CONTENT_TYPE", "")):

@@ -91,7 +91,7 @@ class Answer:
 
 
 class Http:
-    """One connection to a server, kept alive until it refuses a form; not to be shared by threads."""
+    """One connection to a server, kept alive; not to be shared by threads."""
 
     def __init__(self, port, timeout=15):
         self.connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
@@ -99,11 +99,7 @@ class Http:
     def request(self, method, path, body=None, **headers):
         self.connection.request(method, path, body, headers)
         answer = self.connection.getresponse()
-        told = Answer(answer.status, answer.headers, answer.read())
-        if body and told.status >= 400:
-            # A server that refuses without reading a body may close the connection behind its answer.
-            self.connection.close()
-        return told
+        return Answer(answer.status, answer.headers, answer.read())
 
     def get(self, path, **headers):
         return self.request("GET", path, **headers)

@@ -1,0 +1,74 @@
+"""Takes each request's body off the connection before the answer goes out, so that the next request can follow.
+
+A server that answers over an unread body closes the connection behind its answer without saying so, and a client that
+keeps it alive sends its next request into nothing (RFC 9112 section 9.6).
+"""
+
+import io
+
+from django.conf import settings
+
+_PIECE = 64 * 1024
+
+
+def max_body(path: str, content_type: str) -> int:
+    """Return how many bytes a request may have: forms with a file and what programs send may be large."""
+    is_large = content_type.partition(";")[0].strip().lower() == "multipart/form-data" or path.startswith("/api/")
+    return settings.MAX_BODY if is_large else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+
+class _Counted:
+    """A body that knows how much of it was read."""
+
+    def __init__(self, stream):
+        self._stream, self.taken = stream, 0
+
+    def read(self, size=-1):
+        return self._count(self._stream.read(size) if size >= 0 else self._stream.read())
+
+    def readline(self, size=-1):
+        return self._count(self._stream.readline(size) if size >= 0 else self._stream.readline())
+
+    def _count(self, data):
+        self.taken += len(data)
+        return data
+
+
+def _unchunk(environ):
+    """Give a chunked body a length, without which Django reads nothing (RFC 9112 section 7.1); True where all of it is here.
+
+    Of one that is too large there is one byte too much, so that it is refused like any other.
+    """
+    most = max_body(environ.get("PATH_INFO", ""), environ.get("CONTENT_TYPE", ""))
+    body = environ["wsgi.input"].read(most + 1)
+    del environ["HTTP_TRANSFER_ENCODING"]
+    environ["CONTENT_LENGTH"], environ["wsgi.input"] = str(len(body)), io.BytesIO(body)
+    return len(body) <= most
+
+
+def _drain(body, length):
+    """Read what is left of a body, unless it is larger than any that is taken; True where nothing is left."""
+    if length > settings.MAX_BODY:
+        return False
+    while body.taken < length and body.read(min(_PIECE, length - body.taken)):
+        pass
+    return body.taken >= length
+
+
+def taking_bodies(application):
+    """Wrap a WSGI application: it sees lengths only, and an answer over an unread body says `Connection: close`."""
+
+    def wrapped(environ, start_response):
+        is_whole = "HTTP_TRANSFER_ENCODING" not in environ or _unchunk(environ)
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"] = _Counted(environ["wsgi.input"])
+
+        def start(status, headers, exc_info=None):
+            # Only now: nobody has to send a body that is refused for its size.
+            if not (_drain(body, length) and is_whole):
+                headers = [*headers, ("Connection", "close")]
+            return start_response(status, headers, *([exc_info] if exc_info else []))
+
+        return application(environ, start)
+
+    return wrapped
