@@ -17,6 +17,7 @@ from portal.ledger.actions import PORTAL, record
 
 from . import redirect_uris as uris
 from . import resources
+from .events import Event
 from .models import Client, ClientScope, ClientSecret, Kind, Level, Product, ProductSecret, Scope
 from .secrets import CLIENT_SECRET, PRODUCT_SECRET, digest, generate, shown_prefix
 
@@ -163,7 +164,7 @@ def create_client(
     secret, value = _insert_secret(client, by, value)
     record(
         team.chain_name,
-        "client.created",
+        Event.CLIENT_CREATED,
         by=by,
         subject=f"client:{client.client_id}",
         name=client.name,
@@ -186,7 +187,7 @@ def add_scopes(client: Client, *, scopes: dict[str, str], by: User) -> list[str]
     client = lock(Client, client.pk)
     added = _insert_scopes(client, scopes, by)
     if added:
-        _record(client, "client.scopes_added", by, scopes=added)
+        _record(client, Event.CLIENT_SCOPES_ADDED, by, scopes=added)
     return added
 
 
@@ -204,7 +205,7 @@ def change_client(client: Client, *, redirect_uris: list[str], description: str,
     client.save(update_fields=["redirect_uris", "description", "updated"])
     _record(
         client,
-        "client.changed",
+        Event.CLIENT_CHANGED,
         by,
         redirect_uris=client.redirect_uris.split(),
     )
@@ -233,7 +234,7 @@ def rotate_secret(
     secret, value = _insert_secret(client, by, value)
     _record(
         client,
-        "client.secret_rotated",
+        Event.CLIENT_SECRET_ROTATED,
         by,
         secret=secret.prefix,
         overlap_hours=overlap_hours,
@@ -252,7 +253,7 @@ def end_secret(secret: ClientSecret, *, by: User) -> ClientSecret:
     secret.refresh_from_db()
     _record(
         client,
-        "client.secret_ended",
+        Event.CLIENT_SECRET_ENDED,
         by,
         secret=secret.prefix,
     )
@@ -269,7 +270,7 @@ def suspend_client(client: Client, *, reason: str, by: User) -> Client:
     _guard_reason(reason)
     Client.objects.filter(pk=client.pk).update(suspended_at=Now())
     client.refresh_from_db()
-    _record_review(client, "client.suspended", by, reason=reason)
+    _record_review(client, Event.CLIENT_SUSPENDED, by, reason=reason)
     return client
 
 
@@ -290,7 +291,7 @@ def lift_client(client: Client, *, reason: str, secret_leaked: bool, by: User) -
         active_secrets(client).filter(created_at__lte=client.suspended_at).update(expires_at=Now())
     client.suspended_at = None
     client.save(update_fields=["suspended_at", "not_before", "updated"])
-    _record_review(client, "client.lifted", by, reason=reason, secret_leaked=secret_leaked)
+    _record_review(client, Event.CLIENT_LIFTED, by, reason=reason, secret_leaked=secret_leaked)
     return client
 
 
@@ -299,11 +300,11 @@ def _guard_reason(reason: str) -> None:
         raise WrongState(_("Say why: the developers read it."))
 
 
-def _record(client: Client, event: str, by: User, **details: object) -> None:
+def _record(client: Client, event: Event, by: User, **details: object) -> None:
     record(client.team.chain_name, event, by=by, subject=f"client:{client.client_id}", name=client.name, **details)
 
 
-def _record_review(client: Client, event: str, by: User, **details: object) -> None:
+def _record_review(client: Client, event: Event, by: User, **details: object) -> None:
     for chain_name in (client.team.chain_name, PORTAL):
         record(chain_name, event, by=by, subject=f"client:{client.client_id}", name=client.name, **details)
 
@@ -326,11 +327,11 @@ def make_product_secret(product: Product, *, by: User | None, value: str | None 
     value = value or generate(PRODUCT_SECRET)
     ProductSecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), product=product).update(expires_at=Now())
     secret = ProductSecret.objects.create(product=product, hash=digest(value), prefix=shown_prefix(value))
-    _record_product(product, "product.secret_made", by, secret=secret.prefix)
+    _record_product(product, Event.PRODUCT_SECRET_MADE, by, secret=secret.prefix)
     return value
 
 
-def _record_product(product: Product, event: str, by: User | None, **details: object) -> None:
+def _record_product(product: Product, event: Event, by: User | None, **details: object) -> None:
     record(PORTAL, event, by=by, subject=f"product:{product.slug}", **details)
 
 
@@ -356,7 +357,7 @@ def set_base_address(product: Product, *, base_address: str, by: User | None) ->
         return product
     product.base_address = address
     product.save(update_fields=["base_address"])
-    _record_product(product, "product.base_address_set", by, base_address=address)
+    _record_product(product, Event.PRODUCT_BASE_ADDRESS_SET, by, base_address=address)
     return product
 
 

@@ -8,6 +8,7 @@ from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 
 from . import actions, resources
+from .events import Event
 from .models import Endpoint, Product, ProductSecret, Scope
 from .secrets import PRODUCT_SECRET, derive, derived_before
 
@@ -33,7 +34,9 @@ class BaseAddressForm(forms.Form):
 
 def decisions_on(client):
     """The ledger's entries of a client's suspensions, newest first, with names."""
-    acts = Entry.objects.filter(subject=f"client:{client.client_id}", event__in=["client.suspended", "client.lifted"])
+    acts = Entry.objects.filter(
+        subject=f"client:{client.client_id}", event__in=[Event.CLIENT_SUSPENDED, Event.CLIENT_LIFTED]
+    )
     return with_names(acts.filter(chain=client.team.chain_name)[:20])
 
 

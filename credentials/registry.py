@@ -10,6 +10,7 @@ from portal.accounts.actions import Refused
 from portal.database import lock
 from portal.ledger.actions import PORTAL, record
 
+from .events import Event
 from .models import Endpoint, Product, Risk, Scope
 
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
@@ -101,7 +102,7 @@ def import_document(product, document, *, by=None):
     stale = [row.pk for row in Endpoint.objects.filter(product=product) if (row.method, row.path) not in listed]
     Endpoint.objects.filter(pk__in=stale).delete()
     result = {"added": sorted(scopes.keys() - known.keys()), "deprecated": gone}
-    record(PORTAL, "registry.imported", by=by, subject=f"product:{product.slug}", name=product.name, **result)
+    record(PORTAL, Event.REGISTRY_IMPORTED, by=by, subject=f"product:{product.slug}", name=product.name, **result)
     return result
 
 

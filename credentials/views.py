@@ -20,6 +20,7 @@ from portal.once import once
 from portal.pages import paginate
 
 from . import actions
+from .events import Event
 from .forms import ChangeClientForm, ClientForm, RotateForm, chosen_scopes, scope_picker
 from .models import Client, ClientSecret
 from .secrets import CLIENT_SECRET, derive, derived_before
@@ -106,7 +107,7 @@ def _view(request, client, *, chosen=None, change=None, rotate=None, status=200)
     secrets_ = list(client.secrets.all())
     suspension = None
     if client.suspended_at:
-        suspension = Entry.objects.filter(subject=f"client:{client.client_id}", event="client.suspended").first()
+        suspension = Entry.objects.filter(subject=f"client:{client.client_id}", event=Event.CLIENT_SUSPENDED).first()
     context = {
         "client": client,
         "scopes": scopes,

@@ -15,6 +15,7 @@ from portal.database import database_now, lock
 from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
+from ..events import Event
 from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
 from ..reasons import AccessEnd, ConsentEnd, FamilyEnd
 from ..validity import unended_consents
@@ -66,7 +67,7 @@ def queue_revoke_tokens(access: Access) -> None:
     queue_on_commit("consent.tasks.revoke_tokens", str(access.pk))
 
 
-def record_access(access: Access, event: str, *, by: User | None, **details: Any) -> Entry:
+def record_access(access: Access, event: Event, *, by: User | None, **details: Any) -> Entry:
     """Record an act on an access, which the caller did last in its transaction."""
     return record(
         access.account.chain_name,
@@ -80,7 +81,7 @@ def record_access(access: Access, event: str, *, by: User | None, **details: Any
     )
 
 
-def record_consent(consent: Consent, event: str, *, by: User | None, **details: Any) -> None:
+def record_consent(consent: Consent, event: Event, *, by: User | None, **details: Any) -> None:
     """The same of a consent."""
     access: Access = consent.access
     record(
@@ -113,7 +114,7 @@ def end_access(access: Access, *, by: User, reason: AccessEnd, **details: Any) -
     queue_revoke_tokens(access)
     if agreed:
         details |= {"granted": agreed.granted, **agreed.said}
-    return record_access(access, "access.ended", by=by, reason=reason, **ends, **details)
+    return record_access(access, Event.ACCESS_ENDED, by=by, reason=reason, **ends, **details)
 
 
 def what_ends(access: Access) -> dict[str, int]:
@@ -148,7 +149,7 @@ def revoke_consent(consent: Consent, *, by: User) -> Consent:
         raise AlreadyEnded(_("This was ended already."))
     end_consent(consent, by=by, reason=ConsentEnd.REVOKED)
     queue_revoke_tokens(consent.access)
-    record_consent(consent, "consent.revoked", by=by, **consent.said)
+    record_consent(consent, Event.CONSENT_REVOKED, by=by, **consent.said)
     return consent
 
 
@@ -168,7 +169,7 @@ def revoke_for_all(access: Access, *, by: User) -> Entry:
     rows = Consent.objects.filter(access=access, revoked_at=None, expires_at__gt=Now()).exclude(membership=None)
     _end_consents(rows, by=by, reason=ConsentEnd.REVOKED_FOR_ALL)
     queue_revoke_tokens(access)
-    return record_access(access, "consent.revoked_for_all", by=by, **ends)
+    return record_access(access, Event.CONSENT_REVOKED_FOR_ALL, by=by, **ends)
 
 
 def end_consent(consent: Consent, *, by: User | None, reason: ConsentEnd) -> None:
@@ -233,7 +234,7 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
     consent.refresh_from_db()
     consent.trimmed = sorted({*consent.trimmed} | scopes)
     consent.save(update_fields=["trimmed"])
-    record_consent(consent, "consent.trimmed", by=by, trimmed=sorted(scopes), **consent.said)
+    record_consent(consent, Event.CONSENT_TRIMMED, by=by, trimmed=sorted(scopes), **consent.said)
     return consent
 
 
@@ -277,7 +278,7 @@ def expire_consent(consent: Consent) -> None:
     """End a locked consent whose 365 days are over, and record it; the caller decided."""
     end_consent(consent, by=None, reason=ConsentEnd.EXPIRED)
     queue_revoke_tokens(consent.access)
-    record_consent(consent, "consent.expired", by=None, **consent.said)
+    record_consent(consent, Event.CONSENT_EXPIRED, by=None, **consent.said)
 
 
 def expire_consents() -> int:

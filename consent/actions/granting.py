@@ -15,6 +15,7 @@ from portal.accounts.models import Account, Membership, Role, User
 from portal.database import database_now, lock
 from portal.ledger.actions import record
 
+from ..events import Event
 from ..models import Access, Consent, ShownText
 from ..reasons import ConsentEnd
 from ..screen import MayNotConsent, Screen, Terms, build_screen, newly_required
@@ -68,7 +69,7 @@ def open_access(
     if terms:
         terms.write_to(access)
     access.save(force_insert=True)
-    record_access(access, "access.opened", by=by, required=access.required_scopes, optional=access.optional_scopes)
+    record_access(access, Event.ACCESS_OPENED, by=by, required=access.required_scopes, optional=access.optional_scopes)
     return access
 
 
@@ -93,7 +94,7 @@ def _change_terms(access: Access, terms: Terms, by: User | None) -> Access:
     access.save(update_fields=["required_scopes", "optional_scopes", "app_name", "app_version", "installation_id"])
     record_access(
         access,
-        "access.terms_changed",
+        Event.ACCESS_TERMS_CHANGED,
         by=by,
         version=access.app_version,
         required=access.required_scopes,
@@ -148,7 +149,7 @@ def grant_consent(
         if screen.consent:
             screen.consent.refresh_from_db()
     if screen.consent and not replace:
-        consent, event = screen.consent, "consent.widened" if new else "consent.renewed"
+        consent, event = screen.consent, Event.CONSENT_WIDENED if new else Event.CONSENT_RENEWED
         consent.revision += 1
     else:
         if screen.consent:
@@ -156,7 +157,7 @@ def grant_consent(
         elif live:
             expire_consent(live)
         consent = Consent(access=access, membership=screen.membership)
-        event = "consent.replaced" if screen.consent else "consent.granted"
+        event = Event.CONSENT_REPLACED if screen.consent else Event.CONSENT_GRANTED
     consent.granted = sorted({*consent.granted, *new})
     consent.left_off = sorted(({*consent.left_off} | offered) - {*consent.granted})
     consent.trimmed = sorted({*consent.trimmed} - {*consent.granted})
@@ -192,7 +193,7 @@ def decline_consent(client: Client, account: Account, *, by: User) -> None:
         raise MayNotConsent(_("You do not belong to this account."))
     record(
         account.chain_name,
-        "consent.declined",
+        Event.CONSENT_DECLINED,
         by=by,
         subject=f"client:{client.client_id}",
         client=client.client_id,

@@ -32,6 +32,7 @@ from portal.accounts.models import Account, Membership, User
 from portal.database import database_now, lock
 from portal.ledger.actions import record
 
+from ..events import Event
 from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken, Why
 from ..reasons import FamilyEnd
 from ..screen import membership_for
@@ -176,7 +177,7 @@ def _end_family(family: RefreshToken, consent: Consent, reason: FamilyEnd) -> No
     RefreshToken.objects.filter(pk=family.pk).update(ended_at=Now(), reason=reason)
     record(
         consent.access.account.chain_name,
-        "family.reuse_detected",
+        Event.FAMILY_REUSE_DETECTED,
         by=f"client:{consent.access.client.client_id}",
         subject=f"family:{family.pk}",
         consent=str(consent.pk),
@@ -371,7 +372,7 @@ def _record_given_back(consent: Consent, subject: str) -> None:
     account: Account = access.account
     record(
         account.chain_name,
-        "family.revoked",
+        Event.FAMILY_REVOKED,
         by=f"client:{access.client.client_id}",
         subject=subject,
         consent=str(consent.pk),

@@ -11,6 +11,7 @@ from portal.database import alone, database_now, lock
 from portal.ledger.actions import actor_name
 from portal.mail import send
 
+from ..events import Event
 from ..models import Consent
 from ..succession import is_answered_for, statement_of, without_admin
 from .ending import AlreadyEnded, guard_admin, lock_path, record_consent
@@ -42,7 +43,7 @@ def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
     consent.save(update_fields=["confirmed_at", "confirmed_by", "successor_asked_at"])
     record_consent(
         consent,
-        "consent.confirmed",
+        Event.CONSENT_CONFIRMED,
         by=by,
         expires_at=consent.expires_at.isoformat(),
         agreed_by=actor_name(consent.granted_by),

@@ -18,15 +18,13 @@ from portal.ledger.models import Entry
 from portal.ledger.reading import entries_seen_by, with_names
 from portal.pages import paginate
 
+from ..events import Event
 from ..models import Access, Consent, ShownText
-from ..reasons import AccessEnd, FamilyEnd, title_of
 from .seen import access_url
 
 log = structlog.get_logger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}
-_ENDED = ("access.ended", "consent.revoked", "consent.expired")
-# Of these the portal says why; elsewhere a person did.
-_REASONS = {"access.ended": AccessEnd, "family.reuse_detected": FamilyEnd}
+_ENDED = (Event.ACCESS_ENDED, Event.CONSENT_REVOKED, Event.CONSENT_EXPIRED)
 
 
 def _entries_about(consents):
@@ -86,19 +84,13 @@ def receipt_view(request, entry_id):
     access = Access.objects.select_related("account", "client").filter(pk=access).first() if access else None
     context = {
         "entry": with_names([entry])[0],
-        "ended": access if entry.event == "access.ended" else None,
+        "ended": access if entry.event == Event.ACCESS_ENDED else None,
         "back": access_url(access) if access else reverse("ledger-list"),
         "agreed": _agreed(entry, text),
-        "reason": _reason(entry),
         "text": text,
         "shown": _shown(text) if text else {},
     }
     return render(request, "consent/receipt_view.html", context)
-
-
-def _reason(entry):
-    recorded, kind = entry.details.get("reason", ""), _REASONS.get(entry.event)
-    return title_of(kind, recorded) if kind else recorded
 
 
 def _refuse(request, entry, as_file):

@@ -18,6 +18,7 @@ from portal.mail import send
 
 from .. import values as values_
 from ..connections import Tokens, Vendor, VendorError, when_to_refresh
+from ..events import Event
 from ..models import Connection, Installation, Version
 from ..package import Contents, formats
 
@@ -108,7 +109,7 @@ def change_values(installation: Installation, *, values: Mapping[str, str], by: 
         return installation
     installation.values = cleaned
     installation.save(update_fields=["values"])
-    _record(installation, "installation.settings_changed", by)
+    _record(installation, Event.INSTALLATION_SETTINGS_CHANGED, by)
     return installation
 
 
@@ -170,7 +171,7 @@ def _keep(draft: Connection, tokens: Tokens, by: User) -> Connection:
     row.values = draft.values
     _fill(row, tokens, by)
     row.save()
-    _record(installation, "connection.renewed" if again else "connection.connected", by, row)
+    _record(installation, Event.CONNECTION_RENEWED if again else Event.CONNECTION_CONNECTED, by, row)
     return row
 
 
@@ -221,7 +222,7 @@ def disconnect(connection: Connection, *, by: User) -> Connection:
     if row.ended_at:
         raise NotConnected(_("This was disconnected already."))
     _end(row, by, installation.version)
-    _record(installation, "connection.disconnected", by, row)
+    _record(installation, Event.CONNECTION_DISCONNECTED, by, row)
     return row
 
 
@@ -284,7 +285,7 @@ def _refused(row: Connection, error: VendorError) -> Connection:
         installation = Installation.objects.select_related("account", "version", "app").get(pk=now.installation_id)
         _queue("tell_of_broken_connection", now)
         now.save()
-        _record(installation, "connection.broken", None, now)
+        _record(installation, Event.CONNECTION_BROKEN, None, now)
         return now
     now.refresh_failures += 1
     wait = RETRIES[min(now.refresh_failures, len(RETRIES)) - 1]
@@ -338,7 +339,7 @@ def tell_of_broken_connection(connection: Connection) -> None:
         Connection.objects.filter(pk=row.pk, told_at=None).update(told_at=database_now())
 
 
-def _record(installation: Installation, event: str, by: User | None, row: Connection | None = None) -> None:
+def _record(installation: Installation, event: Event, by: User | None, row: Connection | None = None) -> None:
     details = {"integration": row.integration, "vendor": vendor_name(installation, row.integration)} if row else {}
     record(
         installation.account.chain_name,

@@ -19,6 +19,7 @@ from portal.database import lock
 from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
+from ..events import Event
 from ..models import App, Installation, Status, Version
 from ..package import Contents
 from .connecting import queue_sweep, vendor_name
@@ -103,12 +104,12 @@ def _install(version: Version, client: Client | None, account: Account, by: User
     installation = Installation.objects.create(
         id=pk, account=account, app=version.app, version=version, access=access, installed_by=by
     )
-    record_installation(installation, "installation.installed", by, version)
+    record_installation(installation, Event.INSTALLATION_INSTALLED, by, version)
     return installation
 
 
 def record_installation(
-    installation: Installation, event: str, by: User | None, version: Version, **details: Any
+    installation: Installation, event: Event, by: User | None, version: Version, **details: Any
 ) -> Entry:
     """Record an act on an installation that is about this version; call it last, as record()."""
     return record(
@@ -156,7 +157,7 @@ def uninstall(installation: Installation, *, by: User) -> Entry:
 
     Returns the ledger's entry that is its receipt. Raises NotAnAdmin, NotInstallable where it was uninstalled already.
     """
-    return _end(installation, by, "installation.uninstalled", AccessEnd.UNINSTALLED)
+    return _end(installation, by, Event.INSTALLATION_UNINSTALLED, AccessEnd.UNINSTALLED)
 
 
 @transaction.atomic
@@ -165,10 +166,10 @@ def discard(installation: Installation, *, by: User) -> Entry:
     lock(Account, installation.account_id)
     if is_begun(installation):
         raise NotUnfinished(_("This app was agreed to. Uninstall it instead."))
-    return _end(installation, by, "installation.discarded", AccessEnd.DISCARDED)
+    return _end(installation, by, Event.INSTALLATION_DISCARDED, AccessEnd.DISCARDED)
 
 
-def _end(installation: Installation, by: User, event: str, reason: AccessEnd) -> Entry:
+def _end(installation: Installation, by: User, event: Event, reason: AccessEnd) -> Entry:
     lock(Account, installation.account_id)
     installation = lock(Installation, installation.pk)
     if installation.uninstalled_at:

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Avg, Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat, Now
 
+from consent.events import Event as ConsentEvent
 from consent.screen import undecided
 from consent.validity import live_consents
 from credentials.models import Scope
@@ -133,7 +134,7 @@ def with_answer(consents: QuerySet) -> QuerySet:
     moved_at = Subquery(here.order_by("-taken_at").values("taken_at")[:1])
     cancelled = Entry.objects.filter(
         chain=Concat(Value("account:"), OuterRef("access__account__slug")),
-        event="consent.declined",
+        event=ConsentEvent.CONSENT_DECLINED,
         subject=Concat(Value("client:"), OuterRef("access__client__client_id")),
         actor=Concat(Value("person:"), Cast(OuterRef("membership__user__public_id"), CharField())),
         at__gt=OuterRef("here_since"),

@@ -12,6 +12,7 @@ from portal.accounts.models import User
 from portal.database import database_now, lock
 from portal.ledger.actions import record
 
+from ..events import Event
 from ..models import App, VendorSecret, Version
 from ..package import Contents, Facts, Report, check_archive, check_values, formats
 from .publishing import Frozen, change_version
@@ -93,7 +94,7 @@ def keep_vendor_secret(app: App, integration: str, *, secret: str, by: User) -> 
     )
     record(
         app.team.chain_name,
-        "vendor_secret.kept",
+        Event.VENDOR_SECRET_KEPT,
         by=by,
         subject=f"app:{app.slug}",
         name=app.slug,

@@ -14,6 +14,7 @@ from portal.accounts.models import Team, TeamMembership, User
 from portal.database import lock
 from portal.ledger.actions import PORTAL, record
 
+from ..events import Event
 from ..models import App, Audience, Decision, Offer, OfferKind, Review, Status, Version
 from ..package import Contents, Facts, check_values
 from ..package.problems import ERROR
@@ -61,7 +62,7 @@ def create_app(team: Team, *, slug: str, category: str, client: Client | None = 
     app = App(team=team, slug=slug, category=category, created_by=by)
     app.full_clean(exclude=["client"])
     app.save(force_insert=True)
-    record(team.chain_name, "app.created", by=by, subject=f"app:{slug}", name=slug)
+    record(team.chain_name, Event.APP_CREATED, by=by, subject=f"app:{slug}", name=slug)
     return set_client(app, client, by=by) if client else app
 
 
@@ -80,7 +81,12 @@ def set_client(app: App, client: Client, *, by: User) -> App:
     app.client = client
     app.save(update_fields=["client"])
     record(
-        app.team.chain_name, "app.client_set", by=by, subject=f"app:{app.slug}", client=client.client_id, name=app.slug
+        app.team.chain_name,
+        Event.APP_CLIENT_SET,
+        by=by,
+        subject=f"app:{app.slug}",
+        client=client.client_id,
+        name=app.slug,
     )
     return app
 
@@ -124,7 +130,7 @@ def create_version(app: App, *, by: User, **fields) -> Version:
     version = Version(app=app, created_by=by, **fields)
     _check(version)
     version.save(force_insert=True)
-    _record(version, "version.created", by)
+    _record(version, Event.VERSION_CREATED, by)
     return version
 
 
@@ -179,7 +185,7 @@ def submit_version(version: Version, *, by: User) -> Version:
     _check(version)
     version.status, version.audience, version.submitted_at = Status.IN_REVIEW, Audience.PUBLIC, Now()
     version.save(update_fields=["status", "audience", "submitted_at"])
-    _record(version, "version.submitted", by)
+    _record(version, Event.VERSION_SUBMITTED, by)
     return Version.objects.get(pk=version.pk)
 
 
@@ -193,7 +199,7 @@ def guard_reviewer(by: User, team: Team) -> None:
 @transaction.atomic
 def approve_version(version: Version, *, reason: str = "", by: User) -> Version:
     """Let a submitted version be published. Raises NotAReviewer, OwnTeam, Frozen."""
-    return _decide(version, Decision.APPROVED, Status.APPROVED, reason, by)
+    return _decide(version, Decision.APPROVED, Status.APPROVED, Event.VERSION_APPROVED, reason, by)
 
 
 @transaction.atomic
@@ -201,17 +207,17 @@ def reject_version(version: Version, *, reason: str, by: User) -> Version:
     """Turn a submitted version down, with a reason that its developers read. Raises as approving does, and NotReady."""
     if not reason.strip():
         raise NotReady(_("Say why: the developers read it."))
-    return _decide(version, Decision.REJECTED, Status.REJECTED, reason, by)
+    return _decide(version, Decision.REJECTED, Status.REJECTED, Event.VERSION_REJECTED, reason, by)
 
 
-def _decide(version: Version, decision: str, status: str, reason: str, by: User) -> Version:
+def _decide(version: Version, decision: str, status: str, event: Event, reason: str, by: User) -> Version:
     guard_reviewer(by, version.app.team)
     version = lock(Version, version.pk)
     _guard_status(version, Status.IN_REVIEW)
     version.status = status
     version.save(update_fields=["status"])
     Review.objects.create(version=version, reviewer=by, decision=decision, reason=reason.strip())
-    _record(version, f"version.{decision}", by, PORTAL, reason=reason.strip())
+    _record(version, event, by, PORTAL, reason=reason.strip())
     return version
 
 
@@ -264,7 +270,7 @@ def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
     queue_offers()
     record(
         app.team.chain_name,
-        "app.accounts_listed",
+        Event.APP_ACCOUNTS_LISTED,
         by=by,
         subject=f"app:{app.slug}",
         name=app.slug,
@@ -293,7 +299,7 @@ def _publish(version: Version, by: User, **details) -> Version:
     version = Version.objects.select_related("app__client", "app__team").get(pk=version.pk)
     offer_version(version)
     queue_offers()
-    _record(version, "version.published", by, audience=version.audience, **details)
+    _record(version, Event.VERSION_PUBLISHED, by, audience=version.audience, **details)
     return version
 
 
@@ -316,11 +322,11 @@ def withdraw_version(version: Version, *, reason: str, by: User) -> Version:
     left.update(kind=OfferKind.WITHDRAWN, told_at=None)
     offer_another(version)
     queue_offers()
-    _record(version, "version.withdrawn", by, reason=version.withdrawn_because)
+    _record(version, Event.VERSION_WITHDRAWN, by, reason=version.withdrawn_because)
     return version
 
 
-def _record(version: Version, event: str, by: User, *more_chains: str, **details) -> None:
+def _record(version: Version, event: Event, by: User, *more_chains: str, **details) -> None:
     for chain_name in (version.app.team.chain_name, *more_chains):
         record(
             chain_name,

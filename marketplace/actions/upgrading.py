@@ -17,6 +17,7 @@ from portal.database import database_now, lock
 from portal.ledger.actions import record
 
 from ..differences import Difference
+from ..events import Event
 from ..models import App, Installation, Offer, OfferKind, Version
 from .connecting import end_connections
 from .installing import installable_version, record_installation, terms_of
@@ -132,7 +133,7 @@ def _move(installation: Installation, difference: Difference, access: Any, by: U
     Installation.objects.filter(pk=installation.pk).update(version=new, access=access, values=values)
     Offer.objects.filter(installation=installation, from_version=old, version=new, taken_at=None).update(taken_at=Now())
     details = {"connections": ended} if ended else {}
-    record_installation(installation, "installation.upgraded", by, new, from_version=old.number, **details)
+    record_installation(installation, Event.INSTALLATION_UPGRADED, by, new, from_version=old.number, **details)
     return Installation.objects.select_related("account", "app__client", "version", "access").get(pk=installation.pk)
 
 
@@ -146,7 +147,7 @@ def decline_upgrade(installation: Installation, version: Version, *, by: User) -
     if offer.declined_at:
         return
     Offer.objects.filter(pk=offer.pk).update(declined_at=Now(), declined_by=by)
-    record_installation(installation, "installation.upgrade_declined", by, version)
+    record_installation(installation, Event.INSTALLATION_UPGRADE_DECLINED, by, version)
 
 
 @transaction.atomic
@@ -163,7 +164,7 @@ def set_upgrades_itself(installation: Installation, *, on: bool, by: User) -> In
     installation.save(update_fields=["upgrades_itself"])
     record(
         account.chain_name,
-        "installation.upgrades_itself_changed",
+        Event.INSTALLATION_UPGRADES_ITSELF_CHANGED,
         by=by,
         subject=f"installation:{installation.pk}",
         name=installation.version.name,

@@ -8,6 +8,7 @@ from docs.verify_receipt import FIELDS, entry_hash, follow
 from portal.accounts.models import User
 from portal.database import database_now
 
+from .events import find_event
 from .models import Chain, Entry
 
 PORTAL = "portal"
@@ -31,7 +32,12 @@ def digest(entry):
 
 
 def record(chain_name, event, *, by, subject, **details):
-    """Append an entry to a chain and return it. Call it last in the transaction, which it must be in (T11)."""
+    """Append an entry to a chain and return it. Call it last in the transaction, which it must be in (T11).
+
+    Raises TypeError for an event that no app's `events.py` has.
+    """
+    if find_event(event) is not event:
+        raise TypeError(f"{event!r} is no event of an app: add it to its events.py, with a title")
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("record() belongs in the transaction of what it records")
     chains = Chain.objects.select_for_update(no_key=True)
@@ -44,7 +50,7 @@ def record(chain_name, event, *, by, subject, **details):
         sequence=chain.length + 1,
         at=database_now(),
         actor=actor_name(by),
-        event=event,
+        event=event.value,
         subject=str(subject),
         details=details,
         previous_hash=chain.head,

@@ -12,16 +12,17 @@ from docs import verify_receipt
 from portal.pages import paginate
 
 from .actions import actor_name
+from .events import known_events
 from .exports import csv_lines, json_lines
 from .keys import published
-from .reading import EVENTS, chains_of, entries_seen_by, with_names
+from .reading import chains_of, entries_seen_by, with_names
 
 VERIFIER = Path(verify_receipt.__file__)
 
 
 def _chosen(request, chains):
     """The filters that a request names, empty where it names none or one that is not this person's."""
-    allowed = {"chain": chains, "event": EVENTS, "who": ("me",)}
+    allowed = {"chain": chains, "event": known_events(), "who": ("me",)}
     values = {name: request.GET.get(name, "") for name in allowed}
     return {name: value if value in allowed[name] else "" for name, value in values.items()}
 
@@ -44,7 +45,7 @@ def ledger_list(request):
     context = {
         "page_obj": page,
         "chains": chains,
-        "events": EVENTS,
+        "events": {name: event.label for name, event in known_events().items()},
         "chosen": chosen,
         "query": urlencode({name: value for name, value in chosen.items() if value}),
     }

@@ -6,9 +6,11 @@ from django.db import DatabaseError, connection, transaction
 from django.utils.functional import Promise
 
 from consent import actions
+from consent.events import Event
 from consent.models import Access, Consent, RefreshToken
 from consent.reasons import AccessEnd, ConsentEnd, FamilyEnd
 from portal import guards
+from portal.accounts.events import Event as AccountsEvent
 from portal.ledger.actions import record
 from portal.ledger.models import Entry
 from tests.migrating import column, copied, guards_of, migrate
@@ -106,13 +108,13 @@ def test_a_page_gives_the_title_of_an_end_and_the_words_of_one_from_before(outsi
 @pytest.mark.parametrize(
     ("event", "recorded", "title"),
     [
-        ("access.ended", AccessEnd.REVOKED, "Revoked by an admin"),
-        ("access.ended", "revoked by an admin", "Revoked by an admin"),
-        ("access.ended", "uninstalled", "Uninstalled"),
-        ("access.ended", "discarded before it was finished", "Discarded before the installation was finished"),
-        ("family.reuse_detected", FamilyEnd.CODE_REUSED, "The authorization code was used again"),
-        ("family.reuse_detected", "its authorization code was used again", "The authorization code was used again"),
-        ("account.suspended", "revoked by an admin", "revoked by an admin"),
+        (Event.ACCESS_ENDED, AccessEnd.REVOKED, "Revoked by an admin"),
+        (Event.ACCESS_ENDED, "revoked by an admin", "Revoked by an admin"),
+        (Event.ACCESS_ENDED, "uninstalled", "Uninstalled"),
+        (Event.ACCESS_ENDED, "discarded before it was finished", "Discarded before the installation was finished"),
+        (Event.FAMILY_REUSE_DETECTED, FamilyEnd.CODE_REUSED, "The authorization code was used again"),
+        (Event.FAMILY_REUSE_DETECTED, "its authorization code was used again", "The authorization code was used again"),
+        (AccountsEvent.ACCOUNT_SUSPENDED, "revoked by an admin", "revoked by an admin"),
     ],
 )
 def test_a_receipt_names_a_reason_by_its_title_whenever_it_was_recorded(outside, cast, browse, event, recorded, title):

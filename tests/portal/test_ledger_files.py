@@ -9,6 +9,7 @@ from django.test import Client as Browser
 
 from docs.verify_receipt import COLUMNS, entry_hash
 from portal.accounts import actions as accounts
+from portal.accounts.events import Event
 from portal.ledger.actions import digest, record
 from portal.ledger.checkpoints import read_checkpoints
 from portal.ledger.models import Chain, Entry
@@ -146,7 +147,7 @@ def test_a_checkpoint_file_that_was_emptied_cut_or_gone_is_named_as_such(chain, 
 def test_two_workers_append_to_one_file_and_each_line_follows_from_the_one_before(chain, file, cast):
     checkpoint()
     for _time in range(3):
-        record(chain.name, "member.added", by=None, subject="x")
+        record(chain.name, Event.MEMBER_ADDED, by=None, subject="x")
         checkpoint()
     verify_ledger()
     assert len(read_checkpoints(str(file))[chain.name]) == 4
@@ -186,7 +187,7 @@ def test_a_receipt_is_checked_against_the_chain(receipt, chain, cast, browse, ca
     assert json.loads(receipt.read_text())["entry"]["hash"] == entry.hash
     page = browse(cast.admin).get(f"/receipts/{entry.pk}/").content.decode()
     assert entry.hash in page and "?format=json" in page
-    record(chain.name, "member.added", by=None, subject="x")
+    record(chain.name, Event.MEMBER_ADDED, by=None, subject="x")
     verify_ledger("--receipt", str(receipt))
 
 
@@ -334,7 +335,7 @@ def test_a_filtered_export_is_whole_as_far_as_the_filter_went(chain, browse, cas
 
 def test_an_export_in_csv_is_verified_like_the_one_in_json(chain, browse, cast, tmp_path, capsys):
     """Each change is named: of what was recorded by its entry, of today's names by their column."""
-    record(chain.name, "member.added", by=cast.admin, subject="x;=1;'=2", name="=cmd|'/C calc'!A0\r\n'+1", count=0)
+    record(chain.name, Event.MEMBER_ADDED, by=cast.admin, subject="x;=1;'=2", name="=cmd|'/C calc'!A0\r\n'+1", count=0)
     chain.refresh_from_db()
     path = tmp_path / "ledger.csv"
     whole = list(csv.reader(export(browse(cast.admin), "csv").splitlines(keepends=True)))
@@ -384,7 +385,7 @@ def test_an_export_in_csv_is_verified_like_the_one_in_json(chain, browse, cast, 
 def test_no_cell_of_a_csv_export_is_a_formula(cast, browse, start):
     cast.admin.name = f"{start}HYPERLINK()"
     cast.admin.save()
-    record(cast.acme.chain_name, "member.added", by=cast.admin, subject=f"{start}1+1", name=f'{start}cmd|"')
+    record(cast.acme.chain_name, Event.MEMBER_ADDED, by=cast.admin, subject=f"{start}1+1", name=f'{start}cmd|"')
     rows = list(csv.reader(export(browse(cast.admin), "csv").splitlines(keepends=True)))
     assert len({len(row) for row in rows}) == 1
     cells = [cell for row in rows for cell in row]
@@ -392,7 +393,7 @@ def test_no_cell_of_a_csv_export_is_a_formula(cast, browse, start):
 
 
 def test_no_cell_holds_a_formula_where_semicolons_separate(cast, browse):
-    record(cast.acme.chain_name, "member.added", by=None, subject="x;=cmd|'/C calc'!A0;y", name="＝1+1")
+    record(cast.acme.chain_name, Event.MEMBER_ADDED, by=None, subject="x;=cmd|'/C calc'!A0;y", name="＝1+1")
     text = export(browse(cast.admin), "csv")
     cells = [cell for row in csv.reader(text.splitlines(keepends=True), delimiter=";") for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "＝"))] and "'＝1+1" in text

@@ -14,6 +14,7 @@ from portal.database import alone, database_now, lock
 from portal.ledger.actions import record
 from portal.mail import send
 
+from ..events import Event
 from ..models import Account, Invitation, Membership, Role, TeamMembership
 from .places import AlreadyMember, NotAllowed, Refused, lock_team, put_member, put_teammate
 
@@ -82,7 +83,7 @@ def invite(place, *, email, role, by):
         email=email, role=role, invited_by=by, expires_at=database_now() + LIFETIME, **own
     )
     _queue(invitation)
-    _record(invitation, "invitation.made", by, role=str(role))
+    _record(invitation, Event.INVITATION_MADE, by, role=str(role))
     return invitation
 
 
@@ -105,7 +106,7 @@ def resend_invitation(invitation, *, by):
     invitation.expires_at = database_now() + LIFETIME
     invitation.save(update_fields=["invited_by", "token_hash", "told_at", "expires_at"])
     _queue(invitation)
-    _record(invitation, "invitation.resent", by)
+    _record(invitation, Event.INVITATION_RESENT, by)
     return invitation
 
 
@@ -114,7 +115,7 @@ def revoke_invitation(invitation, *, by):
     """Take an invitation back. Raises NotAllowed, InvitationOver."""
     invitation = _open_one(invitation, by)
     Invitation.objects.filter(pk=invitation.pk).update(revoked_at=Now(), email="")
-    _record(invitation, "invitation.revoked", by)
+    _record(invitation, Event.INVITATION_REVOKED, by)
     return invitation
 
 

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from portal.database import lock
 from portal.ledger.actions import PORTAL, record
 
+from ..events import Event
 from ..models import Membership, Role, User
 from .places import NotLive, guard_staff, queue_succession
 
@@ -24,7 +25,7 @@ def deactivate_person(user, *, by):
     queue_succession(
         *Membership.objects.filter(user=user, role=Role.ADMIN, ended_at=None).values_list("account", flat=True)
     )
-    record(PORTAL, "person.deactivated", by=by, subject=f"person:{user.public_id}")
+    record(PORTAL, Event.PERSON_DEACTIVATED, by=by, subject=f"person:{user.public_id}")
     return user
 
 
@@ -38,7 +39,7 @@ def change_staff(user, *, is_staff, groups, by):
     user.groups.set(groups if is_staff else [])
     names = sorted(user.groups.values_list("name", flat=True))
     subject = f"person:{user.public_id}"
-    record(PORTAL, "person.staff_changed", by=by, subject=subject, is_staff=is_staff, groups=names)
+    record(PORTAL, Event.PERSON_STAFF_CHANGED, by=by, subject=subject, is_staff=is_staff, groups=names)
     return user
 
 
@@ -49,7 +50,7 @@ def remove_two_factor(user, *, by):
     user = lock(User, user.pk)
     if not Authenticator.objects.filter(user=user).delete()[0]:
         raise NotLive(_("%(user)s has no two-factor authentication.") % {"user": user})
-    record(PORTAL, "person.two_factor_removed", by=by, subject=f"person:{user.public_id}")
+    record(PORTAL, Event.PERSON_TWO_FACTOR_REMOVED, by=by, subject=f"person:{user.public_id}")
     return user
 
 
@@ -60,5 +61,5 @@ def create_person(*, email, name, password, by, is_staff=False, groups=(), is_su
     user = User.objects.create_user(email, password, name=name, is_staff=is_staff, is_superuser=is_superuser)
     user.groups.set(groups)
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
-    record(PORTAL, "person.created", by=by, subject=f"person:{user.public_id}")
+    record(PORTAL, Event.PERSON_CREATED, by=by, subject=f"person:{user.public_id}")
     return user

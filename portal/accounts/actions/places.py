@@ -10,6 +10,7 @@ from portal.broker import queue_on_commit
 from portal.database import lock
 from portal.ledger.actions import record
 
+from ..events import Event
 from ..models import Account, Membership, Role, Team, TeamMembership, TeamRole
 
 
@@ -74,7 +75,7 @@ def create_account(*, slug, name, by):
     account = Account(slug=slug, name=name)
     account.full_clean()
     account.save(force_insert=True)
-    record(account.chain_name, "account.created", by=by, subject=f"account:{slug}", name=name)
+    record(account.chain_name, Event.ACCOUNT_CREATED, by=by, subject=f"account:{slug}", name=name)
     return account
 
 
@@ -95,7 +96,7 @@ def put_member(account, user, *, role, by, **details):
     membership = Membership.objects.create(account=account, user=user, role=Role(role))
     record(
         account.chain_name,
-        "member.added",
+        Event.MEMBER_ADDED,
         by=by,
         subject=f"person:{user.public_id}",
         role=str(role),
@@ -125,7 +126,11 @@ def _give_role(account, membership, role, by):
     membership.save(update_fields=["role"])
     queue_succession(account.pk)
     record(
-        account.chain_name, "member.role_changed", by=by, subject=f"person:{membership.user.public_id}", role=str(role)
+        account.chain_name,
+        Event.MEMBER_ROLE_CHANGED,
+        by=by,
+        subject=f"person:{membership.user.public_id}",
+        role=str(role),
     )
     return membership
 
@@ -156,7 +161,7 @@ def _end(account, membership, by):
     queue_succession(account.pk)
     record(
         account.chain_name,
-        "member.removed",
+        Event.MEMBER_REMOVED,
         by=by,
         subject=f"person:{membership.user.public_id}",
         membership=str(membership.pk),
@@ -186,7 +191,7 @@ def suspend_account(account, *, reason, by):
         raise NotLive(_("%(account)s is suspended already.") % {"account": account})
     Account.objects.filter(pk=account.pk).update(suspended_at=Now())
     account.refresh_from_db()
-    record(account.chain_name, "account.suspended", by=by, subject=f"account:{account.slug}", reason=reason)
+    record(account.chain_name, Event.ACCOUNT_SUSPENDED, by=by, subject=f"account:{account.slug}", reason=reason)
     return account
 
 
@@ -199,7 +204,7 @@ def lift_account(account, *, reason, by):
         raise NotLive(_("%(account)s is not suspended.") % {"account": account})
     account.suspended_at = None
     account.save(update_fields=["suspended_at"])
-    record(account.chain_name, "account.lifted", by=by, subject=f"account:{account.slug}", reason=reason)
+    record(account.chain_name, Event.ACCOUNT_LIFTED, by=by, subject=f"account:{account.slug}", reason=reason)
     return account
 
 
@@ -216,13 +221,13 @@ def create_team(*, by, name=None):
     subject = f"team:{team.public_id}"
     record(
         account.chain_name,
-        "account.created",
+        Event.ACCOUNT_CREATED,
         by=by,
         subject=f"account:{account.slug}",
         test_of=subject,
     )
     # A team is called after its person, whom the ledger names by id only (E2).
-    record(team.chain_name, "team.created", by=by, subject=subject)
+    record(team.chain_name, Event.TEAM_CREATED, by=by, subject=subject)
     return team
 
 
@@ -246,7 +251,7 @@ def put_teammate(account, team, user, *, role, by, **details):
     teammate = TeamMembership.objects.create(team=team, user=user, role=TeamRole(role))
     _seat(account, teammate, by)
     subject = f"person:{user.public_id}"
-    record(team.chain_name, "teammate.added", by=by, subject=subject, role=str(role), **details)
+    record(team.chain_name, Event.TEAMMATE_ADDED, by=by, subject=subject, role=str(role), **details)
     return teammate
 
 
@@ -277,7 +282,7 @@ def change_teammate(teammate, *, role, by):
     teammate.save(update_fields=["role"])
     _seat(account, teammate, by)
     subject = f"person:{teammate.user.public_id}"
-    record(teammate.team.chain_name, "teammate.role_changed", by=by, subject=subject, role=str(role))
+    record(teammate.team.chain_name, Event.TEAMMATE_ROLE_CHANGED, by=by, subject=subject, role=str(role))
     return teammate
 
 
@@ -290,7 +295,7 @@ def end_teammate(teammate, *, by):
     TeamMembership.objects.filter(pk=teammate.pk).update(ended_at=Now())
     teammate.refresh_from_db()
     _seat(account, teammate, by)
-    record(teammate.team.chain_name, "teammate.removed", by=by, subject=f"person:{teammate.user.public_id}")
+    record(teammate.team.chain_name, Event.TEAMMATE_REMOVED, by=by, subject=f"person:{teammate.user.public_id}")
     return teammate
 
 
@@ -317,5 +322,5 @@ def verify_team(team, *, by):
         raise NotLive(_("%(team)s is verified already.") % {"team": team})
     Team.objects.filter(pk=team.pk).update(verified_at=Now())
     team.refresh_from_db()
-    record(team.chain_name, "team.verified", by=by, subject=f"team:{team.public_id}")
+    record(team.chain_name, Event.TEAM_VERIFIED, by=by, subject=f"team:{team.public_id}")
     return team

@@ -1,0 +1,31 @@
+"""What the ledger records of accesses, agreements and tokens."""
+
+from django.utils.translation import gettext_lazy as _
+
+from portal.ledger.events import LedgerEvent, register
+
+from .reasons import AccessEnd, FamilyEnd, title_of
+
+
+@register
+class Event(LedgerEvent):
+    ACCESS_OPENED = "access.opened", _("App may ask for permission from now on")
+    ACCESS_ENDED = "access.ended", _("All access ended")
+    ACCESS_TERMS_CHANGED = "access.terms_changed", _("What the app asks for was updated")
+    CONSENT_CONFIRMED = "consent.confirmed", _("Agreement taken over by an admin")
+    CONSENT_DECLINED = "consent.declined", _("Permission declined")
+    CONSENT_EXPIRED = "consent.expired", _("Agreement expired")
+    CONSENT_GRANTED = "consent.granted", _("Agreed to what the app may do")
+    CONSENT_RENEWED = "consent.renewed", _("Agreed again before the agreement ended")
+    CONSENT_REPLACED = "consent.replaced", _("Agreed anew, in place of the earlier agreement")
+    CONSENT_REVOKED = "consent.revoked", _("Agreement revoked")
+    CONSENT_REVOKED_FOR_ALL = "consent.revoked_for_all", _("All agents’ agreements revoked")
+    CONSENT_TRIMMED = "consent.trimmed", _("Permissions taken back")
+    CONSENT_WIDENED = "consent.widened", _("More permissions allowed")
+    FAMILY_REUSE_DETECTED = "family.reuse_detected", _("Token used twice: authorization ended")
+    FAMILY_REVOKED = "family.revoked", _("Token given back by the app")
+
+    def why(self, details):
+        kind = {Event.ACCESS_ENDED: AccessEnd, Event.FAMILY_REUSE_DETECTED: FamilyEnd}.get(self)
+        recorded = super().why(details)
+        return title_of(kind, recorded) if kind else recorded

@@ -1,0 +1,39 @@
+"""What the ledger records of apps, versions, installations and connections."""
+
+from django.utils.translation import gettext_lazy as _
+
+from portal.ledger.events import LedgerEvent, register
+
+
+@register
+class Event(LedgerEvent):
+    APP_ACCOUNTS_LISTED = "app.accounts_listed", _("App opened to accounts")
+    APP_CREATED = "app.created", _("App created")
+    APP_CLIENT_SET = "app.client_set", _("App’s OAuth credentials set")
+    VENDOR_SECRET_KEPT = "vendor_secret.kept", _("Vendor’s secret kept")
+    VERSION_APPROVED = "version.approved", _("Version approved")
+    VERSION_CREATED = "version.created", _("Version created")
+    VERSION_PUBLISHED = "version.published", _("Version published")
+    VERSION_REJECTED = "version.rejected", _("Version rejected")
+    VERSION_SUBMITTED = "version.submitted", _("Version submitted")
+    VERSION_WITHDRAWN = "version.withdrawn", _("Version withdrawn")
+    INSTALLATION_DISCARDED = "installation.discarded", _("Unfinished installation discarded")
+    INSTALLATION_INSTALLED = "installation.installed", _("App installed")
+    INSTALLATION_SETTINGS_CHANGED = "installation.settings_changed", _("App’s settings changed")
+    INSTALLATION_UNINSTALLED = "installation.uninstalled", _("App uninstalled")
+    INSTALLATION_UPGRADE_DECLINED = "installation.upgrade_declined", _("New version declined")
+    INSTALLATION_UPGRADED = "installation.upgraded", _("App updated")
+    INSTALLATION_UPGRADES_ITSELF_CHANGED = (
+        "installation.upgrades_itself_changed",
+        _("Updating by itself turned on or off"),
+    )
+    CONNECTION_BROKEN = "connection.broken", _("Connection needs to be made again")
+    CONNECTION_CONNECTED = "connection.connected", _("Connected to a vendor")
+    CONNECTION_DISCONNECTED = "connection.disconnected", _("Disconnected from a vendor")
+    CONNECTION_RENEWED = "connection.renewed", _("Connected to a vendor again")
+
+    def in_words(self, details):
+        if self == Event.INSTALLATION_UPGRADES_ITSELF_CHANGED:
+            on = details.get("upgrades_itself")
+            return _("Updating by itself turned on") if on else _("Updating by itself turned off")
+        return f"{self.label}: {details['vendor']}" if "vendor" in details else self.label
