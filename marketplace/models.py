@@ -333,7 +333,7 @@ class Connection(models.Model):
     expires_at = models.DateTimeField(null=True)
     refresh_at = models.DateTimeField(null=True)
     refresh_failures = models.PositiveSmallIntegerField(default=0)
-    # Set where the vendor refused for good: a person has to connect again.
+    # Set where the vendor refused for good: a person has to connect again. `problem` has the vendor's words alone.
     broken_at = models.DateTimeField(null=True)
     problem = models.CharField(max_length=300, blank=True)
     told_at = models.DateTimeField(null=True)
@@ -372,3 +372,11 @@ class Connection(models.Model):
     @property
     def is_connected(self):
         return self.connected_at is not None and self.broken_at is None
+
+    @property
+    def why_broken(self):
+        if self.problem:
+            return self.problem
+        if self.tokens and self.tokens.get("refresh_token"):
+            return _("The vendor gave no reason.")
+        return _("The access ran out, and the vendor gave no way to renew it.")

@@ -253,9 +253,7 @@ def refresh_connection(connection: Connection, *, rejected: int | None = None) -
             # Another process was here first, or was here in vain: not all who ask at once wait for the vendor in turn.
             return row
         if not (refresh_token := row.tokens.get("refresh_token")):
-            return _refused(
-                row, VendorError(_("The access ran out, and the vendor gave no way to renew it."), is_final=True)
-            )
+            return _refused(row, VendorError("", is_final=True))
         try:
             tokens = vendor_of(row).refresh(refresh_token)
         except VendorError as error:

@@ -14,6 +14,7 @@ from portal.accounts import actions as accounts
 from portal.database import database_now
 from portal.ledger.models import Entry
 from tests.marketplace.connected import connect, row, url_of, works
+from tests.migrating import column, migrate
 from tests.people.forms import text
 
 pytestmark = pytest.mark.django_db
@@ -61,6 +62,23 @@ def test_a_refresh_that_is_refused_for_good_is_told_once_to_who_can_help(multi, 
     connect(ada, multi, "calendar")
     assert row().is_connected and not row().problem and row().told_at is None
     assert Entry.objects.filter(event="connection.broken").count() == 1
+
+
+def test_a_connection_that_nothing_can_renew_is_told_in_the_words_of_who_reads_it(multi, ada, calendar):
+    """Only a vendor's own words are kept as they were said."""
+    connect(ada, multi, "calendar")
+    kept = row()
+    kept.tokens = {"access_token": kept.tokens["access_token"], "refresh_token": None}
+    kept.refresh_at = Now()
+    kept.save()
+    marketplace.refresh_connection(row())
+    assert row().broken_at and row().problem == ""
+    sheet = f"/installations/{multi.installation.pk}/"
+    assert "no way to renew it" in text(ada.get(sheet))
+    migrate("marketplace", "0007_upgrades")
+    assert column("marketplace_connection", "problem", [str(kept.pk)])[0].startswith("The access ran out")
+    migrate("marketplace", "0008_words_of_vendors")
+    assert row().problem == "" and "no way to renew it" in text(ada.get(sheet))
 
 
 def test_an_agent_is_told_of_their_own(multi, browse, cast, vendors):
