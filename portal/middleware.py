@@ -42,6 +42,17 @@ def unavailable():
     )
 
 
+# Pages that an app's window goes through on its way to Agree or Cancel and back. An app may open them in a popup, and
+# COOP would cut that off from the page that opened it; these pages cannot be framed, and their forms carry CSRF tokens.
+IN_AN_APPS_WINDOW = ("/oauth/authorize", *(
+    f"/accounts/{page}/"
+    for page in (
+        "login", "logout", "signup", "inactive", "confirm-email", "password/reset", "reauthenticate",
+        "2fa/authenticate", "2fa/reauthenticate",
+    )
+))  # fmt: skip
+
+
 class HeadersMiddleware:
     """Tells browsers that no page uses what it might ask a device for, and to keep none of those with a person's secrets."""
 
@@ -56,6 +67,8 @@ class HeadersMiddleware:
     def __call__(self, request):
         response = self.get_response(request)
         response["Permissions-Policy"] = self.POLICY
+        if request.path.startswith(IN_AN_APPS_WINDOW):
+            del response["Cross-Origin-Opener-Policy"]
         if request.path.startswith("/accounts/"):
             # allauth says so for some of its pages only, and not where it shows the secret of a second factor.
             add_never_cache_headers(response)

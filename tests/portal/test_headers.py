@@ -24,6 +24,11 @@ NAMES = [
     for name in dir(current)
     if name.startswith(("SECURE_", "SESSION_COOKIE_", "CSRF_COOKIE_", "LANGUAGE_COOKIE_", "CONTENT_SECURITY"))
 ]
+# What an app's popup goes through (tests/browser/test_popup.py), and what it does not.
+IN_AN_APPS_WINDOW = re.compile(
+    "/oauth/authorize|/accounts/(login|logout|signup|inactive|confirm-email|password/reset|(2fa/)?reauthenticate"
+    "|2fa/authenticate)/"
+)
 HTTPS = {"HTTP_X_FORWARDED_PROTO": "https"}
 
 
@@ -51,7 +56,8 @@ def carries_all(response, secure=True):
     assert response["X-Frame-Options"] == "DENY"
     assert response["X-Content-Type-Options"] == "nosniff"
     assert response["Referrer-Policy"] == "same-origin"
-    assert response["Cross-Origin-Opener-Policy"] == "same-origin"
+    in_an_apps_window = IN_AN_APPS_WINDOW.match(response.request["PATH_INFO"])
+    assert response.get("Cross-Origin-Opener-Policy") == (None if in_an_apps_window else "same-origin")
     assert "camera=()" in response["Permissions-Policy"]
     if secure:
         assert response["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
