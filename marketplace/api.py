@@ -2,6 +2,7 @@
 
 import json
 
+from django.conf import settings
 from django.db import OperationalError
 from django.http import JsonResponse
 from django.http.multipartparser import MultiPartParserError
@@ -84,7 +85,7 @@ def run_request(request, pk, name):
     except requests.BadInput as refusal:
         raise _Answer(400, "invalid_request", str(refusal), side="caller") from None
     except requests.NeedsConnection as refusal:
-        url = request.build_absolute_uri(f"/installations/{pk}/")
+        url = f"{settings.BASE_URL}/installations/{pk}/"
         raise _Answer(409, "not_connected", str(refusal), side="portal", connect_url=url) from None
     except requests.VendorFailed as refusal:
         raise _Answer(504 if refusal.is_late else 502, "vendor_failed", str(refusal), side="vendor") from None

@@ -142,6 +142,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "portal.accounts.entrance.NextPageMiddleware",
     "portal.middleware.TimeZoneMiddleware",
     "portal.middleware.MethodNotAllowedMiddleware",
 ]

@@ -10,6 +10,8 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.decorators.http import require_safe
 
+from portal.accounts.views import PasswordResetView
+
 from . import views
 
 # Windows of other packages through which rows could be changed or removed behind the actions' back.
@@ -22,6 +24,7 @@ admin.site.password_change = require_safe(lambda request, extra_context=None: re
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("accounts/password/reset/", PasswordResetView.as_view(), name="account_reset_password"),
     path("accounts/", include("allauth.urls")),
     path("settings/", views.settings_page, name="settings"),
     path("teams/new/", views.team_create, name="team-create"),

@@ -1,9 +1,12 @@
 import smtplib
+from urllib.parse import urlsplit
 
 import structlog
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.utils import get_next_redirect_url
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.hashers import check_password
 from django.shortcuts import redirect
@@ -13,6 +16,8 @@ from django.utils.translation import gettext as _
 from portal.encryption import decrypt, encrypt
 from portal.limits import TooMany, address_of, give_back, spend
 from portal.text import validate_address
+
+from .entrance import mailed_link
 
 log = structlog.get_logger(__name__)
 
@@ -74,10 +79,27 @@ class AccountAdapter(DefaultAccountAdapter):
             raise TooMany(300)
         return super().validation_error(code, *args)
 
+    def is_safe_url(self, url):
+        """Judge an address without its query, which leads nowhere: Django refuses all that is longer than 2,048 characters."""
+        return super().is_safe_url(url.partition("?")[0])
+
+    def post_login(self, request, user, *, redirect_url, **more):
+        """Go where the form that was sent last leads, which is newer than what the session keeps of the first one."""
+        return super().post_login(request, user, redirect_url=get_next_redirect_url(request) or redirect_url, **more)
+
     def send_mail(self, template_prefix, email, context):
-        """Send a mail; where the mail server is away, say so rather than fail."""
+        """Send a mail; where the mail server is away, say so rather than fail.
+
+        allauth builds its links from the request's host, which anybody may choose.
+        """
+        links = {
+            name: mailed_link(self.request, urlsplit(value).path)
+            for name, value in context.items()
+            if name.endswith("_url")
+        }
+        site = {"name": _("App Management Portal"), "domain": urlsplit(settings.BASE_URL).netloc}
         try:
-            super().send_mail(template_prefix, email, context)
+            super().send_mail(template_prefix, email, {**context, **links, "current_site": site})
         except (OSError, smtplib.SMTPException) as error:
             log.error("mail_not_sent", mail=template_prefix, error=type(error).__name__)
             messages.error(self.request, _("The mail could not be sent. Please try again in a few minutes."))

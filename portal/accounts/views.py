@@ -1,5 +1,6 @@
 """Who belongs to an account or a team, what those who run it may do about that, and accepting an invitation."""
 
+from allauth.account.views import PasswordResetView as AllauthPasswordResetView
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
@@ -18,6 +19,15 @@ from .actions import Refused
 from .actions.inviting import hash_of, is_for
 from .forms import InvitationForm, RoleForm
 from .models import Account, Invitation, Membership, Role, Team, TeamMembership, TeamRole
+
+
+class PasswordResetView(AllauthPasswordResetView):
+    """Says that a mail is on its way, where allauth's own would go straight on to `next`."""
+
+    http_method_names = ["get", "head", "post"]
+
+    def get_success_url(self):
+        return reverse("account_reset_password_done")
 
 
 def accounts_seen_by(user):

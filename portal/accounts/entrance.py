@@ -1,0 +1,83 @@
+"""Keeps `next`, the page that a person was on the way to, through signing in and every side trip of it.
+
+On the portal's own pages it travels in the address and the form, as allauth has it. In a mail it travels sealed: the link
+may be opened in another browser, and nothing that a stranger typed may be read in a mail to somebody else.
+"""
+
+from urllib.parse import parse_qs, urlencode
+
+from allauth.account.utils import get_next_redirect_url
+from django.conf import settings
+from django.core import signing
+from django.urls import reverse
+
+# Where a page of allauth sends people on while they are not signed in yet.
+_ON_THE_WAY = (
+    "account_login",
+    "account_signup",
+    "account_email_verification_sent",
+    "account_reset_password",
+    "account_reset_password_done",
+    "account_reset_password_from_key_done",
+    "account_reauthenticate",
+    "mfa_authenticate",
+    "mfa_reauthenticate",
+)
+_SEALED = "then"
+_SALT = "portal.accounts.entrance"
+# Nobody may have the portal mail what would not fit on a page.
+_LONGEST_SEALED = 8192
+
+
+def next_page(request) -> str:
+    """Return the address within the portal that a person is on the way to, or an empty string."""
+    if request is None:
+        return ""
+    if request.path == reverse("oauth-authorize"):
+        return request.get_full_path()
+    return (request.path.startswith("/accounts/") and get_next_redirect_url(request)) or ""
+
+
+def with_next(url: str, address: str) -> str:
+    """Add `next` to one of the portal's own addresses."""
+    return f"{url}?{urlencode({'next': address}, safe='/')}" if address else url
+
+
+def mailed_link(request, path: str) -> str:
+    """Return the address of a page for a mail: on BASE_URL, whatever host the request named, with `next` sealed."""
+    address = next_page(request) if request else ""
+    # An invitation is known to the browser that opened it and to no other, and that one needs no telling.
+    if not address.startswith("/") or address == reverse("invitation-accept"):
+        return settings.BASE_URL + path
+    sealed = signing.dumps(address, salt=_SALT, compress=True)
+    return settings.BASE_URL + path + (f"?{_SEALED}={sealed}" if len(sealed) <= _LONGEST_SEALED else "")
+
+
+def _unsealed(request) -> str:
+    """Return what a mail's link was sealed with; its age is judged by whatever else is in the link."""
+    try:
+        return str(signing.loads(request.GET[_SEALED], salt=_SALT))
+    except signing.BadSignature:
+        return ""
+
+
+class NextPageMiddleware:
+    """Unseals `next` on pages that a mail leads to, and adds it where allauth redirects without it."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+        self.on_the_way = {reverse(name) for name in _ON_THE_WAY}
+
+    def __call__(self, request):
+        if not request.path.startswith("/accounts/"):
+            return self.get_response(request)
+        if _SEALED in request.GET:
+            request.GET = request.GET.copy()
+            request.GET.setdefault("next", _unsealed(request))
+        address = get_next_redirect_url(request)
+        response = self.get_response(request)
+        location = response.headers.get("Location", "")
+        path, _, query = location.partition("?")
+        if address and location != address and path in self.on_the_way and "next" not in parse_qs(query):
+            response["Location"] = with_next(location, address)
+        return response
