@@ -246,24 +246,26 @@ class Validator(OAuth2Validator):
             raise errors.InvalidRequestError(description="Two different clients are named", request=request)
         client_id, secret = basic or (body_id, body_secret)
         who = address_of(request.headers)
-        # By address too: a stranger who sends bad secrets in a client's name must not shut it out.
-        failed = [("token failed by address", who), ("token failed by address and client", who, client_id or "")]
-        spend(("token by address", who), within=failed)
         client = _find_client(client_id) if client_id else None
         row = check_client_secret(client, secret) if client else None
         attempt = Attempt.of(request)
         attempt.client = client
-        if row is None or client.suspended_at:
-            spend(*failed)
-            if row:
-                problem = suspension(client).text
-                attempt.refused(Why.SUSPENDED, problem)
-            else:
-                named = client_id and secret
-                problem = f"The client {'is unknown or suspended, or its secret is wrong' if named else 'has to authenticate'}"
-                attempt.refused(Why.SECRET, "")
+        if row is None:
+            attempt.refused(Why.SECRET, "")
+            # Only failures count as failures, and only they are refused for them: a secret has 256 bits, so nothing is
+            # won by turning the right one away, and a stale worker would shut out its own client.
+            failed = [("token failed by address", who), ("token failed by address and client", who, client_id or "")]
+            spend(("token by address", who), *failed)
+            named = client_id and secret
+            problem = (
+                f"The client {'is unknown or suspended, or its secret is wrong' if named else 'has to authenticate'}"
+            )
             raise errors.InvalidClientError(description=problem, request=request)
-        spend(("token by client", client_id))
+        spend(("token by address", who), ("token by client", client_id))
+        if client.suspended_at:
+            problem = suspension(client).text
+            attempt.refused(Why.SUSPENDED, problem)
+            raise errors.InvalidClientError(description=problem, request=request)
         request.client, request.client_id = client, client_id
         transaction.on_commit(lambda: touch(row), robust=True)
         return True

@@ -199,10 +199,39 @@ def test_bad_secrets_are_refused_after_twenty_a_minute_and_shut_nobody_out_elsew
         assert ask(client, path, (mine[0], "amp_cs_wrong"), HERE, **form).status_code == 401
     refused = ask(client, path, (mine[0], "amp_cs_wrong"), HERE, **form)
     assert is_refused(refused, 3600) and refused.json()["error"] == "temporarily_unavailable"
-    assert is_refused(ask(client, path, mine, HERE, **form), 3600), "who guesses on learns nothing"
-    assert ask(client, path, mine, ELSEWHERE, **form).status_code == works, "its own servers go on"
+    for where in (HERE, ELSEWHERE):
+        assert ask(client, path, mine, where, **form).status_code == works, "a worker with the right secret goes on"
     other = AppSide(client, *factories.client(cast.other_dev, kind=Kind.EXTERNAL))
     assert ask(client, path, (other.client.client_id, other.secret), HERE, **form).status_code == works
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect", "/api/v1/packages/check"])
+def test_the_right_secret_passes_however_many_wrong_ones_came_from_the_same_address(rate, external, client, path):
+    for name in ("token failed by address", "token failed by address and client", "introspection failed by address"):
+        rate(name, 1, 3600)
+    product = path == "/oauth/introspect"
+    name, secret = (
+        ("freshservice", make_product_secret(Product.objects.get(), by=None))
+        if product
+        else (external.client.client_id, external.secret)
+    )
+    form = {"grant_type": "client_credentials", "account": "nobody"} if path == "/oauth/token" else {"token": "x"}
+
+    def status(secret):
+        return ask(client, path, (name, secret), HERE, **form).status_code
+
+    assert [status(secret[:-1] + "!") for _number in range(3)] == [401, 429, 429]
+    assert status(secret) not in (401, 429)
+    assert status(secret[:-1] + "!") == 429
+
+
+def test_a_token_request_asks_redis_once(rate, external, client, monkeypatch):
+    asked, call = [], limits.breaker.call
+    monkeypatch.setattr(limits.breaker, "call", lambda *given: asked.append(1) or call(*given))
+    for secret in (external.secret, "amp_cs_wrong"):
+        asked.clear()
+        token(client, external, secret=secret)
+        assert len(asked) == 1
 
 
 def test_bad_secrets_for_one_client_after_the_other_are_refused_by_address(rate, external, client):
