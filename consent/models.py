@@ -283,6 +283,7 @@ class AccessToken(AbstractAccessToken):
 
 
 class Where(models.TextChoices):
+    AUTHORIZE = "authorize", _("Authorization request")
     TOKEN = "token", _("Token endpoint")
     CHECK = "check", _("Call of an API")
     INTROSPECTION = "introspection", _("Introspection by a product")
@@ -301,6 +302,8 @@ class Failure(models.Model):
     why = models.CharField(max_length=20, choices=Why)
     # The scopes of which the call needed one.
     scope = models.CharField(max_length=250, blank=True)
+    # The parameter of the request that is wrong, of those that the portal knows.
+    parameter = models.CharField(max_length=40, blank=True)
     error = models.CharField(max_length=40)
     # As the last of them was told.
     text = models.CharField(max_length=300, blank=True)
@@ -311,7 +314,7 @@ class Failure(models.Model):
         ordering = ["-hour", "-last_at", "-pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["client", "hour", "where", "why", "scope", "account"],
+                fields=["client", "hour", "where", "why", "scope", "parameter", "account"],
                 nulls_distinct=False,
                 name="one_failure_per_hour_and_cause",
             )

@@ -37,7 +37,7 @@ _NEEDED = {
 
 @dataclass
 class Attempt:
-    """What is found out about a token request that is then refused, for the log of its client.
+    """What is found out about an authorization or token request that is then refused, for the log of its client.
 
     `client` is the one that was named; `consent` the one that the request was for, where it is the client's.
     The texts are the portal's own: nothing that was sent stands in them.
@@ -48,14 +48,16 @@ class Attempt:
     why: Why | None = None
     text: str = ""
     can_reauthorize: bool = False
+    parameter: str = ""
 
     @classmethod
     def of(cls, request):
         """oauthlib makes a request of its own, of headers and body alone, so it travels among the headers."""
         return request.headers.get("attempt") or cls()
 
-    def refused(self, why, text, consent=None, *, can_reauthorize=False):
-        self.why, self.text, self.consent, self.can_reauthorize = why, text, consent, can_reauthorize
+    def refused(self, why, text, consent=None, *, can_reauthorize=False, parameter=""):
+        self.why, self.text, self.consent = why, text, consent
+        self.can_reauthorize, self.parameter = can_reauthorize, parameter
 
 
 class Scopes(BaseScopes):
@@ -71,23 +73,30 @@ class Scopes(BaseScopes):
         return self.get_available_scopes(application)
 
 
+def _invalid(request, parameter, problem, kind=errors.InvalidRequestError):
+    """Return what refuses one parameter, and note it for the client's log."""
+    text = f"{parameter} {problem}"
+    Attempt.of(request).refused(Why.REQUEST, text, parameter=parameter)
+    return kind(description=text, request=request)
+
+
 def check_authorization_request(request):
     """Refuse, by redirect, what the RFCs let a server refuse (RFC 6749 section 4.1.2.1, RFC 7636 section 4.4.1)."""
     if problem := request.headers.get("problem"):
-        raise errors.InvalidRequestError(description=problem, request=request)
-    if request.response_type is not None and request.response_type != "code":
-        raise errors.UnsupportedResponseTypeError(description="response_type must be code", request=request)
+        raise _invalid(request, *problem.split(" ", 1))
+    if request.response_type is None:
+        raise _invalid(request, "response_type", "is missing")
+    if request.response_type != "code":
+        raise _invalid(request, "response_type", "must be code", errors.UnsupportedResponseTypeError)
     # oauthlib overwrites response_mode for its own use, so it is read from the address.
     if dict(request.uri_query_params).get("response_mode", "query") != "query":
-        raise errors.InvalidRequestError(description="response_mode must be query", request=request)
+        raise _invalid(request, "response_mode", "must be query")
     if request.code_challenge is None:
-        raise errors.InvalidRequestError(description="code_challenge is missing; PKCE is required", request=request)
+        raise _invalid(request, "code_challenge", "is missing; PKCE is required")
     if request.code_challenge_method != "S256":
-        raise errors.InvalidRequestError(description="code_challenge_method must be S256", request=request)
+        raise _invalid(request, "code_challenge_method", "must be S256")
     if not _CHALLENGE.fullmatch(request.code_challenge):
-        raise errors.InvalidRequestError(
-            description="code_challenge must be 43 characters of base64url", request=request
-        )
+        raise _invalid(request, "code_challenge", "must be 43 characters of base64url")
     return {}
 
 
@@ -95,11 +104,9 @@ def check_token_request(request):
     """Refuse a token request whose parameters cannot be meant (RFC 6749 sections 3.2 and 5.2)."""
     for name in _NEEDED.get(request.grant_type, []):
         if not getattr(request, name, None):
-            raise errors.InvalidRequestError(description=f"{name} is missing", request=request)
+            raise _invalid(request, name, "is missing")
     if request.grant_type == "authorization_code" and not _VERIFIER.fullmatch(request.code_verifier):
-        raise errors.InvalidRequestError(
-            description="code_verifier must be 43 to 128 unreserved characters", request=request
-        )
+        raise _invalid(request, "code_verifier", "must be 43 to 128 unreserved characters")
 
 
 def use_scopes_of_repeated(request):
@@ -222,7 +229,7 @@ def _basic(request):
         raise errors.InvalidClientError(description="The Authorization header is malformed", request=request) from None
 
 
-def _find_client(client_id):
+def find_client(client_id):
     """Return the client as it is now, by the database's clock, suspended or not."""
     if len(client_id) > 100 or "\0" in client_id:
         return None
@@ -246,7 +253,7 @@ class Validator(OAuth2Validator):
             raise errors.InvalidRequestError(description="Two different clients are named", request=request)
         client_id, secret = basic or (body_id, body_secret)
         who = address_of(request.headers)
-        client = _find_client(client_id) if client_id else None
+        client = find_client(client_id) if client_id else None
         row = check_client_secret(client, secret) if client else None
         attempt = Attempt.of(request)
         attempt.client = client
@@ -282,7 +289,7 @@ class Validator(OAuth2Validator):
         return False
 
     def _load_application(self, client_id, request):
-        client = _find_client(client_id)
+        client = Attempt.of(request).client = find_client(client_id)
         request.client = client if client and not client.suspended_at else None
         return request.client
 
@@ -300,6 +307,11 @@ class Validator(OAuth2Validator):
     def validate_scopes(self, client_id, scopes, client, request, *args, **kwargs):
         beyond = sorted(set(scopes) - client.scope_names())
         if beyond:
+            known = Scope.objects.filter(name__in=beyond).order_by("name").values_list("name", flat=True)
+            text = (
+                f"These scopes are not the client's: {' '.join(known)}" if known else "No product publishes this scope"
+            )
+            Attempt.of(request).refused(Why.SCOPE, text, parameter="scope")
             raise errors.InvalidScopeError(
                 description=f"These scopes are not the client's: {' '.join(beyond)}", request=request
             )

@@ -17,9 +17,10 @@ _HURRY = "SET LOCAL lock_timeout = '50ms'; SET LOCAL synchronous_commit = off"
 # For whoever has a transaction open around this one, as tests do.
 _NO_HURRY = "SET LOCAL lock_timeout = DEFAULT"
 _COUNT = """
-INSERT INTO consent_failure (client_id, account_id, hour, "where", why, scope, error, text, times, last_at)
-VALUES (%s, %s, date_trunc('hour', statement_timestamp()), %s, %s, %s, %s, %s, 1, statement_timestamp())
-ON CONFLICT (client_id, hour, "where", why, scope, account_id) DO UPDATE
+INSERT INTO consent_failure
+(client_id, account_id, hour, "where", why, scope, parameter, error, text, times, last_at)
+VALUES (%s, %s, date_trunc('hour', statement_timestamp()), %s, %s, %s, %s, %s, %s, 1, statement_timestamp())
+ON CONFLICT (client_id, hour, "where", why, scope, parameter, account_id) DO UPDATE
 SET times = consent_failure.times + 1, last_at = excluded.last_at, text = excluded.text, error = excluded.error
 """
 
@@ -33,10 +34,11 @@ def note_failure(
     account_id: int | None = None,
     text: str = "",
     scope: str = "",
+    parameter: str = "",
 ) -> None:
     """Count one refusal. Call it after the transaction that refused; whatever goes wrong here, the caller goes on.
 
-    `text` and `scope` are the portal's own words: what a caller sent may hold a token.
+    `text`, `scope` and `parameter` are the portal's own words: what a caller sent may hold a token.
     """
     if why == Why.EXPIRED:
         # Each account's every half an hour, which tells of none of them.
@@ -44,7 +46,8 @@ def note_failure(
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_HURRY)
-            cursor.execute(_COUNT, [client_id, account_id, where, why, scope[:250], error, text[:300]])
+            row = [client_id, account_id, where, why, scope[:250], parameter, error, text[:300]]
+            cursor.execute(_COUNT, row)
             cursor.execute(_NO_HURRY)
     except Error as problem:
         log.warning("failure_not_noted", client=client_id, error=type(problem).__name__)

@@ -16,21 +16,40 @@ from django.views.decorators.http import require_http_methods
 from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
 from oauth2_provider.oauth2_backends import get_oauthlib_core
 from oauthlib.common import add_params_to_uri
+from oauthlib.oauth2.rfc6749 import errors
 
 from credentials.models import Client
 from credentials.redirect_uris import is_loopback
+from credentials.views import clients_seen_by
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role
 from portal.database import database_now
 from portal.limits import address_of, spend
 from portal.once import once
 
-from ..actions import InvalidGrant, InvalidScope, ScreenIsStale, decline_consent, grant_consent, issue_code
-from ..models import Access
+from ..actions import (
+    InvalidGrant,
+    InvalidScope,
+    ScreenIsStale,
+    decline_consent,
+    grant_consent,
+    issue_code,
+    note_failure,
+)
+from ..models import Access, Where, Why
 from ..parameters import clean_scope
 from ..screen import MayNotConsent, NotInstalled, ScopeTooWide, Screen, build_screen
+from ..server import Attempt, find_client
+from ..validity import suspension
 
 PROMPTS = {"none", "login", "consent", "select_account"}
+_ABOUT_THE_URI = {
+    errors.MissingRedirectURIError: "redirect_uri is missing",
+    errors.InvalidRedirectURIError: "redirect_uri is not an absolute URL",
+    errors.MismatchingRedirectURIError: "redirect_uri is not one of the registered redirect URLs, character for character",
+}
+# Of the redirect URI that was sent, on the page that refuses it.
+_LONGEST_SHOWN = 300
 
 
 @dataclass
@@ -125,13 +144,20 @@ _agree_once = once(_authorize, again=_agreed_before)
 # --- reading the request ---
 
 
+def _note(client, error, why, text="", parameter=""):
+    """Count a refusal for the client's team; decisions of people and answers to prompt=none are none."""
+    note_failure(client.pk, where=Where.AUTHORIZE, why=why, error=error, text=text, parameter=parameter)
+
+
 def _read(request):
+    attempt = request.META["attempt"] = Attempt()
     try:
         _, parameters = get_oauthlib_core().validate_authorization_request(request)
     except FatalClientError as error:
-        raise Answered(_untrusted(request, error.oauthlib_error)) from None
+        raise Answered(_untrusted(request, attempt.client, error.oauthlib_error)) from None
     except OAuthToolkitError as error:
         problem = error.oauthlib_error
+        _note(attempt.client, problem.error, attempt.why or Why.REQUEST, attempt.text, attempt.parameter)
         asked = AuthorizationRequest(None, problem.redirect_uri, problem.state, None, "", set(), "", "")
         _refuse(request, asked, error=problem.error, error_description=problem.description or "")
     scope = clean_scope(request.GET.get("scope", "")).split()
@@ -147,6 +173,7 @@ def _read(request):
     )
     if asked.prompt - PROMPTS or ("none" in asked.prompt and len(asked.prompt) > 1):
         description = f"prompt must be one of {', '.join(sorted(PROMPTS))}, and none stands alone"
+        _note(asked.client, "invalid_request", Why.REQUEST, description, "prompt")
         _refuse(request, asked, error="invalid_request", error_description=description)
     return asked
 
@@ -160,9 +187,22 @@ def _refuse(request, asked, **error):
     raise Answered(asked.answer(**error))
 
 
-def _untrusted(request, problem):
+def _untrusted(request, client, problem):
     """Tell the person, since the redirect URI cannot be trusted; an error here never redirects (RFC 6749 4.1.2.1)."""
-    context = {"error": problem.error, "description": problem.description, "uri": request.GET.get("redirect_uri", "")}
+    if client is None and len(request.GET.getlist("client_id")) == 1:
+        client = find_client(request.GET["client_id"])
+    context = {"error": problem.error, "description": problem.description}
+    # Of a request that nobody can read more of, the page repeats nothing, in its links neither.
+    request.leads_nowhere = client is None or client.suspended_at is not None
+    if client and client.suspended_at:
+        _note(client, problem.error, Why.SUSPENDED, suspension(client).text)
+    elif client:
+        text = _ABOUT_THE_URI.get(type(problem), "redirect_uri is repeated")
+        _note(client, problem.error, Why.REQUEST, text, "redirect_uri")
+        sent = request.GET.get("redirect_uri", "")
+        uri = sent if len(sent) <= _LONGEST_SHOWN else f"{sent[:_LONGEST_SHOWN]}…"
+        is_theirs = request.user.is_authenticated and clients_seen_by(request.user).filter(pk=client.pk).exists()
+        context |= {"description": text, "client": client, "uri": uri, "is_theirs": is_theirs}
     return render(request, "consent/authorize_error.html", context, status=400)
 
 
@@ -193,6 +233,9 @@ def _account(request, asked, person):
     if asked.installation or asked.account:
         found = _hinted(asked, accounts)
         if found is None:
+            if request.method != "POST":
+                text = "The person belongs to no such account, or the app is not installed there"
+                _note(asked.client, "account_selection_required", Why.NO_CONSENT, text, "account")
             if "none" in asked.prompt:
                 raise Answered(asked.answer(error="account_selection_required"))
             mine = Membership.objects.live().filter(user=person, account__slug=asked.account).select_related("account")
@@ -258,11 +301,13 @@ def _decide(request, asked: AuthorizationRequest, account: Account, fixed: bool)
             return consent_page(request, screen)
         return _with_code(request, asked, screen.consent, screen)
     except ScopeTooWide as refusal:
-        return asked.answer(
-            error="invalid_scope",
-            error_description=f"These scopes cannot be granted here: {' '.join(refusal.scopes)}",
-        )
+        text = f"These scopes cannot be granted here: {' '.join(refusal.scopes)}"
+        _note(asked.client, "invalid_scope", Why.SCOPE, text, "scope")
+        return asked.answer(error="invalid_scope", error_description=text)
     except (MayNotConsent, NotInstalled) as refusal:
+        absent = isinstance(refusal, NotInstalled)
+        text = "The app is not installed in the account" if absent else "Only an admin of the account can agree"
+        _note(asked.client, "access_denied", Why.NO_CONSENT, text, "installation" if absent else "")
         if "none" in asked.prompt:
             return asked.answer(error="access_denied")
         return _who_can_help(request, asked, account, refusal)

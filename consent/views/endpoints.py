@@ -12,12 +12,13 @@ from oauth2_provider.oauth2_backends import get_oauthlib_core
 from credentials import registry, resources
 from credentials.authentication import MalformedBasic, check_product_secret, read_basic
 from credentials.models import Product, Scope
-from portal.limits import address_of, spend
+from portal.limits import TooMany, address_of, spend
 
 from .. import actions
 from .. import check as checking
 from ..models import Where, Why
-from ..server import Attempt
+from ..parameters import PROGRAMS
+from ..server import Attempt, find_client
 
 _BASIC = 'Basic realm="portal", charset="UTF-8"'
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -72,29 +73,57 @@ def _oauthlib(core, respond, request):
 @for_programs
 def token(request):
     """RFC 6749 section 3.2."""
-    core = get_oauthlib_core()
-    if problem := core.check_body(request):
-        return _error("invalid_request", problem)
-    grant_type = request.POST.get("grant_type")
-    if not grant_type:
-        return _error("invalid_request", "grant_type is missing")
-    if grant_type not in GRANT_TYPES:
-        return _error("unsupported_grant_type", f"grant_type must be one of {', '.join(GRANT_TYPES)}")
     attempt = request.META["attempt"] = Attempt()
-    response = _oauthlib(core, core.create_token_response, request)
-    if response.status_code != 200 and attempt.client:
+    response = _token(request, get_oauthlib_core(), attempt)
+    if response.status_code == 200:
+        return response
+    # Whose authentication failed was looked for, and counted, already.
+    client = attempt.client if attempt.client or attempt.why == Why.SECRET else _client_named_in(request)
+    if client:
         actions.note_failure(
-            attempt.client.pk,
+            client.pk,
             account_id=attempt.consent and attempt.consent.access.account_id,
             where=Where.TOKEN,
             why=attempt.why or Why.REQUEST,
             error=json.loads(response.content)["error"],
             text=attempt.text,
+            parameter=attempt.parameter,
         )
     if attempt.can_reauthorize:
         url = checking.reauthorize_url(attempt.consent)
         response.content = json.dumps({**json.loads(response.content), "reauthorize_url": url})
     return response
+
+
+def _token(request, core, attempt):
+    if problem := core.check_body(request):
+        name = problem.partition(" ")[0]
+        attempt.refused(Why.REQUEST, problem, parameter=name if name in PROGRAMS else "")
+        return _error("invalid_request", problem)
+    grant_type = request.POST.get("grant_type")
+    if grant_type not in GRANT_TYPES:
+        error = "unsupported_grant_type" if grant_type else "invalid_request"
+        problem = f"grant_type must be one of {', '.join(GRANT_TYPES)}" if grant_type else "grant_type is missing"
+        attempt.refused(Why.REQUEST, problem, parameter="grant_type")
+        return _error(error, problem)
+    return _oauthlib(core, core.create_token_response, request)
+
+
+def _client_named_in(request):
+    """Return the client that a request which proved nothing names, or None: its team is told what its app sends.
+
+    What a stranger sends in its name counts as a failed authentication, and no more of it is noted than of those.
+    """
+    try:
+        basic = read_basic(request.headers.get("Authorization", ""))
+    except MalformedBasic:
+        return None
+    client_id, who = basic[0] if basic else request.POST.get("client_id", ""), address_of(request.META)
+    try:
+        spend(("token failed by address", who), ("token failed by address and client", who, client_id))
+    except TooMany:
+        return None
+    return find_client(client_id)
 
 
 @for_programs

@@ -27,9 +27,11 @@ FIXES = {
     ),
     Why.SCOPE: _("Ask for this scope when you authorize. These credentials, and the app’s version, must have it too."),
     Why.NOT_OPEN: _("Call only routes that the product opens to OAuth clients."),
-    Why.NO_CONSENT: _("Check the account’s name. An admin there has to install or authorize the app first."),
+    Why.NO_CONSENT: _(
+        "Check the account and the installation that you name. An admin there has to install or authorize the app first."
+    ),
     Why.SECRET: _("Check where your app keeps its secret. If it was none of yours, somebody tried; they got nothing."),
-    Why.REQUEST: _("The error_description of the answer says what is wrong with the request."),
+    Why.REQUEST: _("Correct the parameter that is named here or in the error_description of the answer."),
 }
 
 

@@ -34,7 +34,7 @@ def next_page(request) -> str:
     if request is None:
         return ""
     if request.path == reverse("oauth-authorize"):
-        return request.get_full_path()
+        return "" if getattr(request, "leads_nowhere", False) else request.get_full_path()
     return (request.path.startswith("/accounts/") and get_next_redirect_url(request)) or ""
 
 

@@ -330,9 +330,10 @@ def test_it_takes_as_many_queries_for_10000_rows_as_for_1(installed, tokens, cas
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO consent_failure (client_id, account_id, hour, "where", why, scope, error, text, times, last_at)
-            SELECT client_id, %s, hour - number * interval '1 minute', "where", why, scope, error, text, times, last_at
-            FROM consent_failure, generate_series(1, 10000) number
+            INSERT INTO consent_failure
+            (client_id, account_id, hour, "where", why, scope, parameter, error, text, times, last_at)
+            SELECT client_id, %s, hour - number * interval '1 minute', "where", why, scope, parameter, error, text, times,
+            last_at FROM consent_failure, generate_series(1, 10000) number
             """,
             [cast.acme.pk],
         )

@@ -228,10 +228,16 @@ def test_the_right_secret_passes_however_many_wrong_ones_came_from_the_same_addr
 def test_a_token_request_asks_redis_once(rate, external, client, monkeypatch):
     asked, call = [], limits.breaker.call
     monkeypatch.setattr(limits.breaker, "call", lambda *given: asked.append(1) or call(*given))
-    for secret in (external.secret, "amp_cs_wrong"):
-        asked.clear()
-        token(client, external, secret=secret)
-        assert len(asked) == 1
+    for name, secret in (
+        (external.client.client_id, external.secret),
+        (external.client.client_id, "x"),
+        ("unknown", "x"),
+    ):
+        for account in ("nobody", ""):
+            asked.clear()
+            form = {"grant_type": "client_credentials", "account": account}
+            assert ask(client, "/oauth/token", (name, secret), HERE, **form).status_code in (400, 401)
+            assert len(asked) == 1
 
 
 def test_bad_secrets_for_one_client_after_the_other_are_refused_by_address(rate, external, client):
