@@ -100,6 +100,9 @@ class AccountAdapter(DefaultAccountAdapter):
         site = {"name": _("App Management Portal"), "domain": urlsplit(settings.BASE_URL).netloc}
         try:
             super().send_mail(template_prefix, email, {**context, **links, "current_site": site})
+        except smtplib.SMTPRecipientsRefused:
+            # Anybody may type an address that no server takes.
+            log.warning("mail_refused", template=template_prefix)
         except (OSError, smtplib.SMTPException) as error:
             log.error("mail_not_sent", mail=template_prefix, error=type(error).__name__)
             messages.error(self.request, _("The mail could not be sent. Please try again in a few minutes."))

@@ -78,6 +78,7 @@ class NextPageMiddleware:
         response = self.get_response(request)
         location = response.headers.get("Location", "")
         path, _, query = location.partition("?")
-        if address and location != address and path in self.on_the_way and "next" not in parse_qs(query):
+        waits = path in self.on_the_way or path == request.path
+        if address and location != address and waits and "next" not in parse_qs(query):
             response["Location"] = with_next(location, address)
         return response

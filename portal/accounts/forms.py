@@ -1,3 +1,4 @@
+import secrets
 import zoneinfo
 
 from allauth.account.forms import SignupForm as AllauthSignupForm
@@ -34,12 +35,26 @@ class SignupForm(AllauthSignupForm):
         return user
 
     def try_save(self, request):
+        if self.account_already_exists:
+            self._take_as_long_as_for_a_new_person(request)
         try:
             return super().try_save(request)
         except IntegrityError:
             # The address was taken a moment ago: they see what whoever comes later sees.
             self.account_already_exists = True
             return super().try_save(request)
+
+    def _take_as_long_as_for_a_new_person(self, request):
+        """Do all that making a person takes and undo it: the time of the answer must not tell which addresses are known.
+
+        Only the inner transaction is undone. The outer one commits, and so waits for the disk as the real one does.
+        """
+        email = self.cleaned_data["email"]
+        self.cleaned_data["email"], self.account_already_exists = f"{secrets.token_hex(16)}@nobody.invalid", False
+        with transaction.atomic(), transaction.atomic():
+            self.save(request)
+            transaction.set_rollback(True)
+        self.cleaned_data["email"], self.account_already_exists = email, True
 
 
 def time_zones():
