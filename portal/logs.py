@@ -1,0 +1,49 @@
+"""How the log is written: a line of JSON each, in the demo a line of text."""
+
+import logging
+
+import structlog
+
+
+class BadInput(logging.Filter):
+    """Keeps what strangers send out of the errors, which somebody is woken for, and out of the stack traces."""
+
+    def filter(self, record):
+        status = getattr(record, "status_code", None) or 500
+        if record.name.startswith("django.security.") or (record.name == "django.request" and status < 500):
+            record.levelno, record.levelname = logging.INFO, "INFO"
+            record.exc_info = record.exc_text = None
+        return True
+
+
+def configuration(*, demo: bool, level: str) -> dict:
+    """Return Django's LOGGING, and configure structlog to write through it."""
+    # JSON has no stack traces of its own; the demo's lines render them themselves.
+    lines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if demo:
+        lines = [structlog.dev.ConsoleRenderer(colors=False)]
+    stamps = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            *stamps,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"bad_input": {"()": BadInput}},
+        "formatters": {
+            "line": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *lines],
+                "foreign_pre_chain": stamps,
+            }
+        },
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["bad_input"]}},
+        "root": {"handlers": ["console"], "level": level},
+        # At DEBUG these log whole requests, secrets included, and at INFO the URLs that are called.
+        "loggers": dict.fromkeys(["oauthlib", "oauth2_provider", "httpx", "httpcore"], {"level": "WARNING"}),
+    }
