@@ -6,6 +6,8 @@ from urllib.parse import parse_qsl, urlsplit
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
+from portal.text import ascii_host, describe
+
 LOOPBACK_HOSTS = {"127.0.0.1", "[::1]", "localhost"}
 # What the authorization response adds (RFC 6749 section 4.1.2, RFC 9207): an app could not tell two of them apart.
 RESPONSE_PARAMETERS = {"code", "state", "error", "error_description", "error_uri", "iss"}
@@ -39,12 +41,34 @@ def matches(registered, requested):
     )
 
 
+def _guard_characters(uri):
+    """Raise ValidationError, naming the first character that a URL cannot have."""
+    bracket = re.search(r"[\[\]]", re.sub(r"^[a-z]+://\[[^]]*\]", "", uri))
+    wrong = _NOT_OF_A_URL.search(uri) or bracket
+    if not wrong:
+        return
+    host = re.match(r"https?://([^/?#@:]*)", uri)
+    if host and (plain := ascii_host(host[1])):
+        raise ValidationError(
+            _("%(uri)s has a host with letters outside ASCII; write it as %(plain)s.") % {"uri": uri, "plain": plain}
+        )
+    if wrong[0] == "%":
+        raise ValidationError(_("%(uri)s has “%%” without two hex digits after it; write “%%25”.") % {"uri": uri})
+    raise ValidationError(
+        _("%(uri)s has a character that a URL cannot have, %(character)s; percent-encode it.")
+        % {"uri": uri, "character": describe(wrong[0])}
+    )
+
+
 def validate(uri):
     """Raise ValidationError, saying what to change, unless `uri` may be registered."""
     if len(uri) > MAX_LENGTH:
         raise ValidationError(_("A redirect URL has at most %(count)d characters.") % {"count": MAX_LENGTH})
-    if _NOT_OF_A_URL.search(uri) or set(re.sub(r"^[a-z]+://\[[^]]*\]", "", uri)) & set("[]"):
-        raise ValidationError(_("%(uri)s has a character that a URL cannot have; percent-encode it.") % {"uri": uri})
+    if re.search(r"[,;]$|[,;]https?://", uri):
+        raise ValidationError(
+            _("%(uri)s: write each redirect URL on a line of its own, without commas.") % {"uri": uri}
+        )
+    _guard_characters(uri)
     try:
         parts = urlsplit(uri)
         port = parts.port

@@ -75,7 +75,9 @@ class Vendor:
 
     def _url(self, text: str) -> str:
         """Fill in a URL; what was filled in can add no path, query or host to it."""
-        return expressions.parse(text).fill(self._values, lambda value: re.sub(r"[^A-Za-z0-9._~-]", _percent, value))
+        return expressions.parse(text).fill(
+            self._values, lambda value, _name: re.sub(r"[^A-Za-z0-9._~-]", _percent, value)
+        )
 
     @property
     def client_id(self) -> str:

@@ -80,7 +80,12 @@ class Choice:
 
 
 Node = Text | Name | Encode | Join | Either | Equals | Choice
-Escape = Callable[[str], str]
+# Of a value and its name, which is "" for what an expression makes of several.
+Escape = Callable[[str, str], str]
+
+
+def _as_it_is(value: str, _name: str) -> str:
+    return value
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,11 @@ class Template:
         return bool(self.parts) and not [*self.texts()]
 
     @property
+    def is_called(self) -> bool:
+        """True where what a caller sends decides something of it."""
+        return any(name.name.partition(".")[0] == "context" for name in self.names())
+
+    @property
     def encodes_twice(self) -> bool:
         """True where an “encode(…)” stands within another; each makes what is in it a third longer."""
         return any(_encodings(part) > 1 for part in self.parts)
@@ -108,12 +118,17 @@ class Template:
         for part in self.parts:
             yield from _names(part)
 
+    def bare_names(self) -> Iterator[str]:
+        """The names whose values come out as they are, with nothing in their place where they are empty."""
+        for part in self.parts:
+            yield from _bare(part)
+
     def texts(self) -> Iterator[str]:
         """What the developer wrote and can come out of it, in expressions too."""
         for part in self.parts:
             yield from _texts(part)
 
-    def fill(self, values: Mapping[str, str], escape: Escape = str) -> str:
+    def fill(self, values: Mapping[str, str], escape: Escape = _as_it_is) -> str:
         """Return the text with every name replaced. Raises NoValue where one has none and no “||” gives an alternative.
 
         `escape` is applied to what comes from values, never to what the developer wrote.
@@ -136,6 +151,20 @@ def _names(node: Node) -> Iterator[Name]:
         case Choice(condition, yes, no):
             for each in (condition, yes, no):
                 yield from _names(each)
+
+
+def _bare(node: Node) -> Iterator[str]:
+    match node:
+        case Name(name):
+            yield name
+        case Join(inner):
+            for each in inner:
+                yield from _bare(each)
+        case Either((*_others, last)):
+            yield from _bare(last)
+        case Choice(_condition, yes, no):
+            yield from _bare(yes)
+            yield from _bare(no)
 
 
 def _texts(node: Node) -> Iterator[str]:
@@ -172,9 +201,9 @@ def _fill(node: Node, values: Mapping[str, str], escape: Escape) -> str:
         case Name(name):
             if name not in values:
                 raise NoValue(name)
-            return escape(values[name])
+            return escape(values[name], name)
         case Encode(of):
-            return escape(base64.b64encode(_fill(of, values, str).encode()).decode())
+            return escape(base64.b64encode(_fill(of, values, _as_it_is).encode()).decode(), "")
         case Join(parts):
             return "".join(_fill(part, values, escape) for part in parts)
         case Either((*options, last)):
@@ -184,7 +213,7 @@ def _fill(node: Node, values: Mapping[str, str], escape: Escape) -> str:
                         return found
             return _fill(last, values, escape)
         case Choice(Equals(left, right), yes, no):
-            same = _fill(left, values, str) == _fill(right, values, str)
+            same = _fill(left, values, _as_it_is) == _fill(right, values, _as_it_is)
             return _fill(yes if same else no, values, escape)
     raise TypeError(node)
 
@@ -192,19 +221,27 @@ def _fill(node: Node, values: Mapping[str, str], escape: Escape) -> str:
 @lru_cache(maxsize=2000)
 def parse(text: str) -> Template:
     """Read a template. Raises MalformedExpression."""
+    return Template(tuple(node for node, _source in _read(text)))
+
+
+def pieces(text: str) -> list[tuple[bool, str]]:
+    """A template as it is written: each expression (True), and each text between two. Raises MalformedExpression."""
+    return [(not isinstance(node, Text) or node.text != source, source) for node, source in _read(text)]
+
+
+def _read(text: str) -> Iterator[tuple[Node, str]]:
     if len(text) > MAX_LENGTH:
         raise MalformedExpression(_("longer than %(most)d characters") % {"most": MAX_LENGTH}, MAX_LENGTH)
-    parts: list[Node] = []
     at = 0
     while opening := _OPENING.search(text, at):
         if opening.start() > at:
-            parts.append(Text(text[at : opening.start()]))
+            yield Text(text[at : opening.start()]), text[at : opening.start()]
         reader = _Reader(text, opening.end())
-        parts.append(reader.braces() if opening[0] == "{{" else reader.brackets())
+        node = reader.braces() if opening[0] == "{{" else reader.brackets()
+        yield node, text[opening.start() : reader.at]
         at = reader.at
     if at < len(text):
-        parts.append(Text(text[at:]))
-    return Template(tuple(parts))
+        yield Text(text[at:]), text[at:]
 
 
 class _Reader:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -17,6 +17,7 @@ from . import expressions
 from .package import Contents, formats, places
 from .package.documents import MAX_NAME
 from .package.places import Misplaced
+from .package.written import looks_secret
 
 MAX_BODY = 6 * 1024 * 1024
 MAX_CONTEXT = 100
@@ -89,7 +90,10 @@ def fill(
     contents: Contents, template: formats.RequestTemplate, fields: Mapping[str, str], context: Mapping[str, str],
     token: str, body: Any,
 ) -> Request:  # fmt: skip
-    """Put values into a template; none of them can add a path segment, a parameter, a header or a host. Raises BadInput."""
+    """Put values into a template; none can add a parameter, a header or a host, and none of a caller's a path segment.
+
+    Raises BadInput.
+    """
     schema = template.request
     given = {f"iparam.{name}": fields.get(name, "") for name in contents.fields}
     values = {**context, **given, "access_token": token}
@@ -104,16 +108,20 @@ def fill(
     secrets = {text for text in (token, *hidden) if len(text) > 5}
     secret_names = {"access_token", *(f"iparam.{name}" for name, one in contents.fields.items() if one.secure)}
     for name, text in schema.headers.items():
-        if secret_names & {each.name for each in expressions.parse(text).names()}:
+        parsed = expressions.parse(text)
+        if secret_names & {each.name for each in parsed.names()} or looks_secret(name, parsed):
             # As it is sent, which may be another form of what is secret.
             secrets |= {part for part in headers[name.title()].split() if len(part) > 8}
+    written = [name for name, text in schema.query.items() if looks_secret(name, expressions.parse(text))]
+    secrets |= {text for name in written for text in (query[name], quote_plus(query[name])) if len(text) > 5}
     return Request(schema.method, url, headers, sent, secrets)
 
 
-def _filled(text: str, values: Mapping[str, str], escape: expressions.Escape = str) -> str:
+def _filled(text: str, values: Mapping[str, str], escape: expressions.Escape | None = None) -> str:
     """Fill in a text. What nobody sent is never taken for empty: a call without it would be another."""
     try:
-        filled = expressions.parse(text).fill(values, escape)
+        template = expressions.parse(text)
+        filled = template.fill(values, escape) if escape else template.fill(values)
     except expressions.NoValue as name:
         raise BadInput(_("“%(name)s” has no value, and the template needs one.") % {"name": name}) from None
     if len(filled) > MAX_FILLED:
@@ -124,10 +132,11 @@ def _filled(text: str, values: Mapping[str, str], escape: expressions.Escape = s
 
 
 def _host(text: str, values: Mapping[str, str]) -> str:
-    is_of_values = expressions.parse(text).is_of_values
+    template = expressions.parse(text)
+    is_admins = template.is_of_values and not template.is_called
 
-    def label(value: str) -> str:
-        if not is_of_values and not _LABEL.fullmatch(value):
+    def label(value: str, _name: str) -> str:
+        if not is_admins and not _LABEL.fullmatch(value):
             raise BadInput(_("“%(value)s” cannot stand in the name of a host.") % {"value": value[:50]})
         return value
 
@@ -142,16 +151,32 @@ def _host(text: str, values: Mapping[str, str]) -> str:
 def _path(text: str, values: Mapping[str, str]) -> str:
     # An empty value would make it the path of something else, such as of the whole collection.
     values = {name: value for name, value in values.items() if value}
-    path = _filled(text, values, lambda value: quote(value, safe=""))
+    path = _filled(text, values, _segment)
     if {".", "..", ""} & {*path.split("/")[1:-1]} or path.rpartition("/")[2] in (".", ".."):
         raise BadInput(_("A value that goes into the path is empty, “.” or “..”."))
     return path
 
 
+def _segment(value: str, name: str) -> str:
+    """Escape a value in a path. What an admin set may be several segments; what a caller sends is one."""
+    if not name.startswith("iparam."):
+        return quote(value, safe="")
+    try:
+        places.check_setting(value)
+    except Misplaced as error:
+        raise BadInput(
+            _("The setting “%(name)s” cannot stand in a path: %(why)s") % {"name": name, "why": error}
+        ) from None
+    return quote(value, safe="/")
+
+
 def _header(name: str, text: str, values: Mapping[str, str]) -> str:
     value = _filled(text, values).strip()
-    if re.search(r"[^\t\x20-\x7e\x80-\xff]", value):
-        raise BadInput(_("What goes into the header “%(name)s” has a character that it cannot have.") % {"name": name})
+    if wrong := places.not_in_a_header(value):
+        raise BadInput(
+            _("What goes into the header “%(name)s” has a character that it cannot have: %(character)s.")
+            % {"name": name, "character": wrong}
+        )
     return value
 
 

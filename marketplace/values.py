@@ -9,6 +9,8 @@ from django.core.validators import URLValidator, validate_email
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 
+from portal.text import describe
+
 from .package import formats
 
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -45,8 +47,10 @@ def _guard(field: formats.OAuthParameter, text: str) -> None:
     if len(text) > formats.MAX_VALUE:
         raise ValidationError(_("At most %(most)d characters, please.") % {"most": formats.MAX_VALUE})
     allowed = "\r\n\t" if field.type == "paragraph" else ""
-    if any(not character.isprintable() and character not in allowed for character in text):
-        raise ValidationError(_("This has a character that cannot be used, such as a line break."))
+    if wrong := next((each for each in text if not each.isprintable() and each not in allowed), ""):
+        raise ValidationError(
+            _("This has a character that cannot be used: %(character)s.") % {"character": describe(wrong)}
+        )
     options = getattr(field, "options", [])
     match field.type:
         case "number" if not _is_number(text):

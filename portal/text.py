@@ -1,7 +1,9 @@
 """What a text that people write is taken for, and what a name or an address that others read may be made of."""
 
+import contextlib
 import re
 
+import idna
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
@@ -33,11 +35,21 @@ def describe(character):
     return f"“{character}”" if character.isascii() else f"“{character}” ({code})"
 
 
+def ascii_host(host):
+    """Return the ASCII form of a host with other letters in it (RFC 5891), or "" where there is none."""
+    if host.isascii():
+        return ""
+    with contextlib.suppress(idna.IDNAError):
+        return idna.encode(host, uts46=True).decode()
+    return ""
+
+
 def validate_readable(value):
     """Raise ValidationError where a name has a character that people cannot see (Unicode technical report 36)."""
     if found := _UNSEEN.search(value):
         raise ValidationError(
-            _("Remove the character after “%(before)s”: it cannot be seen.") % {"before": value[: found.start()][-20:]}
+            _("Remove the character after “%(before)s”, which cannot be seen: %(character)s.")
+            % {"before": value[: found.start()][-20:], "character": describe(found[0])}
         )
 
 

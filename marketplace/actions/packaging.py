@@ -58,8 +58,8 @@ def _take(
         keep_vendor_secret(app, integration, secret=secret, by=by)
     if secrets:
         # What is said of the package is said of what is kept.
-        changes, report = report.changes, check_values(version.package, Facts(app))
-        report.changes = changes
+        sent, report = report, check_values(version.package, Facts(app))
+        report.format, report.changes = sent.format, sent.changes
     return report
 
 

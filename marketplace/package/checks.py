@@ -10,13 +10,15 @@ from django.utils.translation import gettext as _
 from .. import expressions
 from ..expressions import MalformedExpression
 from . import formats
+from .accepted import Accepted
 from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 from .convert import Converted
 from .documents import Document, as_dict, step
+from .explaining import explain
 from .facts import Facts
 from .integrations import Integrations
 from .overlooked import manifest_elsewhere, overlooked
-from .problems import ERROR, WARNING, Problems, Report
+from .problems import ERROR, MAX_TOLD, WARNING, Problems, Report
 from .reading import outside, texts
 from .requests import Requests
 
@@ -26,6 +28,11 @@ _PLACEHOLDER = re.compile(
 )
 # Integrations; more than are allowed, so that one too many hides nothing that is wrong with the others.
 MAX_CHECKED = 10
+# What the platform's own manifests carry beside what is used here.
+_OF_A_MANIFEST = {
+    "platform-version", "modules", "product", "engines", "app", "dependencies", "whitelisted-domains", "whitelisted_domains",
+    "name", "version", "description",
+}  # fmt: skip
 _MAY_BE_EMPTY = re.compile(r"/description$|^/[^/]+/schema/(headers|query)/")
 
 
@@ -39,12 +46,20 @@ def check(files: Mapping[str, bytes], facts: Facts, *, others: Collection[str] =
     for document in documents.values():
         problems.merge(document.problems)
     values = {file: document.value for file, document in documents.items() if document.value is not None}
-    converted = None
+    accepted, converted = Accepted(values), None
+    values, changes = accepted.files, accepted.changes
     report.format = _format(values)
     if report.format == "2.x":
         converted = Converted(values)
-        values, report.changes = converted.files, converted.changes
-    checker = _Checker(documents, values, converted, facts)
+        values, changes = converted.files, converted.changes + changes
+    report.changes = changes[:MAX_TOLD]
+    if more := changes[MAX_TOLD:]:
+        report.changes.append(_("%(count)d more changes are not listed.") % {"count": len(more)})
+
+    def old(file: str, pointer: str) -> str:
+        return accepted.old(file, converted.old(file, pointer) if converted else pointer)
+
+    checker = _Checker(documents, values, old, facts)
     checker.run(others)
     problems.merge(checker.problems)
     report.problems = problems.told([*formats.MODELS])
@@ -71,7 +86,7 @@ class _Checker(Integrations, Requests):
         self._declared()
         for name, one in islice(self.requests.items(), formats.MAX_TEMPLATES):
             self._request(name, one)
-        self._install_fields()
+        self.check_fields(IPARAMS, "", self.fields)
         self._placeholders(OAUTH, self.integrations, "/integrations")
         self._placeholders(REQUESTS, self.requests, "")
 
@@ -95,7 +110,7 @@ class _Checker(Integrations, Requests):
 
     def _shapes(self) -> None:
         for file, value in self.values.items():
-            for place, message, fix in formats.explain(formats.MODELS[file], value, self.suggest):
+            for place, message, fix in explain(formats.MODELS[file], value, self.suggest):
                 self.tell(ERROR, file, step("", *place), message, fix)
         manifest = self.values.get(MANIFEST)
         if isinstance(manifest, dict) and isinstance(manifest.get("modules"), dict):
@@ -107,12 +122,12 @@ class _Checker(Integrations, Requests):
                     _("The app is part of no product."),
                     _("Add a module of a product, such as “support_ticket”: {}."),
                 )
-            for name in sorted(manifest.keys() - {"platform-version", "modules", "engines", "app", "dependencies"}):
+            for name in sorted(manifest.keys() - _OF_A_MANIFEST):
                 self.tell(
                     WARNING,
                     MANIFEST,
                     step("", name),
-                    _("“%(name)s” is not known here.") % {"name": name},
+                    _("The format has no “%(name)s”.") % {"name": name},
                     _("Remove it, unless another tool reads it."),
                 )
 
@@ -127,7 +142,6 @@ class _Checker(Integrations, Requests):
             if wrong:
                 self.tell(ERROR, OAUTH, "/integrations", message, _("Remove one of them."))
         self.count(REQUESTS, "", self.requests, formats.MAX_TEMPLATES, _("More than %(most)d templates."))
-        self.count(IPARAMS, "", self.fields, formats.MAX_FIELDS, _("More than %(most)d fields."))
 
     def _declared(self) -> None:
         modules = as_dict(as_dict(self.values.get(MANIFEST)).get("modules"))
@@ -148,25 +162,12 @@ class _Checker(Integrations, Requests):
             )
         for name in sorted(self.requests.keys() - listed.keys()):
             self.tell(
-                ERROR,
+                WARNING,
                 REQUESTS,
                 step("", name),
                 _("The template “%(name)s” is not in %(file)s.") % {"name": name, "file": MANIFEST},
                 _("Add it under modules.common.requests, or remove it here."),
             )
-
-    def _install_fields(self) -> None:
-        for name, one in islice(self.fields.items(), formats.MAX_FIELDS):
-            for key in sorted(one.keys() - formats.InstallField.model_fields.keys()):
-                self.tell(
-                    WARNING,
-                    IPARAMS,
-                    step("", name, key),
-                    _("“%(name)s” is not used here.") % {"name": key},
-                    _("Remove it, unless another tool reads it."),
-                )
-            if one.get("type") in ("dropdown", "radio", "multiselect") and not one.get("options"):
-                self.tell(ERROR, IPARAMS, step("", name), _("A choice needs “options”."), _("List them."))
 
     def _placeholders(self, file: str, inside: dict[str, Any], root: str) -> None:
         for pointer, text in texts(inside, root):

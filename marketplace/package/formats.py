@@ -1,12 +1,9 @@
 """The files of an app package, in the 3.x format; keys and their values are that platform's, `optional_scope` and `agents` ours."""
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from typing import Annotated, Any, Literal
 
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.utils.translation import gettext as _
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
 from portal.text import validate_readable
 
@@ -34,11 +31,15 @@ FieldType = Literal[
     "multiselect", "api_key",
 ]  # fmt: skip
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
+Protocol = Literal["https", "http"]
+TokenType = Literal["account", "agent"]
 MAX_INTEGRATIONS = 3
 MAX_TEMPLATES = 100
 # Of fields that are asked for in one place, and of headers and of parameters of one template.
 MAX_FIELDS = 100
 MAX_ATTEMPTS = 5
+# Milliseconds.
+MAX_DELAY = 1500
 
 
 class _Strict(BaseModel):
@@ -46,11 +47,17 @@ class _Strict(BaseModel):
 
 
 class OAuthParameter(_Strict):
+    """May have more keys than are used here; the checks warn of those that nobody knows."""
+
+    model_config = ConfigDict(extra="allow")
+
     display_name: Label
     description: Annotated[str, StringConstraints(max_length=500)] = ""
     type: FieldType = "text"
     required: bool = False
     secure: bool = False
+    default_value: Any = None
+    options: list[str] = []
 
 
 class Integration(_Strict):
@@ -59,7 +66,7 @@ class Integration(_Strict):
     client_secret: Value | None = None
     authorize_url: Value
     token_url: Value
-    token_type: Literal["account", "agent"]
+    token_type: TokenType
     options: dict[str, Any] = {}
     oauth_iparams: dict[Identifier, OAuthParameter] = {}
 
@@ -69,7 +76,7 @@ class OAuthConfig(_Strict):
 
 
 class RequestSchema(_Strict):
-    protocol: Literal["https", "http"] = "https"
+    protocol: Protocol = "https"
     method: Method
     host: Value
     path: Value = "/"
@@ -80,8 +87,7 @@ class RequestSchema(_Strict):
 class RequestOptions(_Strict):
     oauth: str | None = None
     max_attempts: int = Field(1, alias="maxAttempts", ge=1, le=MAX_ATTEMPTS)
-    # Milliseconds.
-    retry_delay: int = Field(0, alias="retryDelay", ge=0, le=1500)
+    retry_delay: int = Field(0, alias="retryDelay", ge=0, le=MAX_DELAY)
     # Whether agents may call a template of an account-level integration.
     agents: bool = False
 
@@ -96,12 +102,7 @@ class Requests(RootModel[dict[Slug, RequestTemplate]]):
 
 
 class InstallField(OAuthParameter):
-    """May have more keys than are used here; the checks warn of them."""
-
-    model_config = ConfigDict(extra="allow")
-
-    default_value: Any = None
-    options: list[str] = []
+    pass
 
 
 class InstallFields(RootModel[dict[Identifier, InstallField]]):
@@ -124,46 +125,3 @@ MODELS: dict[str, type[BaseModel]] = {
     REQUESTS: Requests,
     IPARAMS: InstallFields,
 }
-Found = tuple[tuple[str | int, ...], str, str]
-
-
-def explain(model: type[BaseModel], value: Any, suggest: Callable[[str, Iterable[str], str], str]) -> Iterator[Found]:
-    """What is wrong with a value: where, what, and how to mend it."""
-    try:
-        model.model_validate(value)
-    except ValidationError as refused:
-        for error in refused.errors(include_url=False, include_input=True):
-            yield _explain(model, error, suggest)
-
-
-def _explain(model: type[BaseModel], error: Any, suggest: Callable[[str, Iterable[str], str], str]) -> Found:
-    # Pydantic marks an error of a key itself with a step that is no part of the document.
-    place = tuple(part for part in error["loc"] if part != "[key]")
-    name, context = (place[-1] if place else ""), error.get("ctx", {})
-    match error["type"]:
-        case "missing":
-            return place, _("“%(name)s” is missing.") % {"name": name}, _("Add it.")
-        case "extra_forbidden":
-            fix = suggest(str(name), _keys(model), _("Remove it."))
-            return place, _("“%(name)s” is not known here.") % {"name": name}, fix
-        case "literal_error":
-            return (
-                place,
-                _("“%(name)s” has a value that is not known.") % {"name": name},
-                _("Use one of: %(values)s.") % {"values": context["expected"]},
-            )
-        case "string_pattern_mismatch" if error["loc"][-1] == "[key]":
-            return (
-                place,
-                _("“%(name)s” is not a good name.") % {"name": name},
-                _("Begin with a letter, and use letters, digits and “_”, 50 at most."),
-            )
-    return place, f"{error['msg']}.", _("Write it as the format asks.")
-
-
-@cache
-def _keys(model: type[BaseModel]) -> set[str]:
-    """Every key that a model and those within it know."""
-    schema = model.model_json_schema(by_alias=True)
-    parts = [schema, *schema.get("$defs", {}).values()]
-    return {key for part in parts for key in part.get("properties", {})}

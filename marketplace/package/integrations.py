@@ -15,6 +15,7 @@ from .documents import as_dict, as_str, step
 from .places import Misplaced
 from .problems import ERROR, WARNING
 from .reading import Reading, texts, words
+from .written import looks_secret, secrets_of_url
 
 # What the portal sets itself when it sends a person to a vendor.
 _OUR_PARAMETERS = {
@@ -31,13 +32,7 @@ def _is_parameter(value: Any) -> bool:
 class Integrations(Reading):
     def _integration(self, name: str, one: dict[str, Any]) -> None:
         place, client = step("/integrations", name), self.clients[name]
-        fields = self.count(
-            OAUTH,
-            f"{place}/oauth_iparams",
-            one.get("oauth_iparams"),
-            formats.MAX_FIELDS,
-            _("More than %(most)d fields."),
-        )
+        fields = self.check_fields(OAUTH, f"{place}/oauth_iparams", one.get("oauth_iparams"))
         secure = {key for key, field in fields.items() if as_dict(field).get("secure") is True}
         hidden = _("a secure field would be seen here.")
         plain = {f"oauth_iparams.{key}": hidden if key in secure else "" for key in fields}
@@ -49,7 +44,9 @@ class Integrations(Reading):
             {key: value for key, value in options.items() if key not in ("customHeaders", "revocation_url")},
             f"{place}/options",
         ):
-            self.template(OAUTH, pointer, text, plain)
+            template = self.template(OAUTH, pointer, text, plain)
+            if template and looks_secret(pointer.rpartition("/")[2], template):
+                self.written_secret(OAUTH, pointer, _("Remove it: people’s browsers are sent there with it."))
         self._custom_headers(f"{place}/options/customHeaders", options.get("customHeaders", {}), full)
         for key in sorted(options.keys() & _OUR_PARAMETERS):
             self.tell(
@@ -68,6 +65,8 @@ class Integrations(Reading):
         ):
             if template := self.template(OAUTH, where, url, plain):
                 self._url(where, template, is_fixed)
+                if [*secrets_of_url(template)]:
+                    self.written_secret(OAUTH, where)
         self._own_options(f"{place}/options", options)
         self._unused(place, fields, one)
         if client:
@@ -118,20 +117,16 @@ class Integrations(Reading):
         if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
             self.tell(ERROR, OAUTH, pointer, _("Headers are names with a text each."), _('Write {"Name": "value"}.'))
             return
-        for name, value in headers.items():
+        looked_into = self.count(OAUTH, pointer, headers, formats.MAX_FIELDS, _("More than %(most)d of them."))
+        for name, value in looked_into.items():
             template = self.template(OAUTH, step(pointer, name), value, allowed)
             try:
                 places.check_header(name)
             except Misplaced as error:
                 self.misplaced(OAUTH, step(pointer, name), error)
-            if name.lower() == "authorization" and template and not any(template.names()):
-                self.tell(
-                    WARNING,
-                    OAUTH,
-                    step(pointer, name),
-                    _("A secret stands in the package here."),
-                    _("Remove the header: the portal sends the client id and secret itself."),
-                )
+            if template and looks_secret(name, template):
+                ours = _("Remove the header: the portal sends the client id and secret itself.")
+                self.written_secret(OAUTH, step(pointer, name), ours if name.lower() == "authorization" else "")
 
     def _unused(self, place: str, fields: dict[str, Any], one: dict[str, Any]) -> None:
         used = set()
@@ -202,7 +197,15 @@ class Integrations(Reading):
         if not asked:
             self.tell(ERROR, OAUTH, f"{place}/options", _("The version asks for no scope."), _("List them in “scope”."))
         for name in asked:
-            if name not in self.facts.scopes:
+            if "," in name:
+                self.tell(
+                    ERROR,
+                    OAUTH,
+                    f"{place}/options/scope",
+                    _("There is no scope “%(name)s”.") % {"name": name[:100]},
+                    _("Put spaces between scopes, not commas."),
+                )
+            elif name not in self.facts.scopes:
                 self.tell(
                     ERROR,
                     OAUTH,

@@ -5,7 +5,9 @@ import re
 from django.utils.translation import gettext as _
 from publicsuffixlist import PublicSuffixList
 
-from ..expressions import Node, Template, Text
+from portal.text import ascii_host, describe
+
+from ..expressions import Encode, Node, Template, Text
 
 _SUFFIXES = PublicSuffixList()
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -55,11 +57,14 @@ def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
     if host.is_literal:
         check_literal(host.fill({}), loopback)
         return
-    texts = [part for part in host.parts if isinstance(part, Text)]
-    if any(not re.fullmatch(r"[A-Za-z0-9.:-]+", text.text) for text in texts):
+    texts = "".join(part.text for part in host.parts if isinstance(part, Text))
+    if wrong := re.search(r"[^A-Za-z0-9.:-]", texts):
         raise Misplaced(
-            _("The host has a character that no host has."), _("Write a name without scheme, path or user.")
+            _("The host has a character that no host has: %(character)s.") % {"character": describe(wrong[0])},
+            _("Write a name without scheme, path or user."),
         )
+    if any(isinstance(part, Encode) for part in host.parts):
+        raise Misplaced(_("What “encode(…)” makes is no part of a host."), _("Use the value itself."))
     if not fixed:
         return
     first, *rest = host.parts
@@ -67,8 +72,10 @@ def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
     domain = tail[1:].partition(":")[0]
     if isinstance(first, Text) or not tail.startswith(".") or not _SUFFIXES.privatesuffix(domain.lower()):
         raise Misplaced(
-            _("A field that is filled in at install could choose here who receives a secret or a token."),
-            _("Write the host out, or let the field be one label of your vendor’s domain: <%= … %>.vendor.com."),
+            _("Whoever calls the template could choose here who receives what it sends.")
+            if host.is_called
+            else _("A field that is filled in at install could choose here who receives a secret or a token."),
+            _("Write the host out, or let it be one label of your vendor’s domain: <%= … %>.vendor.com."),
         )
     check_literal(f"label{tail}", loopback)
 
@@ -78,9 +85,17 @@ def check_literal(host: str, loopback: bool) -> None:
     if loopback and is_loopback(host):
         return
     found = _HOST.fullmatch(host)
-    if not found or (found[2] and not 0 < int(found[2]) < 65536):
+    if not found and (plain := ascii_host(host)):
         raise Misplaced(
-            _("“%(host)s” is not a host.") % {"host": host[:100]}, _("Write a name without scheme, path or user.")
+            _("“%(host)s” is not a host in ASCII.") % {"host": host[:100]}, _("Write “%(plain)s”.") % {"plain": plain}
+        )
+    if not found or (found[2] and not 0 < int(found[2]) < 65536):
+        wrong = re.search(r"[^A-Za-z0-9.:-]", host)
+        raise Misplaced(
+            _("“%(host)s” is not a host: it has %(character)s.") % {"host": host[:100], "character": describe(wrong[0])}
+            if wrong
+            else _("“%(host)s” is not a host.") % {"host": host[:100]},
+            _("Write a name without scheme, path or user."),
         )
     if found[2] and int(found[2]) != 443:
         raise Misplaced(_("The portal calls port 443 only."), _("Leave the port out."))
@@ -95,11 +110,22 @@ def check_literal(host: str, loopback: bool) -> None:
 def check_header(name: str) -> None:
     """Raise Misplaced unless a package may set this header."""
     if not _HEADER.fullmatch(name):
+        wrong = re.search(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]", name)
         raise Misplaced(
-            _("“%(name)s” is not the name of a header.") % {"name": name[:100]}, _("Use letters, digits and hyphens.")
+            _("“%(name)s” is not the name of a header: it has %(character)s.")
+            % {"name": name[:100], "character": describe(wrong[0])}
+            if wrong
+            else _("The name of a header has 1 to 100 characters."),
+            _("Use letters, digits and hyphens."),
         )
     if name.lower() in _HEADERS_OF_OURS:
         raise Misplaced(_("The header “%(name)s” is not a package’s to set.") % {"name": name}, _("Remove it."))
+
+
+def not_in_a_header(text: str) -> str:
+    """Describe the first character of a text that a header cannot have, or return "" (RFC 9110, section 5.5)."""
+    wrong = re.search(r"[^\t\x20-\x7e\x80-\xff]", text)
+    return describe(wrong[0]) if wrong else ""
 
 
 def check_path(path: Template) -> None:
@@ -108,11 +134,30 @@ def check_path(path: Template) -> None:
     if not isinstance(first, Text) or not first.text.startswith("/"):
         raise Misplaced(_("A path begins with “/”."), _("Write “/” first."))
     filled = "".join(part.text if isinstance(part, Text) else "x" for part in path.parts)
-    if re.search(r"[^!-~]|[\\?#]", filled):
+    # Those in expressions too, which come out of them as they are.
+    if wrong := re.search(r"[^!-~]|[\\?#]", "".join([filled, *path.texts()])):
         raise Misplaced(
-            _("The path has a character that it cannot have."),
-            _("Put parameters under “query”, and percent-encode the rest."),
+            _("The path has a character that it cannot have: %(character)s.") % {"character": describe(wrong[0])},
+            _("A query is read from the path where each parameter has one name; otherwise put it under “query”.")
+            if wrong[0] == "?"
+            else _("Remove it: what follows “#” is never sent.")
+            if wrong[0] == "#"
+            else _("Percent-encode it."),
         )
     segments = re.sub("%2e", ".", filled, flags=re.IGNORECASE).split("/")
     if "." in segments or ".." in segments or "" in segments[1:-1]:
         raise Misplaced(_("The path has “.”, “..” or nothing between two “/”."), _("Write the path out."))
+
+
+def check_setting(value: str) -> None:
+    """Raise Misplaced unless a value that an admin set can stand in a path as it is, with its “/”."""
+    if wrong := re.search(r"[?#\\\0-\x1f\x7f]", value):
+        raise Misplaced(_("it has %(character)s in it.") % {"character": describe(wrong[0])}, _("Leave it out."))
+    # A server that decodes once more would read these as what they stand for.
+    if wrong := re.search(r"%(?:25)*(?:2e|2f|5c|3f|23|[01][0-9a-f]|7f)", value, re.IGNORECASE):
+        raise Misplaced(_("it has “%(code)s” in it.") % {"code": wrong[0][:20]}, _("Write the character itself."))
+    segments = value.split("/")
+    if "." in segments or ".." in segments:
+        raise Misplaced(_("“.” or “..” is a part of it."), _("Write the path out."))
+    if "" in segments:
+        raise Misplaced(_("nothing is before, after or between its “/”."), _("Begin and end with a name."))

@@ -1,8 +1,7 @@
 """What the checks of a package share: its raw values, and one way to tell what is wrong with them."""
 
 import difflib
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -12,21 +11,21 @@ from credentials.models import Client
 
 from .. import expressions
 from ..expressions import MalformedExpression, Template, Text
+from . import formats
 from .archive import IPARAMS, OAUTH, REQUESTS
-from .convert import Converted
 from .documents import Document, as_dict, as_str, step
 from .facts import Facts
 from .places import Misplaced
-from .problems import ERROR, Level, Problem, Problems
+from .problems import ERROR, WARNING, Level, Problem, Problems
+from .written import may_be_secret
 
 # How many names of a report are compared with how many known ones: all with all would take a stranger's package long.
 MAX_SUGGESTIONS = 20
 MAX_KNOWN = 1000
-# Headers in which no one sends a secret.
-_OPEN_HEADERS = {"accept", "accept-language", "content-type", "user-agent"}
-# Beside fields, what is shorter than a secret (as in “Basic <%= encode(iparam.key + ':X') %>”), or how credentials begin.
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z-]{0,30} +|[A-Za-z_]{1,30}=")
-_WRITTEN = re.compile(r"[^\s:;,\"=]{6}")
+# What the platform's own fields carry beside what is used here.
+_OF_A_FIELD = formats.InstallField.model_fields.keys() | {
+    "events", "type_attributes", "visible", "regex", "data-bind", "data_bind", "placeholder", "hint", "validation",
+}  # fmt: skip
 
 
 def texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
@@ -50,13 +49,18 @@ def outside(template: Template) -> str:
     return "".join(part.text if isinstance(part, Text) else "\0" for part in template.parts)
 
 
+def _did_you_mean(near: str) -> str:
+    return _("Did you mean “%(near)s”?") % {"near": near}
+
+
 class Reading:
     """Reads raw values, so that one thing that is wrong hides no other."""
 
     def __init__(
-        self, documents: Mapping[str, Document], values: Mapping[str, Any], converted: Converted | None, facts: Facts
+        self, documents: Mapping[str, Document], values: Mapping[str, Any], old: Callable[[str, str], str], facts: Facts
     ) -> None:
-        self.documents, self.values, self.converted, self.facts = documents, values, converted, facts
+        """`old` gives, for a place in the 3.x format, the one in a file as it was sent."""
+        self.documents, self.values, self.old, self.facts = documents, values, old, facts
         self.problems = Problems()
         # What refers to a file that could not be read is not called wrong.
         self.unreadable = documents.keys() - values.keys()
@@ -65,6 +69,8 @@ class Reading:
         self.requests = {name: one for name, one in as_dict(values.get(REQUESTS)).items() if isinstance(one, dict)}
         self.fields = {name: as_dict(one) for name, one in as_dict(values.get(IPARAMS)).items()}
         self.suggestions = 0
+        # By the name of an integration, which many templates may name.
+        self._kept_to_admins: dict[str, bool] = {}
         ids = {name: as_str(one.get("client_id")) for name, one in self.integrations.items()}
         clients = facts.clients({client_id for client_id in ids.values() if len(client_id) <= 100})
         self.clients: dict[str, Client | None] = {name: clients.get(client_id) for name, client_id in ids.items()}
@@ -75,11 +81,10 @@ class Reading:
         if self.suggestions > MAX_SUGGESTIONS:
             return otherwise
         near = difflib.get_close_matches(word[:100], islice(known, MAX_KNOWN), n=1, cutoff=0.75)
-        return _("Did you mean “%(near)s”?") % {"near": near[0]} if near else otherwise
+        return _did_you_mean(near[0]) if near else otherwise
 
     def tell(self, level: Level, file: str, pointer: str, message: str, fix: str) -> None:
-        if self.converted:
-            pointer = self.converted.old(file, pointer)
+        pointer = self.old(file, pointer)
         line = self.documents[file].line(pointer) if file in self.documents else None
         self.problems.add(Problem(level, file, pointer, line, message, fix))
 
@@ -89,6 +94,29 @@ class Reading:
         if len(things) > most:
             self.tell(ERROR, file, pointer, message % {"most": most}, _("Remove some."))
         return dict(islice(things.items(), most))
+
+    def check_fields(self, file: str, place: str, fields: Any) -> dict[str, Any]:
+        """Check what is asked of people, at install or where a vendor is connected."""
+        looked_into = self.count(file, place, fields, formats.MAX_FIELDS, _("More than %(most)d fields."))
+        for name, value in looked_into.items():
+            one = as_dict(value)
+            for key in sorted(one.keys() - _OF_A_FIELD):
+                self.tell(
+                    WARNING,
+                    file,
+                    step(place, name, key),
+                    _("“%(name)s” is not used here.") % {"name": key},
+                    _("Remove it, unless another tool reads it."),
+                )
+            if one.get("secure") is True and one.get("default_value"):
+                self.written_secret(
+                    file,
+                    step(place, name, "default_value"),
+                    _("Remove the default: whoever installs the app fills it in."),
+                )
+            if one.get("type") in ("dropdown", "radio", "multiselect") and not one.get("options"):
+                self.tell(ERROR, file, step(place, name), _("A choice needs “options”."), _("List them."))
+        return looked_into
 
     def template(self, file: str, pointer: str, text: Any, allowed: Mapping[str, str]) -> Template | None:
         """Read a template; `allowed` maps each name that may stand in it to "" or to why it may not stand here."""
@@ -109,22 +137,9 @@ class Reading:
             self.tell(ERROR, file, pointer, _("“encode(…)” stands within another “encode(…)”."), _("Encode once."))
         for name in template.names():
             if name.name not in allowed:
-                prefix = "oauth_iparams" if file == OAUTH else "iparam"
-                # A field under another prefix is what is meant, whatever else looks like it.
-                same = f"{prefix}.{name.name.partition('.')[2]}"
-                known = [same] if same in allowed else (each for each, why in allowed.items() if not why)
-                self.tell(
-                    ERROR,
-                    file,
-                    pointer,
-                    _("At character %(at)d: “%(name)s” is not known here.")
-                    % {"at": name.offset + 1, "name": name.name},
-                    self.suggest(
-                        name.name,
-                        known,
-                        _("Declare the field and call it “%(prefix)s.…”, or remove the name.") % {"prefix": prefix},
-                    ),
-                )
+                message, fix = self._unknown(file, name.name, allowed)
+                at = {"at": name.offset + 1, "what": message}
+                self.tell(ERROR, file, pointer, _("At character %(at)d: %(what)s") % at, fix)
             elif why := allowed[name.name]:
                 self.tell(
                     ERROR,
@@ -135,14 +150,40 @@ class Reading:
                 )
         return template
 
+    def _unknown(self, file: str, name: str, allowed: Mapping[str, str]) -> tuple[str, str]:
+        """A name that may not stand in this file, or that nothing has."""
+        prefix, _dot, key = name.partition(".")
+        ours = "oauth_iparams" if file == OAUTH else "iparam"
+        same = f"{ours}.{key}"
+        if file == OAUTH and (name == "access_token" or prefix == "context"):
+            return (
+                _("“%(name)s” stands in request templates only.") % {"name": name},
+                _("Remove it: a vendor is connected before anything is called."),
+            )
+        if same in allowed:
+            # A field under another prefix is what is meant, whatever else looks like it.
+            return _("there is no “%(name)s” here.") % {"name": name}, _did_you_mean(same)
+        if (file == OAUTH and prefix == "iparam" and key in self.fields) or (
+            prefix == "oauth_iparams" and file != OAUTH
+        ):
+            return (
+                _("“%(name)s” is asked elsewhere, and does not stand in this file.") % {"name": name},
+                _("Ask for it here too: declare it, and call it “%(same)s”.") % {"same": same},
+            )
+        otherwise = _("Declare the field and call it “%(prefix)s.…”, or remove the name.") % {"prefix": ours}
+        known = (each for each, why in allowed.items() if not why)
+        return _("there is no “%(name)s”.") % {"name": name}, self.suggest(name, known, otherwise)
+
     def misplaced(self, file: str, pointer: str, error: Misplaced) -> None:
         self.tell(ERROR, file, pointer, str(error), error.fix)
 
     def keeps_to_admins(self, name: str) -> bool:
         """True where the admin who fills in the fields is the one whose secret and tokens these are, whatever the host."""
-        integration = self.integrations[name]
-        if self.clients[name]:
-            return False
+        if name not in self._kept_to_admins:
+            self._kept_to_admins[name] = not self.clients[name] and self._is_of_admins(self.integrations[name])
+        return self._kept_to_admins[name]
+
+    def _is_of_admins(self, integration: dict[str, Any]) -> bool:
         try:
             secret = expressions.parse(as_str(integration.get("client_secret")))
         except MalformedExpression:
@@ -153,14 +194,20 @@ class Reading:
     @staticmethod
     def may_hold_secrets(headers: dict[str, Any]) -> bool:
         """True where a header could be a secret that the developer wrote into the package."""
-        for name, value in headers.items():
-            try:
-                template = expressions.parse(as_str(value))
-                written = not any(template.names()) or any(
-                    _WRITTEN.search(_SCHEME.sub("", text)) for text in template.texts()
-                )
-            except MalformedExpression:
-                written = True
-            if written and name.lower() not in _OPEN_HEADERS:
-                return True
-        return False
+        return any(may_be_secret(name, parsed(value)) for name, value in headers.items())
+
+    def written_secret(self, file: str, pointer: str, fix: str = "") -> None:
+        self.tell(
+            WARNING,
+            file,
+            pointer,
+            _("A secret stands in the package here, for everyone who sees it."),
+            fix or _("Ask for it as a secure field, and use that in a header."),
+        )
+
+
+def parsed(text: Any) -> Template | None:
+    try:
+        return expressions.parse(as_str(text))
+    except MalformedExpression:
+        return None

@@ -12,7 +12,8 @@ from .archive import IPARAMS, OAUTH, REQUESTS
 from .documents import as_dict, as_str, step
 from .places import Misplaced
 from .problems import ERROR, WARNING
-from .reading import Reading, outside, words
+from .reading import Reading, outside, parsed, words
+from .written import looks_secret, secrets_of_url
 
 
 class _Known(dict[str, str]):
@@ -55,38 +56,53 @@ class Requests(Reading):
             self._route(place, schema, as_dict(integration.get("options")))
 
     @cached_property
-    def _names(self) -> tuple[_Known, _Known, _Known]:
-        """What may stand in a host, what in a path or a query, and what in a header."""
+    def _names(self) -> tuple[_Known, _Known]:
+        """What may stand in a host, a path or a query, and what in a header."""
         secret, token = _("a secure field stands in headers only."), _("the access token stands in headers only.")
         plain = {f"iparam.{key}": secret if field.get("secure") is True else "" for key, field in self.fields.items()}
         plain["access_token"] = token
         unread = ["iparam"] if IPARAMS in self.unreadable else []
         return (
-            _Known(plain, *unread),
             _Known(plain, "context", *unread),
             _Known(dict.fromkeys(plain, ""), "context", *unread),
         )
 
     def _schema(self, place: str, schema: dict[str, Any], oauth: Any, integration: dict[str, Any] | None) -> None:
-        chosen, called, sent = self._names
-        if host := self.template(REQUESTS, f"{place}/schema/host", schema.get("host"), chosen):
+        called, sent = self._names
+        if host := self.template(REQUESTS, f"{place}/schema/host", schema.get("host"), called):
             self._host(place, schema, host, oauth, integration)
         if path := self.template(REQUESTS, f"{place}/schema/path", schema.get("path", "/"), called):
             try:
                 places.check_path(path)
             except Misplaced as error:
                 self.misplaced(REQUESTS, f"{place}/schema/path", error)
+            self._settings(f"{place}/schema/path", path)
+            if [*secrets_of_url(path)]:
+                self.written_secret(REQUESTS, f"{place}/schema/path")
         more = _("More than %(most)d of them.")
         query, headers = (
             self.count(REQUESTS, f"{place}/schema/{key}", schema.get(key), formats.MAX_FIELDS, more)
             for key in ("query", "headers")
         )
         for key, value in query.items():
-            self.template(REQUESTS, step(f"{place}/schema/query", key), value, called)
+            pointer = step(f"{place}/schema/query", key)
+            template = self.template(REQUESTS, pointer, value, called)
+            if template and looks_secret(key, template):
+                self.written_secret(REQUESTS, pointer)
         sends = False
         for key, value in headers.items():
             pointer = step(f"{place}/schema/headers", key)
             template = self.template(REQUESTS, pointer, value, sent)
+            if template and (wrong := places.not_in_a_header("".join(template.texts()))):
+                self.tell(
+                    ERROR,
+                    REQUESTS,
+                    pointer,
+                    _("The header has a character that it cannot have: %(character)s.") % {"character": wrong},
+                    _("Use letters, digits and punctuation of ASCII."),
+                )
+            if template and looks_secret(key, template):
+                self.written_secret(REQUESTS, pointer)
             sends = sends or bool(template and any(name.name == "access_token" for name in template.names()))
             try:
                 places.check_header(key)
@@ -105,12 +121,83 @@ class Requests(Reading):
                 _("Add the header “Authorization”: “Bearer <%= access_token %>”."),
             )
 
+    @staticmethod
+    def _holds_secrets(schema: dict[str, Any]) -> bool:
+        """True where the developer could have written a secret into a header, or wrote one into the path or query."""
+        if Reading.may_hold_secrets(as_dict(schema.get("headers"))):
+            return True
+        path, query = parsed(schema.get("path")), as_dict(schema.get("query"))
+        return bool(path and [*secrets_of_url(path)]) or any(
+            looks_secret(key, template) for key, value in query.items() if (template := parsed(value))
+        )
+
+    def _misplaced_choice(self, key: str) -> tuple[str, Misplaced] | None:
+        """The first choice of a field that cannot stand in a path, looked for once however many templates use it."""
+        if key not in self._choices:
+            self._choices[key] = None
+            options = self.fields[key].get("options")
+            for option in options if isinstance(options, list) else ():
+                try:
+                    places.check_setting(as_str(option))
+                except Misplaced as error:
+                    self._choices[key] = as_str(option), error
+                    break
+        return self._choices[key]
+
+    @cached_property
+    def _choices(self) -> dict[str, tuple[str, Misplaced] | None]:
+        return {}
+
+    def _settings(self, pointer: str, template: Template, *, is_host: bool = False) -> None:
+        """Tell of settings that cannot stand here, or may be empty where something must be."""
+        for name in dict.fromkeys(template.bare_names()):
+            prefix, _dot, key = name.partition(".")
+            if prefix != "iparam" or (field := self.fields.get(key)) is None:
+                continue
+            kind, where = field.get("type"), {"name": name}
+            if kind == "url" or (is_host and kind == "email"):
+                self.tell(
+                    ERROR,
+                    REQUESTS,
+                    pointer,
+                    _("“%(name)s” is of a type whose values cannot stand here.") % where,
+                    _("Ask for just the part that stands here, as a text."),
+                )
+            if is_host and kind == "domain" and not template.is_of_values:
+                self.tell(
+                    WARNING,
+                    REQUESTS,
+                    pointer,
+                    _("“%(name)s” is a domain, of which only one label can stand here.") % where,
+                    _("Ask for a text, and say in its description which part of the domain is meant."),
+                )
+            if not is_host and (found := self._misplaced_choice(key)):
+                option, error = found
+                self.tell(
+                    ERROR,
+                    REQUESTS,
+                    pointer,
+                    _("The choice “%(option)s” of “%(name)s” cannot stand here: %(why)s")
+                    % {**where, "option": option[:50], "why": error},
+                    error.fix,
+                )
+            if field.get("required") is not True:
+                self.tell(
+                    WARNING,
+                    REQUESTS,
+                    pointer,
+                    _("“%(name)s” may be left empty, and then this template cannot be sent.") % where,
+                    _("Make the field required, or give another value: <%%= %(name)s || '…' %%>.") % where,
+                )
+
     def _host(
         self, place: str, schema: dict[str, Any], host: Template, oauth: Any, integration: dict[str, Any] | None
     ) -> None:
         # Whose secret goes there: the admin's own, who filled in the fields, may go where they say.
         theirs = self.keeps_to_admins(oauth) if integration else not isinstance(oauth, str)
-        theirs = theirs and not self.may_hold_secrets(as_dict(schema.get("headers")))
+        theirs = theirs and not self._holds_secrets(schema)
+        # Whoever calls is nobody whose secret it is, whatever the admin filled in.
+        theirs = theirs and not host.is_called
         loopback = self.facts.allows_loopback
         try:
             places.check_host(host, fixed=not theirs, loopback=loopback)
@@ -120,6 +207,7 @@ class Requests(Reading):
                 raise Misplaced(_("This is not https."), _("Use https, or leave “protocol” out."))
         except Misplaced as error:
             self.misplaced(REQUESTS, f"{place}/schema/host", error)
+        self._settings(f"{place}/schema/host", host, is_host=True)
 
     def _route(self, place: str, schema: dict[str, Any], options: dict[str, Any]) -> None:
         try:

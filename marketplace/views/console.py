@@ -15,7 +15,9 @@ from portal.accounts.models import Membership
 
 from .. import requests
 from ..expressions import parse
+from ..filling import MASK
 from ..forms import ConsoleForm
+from ..package.written import looks_secret
 from .installations import installation_seen_by
 
 
@@ -65,17 +67,22 @@ def _start(templates, chosen):
     """The template that was chosen, or the first, with the names that its context wants."""
     name = chosen if chosen in templates else next(iter(templates))
     schema = templates[name].request
-    texts = [schema.path, *schema.query.values(), *schema.headers.values()]
+    texts = [schema.host, schema.path, *schema.query.values(), *schema.headers.values()]
     names = {each.name for text in texts for each in parse(text).names() if each.name.startswith("context.")}
     wanted = {each.removeprefix("context."): "" for each in sorted(names)}
     return {"template": name, "context": json.dumps(wanted, indent=2)}
 
 
 def _written(schema):
-    """A template as it stands in the package."""
-    query = "&".join(f"{name}={text}" for name, text in schema.query.items())
+    """A template as it stands in the package, but for what in it looks like a secret of the developer's."""
+
+    def shown(name, text):
+        return MASK if looks_secret(name, parse(text)) else text
+
+    query = "&".join(f"{name}={shown(name, text)}" for name, text in schema.query.items())
     url = f"{schema.protocol}://{schema.host}{schema.path}{query and '?'}{query}"
-    return "\n".join([f"{schema.method} {url}", *(f"{name}: {text}" for name, text in schema.headers.items())])
+    headers = (f"{name}: {shown(name, text)}" for name, text in schema.headers.items())
+    return "\n".join([f"{schema.method} {url}", *headers])
 
 
 def _sent(request):

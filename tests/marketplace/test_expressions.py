@@ -118,7 +118,9 @@ def test_what_comes_from_values_is_escaped_wherever_it_stands(text, values):
     text = re.sub(r"'[^']*'", "'lit'", text)
     try:
         values = {**dict.fromkeys([*VALUES, "nobody"], ""), **values}
-        filled = parse(f"<%= {text} %>").fill(values, lambda value: "⟦" + value.encode().hex() + "⟧" if value else "")
+        filled = parse(f"<%= {text} %>").fill(
+            values, lambda value, _name: "⟦" + value.encode().hex() + "⟧" if value else ""
+        )
     except MalformedExpression:
         return
     assert re.fullmatch(r"(lit|⟦[0-9a-f]+⟧)*", filled)

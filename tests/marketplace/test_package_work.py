@@ -89,6 +89,14 @@ SHAPES = {
         OAUTH: {"integrations": {"octo": {f"token_ur{each}": 1 for each in range(n)}}},
     },
     "long names and many values": lambda n: {MANIFEST: {"modules": {"k" * 200: {"l" * 200: [""] * n}}}},
+    "templates and an integration's headers": lambda n: {
+        **integration(client_secret="<%= oauth_iparams.s %>", token_type="account", options={"customHeaders": named(n, "iparam.x")}),
+        REQUESTS: {f"t{each}": {**template(), "options": {"oauth": "octo"}} for each in range(100)},
+    },
+    "templates and choices": lambda n: {
+        IPARAMS: {"one": {"type": "dropdown", "options": [f"o{each}" for each in range(n)]}},
+        REQUESTS: {f"t{each}": template(path="/<%= iparam.one %>") for each in range(100)},
+    },
     "choices": lambda n: {IPARAMS: {"one": {"type": "dropdown", "options": [f"o{each}" for each in range(n)]}}},
 }  # fmt: skip
 

@@ -52,6 +52,62 @@ def test_a_value_removes_no_segment(value, path):
         filled({"path": path}, x=value)
 
 
+REPO = {"repo": {"display_name": "Repository"}}
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ("octo/hello", "/repos/octo/hello/issues"),
+        ("group/sub group/hello", "/repos/group/sub%20group/hello/issues"),
+        ("octo/café@2.0", "/repos/octo/caf%C3%A9%402.0/issues"),
+        ("...", "/repos/.../issues"),
+        ("a/.b/c.d", "/repos/a/.b/c.d/issues"),
+        ("50%", "/repos/50%25/issues"),
+    ],
+)
+def test_a_setting_of_the_admins_keeps_its_slashes_in_a_path(value, path):
+    url = filled({"path": "/repos/<%= iparam.repo %>/issues"}, {"repo": value}, REPO).url
+    assert url == f"https://api.octo.dev{path}"
+    # Wherever in an expression it stands.
+    url = filled({"path": "/repos/<%= context.other || iparam.repo %>/issues"}, {"repo": value}, REPO).url
+    assert url == f"https://api.octo.dev{path}"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (".", "“.” or “..”"), ("..", "“.” or “..”"), ("octo/../admin", "“.” or “..”"), ("./octo", "“.” or “..”"),
+        ("octo/.", "“.” or “..”"), ("octo/%2e%2E/admin", "“%2e”"), ("octo/.%2e", "“%2e”"), ("octo/%252e%252e", "“%252e”"),
+        ("octo%2f..", "“%2f”"), ("octo%5C..", "“%5C”"), ("octo%3Fadmin=1", "“%3F”"), ("octo%23", "“%23”"), ("octo%00", "“%00”"),
+        ("octo%0d%0aX: 1", "“%0d”"), ("octo%7f", "“%7f”"), ("octo\\..\\admin", "“\\”"), ("octo?admin=1", "“?”"), ("octo#x", "“#”"),
+        ("octo\tx", "a tab"), ("octo\nx", "a line break"), ("octo\0", "NUL"), ("octo\x1b", "U+001B"), ("octo\x7f", "U+007F"),
+        ("/octo", "nothing is before"), ("octo/", "nothing is before"), ("octo//hello", "nothing is before"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_would_lead_elsewhere_is_refused_by_its_name(value, said):
+    with pytest.raises(filling.BadInput) as refused:
+        filled({"path": "/repos/<%= iparam.repo %>/issues"}, {"repo": value}, REPO)
+    assert "“iparam.repo”" in str(refused.value) and said in str(refused.value)
+
+
+def test_what_a_caller_sends_stays_one_segment_beside_a_setting():
+    path = "/<%= iparam.repo %>/<%= context.x %>/<%= encode(context.x) %>"
+    url = filled({"path": path}, {"repo": "a/b"}, REPO, x="c/d?e>>>").url
+    assert url == "https://api.octo.dev/a/b/c%2Fd%3Fe%3E%3E%3E/Yy9kP2U%2BPj4%3D"
+    # Nor is it a setting because it is called so.
+    with pytest.raises(filling.BadInput, match="iparam.other"):
+        filled({"path": "/<%= iparam.other %>"}, {"repo": "a/b"}, REPO, **{"iparam.other": "a/b"})
+
+
+@pytest.mark.parametrize("value", ["a.b", "evil.dev/", "a:80", "", "a b"])
+def test_what_a_caller_sends_is_one_label_of_the_vendors_domain(value):
+    for host in ("<%= context.shop %>.octo.dev", "<%= context.shop || iparam.repo %>.octo.dev"):
+        with pytest.raises(filling.BadInput):
+            filled({"host": host}, {"repo": value}, REPO, shop=value)
+        assert filled({"host": host}, {}, REPO, shop="acme").url.startswith("https://acme.octo.dev/")
+
+
 @pytest.mark.parametrize("place", ["path", "query", "headers"])
 def test_a_name_that_nobody_sent_is_named_and_not_taken_for_empty(place):
     def schema(template):
@@ -69,6 +125,14 @@ def test_a_field_that_nobody_had_to_fill_in_is_empty_where_that_changes_no_path(
     assert filled({"query": {"tag": "<%= iparam.tag %>"}}, fields=fields).url.endswith("?tag=")
     with pytest.raises(filling.BadInput, match="iparam.tag"):
         filled({"path": "/tags/<%= iparam.tag %>"}, fields=fields)
+
+
+def test_a_secret_that_the_developer_wrote_is_not_shown_where_the_request_is():
+    schema = {"headers": {"X-Api-Key": "of-octo-0123456789"}, "query": {"api_key": "of octo 0123456789", "page": "2"}}
+    request = filled(schema)
+    assert "of-octo" in request.headers["X-Api-Key"] and "of+octo" in request.url
+    shown = request.mask(f"{request.url} {request.headers}")
+    assert "octo-0123456789" not in shown and "octo+0123456789" not in shown and "page=2" in shown
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "☃"])

@@ -1,0 +1,71 @@
+"""Secrets that a developer wrote into a package, where everybody who sees it could read them."""
+
+import re
+from collections.abc import Iterator
+
+from ..expressions import Template, Text
+
+# Headers in which no one sends a secret.
+_OPEN_HEADERS = {"accept", "accept-language", "content-type", "user-agent"}
+# Beside fields, what is shorter than a secret (as in “Basic <%= encode(iparam.key + ':X') %>”), or how credentials begin.
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z-]{0,30} +|[A-Za-z_]{1,30}=")
+_WRITTEN = re.compile(r"[^\s:;,\"=]{6}")
+# What the last word of a name says of its value.
+_NAMES = {
+    "auth", "authorization", "bearer", "token", "jwt", "secret", "password", "passwd", "pwd", "apikey", "authkey", "accesskey",
+    "accesstoken", "apitoken", "authtoken", "signature", "sig", "credential", "credentials", "session", "sid", "cookie",
+}  # fmt: skip
+_PREFIXED = re.compile(
+    r"(?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|[rs]k[-_](?:live|test|proj|ant)[-_]|AKIA|ASIA|AIza|shp(?:at|ss|ca|pa)_"
+    r"|SG\.|ya29\.|eyJ|amp_(?:at|rt|cs|ac|ps)_)[A-Za-z0-9._-]{10,}"
+)
+_WORD = re.compile(r"[A-Za-z0-9_+=-]{20,}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_PARAMETER = re.compile(r"[?&]([^=&#\0]+)=([^&#]*)")
+
+
+def may_be_secret(name: str, template: Template | None) -> bool:
+    """True where a header could be a secret: none that cannot be read, and no header of which nobody knows, is taken for open."""
+    if name.lower() in _OPEN_HEADERS:
+        return False
+    return template is None or not any(template.names()) or any(_is_written(text) for text in template.texts())
+
+
+def looks_secret(name: str, template: Template) -> bool:
+    """True where what the developer wrote looks like a secret, by the name of its place or by itself."""
+    texts = [*template.texts()]
+    if any(map(_is_random, texts)):
+        return True
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
+    last = re.split(r"[^A-Za-z0-9]+", words.strip("[]_- "))[-1].lower()
+    if last == "key":
+        # Of what else is called a key, such as one to sort by, the value is a word.
+        return any(_is_written(text) and (re.search(r"\d", text) or len(text) > 15) for text in texts)
+    return last in _NAMES and any(map(_is_written, texts))
+
+
+def secrets_of_url(url: Template) -> Iterator[str]:
+    """The names of the parameters of a URL that look like secrets, and "" for the rest of it."""
+    plain = "".join(part.text if isinstance(part, Text) else "\0" for part in url.parts)
+    path, _mark, query = plain.partition("?")
+    if any(map(_is_random, re.split("[\0/]", path))):
+        yield ""
+    for name, value in _PARAMETER.findall(f"?{query}"):
+        if looks_secret(name, Template(tuple(Text(part) for part in value.split("\0")))):
+            yield name
+
+
+def _is_written(text: str) -> bool:
+    return _WRITTEN.search(_SCHEME.sub("", text)) is not None
+
+
+def _is_random(text: str) -> bool:
+    """True for the tokens of well-known makers, and for what nobody would write as a word."""
+    if _PREFIXED.search(text):
+        return True
+    for word in _WORD.findall(_UUID.sub("", text)):
+        digits = len(re.findall(r"\d", word))
+        is_mixed = digits > 2 and re.search("[a-z]", word) and re.search("[A-Z]", word)
+        if is_mixed or (digits > 2 and re.fullmatch(r"[0-9a-f]{32,}|[0-9A-F]{32,}", word) and digits < len(word)):
+            return True
+    return False

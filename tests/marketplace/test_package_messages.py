@@ -1,0 +1,164 @@
+"""What a check says: in our own words, with the character or the key that it is about, and true."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from marketplace.package import Facts, check_values
+from marketplace.package.archive import FILES
+from tests.marketplace.test_package import (
+    IPARAMS,
+    MANIFEST,
+    OAUTH,
+    OCTO,
+    PORTAL,
+    REQUESTS,
+    app,
+    at,
+    files,
+    run,
+    spoil,
+)
+
+pytestmark = pytest.mark.django_db
+__all__ = ["app", "files"]
+# How pydantic begins what it says.
+FOREIGN = (
+    "Input should",
+    "Value error",
+    "String should",
+    "Field required",
+    "Extra inputs",
+    "Unable to",
+    "valid string",
+)
+
+
+@pytest.mark.parametrize(
+    ("file", "pointer", "value", "message", "fix"),
+    [
+        # Of another type.
+        (REQUESTS, "/issues/schema/host", ["a"], "“host” is of another type.", "a text in double quotes"),
+        (REQUESTS, "/issues/schema", "a", "“schema” is of another type.", "an object: {…}"),
+        (REQUESTS, "/issues/schema/headers", ["a"], "“headers” is of another type.", "an object: {…}"),
+        (REQUESTS, "/issues/options/maxAttempts", "many", "“maxAttempts” is of another type.", "a whole number"),
+        (REQUESTS, "/issues/options/maxAttempts", 1.5, "“maxAttempts” is of another type.", "a whole number"),
+        (IPARAMS, "/owner/required", "maybe", "“required” is of another type.", "true or false"),
+        (IPARAMS, "/owner/options", "a", "“options” is of another type.", "a list: […]"),
+        (MANIFEST, "/modules", [], "“modules” is of another type.", "an object: {…}"),
+        (MANIFEST, "/platform-version", "4.0", "names no version that is read here", "Write “3.0”."),
+        # Out of bounds.
+        (REQUESTS, "/issues/options/maxAttempts", 0, "“maxAttempts” is out of its range.", "from 1 to 5"),
+        (REQUESTS, "/issues/options/retryDelay", -1, "“retryDelay” is out of its range.", "from 0 to 1500"),
+        (OAUTH, f"{OCTO}/display_name", "x" * 101, "“display_name” is longer than 100 characters.", "shorter"),
+        (OAUTH, f"{OCTO}/display_name", "", "This is empty.", "Fill it in"),
+        (IPARAMS, "/owner/display_name", "", "This is empty.", "Fill it in"),
+        (OAUTH, f"{OCTO}/display_name", "a\u202eb", "U+202E", "Write it without"),
+        # Known, but not here.
+        (REQUESTS, "/issues/schema/body", "{}", "A template has no body.", "whoever calls the template"),
+        (REQUESTS, "/issues/options/isOAuth", True, "“isOAuth” is of the 2.x format.", "Write “oauth”"),
+        (REQUESTS, "/issues/options/host", "a", "“host” does not stand here, but in “schema”.", "Move it"),
+        (REQUESTS, "/issues/method", "GET", "“method” does not stand here, but in “schema”.", "Move it"),
+        (REQUESTS, "/issues/schema/oauth", "octo", "“oauth” does not stand here, but in “options”.", "Move it"),
+        (OAUTH, f"{OCTO}/scope", "repo", "“scope” does not stand here, but in “options”.", "Move it"),
+        (OAUTH, "/client_id", "a", "“client_id” does not stand here, but in “integrations/…”.", "Move it"),
+        (OAUTH, f"{OCTO}/response_type", "code", "The portal sends “response_type” itself.", "Remove it."),
+        (OAUTH, f"{OCTO}/grant_type", "x", "The portal sends “grant_type” itself.", "Remove it."),
+        (OAUTH, f"{OCTO}/redirect_uri", "x", "The portal sends “redirect_uri” itself.", "Remove it."),
+        (OAUTH, f"{OCTO}/client_id", "<%= access_token %>", "“access_token” stands in request templates only", "Remove"),
+        (OAUTH, f"{OCTO}/client_id", "<%= context.id %>", "“context.id” stands in request templates only", "Remove"),
+        (OAUTH, f"{OCTO}/client_id", "<%= iparam.owner %>", "“iparam.owner” is asked elsewhere", "“oauth_iparams.owner”"),
+        (REQUESTS, "/issues/schema/path", "/<%= oauth_iparams.id %>", "“oauth_iparams.id” is asked elsewhere", "“iparam.id”"),
+        # Nowhere.
+        (OAUTH, f"{OCTO}/colour", "red", "The format has no “colour” here.", "Remove it."),
+        (OAUTH, f"{OCTO}/tokenurl", "x", "The format has no “tokenurl” here.", "Did you mean “token_url”?"),
+        (OAUTH, f"{PORTAL}/options/scope", "a.b,c.d", "There is no scope “a.b,c.d”.", "spaces between scopes, not commas"),
+        # Characters.
+        (OAUTH, "/integrations/o o", {}, "“o o” is not a good name: it has a space (U+0020).", "letters, digits, “_” and “-”"),
+        (OAUTH, "/integrations/ö", {}, "it has “ö” (U+00F6)", "Begin with a letter"),
+        (OAUTH, "/integrations/1a", {}, "it begins with no letter", "Begin with a letter"),
+        (OAUTH, "/integrations/" + "a" * 51, {}, "it is longer than 50 characters", "50 at most"),
+        (IPARAMS, "/a-b", {"display_name": "A"}, "“a-b” is not a good name: it has “-”.", "letters, digits and “_”"),
+        (REQUESTS, "/issues/schema/path", "/a b", "it cannot have: a space (U+0020)", "Percent-encode it"),
+        (REQUESTS, "/issues/schema/path", "/ä", "it cannot have: “ä” (U+00E4)", "Percent-encode it"),
+        (REQUESTS, "/issues/schema/path", "/a\\b", "it cannot have: “\\”", "Percent-encode it"),
+        (REQUESTS, "/issues/schema/path", "/a#b", "it cannot have: “#”", "never sent"),
+        (REQUESTS, "/issues/schema/path", "/<%= context.x == 'a' ? 'b?' : 'c' %>", "it cannot have: “?”", "“query”"),
+        (REQUESTS, "/issues/schema/host", "api_v2.octo.dev", "“api_v2.octo.dev” is not a host: it has “_”.", "Write a name"),
+        (REQUESTS, "/issues/schema/host", "<%= iparam.owner %>_x.octo.dev", "that no host has: “_”", "Write a name"),
+        (REQUESTS, "/issues/schema/host", "bücher.de", "“bücher.de” is not a host in ASCII.", "Write “xn--bcher-kva.de”."),
+        (OAUTH, f"{OCTO}/token_url", "https://bücher.de/token", "is not a host in ASCII", "“xn--bcher-kva.de”"),
+        (REQUESTS, "/issues/schema/headers/X Y", "a", "is not the name of a header: it has a space (U+0020)", "hyphens"),
+        (REQUESTS, "/issues/schema/headers/X-Y", "a☃", "a character that it cannot have: “☃” (U+2603)", "ASCII"),
+        (REQUESTS, "/issues/schema/headers/X-Y", "a\nb", "a character that it cannot have: a line break (U+000A)", "ASCII"),
+        # Where a template cannot work.
+        (REQUESTS, "/issues/schema/path", "/<%= encode(encode(context.x)) %>", "stands within another", "Encode once"),
+        (REQUESTS, "/issues/schema/host", "<%= encode(iparam.owner) %>.octo.dev", "is no part of a host", "the value itself"),
+    ],
+)  # fmt: skip
+def test_each_message_names_what_it_is_about(files, app, file, pointer, value, message, fix):
+    spoil(files, file, pointer, value)
+    found = [each for each in run(files, app).problems if each.pointer == pointer]
+    assert any(message in each.message and fix in each.fix for each in found), found
+    if "another type" in message and value != 1.5:
+        assert {each.level for each in found} == {"error"}
+
+
+@pytest.mark.parametrize(
+    ("field", "host", "path", "level", "said"),
+    [
+        ({"type": "url", "required": True}, "api.octo.dev", "/<%= iparam.owner %>", "error", "of a type whose values"),
+        ({"type": "url", "required": True}, "<%= iparam.owner %>.octo.dev", "/", "error", "of a type whose values"),
+        ({"type": "email", "required": True}, "<%= iparam.owner %>.octo.dev", "/", "error", "of a type whose values"),
+        ({"type": "domain", "required": True}, "<%= iparam.owner %>.octo.dev", "/", "warning", "only one label"),
+        ({"type": "text"}, "api.octo.dev", "/<%= iparam.owner %>", "warning", "may be left empty"),
+        ({"type": "text"}, "<%= iparam.owner %>.octo.dev", "/", "warning", "may be left empty"),
+        (
+            {"type": "dropdown", "required": True, "options": ["a", "b?"]},
+            "api.octo.dev",
+            "/<%= iparam.owner %>",
+            "error",
+            "The choice “b?” of “iparam.owner” cannot stand here: it has “?” in it.",
+        ),
+        ({"type": "text", "required": True}, "<%= iparam.owner %>.octo.dev", "/<%= iparam.owner %>", None, ""),
+        ({"type": "text"}, "api.octo.dev", "/<%= iparam.owner || 'me' %>", None, ""),
+        ({"type": "email", "required": True}, "api.octo.dev", "/users/<%= iparam.owner %>", None, ""),
+    ],
+)
+def test_a_template_that_cannot_work_says_so(files, app, field, host, path, level, said):
+    files[IPARAMS]["owner"] = {"display_name": "Owner", **field}
+    files[REQUESTS] = {"issues": files[REQUESTS]["issues"]}
+    files[REQUESTS]["issues"]["schema"] |= {"host": host, "path": path}
+    files[MANIFEST]["modules"]["common"]["requests"] = {"issues": {}}
+    found = run(files, app).problems
+    assert [each.level for each in found] == ([level] if level else []), found
+    assert not level or (said in found[0].message and found[0].fix)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9999) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)  # fmt: skip
+
+
+def places(value, pointer=""):
+    yield pointer
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from places(inner, f"{pointer}/{key}")
+
+
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_no_words_of_a_library_are_told_whatever_is_written(files, app, data):
+    spoilt = json.loads(json.dumps(files))
+    file = data.draw(st.sampled_from(FILES))
+    pointer = data.draw(st.sampled_from([each for each in places(spoilt[file]) if each]))
+    inside, last = at(spoilt[file], pointer)
+    inside[last] = data.draw(values)
+    for each in check_values(spoilt, Facts()).problems:
+        assert each.message and each.fix
+        assert not any(words in each.message + each.fix for words in FOREIGN), each
