@@ -8,10 +8,11 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from portal.accounts.actions import Refused, guard_staff
-from portal.accounts.models import Team, TeamMembership, User
+from portal.accounts.actions import Refused, guard_staff, put_notices
+from portal.accounts.models import NoticeKind, Team, TeamMembership, User
 from portal.database import database_now, lock
 from portal.ledger.actions import PORTAL, record
 
@@ -270,6 +271,7 @@ def suspend_client(client: Client, *, reason: str, by: User) -> Client:
     _guard_reason(reason)
     Client.objects.filter(pk=client.pk).update(suspended_at=Now())
     client.refresh_from_db()
+    _notify(client, NoticeKind.SUSPENDED, reason)
     _record_review(client, Event.CLIENT_SUSPENDED, by, reason=reason)
     return client
 
@@ -291,8 +293,20 @@ def lift_client(client: Client, *, reason: str, secret_leaked: bool, by: User) -
         active_secrets(client).filter(created_at__lte=client.suspended_at).update(expires_at=Now())
     client.suspended_at = None
     client.save(update_fields=["suspended_at", "not_before", "updated"])
+    _notify(client, NoticeKind.LIFTED_AFTER_LEAK if secret_leaked else NoticeKind.LIFTED, reason)
     _record_review(client, Event.CLIENT_LIFTED, by, reason=reason, secret_leaked=secret_leaked)
     return client
+
+
+def _notify(client: Client, kind: NoticeKind, reason: str) -> None:
+    put_notices(
+        client.team,
+        kind,
+        name=client.name,
+        path=reverse("client-view", args=[client.client_id]),
+        reviewers_path=reverse("admin:credentials_client_change", args=[client.pk]),
+        reason=reason.strip(),
+    )
 
 
 def _guard_reason(reason: str) -> None:

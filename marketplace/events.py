@@ -16,6 +16,7 @@ class Event(LedgerEvent):
     VERSION_PUBLISHED = "version.published", _("Version published")
     VERSION_REJECTED = "version.rejected", _("Version rejected")
     VERSION_SUBMITTED = "version.submitted", _("Version submitted")
+    VERSION_TAKEN_BACK = "version.taken_back", _("Version taken back from review")
     VERSION_WITHDRAWN = "version.withdrawn", _("Version withdrawn")
     INSTALLATION_DISCARDED = "installation.discarded", _("Unfinished installation discarded")
     INSTALLATION_INSTALLED = "installation.installed", _("App installed")

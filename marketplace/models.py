@@ -93,6 +93,8 @@ class Status(models.TextChoices):
     REJECTED = "rejected", _("Rejected")
     PUBLISHED = "published", _("Published")
     WITHDRAWN = "withdrawn", _("Withdrawn")
+    # By its team, before anybody decided on it.
+    TAKEN_BACK = "taken_back", _("Taken back from review")
 
 
 class Audience(models.TextChoices):
@@ -144,10 +146,13 @@ class Version(models.Model):
     class Meta:
         ordering = ["-created_at", "-pk"]
         constraints = [
-            models.UniqueConstraint(fields=["app", "number"], name="one_version_per_app_and_number"),
+            # One that was taken back leaves its number to the next.
+            models.UniqueConstraint(
+                fields=["app", "number"], condition=~Q(status="taken_back"), name="one_version_per_app_and_number"
+            ),
             models.CheckConstraint(condition=Q(status__in=Status.values), name="version_status_is_known"),
             models.CheckConstraint(
-                condition=~Q(status__in=["in_review", "approved", "rejected", "published", "withdrawn"])
+                condition=~Q(status__in=["in_review", "approved", "rejected", "published", "withdrawn", "taken_back"])
                 | Q(audience__in=Audience.values),
                 name="version_beyond_draft_has_an_audience",
             ),

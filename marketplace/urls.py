@@ -31,6 +31,8 @@ urlpatterns = [
         name="vendor-secret-keep",
     ),
     path("apps/<slug:slug>/versions/<int:pk>/submit/", developers.version_submit, name="version-submit"),
+    path("apps/<slug:slug>/versions/<int:pk>/take-back/", developers.version_take_back, name="version-take-back"),
+    path("apps/<slug:slug>/versions/<int:pk>/copy/", developers.version_copy, name="version-copy"),
     path("apps/<slug:slug>/versions/<int:pk>/publish/", developers.version_publish, name="version-publish"),
     path(
         "apps/<slug:slug>/versions/<int:pk>/custom/", developers.version_publish_custom, name="version-publish-custom"

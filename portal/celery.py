@@ -22,6 +22,7 @@ EVERY = {
     "marketplace.tasks.sweep_connections": 1,
     "marketplace.tasks.sweep_offers": 1,
     "portal.accounts.tasks.sweep_invitations": 1,
+    "portal.accounts.tasks.sweep_notices": 1,
     "consent.tasks.sweep_ends": 10,
     "consent.tasks.sweep_successors": 10,
     "consent.tasks.erase": 10,

@@ -56,6 +56,9 @@ class World:
     def make_review(self):
         return marketplace.submit_version(self.draft, by=self.cast.dev)
 
+    def make_taken_back(self):
+        return marketplace.take_back_version(self.review, by=self.cast.dev)
+
     def make_approved(self):
         return marketplace.approve_version(self.review, by=self.people["reviewer"])
 
@@ -346,6 +349,14 @@ ACTIONS = {
     "submit_version": Act(
         lambda w, by: marketplace.submit_version(w.draft, by=by), "draft", **DEVELOPERS,
         spoil=lambda w: w.custom, wrong=marketplace.Frozen, again=marketplace.Frozen,
+    ),
+    "take_back_version": Act(
+        lambda w, by: marketplace.take_back_version(w.review, by=by), "review", **DEVELOPERS,
+        spoil=lambda w: w.approved, wrong=marketplace.Frozen, again=marketplace.Frozen,
+    ),
+    "copy_version": Act(
+        lambda w, by: marketplace.copy_version(w.taken_back, by=by), "taken_back", **DEVELOPERS,
+        spoil=lambda w: marketplace.copy_version(w.taken_back, by=w.cast.dev), wrong=ValidationError, again=ValidationError,
     ),
     "approve_version": Act(
         lambda w, by: marketplace.approve_version(w.review, by=by), "review", **REVIEWERS,

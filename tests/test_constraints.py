@@ -11,7 +11,7 @@ from consent.models import Access, Consent, Failure, RefreshToken
 from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Scope
 from marketplace.models import Connection, Installation, Offer, VendorSecret
 from portal.accounts import actions as accounts
-from portal.accounts.models import Invitation, Membership, TeamMembership
+from portal.accounts.models import Invitation, Membership, Notice, TeamMembership
 from portal.ledger.keys import signer
 from portal.ledger.models import Entry, KeyPeriod
 from portal.sandbox.models import Ticket
@@ -53,6 +53,9 @@ REFUSED = {
         role="admin",
         invited_by=it.cast.admin,
         expires_at=Now(),
+    ),
+    "notice_kind_is_known": lambda it: Notice.objects.create(
+        team=it.version.app.team, to_reviewers=False, kind="else", name="Insights 1.0", path="/"
     ),
     "one_entry_per_chain_and_sequence": lambda it: copy(Entry.objects.first()),
     "one_key_signs_at_a_time": lambda it: [KeyPeriod.objects.create(key=key) for key in ("one", "another")],

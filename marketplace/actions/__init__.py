@@ -35,6 +35,7 @@ from .publishing import (
     TooManyVersions,
     approve_version,
     change_version,
+    copy_version,
     create_app,
     create_version,
     list_accounts,
@@ -43,6 +44,7 @@ from .publishing import (
     reject_version,
     set_client,
     submit_version,
+    take_back_version,
     withdraw_version,
 )
 from .upgrading import (
@@ -69,6 +71,7 @@ __all__ = [
     "TooManyVersions",
     "agents_answers",
     "approve_version",
+    "copy_version",
     "change_values",
     "change_version",
     "create_app",
@@ -98,6 +101,7 @@ __all__ = [
     "set_upgrades_itself",
     "step_to",
     "submit_version",
+    "take_back_version",
     "take_package",
     "uninstall",
     "upgrade",

@@ -34,7 +34,7 @@ def forecast(version: Version, audience: str = "") -> QuerySet[Installation]:
         version = copy(version)
         version.audience = audience
     rows = Installation.objects.filter(app=version.app_id, uninstalled_at=None, account__suspended_at=None)
-    if version.status in (Status.REJECTED, Status.WITHDRAWN):
+    if version.status in (Status.REJECTED, Status.WITHDRAWN, Status.TAKEN_BACK):
         return _described(rows.none(), [])
     rows = rows.exclude(version=version).exclude(version__status=Status.SNAPSHOT)
     if version.audience == Audience.CUSTOM:

@@ -4,13 +4,14 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.actions import guard_is_reviewer, guard_teammate
 from credentials.models import Client, Kind
 from credentials.redirect_uris import validate
-from portal.accounts.actions import Refused
-from portal.accounts.models import Team, TeamMembership, User
+from portal.accounts.actions import Refused, put_notices
+from portal.accounts.models import NoticeKind, Team, TeamMembership, User
 from portal.database import lock
 from portal.ledger.actions import PORTAL, record
 
@@ -103,7 +104,7 @@ def _check(version: Version) -> None:
     version.required_scopes = sorted(set(version.required_scopes))
     version.optional_scopes = sorted(set(version.optional_scopes) - set(version.required_scopes))
     version.full_clean(exclude=["app", "created_by", "created_at", "icon", "submitted_at", "published_at"])
-    others = version.app.versions.exclude(pk=version.pk)
+    others = version.app.versions.exclude(pk=version.pk).exclude(status=Status.TAKEN_BACK)
     if others.filter(number=version.number).exists():
         raise ValidationError({"number": _("There is a version %(number)s already.") % {"number": version.number}})
     judged = others.exclude(status__in=[Status.DRAFT, Status.SNAPSHOT])
@@ -185,8 +186,30 @@ def submit_version(version: Version, *, by: User) -> Version:
     _check(version)
     version.status, version.audience, version.submitted_at = Status.IN_REVIEW, Audience.PUBLIC, Now()
     version.save(update_fields=["status", "audience", "submitted_at"])
+    _notify(version, NoticeKind.SUBMITTED)
     _record(version, Event.VERSION_SUBMITTED, by)
     return Version.objects.get(pk=version.pk)
+
+
+@transaction.atomic
+def take_back_version(version: Version, *, by: User) -> Version:
+    """Take a submitted version out of the reviewers' queue; it stays frozen (M2). Raises NotATeammate, Frozen."""
+    guard_teammate(version.app.team, by)
+    version = lock(Version, version.pk)
+    _guard_status(version, Status.IN_REVIEW)
+    version.status = Status.TAKEN_BACK
+    version.save(update_fields=["status"])
+    _notify(version, NoticeKind.TAKEN_BACK)
+    _record(version, Event.VERSION_TAKEN_BACK, by)
+    return version
+
+
+@transaction.atomic
+def copy_version(version: Version, *, by: User) -> Version:
+    """Make a draft of all that a version which was taken back has, its number too. Raises NotATeammate, Frozen, ValidationError."""
+    guard_teammate(version.app.team, by)
+    _guard_status(version, Status.TAKEN_BACK)
+    return create_version(version.app, by=by, **{name: getattr(version, name) for name in FIELDS})
 
 
 def guard_reviewer(by: User, team: Team) -> None:
@@ -217,6 +240,7 @@ def _decide(version: Version, decision: str, status: str, event: Event, reason: 
     version.status = status
     version.save(update_fields=["status"])
     Review.objects.create(version=version, reviewer=by, decision=decision, reason=reason.strip())
+    _notify(version, NoticeKind(decision), reason.strip())
     _record(version, event, by, PORTAL, reason=reason.strip())
     return version
 
@@ -324,6 +348,17 @@ def withdraw_version(version: Version, *, reason: str, by: User) -> Version:
     queue_offers()
     _record(version, Event.VERSION_WITHDRAWN, by, reason=version.withdrawn_because)
     return version
+
+
+def _notify(version: Version, kind: NoticeKind, reason: str = "") -> None:
+    put_notices(
+        version.app.team,
+        kind,
+        name=str(version),
+        path=reverse("version-view", args=[version.app.slug, version.pk]),
+        reviewers_path=reverse("admin:marketplace_version_change", args=[version.pk]),
+        reason=reason,
+    )
 
 
 def _record(version: Version, event: Event, by: User, *more_chains: str, **details) -> None:

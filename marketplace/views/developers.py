@@ -221,7 +221,7 @@ def _spend(app, rate):
 
 
 def _step(action, done, rate):
-    """A view whose POST runs one action on a version."""
+    """A view whose POST runs one action on a version, and shows the one that it returns."""
 
     @login_required
     @require_POST
@@ -230,11 +230,11 @@ def _step(action, done, rate):
         version = version_seen_by(request.user, slug, pk)
         _spend(version.app, rate)
         try:
-            action(version, by=request.user)
+            version = action(version, by=request.user)
             messages.success(request, done)
         except (Refused, ValidationError) as error:
             messages.error(request, in_words(error))
-        return redirect("version-view", slug, pk)
+        return redirect("version-view", slug, version.pk)
 
     return view
 
@@ -295,7 +295,7 @@ def version_changes(request, slug, pk):
         "app": version.app,
         "version": version,
         "is_published": version.published_at is not None,
-        "is_over": version.status in (Status.WITHDRAWN, Status.REJECTED),
+        "is_over": version.status in (Status.WITHDRAWN, Status.REJECTED, Status.TAKEN_BACK),
         "progress": actions.progress(version),
         "answers": _agents_answers(version),
         "page_obj": page,
@@ -326,6 +326,10 @@ def version_withdraw(request, slug, pk):
 
 
 version_submit = _step(actions.submit_version, gettext_lazy("Submitted. A reviewer reads it next."), NEW)
+version_take_back = _step(
+    actions.take_back_version, gettext_lazy("Taken back. Copy it to a new draft to change something."), NEW
+)
+version_copy = _step(actions.copy_version, gettext_lazy("Copied. Change what you like, and submit it again."), NEW)
 version_publish = _step(actions.publish_version, gettext_lazy("Published."), PUBLISHED)
 
 

@@ -293,3 +293,37 @@ class SentForm(models.Model):
 
     def __str__(self):
         return str(self.pk)
+
+
+class NoticeKind(models.TextChoices):
+    SUBMITTED = "submitted", _("Submitted for review")
+    TAKEN_BACK = "taken_back", _("Taken back from review")
+    APPROVED = "approved", _("Approved")
+    REJECTED = "rejected", _("Rejected")
+    SUSPENDED = "suspended", _("Suspended")
+    LIFTED = "lifted", _("Suspension lifted")
+    LIFTED_AFTER_LEAK = "lifted_after_leak", _("Suspension lifted, earlier tokens and secrets ended")
+
+
+class Notice(models.Model):
+    """One mail to a team's developers, or to the reviewers, about a version or OAuth credentials of the team."""
+
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="notices")
+    to_reviewers = models.BooleanField()
+    kind = models.CharField(max_length=20, choices=NoticeKind)
+    # What it is about, and the page that shows it.
+    name = models.CharField(max_length=100)
+    path = models.CharField(max_length=200)
+    reason = models.TextField(blank=True)
+    made_at = models.DateTimeField(db_default=Now())
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(kind__in=NoticeKind.values), name="notice_kind_is_known")]
+        indexes = [
+            models.Index(fields=["made_at"], condition=Q(told_at=None), name="notice_to_mail"),
+            models.Index(fields=["team", "told_at"], condition=Q(to_reviewers=True), name="notice_told_to_reviewers"),
+        ]
+
+    def __str__(self):
+        return f"{self.get_kind_display()}: {self.name}"

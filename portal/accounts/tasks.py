@@ -7,7 +7,7 @@ from portal.once import forget_sent_forms
 
 from . import actions
 from .actions.inviting import invitations_to_mail
-from .models import Invitation
+from .models import Invitation, Notice
 
 SWEEP_BATCH = 500
 
@@ -25,6 +25,20 @@ def sweep_invitations():
     for pk in invitations_to_mail().order_by("expires_at").values_list("pk", flat=True)[:SWEEP_BATCH]:
         # A mail server may be as slow as a vendor, and keeps nothing else waiting either.
         tell_of_invitation.apply_async([str(pk)], queue="vendors")
+
+
+@shared_task
+def tell_of_notice(notice_id):
+    notice = Notice.objects.filter(pk=notice_id).first()
+    if notice:
+        actions.tell_of_notice(notice)
+
+
+@shared_task
+def sweep_notices():
+    """Find the mails to developers and reviewers that are left to send."""
+    for pk in actions.notices_to_mail().values_list("pk", flat=True)[:SWEEP_BATCH]:
+        tell_of_notice.apply_async([pk], queue="vendors")
 
 
 @shared_task

@@ -73,6 +73,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     own.approved = marketplace.submit_version(add("2.0"), by=dev)
     marketplace.approve_version(own.approved, by=factories.reviewer())
     own.in_review = marketplace.submit_version(add("3.0"), by=dev)
+    own.taken_back = marketplace.take_back_version(marketplace.submit_version(add("3.5"), by=dev), by=dev)
     own.draft = add("4.0")
     own.packaged = add("4.5")
     files = packages.good(own.client)
@@ -175,6 +176,8 @@ def ids(own):
         "GET/bare apps/<slug:slug>/": {"slug": own.bare.slug},
         "POST apps/<slug:slug>/": {"slug": own.bare.slug},
         "apps/<slug:slug>/accounts/": {"slug": own.custom.slug},
+        "apps/<slug:slug>/versions/<int:pk>/take-back/": {"pk": own.in_review.pk},
+        "apps/<slug:slug>/versions/<int:pk>/copy/": {"pk": own.taken_back.pk},
         "apps/<slug:slug>/versions/<int:pk>/publish/": {"pk": own.approved.pk},
         "apps/<slug:slug>/versions/<int:pk>/package/download/": {"pk": own.packaged.pk},
         "apps/<slug:slug>/versions/<int:pk>/package/secrets/<str:integration>/": {"pk": own.packaged.pk},

@@ -81,6 +81,7 @@ NEEDED = {
     f"marketplace.publishing.create_version {APP}": "a version made twice",
     f"marketplace.publishing.change_version {VERSION}": "submit against change",
     f"marketplace.publishing.submit_version {VERSION}": "submit twice",
+    f"marketplace.publishing.take_back_version {VERSION}": "taking back against approval",
     f"marketplace.publishing._decide {VERSION}": "approve against reject",
     f"marketplace.publishing.publish_version {VERSION}": "publish twice",
     f"marketplace.publishing.publish_custom {VERSION}": "publish for accounts twice",

@@ -181,6 +181,11 @@ REVIEWING = {
         on_version("reject_version", "in_review", by=1, reason="No"),
         one("version.approved", "version.rejected", count=2),
     ),
+    "taking back against approval": (
+        on_version("take_back_version", "in_review"),
+        on_version("approve_version", "in_review", by=0),
+        one(),
+    ),
     "submit twice": (
         on_version("submit_version", "draft"),
         on_version("submit_version", "draft", by="dev2"),

@@ -10,6 +10,7 @@ from .inviting import (
     revoke_invitation,
     tell_of_invitation,
 )
+from .notifying import notices_to_mail, put_notices, tell_of_notice
 from .people import change_staff, create_person, deactivate_person, remove_two_factor
 from .places import (
     AlreadyMember,
@@ -58,11 +59,14 @@ __all__ = [
     "guard_staff",
     "invite",
     "lift_account",
+    "notices_to_mail",
+    "put_notices",
     "remove_two_factor",
     "resend_invitation",
     "revoke_invitation",
     "runs_alone",
     "suspend_account",
     "tell_of_invitation",
+    "tell_of_notice",
     "verify_team",
 ]

@@ -1,0 +1,46 @@
+"""Mailing a team's developers and the reviewers about what was submitted, decided, suspended or lifted."""
+
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from portal.database import alone
+from portal.mail import send
+
+from ..models import REVIEWERS, Notice, Team, User
+
+# Submitting and taking back, over and over, fills nobody's mailbox: the reviewers' queue shows the rest.
+MAX_TO_REVIEWERS = 20  # a day, about one team
+
+
+def put_notices(team: Team, kind: str, *, name: str, path: str, reviewers_path: str, reason: str = "") -> None:
+    """Leave a mail to the team's developers and one to the reviewers, for the sweep to send after this commits (T3)."""
+    given = {"team": team, "kind": kind, "name": name, "reason": reason}
+    Notice.objects.create(to_reviewers=False, path=path, **given)
+    Notice.objects.create(to_reviewers=True, path=reviewers_path, **given)
+
+
+def _addresses(notice: Notice) -> list[str]:
+    developers = notice.team.memberships.live()
+    if not notice.to_reviewers:
+        return list(developers.values_list("user__email", flat=True))
+    reviewers = User.objects.filter(is_active=True, is_staff=True, groups__name=REVIEWERS)
+    return list(reviewers.exclude(pk__in=developers.values("user")).values_list("email", flat=True))
+
+
+def tell_of_notice(notice: Notice) -> None:
+    """Send a notice, once."""
+    with alone(f"notice:{notice.pk}"):
+        row = Notice.objects.select_related("team").filter(pk=notice.pk, told_at=None).first()
+        if row is None:
+            return
+        today = Notice.objects.filter(team=row.team, to_reviewers=True, told_at__gt=Now() - timedelta(days=1))
+        if not row.to_reviewers or today.count() < MAX_TO_REVIEWERS:
+            send("members/mail/notice.txt", to=_addresses(row), notice=row)
+        # After sending: told twice is better than never.
+        Notice.objects.filter(pk=row.pk).update(told_at=Now())
+
+
+def notices_to_mail() -> QuerySet[Notice]:
+    return Notice.objects.filter(told_at=None).order_by("made_at", "pk")

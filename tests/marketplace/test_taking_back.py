@@ -1,0 +1,100 @@
+"""A version in review is taken back by its team: it stays as it was, and a new draft takes everything over (M2)."""
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, transaction
+
+from marketplace import actions
+from marketplace.actions import Frozen
+from marketplace.actions.publishing import FIELDS
+from marketplace.models import Status, Version
+from portal.ledger.models import Entry
+from tests import factories
+from tests.factories import EDIT, VIEW, version_fields
+from tests.marketplace import packages
+from tests.people.forms import text
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def review(cast):
+    client, _secret = factories.client(cast.dev)
+    draft = factories.app(
+        cast.dev, client, optional_scopes=[EDIT], icon=b"icon", install_url="https://app.example/install"
+    )
+    actions.change_version(draft, by=cast.dev, package=packages.good(client))
+    return actions.submit_version(draft, by=cast.dev)
+
+
+def url(version, step=""):
+    return f"/apps/{version.app.slug}/versions/{version.pk}/{step}"
+
+
+def test_a_version_in_review_is_taken_back_and_nobody_decides_on_it_any_more(cast, browse, review):
+    dev = browse(cast.dev)
+    assert "Take back from review" in text(dev.get(url(review)))
+    page = dev.post(url(review, "take-back/"), follow=True)
+    assert "Taken back. Copy it to a new draft" in text(page) and "Copy to a new draft" in text(page)
+    review.refresh_from_db()
+    assert review.status == Status.TAKEN_BACK
+    rita = factories.reviewer()
+    for decide in (actions.approve_version, actions.reject_version):
+        with pytest.raises(Frozen, match="Taken back from review"):
+            decide(review, reason="Too late", by=rita)
+    window = browse(rita).get(f"/admin/marketplace/version/{review.pk}/change/")
+    assert "Taken back from review" in text(window) and "press/approve" not in window.content.decode()
+    assert review.name not in text(browse(rita).get("/admin/marketplace/version/"))
+    assert Entry.objects.filter(chain=review.app.team.chain_name, event="version.taken_back").count() == 1
+
+
+def test_what_was_taken_back_stays_frozen_for_good(cast, review):
+    review = actions.take_back_version(review, by=cast.dev)
+    with pytest.raises(Frozen):
+        actions.change_version(review, by=cast.dev, tagline="Other")
+    for changed in ({"tagline": "Other"}, {"package": {}}, {"status": "draft"}, {"status": "in_review"}):
+        with pytest.raises(DatabaseError), transaction.atomic():
+            Version.objects.filter(pk=review.pk).update(**changed)
+    assert not actions.forecast(review).exists()
+
+
+@pytest.mark.parametrize("decide", [actions.approve_version, actions.reject_version])
+def test_what_was_decided_on_is_not_taken_back(cast, review, decide):
+    version = decide(review, reason="Why", by=factories.reviewer())
+    with pytest.raises(Frozen):
+        actions.take_back_version(version, by=cast.dev)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Version.objects.filter(pk=version.pk).update(status=Status.TAKEN_BACK)
+
+
+def test_a_copy_has_everything_its_number_too_and_goes_the_whole_way(cast, browse, review):
+    version = actions.take_back_version(review, by=cast.dev)
+    page = browse(cast.dev).post(url(version, "copy/"), follow=True)
+    assert "Copied. Change what you like" in text(page)
+    draft = Version.objects.get(app=version.app, status=Status.DRAFT)
+    version.refresh_from_db()
+    assert page.redirect_chain == [(url(draft), 302)]
+    for name in FIELDS:
+        assert getattr(draft, name) == getattr(version, name), name
+    assert draft.number == "1.0" and VIEW in draft.scopes and draft.package and bytes(draft.icon) == b"icon"
+    published = factories.publish(draft, cast.dev)
+    assert (published.number, published.status) == ("1.0", Status.PUBLISHED)
+
+
+def test_a_number_is_free_again_once_only(cast, review):
+    version = actions.take_back_version(review, by=cast.dev)
+    draft = actions.copy_version(version, by=cast.dev)
+    for again in (
+        lambda: actions.copy_version(version, by=cast.dev),
+        lambda: actions.create_version(version.app, by=cast.dev, **version_fields("1.0")),
+    ):
+        with pytest.raises(ValidationError, match=r"There is a version 1\.0 already"):
+            again()
+    # Taken back once more, both keep the number, and a third may have it.
+    actions.take_back_version(actions.submit_version(draft, by=cast.dev), by=cast.dev)
+    assert actions.copy_version(version, by=cast.dev).number == "1.0"
+
+
+def test_only_what_was_taken_back_is_copied(cast, browse, review):
+    page = browse(cast.dev).post(url(review, "copy/"), follow=True)
+    assert "so this cannot be done" in text(page) and review.app.versions.count() == 1
