@@ -30,7 +30,7 @@ END $$;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("marketplace", "0007_upgrades"),
+        ("marketplace", "0008_words_of_vendors"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
