@@ -26,6 +26,7 @@ NUMBER = rf"(?:\d[\d,]*(?:\.\d+)?|{'|'.join(WORDS[1:])})"
 DAYS = settings.CONSENT_LIFETIME.days
 MINUTES = settings.ACCESS_TOKEN_LIFETIME.total_seconds() / 60
 PORT = int(re.search(r'"PORT", default=(\d+)', (BASE / "portal/settings.py").read_text())[1])
+PYTHON = float(re.search(r'requires-python = ">=([\d.]+)', (BASE / "pyproject.toml").read_text())[1])
 PORTS = [offset for _name, _level, offset in demo_vendors.VENDORS.values()]
 TRIES = 1 + len(connecting.REVOKE_RETRIES)
 SWEEPS = [minutes for task, minutes in EVERY.items() if "sweep" in task]
@@ -33,6 +34,7 @@ SMALL, FIELDS = settings.DATA_UPLOAD_MAX_MEMORY_SIZE, settings.DATA_UPLOAD_MAX_N
 
 # What the README may say of a number, and what the code has there. A statement that it no longer makes stays unused.
 STATED = {
+    rf"With Python ({NUMBER}) and make": [PYTHON],
     rf"after ({NUMBER}) days\b": [DAYS],
     r"(another year), and no token": [{"another year": 365}, DAYS],
     r"the old one out (a year later)": [{"a year later": 365}, DAYS],
