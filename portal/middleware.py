@@ -29,17 +29,16 @@ class DatabaseAwayMiddleware:
 
     def process_exception(self, request, exception):
         if isinstance(exception, OperationalError):
-            return unavailable()
+            return unavailable(request)
         return None
 
 
-def unavailable():
-    return HttpResponse(
-        "The portal’s database is away. Try again in a few seconds.\n",
-        content_type="text/plain; charset=utf-8",
-        status=503,
-        headers={"Retry-After": "5", "Cache-Control": "no-store"},
-    )
+def unavailable(request):
+    text, headers = _("The portal’s database is away. Try again in a few seconds."), {"Retry-After": "5"}
+    if is_for_programs(request):
+        return refuse(request, 503, text, **headers)
+    headers["Cache-Control"] = "no-store"
+    return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8", status=503, headers=headers)
 
 
 # Pages that an app's window goes through on its way to Agree or Cancel and back. An app may open them in a popup, and
@@ -155,7 +154,10 @@ def is_for_programs(request):
 
 
 # Whatever else is refused is an invalid_request.
-_ERRORS = {403: "access_denied", 404: "not_found", 429: "temporarily_unavailable", 500: "server_error"}
+_ERRORS = {
+    403: "access_denied", 404: "not_found", 429: "temporarily_unavailable", 500: "server_error",
+    503: "temporarily_unavailable",
+}  # fmt: skip
 
 
 def refuse(request, status, text, **headers):
@@ -215,6 +217,9 @@ class MethodNotAllowedMiddleware:
 
     def __call__(self, request):
         response = self.get_response(request)
+        if response.status_code == 405 and not response.content and is_for_programs(request):
+            text = _("Use another method: %(methods)s.") % {"methods": response["Allow"]}
+            return refuse(request, 405, text, Allow=response["Allow"])
         if response.status_code != 405 or response.content or "text/html" not in request.headers.get("Accept", ""):
             return response
         page = render(request, "405.html", {"back": _page_above(request.path)}, status=405)

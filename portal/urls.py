@@ -42,6 +42,7 @@ urlpatterns = [
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
 ]
+handler400 = "portal.views.malformed"
 handler404 = "portal.views.not_found"
 handler500 = "portal.views.server_error"
 # allauth looks for it here.

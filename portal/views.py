@@ -18,7 +18,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django.views.defaults import page_not_found
+from django.views.defaults import bad_request, page_not_found
 
 from consent.coming_ends import ended_lately, ending_within, renewable_by
 from consent.succession import to_confirm
@@ -153,6 +153,13 @@ def readyz(request):
     return JsonResponse({"database": "ok", "redis": redis})
 
 
+def malformed(request, exception):
+    """Answer what Django refuses to read, such as a host name that is not served."""
+    if is_for_programs(request):
+        return refuse(request, 400, "The request cannot be read, or is for a host that is not served here")
+    return bad_request(request, exception)
+
+
 def not_found(request, exception):
     if is_for_programs(request):
         return refuse(request, 404, "There is nothing at this address")
@@ -176,7 +183,7 @@ def csrf_failure(request, reason=""):
 
 def server_error(request):
     if isinstance(sys.exc_info()[1], OperationalError):
-        return unavailable()
+        return unavailable(request)
     if is_for_programs(request):
         return refuse(request, 500, "Something went wrong here. It was logged.")
     return render(request, "500.html", status=500)

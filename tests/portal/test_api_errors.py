@@ -1,0 +1,76 @@
+"""Every answer under /api/ is JSON, whatever went wrong."""
+
+import json
+import uuid
+
+import pytest
+from django.core.exceptions import SuspiciousOperation
+from django.db import OperationalError
+from django.test import Client as Browser
+
+from portal import middleware, views
+
+pytestmark = pytest.mark.django_db
+RUN = f"/api/v1/installations/{uuid.uuid4()}/requests/events"
+METHODS = ["get", "head", "put", "patch", "delete", "options", "trace"]
+
+
+def is_json(answer, status, error):
+    assert (answer.status_code, answer["Content-Type"]) == (status, "application/json"), answer
+    assert answer["Cache-Control"] == "no-store"
+    if answer.content:
+        told = json.loads(answer.content)
+        assert told["error"] == error and told["error_description"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/", "/api", "/api/v1/packages/check/", "/api/v1/nothing", "/api/v2/", "/api/v1/installations/7/requests/x"],
+)
+@pytest.mark.parametrize("accepts", ["text/html", "*/*"])
+def test_an_address_that_there_is_not_answers_in_json(client, path, accepts):
+    if path == "/api":
+        path = "/api/x?y=<script>"
+    for method in ("get", "post"):
+        is_json(getattr(client, method)(path, headers={"accept": accepts}), 404, "not_found")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("path", ["/api/v1/packages/check", RUN])
+def test_another_method_answers_in_json_and_says_which_to_use(client, path, method):
+    answer = getattr(client, method)(path, headers={"accept": "text/html"})
+    is_json(answer, 405, "invalid_request")
+    assert answer["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/packages/check", RUN])
+def test_a_caller_who_is_nobody_answers_in_json(client, path):
+    for authorization in (None, "Basic !", "Bearer x", "Basic eDp5", "Nothing"):
+        headers = {"authorization": authorization} if authorization else {}
+        answer = client.post(path, b"x", content_type="application/zip", headers=headers)
+        assert answer.status_code == 401 and answer["WWW-Authenticate"]
+        assert answer["Content-Type"] == "application/json" and answer.json()["error_description"]
+
+
+def test_what_cannot_be_read_or_is_too_much_answers_in_json(client, cast):
+    check = "/api/v1/packages/check"
+    is_json(client.post(check, headers={"host": "elsewhere.example"}), 400, "invalid_request")
+    is_json(client.post(f"{check}?app=%00"), 400, "invalid_request")
+    is_json(client.post(check, CONTENT_LENGTH=str(7 * 2**20)), 413, "invalid_request")
+    is_json(client.post(f"{check}?x={'x' * 70_000}"), 414, "invalid_request")
+    browser = Browser(enforce_csrf_checks=True)
+    browser.force_login(cast.dev)
+    answer = browser.post(check, b"x", content_type="application/zip")
+    assert (answer.status_code, answer.json()["error"]) == (403, "access_denied")
+
+
+def test_what_goes_wrong_inside_answers_in_json(rf):
+    request = rf.get("/api/v1/nothing")
+    is_json(views.malformed(request, SuspiciousOperation()), 400, "invalid_request")
+    is_json(views.server_error(request), 500, "server_error")
+    try:
+        raise OperationalError
+    except OperationalError:
+        is_json(views.server_error(request), 503, "temporarily_unavailable")
+    is_json(middleware.unavailable(request), 503, "temporarily_unavailable")
+    assert middleware.unavailable(rf.get("/"))["Content-Type"].startswith("text/plain")
