@@ -1,5 +1,6 @@
 """Being an OAuth client of a vendor (RFC 6749, 7636, 7009, 9207): what is sent there, and what is made of the answers."""
 
+import base64
 import datetime as dt
 import json
 import re
@@ -7,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from authlib.common.errors import AuthlibBaseError
 from authlib.common.urls import add_params_to_uri
@@ -45,11 +46,13 @@ class VendorError(Exception):
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a vendor issued; `expires_in` in seconds, None where it does not say."""
+    """What a vendor issued; `expires_in` in seconds, None where the vendor does not say."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_in: int | None
+    # The scopes that were asked for and not granted; None where the vendor does not say (RFC 6749, section 5.1).
+    missing_scopes: list[str] | None = None
 
 
 def redirect_uri(app: App, integration: str) -> str:
@@ -115,17 +118,17 @@ class Vendor:
             code_challenge_method="S256",
             transport=Transport(within=SECONDS),
         )
+        client.register_client_auth_method(("client_secret_basic", _basic))
         for hook in ("access_token_response", "refresh_token_response"):
             client.register_compliance_hook(hook, _as_json)
         return client
 
+    def _option(self, value: Any) -> str:
+        return " ".join(self._fill(_text(each)) for each in (value if isinstance(value, list) else [value]))
+
     def authorization_url(self, state: str, verifier: str) -> str:
         """Where to send a person, with all that the package's options add."""
-        asked = {
-            name: " ".join(self._fill(_text(each)) for each in (value if isinstance(value, list) else [value]))
-            for name, value in self.options.items()
-            if name not in OWN_OPTIONS
-        }
+        asked = {name: self._option(value) for name, value in self.options.items() if name not in OWN_OPTIONS}
         with self._client() as client:
             url, _state = client.create_authorization_url(
                 self._url(self.integration.authorize_url),
@@ -167,12 +170,10 @@ class Vendor:
             raise VendorError(said(error.error, error.description, hidden=hidden), is_final=final) from None
         except (*CLIENT_ERRORS, ValueError):
             raise VendorError(_("Its answer could not be read.")) from None
-        return _tokens(answer)
+        return _tokens(answer, _scopes(self._option(self.options.get("scope", ""))))
 
-    def revoke(self, tokens: Mapping[str, Any]) -> None:
-        """Tell the vendor that its tokens are of no use any more (RFC 7009), where it can be told. Raises VendorError."""
-        if not (url := self._revocation_url()):
-            return
+    def revoke(self, tokens: Mapping[str, Any], url: str) -> None:
+        """Tell the vendor that its tokens are no longer needed (RFC 7009). Raises VendorError."""
         # The refresh token first: with it, most vendors end the access token too.
         for kind in ("refresh_token", "access_token"):
             if not tokens.get(kind):
@@ -187,22 +188,60 @@ class Vendor:
             if answer.status_code >= 500 or answer.status_code == 429:
                 raise VendorError(_("It answered %(status)d.") % {"status": answer.status_code})
 
-    def _revocation_url(self) -> str | None:
-        """As the package says, or as the vendor's own metadata does, on the origin that issued the tokens (RFC 8414)."""
+    def revocation_url(self, iss: str = "") -> str:
+        """Return where this vendor takes tokens back, or "" where it does not say.
+
+        The package says it, or the metadata of the vendor's issuer (RFC 8414): the package's `issuer`, the `iss` that came
+        back with the code (RFC 9207), or else the origin of the token endpoint.
+        """
         if given := self.options.get("revocation_url"):
             return self._url(given)
-        token_url = urlsplit(self._url(self.integration.token_url))
-        origin = f"{token_url.scheme}://{token_url.netloc}"
-        for known in ("oauth-authorization-server", "openid-configuration"):
-            try:
-                answer = send("GET", f"{origin}/.well-known/{known}", headers={"Accept": "application/json"}, within=5)
-                found = as_dict(json.loads(answer.body)) if answer.status == 200 else {}
-            except (EgressError, ValueError, RecursionError):
-                continue
-            url = found.get("revocation_endpoint")
-            if isinstance(url, str) and url.startswith(f"{origin}/"):
-                return url
-        return None
+        token_url = self._url(self.integration.token_url)
+        origin = _origin(token_url)
+        for issuer in dict.fromkeys(filter(None, [self._url(self.options.get("issuer") or ""), iss, origin])):
+            for address in _metadata_urls(issuer):
+                try:
+                    answer = send("GET", address, headers={"Accept": "application/json"}, within=5)
+                    found = as_dict(json.loads(answer.body)) if answer.status == 200 else {}
+                except (EgressError, ValueError, RecursionError):
+                    continue
+                url = found.get("revocation_endpoint")
+                # Of another issuer (RFC 8414, 3.3), or of one that issued none of these tokens, it means nothing.
+                is_theirs = found.get("issuer") == issuer and found.get("token_endpoint", token_url) == token_url
+                if is_theirs and isinstance(url, str) and _origin(url) in (origin, _origin(issuer)):
+                    return url
+        return ""
+
+
+def _origin(url: str) -> str:
+    """Return scheme and host of a URL; "" where it is not one."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _metadata_urls(issuer: str) -> list[str]:
+    """Return where an issuer's metadata may be (RFC 8414, 3.1 and 5; OpenID Connect appends instead of inserting)."""
+    origin = _origin(issuer)
+    path = issuer.removeprefix(origin).rstrip("/")
+    inserted = [f"{origin}/.well-known/{name}{path}" for name in ("oauth-authorization-server", "openid-configuration")]
+    return [*inserted, f"{origin}{path}/.well-known/openid-configuration"] if path else inserted
+
+
+def _basic(client: OAuth2Client, method: str, uri: str, headers: dict[str, str], body: Any) -> tuple[str, Any, Any]:
+    """Send id and secret in HTTP Basic, each form-encoded first (RFC 6749, 2.3.1), which Authlib leaves out.
+
+    A space is sent as %20, which servers that do not know "+" read too.
+    """
+    pair = f"{quote(client.client_id, safe='')}:{quote(client.client_secret, safe='')}"
+    return uri, {**headers, "Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, body
+
+
+def _scopes(text: str) -> frozenset[str]:
+    """Return the scopes of a text; some vendors separate them by commas."""
+    return frozenset(re.split(r"[\s,]+", text.strip())) - {""}
 
 
 def _percent(match: re.Match[str]) -> str:
@@ -221,18 +260,46 @@ def said(error: object, description: object, *, hidden: Iterable[str] = ()) -> s
     return re.sub(r"[^\x20-\x7e]|[<>]", " ", words)[:200].strip()
 
 
+def words_of(problem: object, *, depth: int = 3) -> str:
+    """Return the text in a vendor's error, which may be an object or a list; "" where there is none."""
+    if isinstance(problem, str | int) and not isinstance(problem, bool):
+        return str(problem)
+    if isinstance(problem, list):
+        return words_of(problem[0], depth=depth) if problem else ""
+    found = as_dict(problem)
+    for name in (
+        "message",
+        "error_description",
+        "description",
+        "detail",
+        "title",
+        "reason",
+        "error",
+        "errors",
+        "status",
+    ):
+        if depth and (text := words_of(found.get(name), depth=depth - 1)):
+            return text
+    return ""
+
+
 def _as_json(response: Any) -> Any:
-    """Read an answer in whatever form it comes, and give it on as RFC 6749, section 5 has it. Raises VendorError."""
+    """Read an answer in whatever form it comes, and pass it on in the form of RFC 6749, section 5. Raises VendorError."""
     found = _read(response)
     if found.get("error"):
-        # Some say so with 200.
-        error = {name: str(found.get(name, "")) for name in ("error", "error_description")}
-        return _made(response, error, 400)
+        # Some say so with 200, and some as an object with words and a code of their own.
+        told = found["error"]
+        code = told if isinstance(told, str) else as_dict(told).get("status") or as_dict(told).get("code") or ""
+        about = found.get("error_description") or ("" if isinstance(told, str) else told)
+        return _made(response, {"error": str(code) or "error", "error_description": words_of(about)}, 400)
     if response.status_code >= 400:
-        raise VendorError(_("It answered %(status)d.") % {"status": response.status_code})
+        status, words = response.status_code, said(words_of(found), "")
+        text = _("It answered %(status)d: %(words)s") if words else _("It answered %(status)d.")
+        raise VendorError(text % {"status": status, "words": words})
     # What it means is read by _tokens; Authlib would count with `expires_in`.
     tokens = {name: found.get(name) for name in ("access_token", "refresh_token")}
-    return _made(response, {**tokens, "expires_in": None, "portal_expires_in": str(found.get("expires_in"))}, 200)
+    more = {"portal_expires_in": str(found.get("expires_in")), "portal_scope": found.get("scope")}
+    return _made(response, {**tokens, "expires_in": None, **more}, 200)
 
 
 def _made(response: Any, value: Any, status: int) -> Any:
@@ -249,7 +316,7 @@ def _read(response: Any) -> dict[str, Any]:
         return dict(parse_qsl(text.strip(), max_num_fields=50)) if is_form else {}
 
 
-def _tokens(answer: Mapping[str, Any]) -> Tokens:
+def _tokens(answer: Mapping[str, Any], asked: frozenset[str]) -> Tokens:
     access, refresh = answer.get("access_token"), answer.get("refresh_token")
     if not _is_token(access):
         raise VendorError(_("Its answer has no access token."))
@@ -259,7 +326,14 @@ def _tokens(answer: Mapping[str, Any]) -> Tokens:
         access_token=str(access),
         refresh_token=str(refresh) if _is_token(refresh) else None,
         expires_in=int(seconds[1]) if seconds else None,
+        missing_scopes=sorted(asked - granted) if (granted := _granted(answer.get("portal_scope"))) else None,
     )
+
+
+def _granted(scope: object) -> frozenset[str] | None:
+    if isinstance(scope, list):
+        scope = " ".join(str(each) for each in scope)
+    return _scopes(scope) if isinstance(scope, str) and scope.strip() else None
 
 
 def _is_token(value: object) -> bool:

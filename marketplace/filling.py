@@ -95,7 +95,7 @@ def fill(
     Raises BadInput.
     """
     schema = template.request
-    given = {f"iparam.{name}": fields.get(name, "") for name in contents.fields}
+    given = {f"iparam.{name}": fields.get(name, "") for name in contents.iparams}
     values = {**context, **given, "access_token": token}
     url = f"{schema.protocol}://{_host(schema.host, values)}{_path(schema.path, values)}"
     if query := {name: _filled(text, values) for name, text in schema.query.items()}:
@@ -104,9 +104,9 @@ def fill(
     sent, kind = _body(schema.method, body)
     if kind:
         headers.setdefault("Content-Type", kind)
-    hidden = {fields[name] for name, one in contents.fields.items() if one.secure and name in fields}
+    hidden = {fields[name] for name, one in contents.iparams.items() if one.secure and name in fields}
     secrets = {text for text in (token, *hidden) if len(text) > 5}
-    secret_names = {"access_token", *(f"iparam.{name}" for name, one in contents.fields.items() if one.secure)}
+    secret_names = {"access_token", *(f"iparam.{name}" for name, one in contents.iparams.items() if one.secure)}
     for name, text in schema.headers.items():
         parsed = expressions.parse(text)
         if secret_names & {each.name for each in parsed.names()} or looks_secret(name, parsed):

@@ -338,6 +338,13 @@ class Connection(models.Model):
     expires_at = models.DateTimeField(null=True)
     refresh_at = models.DateTimeField(null=True)
     refresh_failures = models.PositiveSmallIntegerField(default=0)
+    # Whether the vendor gave a refresh token.
+    renews = models.BooleanField(default=True, db_default=True)
+    # How long an access token lives, in seconds, where the vendor says so.
+    lifetime = models.PositiveBigIntegerField(null=True)
+    missing_scopes = models.JSONField(default=list, db_default=[])
+    # Where the vendor takes its tokens back; empty where it does not say, null where that was not looked up.
+    revocation_url = models.TextField(null=True)  # noqa: DJ001
     # Set where the vendor refused for good: a person has to connect again. `problem` has the vendor's words alone.
     broken_at = models.DateTimeField(null=True)
     problem = models.CharField(max_length=300, blank=True)
@@ -382,6 +389,16 @@ class Connection(models.Model):
     def why_broken(self):
         if self.problem:
             return self.problem
-        if self.tokens and self.tokens.get("refresh_token"):
+        if self.renews:
             return _("The vendor gave no reason.")
         return _("The access ran out, and the vendor gave no way to renew it.")
+
+    @property
+    def ends_by_itself(self):
+        """True where the vendor gave no way to renew an access that ends."""
+        return self.is_connected and self.expires_at is not None and not self.renews
+
+    @property
+    def is_brief(self):
+        """True where an access token lives for less than ten minutes, and is renewed."""
+        return self.is_connected and self.renews and (self.lifetime or 600) < 600

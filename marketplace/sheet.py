@@ -24,6 +24,8 @@ class Part:
     is_theirs: bool
     # Whether it was connected before, and ended.
     was_connected: bool = False
+    # Whether an admin has to fill something in first.
+    waits_for_admin: bool = False
 
     @property
     def is_agent_level(self) -> bool:
@@ -57,7 +59,8 @@ class Sheet:
             whose = self.membership.pk if is_own else None
             found = (row for row in self._connections if (row.integration, row.membership_id) == (name, whose))
             was = not is_own and name in self._ended
-            parts.append(Part(name, one, next(found, None), is_own or self.is_admin, was))
+            waits = is_own and values.lacks_credentials(self.contents, name, self.installation.values)
+            parts.append(Part(name, one, next(found, None), is_own or self.is_admin, was, waits))
         # What the account does comes before what each agent does.
         return sorted(parts, key=lambda part: part.is_agent_level)
 

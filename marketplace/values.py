@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from portal.text import describe
 
-from .package import formats
+from .package import Contents, formats
 
 _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
@@ -40,6 +40,12 @@ def clean(
 
 def missing(fields: Mapping[str, formats.OAuthParameter], values: Mapping[str, str]) -> bool:
     return any(field.required and not values.get(name) for name, field in fields.items())
+
+
+def lacks_credentials(contents: Contents, integration: str, values: Mapping[str, str]) -> bool:
+    """True where agents cannot connect to a vendor until an admin has filled in the app's credentials there."""
+    asked = {key: field for key, field in contents.fields.items() if key.startswith(f"{integration}.")}
+    return missing(asked, values)
 
 
 def _guard(field: formats.OAuthParameter, text: str) -> None:

@@ -20,7 +20,7 @@ from .. import values as values_
 from ..connections import Tokens, Vendor, VendorError, when_to_refresh
 from ..events import Event
 from ..models import Connection, Installation, Version
-from ..package import Contents, formats
+from ..package import Contents, asked_to_connect, formats
 
 # How long to wait before the vendor is asked again: seconds, and the last one from then on.
 RETRIES = (30, 60, 300, 900, 3600)
@@ -53,7 +53,11 @@ def vendor_of(connection: Connection) -> Vendor:
     integration = Contents.of(version).vendors.get(connection.integration)
     if integration is None:
         raise NotThere(_("This version of the app has no such connection."))
-    return Vendor(installation.app, connection.integration, integration, connection.values)
+    prefix = f"{connection.integration}."
+    from_admin = {
+        name.removeprefix(prefix): value for name, value in installation.values.items() if name.startswith(prefix)
+    }
+    return Vendor(installation.app, connection.integration, integration, {**connection.values, **from_admin})
 
 
 def _member(account: Account, by: User) -> Membership:
@@ -125,7 +129,9 @@ def prepare_connection(installation: Installation, name: str, *, values: Mapping
     row = _lock_connection(installation, name, membership) or Connection(
         installation=installation, integration=name, membership=membership
     )
-    cleaned = values_.clean(vendors_of(installation)[name].oauth_iparams, values, row.values)
+    if values_.lacks_credentials(Contents.of(installation.version), name, installation.values):
+        raise NotConnected(_("An admin has to fill in the app’s settings first."))
+    cleaned = values_.clean(asked_to_connect(vendors_of(installation)[name]), values, row.values)
     changes = row._state.adding or cleaned != row.values
     row.values = cleaned
     if changes and not row.connected_at:
@@ -134,9 +140,16 @@ def prepare_connection(installation: Installation, name: str, *, values: Mapping
 
 
 def finish_connection(
-    installation: Installation, name: str, *, values: Mapping[str, str], code: str, verifier: str, by: User
+    installation: Installation,
+    name: str,
+    *,
+    values: Mapping[str, str],
+    code: str,
+    verifier: str,
+    by: User,
+    iss: str = "",
 ) -> Connection:
-    """Redeem the code that a vendor sent a person back with, and keep its tokens.
+    """Redeem the code that a vendor sent a person back with, and keep its tokens. `iss` came with it (RFC 9207).
 
     Raises VendorError, portal.limits.TooMany, and as preparing does.
     """
@@ -147,7 +160,9 @@ def finish_connection(
     draft = Connection(installation=found, integration=name, membership=membership, values=dict(values))
     # Outside of any transaction: the vendor takes as long as it takes.
     with waiting_for_vendors.take(found.app.team_id):
-        tokens = vendor_of(draft).exchange(code, verifier)
+        vendor = vendor_of(draft)
+        tokens = vendor.exchange(code, verifier)
+        draft.revocation_url = vendor.revocation_url(iss)
     return _keep(draft, tokens, by)
 
 
@@ -168,7 +183,7 @@ def _keep(draft: Connection, tokens: Tokens, by: User) -> Connection:
     again = row is not None and row.connected_at is not None
     # What was issued before is not revoked: at many vendors that would end what was issued now.
     row = row or draft
-    row.values = draft.values
+    row.values, row.revocation_url = draft.values, draft.revocation_url
     _fill(row, tokens, by)
     row.save()
     _record(installation, Event.CONNECTION_RENEWED if again else Event.CONNECTION_CONNECTED, by, row)
@@ -183,6 +198,9 @@ def _fill(row: Connection, tokens: Tokens, by: User | None) -> None:
     row.tokens = {"access_token": tokens.access_token, "refresh_token": refresh}
     row.generation += 1
     row.expires_at = now + dt.timedelta(seconds=tokens.expires_in) if tokens.expires_in is not None else None
+    row.renews, row.lifetime = refresh is not None, tokens.expires_in
+    if tokens.missing_scopes is not None:
+        row.missing_scopes = tokens.missing_scopes
     wait = when_to_refresh(tokens.expires_in, has_refresh_token=refresh is not None)
     # Nothing renews what has ended; its newest tokens are those to revoke.
     row.refresh_at = now + wait if wait is not None and not row.ended_at else None
@@ -300,7 +318,11 @@ def revoke_connection(connection: Connection) -> None:
             return
         try:
             if row.tokens:
-                vendor_of(row).revoke(row.tokens)
+                vendor = vendor_of(row)
+                # Connected before this was kept: it is looked up now.
+                url = vendor.revocation_url() if row.revocation_url is None else row.revocation_url
+                if url:
+                    vendor.revoke(row.tokens, url)
         except VendorError:
             if row.revoke_attempts < len(REVOKE_RETRIES):
                 wait = dt.timedelta(seconds=REVOKE_RETRIES[row.revoke_attempts])

@@ -129,7 +129,12 @@ def _move(installation: Installation, difference: Difference, access: Any, by: U
     ended = end_connections(installation, difference.removed_integrations | difference.changed_integrations, by=by)
     # What was filled in for one question is no answer to another under the same name.
     dropped = difference.added_fields | difference.removed_fields
-    values = {name: value for name, value in installation.values.items() if name not in dropped}
+    moved = difference.removed_integrations | difference.changed_integrations
+    values = {
+        name: value
+        for name, value in installation.values.items()
+        if name not in dropped and name.partition(".")[0] not in moved
+    }
     Installation.objects.filter(pk=installation.pk).update(version=new, access=access, values=values)
     Offer.objects.filter(installation=installation, from_version=old, version=new, taken_at=None).update(taken_at=Now())
     details = {"connections": ended} if ended else {}

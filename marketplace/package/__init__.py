@@ -10,12 +10,12 @@ from portal.limits import Places, spend
 
 from .archive import FILES, Unusable, read_folder, read_zip
 from .checks import check
-from .contents import Contents
+from .contents import Contents, asked_to_connect
 from .facts import Facts
 from .problems import Report
 
 __all__ = [
-    "FILES", "Contents", "Facts", "Report", "check", "check_archive", "check_folder", "check_values", "one_check",
+    "FILES", "Contents", "Facts", "Report", "asked_to_connect", "check", "check_archive", "check_folder", "check_values", "one_check",
 ]  # fmt: skip
 
 # A check keeps a thread busy for up to some seconds; the others go on serving everybody.

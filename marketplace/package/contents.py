@@ -43,9 +43,24 @@ class Contents:
         return dict(sorted(formats.Requests.model_validate(self.files.get(REQUESTS, {})).root.items()))
 
     @cached_property
-    def fields(self) -> dict[str, formats.InstallField]:
-        """What is asked at install, beside what each integration asks."""
+    def iparams(self) -> dict[str, formats.InstallField]:
+        """The `iparam.…` of request templates."""
         return dict(sorted(formats.InstallFields.model_validate(self.files.get(IPARAMS, {})).root.items()))
+
+    @cached_property
+    def fields(self) -> dict[str, formats.InstallField]:
+        """What an admin fills in at install: the iparams, and as `integration.field`, the app's credentials at a vendor to
+        which each agent connects.
+        """
+        credentials = {
+            f"{name}.{key}": formats.InstallField.model_construct(
+                **{**field.model_dump(), "display_name": f"{one.display_name}: {field.display_name}"}
+            )
+            for name, one in self.vendors.items()
+            for key, field in one.oauth_iparams.items()
+            if key not in asked_to_connect(one)
+        }
+        return {**self.iparams, **credentials}
 
     @property
     def hosts(self) -> set[str]:
@@ -98,6 +113,15 @@ class Contents:
                 # A fixed date: the same package is the same bytes.
                 archive.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), text)
         return made.getvalue()
+
+
+def asked_to_connect(one: formats.Integration) -> dict[str, formats.OAuthParameter]:
+    """Return the fields that whoever connects fills in. An agent is not asked for the app's own credentials."""
+    if one.token_type != "agent":
+        return one.oauth_iparams
+    texts = [one.client_id, one.client_secret or "", *as_dict(one.options.get("customHeaders")).values()]
+    credentials = {name.name for text in texts for name in expressions.parse(text).names()}
+    return {key: field for key, field in one.oauth_iparams.items() if f"oauth_iparams.{key}" not in credentials}
 
 
 def _written(file: str, value: Any) -> str:

@@ -12,6 +12,7 @@ from ..expressions import MalformedExpression, Template
 from . import formats, places
 from .archive import OAUTH
 from .documents import as_dict, as_str, step
+from .known_vendors import lacks_refresh_token
 from .places import Misplaced
 from .problems import ERROR, WARNING
 from .reading import Reading, texts, words
@@ -257,6 +258,16 @@ class Integrations(Reading):
                 f"{place}/client_secret",
                 _("The vendor’s secret stands in the package, for everyone who sees it."),
                 _("Let the portal keep it encrypted and take it out of the package."),
+            )
+        if lacking := lacks_refresh_token(as_str(one.get("token_url")), options):
+            self.tell(
+                WARNING,
+                OAUTH,
+                f"{place}/options",
+                _(
+                    "This vendor gives no refresh token for such a request: each connection ends with its first access token."
+                ),
+                _("Add “%(value)s” to “%(option)s” in the options.") % {"option": lacking[0], "value": lacking[1]},
             )
         if "optional_scope" in options:
             self.tell(

@@ -22,6 +22,7 @@ from .. import actions
 from ..connections import VendorError, said
 from ..forms import ValuesForm
 from ..models import Connection
+from ..package import asked_to_connect
 from ..sheet import sheets
 from .developers import add_errors
 from .installations import installation_seen_by
@@ -78,7 +79,7 @@ def connection_view(request, pk, integration):
     part = _part(sheet, integration)
     kept = part.connection.values if part.connection else {}
     form = ValuesForm(
-        request.POST if request.method == "POST" else None, fields=part.integration.oauth_iparams, kept=kept
+        request.POST if request.method == "POST" else None, fields=asked_to_connect(part.integration), kept=kept
     )
     if request.method == "POST" and form.is_valid():
         try:
@@ -155,7 +156,7 @@ def _finish(request, installation, vendor, journey):
     else:
         row = actions.finish_connection(
             installation, vendor.name, values=journey["values"], code=request.GET["code"],
-            verifier=journey["verifier"], by=request.user,
+            verifier=journey["verifier"], by=request.user, iss=request.GET.get("iss", ""),
         )  # fmt: skip
         if row.ended_at:
             messages.error(request, _("There is nothing to connect here any more."))

@@ -195,7 +195,10 @@ class Issuer(IssuerParameter):
         self.vendor = vendor
 
     def get_issuer(self) -> str | None:
-        return {"correct": self.vendor.url, "wrong": "https://another-vendor.example"}.get(self.vendor.switches.iss)
+        return {
+            "correct": self.vendor.url + self.vendor.switches.issuer_path,
+            "wrong": "https://another-vendor.example",
+        }.get(self.vendor.switches.iss)
 
 
 class Server(AuthorizationServer):

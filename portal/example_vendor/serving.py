@@ -87,6 +87,7 @@ class Answer:
         said = f"{self.body.get('error')}: {self.body.get('error_description', '')}"
         kind, self.body = {
             "json": ("application/json", self.body),
+            "object": ("application/json", {"error": {"code": 400, "message": said, "status": self.body.get("error")}}),
             "form": ("application/x-www-form-urlencoded", urlencode(self.body)),
             "html": ("text/html; charset=utf-8", PAGE.format(title="Error", body=escape(said))),
             "text": ("text/plain; charset=utf-8", said),

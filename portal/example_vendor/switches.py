@@ -27,6 +27,7 @@ class Switches(BaseModel):
     person: str = "Robin Example"
     auto: Literal["ask", "allow", "deny", "error"] = "ask"
     iss: Literal["correct", "none", "wrong"] = "correct"
+    issuer_path: str = ""  # some have an issuer for each of their customers
     pkce: Literal["optional", "required", "refused"] = "optional"
     scopes: list[str] = ["read", "write"]
     scope_separator: Literal["space", "comma"] = "space"
@@ -40,7 +41,7 @@ class Switches(BaseModel):
     expires_in: Literal["number", "string", "missing"] = "number"
     refresh: Literal["rotated", "kept", "unreturned", "none"] = "rotated"
     refresh_refused: bool = False
-    error_body: Literal["json", "form", "html", "text", "empty"] = "json"
+    error_body: Literal["json", "object", "form", "html", "text", "empty"] = "json"
     error_status: int | None = None  # some say 200
     token_fault: Fault | None = None
     # The revocation endpoint, and the API.

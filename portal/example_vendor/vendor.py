@@ -133,7 +133,9 @@ class Vendor:
         match call.path.split("/")[1:]:
             case [""]:
                 return page(self.name, "<p>This stands in for another company's service while you try the portal.</p>")
-            case [".well-known", "oauth-authorization-server"]:
+            case [".well-known", "oauth-authorization-server", *path] if (
+                "/".join(["", *path]) == self.switches.issuer_path
+            ):
                 return Answer(200, self.metadata())
             case ["authorize"]:
                 return self.authorize(call)
@@ -149,7 +151,7 @@ class Vendor:
         """RFC 8414, and RFC 9207 section 3."""
         methods = {name: self.url + "/" + name for name in ("authorize", "token", "revoke")}
         return {
-            "issuer": self.url,
+            "issuer": self.url + self.switches.issuer_path,
             "authorization_endpoint": methods["authorize"],
             "token_endpoint": methods["token"],
             "token_endpoint_auth_methods_supported": AUTH_METHODS[self.switches.client_auth],

@@ -15,14 +15,15 @@ from tests.people.forms import text
 VERIFIER = "verifier-" + "v" * 40
 
 
-def installed_with_vendors(cast, vendors, *, slug="planner", client=True, agents=False, **changes):
-    """A version of a package, installed in Acme; `changes` are of its calendar integration.
+def installed_with_vendors(cast, vendors, *, slug="planner", client=True, agents=False, boards=None, **changes):
+    """A version of a package, installed in Acme; `changes` are of its calendar integration, `boards` of the other vendor's.
 
     With `agents`, they may run the template of what the account connected.
     """
     row = factories.client(cast.dev)[0]
     files = packages.three(row, *vendors)
     files["config/oauth_config.json"]["integrations"]["calendar"] |= changes
+    files["config/oauth_config.json"]["integrations"]["boards"] |= boards or {}
     files["config/requests.json"]["events"]["options"]["agents"] = agents
     if not client:
         # It asks for nothing of the company's own products.

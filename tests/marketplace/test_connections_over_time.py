@@ -69,7 +69,7 @@ def test_a_connection_that_nothing_can_renew_is_told_in_the_words_of_who_reads_i
     connect(ada, multi, "calendar")
     kept = row()
     kept.tokens = {"access_token": kept.tokens["access_token"], "refresh_token": None}
-    kept.refresh_at = Now()
+    kept.refresh_at, kept.renews = Now(), False
     kept.save()
     marketplace.refresh_connection(row())
     assert row().broken_at and row().problem == ""
@@ -77,7 +77,7 @@ def test_a_connection_that_nothing_can_renew_is_told_in_the_words_of_who_reads_i
     assert "no way to renew it" in text(ada.get(sheet))
     migrate("marketplace", "0007_upgrades")
     assert column("marketplace_connection", "problem", [str(kept.pk)])[0].startswith("The access ran out")
-    migrate("marketplace", "0008_words_of_vendors")
+    migrate("marketplace", "0010_connection_notes")
     assert row().problem == "" and "no way to renew it" in text(ada.get(sheet))
 
 

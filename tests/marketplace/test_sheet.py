@@ -77,7 +77,7 @@ def test_agents_see_the_accounts_and_connect_their_own(multi, browse, cast):
         assert method(url_of(multi, "calendar")).status_code == 404
     assert "Example Boards is connected" in connect(axel, multi, "boards")
     assert row("boards").membership.user == cast.agent
-    assert "as you; other people’s connections stay" in text(axel.get(url_of(multi, "boards", "disconnect/")))
+    assert "as you. Other people’s connections stay" in text(axel.get(url_of(multi, "boards", "disconnect/")))
     assert "Not connected For yourself" in text(ana.get(f"/installations/{multi.installation.pk}/"))
     connect(ana, multi, "boards")
     assert Connection.objects.filter(integration="boards", ended_at=None).count() == 2
