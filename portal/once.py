@@ -56,6 +56,26 @@ def new_token(request, path: str) -> str:
     return _signer(request, path).sign(secrets.token_urlsafe(32))
 
 
+def _token_of(request) -> str:
+    try:
+        return _signer(request, request.path).unsign(request.POST.get("once", ""), max_age=LIFETIME)
+    except BadSignature:
+        raise FormIsStale from None
+
+
+def _take(token: str) -> tuple[SentForm, bool]:
+    """Return the row of a token, and whether this press made it; wait for a press that is about to make it."""
+    mine = SentForm(token_hash=hashlib.sha256(token.encode()).hexdigest())
+    SentForm.objects.bulk_create([mine], ignore_conflicts=True)
+    row = SentForm.objects.get(token_hash=mine.token_hash)
+    return row, row.pk == mine.pk
+
+
+def is_first_press(request) -> bool:
+    """Take the token of a form whose act calls somebody outside, while no transaction may be open. Raises FormIsStale."""
+    return _take(_token_of(request))[1]
+
+
 def once(view: Callable | None = None, *, again: Callable | None = None) -> Callable:
     """Decorate a view so that each of its forms acts once; the view runs in a transaction.
 
@@ -71,16 +91,11 @@ def once(view: Callable | None = None, *, again: Callable | None = None) -> Call
     def pressed(request, *args, **kwargs):
         if request.method != "POST" or not request.user.is_authenticated:
             return view(request, *args, **kwargs)
-        try:
-            token = _signer(request, request.path).unsign(request.POST.get("once", ""), max_age=LIFETIME)
-        except BadSignature:
-            raise FormIsStale from None
+        token = _token_of(request)
         press = Press(f"{request.path} {token}")
-        mine = SentForm(token_hash=hashlib.sha256(token.encode()).hexdigest())
         with transaction.atomic():
-            SentForm.objects.bulk_create([mine], ignore_conflicts=True)
-            row = SentForm.objects.get(token_hash=mine.token_hash)
-            if row.pk == mine.pk:
+            row, is_first = _take(token)
+            if is_first:
                 request.press = press
                 response = view(request, *args, **kwargs)
                 if not _keep(row, request, response, may_be_page=again is not None):

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership
+from portal.once import is_first_press
 
 from .. import requests
 from ..expressions import parse
@@ -35,7 +36,10 @@ def installation_console(request, pk):
         request.POST or None, templates=templates, initial=_start(templates, request.GET.get("template"))
     )
     result = refusal = None
-    if request.method == "POST" and form.is_valid():
+    is_sent = request.method == "POST" and form.is_valid()
+    # What a vendor did is not undone. The answer is kept nowhere, so a second press cannot show it.
+    is_repeated = is_sent and not is_first_press(request)
+    if is_sent and not is_repeated:
         try:
             result = requests.run(
                 installation,
@@ -57,10 +61,12 @@ def installation_console(request, pk):
         "sent": _sent(result.request) if result else "",
         "body": _readable(result.body) if result else "",
         "refusal": refusal,
+        "is_repeated": is_repeated,
         "is_vendors": isinstance(refusal, requests.VendorFailed),
         "needs_connection": isinstance(refusal, requests.NeedsConnection),
     }
-    return render(request, "marketplace/installation_console.html", context, status=422 if form.errors else 200)
+    status = 422 if form.errors else 409 if is_repeated else 200
+    return render(request, "marketplace/installation_console.html", context, status=status)
 
 
 def _start(templates, chosen):

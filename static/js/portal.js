@@ -47,6 +47,16 @@ for (const input of document.querySelectorAll("[data-filters]")) {
   tally();
 }
 
+// Here a second press would get a page without the first one's answer.
+for (const form of document.querySelectorAll("form[data-press-once]")) {
+  let pressed = false;
+  form.addEventListener("submit", (event) => {
+    if (pressed) event.preventDefault();
+    pressed = true;
+  });
+  window.addEventListener("pageshow", () => { pressed = false; });
+}
+
 const menus = document.querySelectorAll("details.menu");
 document.addEventListener("click", (event) => {
   for (const menu of menus) if (!menu.contains(event.target)) menu.open = false;

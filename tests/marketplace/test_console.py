@@ -5,6 +5,7 @@ from django.db.models.functions import Now
 
 from marketplace.models import Connection
 from tests.people.forms import forms_of, text
+from tests.pressing import token
 
 pytestmark = pytest.mark.django_db
 
@@ -29,6 +30,19 @@ def test_the_console_shows_what_went_out_and_what_came_back(connected, browse, c
     # An agent is offered what an agent may run.
     assert "events" not in text(browse(cast.agent).get(page)) and "cards" in text(browse(cast.agent).get(page))
     assert browse(cast.agent).post(page, {"template": "events", "context": "{}"}).status_code == 422
+
+
+def test_a_second_press_of_send_sends_nothing_more(connected, browse, cast, vendors):
+    browser, page = browse(cast.admin), f"/installations/{connected.installation.pk}/console/"
+    sent = {"template": "events", "context": '{"id": 1}', "once": token(browser, page)}
+    assert "What came back: 200" in text(browser.post(page, sent))
+    called = len(vendors[0].log("/api/"))
+    again = browser.post(page, sent)
+    assert again.status_code == 409 and "The request went out once" in text(again)
+    assert len(vendors[0].log("/api/")) == called
+    # The form that is on this page is a new one.
+    (form,) = [form for form in forms_of(again) if "context" in form.values]
+    assert "What came back: 200" in text(browser.post(page, {**sent, "once": form.values["once"]}))
 
 
 def test_the_consoles_failures_say_which_side_failed(connected, browse, cast, vendors):
