@@ -3,13 +3,15 @@
 import pytest
 from authlib.integrations.base_client import OAuthError
 
+from consent.models import Consent
+from credentials import actions as credentials
 from credentials.models import Client, ClientSecret
 from marketplace import actions as marketplace
 from marketplace.models import App
 from portal.accounts.models import User
 from portal.ledger.models import Entry
-from tests.browsing import app_side
-from tests.factories import version_fields
+from tests.browsing import app_side, begin
+from tests.factories import VIEW, version_fields
 
 
 def proves_itself(demo, client_id, secret):
@@ -59,3 +61,22 @@ def test_going_back_and_pressing_again_leads_to_what_came_of_the_first_press(dem
     dev.sees("A reviewer reads it next")
     assert "cannot be done" not in dev.page.content()
     assert Entry.objects.filter(event="version.submitted", subject=f"version:{draft.pk}").count() == 1
+
+
+def test_a_double_click_on_agree_reaches_the_app_with_a_code_that_works(demo, sit_down):
+    """The first press's answer is lost with its page, and a code is kept nowhere: the second gets one of its own."""
+    dev, uri = User.objects.get(email="dev@example.com"), "http://127.0.0.1:9000/callback"
+    client, secret = credentials.create_client(
+        dev.team_memberships.first().team, name="Twice", redirect_uris=[uri], scopes={VIEW: ""}, kind="external",
+        level="account", by=dev,
+    )  # fmt: skip
+    with app_side(demo["url"], client.client_id, secret, VIEW) as app:
+        app.redirect_uri = uri
+        url, state, verifier = begin(app, demo["url"], account="acme")
+        ada, reached = sit_down("admin@acme.example"), []
+        ada.page.on("request", lambda request: reached.append(request.url) if request.url.startswith(uri) else None)
+        ada.open(url)
+        ada.is_sent_to(uri, lambda: ada.page.get_by_role("button", name="Agree").dblclick())
+        token = app.fetch_token(authorization_response=reached[-1], state=state, code_verifier=verifier)
+        assert token["scope"] == VIEW
+    assert Consent.objects.filter(access__client=client).count() == 1
