@@ -15,6 +15,7 @@ from django.conf import settings
 from psycopg_pool import PoolTimeout
 
 from portal import embedded
+from portal.postgres import base
 from portal.postgres.base import Pool, Refused
 from tests.clock import eventually
 from tests.servers import Http, Server, environment, free_port, together
@@ -40,6 +41,15 @@ def test_nobody_waits_for_a_server_that_refuses(pool):
     refused = pool(f"postgres://none@127.0.0.1:{free_port()}/none", timeout=3600)
     errors = together(*[refused.getconn] * 20)
     assert {type(error) for error in errors} == {Refused}
+
+
+def test_however_many_ask_a_server_that_refuses_is_tried_once_in_a_while(pool, monkeypatch):
+    monkeypatch.setattr(base, "REST", 3600)
+    refused = pool(f"postgres://none@127.0.0.1:{free_port()}/none", timeout=3600)
+    for _number in range(100):
+        with pytest.raises(Refused):
+            refused.getconn()
+    assert refused.get_stats()["connections_errors"] < 10
 
 
 def test_a_server_that_is_slow_is_waited_for(pool):

@@ -7,7 +7,7 @@ from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-# How long one step of waiting for a connection takes, and how long a refusal counts, in seconds.
+# In seconds: one step of waiting for a connection, and how long after a refusal no other connection is tried.
 STEP = 0.05
 REST = 1
 
@@ -33,11 +33,11 @@ class Pool(ConnectionPool):
     def getconn(self, timeout=None):
         begun = time.monotonic()
         while True:
+            if self._refused_at > time.monotonic() - REST and not self.get_stats()["pool_available"]:
+                raise Refused("PostgreSQL refuses connections")
             try:
                 return super().getconn(STEP)
             except PoolTimeout:
-                if self._refused_at > begun - REST:
-                    raise Refused("PostgreSQL refuses connections") from None
                 if time.monotonic() - begun > (self.timeout if timeout is None else timeout):
                     self._note_refusal()
                     raise
