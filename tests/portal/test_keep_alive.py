@@ -21,7 +21,6 @@ REFUSALS = [
     ("/oauth/token", LARGE, f"{FORM}; charset=hex", 400),
     ("/oauth/token", LARGE * 4, FORM, 413),
     ("/oauth/introspect", LARGE, FORM, 401),
-    ("/oauth/check/freshservice", LARGE, "application/json", 401),
     ("/sandbox/api/v2/tickets", LARGE, "application/json", 401),
     ("/api/v1/packages/check", LARGE, "application/zip", 401),
     ("/static/css/portal.css", LARGE, FORM, 405),
@@ -104,6 +103,18 @@ def test_a_body_larger_than_any_is_not_read_and_the_answer_says_that_it_closes(s
             assert (status, headers["connection"]) == (413, "close") and connection.is_closed(), path
 
 
+@pytest.mark.parametrize("more", ["Content-Length: 9\r\n", "Transfer-Encoding: chunked\r\n"])
+def test_a_check_waits_for_no_body_which_the_gateway_may_keep(servers, more):
+    """nginx announces the body of the original call unless it is told not to, and never sends it."""
+    with Raw(servers[0]) as connection:
+        status, headers, _body = connection.send("POST", "/oauth/check/freshservice", more=more).answer()
+        assert (status, headers["connection"]) == (401, "close") and connection.is_closed()
+    with Raw(servers[0]) as connection:
+        for _time in range(2):
+            status, headers, _body = connection.send("GET", "/oauth/check/freshservice").answer()
+            assert status == 401 and "connection" not in headers
+
+
 def test_requests_sent_ahead_are_answered_in_order(servers):
     """RFC 9112 section 9.3.2"""
     with Raw(servers[0]) as connection:
@@ -140,6 +151,15 @@ def test_a_chunked_body_that_is_too_large_is_413_and_closes(servers):
         connection.send("POST", "/oauth/token", body, more="Transfer-Encoding: chunked\r\n")
         status, headers, _body = connection.answer()
         assert (status, headers["connection"]) == (413, "close")
+
+
+def test_a_client_that_leaves_amid_its_body_disturbs_nobody(servers):
+    for more in ("Content-Length: 5000\r\n", "Transfer-Encoding: chunked\r\n"):
+        for path in ("/oauth/token", "/nowhere/", "/api/v1/packages/check"):
+            with Raw(servers[0]) as connection:
+                connection.send("POST", path, b"5\r\nx=1&x", more=more)
+    with Raw(servers[0]) as connection:
+        assert connection.send("GET", "/readyz").answer()[0] == 200
 
 
 def test_two_lengths_are_never_two_requests(servers):
