@@ -25,6 +25,7 @@ class BaseAddressForm(forms.Form):
         label=_("Base address"),
         required=False,
         max_length=resources.MAX_LENGTH,
+        widget=forms.TextInput(attrs={"size": 40}),
         help_text=_(
             "The URL under which all routes of the API are, such as https://desk.example.com. Clients learn it as the "
             "API’s name (RFC 9728). Without one, no metadata is published for the product."
