@@ -165,7 +165,7 @@ def _segment(value: str, name: str) -> str:
         places.check_setting(value)
     except Misplaced as error:
         raise BadInput(
-            _("The setting “%(name)s” cannot stand in a path: %(why)s") % {"name": name, "why": error}
+            _("The setting “%(name)s” cannot be used in a path: %(why)s") % {"name": name, "why": error}
         ) from None
     return quote(value, safe="/")
 

@@ -112,7 +112,7 @@ def _guard(entry: zipfile.ZipInfo) -> str:
             _("Rename the file."),
         )
     if name.startswith("/") or re.match("[A-Za-z]:", name):
-        raise Unusable(_shown(name), _("This is a path from the root of a disk."), _("Pack the app’s own folder."))
+        raise Unusable(_shown(name), _("This path is absolute."), _("Pack the app’s own folder."))
     if ".." in name.split("/"):
         raise Unusable(_shown(name), _("This path leads out of the package."), _("Use paths without “..”."))
     if stat.S_ISLNK(entry.external_attr >> 16):

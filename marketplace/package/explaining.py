@@ -55,7 +55,7 @@ def _explain(model: type[BaseModel], error: Any, suggest: Suggest) -> Found:
         case "string_pattern_mismatch" if is_key:
             return place, *_name(str(place[-1]), with_hyphens="_-]" in context["pattern"])
         case "string_pattern_mismatch":
-            return place, _("“%(name)s” names no version that is read here.") % {"name": name}, _("Write “3.0”.")
+            return place, _("“%(name)s” is not a version that the portal reads.") % {"name": name}, _("Write “3.0”.")
         case "string_too_long":
             bounds = {"name": name, "most": context["max_length"]}
             return place, _("“%(name)s” is longer than %(most)d characters.") % bounds, _("Make it shorter.")
@@ -64,16 +64,20 @@ def _explain(model: type[BaseModel], error: Any, suggest: Suggest) -> Found:
         case "greater_than_equal" | "less_than_equal":
             least, most = (1, formats.MAX_ATTEMPTS) if name == "maxAttempts" else (0, formats.MAX_DELAY)
             fix = _("Use a number from %(least)d to %(most)d.") % {"least": least, "most": most}
-            return place, _("“%(name)s” is out of its range.") % {"name": name}, fix
+            return place, _("“%(name)s” is out of range.") % {"name": name}, fix
         case "value_error":
             return place, str(context.get("error", "")), _("Write it without.")
     if not (what := _types().get(error["type"])):
         return (
             place,
-            _("“%(name)s” is not as the format has it.") % {"name": name},
+            _("“%(name)s” does not match the format.") % {"name": name},
             _("Compare it with the example in the documentation."),
         )
-    message = _("“%(name)s” is of another type.") % {"name": name} if place else _("The file holds something else.")
+    message = (
+        _("“%(name)s” has the wrong type.") % {"name": name}
+        if place
+        else _("The file does not contain what it should.")
+    )
     return place, message, _("Write %(what)s.") % {"what": what}
 
 
@@ -95,13 +99,13 @@ def _name(name: str, *, with_hyphens: bool) -> tuple[str, str]:
     if not name:
         why = _("it is empty")
     elif wrong:
-        why = _("it has %(character)s") % {"character": describe(wrong[0])}
+        why = _("it contains %(character)s") % {"character": describe(wrong[0])}
     elif len(name) > 50:
         why = _("it is longer than 50 characters")
     else:
-        why = _("it begins with no letter")
+        why = _("it does not begin with a letter")
     return (
-        _("“%(name)s” is not a good name: %(why)s.") % {"name": name[:100], "why": why},
+        _("“%(name)s” is not a valid name: %(why)s.") % {"name": name[:100], "why": why},
         _("Begin with a letter, and use letters, digits, “_” and “-”, 50 at most.")
         if with_hyphens
         else _("Begin with a letter or “_”, and use letters, digits and “_”, 50 at most."),
@@ -121,7 +125,7 @@ def _unknown(model: type[BaseModel], place: tuple[str | int, ...], name: str, su
             return _("A template has no body."), _("Remove it: whoever calls the template sends the body along.")
         if name == "isOAuth":
             return (
-                _("“%(name)s” is of the 2.x format.") % {"name": name},
+                _("“%(name)s” belongs to the 2.x format.") % {"name": name},
                 _("Write “oauth” with the name of the integration instead."),
             )
     elif model is formats.OAuthConfig:
@@ -132,7 +136,7 @@ def _unknown(model: type[BaseModel], place: tuple[str | int, ...], name: str, su
     for home, keys in homes.items():
         if name in keys:
             return (
-                _("“%(name)s” does not stand here, but in “%(home)s”.") % {"name": name, "home": home},
+                _("“%(name)s” belongs in “%(home)s”, not here.") % {"name": name, "home": home},
                 _("Move it there."),
             )
     message = _("The format has no “%(name)s” here.") % {"name": name}

@@ -256,7 +256,7 @@ class Integrations(Reading):
                 WARNING,
                 OAUTH,
                 f"{place}/client_secret",
-                _("The vendor’s secret stands in the package, for everyone who sees it."),
+                _("The vendor’s package contains a secret, for everyone who sees it."),
                 _("Let the portal keep it encrypted and take it out of the package."),
             )
         if lacking := lacks_refresh_token(as_str(one.get("token_url")), options):

@@ -55,7 +55,8 @@ def overlooked(names: Iterable[str], read: Collection[str]) -> Iterator[Overlook
         if meant == IPARAMS and path.suffix.lower() in (".html", ".htm"):
             yield (
                 name,
-                _("An installation page of the app’s own is not shown: %(file)s is read instead.") % {"file": meant},
+                _("The portal does not show an app’s own installation page; it reads %(file)s instead.")
+                % {"file": meant},
                 _("List its fields in %(file)s, each with a display_name and a type; the portal makes the page.")
                 % {"file": meant},
             )
@@ -63,15 +64,21 @@ def overlooked(names: Iterable[str], read: Collection[str]) -> Iterator[Overlook
         elif meant and meant not in read and (in_config or path.suffix.lower().startswith(".json")):
             yield (
                 name,
-                _("This file is not read: %(file)s would be.") % {"file": meant},
+                _("This file is not read; the portal reads %(file)s.") % {"file": meant},
                 _("Rename or move it, so that it is %(file)s.") % {"file": meant},
+            )
+        elif meant and in_config:
+            yield (
+                name,
+                _("This file is not read; the portal reads %(file)s.") % {"file": meant},
+                _("Move into %(file)s what is missing there, and remove this file.") % {"file": meant},
             )
         elif in_config:
             yield (
                 name,
-                _("This file is not read: of config/, only %(files)s are.")
+                _("This file is not read; in config/, the portal reads only %(files)s.")
                 % {"files": ", ".join(file.removeprefix("config/") for file in FILES[1:])},
-                _("Move into one of them what the portal should know, or leave it as it is."),
+                _("Move what the portal should know into one of them, or leave this file as it is."),
             )
 
 

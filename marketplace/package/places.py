@@ -64,7 +64,7 @@ def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
             _("Write a name without scheme, path or user."),
         )
     if any(isinstance(part, Encode) for part in host.parts):
-        raise Misplaced(_("What “encode(…)” makes is no part of a host."), _("Use the value itself."))
+        raise Misplaced(_("The result of “encode(…)” cannot be part of a host."), _("Use the value itself."))
     if not fixed:
         return
     first, *rest = host.parts
@@ -92,7 +92,8 @@ def check_literal(host: str, loopback: bool) -> None:
     if not found or (found[2] and not 0 < int(found[2]) < 65536):
         wrong = re.search(r"[^A-Za-z0-9.:-]", host)
         raise Misplaced(
-            _("“%(host)s” is not a host: it has %(character)s.") % {"host": host[:100], "character": describe(wrong[0])}
+            _("“%(host)s” is not a host: it contains %(character)s.")
+            % {"host": host[:100], "character": describe(wrong[0])}
             if wrong
             else _("“%(host)s” is not a host.") % {"host": host[:100]},
             _("Write a name without scheme, path or user."),
@@ -112,7 +113,7 @@ def check_header(name: str) -> None:
     if not _HEADER.fullmatch(name):
         wrong = re.search(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]", name)
         raise Misplaced(
-            _("“%(name)s” is not the name of a header: it has %(character)s.")
+            _("“%(name)s” is not the name of a header: it contains %(character)s.")
             % {"name": name[:100], "character": describe(wrong[0])}
             if wrong
             else _("The name of a header has 1 to 100 characters."),
@@ -152,12 +153,12 @@ def check_path(path: Template) -> None:
 def check_setting(value: str) -> None:
     """Raise Misplaced unless a value that an admin set can stand in a path as it is, with its “/”."""
     if wrong := re.search(r"[?#\\\0-\x1f\x7f]", value):
-        raise Misplaced(_("it has %(character)s in it.") % {"character": describe(wrong[0])}, _("Leave it out."))
+        raise Misplaced(_("it contains %(character)s.") % {"character": describe(wrong[0])}, _("Leave it out."))
     # A server that decodes once more would read these as what they stand for.
     if wrong := re.search(r"%(?:25)*(?:2e|2f|5c|3f|23|[01][0-9a-f]|7f)", value, re.IGNORECASE):
-        raise Misplaced(_("it has “%(code)s” in it.") % {"code": wrong[0][:20]}, _("Write the character itself."))
+        raise Misplaced(_("it contains “%(code)s”.") % {"code": wrong[0][:20]}, _("Write the character itself."))
     segments = value.split("/")
     if "." in segments or ".." in segments:
-        raise Misplaced(_("“.” or “..” is a part of it."), _("Write the path out."))
+        raise Misplaced(_("“.” or “..” is one of its segments."), _("Write the path out."))
     if "" in segments:
-        raise Misplaced(_("nothing is before, after or between its “/”."), _("Begin and end with a name."))
+        raise Misplaced(_("it begins or ends with “/”, or has two in a row."), _("Begin and end with a name."))

@@ -157,7 +157,7 @@ class Reading:
         same = f"{ours}.{key}"
         if file == OAUTH and (name == "access_token" or prefix == "context"):
             return (
-                _("“%(name)s” stands in request templates only.") % {"name": name},
+                _("“%(name)s” can be used in request templates only.") % {"name": name},
                 _("Remove it: a vendor is connected before anything is called."),
             )
         if same in allowed:
@@ -167,7 +167,7 @@ class Reading:
             prefix == "oauth_iparams" and file != OAUTH
         ):
             return (
-                _("“%(name)s” is asked elsewhere, and does not stand in this file.") % {"name": name},
+                _("“%(name)s” cannot be used in this file: it is asked for elsewhere.") % {"name": name},
                 _("Ask for it here too: declare it, and call it “%(same)s”.") % {"same": same},
             )
         otherwise = _("Declare the field and call it “%(prefix)s.…”, or remove the name.") % {"prefix": ours}
@@ -201,7 +201,7 @@ class Reading:
             WARNING,
             file,
             pointer,
-            _("A secret stands in the package here, for everyone who sees it."),
+            _("The package contains a secret here, which everyone who sees the package can read."),
             fix or _("Ask for it as a secure field, and use that in a header."),
         )
 

@@ -48,7 +48,7 @@ class Requests(Reading):
                 WARNING,
                 REQUESTS,
                 f"{place}/options/agents",
-                _("“agents” says nothing here: it is for account-level integrations."),
+                _("“agents” has no effect here: it is for account-level integrations."),
                 _("Remove it."),
             )
         self._schema(place, schema, oauth, integration)
@@ -160,15 +160,15 @@ class Requests(Reading):
                     ERROR,
                     REQUESTS,
                     pointer,
-                    _("“%(name)s” is of a type whose values cannot stand here.") % where,
-                    _("Ask for just the part that stands here, as a text."),
+                    _("“%(name)s” has a type whose values cannot be used here.") % where,
+                    _("Ask for just the part that belongs here, as a text."),
                 )
             if is_host and kind == "domain" and not template.is_of_values:
                 self.tell(
                     WARNING,
                     REQUESTS,
                     pointer,
-                    _("“%(name)s” is a domain, of which only one label can stand here.") % where,
+                    _("“%(name)s” is a domain, but only one label of a domain fits here.") % where,
                     _("Ask for a text, and say in its description which part of the domain is meant."),
                 )
             if not is_host and (found := self._misplaced_choice(key)):
@@ -177,7 +177,7 @@ class Requests(Reading):
                     ERROR,
                     REQUESTS,
                     pointer,
-                    _("The choice “%(option)s” of “%(name)s” cannot stand here: %(why)s")
+                    _("The choice “%(option)s” of “%(name)s” cannot be used here: %(why)s")
                     % {**where, "option": option[:50], "why": error},
                     error.fix,
                 )

@@ -62,7 +62,7 @@ SPOILED = {
     "a key is missing": (OAUTH, f"{OCTO}/token_url", None, "is missing"),
     "a key is unknown": (OAUTH, f"{OCTO}/tokn_url", "https://octo.dev/", "Did you mean “token_url”?"),
     "an unknown level": (OAUTH, f"{OCTO}/token_type", "team", "“account”, “agent”"),
-    "a bad name": (OAUTH, "/integrations/o o", VENDOR, "not a good name"),
+    "a bad name": (OAUTH, "/integrations/o o", VENDOR, "not a valid name"),
     "plain http to authorize": (OAUTH, f"{OCTO}/authorize_url", "http://octo.dev/authorize", "https"),
     "plain http for tokens": (OAUTH, f"{OCTO}/token_url", "http://octo.dev/token", "https"),
     "no URL": (OAUTH, f"{OCTO}/token_url", "octo.dev/token", "https://"),

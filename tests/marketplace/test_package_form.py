@@ -161,7 +161,7 @@ def test_a_kept_secret_goes_with_the_new_name(cast, browse, draft, page):
     ("wrong", "said"),
     [
         ({"token_url": "http://octo.dev/token"}, "not https"),
-        ({"name": "a/b"}, "not a good name"),
+        ({"name": "a/b"}, "not a valid name"),
         ({"headers": "no colon"}, "Line 1"),
         ({"asked": "no label"}, "Line 1"),
         ({"client_id": ""}, "required"),

@@ -47,7 +47,7 @@ def test_a_secret_is_found_wherever_one_can_stand(files, app, file, pointer, val
         if each.pointer == (pointer if "?client" not in value else "/issues/schema/path")
     ]
     found = found or [each for each in report.problems if each.pointer.startswith("/issues/schema/path")]
-    assert any(each.level == "warning" and "secret stands in the package" in each.message for each in found), (
+    assert any(each.level == "warning" and "package contains a secret" in each.message for each in found), (
         report.problems
     )
     assert report.valid
