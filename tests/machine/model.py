@@ -128,13 +128,31 @@ class Model(People, Tokens):
 
     def _ready(self, version, by):
         need(self.is_developer(by) and version.status == "draft" and version.app.client and version.scopes)
-        judged = [v for v in self.versions if v.app is version.app and v.status not in ("draft", "snapshot")]
+        self._number_is_higher(version)
+
+    def _number_is_higher(self, version):
+        others = [v for v in self.versions if v.app is version.app and v.status != "taken_back"]
+        judged = [other for other in others if other.status not in ("draft", "snapshot")]
         need(all(other.number < version.number for other in judged))
 
     def submit(self, version, by):
         self._ready(version, by)
         version.status, version.public = "in_review", True
         self.tell(self.team, "version.submitted", by, version)
+
+    def take_back(self, version, by):
+        need(self.is_developer(by) and version.status == "in_review")
+        version.status = "taken_back"
+        self.tell(self.team, "version.taken_back", by, version)
+
+    def copy(self, version, by):
+        need(self.is_developer(by) and version.status == "taken_back")
+        drafts = [v for v in self.versions if v.app is version.app and v.status == "draft"]
+        need(all(draft.number != version.number for draft in drafts))
+        self._number_is_higher(version)
+        made = Version(version.app, version.number, {*version.required}, {*version.optional})
+        self.tell(self.team, "version.created", by, self.add(self.versions, made))
+        return made
 
     def decide(self, version, decision, by):
         need(by.active and by.reviewer and not self.teammate(by) and version.status == "in_review")

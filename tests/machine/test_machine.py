@@ -100,17 +100,19 @@ class Machine(RulesOfPeople, RuleBasedStateMachine):
 
     @rule(data=DATA)
     def move_version(self, data):
-        """A step on its way: submit, approve, reject, publish, publish for chosen accounts, choose further ones."""
+        """A step on its way: submit, take back, copy, approve, reject, publish, publish for chosen accounts, choose further ones."""
         version = self.one(data, [*self.model.versions, *self.model.versions[2:] * 3], "version")
         ways = {
             "draft": ["submit", "custom"],
-            "in_review": ["approved", "approved", "rejected"],
+            "in_review": ["approved", "approved", "rejected", "take_back"],
+            "taken_back": ["copy"],
             "approved": ["publish"],
             "published": ["withdraw"],
         }
         way = self.one(
             data,
-            ways.get(version.status, []) * 3 + ["submit", "approved", "publish", "custom", "list", "withdraw"],
+            ways.get(version.status, []) * 3
+            + ["submit", "take_back", "copy", "approved", "publish", "custom", "list", "withdraw"],
             "way",
         )
         if way in ("approved", "rejected"):

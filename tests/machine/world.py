@@ -96,6 +96,12 @@ class World(WorldOfPeople):
     def submit(self, version, by):
         self.act("submit", lambda: marketplace.submit_version(row(version), by=row(by)), version, by)
 
+    def take_back(self, version, by):
+        self.act("take_back", lambda: marketplace.take_back_version(row(version), by=row(by)), version, by)
+
+    def copy(self, version, by):
+        return self.make("copy", lambda: marketplace.copy_version(row(version), by=row(by)), version, by)
+
     def decide(self, version, decision, by):
         portal = {"approved": marketplace.approve_version, "rejected": marketplace.reject_version}[decision]
         self.act("decide", lambda: portal(row(version), reason="Why", by=row(by)), version, decision, by)
