@@ -116,8 +116,11 @@ class _Reader:
     def _next(self) -> tuple[str, str]:
         token = _TOKEN.match(self.text, self.at)
         if not token:
+            rest = self.text[self.at :].lstrip(" \t\r\n")
             raise self._wrong(
-                _("This is not JSON from here on."),
+                _("This is not JSON from here on: %(character)s.") % {"character": describe(rest[0])}
+                if rest
+                else _("The file ends too early to be JSON."),
                 _("Look for a missing quote, comma or bracket, or a comment."),
             )
         kind = token.lastgroup or ""
