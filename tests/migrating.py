@@ -7,11 +7,20 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 
-def migrate(app, name):
-    """Run migrations up or down to `name`; the test's transaction takes them back."""
+def back_to(app, name):
+    """Undo migrations until `name` is the newest of its app; the test's transaction takes that back."""
+    _migrate([(app, name)])
+
+
+def forward():
+    """Run all migrations again."""
+    _migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
+
+
+def _migrate(targets):
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    MigrationExecutor(connection).migrate([(app, name)])
+    MigrationExecutor(connection).migrate(targets)
 
 
 def copied(table, pk, **changes):

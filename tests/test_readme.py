@@ -9,6 +9,7 @@ from consent.actions import failing
 from marketplace import requests
 from marketplace.actions import connecting
 from portal import limits, once
+from portal.accounts.actions import notifying
 from portal.celery import EVERY
 from portal.management.commands import run
 from portal.sandbox import demo_vendors
@@ -63,6 +64,7 @@ STATED = {
         settings.DATABASES["default"]["OPTIONS"]["connect_timeout"]
     ],
     rf"within ({NUMBER}) seconds shows what the first did": [once.SHOWN_AGAIN_FOR.total_seconds()],
+    rf"reviewers at most ({NUMBER}) (a day) about one team": [{"a day": 1}, notifying.MAX_TO_REVIEWERS, 1],
     r"a (million) ledger entries": [{"million": 1_000_000}, test_ledger_volume.SIZES[-1].values[0]],
 }
 

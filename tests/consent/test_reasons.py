@@ -13,7 +13,7 @@ from portal import guards
 from portal.accounts.events import Event as AccountsEvent
 from portal.ledger.actions import record
 from portal.ledger.models import Entry
-from tests.migrating import column, copied, guards_of, migrate
+from tests.migrating import back_to, column, copied, forward, guards_of
 from tests.people.forms import text
 
 pytestmark = pytest.mark.django_db
@@ -57,20 +57,20 @@ def test_rows_from_before_are_migrated_and_no_words_are_lost(outside):
         "consent_consent": Consent.objects.get().pk,
         "consent_refreshtoken": RefreshToken.objects.get().pk,
     }
-    migrate("consent", "0008_failure")
+    back_to("consent", "0008_failure")
     rows = {}
     for table, sentences in FORMER.items():
         end = "revoked_at" if table == "consent_consent" else "ended_at"
         said = [*sentences, UNKNOWN, ""]
         rows[table] = [copied(table, live[table], reason=reason, **{end: ENDED}) for reason in said]
-    migrate("consent", "0009_reasons")
+    forward()
     for table, sentences in FORMER.items():
         keys, known = rows[table], len(sentences)
         assert column(table, "reason", keys) == [*sentences.values(), "other", ""]
         assert column(table, "reason_note", keys) == ["" for _key in keys[:known]] + [UNKNOWN, ""]
         assert column(table, "reason", [str(live[table])]) == [""]
     assert {table: guards_of(table) for table in FORMER} == before and {*before["consent_access"].values()} == {"A"}
-    migrate("consent", "0008_failure")
+    back_to("consent", "0008_failure")
     for table, sentences in FORMER.items():
         assert column(table, "reason", rows[table]) == [*sentences, UNKNOWN, ""]
 

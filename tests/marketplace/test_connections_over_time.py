@@ -14,7 +14,7 @@ from portal.accounts import actions as accounts
 from portal.database import database_now
 from portal.ledger.models import Entry
 from tests.marketplace.connected import connect, row, url_of, works
-from tests.migrating import column, migrate
+from tests.migrating import back_to, column, forward
 from tests.people.forms import text
 
 pytestmark = pytest.mark.django_db
@@ -75,9 +75,9 @@ def test_a_connection_that_nothing_can_renew_is_told_in_the_words_of_who_reads_i
     assert row().broken_at and row().problem == ""
     sheet = f"/installations/{multi.installation.pk}/"
     assert "no way to renew it" in text(ada.get(sheet))
-    migrate("marketplace", "0007_upgrades")
+    back_to("marketplace", "0007_upgrades")
     assert column("marketplace_connection", "problem", [str(kept.pk)])[0].startswith("The access ran out")
-    migrate("marketplace", "0010_connection_notes")
+    forward()
     assert row().problem == "" and "no way to renew it" in text(ada.get(sheet))
 
 
