@@ -67,6 +67,8 @@ class Access(models.Model):
     app_name = models.CharField(max_length=80, blank=True)
     app_version = models.CharField(max_length=30, blank=True)
     installation_id = models.UUIDField(null=True, unique=True, editable=False)
+    # Where the version reaches besides the company's products, by name: said on every page that asks for agreement.
+    services = ArrayField(models.TextField(), default=list, blank=True)
     opened_at = models.DateTimeField(db_default=Now())
     opened_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     ended_at = models.DateTimeField(null=True)
@@ -148,7 +150,7 @@ class Consent(models.Model):
     stamped_at = models.DateTimeField(null=True)
     # When a token was last issued under it, to within an hour: what is left of tokens that leave no family.
     last_issued_at = models.DateTimeField(null=True)
-    # When somebody was last told that it ends soon: renewed, it ends a year later, and all is to be told again.
+    # When somebody was last told that it ends soon: renewed, it ends later, and all is to be told again.
     told_at = models.DateTimeField(null=True)
 
     class Meta:

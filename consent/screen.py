@@ -5,7 +5,9 @@ import hashlib
 import hmac
 import json
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
@@ -14,11 +16,12 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from credentials.models import Client, ClientScope, Risk, Scope
+from credentials.registry import operations_of
 from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role, User
 
 from .models import Access, Consent, scope_list
-from .validity import taken_back_at
+from .validity import agreement_days, agreement_end, taken_back_at
 
 
 class MayNotConsent(Refused):
@@ -46,6 +49,8 @@ class Terms:
     app_name: str
     app_version: str
     installation_id: uuid.UUID
+    # Where the version reaches besides the company's products.
+    services: tuple[str, ...] = ()
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -56,6 +61,7 @@ class Terms:
         access.required_scopes, access.optional_scopes = sorted(self.required), sorted(self.optional)
         access.app_name, access.app_version = self.app_name, self.app_version
         access.installation_id = self.installation_id
+        access.services = list(self.services)
 
 
 @dataclass
@@ -70,6 +76,8 @@ class Screen:
     consent: Consent | None
     requested: set[str]
     replace: bool
+    # When an Agree of this moment would end.
+    ends_at: dt.datetime
     already: list[ClientScope] = field(default_factory=list)
     new_required: list[ClientScope] = field(default_factory=list)
     new_optional: list[ClientScope] = field(default_factory=list)
@@ -82,13 +90,47 @@ class Screen:
         return self.consent is None or self.replace or bool(self.new_required or self.new_optional)
 
     @property
-    def ends_at(self):
-        return dt.datetime.now(dt.UTC) + settings.CONSENT_LIFETIME
+    def days(self):
+        return agreement_days()
 
     @property
-    def deletes(self):
-        names = {row.scope.name for row in [*self.already, *self.new_required, *self.new_optional]}
-        return any(name.endswith((".delete", ".manage")) for name in names)
+    def rows(self):
+        """All that the app may do under this agreement, if everything optional is allowed."""
+        return [*self.already, *self.new_required, *self.new_optional]
+
+    @cached_property
+    def _operations(self):
+        return operations_of([row.scope.name for row in self.rows])
+
+    @property
+    def opened(self):
+        """Each scope with the published operations that it opens; none where its product published none."""
+        return [(row.scope, self._operations[row.scope.name]) for row in self.rows]
+
+    @property
+    def methods(self):
+        """How many operations of each method it opens, as (method, count)."""
+        distinct = {each.pk: each.method for operations in self._operations.values() for each in operations}
+        return sorted(Counter(distinct.values()).items())
+
+    @property
+    def services(self):
+        return self.access.services if self.access else []
+
+    @property
+    def cannot(self):
+        """What agreeing does not allow. What is said of scopes follows from the operations that products publish.
+
+        Of a scope without published operations nobody knows what it opens, so nothing of that kind is said.
+        """
+        said = [_("see your password, or any other account")]
+        if self.membership:
+            said.append(_("act for anyone but you"))
+        if all(self._operations.values()):
+            said.insert(0, _("do anything that is not listed on this page"))
+            if all(each.is_safe for operations in self._operations.values() for each in operations):
+                said.append(_("change or delete anything"))
+        return said
 
     @property
     def name(self):
@@ -109,6 +151,10 @@ class Screen:
             "already": said(self.already),
             "new": said(self.new_required),
             "optional": said(self.new_optional),
+            "operations": {scope.name: [str(each) for each in opened] for scope, opened in self.opened},
+            "services": self.services,
+            "cannot": self.cannot,
+            "days": self.days,
         }
 
     def digest(self):
@@ -215,7 +261,7 @@ def build_screen(
     if beyond := requested - grantable:
         raise ScopeTooWide(beyond)
     consent = live_consent(access, own, now)
-    screen = Screen(client, account, by, own, access, consent, requested, replace)
+    screen = Screen(client, account, by, own, access, consent, requested, replace, agreement_end(now))
     if consent is None or replace:
         screen.before = earlier_consent(client, account, own)
     # A platform app's required scopes belong to every consent, whichever were requested.
@@ -223,10 +269,10 @@ def build_screen(
     asked = required | requested
     granted = set(consent.granted) if consent and not replace else set()
     refused = set() if ask_again or replace or consent is None else {*consent.left_off, *consent.trimmed} - raised
-    # Of any type: each is given what the page says beside it.
-    rows: Any = ClientScope.objects.filter(client=client, scope__name__in=asked).select_related("scope__product")
+    # Of any type: each is given what the page says beside it. What was granted and is not asked for now goes on.
+    rows: Any = ClientScope.objects.filter(client=client, scope__name__in=asked | granted)
     taken_back = taken_back_at(consent) if consent and asked & {*consent.trimmed} - refused else {}
-    for row in sorted(rows, key=lambda row: row.scope.name):
+    for row in sorted(rows.select_related("scope__product"), key=lambda row: row.scope.name):
         row.taken_back_at = taken_back.get(row.scope.name)
         if row.scope.name in granted:
             screen.already.append(row)
@@ -239,14 +285,14 @@ def build_screen(
     return screen
 
 
-def preview_screen(
-    client: Client, account: Account, *, by: User, required: list[str], optional: list[str], name: str, number: str
-) -> Screen:
-    """What would be shown for a version that nobody installed yet; nothing can be agreed to on it."""
-    access = Access(client=client, account=account, app_name=name, app_version=number)
+def preview_screen(client: Client, account: Account, *, by: User, now, terms: Terms) -> Screen:
+    """Work out what would be shown for a version that nobody installed yet; nothing can be agreed to on it."""
+    access = Access(client=client, account=account)
+    terms.write_to(access)
     own = Membership(account=account, user=by) if client.is_agent_level else None
-    screen = Screen(client, account, by, own, access, None, {*required, *optional}, replace=False)
-    rows = ClientScope.objects.filter(client=client, scope__name__in=screen.requested).select_related("scope")
+    requested = set(terms.scopes)
+    screen = Screen(client, account, by, own, access, None, requested, replace=False, ends_at=agreement_end(now))
+    rows = ClientScope.objects.filter(client=client, scope__name__in=requested).select_related("scope")
     for row in rows.order_by("scope__name"):
-        (screen.new_required if row.scope.name in required else screen.new_optional).append(row)
+        (screen.new_required if row.scope.name in terms.required else screen.new_optional).append(row)
     return screen

@@ -48,7 +48,7 @@ class Statement:
         """Return a MAC over what was shown, and to whom."""
         texts = [[row.scope.name, row.scope.sentence, row.scope.risk, row.justification] for row in self.rows]
         # Whatever moves its end raises its revision.
-        consent = [str(self.consent.pk), self.consent.revision, self.consent.access.name]
+        consent = [str(self.consent.pk), self.consent.revision, self.consent.access.name, self.consent.access.services]
         return seal("confirmation", [str(self.by.public_id), *consent, texts])
 
 

@@ -22,7 +22,7 @@ def revoke_tokens(access_id):
 
 @shared_task
 def expire():
-    """Stamp the consents whose 365 days are over."""
+    """Stamp the consents that have expired."""
     actions.expire_consents()
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
@@ -12,6 +13,17 @@ from portal.ledger.models import Entry
 
 from .models import AccessToken, AuthorizationCode, Consent, RefreshToken, Why
 from .reasons import ConsentEnd, FamilyEnd
+
+
+# The one home of how long an agreement lasts (T5); texts name the number of days only through it.
+def agreement_end(agreed_at: dt.datetime) -> dt.datetime:
+    """Return when what is agreed to at a time ends, unless somebody agrees again."""
+    return agreed_at + settings.CONSENT_LIFETIME
+
+
+def agreement_days() -> int:
+    return settings.CONSENT_LIFETIME.days
+
 
 _CONSENT_PATH = ("access__client__team", "access__account", "membership__user")
 _FAMILY_ENDS = {

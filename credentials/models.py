@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -105,9 +106,15 @@ class Endpoint(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["product", "method", "path"], name="one_endpoint_per_method_and_path")
         ]
+        indexes = [GinIndex(fields=["scopes"], name="endpoint_of_scope")]
 
     def __str__(self):
         return f"{self.method} {self.path}"
+
+    @property
+    def is_safe(self):
+        """True where a call changes nothing (RFC 9110 section 9.2.1)."""
+        return self.method in ("GET", "HEAD", "OPTIONS")
 
 
 class ProductSecret(models.Model):

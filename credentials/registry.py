@@ -112,6 +112,15 @@ def methods_of(method):
     return ("HEAD", "GET") if method == "HEAD" else (method,)
 
 
+def operations_of(scopes):
+    """Return {scope name: the published endpoints that it opens}, with an empty list where none are published."""
+    opened = {name: [] for name in scopes}
+    for endpoint in Endpoint.objects.filter(scopes__overlap=sorted(opened)):
+        for name in opened.keys() & {*endpoint.scopes}:
+            opened[name].append(endpoint)
+    return opened
+
+
 def resolve(product, method, uri):
     """Return the published endpoint that a call of a product is for, or None."""
     return match(Endpoint.objects.filter(product=product, method__in=methods_of(method)), uri)

@@ -19,7 +19,7 @@ class Event(LedgerEvent):
     VERSION_TAKEN_BACK = "version.taken_back", _("Version taken back from review")
     VERSION_WITHDRAWN = "version.withdrawn", _("Version withdrawn")
     INSTALLATION_DISCARDED = "installation.discarded", _("Unfinished installation discarded")
-    INSTALLATION_INSTALLED = "installation.installed", _("App installed")
+    INSTALLATION_INSTALLED = "installation.installed", _("Installation started")
     INSTALLATION_SETTINGS_CHANGED = "installation.settings_changed", _("App’s settings changed")
     INSTALLATION_UNINSTALLED = "installation.uninstalled", _("App uninstalled")
     INSTALLATION_UPGRADE_DECLINED = "installation.upgrade_declined", _("New version declined")

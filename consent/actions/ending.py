@@ -275,14 +275,14 @@ def access_to_revoke():
 
 
 def expire_consent(consent: Consent) -> None:
-    """End a locked consent whose 365 days are over, and record it; the caller decided."""
+    """End a locked consent that has expired, and record it; the caller decided."""
     end_consent(consent, by=None, reason=ConsentEnd.EXPIRED)
     queue_revoke_tokens(consent.access)
     record_consent(consent, Event.CONSENT_EXPIRED, by=None, **consent.said)
 
 
 def expire_consents() -> int:
-    """Stamp the consents whose 365 days are over, so that the ledger and the pages say so; they are dead already."""
+    """Stamp the consents that have expired, so that the ledger and the pages say so; they are dead already."""
     due = Consent.objects.filter(revoked_at=None, expires_at__lte=Now()).values_list("pk", flat=True)[:500]
     expired = 0
     for pk in due:

@@ -4,7 +4,6 @@ import hmac
 from collections.abc import Iterable
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -91,7 +90,9 @@ def _change_terms(access: Access, terms: Terms, by: User | None) -> Access:
         # Neither what is asked no more, nor what is asked of everybody now, was ever refused.
         forget_refusals(live, forgotten)
     terms.write_to(access)
-    access.save(update_fields=["required_scopes", "optional_scopes", "app_name", "app_version", "installation_id"])
+    access.save(
+        update_fields=["required_scopes", "optional_scopes", "app_name", "app_version", "installation_id", "services"]
+    )
     record_access(
         access,
         Event.ACCESS_TERMS_CHANGED,
@@ -162,7 +163,7 @@ def grant_consent(
     consent.left_off = sorted(({*consent.left_off} | offered) - {*consent.granted})
     consent.trimmed = sorted({*consent.trimmed} - {*consent.granted})
     consent.granted_at, consent.granted_by = now, by
-    consent.expires_at = now + settings.CONSENT_LIFETIME
+    consent.expires_at = screen.ends_at
     consent.text = _keep_text(screen)
     consent.save()
     queue_revoke_tokens(access)

@@ -9,6 +9,7 @@ from portal.mail import send
 
 from ..coming_ends import TELL_AHEAD, ending_within
 from ..models import Consent
+from ..validity import agreement_days
 
 # A mail has room for so many; a page lists all.
 LISTED = 20
@@ -41,6 +42,7 @@ def tell_of_ends(account: Account, membership: Membership | None) -> None:
             account=account,
             consents=consents[:LISTED],
             more=len(consents[LISTED:]),
+            days=agreement_days(),
             is_own=membership is not None,
         )
         # After sending: told twice is better than never.

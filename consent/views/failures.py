@@ -2,6 +2,7 @@
 
 from django.contrib.auth.decorators import login_required
 from django.shortcuts import get_object_or_404, render
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
@@ -9,10 +10,14 @@ from credentials.views import clients_seen_by
 from portal.pages import paginate
 
 from ..models import Failure, Why
+from ..validity import agreement_days
 
 FIXES = {
     Why.EXPIRED: _("Access tokens live 30 minutes, codes 60 seconds. Refresh, or exchange the code, before that."),
-    Why.AGREEMENT_EXPIRED: _("An agreement lasts 365 days. Send the person to your authorize URL to agree again."),
+    Why.AGREEMENT_EXPIRED: format_lazy(
+        _("An agreement lasts {days} days. Send the person to your authorize URL to agree again."),
+        days=agreement_days(),
+    ),
     Why.REVOKED: _("Throw these tokens away. Who wants the app back agrees again at your authorize URL."),
     Why.REPLACED: _("Use the tokens of the newer agreement, or send the person to your authorize URL for new ones."),
     Why.UNINSTALLED: _("Throw these tokens away. A new installation brings new ones."),

@@ -25,7 +25,7 @@ from ..models import Consent
 from ..reasons import AccessEnd
 from ..screen import undecided
 from ..succession import statement_of, to_confirm
-from ..validity import live_consents
+from ..validity import agreement_days, live_consents
 from .receipts import receipts_page
 from .seen import access_seen_by, access_url, consents_seen_by, notices_of
 
@@ -64,7 +64,7 @@ def ending_list(request):
     for consent in page:
         day = timezone.localtime(consent.expires_at).date()
         consent.week = day - dt.timedelta(days=day.weekday())
-    context = {"page_obj": page, "ended": paginate(request, ended, name="ended")}
+    context = {"page_obj": page, "ended": paginate(request, ended, name="ended"), "days": agreement_days()}
     return render(request, "consent/ending_list.html", context)
 
 

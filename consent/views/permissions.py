@@ -18,6 +18,7 @@ from portal.once import once
 from .. import actions
 from ..coming_ends import renewable_by
 from ..screen import build_screen, grantable_scopes
+from ..validity import agreement_days
 from .authorize import consent_page
 from .receipts import receipt_of, with_receipt
 from .seen import access_seen_by, access_url, consents_seen_by
@@ -88,9 +89,15 @@ def reauthorize(request, access_id):
 
 @_changes_consent
 def renew_consent(request, consent):
-    """Agree once more to what is agreed to, and to what a version asks since, for another year: the same consent, so no token of it stops (T5)."""
+    """Agree once more to what is agreed to, and to what a version asks since, for as long again: the same consent, so no token of it stops (T5)."""
     more = {} if consent.access.client.is_platform else {"requested": {*consent.granted}}
-    return _ask(request, consent.access, _("You agreed for another year."), first_asked=True, **more)
+    return _ask(
+        request,
+        consent.access,
+        _("You agreed for another %(days)d days.") % {"days": agreement_days()},
+        first_asked=True,
+        **more,
+    )
 
 
 def _agreed_before(access, user):

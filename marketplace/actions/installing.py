@@ -46,7 +46,8 @@ def installable_version(app: App, account: Account) -> Version | None:
 def terms_of(version: Version, installation_id: uuid.UUID) -> Terms:
     """What a version asks of the company's own products, as an access keeps it."""
     required, optional = frozenset(version.required_scopes), frozenset(version.optional_scopes)
-    return Terms(required, optional, version.name, version.number, installation_id)
+    services = tuple(Contents.of(version).services)
+    return Terms(required, optional, version.name, version.number, installation_id, services)
 
 
 @transaction.atomic

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -15,6 +16,8 @@ from . import formats
 from .archive import FILES, IPARAMS, OAUTH, REQUESTS
 from .documents import as_dict, as_str
 from .reading import words
+
+_EXPRESSION = re.compile(r"<%=.*?%>")
 
 if TYPE_CHECKING:
     from ..models import Version
@@ -66,6 +69,17 @@ class Contents:
     def hosts(self) -> set[str]:
         """Where requests go, as the templates write it."""
         return {each.request.host for each in self.templates.values()}
+
+    @property
+    def other_hosts(self) -> set[str]:
+        """Where requests go without a token of an integration, with “*” for what is filled in."""
+        hosts = {each.request.host for each in self.templates.values() if not each.options.oauth}
+        return {_EXPRESSION.sub("*", host) for host in hosts}
+
+    @property
+    def services(self) -> list[str]:
+        """Where the app reaches besides the company's products: its vendors by name, and other addresses."""
+        return sorted({one.display_name for one in self.vendors.values()} | self.other_hosts)
 
     @cached_property
     def first_party(self) -> str | None:

@@ -1,5 +1,6 @@
 """The app package of a version: upload, checks, what it says, and how its consent screen will look."""
 
+import uuid
 from types import SimpleNamespace
 
 from django.contrib import messages
@@ -10,8 +11,9 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from consent.screen import preview_screen
+from consent.screen import Terms, preview_screen
 from portal.accounts.actions import Refused
+from portal.database import database_now
 from portal.once import once
 
 from .. import actions
@@ -30,23 +32,21 @@ def _vendors(app, contents):
     ]
 
 
-def _preview(request, version, required, optional):
+def _preview(request, version, required, optional, vendors):
+    """The consent screen of a version with these scopes that connects to these vendors, or None without scopes."""
     client, account = version.app.client, version.app.team.test_account
     if not client or not (required or optional):
         return None
-    return preview_screen(
-        client,
-        account,
-        by=request.user,
-        required=required,
-        optional=optional,
-        name=version.name,
-        number=version.number,
+    services = {*vendors} | Contents.of(version).other_hosts
+    terms = Terms(
+        frozenset(required), frozenset(optional), version.name, version.number, uuid.uuid4(), tuple(sorted(services))
     )
+    return preview_screen(client, account, by=request.user, now=database_now(), terms=terms)
 
 
 def _page(request, version, *, report=None, form=None, status=200):
     contents = Contents.of(version)
+    named = [one.display_name for one in contents.vendors.values()]
     if report is None and version.package:
         with one_check(version.app.team, counts=False):
             report = check_values(version.package, Facts(version.app))
@@ -59,7 +59,7 @@ def _page(request, version, *, report=None, form=None, status=200):
         "converted": Contents(Contents(report.files).without_secrets()).texts() if report.changes else {},
         "contents": contents,
         "vendors": _vendors(version.app, contents),
-        "screen": _preview(request, version, version.required_scopes, version.optional_scopes),
+        "screen": _preview(request, version, version.required_scopes, version.optional_scopes, named),
         "asked": [field.display_name for field in contents.fields.values()],
         "connects": contents.vendors.values(),
     }
@@ -113,15 +113,16 @@ def version_package_edit(request, slug, pk):
         if report and report.valid:
             messages.success(request, _("Saved: this version is made of it now."))
             return redirect("version-package", slug, pk)
+    shown = fields.shown()
     context = {
         "app": version.app,
         "version": version,
         "fields": fields,
         "report": report,
         "rows": scope_rows(version.app.client, chosen),
-        "screen": _preview(request, version, chosen["required_scopes"], chosen["optional_scopes"]),
+        "screen": _preview(request, version, *chosen.values(), [one["display_name"] for one in shown["connects"]]),
         "may_add_vendor": len(fields.vendors.forms) + any(chosen.values()) < formats.MAX_INTEGRATIONS,
-        **fields.shown(),
+        **shown,
     }
     return render(request, "marketplace/version_package_edit.html", context, status=422 if is_saved else 200)
 
@@ -132,9 +133,10 @@ def version_package_preview(request, slug, pk):
     """How the consent screen will look with what is filled in; nothing is kept."""
     version = version_seen_by(request.user, slug, pk)
     chosen = chosen_scopes(request)
+    shown = PackageFields(version.package, version.app.client, request.POST).shown()
     context = {
-        "screen": _preview(request, version, chosen["required_scopes"], chosen["optional_scopes"]),
-        **PackageFields(version.package, version.app.client, request.POST).shown(),
+        "screen": _preview(request, version, *chosen.values(), [one["display_name"] for one in shown["connects"]]),
+        **shown,
     }
     return render(request, "marketplace/_consent_preview.html", context)
 

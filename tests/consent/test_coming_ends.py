@@ -239,7 +239,7 @@ def test_agreeing_again_goes_on_for_a_year_and_stops_nothing(request, kind, cast
     assert "Already allowed" in text(page) and "connect again" not in text(page)
     assert ada.post(renew, {"decision": "agree", "shown": "x"}).status_code == 409
     answered = ada.post(renew, {"decision": "agree", "shown": shown(page)}, follow=True)
-    assert "another year" in text(answered) and "See the receipt" in text(answered)
+    assert "another 365 days" in text(answered) and "See the receipt" in text(answered)
     renewed = Consent.objects.get()
     assert renewed.expires_at - consent.expires_at > 361 * DAY and renewed.granted == consent.granted
     assert side.call(tokens["access_token"]).status_code == 200
