@@ -90,6 +90,14 @@ class Screen:
         return self.consent is None or self.replace or bool(self.new_required or self.new_optional)
 
     @property
+    def asks_anew(self):
+        """True where something is asked that was neither agreed to nor said no to."""
+        if self.consent is None or self.replace:
+            return True
+        settled = {*self.consent.left_off, *self.consent.trimmed}
+        return any(row.scope.name not in settled for row in [*self.new_required, *self.new_optional])
+
+    @property
     def days(self):
         return agreement_days()
 

@@ -41,6 +41,7 @@ from ..parameters import clean_scope
 from ..screen import MayNotConsent, NotInstalled, ScopeTooWide, Screen, build_screen
 from ..server import Attempt, find_client
 from ..validity import suspension
+from .agreed import take_agreed
 
 PROMPTS = {"none", "login", "consent", "select_account"}
 _ABOUT_THE_URI = {
@@ -298,7 +299,9 @@ def _decide(request, asked: AuthorizationRequest, account: Account, fixed: bool)
         if screen.is_due or ask_again or not fixed or loopback:
             if "none" in asked.prompt:
                 return asked.answer(error="consent_required" if screen.is_due else "interaction_required")
-            return consent_page(request, screen)
+            # Whoever just agreed on the portal's own page is not asked the same again (see agreed.py).
+            if not fixed or screen.asks_anew or not take_agreed(request, screen.consent):
+                return consent_page(request, screen)
         return _with_code(request, asked, screen.consent, screen)
     except ScopeTooWide as refusal:
         text = f"These scopes cannot be granted here: {' '.join(refusal.scopes)}"

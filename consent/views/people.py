@@ -26,6 +26,7 @@ from ..reasons import AccessEnd
 from ..screen import undecided
 from ..succession import statement_of, to_confirm
 from ..validity import agreement_days, live_consents
+from .agreed import tell_agreed
 from .receipts import receipts_page
 from .seen import access_seen_by, access_url, consents_seen_by, notices_of
 
@@ -76,6 +77,7 @@ def authorization_view(request, access_id):
         return redirect(access_url(access))
     membership = Membership.objects.live().get(user=request.user, account=access.account)
     notices = notices_of(access, membership)
+    tell_agreed(request, access)
     consents = access.consents.select_related("membership__user", "granted_by", "confirmed_by").order_by("-granted_at")
     if access.client.is_agent_level and not notices["is_admin"]:
         consents = consents.filter(membership__user=request.user)

@@ -19,8 +19,9 @@ from .. import actions
 from ..coming_ends import renewable_by
 from ..screen import build_screen, grantable_scopes
 from ..validity import agreement_days
+from .agreed import remember_agreed
 from .authorize import consent_page
-from .receipts import receipt_of, with_receipt
+from .receipts import receipt_of
 from .seen import access_seen_by, access_url, consents_seen_by
 
 
@@ -67,7 +68,7 @@ def _ask(request, access, said, *, first_asked=False, **asked):
     except Refused as refusal:
         messages.error(request, str(refusal))
         return redirect(access_url(access))
-    messages.success(request, with_receipt(said, consent))
+    remember_agreed(request, consent, said)
     gained_nothing = first_asked and screen.consent and screen.consent.granted == consent.granted
     if access.installation_id and not gained_nothing:
         # The app gets what is new with a new authorization (T10).

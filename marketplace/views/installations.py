@@ -20,6 +20,7 @@ from consent.actions import InvalidGrant, use_up_code
 from consent.models import Access, Consent
 from consent.screen import undecided
 from consent.validity import live_consents
+from consent.views.agreed import tell_agreed
 from consent.views.receipts import receipts_page, with_receipt
 from consent.views.seen import notices_of
 from credentials.models import Client
@@ -131,6 +132,7 @@ def installation_view(request, pk):
     )
     _give_states([access] if access else [], membership)
     notices = notices_of(access, membership)
+    tell_agreed(request, access)
     newest = None if installation.uninstalled_at else actions.offered_version(installation)
     agents = (
         Consent.objects.filter(access=access)

@@ -1,0 +1,45 @@
+"""What somebody just agreed to on the portal's own pages, before the app takes them through its own authorization.
+
+The app then gets its code without asking them a second time, and its page here says what they did.
+"""
+
+import datetime as dt
+import time
+
+from django.contrib import messages
+from django.db.models.functions import Now
+
+from ..models import Consent
+from .receipts import with_receipt
+
+_SAID, _AGREED = "agreed_said", "agreed_to"
+# How long the way through the app may take; in seconds, how long the app's page tells of it.
+RECENT, TOLD = dt.timedelta(minutes=10), 3600
+
+
+def remember_agreed(request, consent, said):
+    row = {"access": str(consent.access_id), "consent": str(consent.pk)}
+    request.session[_AGREED] = {**row, "revision": consent.revision}
+    request.session[_SAID] = {**row, "said": str(said), "at": time.time()}
+
+
+def take_agreed(request, consent):
+    """Return whether this person agreed to a consent, as it is now, moments ago on the portal's own pages; true once."""
+    agreed = request.session.get(_AGREED)
+    if not agreed or consent is None:
+        return False
+    if (agreed["consent"], agreed["revision"]) != (str(consent.pk), consent.revision):
+        return False
+    del request.session[_AGREED]
+    recent = Consent.objects.filter(pk=consent.pk, granted_by=request.user, granted_at__gt=Now() - RECENT)
+    return recent.exists()
+
+
+def tell_agreed(request, access):
+    """Say on the app's page, and nowhere else, what was agreed to; a page that asks for more is no place for it."""
+    said = request.session.get(_SAID)
+    if not access or not said or said["access"] != str(access.pk):
+        return
+    del request.session[_SAID]
+    if time.time() - said["at"] < TOLD and (consent := Consent.objects.filter(pk=said["consent"]).first()):
+        messages.success(request, with_receipt(said["said"], consent))
