@@ -96,6 +96,8 @@ def _review(version, request):
     if version.published_at:
         reviewed = reviewed.filter(published_at__lt=version.published_at)
     before = reviewed.order_by("-published_at").first()
+    # Published for chosen accounts, or taken back since.
+    others = [] if before else version.app.versions.exclude(published_at=None).exclude(pk=version.pk).defer("icon")
     client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     for row in rows:
@@ -115,6 +117,9 @@ def _review(version, request):
     return {
         "version": version,
         "before": before,
+        "other_versions": [
+            f"{each.number} ({each.get_audience_display()}, {each.get_status_display()})" for each in others
+        ],
         "rows": rows,
         "vendors": contents.vendors,
         "fields": contents.fields,

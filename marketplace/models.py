@@ -7,13 +7,13 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, Func, OuterRef, Q, Value
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.utils.translation import gettext_lazy as _
 
-from consent.models import Access
-from credentials.models import Client
+from consent.models import Access, Consent
+from credentials.models import Client, Level
 from portal.accounts.models import Account, Membership, Team
 from portal.encryption import EncryptedField
 from portal.text import validate_readable
@@ -189,6 +189,39 @@ class Review(models.Model):
         return f"{self.version}: {self.get_decision_display()}"
 
 
+# The integrations of a version's package that are not the app's own.
+_VENDORS = '$."config/oauth_config.json"."integrations".* ? (@."client_id" != $own)'
+
+
+class InstallationQuerySet(models.QuerySet):
+    def begun(self):
+        """Those that are, or were, more than unfinished: agreed to or connected, or moved to another version since.
+
+        An agent-level app waits for nobody in particular, and one that asks for nothing works from the start.
+        """
+        connects = Func(
+            "version__package",
+            Func(Value(_VENDORS), template="%(expressions)s::jsonpath"),
+            Func("app__client__client_id", template="jsonb_build_object('own', %(expressions)s)"),
+            function="jsonb_path_exists",
+            output_field=models.BooleanField(),
+        )
+        connected = Connection.objects.filter(installation=OuterRef("pk")).exclude(connected_at=None)
+        moved = Offer.objects.filter(installation=OuterRef("pk")).exclude(taken_at=None)
+        agreed = Consent.objects.filter(access=OuterRef("access"))
+        return self.filter(
+            Q(access=None) & ~Q(connects)
+            | Q(access__client__level=Level.AGENT)
+            | Exists(agreed)
+            | Exists(connected)
+            | Exists(moved)
+        )
+
+    def installed(self):
+        """Those that are counted and called installed; an unfinished one is not."""
+        return self.begun().filter(uninstalled_at=None)
+
+
 class Installation(models.Model):
     """An account's use of an app, at one version."""
 
@@ -206,6 +239,8 @@ class Installation(models.Model):
     installed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     uninstalled_at = models.DateTimeField(null=True)
     uninstalled_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+
+    objects = InstallationQuerySet.as_manager()
 
     class Meta:
         ordering = ["-installed_at"]
@@ -234,15 +269,18 @@ class OfferKind(models.TextChoices):
 
 class OfferQuerySet(models.QuerySet):
     def open(self):
-        """Those that can still be taken, or told: neither installation nor version has moved on, and none is newer."""
+        """Those that can still be taken, or told: neither installation nor version has moved on, and none is newer.
+
+        Nor is anything offered for an installation that is unfinished; once it is agreed to, it is.
+        """
         theirs = Version.objects.published_for([OuterRef("installation__account__slug")])
         newer = Q(published_at__gt=OuterRef("version__published_at")) | Q(IsNull(OuterRef("version"), True))
         return self.filter(
             ~Exists(theirs.filter(newer, app=OuterRef("installation__app"))),
+            Exists(Installation.objects.installed().filter(pk=OuterRef("installation"))),
             Q(version=None) | Q(version__status=Status.PUBLISHED),
             taken_at=None,
             installation__version=F("from_version"),
-            installation__uninstalled_at=None,
             installation__account__suspended_at=None,
         )
 

@@ -11,7 +11,8 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.db import OperationalError, connection
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -23,7 +24,7 @@ from django.views.defaults import bad_request, page_not_found
 from consent.coming_ends import ended_lately, ending_within, renewable_by
 from consent.succession import to_confirm
 from credentials.models import Client
-from marketplace.models import App, Status, Version
+from marketplace.models import App, Installation, Status, Version
 from marketplace.views.installations import asking_for_more, pending_offers
 from portal.accounts.actions import create_team
 from portal.accounts.entrance import next_page, with_next
@@ -39,9 +40,11 @@ from .theme import keep_theme, theme
 
 def _places(request):
     """Where a person belongs: a page of their accounts, their own test accounts last, and their teams."""
-    user, live = request.user, Q(account__installations__uninstalled_at=None)
+    user = request.user
     memberships = Membership.objects.live().filter(user=user).select_related("account")
-    memberships = memberships.annotate(apps=Count("account__installations", filter=live))
+    installed = Installation.objects.installed().filter(account=OuterRef("account")).order_by()
+    apps = Coalesce(Subquery(installed.values("account").annotate(count=Count("pk")).values("count")), 0)
+    memberships = memberships.annotate(apps=apps)
     order = F("account__test_of_team").asc(nulls_first=True), "account__name", "pk"
     return {
         "memberships": paginate(request, memberships.order_by(*order), name="accounts"),

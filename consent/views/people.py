@@ -25,7 +25,7 @@ from ..models import Consent
 from ..reasons import AccessEnd
 from ..screen import undecided
 from ..succession import statement_of, to_confirm
-from ..validity import agreement_days, live_consents
+from ..validity import agreement_days, unended_consents
 from .agreed import tell_agreed
 from .receipts import receipts_page
 from .seen import access_seen_by, access_url, consents_seen_by, notices_of
@@ -81,8 +81,9 @@ def authorization_view(request, access_id):
     consents = access.consents.select_related("membership__user", "granted_by", "confirmed_by").order_by("-granted_at")
     if access.client.is_agent_level and not notices["is_admin"]:
         consents = consents.filter(membership__user=request.user)
-    live = live_consents().filter(pk__in=consents)
-    granted = live.annotate(name=Func(F("granted"), function="unnest")).values("name")
+    granted = (
+        unended_consents().filter(pk__in=consents).annotate(name=Func(F("granted"), function="unnest")).values("name")
+    )
     context = {
         "access": access,
         "scopes": access.client.scopes.filter(scope__name__in=granted).select_related("scope"),

@@ -97,7 +97,7 @@ def _install(version: Version, client: Client | None, account: Account, by: User
     if client and client.suspended_at:
         raise NotInstallable(_("This app is suspended; it cannot be installed now."))
     if Installation.objects.filter(account=account, app=version.app, uninstalled_at=None).exists():
-        raise AlreadyInstalled(_("%(app)s is installed already.") % {"app": version.name})
+        raise AlreadyInstalled(_("%(app)s is in this account already.") % {"app": version.name})
     pk = uuid.uuid4()
     access = None
     if client and version.scopes:
@@ -126,18 +126,8 @@ def record_installation(
 
 
 def is_begun(installation: Installation) -> bool:
-    """True once something was agreed to or connected: then it is uninstalled; until then it can be discarded.
-
-    An agent-level app waits for nobody in particular, and one that asks for neither works from the start, as does one
-    that was moved to another version.
-    """
-    access = installation.access
-    if access is None and not Contents.of(installation.version).vendors:
-        return True
-    if access and (access.client.is_agent_level or access.consents.exists()):
-        return True
-    moved = installation.offers.exclude(taken_at=None)
-    return installation.connections.exclude(connected_at=None).exists() or moved.exists()
+    """True once an installation is more than unfinished: then it is uninstalled; until then it can be discarded."""
+    return Installation.objects.begun().filter(pk=installation.pk).exists()
 
 
 def what_ends(installation: Installation) -> dict[str, Any]:

@@ -262,7 +262,7 @@ def _outlook(version):
     held = scope_rows(client, scopes_of(version))
     # A draft goes to those that the app was for until now.
     audience = Audience.CUSTOM if before and before.audience == Audience.CUSTOM else Audience.PUBLIC
-    rows = actions.forecast(version, audience)
+    rows = actions.forecast(version, audience).installed()
     counts = dict(rows.order_by().values_list("kind").annotate(Count("pk")))
     asked = live_consents().exclude(membership=None).filter(access__in=rows.filter(kind=OfferKind.ASK).values("access"))
     return {
@@ -320,7 +320,7 @@ def version_withdraw(request, slug, pk):
             return redirect("version-view", slug, pk)
         except Refused as refusal:
             add_errors(form, refusal)
-    count = version.installations.filter(uninstalled_at=None).count()
+    count = version.installations.installed().count()
     context = {"version": version, "form": form, "count": count}
     return render(request, "marketplace/version_withdraw.html", context, status=422 if form.errors else 200)
 

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from consent.actions import InvalidGrant, use_up_code
 from consent.models import Access, Consent
 from consent.screen import undecided
-from consent.validity import live_consents
+from consent.validity import live_consents, unended_consents
 from consent.views.agreed import tell_agreed
 from consent.views.receipts import receipts_page, with_receipt
 from consent.views.seen import notices_of
@@ -64,7 +64,8 @@ def asking_for_more(user):
 
 def _give_states(accesses, membership):
     """Give each access its live consent (the account's or this member's) and what that lacks, whether it ever had one, and how many agents' live ones."""
-    live = live_consents().filter(access__in=accesses).annotate(asks_for_more=undecided())
+    # What a suspension holds back was agreed to all the same.
+    live = unended_consents().filter(access__in=accesses).annotate(asks_for_more=undecided())
     own = live.filter(Q(membership=None) | Q(membership=membership)).select_related("granted_by")
     own = {consent.access_id: consent for consent in own}
     agents = dict(live.exclude(membership=None).values_list("access").annotate(Count("pk")))
@@ -137,7 +138,7 @@ def installation_view(request, pk):
     agents = (
         Consent.objects.filter(access=access)
         .exclude(membership=None)
-        .select_related("access__client", "membership__user", "granted_by")
+        .select_related("access__client", "access__account", "membership__user", "granted_by")
         .annotate(asks_for_more=undecided())
         .order_by("-granted_at")
     )
@@ -149,7 +150,7 @@ def installation_view(request, pk):
         "installation": installation,
         "access": access,
         # Where nothing was agreed to or connected it is discarded; the word on the button, not the rule (M5).
-        "may_uninstall": actions.is_begun(installation),
+        "is_begun": actions.is_begun(installation),
         "consent": consent,
         "scopes": _scopes(access, consent) if access else [],
         "sheet": sheet,

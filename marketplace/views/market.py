@@ -91,7 +91,7 @@ def listing_install(request, slug):
             contents, access = Contents.of(installation.version), installation.access
             if contents.fields or access is None:
                 todo = contents.fields or contents.vendors
-                messages.success(request, _("Installed. Now set it up, from the top.") if todo else _("Installed."))
+                messages.success(request, _("Now set it up, from the top.") if todo else _("Installed."))
                 return redirect("installation-view", installation.pk)
             if access.client.is_agent_level:
                 messages.success(request, _("Installed. Each agent now authorizes it for themself."))
@@ -99,8 +99,9 @@ def listing_install(request, slug):
             return redirect("installation-connect", installation.pk)
         except Refused as refusal:
             messages.error(request, str(refusal))
-    installed = Installation.objects.filter(app=version.app, account__in=accounts, uninstalled_at=None)
-    live = {installation.account_id: installation for installation in installed}
+    there = Installation.objects.filter(app=version.app, account__in=accounts, uninstalled_at=None)
+    live = {installation.account_id: installation for installation in there}
+    installed = set(there.installed().values_list("pk", flat=True))
     published = list(
         version.app.versions.filter(status=Status.PUBLISHED).defer("icon").order_by("-published_at", "-pk")
     )
@@ -110,7 +111,13 @@ def listing_install(request, slug):
         return next((each for each in published if custom or each.audience == Audience.PUBLIC), None)
 
     choices = [
-        {"account": account, "installation": live.get(account.pk), "version": offered(account)} for account in accounts
+        {
+            "account": account,
+            "installation": live.get(account.pk),
+            "is_installed": account.pk in live and live[account.pk].pk in installed,
+            "version": offered(account),
+        }
+        for account in accounts
     ]
     asks = version.scopes or Contents.of(version).vendors
     context = {"version": version, "app": version.app, "choices": choices, "asks": asks}

@@ -41,7 +41,7 @@ def _rows(account, words):
         return rows.order_by()
 
     by_account = Exists(agreed.filter(access=OuterRef("access")))
-    installed = Installation.objects.filter(account=account, uninstalled_at=None)
+    installed = Installation.objects.installed().filter(account=account)
     external = Access.objects.filter(account=account, installation_id=None, ended_at=None)
     agents = unended_consents().filter(access__account=account).exclude(membership=None)
     who = Coalesce(NullIf("membership__user__name", _NONE), "membership__user__email", output_field=CharField())

@@ -336,6 +336,7 @@ def test_lists_take_a_fixed_number_of_queries(agreed, cast, browse, url):
             account = factories.account("more")
             accounts.add_member(account, cast.admin, role="admin", by=None)
             actions.install(app, account, by=cast.admin)
+            factories.agree(agreed.client, account, cast.admin)
         version = next_version(app, cast.dev, number, required_scopes=[VIEW, CREATE])
         with CaptureQueriesContext(connection) as queries:
             assert browser.get(url.format(app=app.slug, version=version.pk)).status_code == 200
