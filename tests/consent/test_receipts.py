@@ -110,7 +110,7 @@ def test_every_act_leads_to_its_receipt_and_each_names_the_text(agreed, ada, cas
     listed = page[page.index("Receipts") :]
     events = {
         "access.opened": "App may ask for permission from now on",
-        "installation.installed": "App installed",
+        "installation.installed": "Installation started",
         "consent.granted": "Agreed to what the app may do",
         "consent.trimmed": "Permissions taken back",
         "consent.widened": "More permissions allowed",
@@ -171,7 +171,7 @@ def test_an_agent_reads_the_receipts_of_their_own_consent_whoever_ended_it(insta
         assert axel.get(f"/receipts/{entry.pk}/").status_code == (200 if mine else 404)
         assert (f"/receipts/{entry.pk}/" in axel.get(url).content.decode()) == mine
         assert f"/receipts/{entry.pk}/" in ada.get(url).content.decode()
-    assert "App installed" not in text(axel.get(url))
+    assert "Installation started" not in text(axel.get(url))
 
 
 def test_receipts_go_on_by_page_in_as_many_queries_for_60_as_for_2(
