@@ -3,6 +3,7 @@
 import pytest
 
 from consent import actions as consent
+from consent.reasons import AccessEnd
 from credentials import actions as credentials
 from credentials.models import Kind, Level
 from marketplace import actions
@@ -119,7 +120,7 @@ def test_a_suspended_app_shows_an_agent_what_they_agreed_to(cast, browse):
     access = factories.agree(row, cast.acme, cast.agent, requested={VIEW}).access
     credentials.suspend_client(row, reason="Harmful", by=factories.reviewer())
     assert "What it may do View tickets" in text(browse(cast.agent).get(f"/authorizations/{access.pk}/"))
-    consent.end_access(access, by=cast.admin, reason="revoked")
+    consent.end_access(access, by=cast.admin, reason=AccessEnd.REVOKED)
     assert "What it may do" not in text(browse(cast.agent).get(f"/authorizations/{access.pk}/"))
 
 
