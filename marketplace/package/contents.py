@@ -66,11 +66,6 @@ class Contents:
         return {**self.iparams, **credentials}
 
     @property
-    def hosts(self) -> set[str]:
-        """Where requests go, as the templates write it."""
-        return {each.request.host for each in self.templates.values()}
-
-    @property
     def other_hosts(self) -> set[str]:
         """Where requests go without a token of an integration, with “*” for what is filled in."""
         hosts = {each.request.host for each in self.templates.values() if not each.options.oauth}

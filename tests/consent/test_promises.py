@@ -142,6 +142,7 @@ def test_every_page_that_asks_names_the_services_that_the_app_connects_to(cast, 
         row, pkce()[1], installation=str(planner.pk), redirect_uri=f"{settings.BASE_URL}/oauth/callback"
     )
     version = f"/apps/planner/versions/{planner.version_id}/package/"
+    assert "It calls: *.mailer.example." in text(ada.get("/marketplace/planner/"))
     for page in (ada.get(url), browse(cast.dev).get(version)):
         assert named in text(page) and NOTHING_ELSE in text(page)
     agree(ada, url)
