@@ -277,8 +277,10 @@ def build_screen(
     asked = required | requested
     granted = set(consent.granted) if consent and not replace else set()
     refused = set() if ask_again or replace or consent is None else {*consent.left_off, *consent.trimmed} - raised
-    # Of any type: each is given what the page says beside it. What was granted and is not asked for now goes on.
-    rows: Any = ClientScope.objects.filter(client=client, scope__name__in=asked | granted)
+    # What was granted and is not asked for now goes on, unless new terms end it.
+    held = granted & access.terms if access and client.is_platform else granted
+    # Of any type: each is given what the page says beside it.
+    rows: Any = ClientScope.objects.filter(client=client, scope__name__in=asked | held)
     taken_back = taken_back_at(consent) if consent and asked & {*consent.trimmed} - refused else {}
     for row in sorted(rows.select_related("scope__product"), key=lambda row: row.scope.name):
         row.taken_back_at = taken_back.get(row.scope.name)
