@@ -37,7 +37,6 @@ SMALL, FIELDS = settings.DATA_UPLOAD_MAX_MEMORY_SIZE, settings.DATA_UPLOAD_MAX_N
 STATED = {
     rf"With Python ({NUMBER}) and make": [PYTHON],
     rf"after ({NUMBER}) days\b": [DAYS],
-    r"(another year), and no token": [{"another year": 365}, DAYS],
     r"the old one out (a year later)": [{"a year later": 365}, DAYS],
     rf"reached its ({NUMBER}) minutes": [MINUTES],
     r"(a day) after its end": [{"a day": 1}, settings.ERASE_AFTER.days],

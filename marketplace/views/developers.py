@@ -169,7 +169,11 @@ def version_seen_by(user, slug, pk):
 
 def beside_scopes(contents):
     """What a version has people connect and fill in, and where it calls, as _scopes.html shows it."""
-    return {"vendors": contents.vendors.values(), "fields": contents.fields.values(), "hosts": sorted(contents.other_hosts)}
+    return {
+        "vendors": contents.vendors.values(),
+        "fields": contents.fields.values(),
+        "hosts": sorted(contents.other_hosts),
+    }
 
 
 def _show(request, version, *, custom=None, status=200):

@@ -179,8 +179,3 @@ def test_texts_name_the_days_that_the_setting_says(cast, browse, installed, sett
     settings.CONSENT_LIFETIME = dt.timedelta(days=90)
     factories.agree(installed.client, cast.acme, cast.admin)
     assert "ends 90 days after" in text(browse(cast.admin).get("/authorizations/ending/"))
-
-
-def test_the_readme_says_how_long_an_agreement_lasts():
-    readme = (Path(settings.BASE_DIR) / "README.md").read_text()
-    assert {int(days) for days in re.findall(r"ends after (\d+) days", readme)} == {settings.CONSENT_LIFETIME.days}
