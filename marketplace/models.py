@@ -7,16 +7,18 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
-from django.db.models import Exists, F, Func, OuterRef, Q, Value
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.utils.translation import gettext_lazy as _
 
-from consent.models import Access, Consent
-from credentials.models import Client, Level
+from consent.models import Access
+from credentials.models import Client
 from portal.accounts.models import Account, Membership, Team
 from portal.encryption import EncryptedField
 from portal.text import validate_readable
+
+from .installed import InstallationQuerySet
 
 
 class Category(models.TextChoices):
@@ -187,39 +189,6 @@ class Review(models.Model):
 
     def __str__(self):
         return f"{self.version}: {self.get_decision_display()}"
-
-
-# The integrations of a version's package that are not the app's own.
-_VENDORS = '$."config/oauth_config.json"."integrations".* ? (@."client_id" != $own)'
-
-
-class InstallationQuerySet(models.QuerySet):
-    def begun(self):
-        """Those that are, or were, more than unfinished: agreed to or connected, or moved to another version since.
-
-        An agent-level app waits for nobody in particular, and one that asks for nothing works from the start.
-        """
-        connects = Func(
-            "version__package",
-            Func(Value(_VENDORS), template="%(expressions)s::jsonpath"),
-            Func("app__client__client_id", template="jsonb_build_object('own', %(expressions)s)"),
-            function="jsonb_path_exists",
-            output_field=models.BooleanField(),
-        )
-        connected = Connection.objects.filter(installation=OuterRef("pk")).exclude(connected_at=None)
-        moved = Offer.objects.filter(installation=OuterRef("pk")).exclude(taken_at=None)
-        agreed = Consent.objects.filter(access=OuterRef("access"))
-        return self.filter(
-            Q(access=None) & ~Q(connects)
-            | Q(access__client__level=Level.AGENT)
-            | Exists(agreed)
-            | Exists(connected)
-            | Exists(moved)
-        )
-
-    def installed(self):
-        """Those that are counted and called installed; an unfinished one is not."""
-        return self.begun().filter(uninstalled_at=None)
 
 
 class Installation(models.Model):

@@ -132,7 +132,8 @@ def test_what_is_suspended_is_there_and_can_be_revoked(everything, cast, browse)
 
 def test_an_app_that_asks_for_nothing_here_is_listed_too(cast, browse):
     files = packages.planner(factories.client(cast.dev)[0])
-    del files["config/oauth_config.json"]["integrations"]["portal"]
+    files["config/oauth_config.json"]["integrations"], files["config/requests.json"] = {}, {}
+    files["manifest.json"]["modules"]["common"]["requests"] = {}
     client, _secret = factories.client(cast.dev)
     draft = factories.app(cast.dev, client)
     marketplace.change_version(draft, by=cast.dev, required_scopes=[], package=files)
