@@ -156,7 +156,7 @@ def test_every_page_that_asks_names_the_services_that_the_app_connects_to(cast, 
 
 def test_accesses_from_before_are_given_their_services_by_a_migration(cast, planner, installed):
     Access.objects.update(services=[])
-    import_module("marketplace.migrations.0008_services_of_accesses").fill(apps, None)
+    import_module("marketplace.migrations.0011_services_of_accesses").fill(apps, None)
     planner.access.refresh_from_db()
     installed.installation.access.refresh_from_db()
     assert planner.access.services == SERVICES and installed.installation.access.services == []

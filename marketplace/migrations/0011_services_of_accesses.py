@@ -25,6 +25,6 @@ def fill(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("marketplace", "0007_upgrades"), ("consent", "0010_services")]
+    dependencies = [("marketplace", "0010_connection_notes"), ("consent", "0011_services")]
 
     operations = [migrations.RunPython(fill, migrations.RunPython.noop)]

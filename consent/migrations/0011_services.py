@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("consent", "0009_reasons"),
+        ("consent", "0010_failure_parameter"),
     ]
 
     operations = [
