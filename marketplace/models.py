@@ -18,7 +18,7 @@ from portal.accounts.models import Account, Membership, Team
 from portal.encryption import EncryptedField
 from portal.text import validate_readable
 
-from .installed import InstallationQuerySet
+from .querysets import ConnectionQuerySet, InstallationQuerySet
 
 
 class Category(models.TextChoices):
@@ -299,29 +299,6 @@ class Offer(models.Model):
 
     def __str__(self):
         return f"{self.installation} · {self.version or self.from_version}"
-
-
-class ConnectionQuerySet(models.QuerySet):
-    def live(self):
-        """Those that may be used: nothing that they hang on has ended (T2)."""
-        agents = Q(membership=None) | Q(membership__ended_at=None, membership__user__is_active=True)
-        return self.filter(
-            agents,
-            ended_at=None,
-            installation__uninstalled_at=None,
-            installation__account__suspended_at=None,
-            installation__app__client__suspended_at=None,
-        )
-
-    def with_vendor(self):
-        """With what it takes to talk to the vendor: the app, its version's package and its client, by one query."""
-        return self.select_related("installation__app", "installation__version__app__client")
-
-    def over(self):
-        """Those that ended, however that came about, and whose tokens are still here to be revoked and erased."""
-        ended = Q(ended_at__isnull=False) | Q(installation__uninstalled_at__isnull=False)
-        left = Q(membership__ended_at__isnull=False) | Q(membership__user__is_active=False)
-        return self.filter(ended | left, erased_at=None)
 
 
 class Connection(models.Model):

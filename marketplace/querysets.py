@@ -1,4 +1,4 @@
-"""Which installations are installed, and which are only unfinished: nobody agreed to them yet."""
+"""Which installations are installed rather than unfinished, and which connections are live or over."""
 
 from django.db import models
 from django.db.models import Exists, Func, OuterRef, Q, Value
@@ -40,3 +40,26 @@ class InstallationQuerySet(models.QuerySet):
     def installed(self):
         """Those that are counted and called installed; an unfinished one is not."""
         return self.begun().filter(uninstalled_at=None)
+
+
+class ConnectionQuerySet(models.QuerySet):
+    def live(self):
+        """Those that may be used: nothing that they hang on has ended (T2)."""
+        agents = Q(membership=None) | Q(membership__ended_at=None, membership__user__is_active=True)
+        return self.filter(
+            agents,
+            ended_at=None,
+            installation__uninstalled_at=None,
+            installation__account__suspended_at=None,
+            installation__app__client__suspended_at=None,
+        )
+
+    def with_vendor(self):
+        """With what it takes to talk to the vendor: the app, its version's package and its client, by one query."""
+        return self.select_related("installation__app", "installation__version__app__client")
+
+    def over(self):
+        """Those that ended, however that came about, and whose tokens are still here to be revoked and erased."""
+        ended = Q(ended_at__isnull=False) | Q(installation__uninstalled_at__isnull=False)
+        left = Q(membership__ended_at__isnull=False) | Q(membership__user__is_active=False)
+        return self.filter(ended | left, erased_at=None)
