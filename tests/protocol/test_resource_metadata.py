@@ -240,7 +240,7 @@ def test_only_staff_say_where_an_api_is(cast):
 # --- who may read it, and how ---
 
 
-@each("path", [SERVER, ROOT, f"{ROOT}/freshservice", f"{ROOT}/sandbox/api/v2"])
+@each("path", [SERVER, ROOT, f"{ROOT}/freshservice", f"{ROOT}/sandbox/api/v2", "/.well-known/ledger-keys.json"])
 def test_a_script_of_any_site_reads_public_metadata(product, path):
     """RFC 9728 section 3.1; a preflight comes before any header of the client's own, such as a protocol version."""
     strict = Browser(enforce_csrf_checks=True)
