@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError
 
 log = structlog.get_logger(__name__)
 
-# How many, in how many seconds: so many at once, and then evenly. An address is everybody behind it, an office or the
+# How many, in how many seconds: so many at once and then evenly, unless in EXACT. An address is everybody behind it, an office or the
 # servers of a platform with thousands of accounts; what fails is limited harder, and never for a client or a mail
 # address as such, or a stranger could shut its owner out.
 RATES = {
@@ -46,21 +46,41 @@ RATES = {
 REST_SECONDS = 5
 ALARM_SECONDS = 60
 
-# The generic cell rate algorithm: of each mark, the moment until which it is used up. It may lie `window` ahead, each
-# act moves it on by a window's part, and an act beyond that has to wait. Where one mark is full, none is moved.
+# Counted exactly: in no window of its length does one of these let more through, which a burst and then an even rate does.
+EXACT = {"requests by app and account"}
+
+# Two ways of counting. The generic cell rate algorithm stores one time for each mark, until which it is used up; that may lie
+# a window ahead, and each act moves it on by a window's part. An exact mark stores the time of each act within the window.
+# Where one mark is full, none is changed.
 _COUNT = """
 local clock = redis.call('TIME')
 local now, wait, ends = clock[1] * 1000000 + clock[2], 0, {}
+local function numbers(number)
+  local first = number * 4 - 3
+  return tonumber(ARGV[first]), ARGV[first + 1] * 1000000, tonumber(ARGV[first + 2]), ARGV[first + 3] == '1'
+end
 for number, key in ipairs(KEYS) do
-  local amount, window, cost = ARGV[number * 3 - 2], ARGV[number * 3 - 1] * 1000000, tonumber(ARGV[number * 3])
-  local used = math.max(tonumber(redis.call('GET', key) or 0), now)
-  ends[number] = used + cost * window / amount
-  if cost >= 0 then wait = math.max(wait, used + window / amount - window - now) end
+  local amount, window, cost, exact = numbers(number)
+  if exact then
+    local oldest = redis.call('LINDEX', key, amount - 1)
+    if oldest and cost >= 0 then wait = math.max(wait, oldest + window - now) end
+  else
+    local used = math.max(tonumber(redis.call('GET', key) or 0), now)
+    ends[number] = used + cost * window / amount
+    if cost >= 0 then wait = math.max(wait, used + window / amount - window - now) end
+  end
 end
 if wait > 0 then return math.ceil(wait / 1000000) end
 for number, key in ipairs(KEYS) do
-  if ends[number] <= now then redis.call('DEL', key)
-  elseif ARGV[number * 3] ~= '0' then
+  local amount, window, cost, exact = numbers(number)
+  if exact then
+    if cost > 0 then
+      redis.call('LPUSH', key, string.format('%.0f', now))
+      redis.call('LTRIM', key, 0, amount - 1)
+      redis.call('PEXPIRE', key, math.ceil(window / 1000))
+    elseif cost < 0 then redis.call('LPOP', key) end
+  elseif ends[number] <= now then redis.call('DEL', key)
+  elseif cost ~= 0 then
     redis.call('SET', key, string.format('%.0f', ends[number]), 'PX', math.ceil((ends[number] - now) / 1000))
   end
 end
@@ -165,7 +185,7 @@ def _count(marks):
     keys, numbers = [], []
     for cost, name, *whose in marks:
         keys.append("limit:" + _hashed("\n".join([name, *whose])))
-        numbers += [*RATES[name], cost]
+        numbers += [*RATES[name], cost, int(name in EXACT)]
     if wait := breaker.call(lambda: _script()(keys=keys, args=numbers), 0):
         raise TooMany(int(wait))
 

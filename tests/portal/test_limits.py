@@ -1,5 +1,6 @@
 """Limits: who tries too often is told how long to wait, nobody is shut out by a stranger, and Redis may be away."""
 
+import contextlib
 import re
 import time
 from urllib.parse import urlencode
@@ -64,6 +65,78 @@ def test_so_many_at_once_then_evenly_and_what_is_refused_counts_nothing(rate):
     limits.spend(mark)
     with pytest.raises(limits.TooMany):
         limits.spend(mark)
+
+
+def move(seconds):
+    """Move the limiter's clock: make every time that it stores so many seconds older."""
+    store = redis.Redis.from_url(limits.settings.REDIS_URL)
+    for key in store.scan_iter("limit:*"):
+        if store.type(key) == b"list":
+            times = [int(time) - int(seconds * 1_000_000) for time in store.lrange(key, 0, -1)]
+            store.delete(key)
+            store.rpush(key, *times)
+        else:
+            store.set(key, int(store.get(key)) - int(seconds * 1_000_000))
+
+
+def passed(mark, tries):
+    count = 0
+    for _number in range(tries):
+        with contextlib.suppress(limits.TooMany):
+            limits.spend(mark)
+            count += 1
+    return count
+
+
+def holds_in_every_minute(log):
+    """`log` has when each act that passed began and ended, in seconds; one on the edge of a minute may be of the next."""
+    return all(sum(began <= start and end < began + 60 for start, end in log) <= 50 for began, _ended in log)
+
+
+@pytest.mark.parametrize("steps", [[0, 59, 59, 59], [0, 1] * 30, [30, 30, 30, 30], [7] * 30, [59.9, 0.05] * 4])
+def test_no_minute_has_more_request_templates_than_the_limit_says(rate, steps):
+    """Any 60 seconds, not only those that begin with a pause."""
+    moved, log = 0, []
+    rate("requests by app and account", 50, 60)
+    mark = ("requests by app and account", "app", "acme")
+    for step in steps:
+        move(step)
+        moved += step
+        for _number in range(60):
+            began = moved + time.monotonic()
+            if passed(mark, 1):
+                log.append((began, moved + time.monotonic()))
+    assert len(log) >= 50 and holds_in_every_minute(log)
+
+
+def test_a_request_template_may_be_called_again_when_the_wait_is_over(rate):
+    # Twenty times as long, so that a slow machine makes no room meanwhile.
+    rate("requests by app and account", 50, 1200)
+    mark = ("requests by app and account", "app", "acme")
+    assert passed(mark, 20) == 20
+    move(400)
+    assert passed(mark, 30) == 30
+    with pytest.raises(limits.TooMany) as refusal:
+        limits.spend(mark)
+    assert 0 < refusal.value.wait <= 800
+    move(800)
+    assert passed(mark, 60) == 20
+    limits.give_back(mark)
+    assert passed(mark, 60) == 1
+
+
+@pytest.mark.soak
+def test_no_real_minute_has_more_request_templates_than_the_limit_says(rate):
+    """Two and a half minutes of asking as fast as an app can, by the clock of Redis itself."""
+    mark, log = ("requests by app and account", "app", "acme"), []
+    ends = time.monotonic() + 150
+    while time.monotonic() < ends:
+        began = time.monotonic()
+        if passed(mark, 1):
+            log.append((began, time.monotonic()))
+        time.sleep(0.002)
+    assert len(log) >= 150, "the first fifty pass at once, and fifty more in each minute"
+    assert holds_in_every_minute(log)
 
 
 def test_where_one_mark_is_full_none_is_counted(rate):
