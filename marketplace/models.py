@@ -371,11 +371,7 @@ class Connection(models.Model):
 
     @property
     def why_broken(self):
-        if self.problem:
-            return self.problem
-        if self.renews:
-            return _("The vendor gave no reason.")
-        return _("The access ran out, and the vendor gave no way to renew it.")
+        return self.problem or (_("The vendor gave no reason.") if self.renews else _("It cannot be renewed."))
 
     @property
     def ends_by_itself(self):
