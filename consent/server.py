@@ -247,10 +247,10 @@ class Validator(OAuth2Validator):
     def authenticate_client(self, request, *args, **kwargs):
         basic = _basic(request)
         body_id, body_secret = getattr(request, "client_id", None), getattr(request, "client_secret", None)
-        if basic and body_secret:
-            raise errors.InvalidRequestError(description="Use one way of client authentication", request=request)
-        if basic and body_id and body_id != basic[0]:
-            raise errors.InvalidRequestError(description="Two different clients are named", request=request)
+        if basic and (body_secret or body_id not in (None, "", basic[0])):
+            problem = "Use one way of client authentication" if body_secret else "Two different clients are named"
+            Attempt.of(request).refused(Why.REQUEST, problem, parameter="client_secret" if body_secret else "client_id")
+            raise errors.InvalidRequestError(description=problem, request=request)
         client_id, secret = basic or (body_id, body_secret)
         who = address_of(request.headers)
         client = find_client(client_id) if client_id else None

@@ -167,6 +167,8 @@ BODIES = {
     "grant_type=authorization_code&code=x&code_verifier=y": ("invalid_request", "code_verifier", "43 to 128"),
     "grant_type=refresh_token": ("invalid_request", "refresh_token", "refresh_token is missing"),
     "grant_type=client_credentials": ("invalid_request", "account", "account is missing"),
+    "grant_type=refresh_token&refresh_token=x&client_secret=y": ("invalid_request", "client_secret", "Use one way"),
+    "grant_type=refresh_token&refresh_token=x&client_id=y": ("invalid_request", "client_id", "Two different clients"),
     "grant_type=refresh_token&grant_type=x": ("invalid_request", "grant_type", "grant_type is repeated"),
 }
 
