@@ -37,7 +37,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """Change the password that was read, so that of presses at once on one reset link only one counts."""
         before = user.password
         user.set_password(password)
-        people = type(user).objects.filter(pk=user.pk)
+        people = user._meta.model.objects.filter(pk=user.pk)
         if people.filter(password=before).update(password=user.password):
             return
         user.password = people.values_list("password", flat=True).get()
