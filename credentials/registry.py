@@ -1,6 +1,7 @@
 """Reads a product's published scopes and endpoints, and finds the endpoint that a call is for."""
 
 import re
+from functools import lru_cache
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -126,6 +127,12 @@ def resolve(product, method, uri):
     return match(Endpoint.objects.filter(product=product, method__in=methods_of(method)), uri)
 
 
+@lru_cache(maxsize=10_000)
+def _compiled(pattern):
+    # The module keeps some hundreds itself, and of more it compiles each anew.
+    return re.compile(pattern)
+
+
 def match(endpoints, uri):
     """Return the one of a product's endpoints, all of `methods_of` a call, that the call is for, or None.
 
@@ -137,7 +144,7 @@ def match(endpoints, uri):
     if not _PLAIN_PATH.fullmatch(path) or "." in segments or ".." in segments:
         return None
     path = path.rstrip("/")
-    candidates = [endpoint for endpoint in endpoints if re.match(endpoint.pattern, path)]
+    candidates = [endpoint for endpoint in endpoints if _compiled(endpoint.pattern).match(path)]
     # A literal segment beats a parameter, from the left.
     return min(candidates, key=_specificity, default=None)
 

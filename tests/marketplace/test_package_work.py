@@ -1,11 +1,15 @@
 """No stranger's package, form or call makes work that grows faster than what they send: counted in steps, not seconds."""
 
 import json
+import re
 import sys
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 
+from credentials import registry
+from credentials.models import Endpoint
 from marketplace import expressions, filling
 from marketplace.package import Facts, check, integrations, reading
 from marketplace.package.problems import MAX_TOLD
@@ -201,3 +205,22 @@ def test_what_a_vendor_answers_is_not_made_many_times_as_long_to_be_read():
     deep = "[" * 400 + "1," * 3000 + "1" + "]" * 400
     assert console._readable(deep) == deep
     assert console._readable('{"a": [1]}') == '{\n  "a": [\n    1\n  ]\n}'
+
+
+def test_the_pattern_of_each_route_is_compiled_once_however_many_there_are(monkeypatch):
+    """Python keeps some hundreds; a hundred templates would have all of a large registry compiled a hundred times."""
+    compiled = Counter()
+
+    def compile_(pattern, *more):
+        compiled[pattern] += 1
+        return _compile(pattern, *more)
+
+    _compile = re.compile
+    monkeypatch.setattr(re, "compile", compile_)
+    endpoints = [
+        Endpoint(method="GET", path=f"/many/r{number}/{{id}}", pattern=f"^/many/r{number}/[^/]+$")
+        for number in range(600)
+    ]
+    for number in range(20):
+        assert registry.match(endpoints, f"/many/r{number}/7") is endpoints[number]
+    assert len(compiled) == 600 and {*compiled.values()} == {1}
