@@ -64,11 +64,88 @@ FUNCTIONS = RunSQL(
 )
 
 
+# Times that end things: from null to a time, or to an earlier one. What only grows: a number, or a time that ends all before it.
+DIRECTIONS = RunSQL(
+    """
+    CREATE FUNCTION portal_only_earlier() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE col text; before timestamptz; after timestamptz;
+    BEGIN
+        FOREACH col IN ARRAY TG_ARGV LOOP
+            before := to_jsonb(OLD) ->> col;
+            after := to_jsonb(NEW) ->> col;
+            IF before IS NOT NULL AND (after IS NULL OR after > before) THEN
+                RAISE EXCEPTION '% of % only moves earlier', col, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+            END IF;
+        END LOOP;
+        RETURN NEW;
+    END $$;
+
+    CREATE FUNCTION portal_only_grows() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE col text; before jsonb; after jsonb; shrinks boolean;
+    BEGIN
+        FOREACH col IN ARRAY TG_ARGV LOOP
+            before := to_jsonb(OLD) -> col;
+            after := to_jsonb(NEW) -> col;
+            IF jsonb_typeof(before) = 'number' THEN
+                shrinks := after < before;
+            ELSE
+                shrinks := (after #>> '{}')::timestamptz < (before #>> '{}')::timestamptz;
+            END IF;
+            IF shrinks OR (before <> 'null' AND after = 'null') THEN
+                RAISE EXCEPTION '% of % only grows', col, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+            END IF;
+        END LOOP;
+        RETURN NEW;
+    END $$;
+    """,
+    "DROP FUNCTION portal_only_earlier(); DROP FUNCTION portal_only_grows();",
+)
+
+# pg_temp last: unless it is named, a temporary table comes before all others of its name.
+_PIN = """
+DO $pin$
+DECLARE guard regprocedure;
+BEGIN
+    FOR guard IN
+        SELECT DISTINCT tgfoid FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE tgenabled = 'A' AND NOT tgisinternal AND relnamespace = current_schema()::regnamespace
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', guard, current_schema());
+    END LOOP;
+END $pin$;
+"""
+
+
+def pinned():
+    """Have every guard's function find the portal's own tables, whatever search_path and temporary tables a session has.
+
+    To be called last by a migration that replaces a function with SQL of its own, which forgets it.
+    """
+    return [RunSQL(_PIN, RunSQL.noop)]
+
+
 def _trigger(table, name, event, each, function):
     return RunSQL(
         _TRIGGER.format(table=table, name=name, event=event, each=each, function=function),
         f"DROP TRIGGER {name} ON {table};",
     )
+
+
+def key_never_changes(table):
+    """The primary key, `id`, keeps its value: rows that refer to it go on meaning the same."""
+    return [_trigger(table, f"{table}_key_never_changes", "UPDATE OF id", "FOR EACH ROW", "portal_never_changes(id)")]
+
+
+def only_earlier(table, *columns):
+    """The times, once set, only move earlier, and are never cleared."""
+    function = f"portal_only_earlier({', '.join(columns)})"
+    return [_trigger(table, f"{table}_only_earlier", f"UPDATE OF {', '.join(columns)}", "FOR EACH ROW", function)]
+
+
+def only_grows(table, *columns):
+    """The numbers or times never go back, and are never cleared."""
+    function = f"portal_only_grows({', '.join(columns)})"
+    return [_trigger(table, f"{table}_only_grows", f"UPDATE OF {', '.join(columns)}", "FOR EACH ROW", function)]
 
 
 def never_removed(table):
@@ -113,4 +190,5 @@ def checked(table, name, event, body):
             f"DROP FUNCTION {function}();",
         ),
         _trigger(table, function, event, "FOR EACH ROW", f"{function}()"),
+        *pinned(),
     ]

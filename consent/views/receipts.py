@@ -115,7 +115,10 @@ def _shown(text):
 
 
 def _agreed(entry, text):
-    """{title: [scope]} of what an entry says was agreed to or ended, in the words that were read then."""
+    """{title: [scope]} of what an entry says was agreed to or ended, in the words that were read then.
+
+    A scope that the text does not have goes by its name only, since no other words were recorded.
+    """
     read = {scope.name: scope for rows in _shown(text).values() for scope, _why in rows} if text else {}
     titles = {
         "trimmed": _("Taken back"),
@@ -123,10 +126,8 @@ def _agreed(entry, text):
         "left_off": _("Left off"),
         "removed": _("No longer asked for"),
     }
-    names = {name for part in titles for name in entry.details.get(part, [])} - {*read}
-    read |= {scope.name: scope for scope in Scope.objects.filter(name__in=names)}
     return {
-        title: [read[name] for name in entry.details[part] if name in read]
+        title: [read.get(name) or Scope(name=name) for name in entry.details[part]]
         for part, title in titles.items()
         if entry.details.get(part)
     }

@@ -4,6 +4,8 @@ import csv
 import json
 from itertools import islice
 
+from django.db.models import OuterRef, Subquery
+
 from docs import verify_receipt
 from docs.verify_receipt import COLUMNS, NAMES, Digest, OperatorOnly, escape, text_hash
 from portal.database import database_now
@@ -11,7 +13,7 @@ from portal.database import database_now
 from .actions import as_data, digest
 from .checkpoints import LENGTH, RECEIPT, check_mac
 from .keys import own_keys, signer
-from .models import Chain
+from .models import Chain, Entry
 
 _BATCH = 500
 
@@ -21,9 +23,13 @@ class NotRecorded(Exception):
 
 
 def check_recorded(entry, words=None) -> None:
-    """Raise NotRecorded where an entry was altered, or `words` are not those that its `text_hash` is of."""
+    """Raise NotRecorded where an entry was altered or added by hand, or `words` are not those its `text_hash` is of."""
     if digest(entry) != entry.hash:
         raise NotRecorded("the entry was altered")
+    following = Entry.objects.filter(chain=OuterRef("pk"), sequence=entry.sequence + 1).values("previous_hash")
+    chain = Chain.objects.annotate(following=Subquery(following)).get(pk=entry.chain_id)
+    if entry.sequence > chain.length or entry.hash != (chain.following or chain.head):
+        raise NotRecorded("the entry is not the one that the chain has there")
     if words is not None and text_hash(words) != entry.details.get("text_hash"):
         raise NotRecorded("the words that were read were altered")
 

@@ -1,19 +1,23 @@
 """Receipts: what was agreed to or ended, in the words that were read then, as a page and as a file (E2)."""
 
 import json
+import uuid
 
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.utils import translation
 
 from consent import actions
+from consent.events import Event
 from consent.models import Consent, ShownText
 from credentials.models import Scope
 from credentials.registry import import_document
 from docs.verify_receipt import text_hash
 from marketplace import actions as marketplace
-from portal.ledger.models import Entry
+from portal.ledger.actions import digest, record
+from portal.ledger.models import Chain, Entry
 from tests import factories
 from tests.clock import advance
 from tests.factories import DOCUMENT, EDIT, VIEW
@@ -229,3 +233,41 @@ def test_words_that_were_swapped_or_removed_are_named_by_verify_ledger(agreed, c
     assert str(error.value).count("are missing") == 2
     page = ada.get(f"/receipts/{first.pk}/")
     assert page.status_code == 200 and first.details["text_hash"] in text(page) and "View tickets" not in text(page)
+
+
+def test_an_entry_that_was_added_by_hand_or_exchanged_gets_no_receipt(agreed, ada, cast):
+    """Its own hash is right; the chain says that it is none of its own."""
+    chain = Chain.objects.get(name=cast.acme.chain_name)
+    last = chain.entries.get(sequence=chain.length)
+    forged = chain.entries.get(sequence=chain.length)
+    forged.pk, forged.sequence, forged.previous_hash = uuid.uuid4(), chain.length + 1, last.hash
+    forged.details = {**forged.details, "granted": [VIEW, EDIT, "freshservice.everything"]}
+    forged.hash = digest(forged)
+    forged.save(force_insert=True)
+    entry = Entry.objects.get(event="consent.granted", details__granted=[EDIT, VIEW])
+    entry.actor = "person:x"
+    tamper("UPDATE ledger_entry SET actor = %s, hash = %s WHERE id = %s", entry.actor, digest(entry), entry.pk)
+    for pk in (forged.pk, entry.pk):
+        assert [ada.get(f"/receipts/{pk}/{query}").status_code for query in ("", "?format=json")] == [409, 409]
+    assert ada.get(f"/receipts/{chain.entries.get(sequence=1).pk}/").status_code == 200
+
+
+def test_a_receipt_shows_as_recorded_only_what_the_hash_covers(agreed, ada, cast):
+    """Names of today stand beside the identifiers that were recorded, and what happened since, in a part of its own."""
+    ada.post(f"{agreed.page}uninstall/")
+    url = f"/receipts/{Entry.objects.get(event='access.ended').pk}/"
+    recorded, since = text(ada.get(url)).split("Since then")
+    assert "Cleaning up" in since and "Cleaning up" not in recorded
+    assert f"person:{cast.admin.public_id}" in recorded and "access:" in recorded
+    tamper("UPDATE credentials_scope SET sentence = 'Look at the weather', risk = 'low'")
+    tamper("UPDATE consent_access SET app_name = 'Another', reason = 'other', revoked_at = now(), revoked_counts = %s", json.dumps({"refresh_tokens": 99, "access_tokens": 99}))  # fmt: skip
+    tamper("UPDATE consent_consent SET granted = '{}', trimmed = '{}', reason = 'other'")
+    again, since = text(ada.get(url)).split("Since then")
+    assert again == recorded and "99 authorizations" in since
+
+
+def test_a_scope_whose_words_were_not_recorded_goes_by_its_name(agreed, ada, cast):
+    with transaction.atomic():
+        entry = record(cast.acme.chain_name, Event.CONSENT_TRIMMED, by=cast.admin, subject="consent:x", trimmed=[VIEW])
+    page = text(ada.get(f"/receipts/{entry.pk}/"))
+    assert f"Taken back {VIEW}" in page and "View tickets" not in page
