@@ -82,6 +82,7 @@ class Access(models.Model):
 
     class Meta:
         constraints = [
+            # M6
             models.UniqueConstraint(
                 fields=["client", "account"], condition=Q(ended_at=None), name="one_live_access_per_client_and_account"
             ),
@@ -155,6 +156,7 @@ class Consent(models.Model):
 
     class Meta:
         constraints = [
+            # M6
             models.UniqueConstraint(
                 fields=["access", "membership"],
                 condition=Q(revoked_at=None),

@@ -214,6 +214,7 @@ class Installation(models.Model):
     class Meta:
         ordering = ["-installed_at"]
         constraints = [
+            # M6
             models.UniqueConstraint(
                 fields=["account", "app"],
                 condition=Q(uninstalled_at=None),

@@ -134,6 +134,7 @@ class _Checker(Integrations, Requests):
     def _counts(self) -> None:
         levels = [one.get("token_type") for one in self.integrations.values()]
         ours = [name for name, client in self.clients.items() if client]
+        # M1
         for wrong, message in (
             (len(levels) > formats.MAX_INTEGRATIONS, _("More than three integrations.")),
             (levels.count("agent") > 1, _("More than one integration is agent-level.")),
