@@ -9,6 +9,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from credentials.actions import MAX_OVERLAP_HOURS
 from tests.races.locks import _ORDER
 
 BASE = Path(settings.BASE_DIR)
@@ -80,3 +81,11 @@ def test_the_database_has_every_constraint_and_trigger_that_the_rules_name():
 def test_the_lock_order_is_the_one_that_the_races_hold():
     order = PAGE[PAGE.index("## Lock order") :]
     assert re.findall(r"^\d+\. `(\w+)`", order, re.M) == _ORDER
+
+
+def test_the_numbers_of_the_rules_are_those_of_the_settings():
+    minutes, days = settings.ACCESS_TOKEN_LIFETIME.seconds // 60, settings.CONSENT_LIFETIME.days
+    assert f"lives {minutes} minutes" in RULES["T5"] and f"ends {days} days" in RULES["T5"]
+    assert RULES["T6"].count(f"{settings.REFRESH_RETRY_WINDOW.seconds} seconds") == 2
+    assert f"0 to {MAX_OVERLAP_HOURS} hours" in RULES["C3"]
+    assert settings.ERASE_AFTER.days == 1 and "a day later erase" in RULES["T3"]
