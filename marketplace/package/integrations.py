@@ -256,7 +256,7 @@ class Integrations(Reading):
                 WARNING,
                 OAUTH,
                 f"{place}/client_secret",
-                _("The vendor’s package contains a secret, for everyone who sees it."),
+                _("The package contains the vendor’s secret, which everyone who sees the package can read."),
                 _("Let the portal keep it encrypted and take it out of the package."),
             )
         if lacking := lacks_refresh_token(as_str(one.get("token_url")), options):

@@ -121,7 +121,7 @@ def test_what_the_portal_will_keep_is_not_warned_of_beside_an_error(cast, browse
 
 def test_a_secret_stays_in_the_package_where_the_developer_wants_it(cast, browse, draft, page, good):
     answer = upload(browse(cast.dev), page, with_secret(good))
-    assert "stands in the package" in text(answer)
+    assert "contains the vendor’s secret" in text(answer)
     draft.refresh_from_db()
     assert draft.package == with_secret(good) and not VendorSecret.objects.exists()
 
