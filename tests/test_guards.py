@@ -210,6 +210,13 @@ def test_a_consent_ends_later_only_together_with_the_time_of_the_agree(everythin
         f"UPDATE consent_consent SET {later}, granted_at = granted_at", "moves later only with granted_at", role=web
     )
     refused("UPDATE consent_consent SET granted_at = granted_at - interval '1 day'", "only grows", role=web)
+    for granted_at, ends in (
+        ("granted_at + interval '1 second'", "granted_at + interval '365 days'"),
+        ("clock_timestamp() + interval '9 days'", "clock_timestamp() + interval '370 days'"),
+        ("statement_timestamp()", "statement_timestamp() + interval '366 days'"),
+    ):
+        agree = f"UPDATE consent_consent SET granted_at = {granted_at}, expires_at = {ends} + interval '1 hour'"
+        refused(agree, "moves later only with granted_at", role=web)
     before = everything.consent.expires_at
     Consent.objects.update(expires_at=before - timedelta(days=9))
     factories.agree(everything.client, everything.cast.acme, everything.cast.admin, ask_again=True)
