@@ -41,6 +41,24 @@ def unavailable(request):
     return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8", status=503, headers=headers)
 
 
+class HeadMiddleware:
+    """Answers HEAD as GET, for every page (RFC 9110 section 9.3.2); the server leaves out the body.
+
+    A view that knew GET alone might take HEAD for the other method that it knows, which is POST.
+    """
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        if request.method != "HEAD":
+            return self.get_response(request)
+        request.method = "GET"
+        response = self.get_response(request)
+        request.method = "HEAD"
+        return response
+
+
 # Pages that an app's window goes through on its way to Agree or Cancel and back. An app may open them in a popup, and
 # COOP would cut that off from the page that opened it; these pages cannot be framed, and their forms carry CSRF tokens.
 IN_AN_APPS_WINDOW = ("/oauth/authorize", *(

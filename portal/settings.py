@@ -132,6 +132,7 @@ MIDDLEWARE = [
     "portal.middleware.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.middleware.HeadMiddleware",
     "portal.middleware.DatabaseAwayMiddleware",
     "portal.middleware.PublicMetadataMiddleware",
     "portal.middleware.BoundsMiddleware",

@@ -265,14 +265,24 @@ def test_prompt_login_asks_who_it_is_once(hosted, ada, cast):
 # --- what the answer is, and where it goes ---
 
 
-def test_only_get_and_post_are_answered(ada, hosted, cast):
+def test_only_get_head_and_post_are_answered(ada, hosted, cast):
     """RFC 6749 section 3.1: also where all is granted and GET would give a code."""
     url = authorize_url(hosted.client, CHALLENGE, account=cast.acme.slug, redirect_uri=HTTPS_URI)
     agree(ada, url)
     with nothing_changed():
-        for method in ("HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE"):
+        for method in ("OPTIONS", "PUT", "PATCH", "DELETE", "TRACE"):
             response = ada.generic(method, url, HTTP_X_HTTP_METHOD_OVERRIDE="GET")
             assert response.status_code == 405 and "Location" not in response
+
+
+def test_head_is_judged_as_get_and_never_agrees(ada, hosted, cast):
+    """RFC 9110 section 9.3.2: the consent page without its body, however much like a form what was sent is."""
+    url = authorize_url(hosted.client, CHALLENGE, account=cast.acme.slug, redirect_uri=HTTPS_URI)
+    with nothing_changed():
+        response = ada.generic("HEAD", f"{url}&decision=agree", "decision=agree", "application/x-www-form-urlencoded")
+        assert response.status_code == 200 and response.content == b"" and "Location" not in response
+    agree(ada, url)
+    assert answer(ada.head(url)).keys() == answer(ada.get(url)).keys()
 
 
 @each(
