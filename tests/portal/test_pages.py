@@ -42,7 +42,9 @@ def test_home_shows_each_kind_of_person_what_they_can_do(cast, browse):
     assert "0 versions wait for review" in text(browse(factories.reviewer()).get("/"))
 
 
-def test_home_counts_only_live_installations(cast, browse, installed):
+def test_home_counts_only_installations_that_were_agreed_to(cast, browse, installed):
+    assert "0 apps installed" in text(browse(cast.admin).get("/"))
+    factories.agree(installed.client, cast.acme, cast.admin)
     assert "1 app installed" in text(browse(cast.admin).get("/"))
 
 
