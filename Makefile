@@ -3,30 +3,37 @@ BIN := .venv/bin
 READY := .venv/ready
 GATEWAYS := .venv/gateways
 
-.PHONY: run test soak lint format docs lock
+.PHONY: help run test soak lint format migration docs lock
 
-run: $(READY)
+help: ## Print this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+run: $(READY) ## Run the demo with servers of its own; PORT=8001 chooses another port
 	@DEMO=1 exec $(BIN)/python manage.py run
 
-test: $(READY) $(GATEWAYS)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+test: $(READY) $(GATEWAYS) ## Run the tests, one process a core; T=tests/consent runs these only
+	$(BIN)/python -m pytest $(or $(T),-n auto --dist loadfile)
 
-soak: $(READY) $(GATEWAYS)
-	$(BIN)/python -m pytest -m soak
+soak: $(READY) $(GATEWAYS) ## Run the long tests: races, a year of refreshes, a million ledger entries
+	$(BIN)/python -m pytest -m soak $(T)
 
-lint: $(READY)
+lint: $(READY) ## Check style and types: ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	DEMO=1 DATABASE_URL=postgres://none@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1 $(BIN)/mypy
 
-format: $(READY)
+format: $(READY) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)
+migration: $(READY) ## Write the migration that changed models need; APP=consent NAME=why_it_is_there
+	DEMO=1 $(BIN)/python manage.py makemigrations $(if $(NAME),--name $(NAME)) $(APP)
+
+docs: $(READY) ## Write the generated parts of docs/: the picture of imports, the gateways' configurations
+	$(BIN)/python -m docs.draw_imports
 	$(BIN)/python docs/gateways/generate.py
 
-lock: $(READY)
+lock: $(READY) ## Lock the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:gateways --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-gateways.txt
 

@@ -2,7 +2,6 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 from django.apps import apps
@@ -11,39 +10,7 @@ from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 from django.urls import get_resolver
 
-BASE = Path(settings.BASE_DIR)
-APPS = ("portal", "credentials", "consent", "marketplace")
-# Left may import right, never the reverse.
-LAYERS = ["portal", "marketplace", "consent", "credentials", "foundation"]
-FOUNDATION = (
-    "portal.accounts", "portal.ledger", "portal.database", "portal.guards", "portal.pages", "portal.admin",
-    "portal.broker", "portal.celery", "portal.egress", "portal.embedded", "portal.encryption", "portal.limits", "portal.mail",
-    "portal.once", "portal.postgres", "portal.text",
-)  # fmt: skip
-FILES = [path for app in APPS for path in sorted((BASE / app).rglob("*.py")) if "migrations" not in path.parts]
-
-
-def module(path):
-    return ".".join(path.relative_to(BASE).with_suffix("").parts).removesuffix(".__init__")
-
-
-def layer(name):
-    if name.startswith(FOUNDATION):
-        return "foundation"
-    return name.split(".")[0]
-
-
-def imports(path):
-    """The project's modules that a file imports, wherever in it."""
-    own = module(path).split(".")
-    package = own if path.name == "__init__.py" else own[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            start = package[: len(package) - node.level + 1] if node.level else []
-            name = ".".join([*start, *(node.module or "").split(".")]).strip(".")
-            yield from [name, *(f"{name}.{alias.name}" for alias in node.names)]
+from tests.layers import APPS, BASE, FILES, LAYERS, imports, layer, module
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
@@ -172,8 +139,9 @@ def test_the_top_level_holds_what_the_readme_names():
     listed = subprocess.run(["git", "ls-files"], cwd=BASE, capture_output=True, text=True, check=True).stdout.split()
     top = {name.split("/")[0] for name in listed}
     assert top == {
-        ".ci", ".gitignore", "Makefile", "README.md", "consent", "credentials", "docs", "manage.py", "marketplace", "portal",
-        "pyproject.toml", "requirements-gateways.txt", "requirements.txt", "static", "templates", "tests",
+        ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "README.md",
+        "SECURITY.md", "consent", "credentials", "docs", "manage.py", "marketplace", "portal", "pyproject.toml",
+        "requirements-gateways.txt", "requirements.txt", "static", "templates", "tests",
     }  # fmt: skip
 
 
