@@ -167,12 +167,3 @@ def test_every_function_that_the_readme_names_exists():
             assert hasattr(import_module(here), name.rpartition(".")[2]), name
             named += 1
     assert named > 25
-
-
-def test_every_environment_variable_of_the_readme_is_read():
-    readme = (BASE / "README.md").read_text()
-    text = (BASE / "portal/settings.py").read_text()
-    table = readme[readme.index("| variable |") : readme.index("Keys are made by")]
-    for name in re.findall(r"^\|.*?\|", table, re.M)[2:]:
-        for variable in re.findall(r"`(\w+)`", name):
-            assert f'"{variable}"' in text, variable
