@@ -89,7 +89,7 @@ INERT = [
     rf"\b[1-5]\d\d\b(?! {UNIT})",
     r"(?:Python|PostgreSQL|OAuth|OpenAPI|Valkey|Redis) \d[\d.]*",
     r"\b\d\.x\b",
-    r"Ed25519|SHA-256|S256|HMAC-SHA256",
+    r"Ed25519|SHA-256|S256|HMAC-SHA256|UTF-8",
     r"port 443|localhost:25",
     r"at\s+1\.0, and 1\.1 waits",
     r"PORT=\d+ chooses",
