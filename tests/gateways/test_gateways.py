@@ -172,3 +172,20 @@ def test_while_the_portal_is_away_nothing_reaches_the_api(gateway, api, tokens, 
     finally:
         alone.stop()
     assert 500 <= status < 600 and not calls
+
+
+def test_a_caller_cannot_have_the_gateway_leave_out_who_calls(gateway, api, tokens):
+    """Proxies drop the headers that Connection names (RFC 9110 section 7.6.1). Without an agent, a call is the whole account's."""
+    own = [f"X-Portal-{name}" for name in OWN]
+    told = ["Authorization", "X-Forwarded-Method", "X-Forwarded-Uri", "X-Original-Method", "X-Original-URI"]
+    for names in (own, [name.lower() for name in own], own + told):
+        named = ("Connection", ", ".join(["close", *names]))
+        with api.listening() as calls:
+            gateway.send("GET", TICKETS, [named, bearer(tokens.good)])
+            gateway.send("DELETE", f"{TICKETS}/7", [named, bearer(tokens.good)])
+        for call in calls:
+            assert call.method == "GET"
+            assert call.as_cgi().get("X_PORTAL_CLIENT") == {tokens.client.client_id}
+            assert call.as_cgi().get("X_PORTAL_ACCOUNT") == {tokens.account}
+            assert call.as_cgi().get("X_PORTAL_SCOPE") == {"freshservice.tickets.edit freshservice.tickets.view"}
+        assert calls or names[-1] == told[-1]
