@@ -3,7 +3,6 @@
 import json
 
 from django.conf import settings
-from django.db import OperationalError
 from django.http import JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
@@ -11,7 +10,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
 
 from consent import check as checking
-from consent.views.endpoints import away, unauthorized
+from consent.views.endpoints import unauthorized
 from credentials.authentication import MalformedBasic, check_client_secret, read_basic, touch
 from credentials.models import Client
 from credentials.resources import metadata_url
@@ -52,8 +51,6 @@ def _endpoint(view):
             return answer.response
         except checking.Refusal as refusal:
             return unauthorized(refusal, metadata_url())
-        except OperationalError:
-            return away()
 
     return wrapped
 

@@ -34,7 +34,7 @@ class DatabaseAwayMiddleware:
 
 
 def unavailable(request):
-    text, headers = _("The portal’s database is away. Try again in a few seconds."), {"Retry-After": "5"}
+    text, headers = _("The database is away. Try again in a few seconds."), {"Retry-After": "5"}
     if is_for_programs(request):
         return refuse(request, 503, text, **headers)
     headers["Cache-Control"] = "no-store"

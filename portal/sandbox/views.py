@@ -4,14 +4,13 @@ import json
 
 from django import forms
 from django.conf import settings
-from django.db import OperationalError
 from django.db.models.functions import Now
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from consent import check as checking
-from consent.views.endpoints import away, unauthorized
+from consent.views.endpoints import unauthorized
 from credentials.resources import document, metadata_url
 from portal.pages import paginate
 
@@ -59,8 +58,6 @@ def protected(**scopes):
                 return _answer({"error": "There is no such ticket"}, 404)
             except BadRequest as problem:
                 return _answer({"error": "The ticket is not valid", "fields": problem.args[0]}, 400)
-            except OperationalError:
-                return away()
 
         return wrapped
 

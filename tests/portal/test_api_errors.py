@@ -1,13 +1,15 @@
 """Every answer under /api/ is JSON, whatever went wrong."""
 
+import base64
 import json
 import uuid
 
 import pytest
 from django.core.exceptions import SuspiciousOperation
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client as Browser
 
+from credentials.secrets import ACCESS_TOKEN, CLIENT_SECRET, PRODUCT_SECRET, generate
 from portal import middleware, views
 
 pytestmark = pytest.mark.django_db
@@ -74,3 +76,33 @@ def test_what_goes_wrong_inside_answers_in_json(rf):
         is_json(views.server_error(request), 503, "temporarily_unavailable")
     is_json(middleware.unavailable(request), 503, "temporarily_unavailable")
     assert middleware.unavailable(rf.get("/"))["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/oauth/token",
+        "/oauth/revoke",
+        "/oauth/introspect",
+        "/oauth/check/x",
+        "/sandbox/api/v2/tickets",
+        "/api/v1/packages/check",
+    ],
+)
+def test_while_the_database_is_away_programs_are_told_so_in_json(client, path):
+    def away(*_):
+        raise OperationalError
+
+    form = "grant_type=client_credentials&client_id=x&client_secret=x&token=x"
+    headers = {}
+    if path.endswith(("introspect", "packages/check")):
+        secret = generate(PRODUCT_SECRET if path.endswith("introspect") else CLIENT_SECRET)
+        headers["authorization"] = "Basic " + base64.b64encode(f"x:{secret}".encode()).decode()
+    elif path.startswith(("/oauth/check", "/sandbox")):
+        headers["authorization"] = f"Bearer {generate(ACCESS_TOKEN)}"
+    if path.startswith("/oauth/check/"):
+        headers |= {"x-original-method": "GET", "x-original-uri": "/"}
+    with connection.execute_wrapper(away):
+        answer = client.post(path, form, "application/x-www-form-urlencoded", headers=headers)
+    is_json(answer, 503, "temporarily_unavailable")
+    assert int(answer["Retry-After"]) and answer.content.isascii() and answer.json()["error_description"].isascii()
