@@ -52,8 +52,7 @@ def tell_of_ends(account_id, membership_id=None):
 def sweep_ends():
     """Find whom to tell of consents that end soon, those first whose end is nearest."""
     for account_id, membership_id in reminding.whom_to_tell()[:SWEEP_BATCH]:
-        # A mail server may be as slow as a vendor, and keeps nothing else waiting either.
-        tell_of_ends.apply_async([account_id, membership_id and str(membership_id)], queue="vendors")
+        tell_of_ends.delay(account_id, membership_id and str(membership_id))
 
 
 @shared_task
@@ -66,4 +65,4 @@ def sweep_successors():
     """Find the accounts whose admins should be told that whoever agreed has left."""
     succeeding.forget_who_came_back()
     for pk in succeeding.whom_to_ask().values_list("pk", flat=True)[:SWEEP_BATCH]:
-        ask_for_successor.apply_async([pk], queue="vendors")
+        ask_for_successor.delay(pk)

@@ -53,7 +53,7 @@ def sweep_connections():
     }
     for task, rows in left.items():
         for pk in rows.order_by("pk").values_list("pk", flat=True)[:SWEEP_BATCH]:
-            task.apply_async([str(pk)], queue="vendors")
+            task.delay(str(pk))
 
 
 @shared_task
@@ -85,11 +85,10 @@ def sweep_offers():
     )
     for version in versions.filter(pk__in=left_behind.values("version")):
         offering.offer_another(version)
-    # A mail server may be as slow as a vendor, and keeps nothing else waiting either.
-    left = (
-        (upgrade_itself, Offer.objects.pending().filter(kind=OfferKind.ITSELF), "default"),
-        (tell_of_offer, Offer.objects.to_tell(), "vendors"),
-    )
-    for task, rows, queue in left:
+    left = {
+        upgrade_itself: Offer.objects.pending().filter(kind=OfferKind.ITSELF),
+        tell_of_offer: Offer.objects.to_tell(),
+    }
+    for task, rows in left.items():
         for pk in rows.order_by("pk").values_list("pk", flat=True)[:SWEEP_BATCH]:
-            task.apply_async([pk], queue=queue)
+            task.delay(pk)

@@ -34,12 +34,13 @@ app.conf.beat_schedule = {
     task: {"task": task, "schedule": timedelta(minutes=minutes)} for task, minutes in EVERY.items()
 }
 
-# What waits for vendors or mail servers keeps nothing else waiting.
+# What waits for vendors or mail servers, which may be as slow, keeps nothing else waiting.
 app.conf.task_routes = {
     "consent.tasks.revoke_tokens": {"queue": "revoke"},
     "consent.tasks.tell_of_ends": {"queue": "vendors"},
     "consent.tasks.ask_for_successor": {"queue": "vendors"},
     "portal.accounts.tasks.tell_of_invitation": {"queue": "vendors"},
+    "portal.accounts.tasks.tell_of_notice": {"queue": "vendors"},
     "marketplace.tasks.sweep_offers": {"queue": "default"},
     "marketplace.tasks.upgrade_itself": {"queue": "default"},
     "marketplace.tasks.*": {"queue": "vendors"},

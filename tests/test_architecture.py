@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 from django.urls import get_resolver
 
+from portal.celery import app as celery
 from tests.layers import APPS, BASE, FILES, LAYERS, imports, layer, module
 
 
@@ -80,6 +81,16 @@ def test_one_file_alone_queues_tasks_in_a_request():
     for path in FILES:
         queues = re.search(r"send_task|\.apply_async|\.delay\(", path.read_text())
         assert not queues or module(path) == "portal.broker" or path.name == "tasks.py", path
+
+
+def test_the_routes_alone_say_in_which_queue_a_task_waits():
+    """What may wait for a vendor or a mail server keeps nothing else waiting."""
+    for path in FILES:
+        assert "queue=" not in path.read_text(), path
+    celery.loader.import_default_modules()
+    slow = [name for name in celery.tasks if re.search(r"\.tell_of_|\.ask_for_|_connection$", name)]
+    queues = {name: celery.amqp.router.route({}, name)["queue"].name for name in [*slow, "consent.tasks.revoke_tokens"]}
+    assert len(slow) > 6 and queues == dict.fromkeys(slow, "vendors") | {"consent.tasks.revoke_tokens": "revoke"}
 
 
 def test_text_of_several_lines_is_taken_in_at_one_place():

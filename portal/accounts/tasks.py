@@ -1,4 +1,4 @@
-"""Mailing invitations. Each task can run twice, be killed anywhere, and is found by the sweep (T3)."""
+"""Mailing invitations and notices, and forgetting sessions and sent forms. Each task can run twice, be killed anywhere, and is found by the sweep (T3)."""
 
 from celery import shared_task
 from django.contrib.sessions.backends.db import SessionStore
@@ -23,8 +23,7 @@ def tell_of_invitation(invitation_id):
 def sweep_invitations():
     """Find the mails that are left to send in the database, whatever became of the messages."""
     for pk in invitations_to_mail().order_by("expires_at").values_list("pk", flat=True)[:SWEEP_BATCH]:
-        # A mail server may be as slow as a vendor, and keeps nothing else waiting either.
-        tell_of_invitation.apply_async([str(pk)], queue="vendors")
+        tell_of_invitation.delay(str(pk))
 
 
 @shared_task
@@ -38,7 +37,7 @@ def tell_of_notice(notice_id):
 def sweep_notices():
     """Find the mails to developers and reviewers that are left to send."""
     for pk in actions.notices_to_mail().values_list("pk", flat=True)[:SWEEP_BATCH]:
-        tell_of_notice.apply_async([pk], queue="vendors")
+        tell_of_notice.delay(pk)
 
 
 @shared_task

@@ -33,7 +33,7 @@ def opened(browser, token):
 
 def deliver():
     """What a worker does of what the sweep finds."""
-    with patch.object(tasks.tell_of_invitation, "apply_async", lambda given, queue: tasks.tell_of_invitation(*given)):
+    with patch.object(tasks.tell_of_invitation, "delay", tasks.tell_of_invitation):
         tasks.sweep_invitations()
 
 

@@ -32,7 +32,7 @@ def rita(cast):
 def deliver():
     """What a worker does of what the sweep finds; return the mails by who got them."""
     mail.outbox.clear()
-    with patch.object(tasks.tell_of_notice, "apply_async", lambda given, queue: tasks.tell_of_notice(*given)):
+    with patch.object(tasks.tell_of_notice, "delay", tasks.tell_of_notice):
         tasks.sweep_notices()
     return {message.to[0]: message for message in mail.outbox}
 

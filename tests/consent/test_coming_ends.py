@@ -188,9 +188,9 @@ def test_the_sweep_is_bounded_and_takes_the_nearest_end_first(cast, by_agent, mo
     days_left(7)
     queued = []
     monkeypatch.setattr(tasks, "SWEEP_BATCH", 1)
-    monkeypatch.setattr(tasks.tell_of_ends, "apply_async", lambda arguments, queue: queued.append(arguments))
+    monkeypatch.setattr(tasks.tell_of_ends, "delay", lambda *arguments: queued.append(arguments))
     tasks.sweep_ends()
-    assert queued == [[cast.acme.pk, str(by_agent.consent.membership_id)]]
+    assert queued == [(cast.acme.pk, str(by_agent.consent.membership_id))]
 
 
 @pytest.mark.django_db(transaction=True)
