@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -15,9 +14,7 @@ from ..expressions import MalformedExpression
 from . import formats
 from .archive import FILES, IPARAMS, OAUTH, REQUESTS
 from .documents import as_dict, as_str
-from .reading import words
-
-_EXPRESSION = re.compile(r"<%=.*?%>")
+from .reading import outside, words
 
 if TYPE_CHECKING:
     from ..models import Version
@@ -69,7 +66,7 @@ class Contents:
     def other_hosts(self) -> set[str]:
         """Where requests go without a token of an integration, with “*” for what is filled in."""
         hosts = {each.request.host for each in self.templates.values() if not each.options.oauth}
-        return {_EXPRESSION.sub("*", host) for host in hosts}
+        return {outside(expressions.parse(host)).replace("\0", "*") for host in hosts}
 
     @property
     def services(self) -> list[str]:

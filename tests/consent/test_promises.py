@@ -16,6 +16,7 @@ from consent.screen import Terms, preview_screen
 from credentials.models import Endpoint, Kind, Product
 from credentials.registry import import_document, resolve
 from marketplace import actions as marketplace
+from marketplace.package import Contents
 from portal.database import database_now
 from portal.ledger.models import Entry
 from tests import factories
@@ -133,6 +134,19 @@ def planner(cast):
 
 
 SERVICES = ["*.mailer.example", "Vendor a", "Vendor b"]
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("{{ iparam.owner }}.mailer.example", "*.mailer.example"),
+        ("<%= iparam.owner || '%>' %>.mailer.example", "*.mailer.example"),
+        ("<%= 'collector.example' %>", "collector.example"),
+    ],
+)
+def test_a_host_is_named_as_the_template_is_filled_in_however_it_is_written(host, named):
+    templates = {"mail": {"schema": {"method": "POST", "host": host}}}
+    assert Contents({"config/requests.json": templates}).other_hosts == {named}
 
 
 def test_every_page_that_asks_names_the_services_that_the_app_connects_to(cast, browse, planner):
