@@ -41,7 +41,7 @@ def multiply(row, count, /, **columns):
         cursor.execute(f"ANALYZE {table}")
 
 
-class _Copies:
+class Copies:
     """SQL of the n-th copy's keys, the same wherever it is referred to; `batch` sets one growth apart from the next."""
 
     def __init__(self, batch):
@@ -51,10 +51,14 @@ class _Copies:
     def key(self, name):
         return f"md5('{self.batch} {name}' || n)::uuid"
 
+    def of(self, name):
+        """Return keys for the copies of another row, beside those of this one."""
+        return Copies(f"{self.batch} {name}")
+
 
 def grow_agents(consent, count, batch="agents"):
     """Have `count` more agents of the account agree to what one agreed to."""
-    membership, copies = consent.membership, _Copies(batch)
+    membership, copies = consent.membership, Copies(batch)
     member = copies.key("member")
     multiply(
         membership.user,
@@ -69,7 +73,7 @@ def grow_agents(consent, count, batch="agents"):
 
 def grow_installations(installation, count, batch="apps"):
     """Have the account install `count` more apps like this one, each with credentials and consents of its own."""
-    access, client, copies = installation.access, installation.app.client, _Copies(batch)
+    access, client, copies = installation.access, installation.app.client, Copies(batch)
     number, opened, installed = copies.number, copies.key("access"), copies.key("installation")
     name = "'Many ' || n"
     multiply(client, count, id=number, client_id=f"'{batch}' || n")
@@ -85,11 +89,12 @@ def grow_installations(installation, count, batch="apps"):
 
 def grow_accounts(installation, admin, count, batch="accounts"):
     """Have `count` more accounts of the same admin use the app, each under an agreement of its own."""
-    access, consent, copies = installation.access, installation.access.consents.get(revoked_at=None), _Copies(batch)
+    access, copies = installation.access, Copies(batch)
     number, opened, installed = copies.number, copies.key("access"), copies.key("installation")
     multiply(installation.account, count, id=number, slug=f"'{batch}-' || n", name="'Many ' || n")
     member = admin.memberships.get(account=installation.account)
     multiply(member, count, id=copies.key("member"), account_id=number)
     multiply(access, count, id=opened, account_id=number, installation_id=installed)
     multiply(installation, count, id=installed, account_id=number, access_id=opened)
-    multiply(consent, count, id=copies.key("consent"), access_id=opened)
+    for row in access.consents.all():
+        multiply(row, count, id=copies.key(row.pk), access_id=opened)

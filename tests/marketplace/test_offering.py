@@ -9,17 +9,19 @@ from django.core import mail
 from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from consent.models import Consent
 from credentials import actions as credentials
 from marketplace import actions, tasks
 from marketplace.actions import offering
-from marketplace.models import Offer, OfferKind
+from marketplace.models import Installation, Offer, OfferKind
 from portal.accounts import actions as accounts
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, VIEW
 from tests.marketplace.versions import next_draft, next_version, scopes_now, upgrade
 from tests.people.forms import text
+from tests.volume import grow_accounts
 
 pytestmark = pytest.mark.django_db
 
@@ -132,37 +134,64 @@ def test_no_account_gets_by_itself_a_version_that_nobody_reviewed_in_place_of_a_
 # --- the forecast ---
 
 
-def test_the_forecast_is_what_publication_does(agreed, cast):
-    """On seeded data with hundreds of installations, of several versions and kinds."""
+def rule(installation, version):
+    """M4 in plain words: what a version that differs in its scopes alone means for an installation, or None."""
+    old, now = installation.version, timezone.now()
+    if installation.uninstalled_at or installation.account.suspended_at or old == version:
+        return None
+    agreed = [
+        consent.granted
+        for consent in installation.access.consents.all()
+        if not consent.revoked_at and consent.expires_at > now
+    ]
+    asked = {*old.required_scopes, *old.optional_scopes}
+    raised = {*version.required_scopes} & {*old.optional_scopes}
+    if {*version.required_scopes, *version.optional_scopes} - asked:
+        return OfferKind.ASK
+    if raised and not (agreed and raised <= {*agreed[0]}):
+        return OfferKind.ASK
+    return OfferKind.ITSELF if installation.upgrades_itself else OfferKind.CLICK
+
+
+def hundreds_of_installations(agreed, cast):
+    """Of two versions: agreed to with and without the option, once agreed to, ended, suspended and by itself, each 30 times."""
     app = agreed.version.app
-    here = {"install_url": agreed.version.install_url}
-    for number in range(120):
+    for number in range(14):
+        if number == 7:
+            here = {"install_url": agreed.version.install_url}
+            next_version(app, cast.dev, required_scopes=[VIEW], optional_scopes=[EDIT], **here)
         account = factories.account("many")
         admin = factories.member(account, "admin")
         installation = actions.install(app, account, by=admin)
-        factories.agree(agreed.client, account, admin, chosen={EDIT} if number % 3 else ())
-        if number % 2:
+        case = number % 7
+        consent = factories.agree(agreed.client, account, admin, chosen={EDIT} if case % 2 else ())
+        if case in (2, 3):
             actions.set_upgrades_itself(installation, on=True, by=admin)
-        if number % 10 == 0:
+        if case == 4:
+            Consent.objects.filter(pk=consent.pk).update(expires_at=Now() - timedelta(days=1))
+        if case == 5:
+            accounts.suspend_account(account, reason="Unpaid", by=None)
+        if case == 6:
             actions.uninstall(installation, by=admin)
-        if number == 60:
-            middle = next_version(app, cast.dev, "1.1", required_scopes=[VIEW], optional_scopes=[EDIT], **here)
-    for offer in Offer.objects.filter(version=middle).order_by("pk")[:20]:
-        account = offer.installation.account
-        by = account.memberships.get().user if account != cast.acme else cast.admin
-        upgrade(offer.installation, middle, by)
-    for kinds, fields in (
-        ({OfferKind.CLICK, OfferKind.ITSELF, OfferKind.ASK}, {"required_scopes": [EDIT, VIEW]}),
-        ({OfferKind.ASK}, {"required_scopes": [CREATE, VIEW], "optional_scopes": [EDIT]}),
+        grow_accounts(installation, admin, 29, f"m{number}")
+    return app
+
+
+def test_the_forecast_of_hundreds_of_installations_is_the_rule_and_what_publication_does(agreed, cast):
+    app = hundreds_of_installations(agreed, cast)
+    rows = Installation.objects.filter(app=app).select_related("version", "account", "access")
+    assert rows.count() > 400
+    for number, kinds, fields in (
+        ("1.2", {OfferKind.CLICK, OfferKind.ITSELF, OfferKind.ASK}, {"required_scopes": [EDIT, VIEW]}),
+        ("1.3", {OfferKind.ASK}, {"required_scopes": [CREATE, VIEW], "optional_scopes": [EDIT]}),
     ):
-        number = "1.2" if OfferKind.CLICK in kinds else "1.3"
-        draft = next_draft(app, cast.dev, number, **fields, **here)
-        expected = set(actions.forecast(draft, "public").values_list("pk", "version", "kind"))
-        assert {kind for _pk, _version, kind in expected} == kinds
-        assert len(expected) > 100
+        draft = next_draft(app, cast.dev, number, **fields, install_url=agreed.version.install_url)
+        due = {(row.pk, row.version_id, rule(row, draft)) for row in rows.prefetch_related("access__consents")}
+        due = {row for row in due if row[2]}
+        assert {kind for _pk, _version, kind in due} == kinds and len(due) > 250
+        assert set(actions.forecast(draft, "public").values_list("pk", "version", "kind")) == due
         version = factories.publish(draft, cast.dev)
-        done = Offer.objects.filter(version=version).values_list("installation", "from_version", "kind")
-        assert set(done) == expected
+        assert set(Offer.objects.filter(version=version).values_list("installation", "from_version", "kind")) == due
 
 
 def test_a_developer_reads_what_publishing_would_do_before_and_what_became_of_it_after(agreed, cast, browse):
