@@ -13,6 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from .accounts.entrance import next_page, with_next
 from .bodies import max_body
 from .limits import TooMany
 from .once import FormIsStale
@@ -253,11 +254,20 @@ class MethodNotAllowedMiddleware:
         return HttpResponseNotAllowed(allowed) if theirs and request.method not in allowed else None
 
 
-def _stale_form(request):
+def page_of_form(request):
+    """Return the address of the page from which a form was sent, with whatever was to follow, or the nearest there is."""
+    if request.path.startswith("/accounts/"):
+        # These forms post to the address of their own page, and carry `next` in a field.
+        return with_next(request.path, next_page(request))
     page = request.headers.get("Referer", "")
-    if not url_has_allowed_host_and_scheme(page, {request.get_host()}):
-        page = _page_above(request.path)
-    response = render(request, "stale_form.html", {"back": page}, status=409)
+    # Without the query, which leads nowhere: Django refuses all that is longer than 2,048 characters.
+    if url_has_allowed_host_and_scheme(page.partition("?")[0], {request.get_host()}):
+        return page
+    return next_page(request) or _page_above(request.path)
+
+
+def _stale_form(request):
+    response = render(request, "stale_form.html", {"back": page_of_form(request)}, status=409)
     add_never_cache_headers(response)
     return response
 

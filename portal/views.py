@@ -15,7 +15,6 @@ from django.db.models import Count, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -27,12 +26,11 @@ from credentials.models import Client
 from marketplace.models import App, Installation, Status, Version
 from marketplace.views.installations import asking_for_more, pending_offers
 from portal.accounts.actions import create_team
-from portal.accounts.entrance import next_page, with_next
 from portal.accounts.forms import ProfileForm
 from portal.accounts.models import Membership, TeamMembership
 
 from .context import has_mail_pages
-from .middleware import is_for_programs, refuse, unavailable
+from .middleware import is_for_programs, page_of_form, refuse, unavailable
 from .once import once
 from .pages import paginate
 from .theme import keep_theme, theme
@@ -173,15 +171,7 @@ def csrf_failure(request, reason=""):
     """Refuse a stale form, and link to the page that it was on, with whatever was to follow."""
     if is_for_programs(request):
         return refuse(request, 403, "Send the header X-CSRFToken with the token of your session")
-    came_from = request.META.get("HTTP_REFERER", "")
-    if request.path.startswith("/accounts/"):
-        # These forms post to the address of their own page, and carry `next` in a field.
-        again = with_next(request.path, next_page(request))
-    elif url_has_allowed_host_and_scheme(came_from, {request.get_host()}):
-        again = came_from
-    else:
-        again = next_page(request)
-    return render(request, "csrf.html", {"again": again}, status=403)
+    return render(request, "csrf.html", {"back": page_of_form(request)}, status=403)
 
 
 def server_error(request):

@@ -190,6 +190,16 @@ def test_a_stale_form_opens_the_request_anew(asked, cast):
     assert connected(person.press("Open the page again").agree(), asked)
 
 
+@pytest.mark.parametrize("says_where_it_came_from", [True, False])
+def test_a_form_with_another_forms_token_opens_the_request_anew(asked, cast, says_where_it_came_from):
+    person = Person().open(asked.url).sign_in(cast.admin.email)
+    fields = {"decision": "agree", "once": "another", "csrfmiddlewaretoken": person.http.cookies["csrftoken"].value}
+    headers = {"referer": person.url} if says_where_it_came_from else {}
+    person._follow(person.http.post(asked.url, fields, headers=headers), asked.url)
+    assert person.response.status_code == 409
+    assert connected(person.press("Open the page again").agree(), asked)
+
+
 def test_a_stale_form_of_any_page_leads_back_to_that_page(cast):
     person = Person().open("/accounts/login/").sign_in(cast.admin.email)
     person.open("/settings/").http.cookies["csrftoken"] = "a" * 32
