@@ -1,4 +1,4 @@
-"""Embedded servers, as a process of its own starts them."""
+"""Embedded servers, as a process of its own starts them, and limits that are on."""
 
 import json
 import subprocess
@@ -6,8 +6,9 @@ import sys
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 
-from portal import embedded
+from portal import embedded, limits
 
 SCRIPT = """
 import json, sys
@@ -43,3 +44,13 @@ def start_servers(tmp_path):
         process.wait(20)
     for base in bases:
         embedded._remove(base)
+
+
+@pytest.fixture
+def rate(settings, monkeypatch):
+    """Limits switched on, with nothing counted yet; a function that changes one of the numbers."""
+    settings.LIMITS_ARE_ON = True
+    settings.ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"}
+    cache.clear()
+    yield lambda name, *numbers: monkeypatch.setitem(limits.RATES, name, numbers)
+    cache.clear()

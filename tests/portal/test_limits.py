@@ -1,43 +1,24 @@
 """Limits: who tries too often is told how long to wait, nobody is shut out by a stranger, and Redis may be away."""
 
-import contextlib
-import re
-import time
 from urllib.parse import urlencode
 
 import pytest
-import redis
 from allauth.account.models import EmailAddress
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.core.cache import cache
 from django.test import Client as Browser
 from django.urls import reverse
-from structlog.testing import capture_logs
 
 from credentials.actions import make_product_secret
 from credentials.models import Kind, Product
 from portal import limits
 from tests import factories
 from tests.oauth import PASSWORD, AppSide, authorize_url, basic, pkce
-from tests.servers import together
+from tests.portal.test_counting import keys
 
 pytestmark = pytest.mark.django_db
 HERE, ELSEWHERE = {"REMOTE_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": "192.0.2.2"}
 FORM = "application/x-www-form-urlencoded"
-
-
-@pytest.fixture
-def rate(settings, monkeypatch):
-    """Limits switched on, with nothing counted yet; a function that changes one of the numbers."""
-    settings.LIMITS_ARE_ON = True
-    settings.ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"}
-    cache.clear()
-    yield lambda name, *numbers: monkeypatch.setitem(limits.RATES, name, numbers)
-    cache.clear()
-
-
-def keys():
-    return [key.decode() for key in redis.Redis.from_url(limits.settings.REDIS_URL).scan_iter("*")]
 
 
 def is_refused(response, wait=60):
@@ -46,203 +27,6 @@ def is_refused(response, wait=60):
     assert 0 < int(response["Retry-After"]) <= wait and "no-store" in response["Cache-Control"]
     assert f"Wait {response['Retry-After']} second" in response.content.decode()
     return True
-
-
-# --- counting ---
-
-
-def move(seconds):
-    """Move the limiter's clock: make every time that it stores so many seconds older."""
-    store = redis.Redis.from_url(limits.settings.REDIS_URL)
-    for key in store.scan_iter("limit:*"):
-        if store.type(key) == b"list":
-            times = [int(time) - int(seconds * 1_000_000) for time in store.lrange(key, 0, -1)]
-            store.delete(key)
-            store.rpush(key, *times)
-        else:
-            store.set(key, int(store.get(key)) - int(seconds * 1_000_000))
-
-
-def passed(mark, tries):
-    count = 0
-    for _number in range(tries):
-        with contextlib.suppress(limits.TooMany):
-            limits.spend(mark)
-            count += 1
-    return count
-
-
-def holds_in_every_minute(log):
-    """`log` has when each act that passed began and ended, in seconds; one on the edge of a minute may be of the next."""
-    return all(sum(began <= start and end < began + 60 for start, end in log) <= 50 for began, _ended in log)
-
-
-def test_so_many_at_once_then_evenly_and_what_is_refused_counts_nothing(rate):
-    # In an hour and more, so that a slow machine makes no room meanwhile.
-    rate("sign-in by address", 5, 5000)
-    mark = ("sign-in by address", "somebody")
-    assert passed(mark, 50) == 5
-    with pytest.raises(limits.TooMany) as refusal:
-        limits.spend(mark)
-    assert 0 < refusal.value.wait <= 1000
-    limits.spend(("sign-in by address", "somebody else"))
-    move(1000)
-    assert passed(mark, 50) == 1
-    move(3000)
-    assert passed(mark, 50) == 3
-
-
-@pytest.mark.parametrize("steps", [[0, 59, 59, 59], [0, 1] * 30, [30, 30, 30, 30], [7] * 30, [59.9, 0.05] * 4])
-def test_no_minute_has_more_request_templates_than_the_limit_says(rate, steps):
-    """Any 60 seconds, not only those that begin with a pause."""
-    moved, log = 0, []
-    rate("requests by app and account", 50, 60)
-    mark = ("requests by app and account", "app", "acme")
-    for step in steps:
-        move(step)
-        moved += step
-        for _number in range(60):
-            began = moved + time.monotonic()
-            if passed(mark, 1):
-                log.append((began, moved + time.monotonic()))
-    assert len(log) >= 50 and holds_in_every_minute(log)
-
-
-def test_a_request_template_may_be_called_again_when_the_wait_is_over(rate):
-    # Twenty times as long, so that a slow machine makes no room meanwhile.
-    rate("requests by app and account", 50, 1200)
-    mark = ("requests by app and account", "app", "acme")
-    assert passed(mark, 20) == 20
-    move(400)
-    assert passed(mark, 30) == 30
-    with pytest.raises(limits.TooMany) as refusal:
-        limits.spend(mark)
-    assert 0 < refusal.value.wait <= 800
-    move(800)
-    assert passed(mark, 60) == 20
-    limits.give_back(mark)
-    assert passed(mark, 60) == 1
-
-
-@pytest.mark.soak
-def test_no_real_minute_has_more_request_templates_than_the_limit_says(rate):
-    """Two and a half minutes of asking as fast as an app can, by the clock of Redis itself."""
-    mark, log = ("requests by app and account", "app", "acme"), []
-    ends = time.monotonic() + 150
-    while time.monotonic() < ends:
-        began = time.monotonic()
-        if passed(mark, 1):
-            log.append((began, time.monotonic()))
-        time.sleep(0.002)
-    assert len(log) >= 150, "the first fifty pass at once, and fifty more in each minute"
-    assert holds_in_every_minute(log)
-
-
-def test_where_one_mark_is_full_none_is_counted(rate):
-    rate("token by client", 1, 60)
-    rate("token by address", 2, 60)
-    limits.spend(("token by client", "a"))
-    for _number in range(3):
-        with pytest.raises(limits.TooMany):
-            limits.spend(("token by address", "x"), ("token by client", "a"))
-        with pytest.raises(limits.TooMany):
-            limits.spend(("token by address", "x"), within=[("token by client", "a")])
-    limits.spend(("token by address", "x"), within=[("token by client", "b")])
-    limits.spend(("token by address", "x"), ("token by client", "b"))
-
-
-def test_what_is_given_back_was_never_counted(rate):
-    rate("token by client", 2, 60)
-    for _number in range(10):
-        limits.spend(("token by client", "a"))
-        limits.give_back(("token by client", "a"))
-    assert keys() == []
-    limits.spend(("token by client", "a"))
-    limits.give_back(("token by client", "a"), ("token by client", "b"))
-    for _number in range(2):
-        limits.spend(("token by client", "a"))
-
-
-def test_eight_at_once_get_no_more_than_one_after_the_other(rate):
-    rate("token by client", 100, 3600)
-
-    def fifty():
-        passed = 0
-        for _number in range(50):
-            try:
-                limits.spend(("token by client", "a"))
-                passed += 1
-            except limits.TooMany:
-                pass
-        return passed
-
-    # In an hour, a hundred: the one that may come back while this runs takes 36 seconds.
-    assert sum(together(*[fifty] * 8)) == 100
-
-
-def test_what_is_counted_ends_by_itself_and_tells_nobodys_name(rate, cast, client):
-    client.post(reverse("account_login"), {"login": cast.admin.email, "password": "wrong"}, **HERE)
-    client.post(reverse("account_reset_password"), {"email": cast.admin.email}, **HERE)
-    counted = redis.Redis.from_url(limits.settings.REDIS_URL)
-    assert len(keys()) >= 5
-    for key in keys():
-        assert re.fullmatch(r"(limit|cache):[0-9a-f]{40}", key)
-        assert counted.pttl(key) > 0
-        assert b"192.0.2" not in counted.dump(key) and cast.admin.email.encode() not in counted.dump(key)
-
-
-@pytest.mark.parametrize(
-    ("proxies", "forwarded", "found"),
-    [
-        (0, "", "192.0.2.1"),
-        (0, "203.0.113.9", "192.0.2.1"),
-        (1, "", "192.0.2.1"),
-        (1, "203.0.113.9", "203.0.113.9"),
-        (1, "10.0.0.1, 203.0.113.9", "203.0.113.9"),
-        (2, "10.0.0.1, 203.0.113.9, 198.51.100.2", "203.0.113.9"),
-        (2, "198.51.100.2", "198.51.100.2"),
-        (1, "203.0.113.9:4711", "203.0.113.9"),
-        (1, "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        (1, "[2001:db8:1:2:ffff::1]:443", "2001:db8:1:2::"),
-        (1, "::1", "::"),
-        (1, "::ffff:203.0.113.9", "203.0.113.9"),
-        (1, "nonsense", "192.0.2.1"),
-        (1, "203.0.113.9, " + "x" * 5000, "192.0.2.1"),
-    ],
-)
-def test_the_address_is_what_the_outermost_trusted_proxy_saw(settings, proxies, forwarded, found):
-    settings.TRUSTED_PROXIES = proxies
-    assert limits.address_of({"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": forwarded}) == found
-
-
-def test_without_any_address_there_is_one_name_for_all():
-    assert limits.address_of({}) == limits.address_of({"REMOTE_ADDR": ""}) == "unknown"
-
-
-# --- without Redis ---
-
-
-def test_the_alarm_comes_at_once_and_then_once_an_interval_while_redis_is_tried_again(monkeypatch):
-    """REST_SECONDS apart; in between nobody asks Redis at all."""
-    clock, asked = [1000.0], []
-    monkeypatch.setattr(limits.time, "monotonic", lambda: clock[0])
-
-    def away():
-        asked.append(clock[0])
-        raise redis.ConnectionError
-
-    breaker = limits.Breaker()
-    with capture_logs() as logs:
-        for _second in range(2 * limits.ALARM_SECONDS):
-            for _request in range(3):
-                assert breaker.call(away, "open") == "open"
-            clock[0] += 1
-        assert [entry["event"] for entry in logs] == ["rate_limits_off"] * 2
-        assert {entry["log_level"] for entry in logs} == {"error"}
-        assert len(asked) == 2 * limits.ALARM_SECONDS / limits.REST_SECONDS
-        clock[0] += limits.REST_SECONDS
-        assert [breaker.call(lambda: "closed", "open") for _request in range(3)] == ["closed"] * 3
-        assert [entry["event"] for entry in logs][2:] == ["rate_limits_on_again"]
 
 
 # --- token, revoke, introspect, check ---
