@@ -97,7 +97,8 @@ def _review(version, request):
         reviewed = reviewed.filter(published_at__lt=version.published_at)
     before = reviewed.order_by("-published_at").first()
     # Published for chosen accounts, or taken back since.
-    others = [] if before else version.app.versions.exclude(published_at=None).exclude(pk=version.pk).defer("icon")
+    others = version.app.versions.exclude(published_at=None).exclude(pk=version.pk)
+    others = [] if before else others.only("number", "audience", "status")
     client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     for row in rows:
