@@ -20,8 +20,9 @@ from portal.egress import CLIENT_ERRORS, EgressError, Transport, send
 
 from . import expressions
 from .models import App
-from .package import formats
+from .package import formats, places
 from .package.documents import as_dict
+from .package.places import Misplaced
 
 with warnings.catch_warnings():
     # It says that httpx is to be followed by another package, to which nothing here is bound.
@@ -77,10 +78,24 @@ class Vendor:
         return expressions.parse(text).fill(self._values)
 
     def _url(self, text: str) -> str:
-        """Fill in a URL; what was filled in can add no path, query or host to it."""
-        return expressions.parse(text).fill(
+        """Fill in a URL; what was filled in can add no path, query or host to it, nor lead to another path.
+
+        Raises VendorError.
+        """
+        url = expressions.parse(text).fill(
             self._values, lambda value, _name: re.sub(r"[^A-Za-z0-9._~-]", _percent, value)
         )
+        path = re.split(r"[?#]", url.partition("://")[2])[0]
+        if {".", ".."} & {*path.split("/")}:
+            raise VendorError(_("“.” or “..” cannot be part of its address."), is_final=True)
+        return url
+
+    def _is_written_out(self, text: str) -> bool:
+        """True where the package itself names the host of a URL, and nobody who fills in fields does."""
+        try:
+            return places.split_url(expressions.parse(text))[1].is_literal
+        except Misplaced:
+            return False
 
     @property
     def client_id(self) -> str:
@@ -127,7 +142,7 @@ class Vendor:
         return " ".join(self._fill(_text(each)) for each in (value if isinstance(value, list) else [value]))
 
     def authorization_url(self, state: str, verifier: str) -> str:
-        """Where to send a person, with all that the package's options add."""
+        """Where to send a person, with all that the package's options add. Raises VendorError."""
         asked = {name: self._option(value) for name, value in self.options.items() if name not in OWN_OPTIONS}
         with self._client() as client:
             url, _state = client.create_authorization_url(
@@ -198,6 +213,9 @@ class Vendor:
             return self._url(given)
         token_url = self._url(self.integration.token_url)
         origin = _origin(token_url)
+        # The client secret goes there too, which need not be known to whoever fills in the fields of a connection.
+        urls = (self.integration.authorize_url, self.options.get("issuer") or "")
+        trusted = {origin, *(_origin(self._url(url)) for url in urls if self._is_written_out(url))}
         for issuer in dict.fromkeys(filter(None, [self._url(self.options.get("issuer") or ""), iss, origin])):
             for address in _metadata_urls(issuer):
                 try:
@@ -208,7 +226,7 @@ class Vendor:
                 url = found.get("revocation_endpoint")
                 # Of another issuer (RFC 8414, 3.3), or of one that issued none of these tokens, it means nothing.
                 is_theirs = found.get("issuer") == issuer and found.get("token_endpoint", token_url) == token_url
-                if is_theirs and isinstance(url, str) and _origin(url) in (origin, _origin(issuer)):
+                if is_theirs and isinstance(url, str) and _origin(url) in trusted & {origin, _origin(issuer)}:
                     return url
         return ""
 

@@ -1,10 +1,12 @@
 """Connecting an installation to its vendors: filling in, connecting, refreshing, disconnecting, cleaning up (T2, T3)."""
 
 import datetime as dt
+import uuid
 from collections.abc import Mapping
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from consent.actions.ending import guard_admin
@@ -19,7 +21,7 @@ from portal.mail import send
 from .. import values as values_
 from ..connections import Tokens, Vendor, VendorError, when_to_refresh
 from ..events import Event
-from ..models import Connection, Installation, Version
+from ..models import Connection, Installation
 from ..package import Contents, asked_to_connect, formats
 
 # How long to wait before the vendor is asked again: seconds, and the last one from then on.
@@ -53,11 +55,19 @@ def vendor_of(connection: Connection) -> Vendor:
     integration = Contents.of(version).vendors.get(connection.integration)
     if integration is None:
         raise NotThere(_("This version of the app has no such connection."))
+    # What an admin fills in from then on may be another vendor's of the same name.
+    values = connection.values if connection.version else _values(connection)
+    return Vendor(installation.app, connection.integration, integration, values)
+
+
+def _values(connection: Connection) -> dict[str, str]:
+    """What whoever connected filled in, and an admin for all."""
     prefix = f"{connection.integration}."
-    from_admin = {
-        name.removeprefix(prefix): value for name, value in installation.values.items() if name.startswith(prefix)
+    return connection.values | {
+        name.removeprefix(prefix): value
+        for name, value in connection.installation.values.items()
+        if name.startswith(prefix)
     }
-    return Vendor(installation.app, connection.integration, integration, {**connection.values, **from_admin})
 
 
 def _member(account: Account, by: User) -> Membership:
@@ -174,7 +184,7 @@ def _keep(draft: Connection, tokens: Tokens, by: User) -> Connection:
         guard_same_version(installation, version.pk)
     except Refused:
         # It ended meanwhile. The tokens are there all the same: they are kept as ended, to be revoked.
-        draft.ended_at, draft.version = database_now(), version
+        draft.values, draft.ended_at, draft.version = _values(draft), database_now(), version
         _fill(draft, tokens, by)
         _queue("revoke_connection", draft)
         draft.save()
@@ -210,9 +220,10 @@ def _fill(row: Connection, tokens: Tokens, by: User | None) -> None:
         row.broken_at, row.problem, row.told_at = None, "", None
 
 
-def _end(row: Connection, by: User | None, version: Version) -> None:
-    row.ended_at, row.ended_by, row.refresh_at, row.version = database_now(), by, None, version
-    row.save(update_fields=["ended_at", "ended_by", "refresh_at", "version"])
+def _end(row: Connection, by: User | None, installation: Installation) -> None:
+    row.installation, row.version = installation, installation.version
+    row.values, row.ended_at, row.ended_by, row.refresh_at = _values(row), database_now(), by, None
+    row.save(update_fields=["values", "ended_at", "ended_by", "refresh_at", "version"])
     _queue("revoke_connection", row)
 
 
@@ -226,7 +237,7 @@ def end_connections(installation: Installation, names: set[str], *, by: User | N
     )
     rows = list(rows.order_by("pk"))
     for row in rows:
-        _end(row, by, installation.version)
+        _end(row, by, installation)
     return len(rows)
 
 
@@ -239,7 +250,7 @@ def disconnect(connection: Connection, *, by: User) -> Connection:
         raise NotThere(_("This connection is somebody else’s."))
     if row.ended_at:
         raise NotConnected(_("This was disconnected already."))
-    _end(row, by, installation.version)
+    _end(row, by, installation)
     _record(installation, Event.CONNECTION_DISCONNECTED, by, row)
     return row
 
@@ -335,6 +346,22 @@ def revoke_connection(connection: Connection) -> None:
         Connection.objects.filter(pk=row.pk).update(
             tokens=None, values={}, refresh_at=None, revoke_at=None, erased_at=database_now()
         )
+        _erase_credentials(row.installation_id)
+
+
+def credentials_kept(installation: Installation) -> dict[str, str]:
+    """What of an installation's values it takes to tell vendors that it is over, while there are tokens to give back."""
+    if not installation.connections.exclude(tokens=None).exists():
+        return {}
+    settings = Contents.of(installation.version).iparams
+    return {name: value for name, value in installation.values.items() if name not in settings}
+
+
+def _erase_credentials(installation_id: uuid.UUID) -> None:
+    """Erase the rest of what was filled in, once the last vendor was told that an installation is over."""
+    left = Connection.objects.filter(installation=OuterRef("pk"), erased_at=None)
+    ended = Installation.objects.filter(pk=installation_id, uninstalled_at__isnull=False)
+    ended.exclude(Exists(left)).update(values={})
 
 
 def tell_of_broken_connection(connection: Connection) -> None:

@@ -22,7 +22,7 @@ from portal.ledger.models import Entry
 from ..events import Event
 from ..models import App, Installation, Status, Version
 from ..package import Contents
-from .connecting import queue_sweep, vendor_name
+from .connecting import credentials_kept, queue_sweep, vendor_name
 from .publishing import FIELDS, Frozen, guard_installable
 
 
@@ -166,7 +166,8 @@ def _end(installation: Installation, by: User, event: Event, reason: AccessEnd) 
     if installation.uninstalled_at:
         raise NotInstallable(_("This was uninstalled already."))
     ends = _connections_that_end(installation)
-    Installation.objects.filter(pk=installation.pk).update(uninstalled_at=Now(), uninstalled_by=by, values={})
+    values = credentials_kept(installation)
+    Installation.objects.filter(pk=installation.pk).update(uninstalled_at=Now(), uninstalled_by=by, values=values)
     ended = installation.access and end_access(installation.access, by=by, reason=reason, **ends)
     entry = record_installation(installation, event, by, installation.version, **ends)
     queue_sweep()

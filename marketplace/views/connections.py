@@ -88,6 +88,8 @@ def connection_view(request, pk, integration):
         except Refused as refusal:
             messages.error(request, str(refusal))
             return redirect("installation-view", pk)
+        except VendorError as error:
+            form.add_error(None, str(error))
         except ValidationError as error:
             add_errors(form, error)
     context = {"installation": sheet.installation, "part": part, "form": form}

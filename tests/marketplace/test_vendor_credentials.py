@@ -1,0 +1,104 @@
+"""Whom an admin's credentials at a vendor go to: this vendor until the last connection is over, and nobody else."""
+
+import json
+from copy import deepcopy
+
+import pytest
+
+from marketplace import actions, tasks
+from marketplace.models import Connection
+from marketplace.package.archive import OAUTH
+from tests import factories
+from tests.marketplace.connected import connect, row, set_out, url_of
+from tests.marketplace.test_vendor_answers import CREDENTIALS
+from tests.marketplace.versions import upgrade
+from tests.peer import Peer, said
+from tests.people.forms import text
+from tests.vendors import CLIENT_ID, SECRET
+
+pytestmark = pytest.mark.django_db
+
+
+def fill_in(ada, multi, secret=SECRET):
+    given = {"value-owner": "x", "value-boards.id": CLIENT_ID, "value-boards.secret": secret}
+    assert ada.post(f"/installations/{multi.installation.pk}/settings/", given).status_code == 302
+
+
+def connected_agent(multi_of, browse, cast, ada, **changes):
+    multi = multi_of(boards={**CREDENTIALS, **changes})
+    fill_in(ada, multi)
+    assert "is connected" in connect(browse(cast.agent), multi, "boards", **{"value-board": "7"})
+    return multi
+
+
+def test_a_vendor_is_told_of_an_uninstalled_app_with_the_admins_credentials(multi_of, browse, cast, ada, vendors):
+    multi = connected_agent(multi_of, browse, cast, ada)
+    actions.uninstall(multi.installation, by=cast.admin)
+    [over] = Connection.objects.over()
+    tasks.revoke_connection(str(over.pk))
+    assert not vendors[1].tokens()
+    multi.installation.refresh_from_db()
+    assert multi.installation.values == {}, "nothing is kept once the vendor was told"
+
+
+def test_a_vendor_of_the_version_before_is_not_sent_the_next_ones_secret(multi_of, browse, cast, ada, vendors):
+    """The same name may lead elsewhere in the next version, for which the admin fills in another secret."""
+    calendar, boards = vendors
+    multi = connected_agent(multi_of, browse, cast, ada)
+    files = deepcopy(multi.version.package)
+    files[OAUTH]["integrations"]["boards"] |= {
+        "authorize_url": f"{calendar.url}/authorize",
+        "token_url": f"{calendar.url}/token",
+    }
+    version = actions.create_version(multi.app, by=cast.dev, **factories.version_fields("1.1", required_scopes=[]))
+    version = actions.change_version(version, by=cast.dev, package=files)
+    version = actions.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
+    multi.installation = upgrade(multi.installation, version, cast.admin)
+    assert "boards.secret" not in multi.installation.values
+    fill_in(ada, multi, "of-the-other-vendor")
+    [over] = Connection.objects.over()
+    tasks.revoke_connection(str(over.pk))
+    assert "of-the-other-vendor" not in json.dumps(boards.log("/revoke"))
+    assert not boards.tokens()
+
+
+def test_whoever_connects_cannot_have_the_secret_sent_to_an_issuer_of_their_choice(
+    multi_of, browse, cast, ada, vendors
+):
+    boards = vendors[1]
+
+    def answer(_request, _connection):
+        metadata = {
+            "issuer": thief.url,
+            "token_endpoint": f"{boards.url}/token",
+            "revocation_endpoint": f"{thief.url}/revoke",
+        }
+        return said(200, json.dumps(metadata).encode(), Content_Type="application/json")
+
+    thief = Peer(answer)
+    issuer = "http://127.0.0.1:<%= oauth_iparams.board %>"
+    multi = multi_of(boards={**CREDENTIALS, "options": {"scope": "read", "issuer": issuer}})
+    fill_in(ada, multi)
+    boards.switch(iss="none")
+    assert "is connected" in connect(browse(cast.agent), multi, "boards", **{"value-board": str(thief.port)})
+    assert thief.requests, "its metadata is read"
+    kept = row("boards")
+    assert kept.revocation_url == f"{boards.url}/revoke"
+    actions.disconnect(kept, by=cast.agent)
+    tasks.revoke_connection(str(kept.pk))
+    assert all(request.startswith(b"GET /.well-known/") for request in thief.requests)
+
+
+def test_a_value_cannot_lead_to_another_path_of_the_vendors(multi_of, ada, calendar):
+    multi = multi_of(token_url=f"{calendar.url}/<%= oauth_iparams.room %>/token")
+    for value in (".", ".."):
+        assert "cannot be part of its address" in connect(ada, multi, "calendar", **{"value-room": value})
+    assert not calendar.log("/token") and not Connection.objects.exclude(connected_at=None).exists()
+
+
+def test_nobody_is_sent_to_another_path_of_the_vendors(multi_of, ada, calendar):
+    multi = multi_of(authorize_url=f"{calendar.url}/<%= oauth_iparams.room %>/authorize")
+    for value in (".", ".."):
+        answer = ada.post(url_of(multi, "calendar"), {"value-room": value})
+        assert answer.status_code == 422 and "cannot be part of its address" in text(answer)
+    assert "a..b" in set_out(ada, multi, "calendar", **{"value-room": "a..b"})
