@@ -9,7 +9,7 @@ from .reasons import AccessEnd, FamilyEnd, title_of
 
 @register
 class Event(LedgerEvent):
-    ACCESS_OPENED = "access.opened", _("App may ask for permission from now on")
+    ACCESS_OPENED = "access.opened", _("App allowed to ask for permission")
     ACCESS_ENDED = "access.ended", _("All access ended")
     ACCESS_TERMS_CHANGED = "access.terms_changed", _("What the app asks for was updated")
     CONSENT_CONFIRMED = "consent.confirmed", _("Agreement taken over by an admin")
@@ -17,7 +17,7 @@ class Event(LedgerEvent):
     CONSENT_EXPIRED = "consent.expired", _("Agreement expired")
     CONSENT_GRANTED = "consent.granted", _("Agreed to what the app may do")
     CONSENT_RENEWED = "consent.renewed", _("Agreed again before the agreement ended")
-    CONSENT_REPLACED = "consent.replaced", _("Agreed anew, in place of the earlier agreement")
+    CONSENT_REPLACED = "consent.replaced", _("Agreed again, replacing the earlier agreement")
     CONSENT_REVOKED = "consent.revoked", _("Agreement revoked")
     CONSENT_REVOKED_FOR_ALL = "consent.revoked_for_all", _("All agents’ agreements revoked")
     CONSENT_TRIMMED = "consent.trimmed", _("Permissions taken back")

@@ -108,7 +108,9 @@ def _insert_scopes(client: Client, wanted: dict[str, str], by: User) -> list[str
     ]
     if unexplained:
         named = ", ".join(f"“{scope.sentence}”" for scope in unexplained)
-        raise MissingJustification(_("Say why the app needs this, for people to read: %(scopes)s.") % {"scopes": named})
+        raise MissingJustification(
+            _("Say why the app needs this (people will read it): %(scopes)s.") % {"scopes": named}
+        )
     wordy = [scopes[name] for name in new if len(wanted[name].strip()) > MAX_JUSTIFICATION]
     if wordy:
         raise JustificationTooLong(

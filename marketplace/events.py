@@ -26,7 +26,7 @@ class Event(LedgerEvent):
     INSTALLATION_UPGRADED = "installation.upgraded", _("App updated")
     INSTALLATION_UPGRADES_ITSELF_CHANGED = (
         "installation.upgrades_itself_changed",
-        _("Updating by itself turned on or off"),
+        _("Automatic updates turned on or off"),
     )
     CONNECTION_BROKEN = "connection.broken", _("Connection needs to be made again")
     CONNECTION_CONNECTED = "connection.connected", _("Connected to a vendor")
@@ -36,5 +36,5 @@ class Event(LedgerEvent):
     def in_words(self, details):
         if self == Event.INSTALLATION_UPGRADES_ITSELF_CHANGED:
             on = details.get("upgrades_itself")
-            return _("Updating by itself turned on") if on else _("Updating by itself turned off")
+            return _("Automatic updates turned on") if on else _("Automatic updates turned off")
         return f"{self.label}: {details['vendor']}" if "vendor" in details else self.label

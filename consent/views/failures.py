@@ -21,7 +21,7 @@ FIXES = {
     Why.REVOKED: _("Throw these tokens away. Who wants the app back agrees again at your authorize URL."),
     Why.REPLACED: _("Use the tokens of the newer agreement, or send the person to your authorize URL for new ones."),
     Why.UNINSTALLED: _("Throw these tokens away. A new installation brings new ones."),
-    Why.LEFT: _("Throw these tokens away. Whoever comes back agrees anew."),
+    Why.LEFT: _("Throw these tokens away. Anyone who comes back agrees again."),
     Why.TAKEN_BACK: _("Do without this scope, or ask for it again: your authorize URL with prompt=consent."),
     Why.SUSPENDED: _("Nothing works until the people who run this portal lift it. Then the same tokens work again."),
     Why.REPLAYED: _("A refresh token or code works once. Keep the newest refresh token, and let one process refresh."),
@@ -36,7 +36,7 @@ FIXES = {
         "Check the account and the installation that you name. An admin there has to install or authorize the app first."
     ),
     Why.SECRET: _("Check where your app keeps its secret. If it was none of yours, somebody tried; they got nothing."),
-    Why.REQUEST: _("Correct the parameter that is named here or in the error_description of the answer."),
+    Why.REQUEST: _("Correct the parameter named here or in the answer’s error_description."),
 }
 
 

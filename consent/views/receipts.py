@@ -96,7 +96,7 @@ def receipt_view(request, entry_id):
 def _refuse(request, entry, as_file):
     """Show nothing of an entry that is not what was recorded, nor of words that are not those that were read."""
     told = _(
-        "This entry, or the text that was read, is not what was recorded. Please tell the people who run this portal."
+        "This entry, or the text that people read, does not match what was recorded. Please tell the people who run this portal."
     )
     if as_file:
         return JsonResponse({"error": "not_recorded", "error_description": told}, status=409, headers=_NO_STORE)

@@ -258,7 +258,7 @@ def _outlook(version):
     client, before = version.app.client, _published_before(version)
     difference = Difference(before or Version(app=version.app), version)
     names = {
-        _("Asked for anew"): difference.added_scopes,
+        _("Newly requested"): difference.added_scopes,
         _("No longer optional"): difference.raised_scopes,
         _("Optional from now on"): difference.lowered_scopes,
         _("Asked for no more"): difference.removed_scopes,

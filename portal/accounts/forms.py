@@ -80,7 +80,7 @@ class ProfileForm(forms.ModelForm):
     # Kept in the browser (portal/theme.py), as one person's screens differ.
     theme = forms.ChoiceField(
         label=_("Theme"),
-        choices=[("system", _("As the system has it")), ("light", _("Light")), ("dark", _("Dark"))],
+        choices=[("system", _("Same as the system")), ("light", _("Light")), ("dark", _("Dark"))],
         required=False,
         help_text=_("In this browser."),
     )

@@ -50,8 +50,8 @@ def test_submitting_taking_back_and_deciding_are_mailed_to_the_team_and_to_revie
     window = f"{settings.BASE_URL}/admin/marketplace/version/{version.pk}/change/"
     version = marketplace.submit_version(version, by=cast.dev)
     mails = deliver()
-    assert told(mails, cast.dev, "Submitted for review: Insights 1.0", "waits for a reviewer", page)
-    assert told(mails, rita, "Submitted for review: Insights 1.0", "It waits in the queue", window)
+    assert told(mails, cast.dev, "Submitted for review: Insights 1.0", "is waiting for a reviewer", page)
+    assert told(mails, rita, "Submitted for review: Insights 1.0", "It is in the queue", window)
     assert len(mails) == 2 and not deliver()
     marketplace.reject_version(version, reason="It asks for\nmore than it says.", by=rita)
     mails = deliver()
@@ -65,7 +65,7 @@ def test_submitting_taking_back_and_deciding_are_mailed_to_the_team_and_to_revie
     marketplace.take_back_version(marketplace.submit_version(draft, by=cast.dev), by=cast.dev)
     mails = deliver()
     assert told(mails, cast.dev, "Taken back from review: Insights 1.2", "copy it to a new draft")
-    assert told(mails, rita, "Taken back from review: Insights 1.2", "nothing to decide")
+    assert told(mails, rita, "Taken back from review: Insights 1.2", "No decision is needed")
 
 
 def test_suspending_and_lifting_are_mailed_with_the_reason(cast, version, rita):

@@ -84,7 +84,7 @@ def connected(person, app):
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same browser", "mail read elsewhere"])
 def test_a_forgotten_password_leads_on_to_what_the_app_asked(asked, cast, elsewhere):
     person = Person().open(asked.url).press("Forgot your password\\?").send("Send the link", email=cast.admin.email)
-    assert "Look into your mail" in person.text
+    assert "Check your mail" in person.text
     assert "callback" not in mail.outbox[-1].body, "nothing that came with the request is legible in the mail"
     person = Person() if elsewhere else person
     person.open(mailed_link()).send("Change the password", password1=NEW, password2=NEW)

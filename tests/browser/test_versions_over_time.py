@@ -73,8 +73,8 @@ def test_an_account_lives_with_an_app_whose_versions_come_and_go(sit_down, demo,
     ada.press("Move")
     ada.sees("Moved to 2.0")
     assert scopes(ada) == [TICKETS + "view"]
-    ada.press("Update by itself")
-    ada.sees("By itself")
+    ada.press("Turn on automatic updates")
+    ada.sees("Automatic, when")
     ada.press("Uninstall")
     ada.press("Uninstall")
     ada.sees("Ledger hash")

@@ -113,12 +113,12 @@ def test_every_act_leads_to_its_receipt_and_each_names_the_text(agreed, ada, cas
     page = text(ada.get(agreed.page))
     listed = page[page.index("Receipts") :]
     events = {
-        "access.opened": "App may ask for permission from now on",
+        "access.opened": "App allowed to ask for permission",
         "installation.installed": "Installation started",
         "consent.granted": "Agreed to what the app may do",
         "consent.trimmed": "Permissions taken back",
         "consent.widened": "More permissions allowed",
-        "consent.replaced": "Agreed anew, in place of the earlier agreement",
+        "consent.replaced": "Agreed again, replacing the earlier agreement",
         "consent.revoked": "Agreement revoked",
         "access.ended": "All access ended",
         "installation.uninstalled": "App uninstalled",
@@ -146,7 +146,7 @@ def test_a_list_says_whether_updating_by_itself_was_turned_on_or_off(agreed, ada
         agreed.installation.refresh_from_db()
     for path in (agreed.page, "/ledger/"):
         told = text(ada.get(path))
-        assert "Updating by itself turned on " in told and "Updating by itself turned off " in told, path
+        assert "Automatic updates turned on " in told and "Automatic updates turned off " in told, path
 
 
 def test_a_hosted_apps_flow_ends_with_the_way_to_the_receipt(cast, ada, client):
@@ -208,7 +208,7 @@ def test_words_that_were_changed_are_shown_to_nobody_and_named_by_verify_ledger(
     tamper("UPDATE consent_showntext SET words = %s", json.dumps(false))
     for query in ("", "?format=json"):
         answer = ada.get(f"{url}{query}")
-        assert answer.status_code == 409 and "not what was recorded" in answer.content.decode()
+        assert answer.status_code == 409 and "does not match what was recorded" in answer.content.decode()
         assert "weather" not in answer.content.decode()
     told = f"{entry.chain_id} #{entry.sequence}: the words that were read, {agreed.consent.text_id}, were altered"
     for arguments in ([], ["--chain", entry.chain_id]):

@@ -201,7 +201,7 @@ def test_a_developer_reads_what_publishing_would_do_before_and_what_became_of_it
     url = f"/apps/{app.slug}/versions/{draft.pk}/changes/"
     page = text(browser.get(url))
     for expected in (
-        "Asked for anew",
+        "Newly requested",
         "freshservice.tickets.create Why: It grew Required",
         "Asked for no more",
         "Edit tickets",

@@ -122,7 +122,7 @@ def test_the_page_of_a_draft_shows_what_publishing_it_would_do(agreed, cast, bro
     draft = next_draft(app, cast.dev, required_scopes=[VIEW, CREATE])
     for step in (actions.submit_version, None):
         page = text(dev.get(f"/apps/{app.slug}/versions/{draft.pk}/"))
-        for expected in ("Asked for anew", "Create tickets", "What publishing it would do", "Waits for an admin"):
+        for expected in ("Newly requested", "Create tickets", "What publishing it would do", "Waits for an admin"):
             assert expected in page, expected
         if step:
             actions.approve_version(step(draft, by=cast.dev), by=factories.reviewer())

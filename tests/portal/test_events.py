@@ -100,8 +100,8 @@ def test_an_entry_is_titled_by_its_app_whenever_it_was_recorded():
 
     assert titled("access.ended") == str(Event.ACCESS_ENDED.label)
     itself = str(MarketplaceEvent.INSTALLATION_UPGRADES_ITSELF_CHANGED)
-    assert titled(itself, upgrades_itself=True) == "Updating by itself turned on"
-    assert titled(itself, upgrades_itself=False) == "Updating by itself turned off"
+    assert titled(itself, upgrades_itself=True) == "Automatic updates turned on"
+    assert titled(itself, upgrades_itself=False) == "Automatic updates turned off"
     assert titled("connection.connected", vendor="Octo") == "Connected to a vendor: Octo"
     assert titled("of.another_day") == "of.another_day", "an event that no app has any more is at least named"
 

@@ -244,7 +244,7 @@ def test_an_altered_entry_gets_no_receipt(chain, browse, cast, caplog):
     tamper("UPDATE ledger_entry SET actor = 'person:x' WHERE id = %s", entry.pk)
     for query in ("", "?format=json"):
         answer = browse(cast.admin).get(f"/receipts/{entry.pk}/{query}")
-        assert answer.status_code == 409 and "not what was recorded" in answer.content.decode()
+        assert answer.status_code == 409 and "does not match what was recorded" in answer.content.decode()
     assert "ledger_entry_altered" in caplog.text
 
 

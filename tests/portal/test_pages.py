@@ -162,7 +162,7 @@ def test_the_other_error_pages_say_what_to_do(rf, db):
         (defaults.permission_denied(request, Exception()), 403),
         (views.server_error(request), 500),
     ):
-        assert response.status_code == status and "To the portal" in text(response)
+        assert response.status_code == status and "Go to the portal" in text(response)
 
 
 def test_healthz_answers_without_the_database(client):
