@@ -176,7 +176,9 @@ def signed_content(signature, keys, purpose):
     except (AttributeError, KeyError, TypeError, ValueError, binascii.Error, RecursionError) as error:
         raise NotIntact(f"signature: it is not a signature of a ledger’s {purpose}") from error
     if not isinstance(kid, str) or kid not in keys:
-        raise NotIntact(f"signature: its key {json.dumps(kid)} is not among the published ones")
+        raise NotIntact(
+            f"signature: its key {json.dumps(kid)} is not among the published ones; download the keys again if they are old"
+        )
     public, periods = keys[kid]
     try:
         public.verify(mark, f"{protected}.{payload}".encode())

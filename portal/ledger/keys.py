@@ -66,6 +66,17 @@ def signer() -> Signer:
         return Signer(key, cursor.fetchone()[0])
 
 
+def announced() -> dict[str, Any]:
+    """Return the published keys, among them the one that signs next: whoever downloads the keys first, and then a
+    receipt, can verify it.
+
+    A key's first period only: readers of the keys begin no others while processes with different keys run.
+    """
+    if not KeyPeriod.objects.filter(key=_derive(settings.LEDGER_KEYS[0]).thumbprint()).exists():
+        signer()
+    return published()
+
+
 def _locked_period() -> KeyPeriod | None:
     return KeyPeriod.objects.select_for_update(no_key=True).filter(until_at=None).first()
 

@@ -14,7 +14,7 @@ from portal.pages import paginate
 from .actions import actor_name
 from .events import known_events
 from .exports import csv_lines, json_lines
-from .keys import published
+from .keys import announced
 from .reading import chains_of, entries_seen_by, with_names
 
 VERIFIER = Path(verify_receipt.__file__)
@@ -71,7 +71,7 @@ def ledger_export(request, kind):
 @require_safe
 def ledger_keys(request):
     """The public keys, for anyone on any site: verifying a receipt takes no account here."""
-    return JsonResponse(published(), headers={"Cache-Control": "public, max-age=300"})
+    return JsonResponse(announced(), headers={"Cache-Control": "public, max-age=300"})
 
 
 @require_safe

@@ -250,6 +250,17 @@ def test_the_keys_are_published_for_everybody(holder, client):
     assert period["until"] is None
 
 
+def test_keys_that_were_downloaded_before_the_first_receipt_verify_it(agreed, browse, cast, tmp_path, settings, capsys):
+    """The page names the keys first. A key that is new in LEDGER_KEYS is published before it signs, too."""
+    for values in (settings.LEDGER_KEYS, ["a new key", *settings.LEDGER_KEYS]):
+        settings.LEDGER_KEYS = values
+        for _time in range(2):
+            (tmp_path / "ledger-keys.json").write_bytes(Browser().get(KEYS).content)
+        receipt = browse(cast.admin).get(f"/receipts/{agreed.pk}/?format=json")
+        (tmp_path / "receipt.json").write_bytes(receipt.content)
+        assert verify(tmp_path, capsys=capsys)[0] == 0
+
+
 def test_any_jws_library_verifies_a_receipt(holder):
     data = json.loads((holder / "receipt.json").read_text())
     keys = KeySet.import_key_set(json.loads((holder / "ledger-keys.json").read_text()))
