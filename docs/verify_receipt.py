@@ -67,7 +67,9 @@ class OperatorOnly(Unreadable):
 
 def entry_hash(entry):
     """Return the SHA-256, in hexadecimal, of an entry and the hash before it. Raises ValueError for a malformed entry."""
-    if not isinstance(entry, dict) or set(entry) != set(FIELDS) or not isinstance(entry["at"], str):
+    if not isinstance(entry, dict) or set(entry) != set(FIELDS):
+        raise ValueError("it is no entry of a ledger")
+    if not isinstance(entry["at"], str) or not isinstance(entry["details"], dict):
         raise ValueError("it is no entry of a ledger")
     at = datetime.fromisoformat(entry["at"])
     if at.utcoffset() != timedelta(0) or at.isoformat() != entry["at"]:
@@ -276,6 +278,13 @@ def unescape(cell):
     return re.sub(rf"([;|\t\r\n])'{_WITHIN}", r"\1", re.sub(f"^'{_FORMULA}", "", cell))
 
 
+def _number(cell):
+    """Return a cell's number. Raises ValueError, also for other spellings of one, such as 1_0."""
+    if str(int(cell)) != cell:
+        raise ValueError(f"{cell} is no number")
+    return int(cell)
+
+
 def read_csv(text):
     """Return ([entry], [{column of NAMES: cell}], signature or None) of a CSV export. Raises Unreadable."""
     csv.field_size_limit(2**30)
@@ -287,6 +296,8 @@ def read_csv(text):
         for row in rows:
             if signature is not None or None in row or None in row.values():
                 raise NotIntact(f"line {rows.line_num}: it is no row of the export")
+            if wrong := [name for name, cell in row.items() if escape(unescape(cell)) != cell]:
+                raise NotIntact(f"line {rows.line_num}: {wrong[0]}: a spreadsheet could read a formula in it")
             row = {name: unescape(cell) for name, cell in row.items()}
             if row["event"] == SIGNATURE and not row["chain"]:
                 signature = row.pop("details")
@@ -295,7 +306,7 @@ def read_csv(text):
                 continue
             entry = {name: row[name] for name in FIELDS}
             try:
-                entry["sequence"], entry["details"] = int(entry["sequence"]), load(entry["details"])
+                entry["sequence"], entry["details"] = _number(entry["sequence"]), load(entry["details"])
             except (ValueError, Unreadable) as error:
                 raise NotIntact(f"line {rows.line_num}: it is no entry") from error
             entries.append(entry)
@@ -386,12 +397,16 @@ def describe(text, keys):
     return f"{what}; signed {statement['at']} by {statement['issuer']} with the key {statement['key']}"
 
 
+def say(text):
+    """Print a line, whatever the file holds, on any terminal: nothing in it can begin another line or move the cursor."""
+    print("".join(each if each.isprintable() else ascii(each)[1:-1] for each in text))
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("file", metavar="RECEIPT", help="the receipt, or an export in JSON or CSV")
     parser.add_argument("--keys", required=True, metavar="KEYS", help="what /.well-known/ledger-keys.json answered")
     options = parser.parse_args(arguments)
-    # Whatever the file holds can be printed, on any terminal.
     sys.stdout.reconfigure(errors="backslashreplace")
     path = options.keys
     try:
@@ -399,13 +414,13 @@ def main(arguments=None):
             keys = read_keys(load(file.read()))
         path = options.file
         with open(path, encoding="utf-8-sig", newline="") as file:
-            print(f"Intact: {describe(file.read(), keys)}.")
+            say(f"Intact: {describe(file.read(), keys)}.")
     except NotIntact as bad:
         for problem in bad.problems:
-            print(f"Not intact: {problem}")
+            say(f"Not intact: {problem}")
         return NOT_INTACT
-    except (OSError, UnicodeError, Unreadable) as error:
-        print(f"Cannot be checked: {path}: {error}")
+    except (OSError, UnicodeError, RecursionError, Unreadable) as error:
+        say(f"Cannot be checked: {path}: {error}")
         return UNREADABLE
     return INTACT
 

@@ -367,7 +367,9 @@ def test_an_export_in_csv_is_verified_like_the_one_in_json(chain, browse, cast, 
         assert "#2: the entry was altered" in refused(change(2, column)), column
     assert "#2: the entry was altered" in refused(change(2, "details", "{}"))
     assert "#2: the entry was altered" in refused(change(2, "at", whole[1][0]))
-    assert "line 3: it is no entry" in refused(change(2, "sequence"))
+    for value in ("x", " 2", "2_", "0_2", "２"):
+        assert "line 3: it is no entry" in refused(change(2, "sequence", value))
+    assert "a spreadsheet could read a formula in it" in refused(change(-2, "subject", "x;=1;'=2"))
     assert "#2: the entry does not follow" in refused(change(2, "previous_hash"))
     for column in ("what", "about", "who", "where"):
         assert refused(change(2, column)).endswith(f"{column}: a cell of this column was changed"), column

@@ -228,6 +228,29 @@ def test_a_name_that_stands_twice_is_named(holder, capsys):
     assert code == 1 and told == "Not intact: entry: it stands twice\n"
 
 
+def test_nothing_in_a_file_can_forge_what_the_script_prints(holder, capsys):
+    """A terminal obeys escape sequences, and a line break would begin a line of the file's own."""
+    lie = "\x1b[2K\x1b[1A\nIntact: consent.granted"
+    for text in (
+        json.dumps({lie: 1})[:-1] + f", {json.dumps(lie)}: 2}}",
+        json.dumps({"entries": [], "checkpoints": [], "signature": "", lie: 1}),
+    ):
+        (holder / "receipt.json").write_text(text)
+        code, told = verify(holder, capsys=capsys)
+        assert code == 1 and told.startswith("Not intact: ") and told.count("\n") == 1 and "\x1b" not in told
+
+
+@pytest.mark.parametrize("details", [[], "text", 1, None])
+def test_an_entry_whose_details_are_no_object_is_refused(holder, capsys, details):
+    def change(data):
+        del data["signature"]
+        data["entry"]["details"] = details
+        data["entry"]["hash"] = "0"
+
+    rewrite(holder / "receipt.json", change)
+    assert verify(holder, capsys=capsys) == (1, "Not intact: entry: its hash does not fit it\n")
+
+
 # --- the keys ---
 
 
