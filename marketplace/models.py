@@ -4,7 +4,9 @@ import uuid
 from datetime import timedelta
 
 from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
@@ -63,6 +65,7 @@ class App(models.Model):
     class Meta:
         ordering = ["slug"]
         constraints = [models.CheckConstraint(condition=Q(category__in=Category.values), name="app_category_is_known")]
+        indexes = [GinIndex(fields=["custom_accounts"], name="app_for_accounts")]
 
     def __str__(self):
         return self.slug
@@ -111,6 +114,12 @@ class VersionQuerySet(models.QuerySet):
     def published_for(self, slugs):
         """Those that accounts of these slugs may install: published for all, or for one of them (M3)."""
         listed = Q(audience=Audience.CUSTOM, app__custom_accounts__overlap=slugs)
+        return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
+
+    def published_for_any(self, accounts):
+        """The same for a queryset of accounts; the apps are looked up once, not for each version."""
+        listed = App.objects.filter(custom_accounts__overlap=ArraySubquery(accounts.order_by().values("slug")))
+        listed = Q(audience=Audience.CUSTOM, app__in=listed)
         return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
 
 

@@ -2,7 +2,7 @@
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -21,14 +21,14 @@ from .developers import beside_scopes
 
 
 def _accounts_of(user):
-    return list(Membership.objects.live().filter(user=user).values_list("account__slug", flat=True))
+    return Account.objects.filter(memberships__in=Membership.objects.live().filter(user=user))
 
 
-def listed_for(user):
+def listed_for(user, **which):
     """The newest version of each app that a person may see: public ones, and custom ones of their accounts."""
-    published = Version.objects.published_for(_accounts_of(user)).filter(app__client__suspended_at=None)
-    newest = published.filter(app=OuterRef("app")).order_by("-published_at", "-pk").values("pk")[:1]
-    found = published.filter(pk=Subquery(newest)).select_related("app__team", "app__client")
+    published = Version.objects.published_for_any(_accounts_of(user)).filter(app__client__suspended_at=None, **which)
+    newest = published.order_by("app_id", "-published_at", "-pk").distinct("app_id").values("pk")
+    found = Version.objects.filter(pk__in=newest).select_related("app__team", "app__client")
     return found.annotate(has_icon=Q(icon__isnull=False))
 
 
@@ -61,7 +61,7 @@ def _administered(user):
 @login_required
 @require_safe
 def listing_view(request, slug):
-    version = get_object_or_404(listed_for(request.user), app__slug=slug)
+    version = get_object_or_404(listed_for(request.user, app__slug=slug))
     client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     context = {
@@ -73,7 +73,7 @@ def listing_view(request, slug):
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
         "for_agents": [name for name, one in contents.templates.items() if one.options.agents],
         **beside_scopes(contents),
-        "accounts": _administered(request.user),
+        "accounts": _administered(request.user).exists(),
     }
     return render(request, "marketplace/listing_view.html", context)
 
@@ -82,7 +82,7 @@ def listing_view(request, slug):
 @require_http_methods(["GET", "POST"])
 @once
 def listing_install(request, slug):
-    version = get_object_or_404(listed_for(request.user), app__slug=slug)
+    version = get_object_or_404(listed_for(request.user, app__slug=slug))
     accounts = _administered(request.user)
     if request.method == "POST":
         account = get_object_or_404(accounts, slug=request.POST.get("account", ""))
@@ -99,7 +99,8 @@ def listing_install(request, slug):
             return redirect("installation-connect", installation.pk)
         except Refused as refusal:
             messages.error(request, str(refusal))
-    there = Installation.objects.filter(app=version.app, account__in=accounts, uninstalled_at=None)
+    page = paginate(request, accounts.order_by("name", "pk"))
+    there = Installation.objects.filter(app=version.app, account__in=[*page], uninstalled_at=None)
     live = {installation.account_id: installation for installation in there}
     installed = set(there.installed().values_list("pk", flat=True))
     published = list(
@@ -117,10 +118,10 @@ def listing_install(request, slug):
             "is_installed": account.pk in live and live[account.pk].pk in installed,
             "version": offered(account),
         }
-        for account in accounts
+        for account in page
     ]
     asks = version.scopes or Contents.of(version).vendors
-    context = {"version": version, "app": version.app, "choices": choices, "asks": asks}
+    context = {"version": version, "app": version.app, "choices": choices, "page_obj": page, "asks": asks}
     return render(request, "marketplace/listing_install.html", context)
 
 
@@ -140,6 +141,6 @@ def _may_see(user, version):
         user.is_staff
         or (version.audience == Audience.PUBLIC and version.status == Status.PUBLISHED)
         or version.app.team.memberships.filter(user=user, ended_at=None).exists()
-        or bool({*version.app.custom_accounts} & {*_accounts_of(user)})
+        or _accounts_of(user).filter(slug__in=version.app.custom_accounts).exists()
         or version.installations.filter(account__memberships__in=Membership.objects.live().filter(user=user)).exists()
     )
