@@ -104,7 +104,8 @@ def _client(request, client_id):
 
 def _view(request, client, *, chosen=None, change=None, rotate=None, status=200):
     scopes = list(client.scopes.select_related("scope__product", "added_by"))
-    secrets_ = list(client.secrets.all())
+    # The newest ones, of which two at most still work (C3).
+    secrets_ = list(client.secrets.all()[:20])
     suspension = None
     if client.suspended_at:
         suspension = Entry.objects.filter(subject=f"client:{client.client_id}", event=Event.CLIENT_SUSPENDED).first()

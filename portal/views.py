@@ -36,8 +36,12 @@ from .pages import paginate
 from .theme import keep_theme, theme
 
 
+def _teams(user):
+    return TeamMembership.objects.filter(user=user, ended_at=None)
+
+
 def _places(request):
-    """Where a person belongs: a page of their accounts, their own test accounts last, and their teams."""
+    """Where a person belongs: a page of their accounts, their own test accounts last, and one of their teams."""
     user = request.user
     memberships = Membership.objects.live().filter(user=user).select_related("account")
     installed = Installation.objects.installed().filter(account=OuterRef("account")).order_by()
@@ -46,7 +50,7 @@ def _places(request):
     order = F("account__test_of_team").asc(nulls_first=True), "account__name", "pk"
     return {
         "memberships": paginate(request, memberships.order_by(*order), name="accounts"),
-        "teams": TeamMembership.objects.filter(user=user, ended_at=None).select_related("team").order_by("team__name"),
+        "teams": paginate(request, _teams(user).select_related("team").order_by("team__name", "pk"), name="teams"),
     }
 
 
@@ -60,7 +64,7 @@ def home(request):
     context["offers"] = pending_offers(request.user).count()
     context["asking"] = asking_for_more(request.user)[:3]
     context["leaderless"] = to_confirm(request.user)[:3]
-    teams = [teammate.team_id for teammate in context["teams"]]
+    teams = _teams(request.user).values("team") if context["teams"] else []
     context["clients"] = Client.objects.filter(team__in=teams).count()
     context["apps"] = App.objects.filter(team__in=teams).count()
     context["reviews"] = Version.objects.filter(status=Status.IN_REVIEW).count() if request.user.is_reviewer else None

@@ -27,7 +27,7 @@ def grow_chain(name, length):
         chain.save()
 
 
-def multiply(row, count, /, **columns):
+def multiply(row, count, /, *, analyze=True, **columns):
     """Insert `count` copies of a row; `columns` are SQL of `n` (1 to `count`) for those that differ, its key among them."""
     table, names = row._meta.db_table, [field.column for field in row._meta.concrete_fields]
     values = ", ".join(f"({columns[name]})" if name in columns else f'"{name}"' for name in names)
@@ -37,8 +37,9 @@ def multiply(row, count, /, **columns):
             f"SELECT {values} FROM {table}, generate_series(1, %s) AS n WHERE {row._meta.pk.column} = %s",
             [count, row.pk],
         )
-        # As the database does by itself when a table has grown.
-        cursor.execute(f"ANALYZE {table}")
+        if analyze:
+            # As the database does by itself when a table has grown.
+            cursor.execute(f"ANALYZE {table}")
 
 
 class Copies:

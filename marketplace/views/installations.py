@@ -83,13 +83,14 @@ def _give_states(accesses, membership):
 @login_required
 @require_safe
 def installation_list(request):
-    places = list(
-        Membership.objects.live().filter(user=request.user).select_related("account").order_by("account__name")
-    )
+    memberships = Membership.objects.live().filter(user=request.user).select_related("account")
+    memberships = memberships.order_by("account__name", "pk")
+    places = paginate(request, memberships, name="accounts")
     if not places:
         return render(request, "marketplace/installation_list.html", {"places": []})
-    chosen = request.GET.get("account", "")
-    place = next((each for each in places if each.account.slug == chosen), places[0])
+    chosen = request.GET.get("account", "").replace("\0", "")
+    place = memberships.filter(account__slug=chosen).first() if chosen else None
+    place = place or places[0]
     rows = installations_seen_by(request.user).filter(account=place.account, uninstalled_at=None)
     page = paginate(request, rows.order_by("version__name", "pk"))
     external = Access.objects.filter(account=place.account, installation_id=None, ended_at=None)

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from consent.models import Access
 from consent.validity import unended_consents
 from credentials.models import Scope
-from portal.accounts.models import Membership
+from portal.accounts.models import Account, Membership
 from portal.database import database_now
 from portal.pages import paginate
 
@@ -84,15 +84,11 @@ def _give_things(page):
 @login_required
 @require_safe
 def overview(request):
-    places = [
-        place.account
-        for place in Membership.objects.admins()
-        .filter(user=request.user)
-        .select_related("account")
-        .order_by("account__name")
-    ]
+    own = Membership.objects.admins().filter(user=request.user)
+    accounts = Account.objects.filter(memberships__in=own).order_by("name", "pk")
+    places = paginate(request, accounts, name="accounts")
     chosen = request.GET.get("account")
-    account = next((place for place in places if chosen in (None, place.slug)), None)
+    account = accounts.filter(slug=chosen.replace("\0", "")).first() if chosen is not None else next(iter(places), None)
     if account is None:
         raise Http404
     words, kind = request.GET.get("q", "").strip(), request.GET.get("kind", "")

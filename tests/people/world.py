@@ -137,6 +137,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     leaver = factories.member(account, "admin", "Leo")
     own.left = factories.agree(left, account, leaver, requested={VIEW})
     accounts.end_membership(account.memberships.get(user=leaver), by=admin)
+    own.gone = ended
     own.receipt = consent.end_access(ended, by=admin, reason=AccessEnd.REVOKED)
     own.invitation, own.invitation_token = factories.invited(account, invited or "nobody@example.com", by=admin)
     own.ticket = Ticket.objects.create(account=account, subject=f"{word} printer on fire")
