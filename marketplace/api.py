@@ -8,6 +8,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_POST
 
 from consent import check as checking
 from consent.views.endpoints import unauthorized
@@ -41,10 +42,9 @@ def _endpoint(view):
     """POST only, and every refusal as JSON."""
 
     @csrf_exempt
+    @require_POST
     @sensitive_variables()
     def wrapped(request, **kwargs):
-        if request.method != "POST":
-            return _json({"error": "invalid_request", "error_description": "Use POST"}, 405, Allow="POST")
         try:
             return view(request, **kwargs)
         except _Answer as answer:
