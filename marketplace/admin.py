@@ -92,13 +92,12 @@ def _package(version):
 
 def _review(version, request):
     # Custom versions were seen by no reviewer, so nothing is compared with them.
-    reviewed = version.app.versions.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).exclude(pk=version.pk)
+    earlier = version.app.versions.exclude(published_at=None).exclude(pk=version.pk)
     if version.published_at:
-        reviewed = reviewed.filter(published_at__lt=version.published_at)
-    before = reviewed.order_by("-published_at").first()
-    # Published for chosen accounts, or taken back since.
-    others = version.app.versions.exclude(published_at=None).exclude(pk=version.pk)
-    others = [] if before else others.only("number", "audience", "status")
+        earlier = earlier.filter(published_at__lt=version.published_at)
+    before = earlier.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).order_by("-published_at").first()
+    # Published for chosen accounts, or withdrawn since.
+    others = [] if before else earlier.only("number", "audience", "status")
     client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     for row in rows:
