@@ -48,7 +48,7 @@ class Terms:
     optional: frozenset[str]
     app_name: str
     app_version: str
-    installation_id: uuid.UUID
+    installation_id: uuid.UUID | None
     # Where the version reaches besides the company's products.
     services: tuple[str, ...] = ()
 

@@ -58,7 +58,6 @@ STATED = {
     rf"more than ({NUMBER}) times within (a minute)": [{"a minute": 60}, run.MOST_ENDS, run.ENDS_WITHIN],
     rf"every ({NUMBER}) to ({NUMBER}) minutes": [min(SWEEPS), max(SWEEPS)],
     r"waits for Redis about (half a second)": [{"half a second": 0.5}, settings.REDIS_OPTIONS["socket_timeout"]],
-    rf"reviewers at most ({NUMBER}) a day about one team": [notifying.MAX_TO_REVIEWERS],
     rf"leaves Redis alone for ({NUMBER})\b": [limits.REST_SECONDS],
     rf"neither takes nor refuses them, after ({NUMBER}) seconds": [
         settings.DATABASES["default"]["OPTIONS"]["connect_timeout"]

@@ -1,6 +1,5 @@
 """The app package of a version: upload, checks, what it says, and how its consent screen will look."""
 
-import uuid
 from types import SimpleNamespace
 
 from django.contrib import messages
@@ -38,9 +37,7 @@ def _preview(request, version, required, optional, vendors):
     if not client or not (required or optional):
         return None
     services = {*vendors} | Contents.of(version).other_hosts
-    terms = Terms(
-        frozenset(required), frozenset(optional), version.name, version.number, uuid.uuid4(), tuple(sorted(services))
-    )
+    terms = Terms(frozenset(required), frozenset(optional), version.name, version.number, None, tuple(sorted(services)))
     return preview_screen(client, account, by=request.user, now=database_now(), terms=terms)
 
 
