@@ -105,3 +105,14 @@ def test_who_is_somebody_else_signs_in_and_comes_back_to_the_same_request(agreed
             "/accounts/login/", {**form.values, "login": other.email, "password": PASSWORD}, follow=True
         )
         assert back.redirect_chain[-1][0] == url and other.email in text(back) and "asks for access" in text(back)
+
+
+def test_a_page_that_cannot_ask_them_lets_people_sign_in_as_somebody_else(agreed, browse, cast):
+    for person, url, status in (
+        (cast.agent, authorize(agreed), 403),
+        (cast.admin, authorize(agreed, prompt="select_account"), 200),
+    ):
+        page = browse(person).get(url)
+        (form,) = [form for form in forms_of(page) if form.action == "/accounts/logout/"]
+        assert page.status_code == status and form.values["next"] == url
+        assert f"signed in as {person.email}" in text(page)
