@@ -149,6 +149,8 @@ def _app_of(request):
         if slug and app.slug != slug:
             raise _Answer(404, "not_found", "There is no such app of these credentials")
         return app
+    if not request.user.is_authenticated:
+        raise _Unauthenticated
     _guard_session(request)
     app = App.objects.filter(team__in=teams_of(request.user), slug=slug).select_related("team").first()
     if app is None:

@@ -54,6 +54,14 @@ def test_a_caller_who_is_nobody_answers_in_json(client, path):
         assert answer["Content-Type"] == "application/json" and answer.json()["error_description"]
 
 
+def test_the_package_check_says_how_to_authenticate_there(client):
+    answer = client.post("/api/v1/packages/check", b"x", content_type="application/zip")
+    is_json(answer, 401, "invalid_client")
+    assert (
+        "as HTTP Basic" in answer.json()["error_description"] and answer["WWW-Authenticate"] == 'Basic realm="portal"'
+    )
+
+
 def test_what_cannot_be_read_or_is_too_much_answers_in_json(client, cast):
     check = "/api/v1/packages/check"
     is_json(client.post(check, headers={"host": "elsewhere.example"}), 400, "invalid_request")
