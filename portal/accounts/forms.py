@@ -1,7 +1,7 @@
 import secrets
 import zoneinfo
 
-from allauth.account.forms import SignupForm as AllauthSignupForm
+from allauth.account import forms as allauth
 from allauth.core import context
 from django import forms
 from django.db import IntegrityError, transaction
@@ -12,7 +12,7 @@ from portal.text import validate_address, validate_readable
 from .models import Invitation, User
 
 
-class SignupForm(AllauthSignupForm):
+class SignupForm(allauth.SignupForm):
     name = forms.CharField(label=_("Your name"), max_length=80, validators=[validate_readable])
     field_order = ["name", "email", "password1", "password2"]
 
@@ -55,6 +55,12 @@ class SignupForm(AllauthSignupForm):
             self.save(request)
             transaction.set_rollback(True)
         self.cleaned_data["email"], self.account_already_exists = email, True
+
+
+class LoginForm(allauth.LoginForm):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["remember"].label = _("Stay signed in")
 
 
 def time_zones():

@@ -296,6 +296,20 @@ def test_a_mail_server_that_is_away_is_said_and_breaks_nothing(client, db, setti
     assert "/accounts/confirm-email/" not in caplog.text
 
 
+def test_mails_about_an_address_say_what_somebody_did_and_where_to_go_on(client, cast, mailoutbox):
+    given = {"name": "Ann", "password1": "a-long-password-7", "password2": "a-long-password-7"}
+    for path, email, subject, link in (
+        ("/accounts/password/reset/", cast.admin.email, "Choose a new password", "/accounts/password/reset/key/"),
+        ("/accounts/password/reset/", "nobody@a.example", "There is no account", "/accounts/signup/"),
+        ("/accounts/signup/", cast.admin.email, "You have an account already", "/accounts/password/reset/"),
+        ("/accounts/signup/", "ann@a.example", "Confirm your email address", "/accounts/confirm-email/"),
+    ):
+        assert client.post(path, given | {"email": email}).status_code == 302
+        mail = mailoutbox.pop()
+        assert mail.to == [email] and mail.subject.startswith(subject)
+        assert mail.body.startswith("Hello,") and link in mail.body and "If it was not you, ignore" in mail.body
+
+
 def test_the_mail_that_confirms_an_address_holds_nothing_that_somebody_else_wrote(client, db, mailoutbox):
     form = {
         "email": "vic@example.com",
