@@ -50,12 +50,12 @@ def _guard_characters(uri):
     host = re.match(r"https?://([^/?#@:]*)", uri)
     if host and (plain := ascii_host(host[1])):
         raise ValidationError(
-            _("%(uri)s has a host with letters outside ASCII; write it as %(plain)s.") % {"uri": uri, "plain": plain}
+            _("“%(uri)s” has a host with letters outside ASCII; write it as %(plain)s.") % {"uri": uri, "plain": plain}
         )
     if wrong[0] == "%":
-        raise ValidationError(_("%(uri)s has “%%” without two hex digits after it; write “%%25”.") % {"uri": uri})
+        raise ValidationError(_("“%(uri)s” has “%%” without two hex digits after it; write “%%25”.") % {"uri": uri})
     raise ValidationError(
-        _("%(uri)s has a character that a URL cannot have, %(character)s; percent-encode it.")
+        _("“%(uri)s” has a character that a URL cannot have, %(character)s; percent-encode it.")
         % {"uri": uri, "character": describe(wrong[0])}
     )
 
@@ -66,34 +66,34 @@ def validate(uri):
         raise ValidationError(_("A redirect URL has at most %(count)d characters.") % {"count": MAX_LENGTH})
     if re.search(r"[,;]$|[,;]https?://", uri):
         raise ValidationError(
-            _("%(uri)s: write each redirect URL on a line of its own, without commas.") % {"uri": uri}
+            _("“%(uri)s”: write each redirect URL on a line of its own, without commas.") % {"uri": uri}
         )
     _guard_characters(uri)
     try:
         parts = urlsplit(uri)
         port = parts.port
     except ValueError:
-        raise ValidationError(_("%(uri)s is not a URL.") % {"uri": uri}) from None
+        raise ValidationError(_("“%(uri)s” is not a URL.") % {"uri": uri}) from None
     if "#" in uri:
-        raise ValidationError(_("%(uri)s has a fragment; remove “#” and what follows.") % {"uri": uri})
+        raise ValidationError(_("“%(uri)s” has a fragment; remove “#” and what follows.") % {"uri": uri})
     if "@" in parts.netloc:
-        raise ValidationError(_("%(uri)s has a user name in it; remove what stands before “@”.") % {"uri": uri})
+        raise ValidationError(_("“%(uri)s” has a user name in it; remove what stands before “@”.") % {"uri": uri})
     if _LOOPBACK.fullmatch(uri):
         if port == 0:
-            raise ValidationError(_("%(uri)s has an impossible port.") % {"uri": uri})
+            raise ValidationError(_("“%(uri)s” has an impossible port.") % {"uri": uri})
     elif parts.scheme != "https":
         raise ValidationError(
-            _("%(uri)s does not start with https://. Plain http:// is for 127.0.0.1, [::1] and localhost only.")
+            _("“%(uri)s” does not start with https://. Plain http:// is for 127.0.0.1, [::1] and localhost only.")
             % {"uri": uri}
         )
     elif not _HOST.match(parts.hostname or "") or port == 0 or parts.netloc.endswith(":"):
-        raise ValidationError(_("%(uri)s does not have a valid host name.") % {"uri": uri})
+        raise ValidationError(_("“%(uri)s” does not have a valid host name.") % {"uri": uri})
     if taken := {name for name, _value in parse_qsl(parts.query, keep_blank_values=True)} & RESPONSE_PARAMETERS:
         raise ValidationError(
-            _("%(uri)s has “%(name)s” in its query, which the portal adds itself; choose another name.")
+            _("“%(uri)s” has “%(name)s” in its query, which the portal adds itself; choose another name.")
             % {"uri": uri, "name": min(taken)}
         )
     path = re.sub("%2e", ".", parts.path, flags=re.I)
     if any(segment in (".", "..") for segment in path.split("/")):
-        raise ValidationError(_("%(uri)s has “.” or “..” in its path; write the path out.") % {"uri": uri})
+        raise ValidationError(_("“%(uri)s” has “.” or “..” in its path; write the path out.") % {"uri": uri})
     return uri
