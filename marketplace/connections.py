@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import json
 import re
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ with warnings.catch_warnings():
 # What a package's options say to the portal, and no vendor is sent.
 OWN_OPTIONS = {"customHeaders", "pkce", "client_authentication", "issuer", "revocation_url", "optional_scope"}
 SECONDS = 10
+# For all addresses at which an issuer may say where tokens are given back; somebody waits for it.
+LOOK_UP_SECONDS = 8
 MAX_TOKEN = 16 * 1024
 # After these a later try may succeed (RFC 6749, section 5.2, and what vendors add).
 _PASSING = {"temporarily_unavailable", "server_error", "slow_down", "rate_limit_exceeded", "invalid_client"}
@@ -216,10 +219,13 @@ class Vendor:
         # The client secret goes there too, which need not be known to whoever fills in the fields of a connection.
         urls = (self.integration.authorize_url, self.options.get("issuer") or "")
         trusted = {origin, *(_origin(self._url(url)) for url in urls if self._is_written_out(url))}
+        deadline = time.monotonic() + LOOK_UP_SECONDS
         for issuer in dict.fromkeys(filter(None, [self._url(self.options.get("issuer") or ""), iss, origin])):
             for address in _metadata_urls(issuer):
+                if (left := deadline - time.monotonic()) <= 0:
+                    return ""
                 try:
-                    answer = send("GET", address, headers={"Accept": "application/json"}, within=5)
+                    answer = send("GET", address, headers={"Accept": "application/json"}, within=min(5, left))
                     found = as_dict(json.loads(answer.body)) if answer.status == 200 else {}
                 except (EgressError, ValueError, RecursionError):
                     continue

@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import pytest
 
-from marketplace import actions, tasks
+from marketplace import actions, connections, tasks
 from marketplace.models import Connection
 from marketplace.package.archive import OAUTH
 from tests import factories
@@ -87,6 +87,17 @@ def test_whoever_connects_cannot_have_the_secret_sent_to_an_issuer_of_their_choi
     actions.disconnect(kept, by=cast.agent)
     tasks.revoke_connection(str(kept.pk))
     assert all(request.startswith(b"GET /.well-known/") for request in thief.requests)
+
+
+def test_an_issuer_that_does_not_answer_holds_nobody_up(multi_of, ada, calendar, monkeypatch):
+    """It may have metadata at eight addresses; the time is for all of them."""
+    slow = Peer(lambda _request, _connection: slow.over.wait(60) and b"")
+    monkeypatch.setattr(connections, "LOOK_UP_SECONDS", 0.2)
+    multi = multi_of(options={"scope": "read", "issuer": f"{slow.url}/realms/acme"})
+    calendar.switch(iss="none")
+    assert "is connected" in connect(ada, multi, "calendar")
+    slow.over.set()
+    assert len(slow.requests) == 1 and row().revocation_url == ""
 
 
 def test_a_value_cannot_lead_to_another_path_of_the_vendors(multi_of, ada, calendar):
