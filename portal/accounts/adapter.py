@@ -104,7 +104,7 @@ class AccountAdapter(DefaultAccountAdapter):
             # Anybody may type an address that no server takes.
             log.warning("mail_refused", template=template_prefix)
         except (OSError, smtplib.SMTPException) as error:
-            log.error("mail_not_sent", mail=template_prefix, error=type(error).__name__)
+            log.error("mail_not_sent", template=template_prefix, error=type(error).__name__)
             messages.error(self.request, _("The mail could not be sent. Please try again in a few minutes."))
 
 
