@@ -33,7 +33,7 @@ class Event(LedgerEvent):
     CONNECTION_DISCONNECTED = "connection.disconnected", _("Disconnected from a vendor")
     CONNECTION_RENEWED = "connection.renewed", _("Connected to a vendor again")
 
-    def in_words(self, details):
+    def title_for(self, details):
         if self == Event.INSTALLATION_UPGRADES_ITSELF_CHANGED:
             on = details.get("upgrades_itself")
             return _("Automatic updates turned on") if on else _("Automatic updates turned off")

@@ -10,12 +10,12 @@ from django.db import models
 class LedgerEvent(models.TextChoices):
     """What an app's events are made of: the value is what entries keep, the label what people read."""
 
-    def in_words(self, details: Mapping[str, Any]) -> Any:
-        """What people read of an entry with these details."""
+    def title_for(self, details: Mapping[str, Any]) -> Any:
+        """Return what people read of an entry with these details."""
         return self.label
 
     def why(self, details: Mapping[str, Any]) -> str:
-        """The reason that an entry with these details gives, in words."""
+        """Return the reason that an entry with these details gives, in words."""
         return details.get("reason", "")
 
 

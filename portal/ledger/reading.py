@@ -45,7 +45,7 @@ def with_names(entries):
     for entry in entries:
         entry.place = _("The portal") if entry.chain_id == PORTAL else names.get(entry.chain_id, "")
         event = find_event(entry.event)
-        entry.title = event.in_words(entry.details) if event else entry.event
+        entry.title = event.title_for(entry.details) if event else entry.event
         entry.reason = event.why(entry.details) if event else entry.details.get("reason", "")
         entry.actor_name = names.get(entry.actor) or (entry.details.get("name") if "client:" in entry.actor else "")
         entry.about = names.get(entry.subject) or entry.details.get("name") or entry.subject
