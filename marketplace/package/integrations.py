@@ -30,11 +30,20 @@ def _is_parameter(value: Any) -> bool:
     return isinstance(value, str | int | float)
 
 
+def _secret_fields(one: dict[str, Any]) -> set[str]:
+    try:
+        secret = expressions.parse(as_str(one.get("client_secret")))
+    except MalformedExpression:
+        return set()
+    return {each.name.removeprefix("oauth_iparams.") for each in secret.names()}
+
+
 class Integrations(Reading):
     def _integration(self, name: str, one: dict[str, Any]) -> None:
         place, client = step("/integrations", name), self.clients[name]
         fields = self.check_fields(OAUTH, f"{place}/oauth_iparams", one.get("oauth_iparams"))
-        secure = {key for key, field in fields.items() if as_dict(field).get("secure") is True}
+        # Agents read what their browser is sent to, and an admin fills in the client secret, also where it is not “secure”.
+        secure = {key for key, field in fields.items() if as_dict(field).get("secure") is True} | _secret_fields(one)
         hidden = _("a secure field would be seen here.")
         plain = {f"oauth_iparams.{key}": hidden if key in secure else "" for key in fields}
         full = dict.fromkeys(plain, "")

@@ -327,6 +327,19 @@ def test_a_field_does_not_choose_where_tokens_are_given_back(files, app):
     assert found.pointer == "/integrations/octo/options/revocation_url"
 
 
+@pytest.mark.parametrize("place", ["client_id", "authorize_url", "token_url", "options"])
+@pytest.mark.parametrize("token_type", ["account", "agent"])
+def test_what_the_client_secret_is_made_of_stands_in_no_address(files, app, place, token_type):
+    """Browsers are sent there, those of agents too, from whom an admin’s secret is kept; also where it is not “secure”."""
+    vendor = files[OAUTH]["integrations"]["octo"]
+    vendor["token_type"], vendor["oauth_iparams"]["secret"]["secure"] = token_type, False
+    assert run(files, app).valid
+    seen = "<%= oauth_iparams.secret %>"
+    vendor[place] = {"scope": "repo", "hint": seen} if place == "options" else f"{vendor[place]}/{seen}"
+    [found] = [problem for problem in run(files, app).problems if problem.level == "error"]
+    assert "would be seen here" in found.message and found.pointer.startswith(f"/integrations/octo/{place}")
+
+
 def test_one_label_of_a_vendors_domain_may_be_chosen(files, app):
     vendor = files[OAUTH]["integrations"]["octo"]
     vendor["client_secret"] = "of-the-developer"
