@@ -17,10 +17,15 @@ def forward():
     _migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
 
 
-def _migrate(targets):
+def _check_constraints(*_progress):
+    """Elsewhere each migration commits; a table that has constraints still to be checked cannot be altered by the next."""
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    MigrationExecutor(connection).migrate(targets)
+
+
+def _migrate(targets):
+    _check_constraints()
+    MigrationExecutor(connection, progress_callback=_check_constraints).migrate(targets)
 
 
 def copied(table, pk, **changes):

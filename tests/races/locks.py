@@ -184,6 +184,7 @@ STAY = {
     f"marketplace.connecting._lock_connection {CONNECTION}": (
         "T11: what a person connects wins over a worker, whichever came first; people hold the account"
     ),
+    "portal.ledger.keys._locked_period ledger_keyperiod": "a key's period ends after all that it signs at the same moment",
     f"credentials.change_client {CLIENT}": "reads the row anew that its one UPDATE writes",
     "portal.accounts.people.change_staff accounts_user": "reads the row anew that its first UPDATE writes",
     "portal.accounts.people.remove_two_factor accounts_user": "the DELETE tells the second that nothing was left",
