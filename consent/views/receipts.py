@@ -49,14 +49,16 @@ def with_receipt(said, *things):
     return format_html('{} <a class="alert-link" href="{}">{}</a>', said, url, _("See the receipt"))
 
 
-def receipts_page(request, membership, *, access=None, installation_id=None):
-    """A page of the receipts of one app in one account: for an admin all, for others those of their own consents."""
+def receipts_page(request, membership, *, access=None, others=None):
+    """A page of the receipts of one app in one account: for an admin all, for agents those of their own consents.
+
+    `others`: further entries for an admin, as unordered querysets.
+    """
     about = [f"access:{access.pk}"] if access else []
-    about += [f"installation:{installation_id}"] if installation_id else []
     consents = Consent.objects.filter(access=access)
     if membership.role == Role.ADMIN:
         own = Entry.objects.filter(subject__in=about).order_by()
-        entries = _entries_about(consents).order_by().union(own, all=True)
+        entries = _entries_about(consents).order_by().union(own, *(others or []), all=True)
     else:
         entries = _entries_about(consents.filter(membership__user=request.user))
     page = paginate(request, entries.order_by("-at", "-sequence"), name="receipts")

@@ -8,7 +8,8 @@ from urllib.parse import urlencode, urlsplit
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Q
+from django.db.models import CharField, Count, Q, Value
+from django.db.models.functions import Cast, Concat
 from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -26,6 +27,7 @@ from consent.views.seen import notices_of
 from credentials.models import Client
 from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role
+from portal.ledger.models import Entry
 from portal.once import once
 from portal.pages import paginate
 
@@ -124,6 +126,15 @@ def installation_run_by(user, pk, **live):
     return installation_seen_by(user, pk, account__in=Membership.objects.administered_by(user), **live)
 
 
+def _entries_about(installation):
+    """The entries about an installation and about its connections, each found by the index of subjects."""
+    connections = installation.connections.values_list(Concat(Value("connection:"), Cast("pk", CharField())))
+    return [
+        Entry.objects.filter(subject=f"installation:{installation.pk}").order_by(),
+        Entry.objects.filter(subject__in=connections).order_by(),
+    ]
+
+
 @login_required
 @require_safe
 def installation_view(request, pk):
@@ -160,7 +171,7 @@ def installation_view(request, pk):
         "offer": newest and installation.offers.open().filter(version=newest).select_related("declined_by").first(),
         "page_obj": paginate(request, agents),
         "suspended": is_suspended(installation),
-        "receipts": receipts_page(request, membership, access=access, installation_id=installation.pk),
+        "receipts": receipts_page(request, membership, access=access, others=_entries_about(installation)),
         **notices,
     }
     return render(request, "marketplace/installation_view.html", context)

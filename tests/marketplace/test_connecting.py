@@ -58,6 +58,14 @@ def test_each_way_of_a_vendor_is_understood(multi_of, ada, calendar, options, sw
     assert (row().refresh_at is None) == (switches.get("expires_in") == "missing" or switches.get("refresh") == "none")
 
 
+def test_the_apps_page_lists_the_receipts_of_its_connections(multi, ada, browse, cast):
+    connect(ada, multi, "calendar")
+    ada.post(url_of(multi, "calendar", "disconnect/"))
+    page = f"/installations/{multi.installation.pk}/"
+    for words in ("Connected to a vendor: ", "Disconnected from a vendor: ", "Installation started"):
+        assert words in text(ada.get(page)) and words not in text(browse(cast.agent).get(page))
+
+
 def test_one_way_of_authenticating_is_used_and_not_two(multi_of, ada, calendar):
     """RFC 6749, section 2.3: a package that brings its own header for it is not given a secret in the body besides."""
     own = base64.b64encode(f"{CLIENT_ID}:{SECRET}".encode()).decode()
