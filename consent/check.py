@@ -43,7 +43,7 @@ class Refusal(Exception):
 
         `resource_metadata` is the document of the API that was called (credentials/resources.py).
         """
-        # Section 3.1: without a token, no error and nothing about one. The scope comes always: clients ask for it.
+        # Section 3.1: without a token there is no error. The scope is always named, since clients ask for it.
         told = self.body() if self.error else {}
         parameters = {"realm": "portal", **told, "scope": self.scope, "resource_metadata": resource_metadata}
         return "Bearer " + ", ".join(f'{key}="{value}"' for key, value in parameters.items() if value)

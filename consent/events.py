@@ -1,4 +1,4 @@
-"""What the ledger records of accesses, agreements and tokens."""
+"""The ledger's events about accesses, agreements and tokens."""
 
 from django.utils.translation import gettext_lazy as _
 

@@ -47,7 +47,7 @@ def reason_of(kind):
 
 
 def reason_note():
-    """The words of a reason from before reasons were enumerated, where it is none of them."""
+    """The original words of an older reason that is not among the enumerated ones."""
     return models.CharField(max_length=200, blank=True, db_default="")
 
 
@@ -104,7 +104,7 @@ class Access(models.Model):
 
     @property
     def why_ended(self):
-        """The title of its end; of one from before reasons were enumerated, the words of then."""
+        """The title of its end, or the original words if it ended before reasons were enumerated."""
         return self.reason_note or self.get_reason_display() or _("Ended")
 
     @property

@@ -1,6 +1,6 @@
-"""How parameters are read, at authorize and at the endpoints for programs alike (RFC 6749 sections 3.1 and 3.2).
+"""Read parameters, in the same way at authorize and at the endpoints for programs (RFC 6749 sections 3.1 and 3.2).
 
-A known parameter counts once, and without a value it is omitted. Unknown ones are ignored, however often they come.
+A known parameter may come once, and counts as omitted if it is empty. Unknown ones are ignored, however often they come.
 """
 
 from django.http import QueryDict
@@ -15,14 +15,14 @@ PROGRAMS = (
     "grant_type", "code", "redirect_uri", "code_verifier", "refresh_token", "scope", "account", "client_id",
     "client_secret", "token", "token_type_hint",
 )  # fmt: skip
-# What must not stand in an address, which is kept in logs; those that this server does not know may be secrets too.
+# What must not be in an address, since logs keep addresses; parameters unknown to this server may be secrets too.
 NEVER_IN_ADDRESS = {
     *PROGRAMS, "username", "password", "assertion", "client_assertion", "client_assertion_type", "access_token", "device_code",
 }  # fmt: skip
 
 
 def clean_scope(value: str) -> str:
-    """Return a scope parameter without white space around its tokens; one space is between two (RFC 6749 section 3.3)."""
+    """Return a scope parameter with one space between its tokens and no other white space (RFC 6749 section 3.3)."""
     return " ".join(token for part in value.split(" ") if (token := part.strip()))
 
 
@@ -34,7 +34,7 @@ def values(sent: QueryDict, known: tuple[str, ...]) -> list[tuple[str, str]]:
 
 
 def problem(sent: QueryDict, known: tuple[str, ...], *, max_length: int | None = None) -> str:
-    """Say what is wrong with the known parameters, in ASCII; empty where nothing is."""
+    """Say what is wrong with the known parameters, in ASCII; empty if nothing is."""
     for name in known:
         every = sent.getlist(name)
         if len(every) > 1:
@@ -47,5 +47,5 @@ def problem(sent: QueryDict, known: tuple[str, ...], *, max_length: int | None =
 
 
 def misplaced(address: QueryDict) -> str:
-    """Name the first parameter of an address that belongs in the body; empty where there is none."""
+    """Name the first parameter of an address that belongs in the body; empty if there is none."""
     return next((name for name in address if name.lower() in NEVER_IN_ADDRESS), "")

@@ -42,6 +42,6 @@ _FORMER = {
 
 
 def title_of(kind: type[models.TextChoices], recorded: str) -> str:
-    """Return the title of a reason that the ledger recorded, now or before; words that are none stay as they are."""
+    """Return the title of a recorded reason, of today or from before; other words are returned unchanged."""
     value = _FORMER.get(recorded, recorded)
     return str(kind(value).label) if value in kind.values else recorded

@@ -76,7 +76,7 @@ class Screen:
     consent: Consent | None
     requested: set[str]
     replace: bool
-    # When an Agree of this moment would end.
+    # When an agreement made at this moment would end.
     ends_at: dt.datetime
     already: list[ClientScope] = field(default_factory=list)
     new_required: list[ClientScope] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Screen:
 
     @property
     def asks_anew(self):
-        """True where something is asked that was neither agreed to nor said no to."""
+        """True where something is asked that was neither agreed to nor declined."""
         if self.consent is None or self.replace:
             return True
         settled = {*self.consent.left_off, *self.consent.trimmed}
@@ -103,7 +103,7 @@ class Screen:
 
     @property
     def rows(self):
-        """All that the app may do under this agreement, if everything optional is allowed."""
+        """Return everything the app may do under this agreement if everything optional is allowed."""
         return [*self.already, *self.new_required, *self.new_optional]
 
     @cached_property
@@ -112,12 +112,12 @@ class Screen:
 
     @property
     def opened(self):
-        """Each scope with the published operations that it opens; none where its product published none."""
+        """Return each scope with the published operations that it opens, if any."""
         return [(row.scope, self._operations[row.scope.name]) for row in self.rows]
 
     @property
     def methods(self):
-        """How many operations of each method it opens, as (method, count)."""
+        """Return how many operations of each method are opened, as (method, count)."""
         distinct = {each.pk: each.method for operations in self._operations.values() for each in operations}
         return sorted(Counter(distinct.values()).items())
 
@@ -127,9 +127,9 @@ class Screen:
 
     @property
     def cannot(self):
-        """What agreeing does not allow. What is said of scopes follows from the operations that products publish.
+        """Say what agreeing does not allow, as far as the operations that products publish prove it.
 
-        Of a scope without published operations nobody knows what it opens, so nothing of that kind is said.
+        Nobody knows what a scope without published operations opens, so then nothing is said about what it cannot do.
         """
         said = [_("see your password, or any other account")]
         if self.membership:
@@ -277,7 +277,7 @@ def build_screen(
     asked = required | requested
     granted = set(consent.granted) if consent and not replace else set()
     refused = set() if ask_again or replace or consent is None else {*consent.left_off, *consent.trimmed} - raised
-    # What was granted and is not asked for now goes on, unless new terms end it.
+    # What was granted stays granted even if it is not asked for now, unless new terms end it.
     held = granted & access.terms if access and client.is_platform else granted
     # Of any type: each is given what the page says beside it.
     rows: Any = ClientScope.objects.filter(client=client, scope__name__in=asked | held)

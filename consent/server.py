@@ -186,12 +186,12 @@ class Core(OAuthLibCore):
         """Validate the URL alone: what a form posts can change nothing of it."""
         read = dict(parameters.values(request.GET, parameters.AUTHORIZE))
         if "\0" in read.get("state", ""):
-            # No app could have meant it, or should get it back.
+            # No app can have meant this, nor should it get it back.
             del read["state"]
         # oauthlib refuses a repeated one of these on our page, since nobody can be sent anywhere (RFC 6749 4.1.2.1).
         trusted = [(name, request.GET.getlist(name)) for name in ("client_id", "redirect_uri")]
         query = urlencode({**read, **{name: every for name, every in trusted if len(every) > 1}}, doseq=True)
-        # oauthlib makes a request of its own, of address and headers.
+        # oauthlib builds its own request from address and headers.
         headers = {
             **self.extract_headers(request),
             "problem": parameters.problem(request.GET, parameters.AUTHORIZE),
@@ -211,7 +211,7 @@ class Core(OAuthLibCore):
         return parameters.values(request.POST, parameters.PROGRAMS)
 
     def check_body(self, request):
-        """Return what is wrong with a POST body's form; empty where nothing is."""
+        """Return what is wrong with a POST body's form; empty if nothing is."""
         if request.content_type != "application/x-www-form-urlencoded":
             return "The body must be application/x-www-form-urlencoded"
         if request.content_params.get("charset", "utf-8").lower() != "utf-8":
@@ -259,7 +259,7 @@ class Validator(OAuth2Validator):
         attempt.client = client
         if row is None:
             attempt.refused(Why.SECRET, "")
-            # Only failures count as failures, and only they are refused for them: a secret has 256 bits, so nothing is
+            # Only failed attempts are counted and refused: a secret has 256 bits, so nothing is
             # won by turning the right one away, and a stale worker would shut out its own client.
             failed = [("token failed by address", who), ("token failed by address and client", who, client_id or "")]
             spend(("token by address", who), *failed)
@@ -325,7 +325,7 @@ class Validator(OAuth2Validator):
         )
         request.user = None
         request.scopes = sorted(request.issue.scopes)
-        # It may be absent, since PKCE binds the code to its request (OAuth 2.1 section 10.2), and must be right where it is sent.
+        # It may be left out, since PKCE binds the code to its request (OAuth 2.1 section 10.2), but must match if it is sent.
         request.redirect_uri = request.issue.code.redirect_uri
         return True
 

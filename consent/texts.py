@@ -1,4 +1,4 @@
-"""Whether the words that people agreed to are still those whose hash the ledger recorded (E2)."""
+"""Check that the words that people agreed to still match the hashes in the ledger (E2)."""
 
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
@@ -13,13 +13,13 @@ from .models import ShownText
 
 
 def altered_texts(chain: str | None = None) -> list[str]:
-    """Say which texts were altered or removed, each by the first entry that names it; `chain` narrows the entries."""
+    """Return which texts were altered or removed, each with the first entry that names it; `chain` limits the search."""
     altered = [text.pk for text in ShownText.objects.iterator(chunk_size=500) if text_hash(text.words) != text.pk]
     named = Cast(KeyTextTransform("text_hash", "details"), TextField())
     entries = Entry.objects.filter(details__has_key="text_hash", **({"chain": chain} if chain else {}))
     entries = entries.annotate(text=named).order_by("text", "at", "sequence").distinct("text")
     kept = ShownText.objects.filter(pk=OuterRef("text"))
-    # Earlier entries name a hash of words that were not kept yet.
+    # The words behind the hashes of the earliest entries were not stored yet.
     since = MigrationRecorder(connection).migration_qs.filter(app="consent", name="0005_text_that_was_read").first()
     faults = [(entry, "were altered") for entry in entries.filter(text__in=altered)] if altered else []
     faults += [(entry, "are missing") for entry in entries.filter(~Exists(kept), at__gte=since.applied)]

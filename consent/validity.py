@@ -15,9 +15,9 @@ from .models import AccessToken, AuthorizationCode, Consent, RefreshToken, Why
 from .reasons import ConsentEnd, FamilyEnd
 
 
-# The one home of how long an agreement lasts (T5); texts name the number of days only through it.
+# The one home of how long an agreement lasts (T5); texts take the number of days from here.
 def agreement_end(agreed_at: dt.datetime) -> dt.datetime:
-    """Return when what is agreed to at a time ends, unless somebody agrees again."""
+    """Return when an agreement made at a given time ends, unless somebody agrees again."""
     return agreed_at + settings.CONSENT_LIFETIME
 
 

@@ -356,13 +356,13 @@ def _record_product(product: Product, event: Event, by: User | None, **details: 
 
 @transaction.atomic
 def set_base_address(product: Product, *, base_address: str, by: User | None) -> Product:
-    """Say under which URL a product's API is, or with an empty one that it is not known.
+    """Set the URL of a product's API, or clear it with an empty one.
 
     Raises NotAllowed, ValidationError, and AddressTaken where another product's metadata has that place.
     """
     guard_staff(by)
     address = resources.validate_base_address(base_address) if base_address.strip() else ""
-    # All of them, so that no two can take one place at the same time.
+    # Lock all products, so that no two take the same place at once.
     products = {row.pk: row for row in Product.objects.select_for_update(no_key=True).order_by("pk")}
     product = products.pop(product.pk)
     if address and any(other.base_address == address for other in products.values()):

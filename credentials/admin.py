@@ -27,8 +27,8 @@ class BaseAddressForm(forms.Form):
         max_length=resources.MAX_LENGTH,
         widget=forms.TextInput(attrs={"size": 40}),
         help_text=_(
-            "The URL under which all routes of the API are, such as https://desk.example.com. Clients learn it as the "
-            "API’s name (RFC 9728). Without one, no metadata is published for the product."
+            "The URL that all routes of the API begin with, such as https://desk.example.com. Clients know the API "
+            "by it (RFC 9728). Without one, no metadata is published for the product."
         ),
     )
 

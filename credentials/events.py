@@ -1,4 +1,4 @@
-"""What the ledger records of OAuth credentials and products."""
+"""The ledger's events about OAuth credentials and products."""
 
 from django.utils.translation import gettext_lazy as _
 

@@ -37,7 +37,7 @@ class Product(models.Model):
 
 
 class RiskPolicy(models.TextChoices):
-    """What a level of risk means. Levels are listed from the lowest up; one above HIGH is held to all that HIGH is."""
+    """What a level of risk demands. Levels go from the lowest up; one above HIGH demands everything that HIGH does."""
 
     @property
     def needs_justification(self) -> bool:
@@ -46,7 +46,7 @@ class RiskPolicy(models.TextChoices):
 
     @property
     def is_for_verified_teams(self) -> bool:
-        """True where an unverified team's external client gets such a scope on its own test account only (M3)."""
+        """True where an unverified team's external client gets such a scope only on its own test account (M3)."""
         return self._is_at_least("HIGH")
 
     @property

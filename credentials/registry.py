@@ -129,14 +129,14 @@ def resolve(product, method, uri):
 
 @lru_cache(maxsize=10_000)
 def _compiled(pattern):
-    # The module keeps some hundreds itself, and of more it compiles each anew.
+    # re itself caches only a few hundred patterns.
     return re.compile(pattern)
 
 
 def match(endpoints, uri):
-    """Return the one of a product's endpoints, all of `methods_of` a call, that the call is for, or None.
+    """Return which of a product's endpoints (all for `methods_of` a call) the call is for, or None.
 
-    A path that two systems could read differently is nobody's. Of HEAD and GET at one path, HEAD's own counts.
+    A path that two systems could read differently matches none. A published HEAD comes before GET at the same path.
     """
     # Not urlsplit, which drops tabs and line ends silently.
     path = uri.partition("?")[0]

@@ -1,4 +1,4 @@
-"""Where a product's API is, and where clients find its protected resource metadata (RFC 9728)."""
+"""Where a product's API is, and where clients find its resource metadata (RFC 9728)."""
 
 import re
 from urllib.parse import urlsplit
@@ -48,12 +48,12 @@ def own_path(address: str) -> str:
 
 
 def metadata_url(path: str = "") -> str:
-    """Return where the document of an API that the portal serves at `path` is; without a path, of the portal itself."""
+    """Return the URL of the metadata of the portal's API at `path`, or of the portal itself."""
     return "/".join(filter(None, [settings.BASE_URL + WELL_KNOWN, path]))
 
 
 def metadata_url_of(product: Product | None) -> str:
-    """Return where a product's document is; empty where staff set no base address, without which there is none."""
+    """Return the URL of a product's metadata; empty if staff set no base address, since then there is none."""
     if product is None or not product.base_address:
         return ""
     return metadata_url(own_path(product.base_address) or product.slug)

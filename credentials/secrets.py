@@ -56,7 +56,7 @@ def derive(prefix: str, seed: str, key: str | None = None) -> str:
 
 
 def derived_before(prefix: str, seed: str) -> dict[str, str]:
-    """Return {hash: secret} of what each known key derives from a seed: what is stored says which one did."""
+    """Return {hash: secret} for each known key and a seed; the stored hash tells which one made it."""
     return {digest(value): value for value in (derive(prefix, seed, key) for key in settings.TOKEN_KEYS)}
 
 

@@ -45,7 +45,7 @@ def _created(request, client, secret, *, rotated, status=200):
 
 
 def _created_before(request, press, *, rotated=False):
-    """Show the secret that the form's first press made once more; later, say how to get another."""
+    """Show again the secret that the form's first press made; later, say how to get another."""
     derived = derived_before(CLIENT_SECRET, press.seed)
     secrets = ClientSecret.objects.filter(hash__in=derived, client__in=clients_seen_by(request.user))
     secret = secrets.select_related("client").first()

@@ -41,7 +41,7 @@ _WITHIN = r"(?='*[=+\-@＝＋－＠])"
 
 
 class NotIntact(Exception):
-    """The file is not what the portal signed; `problems` name each difference."""
+    """The file is not what the portal signed; `problems` lists each difference."""
 
     def __init__(self, *problems):
         self.problems = problems
@@ -49,7 +49,7 @@ class NotIntact(Exception):
 
 
 class Unreadable(Exception):
-    """The file is no receipt, export or set of keys."""
+    """The file is not a receipt, an export or a set of keys."""
 
 
 class OperatorOnly(Unreadable):
@@ -68,9 +68,9 @@ class OperatorOnly(Unreadable):
 def entry_hash(entry):
     """Return the SHA-256, in hexadecimal, of an entry and the hash before it. Raises ValueError for a malformed entry."""
     if not isinstance(entry, dict) or set(entry) != set(FIELDS):
-        raise ValueError("it is no entry of a ledger")
+        raise ValueError("it is not a ledger entry")
     if not isinstance(entry["at"], str) or not isinstance(entry["details"], dict):
-        raise ValueError("it is no entry of a ledger")
+        raise ValueError("it is not a ledger entry")
     at = datetime.fromisoformat(entry["at"])
     if at.utcoffset() != timedelta(0) or at.isoformat() != entry["at"]:
         raise ValueError("its time is not written as a ledger writes it")
@@ -117,17 +117,17 @@ def follow(entries, seen):
 
 
 def load(text):
-    """Parse JSON strictly. Raises Unreadable, and NotIntact where a name stands twice, of which readers see only one."""
+    """Parse JSON strictly. Raises Unreadable, and NotIntact where a name appears twice, since readers see only one of them."""
 
     def unique(pairs):
         names = [name for name, _value in pairs]
         for name in names:
             if names.count(name) > 1:
-                raise NotIntact(f"{name}: it stands twice")
+                raise NotIntact(f"{name}: it appears twice")
         return dict(pairs)
 
     def no_number(name):
-        raise ValueError(f"{name} is no JSON")
+        raise ValueError(f"{name} is not JSON")
 
     try:
         return json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
@@ -160,7 +160,7 @@ def read_keys(published):
             keys[key["kid"]] = (Ed25519PublicKey.from_public_bytes(_decode(key["x"])), periods)
         return keys
     except (KeyError, TypeError, ValueError) as error:
-        raise Unreadable(f"this is no set of ledger keys: {error!r}") from error
+        raise Unreadable(f"this is not a set of ledger keys: {error!r}") from error
 
 
 def signed_content(signature, keys, purpose):
@@ -187,12 +187,12 @@ def signed_content(signature, keys, purpose):
     except InvalidSignature as error:
         raise NotIntact("signature: the portal’s key did not make it for this content") from error
     if not any(begin <= at and (until is None or at <= until) for begin, until in periods):
-        raise NotIntact(f"signature: it is of {statement['at']}, when its key {kid} did not sign")
+        raise NotIntact(f"signature: it is dated {statement['at']}, when its key {kid} did not sign")
     return content, {"issuer": statement.get("issuer"), "at": statement["at"], "key": kid}
 
 
 def differences(signed, here, name=""):
-    """Yield what differs between what was signed and what stands in the file, by name."""
+    """Yield each difference between what was signed and what the file says, by name."""
     if isinstance(signed, dict) and isinstance(here, dict):
         for key in sorted({*signed, *here}):
             shown = key if key.isidentifier() else json.dumps(key)
@@ -207,7 +207,7 @@ def differences(signed, here, name=""):
         for number, value in enumerate(signed):
             yield from differences(value, here[number], f"{name}[{number}]")
     elif json.dumps(signed, sort_keys=True) != json.dumps(here, sort_keys=True):
-        yield f"{name}: the file says {json.dumps(here)}, signed was {json.dumps(signed)}"
+        yield f"{name}: the file says {json.dumps(here)}, but {json.dumps(signed)} was signed"
 
 
 def check_document(data, keys, purpose):
@@ -232,7 +232,7 @@ def check_receipt(data, keys):
     content, statement = (data, None) if earlier else check_document(data, keys, "receipt")
     entry = content.get("entry")
     if not is_unaltered(entry):
-        raise NotIntact("entry: its hash does not fit it")
+        raise NotIntact("entry: its hash does not match its content")
     if "text" in content and text_hash(content["text"]) != entry["details"].get("text_hash"):
         raise NotIntact("text: it is not the one that entry.details.text_hash names")
     if earlier:
@@ -270,7 +270,7 @@ class Digest:
 
 
 def escape(value):
-    """Write a CSV cell so that no spreadsheet reads a formula in it; `unescape` undoes it."""
+    """Write a CSV cell so that no spreadsheet takes it for a formula; `unescape` undoes it."""
     return re.sub(f"^{_FORMULA}", "'", re.sub(rf"([;|\t\r\n]){_WITHIN}", r"\1'", str(value)))
 
 
@@ -295,7 +295,7 @@ def read_csv(text):
             raise Unreadable("it is not a CSV export of the ledger")
         for row in rows:
             if signature is not None or None in row or None in row.values():
-                raise NotIntact(f"line {rows.line_num}: it is no row of the export")
+                raise NotIntact(f"line {rows.line_num}: it is not a row of the export")
             if wrong := [name for name, cell in row.items() if escape(unescape(cell)) != cell]:
                 raise NotIntact(f"line {rows.line_num}: {wrong[0]}: a spreadsheet could read a formula in it")
             row = {name: unescape(cell) for name, cell in row.items()}
@@ -308,7 +308,7 @@ def read_csv(text):
             try:
                 entry["sequence"], entry["details"] = _number(entry["sequence"]), load(entry["details"])
             except (ValueError, Unreadable) as error:
-                raise NotIntact(f"line {rows.line_num}: it is no entry") from error
+                raise NotIntact(f"line {rows.line_num}: it is not an entry") from error
             entries.append(entry)
             names.append({name: row[name] for name in NAMES})
     except csv.Error as error:
@@ -354,9 +354,9 @@ def check_export(text, keys):
     if digest.content() == known:
         return content, statement
     if digest.count != known["count"]:
-        raise NotIntact(f"entries: there are {digest.count}, signed were {known['count']}")
+        raise NotIntact(f"entries: there are {digest.count}, but {known['count']} were signed")
     if digest.content()["entries"] != known["entries"]:
-        raise NotIntact("entries: they are not those that were signed, or in another order")
+        raise NotIntact("entries: they are not the signed ones, or are in another order")
     changed = differences(known["names"], digest.content()["names"])
     raise NotIntact(*(f"{each.split(':')[0]}: a cell of this column was changed" for each in changed))
 
@@ -392,7 +392,7 @@ def describe(text, keys):
             what = f"{entry['event']}, {place(entry)}, recorded {entry['at']}"
             return f"{what}; signed {statement['at']} by {statement['issuer']} with the key {statement['key']}"
     content, statement = check_export(text, keys)
-    whole = ", ".join(point["chain"] for point in content["checkpoints"]) or "no chain as a whole"
+    whole = ", ".join(point["chain"] for point in content["checkpoints"]) or "no complete chain"
     what = f"an export of {content['digest']['count']} entries ({whole})"
     return f"{what}; signed {statement['at']} by {statement['issuer']} with the key {statement['key']}"
 

@@ -135,7 +135,7 @@ def _read_zip(request):
     try:
         files = [file for name in request.FILES for file in request.FILES.getlist(name)]
     except MultiPartParserError:
-        raise _Answer(400, "invalid_request", "The form cannot be read: it is not as RFC 7578 has it") from None
+        raise _Answer(400, "invalid_request", "The form cannot be read: it does not follow RFC 7578") from None
     if len(files) != 1:
         raise _Answer(400, "invalid_request", "Send the .zip as the body, or as the only file of a form")
     return files[0].read(MAX_ARCHIVE_BYTES + 1)

@@ -1,4 +1,4 @@
-"""What the ledger records of apps, versions, installations and connections."""
+"""The ledger's events about apps, versions, installations and connections."""
 
 from django.utils.translation import gettext_lazy as _
 

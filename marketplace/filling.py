@@ -1,4 +1,4 @@
-"""Filling in a request template: which value goes where, and which cannot go there."""
+"""Fill in a request template: which value goes where, and which cannot go there."""
 
 import json
 import re
@@ -60,7 +60,7 @@ def texts_of(context: Mapping[str, Any]) -> dict[str, str]:
         nonlocal left
         if isinstance(value, Mapping) and depth < 5:
             for key, inner in value.items():
-                # Empty ones count too: each is a name to be put together.
+                # Empty ones count too, since each still makes a name.
                 left -= 1
                 if left < 0 or len(key) > MAX_NAME:
                     raise too_much
@@ -70,7 +70,7 @@ def texts_of(context: Mapping[str, Any]) -> dict[str, str]:
         elif isinstance(value, str | int | float):
             found[prefix] = str(value)
         elif value is not None:
-            raise BadInput(_("“%(name)s” is no text, number or true or false.") % {"name": prefix[:100]})
+            raise BadInput(_("“%(name)s” must be a text, a number, true or false.") % {"name": prefix[:100]})
         text = found.get(prefix, "")
         if len(text) > formats.MAX_VALUE:
             raise too_much
@@ -81,7 +81,7 @@ def texts_of(context: Mapping[str, Any]) -> dict[str, str]:
             )
 
     if not isinstance(context, Mapping):
-        raise BadInput(_("“context” is an object of names and values."))
+        raise BadInput(_("“context” must be an object of names and values."))
     walk("context", context, 0)
     return found
 
@@ -125,9 +125,7 @@ def _filled(text: str, values: Mapping[str, str], escape: expressions.Escape | N
     except expressions.NoValue as name:
         raise BadInput(_("“%(name)s” has no value, and the template needs one.") % {"name": name}) from None
     if len(filled) > MAX_FILLED:
-        raise BadInput(
-            _("What goes into one place of the template is longer than %(most)d KB.") % {"most": MAX_FILLED // 1024}
-        )
+        raise BadInput(_("A value filled into the template is longer than %(most)d KB.") % {"most": MAX_FILLED // 1024})
     return filled
 
 
@@ -137,7 +135,7 @@ def _host(text: str, values: Mapping[str, str]) -> str:
 
     def label(value: str, _name: str) -> str:
         if not is_admins and not _LABEL.fullmatch(value):
-            raise BadInput(_("“%(value)s” cannot stand in the name of a host.") % {"value": value[:50]})
+            raise BadInput(_("“%(value)s” cannot be part of a host name.") % {"value": value[:50]})
         return value
 
     host = _filled(text, values, label)
@@ -158,7 +156,7 @@ def _path(text: str, values: Mapping[str, str]) -> str:
 
 
 def _segment(value: str, name: str) -> str:
-    """Escape a value in a path. What an admin set may be several segments; what a caller sends is one."""
+    """Escape a value for a path. An admin's setting may be several segments; a caller's value is one."""
     if not name.startswith("iparam."):
         return quote(value, safe="")
     try:
@@ -174,7 +172,7 @@ def _header(name: str, text: str, values: Mapping[str, str]) -> str:
     value = _filled(text, values).strip()
     if wrong := places.not_in_a_header(value):
         raise BadInput(
-            _("What goes into the header “%(name)s” has a character that it cannot have: %(character)s.")
+            _("The value for the header “%(name)s” has a character that no header can have: %(character)s.")
             % {"name": name, "character": wrong}
         )
     return value
@@ -184,7 +182,7 @@ def _body(method: str, body: Any) -> tuple[bytes, str]:
     if body is None or body == "":
         return b"", ""
     if method in ("GET", "HEAD"):
-        raise BadInput(_("A %(method)s has no body.") % {"method": method})
+        raise BadInput(_("A %(method)s request has no body.") % {"method": method})
     try:
         text, kind = (
             (body, "text/plain; charset=utf-8") if isinstance(body, str) else (json.dumps(body), "application/json")

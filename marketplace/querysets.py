@@ -1,4 +1,4 @@
-"""Which installations are installed rather than unfinished, and which connections are live or over."""
+"""Querysets that tell installed from unfinished installations, and live connections from ended ones."""
 
 from django.db import models
 from django.db.models import Exists, Func, OuterRef, Q, Value

@@ -1,4 +1,4 @@
-"""Running a request template: to whom it is sent with whose token, and what comes back."""
+"""Run a request template: choose the vendor and the token, send it, and return the answer."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""Takes each request's body off the connection before the answer goes out, so that the next request can follow.
+"""Read each request's body off the connection before answering, so that the next request can follow.
 
 A server that answers over an unread body closes the connection behind its answer without saying so, and a client that
 keeps it alive sends its next request into nothing (RFC 9112 section 9.6).
@@ -9,7 +9,7 @@ import io
 from django.conf import settings
 
 _PIECE = 64 * 1024
-# A gateway asks about a call whose body it keeps: many announce one all the same, which would never come.
+# A gateway asks about a call without sending its body, but many announce a body all the same; it would never arrive.
 _SUBREQUESTS = "/oauth/check/"
 
 
@@ -49,7 +49,7 @@ def _unchunk(environ):
 
 
 def _drain(body, length):
-    """Read what is left of a body, unless it is larger than any that is taken; True where nothing is left."""
+    """Read what is left of a body, unless it is over the limit; return True if nothing is left."""
     if length > settings.MAX_BODY:
         return False
     while body.taken < length and body.read(min(_PIECE, length - body.taken)):
@@ -68,7 +68,7 @@ def taking_bodies(application):
         body = environ["wsgi.input"] = _Counted(environ["wsgi.input"])
 
         def start(status, headers, exc_info=None):
-            # Only now: nobody has to send a body that is refused for its size.
+            # Only now, so that no client has to send a body that is refused for its size.
             is_read = length == 0 or (not is_subrequest and _drain(body, length))
             if not (is_read and is_whole):
                 headers = [*headers, ("Connection", "close")]

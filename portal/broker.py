@@ -1,4 +1,4 @@
-"""Redis as Celery's broker: queueing that no request waits for, and workers that outlive a lost connection (T3)."""
+"""Redis as Celery's broker: requests never wait for it, and workers survive a lost connection (T3)."""
 
 import functools
 
@@ -32,12 +32,12 @@ def _producers():
 
 
 class Channel(redis.Channel):
-    # Unless told otherwise, redis-py retries after every timeout, and multiplies it.
+    # By default redis-py retries after each timeout, which multiplies the wait.
     from_transport_options = (*redis.Channel.from_transport_options, "retry")
     retry = None
 
     def _connparams(self, asynchronous=False):
-        """Raise ConnectionError once the connection was closed, which callers expect.
+        """Raise ConnectionError, which callers expect, if the connection was closed.
 
         Workers acknowledge and restore messages of lost connections. kombu raises AttributeError, which ends them.
         """

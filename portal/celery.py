@@ -1,4 +1,4 @@
-"""The workers' application, what beat has them do over and over (T3), and in which queue."""
+"""Celery's application: what beat runs periodically (T3), and in which queue."""
 
 import os
 from datetime import timedelta

@@ -30,7 +30,7 @@ _START_SECONDS = 30
 _STOP_SECONDS = 20
 _ELSEWHERE = Path("/var/lib/app-management-portal")
 _libc = ctypes.CDLL(None, use_errno=True)
-# Of the servers that this process started, by the name of their URL: the process, and how to start it again.
+# Servers that this process started, by the name of their URL: the process, and how to restart it.
 _started = {}
 
 

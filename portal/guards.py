@@ -117,7 +117,7 @@ END $pin$;
 
 
 def pinned():
-    """Have every guard's function find the portal's own tables, whatever search_path and temporary tables a session has.
+    """Make every guard's function use the portal's own tables, whatever search_path and temporary tables a session has.
 
     To be called last by a migration that replaces a function with SQL of its own, which forgets it.
     """
@@ -132,7 +132,7 @@ def _trigger(table, name, event, each, function):
 
 
 def key_never_changes(table):
-    """The primary key, `id`, keeps its value: rows that refer to it go on meaning the same."""
+    """Keep the primary key, `id`, unchanged, so that rows referring to it keep their meaning."""
     return [_trigger(table, f"{table}_key_never_changes", "UPDATE OF id", "FOR EACH ROW", "portal_never_changes(id)")]
 
 
@@ -177,7 +177,7 @@ def set_once(table, *columns):
 
 
 def rewritten(table, forwards, backwards):
-    """Change rows that exist by SQL as the table's owner, its guards lifted, and back on in the same transaction."""
+    """Change existing rows by SQL as the table's owner: lift the guards and restore them in the same transaction."""
     return [RunSQL(_UNGUARDED.format(table=table, sql=forwards), _UNGUARDED.format(table=table, sql=backwards))]
 
 

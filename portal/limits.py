@@ -123,7 +123,7 @@ waiting_for_vendors = Places(5, each=3)
 
 
 class Breaker:
-    """Lets a process do without Redis while it is away: nobody waits for it, and an alarm goes to the log.
+    """Let a process go on without Redis while it is away: nothing waits for it, and the log gets an alarm.
 
     The limits, the cache and queueing share one, so that the first timeout spares the others theirs.
     """

@@ -1,4 +1,4 @@
-"""How the log is written: a line of JSON each, in the demo a line of text."""
+"""Write the log: JSON lines, or plain lines in the demo."""
 
 import logging
 
@@ -6,7 +6,7 @@ import structlog
 
 
 class BadInput(logging.Filter):
-    """Keeps what strangers send out of the errors, which somebody is woken for, and out of the stack traces."""
+    """Keep what strangers send out of errors, which somebody is woken for, and out of stack traces."""
 
     def filter(self, record):
         status = getattr(record, "status_code", None) or 500

@@ -43,7 +43,7 @@ def unavailable(request):
 
 
 class HeadMiddleware:
-    """Answers HEAD as GET, for every page (RFC 9110 section 9.3.2); the server leaves out the body.
+    """Answer HEAD as GET on every page (RFC 9110 section 9.3.2); the server leaves out the body.
 
     A view that knew GET alone might take HEAD for the other method that it knows, which is POST.
     """
@@ -94,7 +94,7 @@ class HeadersMiddleware:
 
 
 class PublicMetadataMiddleware:
-    """Lets scripts of any site read what is under /.well-known/ (RFC 9728 section 3.1), and nothing be sent there."""
+    """Let scripts of any site read what is under /.well-known/ (RFC 9728 section 3.1), and accept no other methods there."""
 
     PREFIX = "/.well-known/"
     PREFLIGHT = {
@@ -180,7 +180,7 @@ _ERRORS = {
 
 
 def refuse(request, status, text, **headers):
-    """Answer what is refused before a view could with a page, or with JSON where a program asked."""
+    """Answer a request that is refused before it reaches a view: with a page, or with JSON for a program."""
     headers["Cache-Control"] = "no-store"
     if is_for_programs(request):
         told = {"error": _ERRORS.get(status, "invalid_request"), "error_description": text}

@@ -1,4 +1,4 @@
-"""Forms that act once: each carries a token, and a second press shows what came of the first.
+"""Forms that act once: each carries a token, and a second press shows the result of the first.
 
 The token is signed for one session, person and address. Its first press takes it by a row in the transaction of the
 act, so a press at the same moment waits on the unique index. A secret that is shown once is derived from the token
@@ -25,9 +25,9 @@ from portal.accounts.models import SentForm
 from portal.database import database_now
 
 SHOWN_AGAIN_FOR = timedelta(seconds=60)
-# How long a form may stay open.
+# How long a form can stay open.
 LIFETIME = timedelta(days=1)
-# Twice that: a row must outlive its token whatever the difference between two servers' clocks.
+# Twice that: a row must outlive its token even if two servers' clocks differ.
 KEPT_FOR = 2 * LIFETIME
 
 
@@ -39,7 +39,7 @@ class FormIsStale(Exception):
 class Press:
     """A press of a form's button: what secrets are derived from, and whether the first press was in the last minute.
 
-    A view whose redirect has a secret in it sets `hides_answer`, and its `again` makes another.
+    A view that redirects with a secret sets `hides_answer`, so that its `again` makes the answer anew.
     """
 
     seed: str = field(repr=False)
@@ -108,7 +108,7 @@ def once(view: Callable | None = None, *, again: Callable | None = None) -> Call
 
 
 def _keep(row: SentForm, request, response: HttpResponse, *, may_be_page: bool) -> bool:
-    """Keep what the next press is shown; False where this one came to nothing."""
+    """Store what the next press will show; return False if this press had no result."""
     if response.status_code >= 400 or not (may_be_page or "Location" in response):
         return False
     row.location = "" if request.press.hides_answer else response.get("Location", "")

@@ -180,7 +180,7 @@ DATABASES = {
             # psycopg under Django prepares nothing unless told to.
             "prepare_threshold": 5,
             "connect_timeout": 5,
-            # Milliseconds, after which a host that vanished is given up.
+            # Milliseconds until a host that vanished is given up.
             "tcp_user_timeout": 10_000,
         },
         "CONN_HEALTH_CHECKS": True,

@@ -26,7 +26,7 @@ _NAMED = {
 
 
 def describe(character):
-    """Return a character as people can read and find it: what it looks like, or else its name and number."""
+    """Describe a character so that people can find it: how it looks, or its name, and its number."""
     code = f"U+{ord(character):04X}"
     if name := _NAMED.get(character):
         return f"{name} ({code})"

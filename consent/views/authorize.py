@@ -49,7 +49,7 @@ _ABOUT_THE_URI = {
     errors.InvalidRedirectURIError: "redirect_uri is not an absolute URL",
     errors.MismatchingRedirectURIError: "redirect_uri is not one of the registered redirect URLs, character for character",
 }
-# Of the redirect URI that was sent, on the page that refuses it.
+# What the page that refuses a redirect URI says about it.
 _LONGEST_SHOWN = 300
 
 
@@ -124,7 +124,7 @@ def _authorize(request):
 
 
 def _agreed_before(request, press):
-    """Answer a second press of Agree with a code of its own: the first answer was lost with its page, and is kept nowhere."""
+    """Answer a second press of Agree with a new code: the first was lost with its page and is stored nowhere."""
     try:
         asked = _read(request)
         account, _fixed = _account(request, asked, request.user)
@@ -146,7 +146,7 @@ _agree_once = once(_authorize, again=_agreed_before)
 
 
 def _note(client, error, why, text="", parameter=""):
-    """Count a refusal for the client's team; decisions of people and answers to prompt=none are none."""
+    """Count a refusal for the client's team; people's decisions and answers to prompt=none do not count."""
     note_failure(client.pk, where=Where.AUTHORIZE, why=why, error=error, text=text, parameter=parameter)
 
 
@@ -193,7 +193,7 @@ def _untrusted(request, client, problem):
     if client is None and len(request.GET.getlist("client_id")) == 1:
         client = find_client(request.GET["client_id"])
     context = {"error": problem.error, "description": problem.description}
-    # Of a request that nobody can read more of, the page repeats nothing, in its links neither.
+    # The page repeats nothing of a request that cannot be read, not even in its links.
     request.leads_nowhere = client is None or client.suspended_at is not None
     if client and client.suspended_at:
         _note(client, problem.error, Why.SUSPENDED, suspension(client).text)
@@ -299,7 +299,7 @@ def _decide(request, asked: AuthorizationRequest, account: Account, fixed: bool)
         if screen.is_due or ask_again or not fixed or loopback:
             if "none" in asked.prompt:
                 return asked.answer(error="consent_required" if screen.is_due else "interaction_required")
-            # Whoever just agreed on the portal's own page is not asked the same again (see agreed.py).
+            # A person who just agreed on the portal's own page is not asked again (see agreed.py).
             if not fixed or screen.asks_anew or not take_agreed(request, screen.consent):
                 return consent_page(request, screen)
         return _with_code(request, asked, screen.consent, screen)

@@ -48,7 +48,7 @@ def _oauthlib(core, respond, request):
         _, headers, body, status = respond(request)
     response = HttpResponse(body, status=status, content_type="application/json", headers=NO_STORE)
     if status == 401 and "Authorization" in request.headers:
-        # RFC 6749 section 5.2; who sent credentials in the body would be asked for a password, and never shown the reason.
+        # RFC 6749 section 5.2. A client that sent credentials in the body would ask for a password and never show the reason.
         response["WWW-Authenticate"] = _BASIC
     return response
 
@@ -60,7 +60,7 @@ def token(request):
     response = _token(request, get_oauthlib_core(), attempt)
     if response.status_code == 200:
         return response
-    # Whose authentication failed was looked for, and counted, already.
+    # A failed authentication was already counted, for the client that it names.
     client = attempt.client if attempt.client or attempt.why == Why.SECRET else _client_named_in(request)
     if client:
         actions.note_failure(

@@ -96,7 +96,7 @@ def receipt_view(request, entry_id):
 
 
 def _refuse(request, entry, as_file):
-    """Show nothing of an entry that is not what was recorded, nor of words that are not those that were read."""
+    """Show nothing of an entry that is not what was recorded, nor words that differ from those people read."""
     told = _(
         "This entry, or the text that people read, does not match what was recorded. Please tell the people who run this portal."
     )

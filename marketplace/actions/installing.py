@@ -97,7 +97,7 @@ def _install(version: Version, client: Client | None, account: Account, by: User
     if client and client.suspended_at:
         raise NotInstallable(_("This app is suspended; it cannot be installed now."))
     if Installation.objects.filter(account=account, app=version.app, uninstalled_at=None).exists():
-        raise AlreadyInstalled(_("%(app)s is in this account already.") % {"app": version.name})
+        raise AlreadyInstalled(_("%(app)s is already in this account.") % {"app": version.name})
     pk = uuid.uuid4()
     access = None
     if client and version.scopes:
@@ -126,7 +126,7 @@ def record_installation(
 
 
 def is_begun(installation: Installation) -> bool:
-    """True once an installation is more than unfinished: then it is uninstalled; until then it can be discarded."""
+    """True once an installation is no longer unfinished. Then it is uninstalled; before, it is discarded."""
     return Installation.objects.begun().filter(pk=installation.pk).exists()
 
 

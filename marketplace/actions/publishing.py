@@ -206,7 +206,7 @@ def take_back_version(version: Version, *, by: User) -> Version:
 
 @transaction.atomic
 def copy_version(version: Version, *, by: User) -> Version:
-    """Make a draft of all that a version which was taken back has, its number too. Raises NotATeammate, Frozen, ValidationError."""
+    """Copy a version that was taken back to a new draft, with everything in it, its number included. Raises NotATeammate, Frozen, ValidationError."""
     guard_teammate(version.app.team, by)
     _guard_status(version, Status.TAKEN_BACK)
     return create_version(version.app, by=by, **{name: getattr(version, name) for name in FIELDS})

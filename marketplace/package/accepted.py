@@ -1,4 +1,4 @@
-"""What the platform accepts beside its format: written in another way, and read here as the format has it."""
+"""Normalise what the platform accepts beyond its own format."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ from .documents import as_dict, step
 
 
 def _as_text(value: Any) -> Any:
-    """A number, or true or false, where a text is meant."""
+    """Return a number, true or false as a text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
@@ -33,7 +33,7 @@ def _as_int(value: Any) -> Any:
 
 
 def _one_of(values: Any) -> Callable[[Any], Any]:
-    """One of some values, in whatever letter case."""
+    """Return a reader of one of several values, in any letter case."""
     known = {value.lower(): value for value in get_args(values)}
     return lambda value: known.get(value.lower(), value) if isinstance(value, str) else value
 
@@ -113,7 +113,7 @@ def split_query(path: str) -> tuple[str, dict[str, str]] | None:
         pieces = expressions.pieces(path)
     except MalformedExpression:
         return None
-    # No text of a package has a NUL: it stands for an expression meanwhile.
+    # No text of a package has a NUL, so it can stand in for an expression here.
     inside = iter([source for is_expression, source in pieces if is_expression])
     plain = "".join("\0" if is_expression else source for is_expression, source in pieces)
     before, mark, after = plain.partition("?")

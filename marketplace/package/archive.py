@@ -108,7 +108,8 @@ def _guard(entry: zipfile.ZipInfo) -> str:
     if wrong := re.search(r"[\0-\x1f\x7f]", name):
         raise Unusable(
             _shown(name),
-            _("The name has a character that no file’s has: %(character)s.") % {"character": describe(wrong[0])},
+            _("The name has a character that no file name can have: %(character)s.")
+            % {"character": describe(wrong[0])},
             _("Rename the file."),
         )
     if name.startswith("/") or re.match("[A-Za-z]:", name):
@@ -138,7 +139,9 @@ def _without_folder(found: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipI
 def _take(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> bytes:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unusable(
-            _shown(name), _("Packed in a way that is not read here."), _("Use the ordinary .zip compression.")
+            _shown(name),
+            _("The file is packed in a way that the portal cannot read."),
+            _("Use the ordinary .zip compression."),
         )
     with archive.open(entry) as file:
         # One byte more than is allowed: the reader of the file says that it is too large.

@@ -28,7 +28,7 @@ _PLACEHOLDER = re.compile(
 )
 # Integrations; more than are allowed, so that one too many hides nothing that is wrong with the others.
 MAX_CHECKED = 10
-# What the platform's own manifests carry beside what is used here.
+# What the platform's own manifests have beyond what the portal uses.
 _OF_A_MANIFEST = {
     "platform-version", "modules", "product", "engines", "app", "dependencies", "whitelisted-domains", "whitelisted_domains",
     "name", "version", "description",
@@ -97,8 +97,10 @@ class _Checker(Integrations, Requests):
                 ERROR,
                 MANIFEST,
                 "",
-                _("The package has no manifest.json at its top, but “%(name)s”.") % {"name": seen[-200:]},
-                _("Pack the folder in which manifest.json is, or name the file so; upload no archive within another."),
+                _("The package has “%(name)s”, but no manifest.json at its top level.") % {"name": seen[-200:]},
+                _(
+                    "Pack the folder that contains manifest.json, or give the file that name. Do not upload an archive within another."
+                ),
             )
         elif MANIFEST not in self.documents:
             self.tell(

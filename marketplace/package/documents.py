@@ -161,7 +161,8 @@ class _Reader:
             raise self._wrong(_("This number is too large."), _("Use a smaller one."))
         if isinstance(value, str) and (found := re.search("[\0\ud800-\udfff]", value)):
             raise self._wrong(
-                _("This text has a character that cannot be kept: %(character)s.") % {"character": describe(found[0])},
+                _("This text has a character that cannot be stored: %(character)s.")
+                % {"character": describe(found[0])},
                 _("Remove the \\u escape."),
             )
         return value

@@ -1,4 +1,4 @@
-"""What is wrong with the shape of a file, in words of our own: what stands where, and how to mend it."""
+"""Explain what is wrong with the shape of a file, in our own words: where, what, and how to fix it."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ _OPTIONS = {
 
 
 def explain(model: type[BaseModel], value: Any, suggest: Suggest) -> Iterator[Found]:
-    """What is wrong with a value: where, what, and how to mend it."""
+    """Yield what is wrong with a value: where, what, and how to fix it."""
     try:
         model.model_validate(value)
     except ValidationError as refused:
@@ -49,7 +49,7 @@ def _explain(model: type[BaseModel], error: Any, suggest: Suggest) -> Found:
             values = ", ".join(f"“{each}”" for each in re.findall(r"'([^']*)'", context["expected"]))
             return (
                 place,
-                _("“%(name)s” has a value that the format does not have.") % {"name": name},
+                _("“%(name)s” has a value that the format does not allow.") % {"name": name},
                 _("Use one of: %(values)s.") % {"values": values},
             )
         case "string_pattern_mismatch" if is_key:
@@ -94,7 +94,7 @@ def _types() -> dict[str, str]:
 
 
 def _name(name: str, *, with_hyphens: bool) -> tuple[str, str]:
-    """A name that cannot stand in an address (with hyphens), or in a template."""
+    """Explain why a name cannot be used in an address (with hyphens) or in a template."""
     wrong = re.search(r"[^A-Za-z0-9_-]" if with_hyphens else r"[^A-Za-z0-9_]", name)
     if not name:
         why = _("it is empty")
@@ -113,7 +113,7 @@ def _name(name: str, *, with_hyphens: bool) -> tuple[str, str]:
 
 
 def _unknown(model: type[BaseModel], place: tuple[str | int, ...], name: str, suggest: Suggest) -> tuple[str, str]:
-    """A key that the format does not have here."""
+    """Explain a key that the format does not allow here."""
     here: type[BaseModel] = model
     homes: dict[str, set[str]] = {}
     if model is formats.Requests:

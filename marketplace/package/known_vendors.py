@@ -1,4 +1,4 @@
-"""What well-known vendors want before they issue a refresh token, from their own documentation."""
+"""What well-known vendors require before they issue a refresh token, from their documentation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ _OFFLINE = {
 
 
 def lacks_refresh_token(token_url: str, options: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the (option, value) without which this vendor issues no refresh token; None where nothing is known to lack."""
+    """Return the (option, value) missing for a refresh token from this vendor, or None if nothing is known to be missing."""
     try:
         host = (urlsplit(token_url).hostname or "").lower()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Files of a package that are not read although they look as if they were meant to be, and what to do with each."""
+"""Files of a package that look like one of ours but are not read, and what to do with each."""
 
 import difflib
 import re
@@ -9,12 +9,12 @@ from django.utils.translation import gettext as _
 
 IPARAMS = "config/iparams.json"
 FILES = ("manifest.json", "config/oauth_config.json", "config/requests.json", IPARAMS)
-# What the platform keeps beside them, and nothing here is about.
+# Files of the platform's own that the portal has no use for.
 _OF_THE_PLATFORM = re.compile(
     r"config/(iparam_test_data\.json|entities\.json|assets/.*)|(.*/)?(\.DS_Store|\.gitkeep|Thumbs\.db)"
 )
 _ARCHIVE = re.compile(r".+\.(zip|tar|tgz|gz|rar|7z)", re.IGNORECASE)
-# How else the files are called: what is left of a name without its ending, in small letters without punctuation.
+# Other names for the files: without extension or punctuation, in lower case.
 _CALLED = {
     "manifest": "manifest.json",
     "oauthconfig": "config/oauth_config.json",
@@ -60,7 +60,7 @@ def overlooked(names: Iterable[str], read: Collection[str]) -> Iterator[Overlook
                 _("List its fields in %(file)s, each with a display_name and a type; the portal makes the page.")
                 % {"file": meant},
             )
-        # A file of this name deep in the app, such as a web manifest, is another where the one that is meant is there.
+        # If the file itself is present, one of the same name deeper in the app, such as a web manifest, is something else.
         elif meant and meant not in read and (in_config or path.suffix.lower().startswith(".json")):
             yield (
                 name,
@@ -83,7 +83,7 @@ def overlooked(names: Iterable[str], read: Collection[str]) -> Iterator[Overlook
 
 
 def _meant(path: PurePosixPath, *, guess: bool) -> str | None:
-    """The file that a name stands for, in another spelling, letter case or folder; `guess` also what is like one."""
+    """Return the file that a name means despite its spelling, letter case or folder; `guess` also accepts similar names."""
     plain = re.sub(r"[^a-z0-9]", "", path.name.partition(".")[0].lower())
     if found := _CALLED.get(plain):
         return found
@@ -92,7 +92,7 @@ def _meant(path: PurePosixPath, *, guess: bool) -> str | None:
 
 
 def manifest_elsewhere(names: Iterable[str]) -> str | None:
-    """The file that is the manifest in another place or spelling, or the archive that it may be in."""
+    """Return the file that is the manifest in another place or spelling, or the archive that may contain it."""
     found = [name for name in names if "node_modules" not in name]
     for test in (
         lambda name: PurePosixPath(name).name.lower() == "manifest.json",

@@ -60,7 +60,7 @@ def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
     texts = "".join(part.text for part in host.parts if isinstance(part, Text))
     if wrong := re.search(r"[^A-Za-z0-9.:-]", texts):
         raise Misplaced(
-            _("The host has a character that no host has: %(character)s.") % {"character": describe(wrong[0])},
+            _("The host has a character that no host can have: %(character)s.") % {"character": describe(wrong[0])},
             _("Write a name without scheme, path or user."),
         )
     if any(isinstance(part, Encode) for part in host.parts):
@@ -72,7 +72,7 @@ def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
     domain = tail[1:].partition(":")[0]
     if isinstance(first, Text) or not tail.startswith(".") or not _SUFFIXES.privatesuffix(domain.lower()):
         raise Misplaced(
-            _("Whoever calls the template could choose here who receives what it sends.")
+            _("Here, the caller could choose who receives what the template sends.")
             if host.is_called
             else _("A field that is filled in at install could choose here who receives a secret or a token."),
             _("Write the host out, or let it be one label of your vendor’s domain: <%= … %>.vendor.com."),
@@ -138,8 +138,10 @@ def check_path(path: Template) -> None:
     # Those in expressions too, which come out of them as they are.
     if wrong := re.search(r"[^!-~]|[\\?#]", "".join([filled, *path.texts()])):
         raise Misplaced(
-            _("The path has a character that it cannot have: %(character)s.") % {"character": describe(wrong[0])},
-            _("A query is read from the path where each parameter has one name; otherwise put it under “query”.")
+            _("The path has a character that no path can have: %(character)s.") % {"character": describe(wrong[0])},
+            _(
+                "A query in the path is read only if each parameter has a name of its own; otherwise put it under “query”."
+            )
             if wrong[0] == "?"
             else _("Remove it: what follows “#” is never sent.")
             if wrong[0] == "#"

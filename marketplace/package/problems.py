@@ -8,7 +8,7 @@ from typing import Any, Literal
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-# A report tells so many problems; nobody mends more before checking again.
+# The most problems in a report; nobody fixes more before checking again.
 MAX_TOLD = 100
 Level = Literal["error", "warning"]
 ERROR: Level = "error"
@@ -28,7 +28,7 @@ class Problem:
 
 
 class Problems:
-    """What was found so far, each once; of a level, no more are kept than a report tells, and the rest are counted."""
+    """The problems found so far, each once. Beyond what a report lists, problems of a level are only counted."""
 
     def __init__(self) -> None:
         self.kept: dict[Problem, None] = {}
@@ -49,7 +49,7 @@ class Problems:
         self.counts += others.counts
 
     def told(self, order: Sequence[str]) -> list[Problem]:
-        """What a report tells, in the `order` of files: of too many, the errors before the warnings."""
+        """Return what a report lists, in the `order` of files; if there are too many, errors come before warnings."""
         places = {file: number for number, file in enumerate(order)}
 
         def place(each: Problem) -> tuple[Any, ...]:
@@ -60,7 +60,7 @@ class Problems:
         if (more := self.counts.total() - len(told)) > 0:
             level = ERROR if self.counts[ERROR] > MAX_TOLD else WARNING
             text = ngettext("%(count)d more problem is not listed.", "%(count)d more problems are not listed.", more)
-            told.append(Problem(level, "", "", None, text % {"count": more}, _("Mend these, then check again.")))
+            told.append(Problem(level, "", "", None, text % {"count": more}, _("Fix these, then check again.")))
         return told
 
 

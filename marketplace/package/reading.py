@@ -19,10 +19,10 @@ from .places import Misplaced
 from .problems import ERROR, WARNING, Level, Problem, Problems
 from .written import may_be_secret
 
-# How many names of a report are compared with how many known ones: all with all would take a stranger's package long.
+# Bounds on comparing names in a report with known names: comparing all with all would let a package take minutes.
 MAX_SUGGESTIONS = 20
 MAX_KNOWN = 1000
-# What the platform's own fields carry beside what is used here.
+# What the platform's own fields have beyond what the portal uses.
 _OF_A_FIELD = formats.InstallField.model_fields.keys() | {
     "events", "type_attributes", "visible", "regex", "data-bind", "data_bind", "placeholder", "hint", "validation",
 }  # fmt: skip
@@ -89,14 +89,14 @@ class Reading:
         self.problems.add(Problem(level, file, pointer, line, message, fix))
 
     def count(self, file: str, pointer: str, things: Any, most: int, message: str) -> dict[str, Any]:
-        """Tell where there are more things than `most`; return as many of them as are looked into."""
+        """Report where there are more than `most` things; return those that are checked."""
         things = as_dict(things)
         if len(things) > most:
             self.tell(ERROR, file, pointer, message % {"most": most}, _("Remove some."))
         return dict(islice(things.items(), most))
 
     def check_fields(self, file: str, place: str, fields: Any) -> dict[str, Any]:
-        """Check what is asked of people, at install or where a vendor is connected."""
+        """Check the fields that people fill in, at install or when they connect a vendor."""
         looked_into = self.count(file, place, fields, formats.MAX_FIELDS, _("More than %(most)d fields."))
         for name, value in looked_into.items():
             one = as_dict(value)
@@ -151,7 +151,7 @@ class Reading:
         return template
 
     def _unknown(self, file: str, name: str, allowed: Mapping[str, str]) -> tuple[str, str]:
-        """A name that may not stand in this file, or that nothing has."""
+        """Report a name that is unknown or not allowed in this file."""
         prefix, _dot, key = name.partition(".")
         ours = "oauth_iparams" if file == OAUTH else "iparam"
         same = f"{ours}.{key}"

@@ -98,7 +98,7 @@ class Requests(Reading):
                     ERROR,
                     REQUESTS,
                     pointer,
-                    _("The header has a character that it cannot have: %(character)s.") % {"character": wrong},
+                    _("The header has a character that no header can have: %(character)s.") % {"character": wrong},
                     _("Use letters, digits and punctuation of ASCII."),
                 )
             if template and looks_secret(key, template):
@@ -123,7 +123,7 @@ class Requests(Reading):
 
     @staticmethod
     def _holds_secrets(schema: dict[str, Any]) -> bool:
-        """True where the developer could have written a secret into a header, or wrote one into the path or query."""
+        """True where a header may hold a secret of the developer's, or the path or query does."""
         if Reading.may_hold_secrets(as_dict(schema.get("headers"))):
             return True
         path, query = parsed(schema.get("path")), as_dict(schema.get("query"))
@@ -132,7 +132,7 @@ class Requests(Reading):
         )
 
     def _misplaced_choice(self, key: str) -> tuple[str, Misplaced] | None:
-        """The first choice of a field that cannot stand in a path, looked for once however many templates use it."""
+        """Return the first choice of a field that cannot be used in a path; looked up once for all templates."""
         if key not in self._choices:
             self._choices[key] = None
             options = self.fields[key].get("options")
@@ -149,7 +149,7 @@ class Requests(Reading):
         return {}
 
     def _settings(self, pointer: str, template: Template, *, is_host: bool = False) -> None:
-        """Tell of settings that cannot stand here, or may be empty where something must be."""
+        """Report settings that cannot be used here, or that may be empty where a value is required."""
         for name in dict.fromkeys(template.bare_names()):
             prefix, _dot, key = name.partition(".")
             if prefix != "iparam" or (field := self.fields.get(key)) is None:
@@ -186,7 +186,7 @@ class Requests(Reading):
                     WARNING,
                     REQUESTS,
                     pointer,
-                    _("“%(name)s” may be left empty, and then this template cannot be sent.") % where,
+                    _("“%(name)s” may be left empty, but this template cannot be sent without it.") % where,
                     _("Make the field required, or give another value: <%%= %(name)s || '…' %%>.") % where,
                 )
 

@@ -1,4 +1,4 @@
-"""Secrets that a developer wrote into a package, where everybody who sees it could read them."""
+"""Find secrets that a developer wrote into a package, where everybody who sees it can read them."""
 
 import re
 from collections.abc import Iterator
@@ -25,21 +25,21 @@ _PARAMETER = re.compile(r"[?&]([^=&#\0]+)=([^&#]*)")
 
 
 def may_be_secret(name: str, template: Template | None) -> bool:
-    """True where a header could be a secret: none that cannot be read, and no header of which nobody knows, is taken for open."""
+    """True where a header could be a secret; an unreadable value or an unknown header counts as one."""
     if name.lower() in _OPEN_HEADERS:
         return False
     return template is None or not any(template.names()) or any(_is_written(text) for text in template.texts())
 
 
 def looks_secret(name: str, template: Template) -> bool:
-    """True where what the developer wrote looks like a secret, by the name of its place or by itself."""
+    """True where the developer's text looks like a secret, by its name or by its value."""
     texts = [*template.texts()]
     if any(map(_is_random, texts)):
         return True
     words = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
     last = re.split(r"[^A-Za-z0-9]+", words.strip("[]_- "))[-1].lower()
     if last == "key":
-        # Of what else is called a key, such as one to sort by, the value is a word.
+        # Other things called a key, such as a sort key, have a word as their value.
         return any(_is_written(text) and (re.search(r"\d", text) or len(text) > 15) for text in texts)
     return last in _NAMES and any(map(_is_written, texts))
 
@@ -60,7 +60,7 @@ def _is_written(text: str) -> bool:
 
 
 def _is_random(text: str) -> bool:
-    """True for the tokens of well-known makers, and for what nobody would write as a word."""
+    """True for tokens in well-known formats, and for values that are clearly not words."""
     if _PREFIXED.search(text):
         return True
     for word in _WORD.findall(_UUID.sub("", text)):

@@ -80,7 +80,7 @@ def _start(templates, chosen):
 
 
 def _written(schema):
-    """A template as it stands in the package, but for what in it looks like a secret of the developer's."""
+    """Return a template as it is in the package, with anything that looks like the developer's secret masked."""
 
     def shown(name, text):
         return MASK if looks_secret(name, parse(text)) else text
@@ -99,7 +99,7 @@ def _sent(request):
 
 
 def _readable(text):
-    """JSON with a line for each value; anything else as it is, and what would grow to many times its length."""
+    """Return JSON indented, unless that would make it many times longer; anything else unchanged."""
     most, made = 4 * len(text) + 1000, []
     try:
         for part in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(json.loads(text)):

@@ -88,7 +88,7 @@ def app_view(request, slug):
     if request.method == "POST" and form.is_valid():
         try:
             actions.set_client(app, form.cleaned_data["client"], by=request.user)
-            messages.success(request, _("Set. These credentials are the app’s from now on."))
+            messages.success(request, _("Saved. The app now uses these credentials."))
             return redirect("app-view", slug)
         except Refused as refusal:
             add_errors(form, refusal)

@@ -165,7 +165,7 @@ def vendor_secret_keep(request, slug, pk, integration):
         if not form.is_valid():
             raise ValidationError(form.errors["secret"])
         actions.keep_vendor_secret(version.app, integration, secret=form.cleaned_data["secret"], by=request.user)
-        messages.success(request, _("Kept. It is used from now on, and never shown."))
+        messages.success(request, _("Saved. The portal uses it from now on and never shows it."))
     except (Refused, ValidationError) as error:
         messages.error(request, in_words(error))
     return redirect("version-package", slug, pk)

@@ -34,14 +34,14 @@ class AccountAdapter(DefaultAccountAdapter):
         return email
 
     def set_password(self, user, password):
-        """Change the password that was read, so that of presses at once on one reset link only one counts."""
+        """Change the password only if it is still the one that was read, so that a reset link works once."""
         before = user.password
         user.set_password(password)
         people = user._meta.model.objects.filter(pk=user.pk)
         if people.filter(password=before).update(password=user.password):
             return
         user.password = people.values_list("password", flat=True).get()
-        # The same one again: somebody pressed twice.
+        # The same password again: somebody pressed twice.
         if not check_password(password, user.password):
             messages.error(self.request, _("The password was changed a moment ago. Sign in with the new one."))
             raise ImmediateHttpResponse(redirect(self.request.path))
@@ -80,17 +80,17 @@ class AccountAdapter(DefaultAccountAdapter):
         return super().validation_error(code, *args)
 
     def is_safe_url(self, url):
-        """Judge an address without its query, which leads nowhere: Django refuses all that is longer than 2,048 characters."""
+        """Judge an address without its query: Django refuses addresses longer than 2,048 characters, and a query cannot lead elsewhere."""
         return super().is_safe_url(url.partition("?")[0])
 
     def post_login(self, request, user, *, redirect_url, **more):
-        """Go where the form that was sent last leads, which is newer than what the session keeps of the first one."""
+        """Follow the form that was sent last, which is newer than what the session stored for the first."""
         return super().post_login(request, user, redirect_url=get_next_redirect_url(request) or redirect_url, **more)
 
     def send_mail(self, template_prefix, email, context):
-        """Send a mail; where the mail server is away, say so rather than fail.
+        """Send a mail; if the mail server is away, say so instead of failing.
 
-        allauth builds its links from the request's host, which anybody may choose.
+        allauth builds its links from the request's host, which anybody can choose.
         """
         links = {
             name: mailed_link(self.request, urlsplit(value).path)
@@ -101,7 +101,7 @@ class AccountAdapter(DefaultAccountAdapter):
         try:
             super().send_mail(template_prefix, email, {**context, **links, "current_site": site})
         except smtplib.SMTPRecipientsRefused:
-            # Anybody may type an address that no server takes.
+            # Anybody can type an address that no server accepts.
             log.warning("mail_refused", template=template_prefix)
         except (OSError, smtplib.SMTPException) as error:
             log.error("mail_not_sent", template=template_prefix, error=type(error).__name__)

@@ -1,4 +1,4 @@
-"""Keeps `next`, the page that a person was on the way to, through signing in and every side trip of it.
+"""Carry `next`, the page that a person was on the way to, through signing in and all its side trips.
 
 On the portal's own pages it travels in the address and the form, as allauth has it. In a mail it travels sealed: the link
 may be opened in another browser, and nothing that a stranger typed may be read in a mail to somebody else.
@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core import signing
 from django.urls import reverse
 
-# Where a page of allauth sends people on while they are not signed in yet.
+# Pages to which allauth redirects people who are not signed in yet.
 _ON_THE_WAY = (
     "account_login",
     "account_signup",
@@ -25,7 +25,7 @@ _ON_THE_WAY = (
 )
 _SEALED = "then"
 _SALT = "portal.accounts.entrance"
-# Nobody may have the portal mail what would not fit on a page.
+# No mail carries an address that is longer than any page takes.
 _LONGEST_SEALED = 8192
 
 
@@ -54,7 +54,7 @@ def mailed_link(request, path: str) -> str:
 
 
 def _unsealed(request) -> str:
-    """Return what a mail's link was sealed with; its age is judged by whatever else is in the link."""
+    """Return the address sealed in a mail's link; the rest of the link decides whether it is too old."""
     try:
         return str(signing.loads(request.GET[_SEALED], salt=_SALT))
     except signing.BadSignature:

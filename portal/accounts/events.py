@@ -1,4 +1,4 @@
-"""What the ledger records of people, accounts and teams."""
+"""The ledger's events about people, accounts and teams."""
 
 from django.utils.translation import gettext_lazy as _
 

@@ -40,12 +40,12 @@ class SignupForm(allauth.SignupForm):
         try:
             return super().try_save(request)
         except IntegrityError:
-            # The address was taken a moment ago: they see what whoever comes later sees.
+            # Somebody took the address a moment ago: answer as for any known address.
             self.account_already_exists = True
             return super().try_save(request)
 
     def _take_as_long_as_for_a_new_person(self, request):
-        """Do all that making a person takes and undo it: the time of the answer must not tell which addresses are known.
+        """Create a person and undo it, so that the time of the answer does not tell which addresses are known.
 
         Only the inner transaction is undone. The outer one commits, and so waits for the disk as the real one does.
         """

@@ -48,5 +48,5 @@ def clear_sessions():
 
 @shared_task
 def clear_sent_forms():
-    """Remove the once-only tokens that nobody can send any more."""
+    """Remove once-only tokens that can no longer be sent."""
     forget_sent_forms()

@@ -22,7 +22,7 @@ from .models import Account, Invitation, Membership, Role, Team, TeamMembership,
 
 
 class PasswordResetView(AllauthPasswordResetView):
-    """Says that a mail is on its way, where allauth's own would go straight on to `next`."""
+    """Say that a mail is on its way; allauth's own view would go straight to `next`."""
 
     http_method_names = ["get", "head", "post"]
 

@@ -8,7 +8,7 @@ from django.db import models
 
 
 class LedgerEvent(models.TextChoices):
-    """What an app's events are made of: the value is what entries keep, the label what people read."""
+    """An app's events: entries store the value, people read the label."""
 
     def title_for(self, details: Mapping[str, Any]) -> Any:
         """Return what people read of an entry with these details."""
@@ -31,7 +31,7 @@ def register(events: type[LedgerEvent]) -> type[LedgerEvent]:
 
 
 def known_events() -> dict[str, LedgerEvent]:
-    """Return {what entries keep: event} of all apps, those of one thing beside each other."""
+    """Return {stored value: event} of all apps, grouped by what they are about."""
     return dict(sorted(_known.items()))
 
 

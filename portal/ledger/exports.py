@@ -19,11 +19,11 @@ _BATCH = 500
 
 
 class NotRecorded(Exception):
-    """What is to be shown of an entry is not what was recorded."""
+    """An entry, or the words it names, is not what was recorded."""
 
 
 def check_recorded(entry, words=None) -> None:
-    """Raise NotRecorded where an entry was altered or added by hand, or `words` are not those its `text_hash` is of."""
+    """Raise NotRecorded if an entry was altered or added by hand, or if `words` do not match its `text_hash`."""
     if digest(entry) != entry.hash:
         raise NotRecorded("the entry was altered")
     following = Entry.objects.filter(chain=OuterRef("pk"), sequence=entry.sequence + 1).values("previous_hash")
@@ -35,7 +35,7 @@ def check_recorded(entry, words=None) -> None:
 
 
 def receipt(entry, words=None) -> dict:
-    """Return a signed receipt of an entry, with the words that its `text_hash` is of. Raises NotRecorded."""
+    """Return a signed receipt of an entry, with the words that match its `text_hash`. Raises NotRecorded."""
     check_recorded(entry, words)
     sign = signer()
     place = {"chain": entry.chain_id, "length": entry.sequence, "head": entry.hash, "at": sign.at.isoformat()}

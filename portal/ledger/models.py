@@ -50,7 +50,7 @@ class Entry(models.Model):
 
 
 class KeyPeriod(models.Model):
-    """A time during which one key of LEDGER_KEYS signed. Both times are the database's clock, whatever is written."""
+    """A period in which one key of LEDGER_KEYS signed. Both times come from the database's clock, whatever is written."""
 
     # The thumbprint of the public key (RFC 7638).
     key = models.CharField(max_length=43)

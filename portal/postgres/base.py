@@ -17,7 +17,7 @@ class Refused(psycopg.OperationalError):
 
 
 class Pool(ConnectionPool):
-    """A pool that waits up to `timeout` for a server that is slow, but not for one that refuses.
+    """A pool that waits up to `timeout` for a slow server, but not at all for one that refuses.
 
     psycopg_pool tells nobody who waits that a connection was refused, and tries again ever more rarely, so that each
     request would hold a thread for the whole timeout, and for minutes after the server is back.
@@ -57,6 +57,6 @@ class DatabaseWrapper(PostgresWrapper):
                 check=Pool.check_connection,
                 **options,
             )
-            # Of two threads that are here at once, one wins; neither pool is open yet.
+            # If two threads get here at once, one wins; neither pool is open yet.
             self._connection_pools.setdefault(self.alias, pool)
         return self._connection_pools[self.alias]

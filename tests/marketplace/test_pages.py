@@ -74,7 +74,7 @@ def test_an_admin_chooses_one_of_the_accounts_they_administer(cast, browse, publ
     assert not Installation.objects.exists()
     made = ada.post(url, {"account": cast.acme.slug})
     assert made["Location"] == f"/installations/{Installation.objects.get().pk}/connect/"
-    assert "is in this account already" in text(ada.post(url, {"account": cast.acme.slug}))
+    assert "is already in this account" in text(ada.post(url, {"account": cast.acme.slug}))
     assert Installation.objects.count() == 1
 
 

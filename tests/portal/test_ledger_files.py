@@ -330,7 +330,7 @@ def test_a_filtered_export_is_whole_as_far_as_the_filter_went(chain, browse, cas
         path.write_text(export(browse(cast.admin), kind, "?who=me"), newline="")
         verify_ledger("--export", str(path))
         told = capsys.readouterr().out
-        assert "entries, of no chain all: intact" in told, told
+        assert "entries, no complete chain: intact" in told, told
 
 
 def test_an_export_in_csv_is_verified_like_the_one_in_json(chain, browse, cast, tmp_path, capsys):
@@ -368,7 +368,7 @@ def test_an_export_in_csv_is_verified_like_the_one_in_json(chain, browse, cast, 
     assert "#2: the entry was altered" in refused(change(2, "details", "{}"))
     assert "#2: the entry was altered" in refused(change(2, "at", whole[1][0]))
     for value in ("x", " 2", "2_", "0_2", "２"):
-        assert "line 3: it is no entry" in refused(change(2, "sequence", value))
+        assert "line 3: it is not an entry" in refused(change(2, "sequence", value))
     assert "a spreadsheet could read a formula in it" in refused(change(-2, "subject", "x;=1;'=2"))
     assert "#2: the entry does not follow" in refused(change(2, "previous_hash"))
     for column in ("what", "about", "who", "where"):
@@ -377,7 +377,7 @@ def test_an_export_in_csv_is_verified_like_the_one_in_json(chain, browse, cast, 
     assert "#2: the entry is missing" in refused(lambda rows: rows.pop(2))
     assert "in another order" in refused(lambda rows: rows.insert(1, rows.pop(3)))
     assert "signature: it is missing" in refused(lambda rows: rows.pop())
-    assert "it is no row of the export" in refused(lambda rows: rows.append(rows[1]))
+    assert "it is not a row of the export" in refused(lambda rows: rows.append(rows[1]))
     assert "holds more than the signature" in refused(change(-1, "who"))
     assert "signature: " in refused(change(-1, "details", "x"))
     assert "not a CSV export" in refused(change(0, "hash"))

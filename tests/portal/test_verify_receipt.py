@@ -225,7 +225,7 @@ def test_a_name_that_stands_twice_is_named(holder, capsys):
     path = holder / "receipt.json"
     path.write_text(path.read_text().replace('{"entry":', '{"entry": {"event": "consent.declined"}, "entry":', 1))
     code, told = verify(holder, capsys=capsys)
-    assert code == 1 and told == "Not intact: entry: it stands twice\n"
+    assert code == 1 and told == "Not intact: entry: it appears twice\n"
 
 
 def test_nothing_in_a_file_can_forge_what_the_script_prints(holder, capsys):

@@ -1,4 +1,4 @@
-"""Mailing a team's developers and the reviewers about what was submitted, decided, suspended or lifted."""
+"""Mail a team's developers and the reviewers about submissions, decisions and suspensions."""
 
 from datetime import timedelta
 
@@ -10,12 +10,12 @@ from portal.mail import send
 
 from ..models import REVIEWERS, Notice, Team, User
 
-# Submitting and taking back, over and over, fills nobody's mailbox: the reviewers' queue shows the rest.
+# A team that keeps submitting and taking back fills nobody's mailbox: the reviewers' queue shows the rest.
 MAX_TO_REVIEWERS = 20  # a day, about one team
 
 
 def put_notices(team: Team, kind: str, *, name: str, path: str, reviewers_path: str, reason: str = "") -> None:
-    """Leave a mail to the team's developers and one to the reviewers, for the sweep to send after this commits (T3)."""
+    """Store a mail to the team's developers and one to the reviewers; the sweep sends them after this commits (T3)."""
     given = {"team": team, "kind": kind, "name": name, "reason": reason}
     Notice.objects.create(to_reviewers=False, path=path, **given)
     Notice.objects.create(to_reviewers=True, path=reviewers_path, **given)

@@ -18,7 +18,7 @@ from portal import embedded
 from portal.sandbox import demo_vendors
 
 STOP_SECONDS = 15
-# Whatever ends this often within this many seconds is not restarted again.
+# A process that ends more often than this within this many seconds is not restarted.
 MOST_ENDS, ENDS_WITHIN = 5, 60
 
 
@@ -88,7 +88,7 @@ class Command(BaseCommand):
         )
 
     def _watch(self, commands):
-        """Restart what ends by itself, until something does so over and over. Raises CommandError."""
+        """Restart what dies, until something dies over and over. Raises CommandError."""
         ends = defaultdict(list)
         while True:
             if self.is_interrupted:

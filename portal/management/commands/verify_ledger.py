@@ -96,6 +96,6 @@ class Command(BaseCommand):
     def _check_export(self, path):
         content, is_public = _checked(path, check_export)
         entries, chains = _count(content["digest"]["count"], "entry", "entries"), len(content["checkpoints"])
-        held = f"{_count(chains, 'chain', 'chains')}, {entries}" if chains else f"{entries}, of no chain all"
+        held = f"{_count(chains, 'chain', 'chains')}, {entries}" if chains else f"{entries}, no complete chain"
         self._say_who_can_verify(is_public)
         self.stdout.write(f"{held}: intact.")
