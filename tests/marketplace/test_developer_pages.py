@@ -140,7 +140,8 @@ def test_a_draft_is_tried_on_the_test_account(cast, browse, draft):
 def test_while_it_is_in_review_a_page_says_what_can_be_done_about_a_mistake(cast, browse, draft):
     actions.submit_version(draft, by=cast.dev)
     page = text(browse(cast.dev).get(f"/apps/{draft.app.slug}/versions/{draft.pk}/"))
-    assert "Nothing of it is published until you say so" in page and f"/apps/{draft.app.slug}/versions/new/" in page
+    assert "Nothing is published until you publish it" in page
+    assert f"/apps/{draft.app.slug}/versions/{draft.pk}/take-back/" in page
 
 
 def test_apps_are_called_by_their_newest_versions_name(cast, browse, draft):

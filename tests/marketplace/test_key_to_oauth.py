@@ -101,7 +101,7 @@ def test_an_app_that_works_with_a_key_alone_is_listed_installed_used_and_uninsta
     listing = text(ada.get(f"/marketplace/{app.slug}/"))
     assert "asks for no permission here" in listing and "connects to no other service" not in listing
     assert "What an admin fills in API key" in listing and "It calls: 127.0.0.1" in listing and "agrees" not in listing
-    assert "read and agreed to" not in text(ada.get(f"/marketplace/{app.slug}/install/"))
+    assert "agree to what it asks for" not in text(ada.get(f"/marketplace/{app.slug}/install/"))
     page = ada.post(f"/marketplace/{app.slug}/install/", {"account": cast.acme.slug})["Location"]
     installation = app.installations.get()
     assert page == f"/installations/{installation.pk}/" and installation.access is None
