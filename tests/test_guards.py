@@ -146,7 +146,7 @@ def test_no_key_of_a_guarded_table_changes(row_of_each, web):
             )
 
 
-def test_no_row_is_put_in_the_place_of_one_that_others_refer_to(row_of_each, web):
+def test_no_row_that_others_refer_to_is_replaced(row_of_each, web):
     """Removed and made anew under the same key, which the foreign keys, checked at commit, would let pass."""
     referred = {
         table for (table,) in rows("SELECT DISTINCT confrelid::regclass::text FROM pg_constraint WHERE contype = 'f'")

@@ -85,7 +85,7 @@ def test_suspending_and_lifting_are_mailed_with_the_reason(cast, version, rita):
     assert any("earlier tokens and secrets no longer work" in message.body for message in mail.outbox)
 
 
-def test_only_those_who_may_read_it_get_it(cast, version, rita):
+def test_only_people_who_may_read_a_notice_get_its_mail(cast, version, rita):
     """Not former teammates, nor staff who do not review; a reviewer of the team's own reads it as a developer."""
     team, former, own = version.app.team, factories.person("Fay", team=False), factories.reviewer()
     accounts.end_teammate(accounts.add_teammate(team, former, role="member", by=cast.dev), by=cast.dev)

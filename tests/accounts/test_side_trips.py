@@ -223,14 +223,14 @@ def test_no_mail_leads_out_of_the_portal_nor_says_what_a_stranger_typed(cast):
         assert 'value="https' not in page.text and 'value="//' not in page.text
 
 
-def test_a_forged_way_on_is_no_way_at_all(cast):
+def test_a_forged_next_is_ignored(cast):
     Browser().post("/accounts/password/reset/", {"email": cast.admin.email})
     person = Person().open(mailed_link() + "?then=forged")
     person.send("Change the password", password1=NEW, password2=NEW)
     assert "Your password is changed" in person.text
 
 
-def test_no_mail_carries_a_way_on_that_is_longer_than_any_page_takes(cast):
+def test_no_mail_carries_a_next_longer_than_any_page_takes(cast):
     Browser().post("/accounts/password/reset/", {"email": cast.admin.email, "next": f"/?{secrets.token_hex(20000)}"})
     assert len(mail.outbox[0].body) < 2000
 

@@ -49,7 +49,7 @@ def agree_at(browser, side, how):
 
 @pytest.mark.parametrize("how", ["reauthorize", "widen"])
 @pytest.mark.parametrize("prompt", [None, "consent"])
-def test_who_agreed_on_the_portals_page_is_not_asked_again_by_the_app(agreed, ada, how, prompt):
+def test_a_person_who_agreed_on_the_portals_page_is_not_asked_again_by_the_app(agreed, ada, how, prompt):
     assert "asks for access" in text(ada.get(authorize(agreed))), "loopback"
     agree_at(ada, agreed, how)
     consents = Consent.objects.count()
@@ -67,7 +67,7 @@ def test_nothing_else_passes_without_a_screen(agreed, ada, browse, cast):
     assert "asks for access" in text(ada.get(authorize(agreed))), "the agreement has changed"
 
 
-def test_what_is_new_is_asked_also_of_who_just_agreed(external, ada, cast):
+def test_new_permissions_are_asked_for_even_right_after_agreeing(external, ada, cast):
     external.tokens_for(ada, account=cast.acme.slug, scope=VIEW)
     url = f"/authorizations/{Consent.objects.get().access_id}/reauthorize/"
     ada.post(url, {"decision": "agree", "shown": shown(ada.get(url))})
@@ -90,7 +90,7 @@ def test_what_was_agreed_is_said_on_the_apps_page_and_on_no_page_that_asks(agree
     assert "You agreed again" not in text(ada.get(agreed.page)), "once"
 
 
-def test_who_is_somebody_else_signs_in_and_comes_back_to_the_same_request(agreed, browse, cast):
+def test_signing_in_as_somebody_else_comes_back_to_the_same_request(agreed, browse, cast):
     """Not you? on every page that asks somebody to agree."""
     other = factories.member(cast.acme, "admin", "Abe")
     for url in (authorize(agreed), agreed.asks["reauthorize"]):

@@ -66,7 +66,7 @@ def test_a_secure_field_is_one_however_true_is_written(files, app):
     assert ("error", REQUESTS, "/issues/schema/query/key") in told(run(files, app))
 
 
-def test_what_is_no_true_or_false_is_not_taken_for_one(files, app):
+def test_other_values_are_not_read_as_true_or_false(files, app):
     for value in ("yes", 1, None):
         spoil(files, IPARAMS, "/key/secure", "x")
         files[IPARAMS]["key"]["secure"] = value
@@ -111,7 +111,7 @@ def test_a_query_that_cannot_be_taken_apart_is_an_error_with_its_character(files
     assert [each.level for each in found] == ["error"] and ("“?”" in found[0].message or "“#”" in found[0].message)
 
 
-def test_a_path_without_a_query_is_none_to_take_apart():
+def test_a_path_without_a_query_stays_as_it_is():
     for path in ("/a", "/a<%= '?b=1' %>", "/a?<%= broken", ""):
         assert split_query(path) is None
 

@@ -88,7 +88,7 @@ def test_an_archive_with_backslashes_between_its_folders_is_read(files):
         (b"PK", "not a .zip file, or a damaged one"),
     ],
 )
-def test_what_is_no_package_is_called_what_it_is(data, said):
+def test_a_file_that_is_not_a_package_is_called_what_it_is(data, said):
     assert said in only(check_archive(data, Facts()))
 
 
@@ -136,7 +136,7 @@ def test_a_file_that_is_not_read_is_told_with_the_name_that_would_be_and_how_to_
         assert (fix if kept is others else "what is missing there") in told[0].fix
 
 
-def test_what_the_app_is_made_of_is_not_told(files):
+def test_the_apps_own_files_are_not_reported(files):
     """Nor a file of a name that is used, where the one that is meant is there, nor what belongs to the platform alone."""
     beside = (
         "app/index.html", "app/manifest.json", "server/server.js", "server/lib/requests.js", "README.md", "package.json",

@@ -30,7 +30,7 @@ def is_json(answer, status, error):
     ["/api/", "/api", "/api/v1/packages/check/", "/api/v1/nothing", "/api/v2/", "/api/v1/installations/7/requests/x"],
 )
 @pytest.mark.parametrize("accepts", ["text/html", "*/*"])
-def test_an_address_that_there_is_not_answers_in_json(client, path, accepts):
+def test_an_unknown_address_answers_in_json(client, path, accepts):
     if path == "/api":
         path = "/api/x?y=<script>"
     for method in ("get", "post"):
@@ -46,7 +46,7 @@ def test_another_method_answers_in_json_and_says_which_to_use(client, path, meth
 
 
 @pytest.mark.parametrize("path", ["/api/v1/packages/check", RUN])
-def test_a_caller_who_is_nobody_answers_in_json(client, path):
+def test_an_unauthenticated_caller_is_answered_in_json(client, path):
     for authorization in (None, "Basic !", "Bearer x", "Basic eDp5", "Nothing"):
         headers = {"authorization": authorization} if authorization else {}
         answer = client.post(path, b"x", content_type="application/zip", headers=headers)

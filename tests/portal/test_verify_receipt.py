@@ -183,7 +183,7 @@ def test_a_signature_that_was_forged_is_refused(holder, capsys, how):
     assert code == 1 and told.startswith("Not intact: signature: "), told
 
 
-def test_a_signature_for_another_purpose_is_none(holder, agreed, capsys):
+def test_a_signature_for_another_purpose_is_refused(holder, agreed, capsys):
     """A checkpoint's or an export's signature makes no receipt."""
     for purpose in ("checkpoint", "export"):
 
@@ -203,7 +203,7 @@ def test_a_signature_for_another_purpose_is_none(holder, agreed, capsys):
         '{"entry": NaN, "signature": ""}', "[" * 100_000, '{"entry": ' + "1" * 5000 + "}",
     ],
 )  # fmt: skip
-def test_what_is_no_receipt_is_unreadable(holder, capsys, text):
+def test_a_file_that_is_not_a_receipt_is_unreadable(holder, capsys, text):
     (holder / "receipt.json").write_text(text)
     code, told = verify(holder, capsys=capsys)
     assert code == 2 and told.startswith("Cannot be checked: ") and told.count("\n") == 1
@@ -220,7 +220,7 @@ def test_a_file_that_is_missing_binary_or_no_set_of_keys_is_unreadable(holder, c
         assert verify(holder, capsys=capsys)[0] == 2
 
 
-def test_a_name_that_stands_twice_is_named(holder, capsys):
+def test_a_name_that_appears_twice_is_reported(holder, capsys):
     """Readers of JSON differ in which of the two they show."""
     path = holder / "receipt.json"
     path.write_text(path.read_text().replace('{"entry":', '{"entry": {"event": "consent.declined"}, "entry":', 1))

@@ -214,11 +214,11 @@ def test_an_address_that_clients_could_read_differently_is_refused(cast, address
     "address",
     ["http://127.0.0.1:8123", "http://localhost:8123/api", "http://[::1]:8123", "https://a.example:8443/v2.1/x_~-"],
 )
-def test_a_loopback_address_is_one_and_so_is_a_port_or_a_path(cast, address):
+def test_a_base_address_may_be_loopback_and_have_a_port_or_a_path(cast, address):
     assert set_base_address(Product.objects.get(), base_address=f" {address}/ ", by=None).base_address == address
 
 
-def test_two_products_never_have_one_place(cast, product, crm, tmp_path):
+def test_two_products_never_share_a_metadata_address(cast, product, crm, tmp_path):
     own = f"{settings.BASE_URL}/"
     for taken in (API, API + "/", "HTTPS://DESK.EXAMPLE.COM", own + "freshservice"):
         with nothing_changed(), pytest.raises(AddressTaken):

@@ -240,7 +240,7 @@ def test_unknown_parameters_are_ignored_in_the_body_and_in_the_address(
 
 
 @each("scope", [f" {VIEW}", f"{VIEW} ", f"  {VIEW}  ", f"{VIEW}\n", f"\r\n\t{VIEW}\t"])
-def test_white_space_around_a_scope_is_no_scope(external, tokens, ada, cast, scope):
+def test_white_space_around_a_scope_is_ignored(external, tokens, ada, cast, scope):
     """RFC 6749 section 3.3; a scope that is nothing else was omitted."""
     assert external.client_credentials(cast.acme.slug, scope=scope).json()["scope"] == VIEW
     assert external.client_credentials(cast.acme.slug, scope=f"{EDIT} {scope}").json()["scope"] == f"{EDIT} {VIEW}"
