@@ -248,7 +248,7 @@ def test_an_entry_whose_details_are_no_object_is_refused(holder, capsys, details
         data["entry"]["hash"] = "0"
 
     rewrite(holder / "receipt.json", change)
-    assert verify(holder, capsys=capsys) == (1, "Not intact: entry: its hash does not fit it\n")
+    assert verify(holder, capsys=capsys) == (1, "Not intact: entry: its hash does not match its content\n")
 
 
 # --- the keys ---
