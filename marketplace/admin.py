@@ -90,6 +90,10 @@ def _package(version):
     return "".join(Contents(Contents.of(version).without_secrets()).texts().values())
 
 
+# Earlier versions that a review names.
+MAX_OTHERS = 20
+
+
 def _review(version, request):
     # Custom versions were seen by no reviewer, so nothing is compared with them.
     earlier = version.app.versions.exclude(published_at=None).exclude(pk=version.pk)
@@ -97,7 +101,7 @@ def _review(version, request):
         earlier = earlier.filter(published_at__lt=version.published_at)
     before = earlier.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).order_by("-published_at").first()
     # Published for chosen accounts, or withdrawn since.
-    others = [] if before else earlier.only("number", "audience", "status")
+    others = Version.objects.none() if before else earlier.only("number", "audience", "status")
     client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     for row in rows:
@@ -118,8 +122,10 @@ def _review(version, request):
         "version": version,
         "before": before,
         "other_versions": [
-            f"{each.number} ({each.get_audience_display()}, {each.get_status_display()})" for each in others
+            f"{each.number} ({each.get_audience_display()}, {each.get_status_display()})"
+            for each in others.order_by("-published_at")[:MAX_OTHERS]
         ],
+        "more_versions": max(0, others.count() - MAX_OTHERS),
         "rows": rows,
         "vendors": contents.vendors,
         "fields": contents.fields,

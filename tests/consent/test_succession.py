@@ -154,7 +154,7 @@ def test_an_admin_reads_and_confirms_and_nothing_changes_for_the_app(left, cast,
     assert entry.details["agreed_by"] == f"person:{cast.admin.public_id}" and "Ada" not in str(entry.details)
     page = text(abe.get(f"/installations/{left.installation.pk}/"))
     assert "Read and confirm" not in page and "Abe" in page
-    assert "Nobody has to confirm" in text(abe.post(url, form.values, follow=True)), "replayed"
+    assert "Nothing changed for the app" in text(abe.post(url, form.values, follow=True)), "what the first press did"
     assert "Nobody has to confirm" in text(browse(cast.bea).get(url, follow=True))
     assert Entry.objects.filter(event="consent.confirmed").count() == 1
 
