@@ -202,12 +202,12 @@ def test_the_theme_is_the_systems_unless_one_was_chosen(sit_down, javascript):
 WITHOUT_A_PAGE = {
     "forms only, which lead to another page or to the one in 405.html": {
         "version-submit", "version-publish", "version-test", "vendor-secret-keep", "invitation-resend", "admin:logout",
-        "installation-upgrades-itself",
+        "installation-upgrades-itself", "version-take-back", "version-copy",
     },
     "lead on at once": {"installation-connect", "invitation-open", "admin:login", "admin:password_change", "admin:view_on_site"},
     "answered to programs": {
         "oauth-token", "oauth-revoke", "oauth-introspect", "oauth-check", "oauth-server-metadata",
-        "oauth-resource-metadata", "ledger-keys", "sandbox-tickets", "sandbox-ticket", "healthz", "readyz", "admin:autocomplete",
+        "oauth-resource-metadata", "product-metadata", "sandbox-metadata", "ledger-keys", "sandbox-tickets", "sandbox-ticket", "healthz", "readyz", "admin:autocomplete",
         "admin:jsi18n", "api-run-request", "api-check-package",
     },
     "files": {"version-icon", "receipt-verifier", "ledger-export-csv", "ledger-export-json", "mfa_download_recovery_codes", "version-package-download"},

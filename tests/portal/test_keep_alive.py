@@ -12,12 +12,12 @@ FORM = "application/x-www-form-urlencoded"
 LARGE = b"x=1&" * 75_000
 # Each kind of refusal that is made without reading the body: by the server's wrapper, a middleware, a decorator, a view.
 REFUSALS = [
-    ("/accounts/login/", LARGE, FORM, 403),
+    ("/accounts/login/", b"x" * 300_000, FORM, 403),
     ("/nowhere/", LARGE, FORM, 404),
     ("/.well-known/oauth-authorization-server", LARGE, FORM, 405),
     ("/.well-known/nowhere", LARGE, FORM, 404),
     ("/oauth/token", LARGE, "application/json", 400),
-    ("/oauth/token?scope=x", LARGE, FORM, 400),
+    ("/oauth/token?scope=x", b"x" * 300_000, FORM, 400),
     ("/oauth/token", LARGE, f"{FORM}; charset=hex", 400),
     ("/oauth/token", LARGE * 4, FORM, 413),
     ("/oauth/introspect", LARGE, FORM, 401),
