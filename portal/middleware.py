@@ -183,6 +183,8 @@ def refuse(request, status, text, **headers):
     """Answer a request that is refused before it reaches a view: with a page, or with JSON for a program."""
     headers["Cache-Control"] = "no-store"
     if is_for_programs(request):
+        # RFC 6749 section 5.1 has both.
+        headers["Pragma"] = "no-cache"
         told = {"error": _ERRORS.get(status, "invalid_request"), "error_description": text}
         return JsonResponse(told, status=status, headers=headers)
     title = _("The address cannot be read") if status == 400 else _("That was too much")

@@ -102,8 +102,9 @@ def quickly_unlimited(server, side):
 
 def test_while_redis_hangs_all_goes_on_with_an_alarm_and_limits_come_back_with_it(external, person, served, valkey):
     assert failures_until_refused(served, external) >= limits.RATES["token failed by address and client"][0]
-    assert ask(served, external, external.secret).status == 429
-    assert ask(served, external, external.secret, "203.0.113.2").status == 400
+    assert ask(served, external, external.secret).status == 400, (
+        "the right secret passes: nobody agreed to anything yet"
+    )
     assert served.said("rate_limits_off") == 0
     valkey.send_signal(signal.SIGSTOP)
     assert quickly_unlimited(served, external)
