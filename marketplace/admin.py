@@ -90,8 +90,8 @@ def _package(version):
     return "".join(Contents(Contents.of(version).without_secrets()).texts().values())
 
 
-# Earlier versions that a review names.
-MAX_OTHERS = 20
+# Earlier versions, and developers, that a review names.
+MAX_NAMED = 20
 
 
 def _review(version, request):
@@ -118,14 +118,15 @@ def _review(version, request):
         if bytes(before.icon or b"") != bytes(version.icon or b""):
             changed.append((_("icon"), _("the former one"), _("the one above")))
     team = version.app.team
+    developers = team.memberships.filter(ended_at=None)
     return {
         "version": version,
         "before": before,
         "other_versions": [
             f"{each.number} ({each.get_audience_display()}, {each.get_status_display()})"
-            for each in others.order_by("-published_at")[:MAX_OTHERS]
+            for each in others.order_by("-published_at")[:MAX_NAMED]
         ],
-        "more_versions": max(0, others.count() - MAX_OTHERS),
+        "more_versions": max(0, others.count() - MAX_NAMED),
         "rows": rows,
         "vendors": contents.vendors,
         "fields": contents.fields,
@@ -134,6 +135,8 @@ def _review(version, request):
         "changed": changed,
         "description": render(version.description),
         "notes": render(version.release_notes),
-        "developers": team.memberships.filter(ended_at=None).select_related("user"),
-        "own_team": team.memberships.filter(user=request.user, ended_at=None).exists(),
+        # Owners before members, then by who joined first.
+        "developers": developers.select_related("user").order_by("-role", "pk")[:MAX_NAMED],
+        "more_developers": max(0, developers.count() - MAX_NAMED),
+        "own_team": developers.filter(user=request.user).exists(),
     }
