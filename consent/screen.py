@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 
 from credentials.models import Client, ClientScope, Risk, Scope
 from credentials.registry import operations_of
-from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role, User
+from portal.foundation.refusals import Refused
 
 from .models import Access, Consent, scope_list
 from .validity import agreement_days, agreement_end, taken_back_at

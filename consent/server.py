@@ -18,11 +18,11 @@ from oauthlib.oauth2.rfc6749.grant_types import AuthorizationCodeGrant, ClientCr
 
 from credentials.authentication import MalformedBasic, check_client_secret, read_basic, touch
 from credentials.models import Client, Scope
-from portal.limits import address_of, spend
+from portal.foundation.limits.address import address_of
+from portal.foundation.limits.rates import spend
 
 from . import parameters
-from .actions import InvalidGrant, revoke_token
-from .actions.issuing import issue_tokens, redeem_code, rotate, standing_consent
+from .actions.issuing import InvalidGrant, issue_tokens, redeem_code, revoke_token, rotate, standing_consent
 from .models import Consent, Why
 from .validity import suspension, why_scopes_lack
 

@@ -4,8 +4,7 @@ from celery import shared_task
 
 from portal.accounts.models import Account, Membership
 
-from . import actions
-from .actions import reminding, succeeding
+from .actions import ending, failing, reminding, succeeding
 from .actions.ending import access_to_revoke, mark_erased, queue_revoke_tokens
 from .models import Access
 
@@ -17,19 +16,19 @@ def revoke_tokens(access_id):
     """Stamp and count the tokens that an ended access or consent left behind."""
     access = Access.objects.filter(pk=access_id).first()
     if access:
-        actions.revoke_tokens(access)
+        ending.revoke_tokens(access)
 
 
 @shared_task
 def expire():
     """Stamp the consents that have expired."""
-    actions.expire_consents()
+    ending.expire_consents()
 
 
 @shared_task
 def erase():
     """Erase codes and access tokens a day after their end, and failures after 30, in batches until none is left."""
-    while actions.erase_batch() or actions.erase_failures():
+    while ending.erase_batch() or failing.erase_failures():
         pass
     mark_erased()
 

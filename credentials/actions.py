@@ -11,9 +11,11 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from portal.accounts.actions import Refused, guard_staff, put_notices
+from portal.accounts.actions.notifying import put_notices
+from portal.accounts.actions.places import guard_staff
 from portal.accounts.models import NoticeKind, Team, TeamMembership, User
-from portal.database import database_now, lock
+from portal.foundation.database import database_now, lock
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import PORTAL, record
 
 from . import redirect_uris as uris

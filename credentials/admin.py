@@ -3,7 +3,7 @@ from django.contrib import admin, messages
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
-from portal.admin import ReasonForm, WindowAdmin, shown
+from portal.foundation.admin import ReasonForm, WindowAdmin, shown
 from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 

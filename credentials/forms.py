@@ -4,7 +4,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.models import Team
-from portal.text import Textarea, validate_readable
+from portal.foundation.text import Textarea, validate_readable
 
 from .actions import MAX_OVERLAP_HOURS
 from .models import Kind, Level, Scope

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import AbstractApplication
 
 from portal.accounts.models import Team
-from portal.text import validate_readable
+from portal.foundation.text import validate_readable
 
 from .redirect_uris import matches
 

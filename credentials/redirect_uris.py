@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from portal.text import ascii_host, describe
+from portal.foundation.text import ascii_host, describe
 
 LOOPBACK_HOSTS = {"127.0.0.1", "[::1]", "localhost"}
 # What the authorization response adds (RFC 6749 section 4.1.2, RFC 9207): an app could not tell two of them apart.

@@ -7,8 +7,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from portal.accounts.actions import Refused
-from portal.database import lock
+from portal.foundation.database import lock
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import PORTAL, record
 
 from .events import Event

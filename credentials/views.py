@@ -12,12 +12,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from portal.accounts.actions import Refused
 from portal.accounts.models import Team
-from portal.database import database_now
+from portal.foundation.database import database_now
+from portal.foundation.once import once
+from portal.foundation.pages import paginate
+from portal.foundation.refusals import Refused
 from portal.ledger.models import Entry
-from portal.once import once
-from portal.pages import paginate
 
 from . import actions
 from .events import Event

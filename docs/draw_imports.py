@@ -3,38 +3,28 @@
 import re
 from pathlib import Path
 
-from tests.layers import APPS, FILES, imports, layer, module
+from tests.layers import APPS, FILES, imports, module, room
 
 PAGE = Path(__file__).parent / "architecture.md"
-# Parts of `portal` that have a box of their own: what it is called.
-PARTS = {
-    "portal.accounts": "portal.accounts: people, accounts, teams",
-    "portal.ledger": "portal.ledger: the record",
-    "portal.sandbox": "portal.sandbox: demo APIs and apps",
-    "portal.example_vendor": "portal.example_vendor: a vendor for tests and the demo",
-}
 BOXES = {
     "portal": "portal: wiring",
-    **{name: PARTS[name] for name in ("portal.sandbox", "portal.example_vendor")},
+    "portal.demo": "portal.demo: servers, sample APIs, apps and vendors",
     "marketplace": "marketplace: what may be asked",
     "consent": "consent: what was granted",
     "credentials": "credentials: who is asking",
-    **{name: PARTS[name] for name in ("portal.accounts", "portal.ledger")},
-    "foundation": "foundation: database, limits, egress, text …",
+    "portal.accounts": "portal.accounts: people, accounts, teams",
+    "portal.ledger": "portal.ledger: the record",
+    "portal.foundation": "portal.foundation: database, limits, egress, text …",
 }
-
-
-def box(name):
-    return next((part for part in PARTS if f"{name}.".startswith(f"{part}.")), layer(name))
 
 
 def arrows():
     """Return the (from, to) of all imports that lead from one box to another."""
     return {
-        (box(module(path)), box(name))
+        (room(module(path)), room(name))
         for path in FILES
         for name in imports(path)
-        if name.split(".")[0] in APPS and box(name) != box(module(path))
+        if name.split(".")[0] in APPS and room(name) != room(module(path))
     }
 
 

@@ -3,13 +3,13 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from portal.admin import OptionalReasonForm, ReasonForm, WindowAdmin, shown
-from portal.text import lines
+from portal.foundation.admin import OptionalReasonForm, ReasonForm, WindowAdmin, shown
+from portal.foundation.text import lines
 
-from . import actions
+from .actions import publishing
 from .markdown import render
 from .models import Audience, Status, Version
-from .package import Contents
+from .package.contents import Contents
 
 
 def _icon(version):
@@ -43,8 +43,8 @@ class VersionAdmin(WindowAdmin):
     readonly_fields = fields
     change_form_template = "admin/marketplace/version.html"
     buttons = {
-        "approve": (_("Approve"), OptionalReasonForm, actions.approve_version),
-        "reject": (_("Reject"), ReasonForm, actions.reject_version),
+        "approve": (_("Approve"), OptionalReasonForm, publishing.approve_version),
+        "reject": (_("Reject"), ReasonForm, publishing.reject_version),
     }
 
     def has_view_permission(self, request, obj=None):

@@ -8,7 +8,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from .models import Audience, Version
-from .package import Contents, formats
+from .package import formats
+from .package.contents import Contents
 
 
 def _essence(one: formats.Integration) -> object:

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, Kind
 from portal.accounts.models import Team
-from portal.text import Textarea, validate_readable
+from portal.foundation.text import Textarea, validate_readable
 
 from .icons import reencode
 from .models import Category, Version
@@ -147,7 +147,7 @@ _WIDGETS = {
 
 
 class ValuesForm(forms.Form):
-    """The fields that a package asks for. What is filled in is judged by marketplace/values.py; here it is only shown."""
+    """The fields that a package asks for. What is filled in is judged by marketplace/vendors/settings_values.py; here it is only shown."""
 
     prefix = "value"
 

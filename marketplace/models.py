@@ -17,8 +17,8 @@ from django.utils.translation import gettext_lazy as _
 from consent.models import Access
 from credentials.models import Client
 from portal.accounts.models import Account, Membership, Team
-from portal.encryption import EncryptedField
-from portal.text import validate_readable
+from portal.foundation.encryption import EncryptedField
+from portal.foundation.text import validate_readable
 
 from .querysets import ConnectionQuerySet, InstallationQuerySet
 

@@ -6,11 +6,12 @@ from celery import shared_task
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from portal.accounts.actions import Refused
+from portal.foundation.refusals import Refused
 
-from .actions import connecting, offering, upgrading
-from .connections import VendorError
+from .actions import offering, upgrading
 from .models import Connection, Installation, Offer, OfferKind, Status, Version
+from .vendors import actions
+from .vendors.oauth_client import VendorError
 
 SWEEP_BATCH = 500
 
@@ -21,7 +22,7 @@ def refresh_connection(connection_id):
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection:
         try:
-            connecting.refresh_connection(connection)
+            actions.refresh_connection(connection)
         except (VendorError, Refused):
             # Noted on the row, with the time of the next try.
             return
@@ -32,14 +33,14 @@ def revoke_connection(connection_id):
     """Tell a vendor that a connection is over, and erase what is left of it here."""
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection:
-        connecting.revoke_connection(connection)
+        actions.revoke_connection(connection)
 
 
 @shared_task
 def tell_of_broken_connection(connection_id):
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection:
-        connecting.tell_of_broken_connection(connection)
+        actions.tell_of_broken_connection(connection)
 
 
 @shared_task

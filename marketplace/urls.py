@@ -1,7 +1,7 @@
 from django.urls import path
 
-from . import api
-from .views import connections, console, developers, installations, market, overview, packages, upgrading
+from .vendors import api, console, views
+from .views import developers, installations, market, overview, packages, upgrading
 
 urlpatterns = [
     path("apps/", developers.app_list, name="app-list"),
@@ -45,17 +45,17 @@ urlpatterns = [
     path("marketplace/<slug:slug>/install/", market.listing_install, name="listing-install"),
     path("marketplace/<slug:slug>/icon/<int:pk>/", market.icon, name="version-icon"),
     path("oauth/callback", installations.oauth_callback, name="oauth-callback"),
-    path("oauth/callback/<slug:slug>/<str:integration>", connections.vendor_callback, name="vendor-callback"),
+    path("oauth/callback/<slug:slug>/<str:integration>", views.vendor_callback, name="vendor-callback"),
     path("installations/", installations.installation_list, name="installation-list"),
     path("installations/waiting/", upgrading.offer_list, name="offer-list"),
     path("installations/overview/", overview.overview, name="overview"),
     path("installations/<uuid:pk>/", installations.installation_view, name="installation-view"),
     path("installations/<uuid:pk>/connect/", installations.installation_connect, name="installation-connect"),
-    path("installations/<uuid:pk>/settings/", connections.installation_settings, name="installation-settings"),
-    path("installations/<uuid:pk>/connections/<str:integration>/", connections.connection_view, name="connection-view"),
+    path("installations/<uuid:pk>/settings/", views.installation_settings, name="installation-settings"),
+    path("installations/<uuid:pk>/connections/<str:integration>/", views.connection_view, name="connection-view"),
     path(
         "installations/<uuid:pk>/connections/<str:integration>/disconnect/",
-        connections.connection_disconnect,
+        views.connection_disconnect,
         name="connection-disconnect",
     ),
     path("installations/<uuid:pk>/console/", console.installation_console, name="installation-console"),

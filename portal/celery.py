@@ -9,9 +9,11 @@ from kombu.transport import TRANSPORT_ALIASES
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 # By these names kombu finds what speaks to the broker.
-TRANSPORT_ALIASES.update(redis="portal.broker:Transport", rediss="portal.broker:Transport")
+TRANSPORT_ALIASES.update(redis="portal.foundation.broker:Transport", rediss="portal.foundation.broker:Transport")
 
 app = Celery("portal")
+# In every thread, not only in the one that imported this.
+app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

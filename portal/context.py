@@ -1,14 +1,9 @@
-from django.conf import settings
 from django.db.models import Exists, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import Membership, TeamMembership
-
-
-def has_mail_pages():
-    """True in a demo that writes its mail to files, for /dev/mail/."""
-    return settings.DEMO and "filebased" in settings.EMAIL_BACKEND
+from portal.demo.mail import has_mail_pages
 
 
 def _develops(user):

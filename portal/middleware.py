@@ -13,10 +13,11 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from portal.foundation.bodies import max_body
+from portal.foundation.limits.rates import TooMany
+from portal.foundation.once import FormIsStale
+
 from .accounts.entrance import next_page, with_next
-from .bodies import max_body
-from .limits import TooMany
-from .once import FormIsStale
 
 
 class DatabaseAwayMiddleware:

@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from portal import logs
+from portal.foundation import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = BASE_DIR / "var"
@@ -82,7 +82,7 @@ if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
     if not (DEMO or env.bool("EMBEDDED", default=False)):
         missing = " and ".join(name for name in ("DATABASE_URL", "REDIS_URL") if not os.environ.get(name))
         raise ImproperlyConfigured(f"{missing} must be set. Only the demo and tests start servers of their own.")
-    from portal import embedded
+    from portal.demo import embedded
 
     os.environ.update(
         embedded.services(
@@ -105,7 +105,8 @@ INSTALLED_APPS = [
     "portal",
     "portal.accounts",
     "portal.ledger",
-    "portal.sandbox",
+    "portal.demo",
+    "portal.demo.sandbox",
     "credentials",
     "consent",
     "marketplace",
@@ -164,6 +165,7 @@ TEMPLATES = [
                 "portal.context.chrome",
                 "portal.theme.theme",
             ],
+            "libraries": {"once": "portal.foundation.templatetags.once"},
         },
     },
 ]
@@ -174,7 +176,7 @@ CRISPY_ALLOWED_TEMPLATE_PACKS = CRISPY_TEMPLATE_PACK = "bootstrap5"
 DATABASES = {
     "default": {
         **env.db_url_config(DATABASE_URL),
-        "ENGINE": "tests.backend" if TESTING else "portal.postgres",
+        "ENGINE": "tests.backend" if TESTING else "portal.foundation.postgres",
         "OPTIONS": {
             "pool": False if TESTING else {"min_size": 1, "max_size": 16, "timeout": 5},
             # psycopg under Django prepares nothing unless told to.
@@ -191,9 +193,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_OPTIONS = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5, "retry": Retry(NoBackoff(), 0)}
 CACHES = {
     "default": {
-        "BACKEND": "portal.limits.Cache",
+        "BACKEND": "portal.foundation.limits.cache.Cache",
         "LOCATION": REDIS_URL,
-        "KEY_FUNCTION": "portal.limits.cache_key",
+        "KEY_FUNCTION": "portal.foundation.limits.cache.cache_key",
         "OPTIONS": REDIS_OPTIONS,
     }
 }
@@ -211,7 +213,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 60,
     "unacked_restore_interval": 1,
     "unacked_restore_throttle": 1,
-    # Of workers and beat. A request waits no longer than REDIS_OPTIONS says (portal/broker.py).
+    # Of workers and beat. A request waits no longer than REDIS_OPTIONS says (portal/foundation/broker.py).
     "socket_connect_timeout": 1,
     "socket_timeout": 5,
     "max_retries": 0,
@@ -310,7 +312,7 @@ AUTHORIZATION_CODE_LIFETIME = timedelta(seconds=60)
 REFRESH_RETRY_WINDOW = timedelta(seconds=60)  # T6
 ERASE_AFTER = timedelta(days=1)  # T3
 
-# --- limits (their numbers are in portal/limits.py) ----------------------------------------------------------
+# --- limits (their numbers are in portal/foundation/limits/rates.py) ------------------------------------------
 
 # Of allauth's own pages. A second factor is tried by who knows the password, so it is limited by person alone.
 ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"} if not TESTING else False

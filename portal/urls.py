@@ -32,12 +32,10 @@ urlpatterns = [
     path("", include("credentials.urls")),
     path("", include("marketplace.urls")),
     # Before consent, which looks for the metadata of products at any address like the sandbox's.
-    path("", include("portal.sandbox.urls")),
+    path("", include("portal.demo.urls")),
     path("", include("consent.urls")),
     path("", include("portal.ledger.urls")),
     path("admin/", admin.site.urls),
-    path("dev/mail/", views.mail_list, name="mail-list"),
-    path("dev/mail/<str:name>/", views.mail_view, name="mail-view"),
     path("favicon.ico", require_safe(lambda request: redirect(static("img/icon.svg")))),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),

@@ -1,19 +1,15 @@
-"""Home, one's settings, the demo's mail, health, and the error pages."""
+"""Home, one's settings, health, and the error pages."""
 
-import email
-import email.policy
 import sys
-from pathlib import Path
 
 from allauth.mfa.utils import is_mfa_enabled
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.db.models import Count, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
-from django.http import Http404, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -25,14 +21,13 @@ from consent.succession import to_confirm
 from credentials.models import Client
 from marketplace.models import App, Installation, Status, Version
 from marketplace.views.installations import asking_for_more, pending_offers
-from portal.accounts.actions import create_team
+from portal.accounts.actions.places import create_team
 from portal.accounts.forms import ProfileForm
 from portal.accounts.models import Membership, TeamMembership
+from portal.foundation.once import once
+from portal.foundation.pages import paginate
 
-from .context import has_mail_pages
 from .middleware import is_for_programs, page_of_form, refuse, unavailable
-from .once import once
-from .pages import paginate
 from .theme import keep_theme, theme
 
 
@@ -97,41 +92,6 @@ def team_create(request):
         create_team(by=request.user)
         messages.success(request, _("You have a team now. Create its OAuth credentials."))
     return redirect("client-list")
-
-
-def _mails():
-    """The mails that the demo wrote, newest first, as (name, message)."""
-    if not has_mail_pages():
-        raise Http404
-    mails = []
-    separator = b"-" * 79 + b"\n"
-    for path in sorted(
-        Path(settings.EMAIL_FILE_PATH).glob("*.log"), key=lambda path: path.stat().st_mtime_ns, reverse=True
-    ):
-        # Mails sent at once share a file, to which they were appended.
-        parts = [part for part in path.read_bytes().split(separator) if part.strip()]
-        for number, raw in reversed([*enumerate(parts)]):
-            message = email.message_from_bytes(raw, policy=email.policy.default)
-            mails.append((f"{path.stem}-{number}", message))
-    return mails
-
-
-@require_safe
-@never_cache
-def mail_list(request):
-    return render(request, "portal/mail_list.html", {"page_obj": paginate(request, _mails())})
-
-
-@require_safe
-@never_cache
-def mail_view(request, name):
-    for known, message in _mails():
-        if known == name:
-            body = message.get_body(("plain",))
-            return render(
-                request, "portal/mail_view.html", {"mail": message, "body": body.get_content() if body else ""}
-            )
-    raise Http404
 
 
 @require_safe

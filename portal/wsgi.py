@@ -5,7 +5,7 @@ import os
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
-from portal.bodies import taking_bodies
+from portal.foundation.bodies import taking_bodies
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 

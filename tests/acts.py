@@ -8,19 +8,22 @@ from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 
-from consent import actions as consent
-from consent.actions import InvalidGrant, NotAnAdmin, NotYours
+from consent.actions import ending, granting, issuing, succeeding
+from consent.actions.ending import NotAnAdmin, NotYours
+from consent.actions.issuing import InvalidGrant
 from consent.reasons import AccessEnd
 from consent.screen import MayNotConsent, NotInstalled, build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials.actions import NotAReviewer, NotATeammate
 from credentials.models import Product
-from marketplace import actions as marketplace
-from marketplace.connections import VendorError
-from portal.accounts import actions as accounts
-from portal.accounts.actions import NotAllowed, NotLive, Refused
-from portal.database import database_now
+from marketplace.actions import installing, packaging, publishing, upgrading
+from marketplace.vendors import actions as connecting
+from marketplace.vendors.oauth_client import VendorError
+from portal.accounts.actions import inviting, people, places
+from portal.accounts.actions.places import NotAllowed, NotLive
+from portal.foundation.database import database_now
+from portal.foundation.refusals import Refused
 from tests import factories
 from tests.factories import CREATE, VIEW, version_fields
 from tests.marketplace import packages
@@ -54,35 +57,35 @@ class World:
         return factories.app(self.cast.dev, self.client)
 
     def make_review(self):
-        return marketplace.submit_version(self.draft, by=self.cast.dev)
+        return publishing.submit_version(self.draft, by=self.cast.dev)
 
     def make_taken_back(self):
-        return marketplace.take_back_version(self.review, by=self.cast.dev)
+        return publishing.take_back_version(self.review, by=self.cast.dev)
 
     def make_approved(self):
-        return marketplace.approve_version(self.review, by=self.people["reviewer"])
+        return publishing.approve_version(self.review, by=self.people["reviewer"])
 
     def make_published(self):
-        return marketplace.publish_version(self.approved, by=self.cast.dev)
+        return publishing.publish_version(self.approved, by=self.cast.dev)
 
     def make_custom(self):
-        return marketplace.publish_custom(self.draft, accounts={self.cast.acme.slug}, by=self.cast.dev)
+        return publishing.publish_custom(self.draft, accounts={self.cast.acme.slug}, by=self.cast.dev)
 
     def make_installation(self):
-        return marketplace.install(self.published.app, self.cast.acme, by=self.cast.admin)
+        return installing.install(self.published.app, self.cast.acme, by=self.cast.admin)
 
     def make_next_version(self):
         """One that asks for nothing new, once the one before is installed and agreed to."""
         assert self.consent
-        draft = marketplace.create_version(self.published.app, by=self.cast.dev, **version_fields("1.1"))
+        draft = publishing.create_version(self.published.app, by=self.cast.dev, **version_fields("1.1"))
         return factories.publish(draft, self.cast.dev, by=self.people["reviewer"])
 
     def make_by_agents(self):
         """An app that each agent authorizes for themself, as two did."""
         client, _secret = factories.client(self.cast.dev, level="agent")
         draft = factories.app(self.cast.dev, client, install_url="https://app.example/install")
-        marketplace.publish_custom(draft, accounts={self.cast.acme.slug}, by=self.cast.dev)
-        made = marketplace.install(draft.app, self.cast.acme, by=self.cast.admin)
+        publishing.publish_custom(draft, accounts={self.cast.acme.slug}, by=self.cast.dev)
+        made = installing.install(draft.app, self.cast.acme, by=self.cast.admin)
         for agent in (self.cast.agent, self.cast.agent2):
             factories.agree(client, self.cast.acme, agent)
         return made
@@ -96,7 +99,7 @@ class World:
     def make_leaderless(self):
         """The account's consent, whose admin left it to another."""
         made, successor = self.consent, factories.member(self.cast.acme, "admin", "Abe")
-        accounts.change_role(self.cast.acme.memberships.get(user=self.cast.admin), role="agent", by=successor)
+        places.change_role(self.cast.acme.memberships.get(user=self.cast.admin), role="agent", by=successor)
         self.people["successor"] = successor
         return made
 
@@ -110,7 +113,7 @@ class World:
         return code_of_vendor(self.multi, "calendar", {"room": "4"})
 
     def make_connection(self):
-        return marketplace.finish_connection(self.multi.installation, "calendar", by=self.cast.admin, **self.code)
+        return connecting.finish_connection(self.multi.installation, "calendar", by=self.cast.admin, **self.code)
 
     def make_old_secret(self):
         old = self.client.secrets.get()
@@ -121,7 +124,7 @@ class World:
         return self.cast.acme.memberships.get(user=self.cast.agent)
 
     def make_teammate(self):
-        return accounts.add_teammate(self.team, self.person, role="owner", by=self.cast.dev)
+        return places.add_teammate(self.team, self.person, role="owner", by=self.cast.dev)
 
     def make_invitation(self):
         return factories.invited(self.cast.acme, self.cast.other_dev.email, by=self.cast.admin)[0]
@@ -130,7 +133,7 @@ class World:
         return factories.person("New", team=False)
 
     def make_bare(self):
-        return marketplace.create_app(self.team, slug="bare", category="other", by=self.cast.dev)
+        return publishing.create_app(self.team, slug="bare", category="other", by=self.cast.dev)
 
     def make_locked_person(self):
         TOTP.activate(self.cast.agent, generate_totp_secret())
@@ -140,7 +143,7 @@ class World:
         return credentials.suspend_client(self.client, reason="Harmful", by=self.people["reviewer"])
 
     def make_closed(self):
-        return accounts.suspend_account(self.cast.acme, reason="Unpaid", by=None)
+        return places.suspend_account(self.cast.acme, reason="Unpaid", by=None)
 
     def make_digest(self):
         screen = build_screen(self.installation.access.client, self.cast.acme, by=self.cast.admin, now=database_now())
@@ -166,11 +169,11 @@ def _suspend(w):
 
 
 def _uninstall(w):
-    marketplace.uninstall(w.installation, by=w.cast.admin)
+    installing.uninstall(w.installation, by=w.cast.admin)
 
 
 def _leave(w):
-    accounts.end_membership(w.membership, by=None)
+    places.end_membership(w.membership, by=None)
 
 
 DEVELOPERS = {"by": "dev", "refused": NotATeammate, "others": "other_dev admin agent reviewer superuser"}
@@ -182,92 +185,92 @@ INSTALLERS = {"by": "admin", "refused": NotAnAdmin, "others": "globex_admin agen
 ACTIONS = {
     # people, accounts and teams
     "create_account": Act(
-        lambda w, by: accounts.create_account(slug="new", name="New", by=by), "", **STAFF,
-        spoil=lambda w: accounts.create_account(slug="new", name="Other", by=None), wrong=ValidationError, again=ValidationError,
+        lambda w, by: places.create_account(slug="new", name="New", by=by), "", **STAFF,
+        spoil=lambda w: places.create_account(slug="new", name="Other", by=None), wrong=ValidationError, again=ValidationError,
     ),
     "add_member": Act(
-        lambda w, by: accounts.add_member(w.cast.acme, w.person, role="agent", by=by), "person", **ADMINS,
-        spoil=lambda w: accounts.add_member(w.cast.acme, w.person, role="admin", by=None), wrong=accounts.AlreadyMember,
-        again=accounts.AlreadyMember,
+        lambda w, by: places.add_member(w.cast.acme, w.person, role="agent", by=by), "person", **ADMINS,
+        spoil=lambda w: places.add_member(w.cast.acme, w.person, role="admin", by=None), wrong=places.AlreadyMember,
+        again=places.AlreadyMember,
     ),
     "change_role": Act(
-        lambda w, by: accounts.change_role(w.membership, role="admin", by=by), "membership", **ADMINS,
+        lambda w, by: places.change_role(w.membership, role="admin", by=by), "membership", **ADMINS,
         spoil=_leave, wrong=NotLive, again=NOTHING_MORE,
     ),
     "end_membership": Act(
-        lambda w, by: accounts.end_membership(w.membership, by=by), "membership", **ADMINS,
+        lambda w, by: places.end_membership(w.membership, by=by), "membership", **ADMINS,
         spoil=_leave, wrong=NotLive, again=NotLive,
     ),
     "suspend_account": Act(
-        lambda w, by: accounts.suspend_account(w.cast.acme, reason="Why", by=by), "", **STAFF,
+        lambda w, by: places.suspend_account(w.cast.acme, reason="Why", by=by), "", **STAFF,
         spoil=lambda w: w.closed, wrong=NotLive, again=NotLive,
     ),
     "lift_account": Act(
-        lambda w, by: accounts.lift_account(w.cast.acme, reason="Why", by=by), "closed", **STAFF,
-        spoil=lambda w: accounts.lift_account(w.cast.acme, reason="Why", by=None), wrong=NotLive, again=NotLive,
+        lambda w, by: places.lift_account(w.cast.acme, reason="Why", by=by), "closed", **STAFF,
+        spoil=lambda w: places.lift_account(w.cast.acme, reason="Why", by=None), wrong=NotLive, again=NotLive,
     ),
     "create_team": Act(
-        lambda w, by: accounts.create_team(by=by), "", by="agent", refused=None, others="", spoil=ALWAYS, wrong=None, again=ANOTHER
+        lambda w, by: places.create_team(by=by), "", by="agent", refused=None, others="", spoil=ALWAYS, wrong=None, again=ANOTHER
     ),
     "add_teammate": Act(
-        lambda w, by: accounts.add_teammate(w.team, w.person, role="member", by=by), "person",
+        lambda w, by: places.add_teammate(w.team, w.person, role="member", by=by), "person",
         by="dev", refused=NotAllowed, others="other_dev admin agent staff reviewer",
-        spoil=lambda w: accounts.add_teammate(w.team, w.person, role="owner", by=None), wrong=accounts.AlreadyMember,
-        again=accounts.AlreadyMember,
+        spoil=lambda w: places.add_teammate(w.team, w.person, role="owner", by=None), wrong=places.AlreadyMember,
+        again=places.AlreadyMember,
     ),
     "change_teammate": Act(
-        lambda w, by: accounts.change_teammate(w.teammate, role="member", by=by), "teammate",
+        lambda w, by: places.change_teammate(w.teammate, role="member", by=by), "teammate",
         by="dev", refused=NotAllowed, others="other_dev admin agent staff reviewer",
-        spoil=lambda w: accounts.end_teammate(w.teammate, by=w.cast.dev), wrong=NotLive, again=NOTHING_MORE,
+        spoil=lambda w: places.end_teammate(w.teammate, by=w.cast.dev), wrong=NotLive, again=NOTHING_MORE,
     ),
     "end_teammate": Act(
-        lambda w, by: accounts.end_teammate(w.teammate, by=by), "teammate",
+        lambda w, by: places.end_teammate(w.teammate, by=by), "teammate",
         by="dev", refused=NotAllowed, others="other_dev admin agent staff reviewer",
-        spoil=lambda w: accounts.end_teammate(w.teammate, by=w.cast.dev), wrong=NotLive, again=NotLive,
+        spoil=lambda w: places.end_teammate(w.teammate, by=w.cast.dev), wrong=NotLive, again=NotLive,
     ),
     "invite": Act(
-        lambda w, by: accounts.invite(w.cast.acme, email="nia@example.com", role="agent", by=by), "",
+        lambda w, by: inviting.invite(w.cast.acme, email="nia@example.com", role="agent", by=by), "",
         by="admin", refused=NotAllowed, others="globex_admin agent dev staff reviewer superuser",
-        spoil=lambda w: accounts.invite(w.cast.acme, email="Nia@example.com", role="admin", by=w.cast.admin),
-        wrong=accounts.AlreadyInvited, again=accounts.AlreadyInvited,
+        spoil=lambda w: inviting.invite(w.cast.acme, email="Nia@example.com", role="admin", by=w.cast.admin),
+        wrong=inviting.AlreadyInvited, again=inviting.AlreadyInvited,
     ),
     "resend_invitation": Act(
-        lambda w, by: accounts.resend_invitation(w.invitation, by=by), "invitation",
+        lambda w, by: inviting.resend_invitation(w.invitation, by=by), "invitation",
         by="admin", refused=NotAllowed, others="globex_admin agent dev other_dev staff reviewer superuser",
-        spoil=lambda w: accounts.revoke_invitation(w.invitation, by=w.cast.admin), wrong=accounts.InvitationOver,
+        spoil=lambda w: inviting.revoke_invitation(w.invitation, by=w.cast.admin), wrong=inviting.InvitationOver,
         again=ANOTHER,
     ),
     "revoke_invitation": Act(
-        lambda w, by: accounts.revoke_invitation(w.invitation, by=by), "invitation",
+        lambda w, by: inviting.revoke_invitation(w.invitation, by=by), "invitation",
         by="admin", refused=NotAllowed, others="globex_admin agent dev other_dev staff reviewer superuser",
-        spoil=lambda w: accounts.accept_invitation(w.invitation, by=w.cast.other_dev), wrong=accounts.InvitationOver,
-        again=accounts.InvitationOver,
+        spoil=lambda w: inviting.accept_invitation(w.invitation, by=w.cast.other_dev), wrong=inviting.InvitationOver,
+        again=inviting.InvitationOver,
     ),
     "accept_invitation": Act(
-        lambda w, by: accounts.accept_invitation(w.invitation, by=by), "invitation",
-        by="other_dev", refused=accounts.NotInvited, others="admin globex_admin agent dev staff reviewer superuser",
-        spoil=lambda w: accounts.revoke_invitation(w.invitation, by=w.cast.admin), wrong=accounts.InvitationOver,
-        again=accounts.InvitationOver,
+        lambda w, by: inviting.accept_invitation(w.invitation, by=by), "invitation",
+        by="other_dev", refused=inviting.NotInvited, others="admin globex_admin agent dev staff reviewer superuser",
+        spoil=lambda w: inviting.revoke_invitation(w.invitation, by=w.cast.admin), wrong=inviting.InvitationOver,
+        again=inviting.InvitationOver,
     ),
     "verify_team": Act(
-        lambda w, by: accounts.verify_team(w.team, by=by), "", **STAFF,
-        spoil=lambda w: accounts.verify_team(w.team, by=None), wrong=NotLive, again=NotLive,
+        lambda w, by: places.verify_team(w.team, by=by), "", **STAFF,
+        spoil=lambda w: places.verify_team(w.team, by=None), wrong=NotLive, again=NotLive,
     ),
     "deactivate_person": Act(
-        lambda w, by: accounts.deactivate_person(w.cast.agent, by=by), "", **STAFF,
-        spoil=lambda w: accounts.deactivate_person(w.cast.agent, by=None), wrong=NotLive, again=NotLive,
+        lambda w, by: people.deactivate_person(w.cast.agent, by=by), "", **STAFF,
+        spoil=lambda w: people.deactivate_person(w.cast.agent, by=None), wrong=NotLive, again=NotLive,
     ),
     "change_staff": Act(
-        lambda w, by: accounts.change_staff(w.cast.agent, is_staff=True, groups=Group.objects.all(), by=by), "", **STAFF,
+        lambda w, by: people.change_staff(w.cast.agent, is_staff=True, groups=Group.objects.all(), by=by), "", **STAFF,
         spoil=ALWAYS, wrong=None, again=ANOTHER,
     ),
     "remove_two_factor": Act(
-        lambda w, by: accounts.remove_two_factor(w.cast.agent, by=by), "locked_person", **STAFF,
+        lambda w, by: people.remove_two_factor(w.cast.agent, by=by), "locked_person", **STAFF,
         spoil=lambda w: Authenticator.objects.all().delete(), wrong=NotLive, again=NotLive,
     ),
     "create_person": Act(
-        lambda w, by: accounts.create_person(email="new@example.com", name="New", password="x" * 12, by=by), "", **STAFF,
-        spoil=lambda w: accounts.create_person(email="new@example.com", name="N", password="x" * 12, by=None),
+        lambda w, by: people.create_person(email="new@example.com", name="New", password="x" * 12, by=by), "", **STAFF,
+        spoil=lambda w: people.create_person(email="new@example.com", name="N", password="x" * 12, by=None),
         wrong=ValidationError, again=ValidationError,
     ),
     # OAuth credentials
@@ -316,171 +319,171 @@ ACTIONS = {
     ),
     # apps and versions
     "create_app": Act(
-        lambda w, by: marketplace.create_app(w.team, slug="fresh", category="other", by=by), "", **DEVELOPERS,
-        spoil=lambda w: marketplace.create_app(w.team, slug="fresh", category="other", by=w.cast.dev),
+        lambda w, by: publishing.create_app(w.team, slug="fresh", category="other", by=by), "", **DEVELOPERS,
+        spoil=lambda w: publishing.create_app(w.team, slug="fresh", category="other", by=w.cast.dev),
         wrong=ValidationError, again=ValidationError,
     ),
     "set_client": Act(
-        lambda w, by: marketplace.set_client(w.bare, w.client, by=by), "bare client", **DEVELOPERS,
-        spoil=lambda w: w.draft, wrong=marketplace.ClientTaken, again=marketplace.ClientTaken,
+        lambda w, by: publishing.set_client(w.bare, w.client, by=by), "bare client", **DEVELOPERS,
+        spoil=lambda w: w.draft, wrong=publishing.ClientTaken, again=publishing.ClientTaken,
     ),
     "create_version": Act(
-        lambda w, by: marketplace.create_version(w.draft.app, by=by, **version_fields("2.0")), "draft", **DEVELOPERS,
-        spoil=lambda w: marketplace.submit_version(
-            marketplace.create_version(w.draft.app, by=w.cast.dev, **version_fields("3.0")), by=w.cast.dev
+        lambda w, by: publishing.create_version(w.draft.app, by=by, **version_fields("2.0")), "draft", **DEVELOPERS,
+        spoil=lambda w: publishing.submit_version(
+            publishing.create_version(w.draft.app, by=w.cast.dev, **version_fields("3.0")), by=w.cast.dev
         ), wrong=ValidationError, again=ValidationError,
     ),
     "change_version": Act(
-        lambda w, by: marketplace.change_version(w.draft, by=by, tagline="Other"), "draft", **DEVELOPERS,
-        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=NOTHING_MORE,
+        lambda w, by: publishing.change_version(w.draft, by=by, tagline="Other"), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=publishing.Frozen, again=NOTHING_MORE,
     ),
     "take_package": Act(
-        lambda w, by: marketplace.take_package(w.draft, w.package, keep_secrets=True, by=by), "draft", **DEVELOPERS,
-        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=NOTHING_MORE,
+        lambda w, by: packaging.take_package(w.draft, w.package, keep_secrets=True, by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=publishing.Frozen, again=NOTHING_MORE,
     ),
     "fill_package": Act(
-        lambda w, by: marketplace.fill_package(w.draft, packages.good(w.client, scope=VIEW), by=by), "draft", **DEVELOPERS,
-        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=NOTHING_MORE,
+        lambda w, by: packaging.fill_package(w.draft, packages.good(w.client, scope=VIEW), by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=publishing.Frozen, again=NOTHING_MORE,
     ),
     "keep_vendor_secret": Act(
-        lambda w, by: marketplace.keep_vendor_secret(w.draft.app, "octo", secret="s3cret", by=by), "draft", **DEVELOPERS,
+        lambda w, by: packaging.keep_vendor_secret(w.draft.app, "octo", secret="s3cret", by=by), "draft", **DEVELOPERS,
         spoil=ALWAYS, wrong=None, again=ANOTHER,
     ),
     "submit_version": Act(
-        lambda w, by: marketplace.submit_version(w.draft, by=by), "draft", **DEVELOPERS,
-        spoil=lambda w: w.custom, wrong=marketplace.Frozen, again=marketplace.Frozen,
+        lambda w, by: publishing.submit_version(w.draft, by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.custom, wrong=publishing.Frozen, again=publishing.Frozen,
     ),
     "take_back_version": Act(
-        lambda w, by: marketplace.take_back_version(w.review, by=by), "review", **DEVELOPERS,
-        spoil=lambda w: w.approved, wrong=marketplace.Frozen, again=marketplace.Frozen,
+        lambda w, by: publishing.take_back_version(w.review, by=by), "review", **DEVELOPERS,
+        spoil=lambda w: w.approved, wrong=publishing.Frozen, again=publishing.Frozen,
     ),
     "copy_version": Act(
-        lambda w, by: marketplace.copy_version(w.taken_back, by=by), "taken_back", **DEVELOPERS,
-        spoil=lambda w: marketplace.copy_version(w.taken_back, by=w.cast.dev), wrong=ValidationError, again=ValidationError,
+        lambda w, by: publishing.copy_version(w.taken_back, by=by), "taken_back", **DEVELOPERS,
+        spoil=lambda w: publishing.copy_version(w.taken_back, by=w.cast.dev), wrong=ValidationError, again=ValidationError,
     ),
     "approve_version": Act(
-        lambda w, by: marketplace.approve_version(w.review, by=by), "review", **REVIEWERS,
-        spoil=lambda w: marketplace.reject_version(w.review, reason="No", by=w.people["reviewer"]),
-        wrong=marketplace.Frozen, again=marketplace.Frozen,
+        lambda w, by: publishing.approve_version(w.review, by=by), "review", **REVIEWERS,
+        spoil=lambda w: publishing.reject_version(w.review, reason="No", by=w.people["reviewer"]),
+        wrong=publishing.Frozen, again=publishing.Frozen,
     ),
     "reject_version": Act(
-        lambda w, by: marketplace.reject_version(w.review, reason="No", by=by), "review", **REVIEWERS,
-        spoil=lambda w: w.approved, wrong=marketplace.Frozen, again=marketplace.Frozen,
+        lambda w, by: publishing.reject_version(w.review, reason="No", by=by), "review", **REVIEWERS,
+        spoil=lambda w: w.approved, wrong=publishing.Frozen, again=publishing.Frozen,
     ),
     "publish_version": Act(
-        lambda w, by: marketplace.publish_version(w.approved, by=by), "approved", **DEVELOPERS,
-        spoil=lambda w: w.published, wrong=marketplace.Frozen, again=marketplace.Frozen,
+        lambda w, by: publishing.publish_version(w.approved, by=by), "approved", **DEVELOPERS,
+        spoil=lambda w: w.published, wrong=publishing.Frozen, again=publishing.Frozen,
     ),
     "publish_custom": Act(
-        lambda w, by: marketplace.publish_custom(w.draft, accounts={w.cast.acme.slug}, by=by), "draft", **DEVELOPERS,
-        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=marketplace.Frozen,
+        lambda w, by: publishing.publish_custom(w.draft, accounts={w.cast.acme.slug}, by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=publishing.Frozen, again=publishing.Frozen,
     ),
     "withdraw_version": Act(
-        lambda w, by: marketplace.withdraw_version(w.published, reason="Why", by=by), "published", **DEVELOPERS,
-        spoil=lambda w: marketplace.withdraw_version(w.published, reason="Why", by=w.cast.dev), wrong=marketplace.Frozen,
-        again=marketplace.Frozen,
+        lambda w, by: publishing.withdraw_version(w.published, reason="Why", by=by), "published", **DEVELOPERS,
+        spoil=lambda w: publishing.withdraw_version(w.published, reason="Why", by=w.cast.dev), wrong=publishing.Frozen,
+        again=publishing.Frozen,
     ),
     "list_accounts": Act(
-        lambda w, by: marketplace.list_accounts(w.draft.app, accounts={w.cast.globex.slug}, by=by), "custom", **DEVELOPERS,
+        lambda w, by: publishing.list_accounts(w.draft.app, accounts={w.cast.globex.slug}, by=by), "custom", **DEVELOPERS,
         spoil=lambda w: setattr(w, "_made", {"draft": factories.app(w.cast.dev, None, required_scopes=[])}),
-        wrong=marketplace.NotReady, again=ANOTHER,
+        wrong=publishing.NotReady, again=ANOTHER,
     ),
     # installations
     "install": Act(
-        lambda w, by: marketplace.install(w.published.app, w.cast.acme, by=by), "published", **INSTALLERS,
-        spoil=_suspend, wrong=marketplace.NotInstallable, again=marketplace.AlreadyInstalled,
+        lambda w, by: installing.install(w.published.app, w.cast.acme, by=by), "published", **INSTALLERS,
+        spoil=_suspend, wrong=installing.NotInstallable, again=installing.AlreadyInstalled,
     ),
     "install_draft": Act(
-        lambda w, by: marketplace.install_draft(w.draft, by=by), "draft", **DEVELOPERS,
-        spoil=lambda w: w.review, wrong=marketplace.Frozen, again=ANOTHER,
+        lambda w, by: installing.install_draft(w.draft, by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=publishing.Frozen, again=ANOTHER,
     ),
     "change_values": Act(
-        lambda w, by: marketplace.change_values(w.multi.installation, values={"owner": "acme"}, by=by), "multi",
+        lambda w, by: connecting.change_values(w.multi.installation, values={"owner": "acme"}, by=by), "multi",
         by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
-        spoil=lambda w: marketplace.uninstall(w.multi.installation, by=w.cast.admin), wrong=marketplace.NotThere,
+        spoil=lambda w: installing.uninstall(w.multi.installation, by=w.cast.admin), wrong=connecting.NotThere,
         again=NOTHING_MORE,
     ),
     "prepare_connection": Act(
-        lambda w, by: marketplace.prepare_connection(w.multi.installation, "calendar", values={"room": "4"}, by=by), "multi",
+        lambda w, by: connecting.prepare_connection(w.multi.installation, "calendar", values={"room": "4"}, by=by), "multi",
         by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
-        spoil=lambda w: marketplace.uninstall(w.multi.installation, by=w.cast.admin), wrong=marketplace.NotThere,
+        spoil=lambda w: installing.uninstall(w.multi.installation, by=w.cast.admin), wrong=connecting.NotThere,
         again=NOTHING_MORE,
     ),
     "finish_connection": Act(
-        lambda w, by: marketplace.finish_connection(w.multi.installation, "calendar", by=by, **w.code), "multi code",
+        lambda w, by: connecting.finish_connection(w.multi.installation, "calendar", by=by, **w.code), "multi code",
         by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
-        spoil=lambda w: marketplace.uninstall(w.multi.installation, by=w.cast.admin), wrong=marketplace.NotThere,
+        spoil=lambda w: installing.uninstall(w.multi.installation, by=w.cast.admin), wrong=connecting.NotThere,
         again=VendorError,
     ),
     "disconnect": Act(
-        lambda w, by: marketplace.disconnect(w.connection, by=by), "connection",
+        lambda w, by: connecting.disconnect(w.connection, by=by), "connection",
         by="admin", refused=Refused, others="globex_admin agent dev other_dev staff superuser",
-        spoil=lambda w: marketplace.disconnect(w.connection, by=w.cast.admin), wrong=marketplace.NotConnected,
-        again=marketplace.NotConnected,
+        spoil=lambda w: connecting.disconnect(w.connection, by=w.cast.admin), wrong=connecting.NotConnected,
+        again=connecting.NotConnected,
     ),
     "upgrade": Act(
-        lambda w, by: marketplace.upgrade(w.installation, w.next_version, by=by), "next_version", **INSTALLERS,
-        spoil=_uninstall, wrong=marketplace.NotOffered, again=marketplace.NotOffered,
+        lambda w, by: upgrading.upgrade(w.installation, w.next_version, by=by), "next_version", **INSTALLERS,
+        spoil=_uninstall, wrong=upgrading.NotOffered, again=upgrading.NotOffered,
     ),
     "decline_upgrade": Act(
-        lambda w, by: marketplace.decline_upgrade(w.installation, w.next_version, by=by), "next_version", **INSTALLERS,
-        spoil=_uninstall, wrong=marketplace.NotOffered, again=NOTHING_MORE,
+        lambda w, by: upgrading.decline_upgrade(w.installation, w.next_version, by=by), "next_version", **INSTALLERS,
+        spoil=_uninstall, wrong=upgrading.NotOffered, again=NOTHING_MORE,
     ),
     "set_upgrades_itself": Act(
-        lambda w, by: marketplace.set_upgrades_itself(w.installation, on=True, by=by), "installation", **INSTALLERS,
-        spoil=_uninstall, wrong=marketplace.NotOffered, again=NOTHING_MORE,
+        lambda w, by: upgrading.set_upgrades_itself(w.installation, on=True, by=by), "installation", **INSTALLERS,
+        spoil=_uninstall, wrong=upgrading.NotOffered, again=NOTHING_MORE,
     ),
     "uninstall": Act(
-        lambda w, by: marketplace.uninstall(w.installation, by=by), "installation", **INSTALLERS,
-        spoil=_uninstall, wrong=marketplace.NotInstallable, again=marketplace.NotInstallable,
+        lambda w, by: installing.uninstall(w.installation, by=by), "installation", **INSTALLERS,
+        spoil=_uninstall, wrong=installing.NotInstallable, again=installing.NotInstallable,
     ),
     "discard": Act(
-        lambda w, by: marketplace.discard(w.installation, by=by), "installation", **INSTALLERS,
-        spoil=lambda w: w.consent, wrong=marketplace.NotUnfinished, again=marketplace.NotInstallable,
+        lambda w, by: installing.discard(w.installation, by=by), "installation", **INSTALLERS,
+        spoil=lambda w: w.consent, wrong=installing.NotUnfinished, again=installing.NotInstallable,
     ),
     # accesses and consents
     "open_access": Act(
-        lambda w, by: consent.open_access(w.client, w.cast.acme, by=by), "client",
+        lambda w, by: granting.open_access(w.client, w.cast.acme, by=by), "client",
         by="admin", refused=MayNotConsent, others="globex_admin agent dev staff superuser",
-        spoil=lambda w: w.closed, wrong=MayNotConsent, again=consent.AccessIsOpen,
+        spoil=lambda w: w.closed, wrong=MayNotConsent, again=granting.AccessIsOpen,
     ),
     "grant_consent": Act(
-        lambda w, by: consent.grant_consent(w.client, w.cast.acme, by=by, shown=w.digest), "digest",
+        lambda w, by: granting.grant_consent(w.client, w.cast.acme, by=by, shown=w.digest), "digest",
         by="admin", refused=MayNotConsent, others="globex_admin agent dev staff superuser",
-        spoil=_uninstall, wrong=NotInstalled, again=consent.ScreenIsStale,
+        spoil=_uninstall, wrong=NotInstalled, again=granting.ScreenIsStale,
     ),
     "decline_consent": Act(
-        lambda w, by: consent.decline_consent(w.client, w.cast.acme, by=by), "installation",
+        lambda w, by: granting.decline_consent(w.client, w.cast.acme, by=by), "installation",
         by="admin", refused=MayNotConsent, others="globex_admin dev staff superuser", spoil=ALWAYS, wrong=None, again=ANOTHER,
     ),
     "end_access": Act(
-        lambda w, by: consent.end_access(w.access, by=by, reason=AccessEnd.REVOKED), "access", **INSTALLERS,
-        spoil=lambda w: consent.end_access(w.access, by=w.cast.admin, reason=AccessEnd.REVOKED), wrong=consent.AlreadyEnded,
-        again=consent.AlreadyEnded,
+        lambda w, by: ending.end_access(w.access, by=by, reason=AccessEnd.REVOKED), "access", **INSTALLERS,
+        spoil=lambda w: ending.end_access(w.access, by=w.cast.admin, reason=AccessEnd.REVOKED), wrong=ending.AlreadyEnded,
+        again=ending.AlreadyEnded,
     ),
     "revoke_consent": Act(
-        lambda w, by: consent.revoke_consent(w.consent, by=by), "consent",
+        lambda w, by: ending.revoke_consent(w.consent, by=by), "consent",
         by="admin", refused=NotYours, others="globex_admin agent dev staff superuser",
-        spoil=_uninstall, wrong=consent.AlreadyEnded, again=consent.AlreadyEnded,
+        spoil=_uninstall, wrong=ending.AlreadyEnded, again=ending.AlreadyEnded,
     ),
     "revoke_for_all": Act(
-        lambda w, by: consent.revoke_for_all(w.by_agents.access, by=by), "by_agents", **INSTALLERS,
-        spoil=lambda w: marketplace.uninstall(w.by_agents, by=w.cast.admin), wrong=consent.AlreadyEnded,
-        again=consent.AlreadyEnded,
+        lambda w, by: ending.revoke_for_all(w.by_agents.access, by=by), "by_agents", **INSTALLERS,
+        spoil=lambda w: installing.uninstall(w.by_agents, by=w.cast.admin), wrong=ending.AlreadyEnded,
+        again=ending.AlreadyEnded,
     ),
     "trim_consent": Act(
-        lambda w, by: consent.trim_consent(w.consent, scopes={VIEW}, by=by), "consent",
+        lambda w, by: ending.trim_consent(w.consent, scopes={VIEW}, by=by), "consent",
         by="admin", refused=NotYours, others="globex_admin agent dev staff superuser",
-        spoil=_uninstall, wrong=consent.AlreadyEnded, again=consent.NotGranted,
+        spoil=_uninstall, wrong=ending.AlreadyEnded, again=ending.NotGranted,
     ),
     "confirm_consent": Act(
-        lambda w, by: consent.confirm_consent(w.leaderless, by=by, shown=statement_of(w.leaderless, by).digest()), "leaderless",
+        lambda w, by: succeeding.confirm_consent(w.leaderless, by=by, shown=statement_of(w.leaderless, by).digest()), "leaderless",
         by="successor", refused=NotAnAdmin, others="globex_admin admin agent dev staff superuser",
-        spoil=lambda w: consent.revoke_consent(w.leaderless, by=w.people["successor"]), wrong=consent.AlreadyEnded,
-        again=consent.NotNeeded,
+        spoil=lambda w: ending.revoke_consent(w.leaderless, by=w.people["successor"]), wrong=ending.AlreadyEnded,
+        again=succeeding.NotNeeded,
     ),
     "issue_code": Act(
-        lambda w, by: consent.issue_code(
+        lambda w, by: issuing.issue_code(
             w.consent, by=by, scopes={VIEW}, redirect_uri=factories.REDIRECT_URI, code_challenge="x" * 43
         ), "consent", by="admin", refused=MayNotConsent, others="globex_admin agent dev staff superuser",
         spoil=_uninstall, wrong=InvalidGrant, again=ANOTHER,

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.test import Client as Browser
 
 from credentials.models import Kind, Level
-from marketplace import actions as marketplace
+from marketplace.actions import installing
 from tests import factories, pressing  # noqa: F401
 from tests.factories import EDIT, VIEW
 from tests.oauth import AppSide, sign_in
@@ -84,7 +84,7 @@ def installed(cast, client):
         ),
         cast.dev,
     )
-    side.installation = marketplace.install(side.version.app, cast.acme, by=cast.admin)
+    side.installation = installing.install(side.version.app, cast.acme, by=cast.admin)
     return side
 
 
@@ -106,7 +106,7 @@ def installed_agent(cast, client):
         factories.app(cast.dev, side.client, required_scopes=[VIEW], install_url="https://app.example/install"),
         cast.dev,
     )
-    side.installation = marketplace.install(side.version.app, cast.acme, by=cast.admin)
+    side.installation = installing.install(side.version.app, cast.acme, by=cast.admin)
     return side
 
 

@@ -6,14 +6,14 @@ import re
 from django.contrib.auth.models import Group
 from django.core import mail
 
-from consent import actions as consent
+from consent.actions import granting
 from consent.screen import build_screen
 from credentials import actions as credentials
 from credentials.models import Kind, Level, Product
 from credentials.registry import import_document
-from marketplace import actions as marketplace
-from portal.accounts import actions as accounts
-from portal.database import database_now
+from marketplace.actions import publishing
+from portal.accounts.actions import inviting, people, places
+from portal.foundation.database import database_now
 
 PASSWORD = "correct horse battery"
 REDIRECT_URI = "http://127.0.0.1:9999/callback"
@@ -63,11 +63,11 @@ def product():
 
 
 def person(name="Pat", *, team=True, **more):
-    user = accounts.create_person(
+    user = people.create_person(
         email=f"{name.lower()}{next(_numbers)}@example.com", name=name, password=PASSWORD, by=None, **more
     )
     if team:
-        accounts.create_team(by=user)
+        places.create_team(by=user)
     return user
 
 
@@ -80,19 +80,19 @@ def team_of(user):
 
 
 def account(name="acme"):
-    return accounts.create_account(slug=f"{name}-{next(_numbers)}", name=name.title(), by=None)
+    return places.create_account(slug=f"{name}-{next(_numbers)}", name=name.title(), by=None)
 
 
 def member(place, role="agent", name=None):
     user = person(name or role.title(), team=False)
-    accounts.add_member(place, user, role=role, by=None)
+    places.add_member(place, user, role=role, by=None)
     return user
 
 
 def invited(place, email, *, role="agent", by):
     """An invitation as its mail leaves it, and the token that is in the mail."""
-    made = accounts.invite(place, email=email, role=role, by=by)
-    accounts.tell_of_invitation(made)
+    made = inviting.invite(place, email=email, role=role, by=by)
+    inviting.tell_of_invitation(made)
     made.refresh_from_db()
     return made, mailed_token()
 
@@ -132,21 +132,21 @@ def version_fields(number="1.0", **more):
 
 def app(developer, row, **fields):
     """An app with a draft of its first version."""
-    made = marketplace.create_app(
+    made = publishing.create_app(
         team_of(developer), slug=f"app-{next(_numbers)}", category="other", client=row, by=developer
     )
-    return marketplace.create_version(made, by=developer, **version_fields(**fields))
+    return publishing.create_version(made, by=developer, **version_fields(**fields))
 
 
 def publish(draft, developer, by=None):
-    submitted = marketplace.submit_version(draft, by=developer)
-    marketplace.approve_version(submitted, by=by or reviewer())
-    return marketplace.publish_version(submitted, by=developer)
+    submitted = publishing.submit_version(draft, by=developer)
+    publishing.approve_version(submitted, by=by or reviewer())
+    return publishing.publish_version(submitted, by=developer)
 
 
 def agree(row, place, by, *, requested=None, chosen=(), **more):
     """Agree to what the screen shows, as pressing Agree does."""
     screen = build_screen(row, place, by=by, now=database_now(), requested=requested, **more)
-    return consent.grant_consent(
+    return granting.grant_consent(
         row, place, by=by, shown=screen.digest(), chosen=set(chosen), requested=requested, **more
     )

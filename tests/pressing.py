@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from django.test import Client
 
-from portal.once import new_token
+from portal.foundation.once import new_token
 
 
 def token(browser, path):

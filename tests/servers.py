@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.db import connection
 
-from portal import embedded
+from portal.demo import embedded
 from tests.clock import eventually
 
 

@@ -11,15 +11,14 @@ from django.db.migrations.loader import MigrationLoader
 from django.urls import get_resolver
 
 from portal.celery import app as celery
-from tests.layers import APPS, BASE, FILES, LAYERS, imports, layer, module
+from tests.layers import APPS, BASE, FILES, imports, module, rank
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_imports_go_one_way(path):
-    here = LAYERS.index(layer(module(path)))
     for name in imports(path):
         if name.split(".")[0] in APPS:
-            assert LAYERS.index(layer(name)) >= here, f"{module(path)} imports {name}"
+            assert rank(name) >= rank(module(path)), f"{module(path)} imports {name}"
 
 
 def test_one_file_alone_can_call_others():
@@ -31,7 +30,7 @@ def test_one_file_alone_can_call_others():
         for name in imports(path)
         if f"{name}.".startswith(tuple(f"{c}." for c in clients))
     }
-    assert found == {"portal.egress"}
+    assert found == {"portal.foundation.egress"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
@@ -80,7 +79,7 @@ def test_one_file_alone_queues_tasks_in_a_request():
     """Nothing waits for the broker (T3). Sweeps, which run in workers, may queue what they find themselves."""
     for path in FILES:
         queues = re.search(r"send_task|\.apply_async|\.delay\(", path.read_text())
-        assert not queues or module(path) == "portal.broker" or path.name == "tasks.py", path
+        assert not queues or module(path) == "portal.foundation.broker" or path.name == "tasks.py", path
 
 
 def test_the_routes_alone_say_in_which_queue_a_task_waits():
@@ -96,7 +95,7 @@ def test_the_routes_alone_say_in_which_queue_a_task_waits():
 def test_text_of_several_lines_is_taken_in_at_one_place():
     """A browser ends its lines otherwise than they are kept."""
     for path in FILES:
-        assert "forms.Textarea" not in path.read_text() or module(path) == "portal.text", path
+        assert "forms.Textarea" not in path.read_text() or module(path) == "portal.foundation.text", path
 
 
 def test_no_template_has_inline_code_or_fetches_from_another_host():

@@ -9,10 +9,12 @@ from django.conf import settings
 from django.db import transaction
 from kombu import Connection
 
-from consent import actions
+from consent.actions import ending
 from consent.models import Access
-from portal import broker, embedded, limits
 from portal.celery import app as celery
+from portal.demo import embedded
+from portal.foundation import broker
+from portal.foundation.limits import breaker, rates
 from tests.clock import eventually
 from tests.servers import Http, Server, start_worker
 from tests.test_faults import held, somebody_waits, visitor
@@ -82,9 +84,9 @@ def black_hole(monkeypatch):
 
         threading.Thread(target=take, daemon=True).start()
         monkeypatch.setattr(celery.conf, "broker_write_url", f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
-        monkeypatch.setattr(broker, "breaker", limits.Breaker())
+        monkeypatch.setattr(broker, "breaker", breaker.Breaker())
         # However slow the machine is.
-        monkeypatch.setattr(limits, "REST_SECONDS", 3600)
+        monkeypatch.setattr(breaker, "REST_SECONDS", 3600)
         broker._producers.cache_clear()
         yield taken
         broker._producers.cache_clear()
@@ -109,7 +111,7 @@ def test_queueing_waits_milliseconds_and_never_retries():
 
 
 def test_the_cache_and_the_limits_wait_no_longer():
-    for options in (settings.CACHES["default"]["OPTIONS"], limits._script().registered_client.connection_pool.connection_kwargs):  # fmt: skip
+    for options in (settings.CACHES["default"]["OPTIONS"], rates._script().registered_client.connection_pool.connection_kwargs):  # fmt: skip
         assert options["socket_timeout"] <= 0.5 and options["socket_connect_timeout"] <= 0.5
         assert options["retry"].get_retries() == 0
 
@@ -138,7 +140,7 @@ def test_while_redis_hangs_ending_and_refreshing_go_on_and_the_sweep_does_the_re
         valkey.process.send_signal(signal.SIGCONT)
         server.stop()
     assert (tmp_path / "server.log").read_text().count("rate_limits_off") >= 1
-    assert [access.pk for access in actions.ending.access_to_revoke()] == [Access.objects.get().pk]
+    assert [access.pk for access in ending.access_to_revoke()] == [Access.objects.get().pk]
     request.getfixturevalue("worker")
     celery.send_task("consent.tasks.sweep")
     eventually(lambda: Access.objects.get().revoked_at, 120)

@@ -11,11 +11,11 @@ from consent.models import Access, Consent, Failure, RefreshToken
 from credentials import actions as credentials
 from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Product, Scope
 from marketplace.models import Connection, Installation, Offer, VendorSecret
-from portal.accounts import actions as accounts
+from portal.accounts.actions import inviting
 from portal.accounts.models import Invitation, Membership, Notice, TeamMembership
+from portal.demo.sandbox.models import Ticket
 from portal.ledger.keys import signer
 from portal.ledger.models import Entry, KeyPeriod
-from portal.sandbox.models import Ticket
 from tests import factories
 from tests.factories import EDIT, VIEW
 
@@ -109,7 +109,7 @@ def everything(cast, installed):
     installed.cast = cast
     installed.access = installed.installation.access
     installed.consent = factories.agree(installed.client, cast.acme, cast.admin)
-    installed.invitation = accounts.invite(cast.acme, email="nia@example.com", role="agent", by=cast.admin)
+    installed.invitation = inviting.invite(cast.acme, email="nia@example.com", role="agent", by=cast.admin)
     other = factories.client(cast.dev)[0]
     installed.another_access = Access.objects.create(client=other, account=cast.acme, opened_by=cast.admin)
     return installed

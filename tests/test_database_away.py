@@ -14,9 +14,9 @@ import pytest
 from django.conf import settings
 from psycopg_pool import PoolTimeout
 
-from portal import embedded
-from portal.postgres import base
-from portal.postgres.base import Pool, Refused
+from portal.demo import embedded
+from portal.foundation.postgres import base
+from portal.foundation.postgres.base import Pool, Refused
 from tests.clock import eventually
 from tests.servers import Http, Server, environment, free_port, together
 from tests.test_faults import held, waiting

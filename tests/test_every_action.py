@@ -7,7 +7,8 @@ from django.db import transaction
 
 from consent.actions import ending, granting, issuing, succeeding
 from credentials import actions as credentials
-from marketplace.actions import connecting, installing, packaging, publishing, upgrading
+from marketplace.actions import installing, packaging, publishing, upgrading
+from marketplace.vendors import actions
 from portal.accounts.actions import inviting, people, places
 from tests.acts import ACTIONS, ALWAYS, NOTHING_MORE, World
 from tests.rows import changed, contents
@@ -42,7 +43,7 @@ def test_each_action_is_listed_here():
         packaging,
         installing,
         upgrading,
-        connecting,
+        actions,
         granting,
         ending,
         issuing,

@@ -15,14 +15,14 @@ import redis
 from django.conf import settings
 from django.db import connection
 
-from consent import actions
+from consent.actions import ending
 from consent.models import Access, AccessToken, AuthorizationCode, RefreshToken
 from credentials.actions import make_product_secret
 from credentials.models import Product
-from marketplace import actions as marketplace
+from marketplace.actions import installing
 from marketplace.models import Installation
-from portal import embedded
 from portal.celery import app as celery
+from portal.demo import embedded
 from tests import factories
 from tests.browsing import Browser
 from tests.clock import advance, eventually
@@ -81,7 +81,7 @@ def counted():
 
 def test_a_worker_killed_inside_revoke_tokens_leaves_nothing_half_done_and_the_sweep_finishes(used, cast, request):
     kill_a_worker_inside(
-        lambda: marketplace.uninstall(used.installation, by=cast.admin), "SELECT 1 FROM consent_refreshtoken FOR UPDATE"
+        lambda: installing.uninstall(used.installation, by=cast.admin), "SELECT 1 FROM consent_refreshtoken FOR UPDATE"
     )
     assert Access.objects.get().revoked_at is None and counted() == {}
     assert not RefreshToken.objects.exclude(ended_at=None).exists()
@@ -92,13 +92,13 @@ def test_a_worker_killed_inside_revoke_tokens_leaves_nothing_half_done_and_the_s
         celery.send_task("consent.tasks.sweep")
     eventually(lambda: Access.objects.get().revoked_at)
     assert counted() == {"refresh_tokens": 2, "access_tokens": 3}
-    assert not actions.ending.access_to_revoke().exists()
+    assert not ending.access_to_revoke().exists()
 
 
 @pytest.mark.parametrize("table", ["consent_accesstoken", "consent_authorizationcode"])
 def test_a_worker_killed_inside_erase_leaves_whole_batches_and_the_next_run_finishes(used, cast, request, table):
-    marketplace.uninstall(used.installation, by=cast.admin)
-    actions.revoke_tokens(Access.objects.get())
+    installing.uninstall(used.installation, by=cast.admin)
+    ending.revoke_tokens(Access.objects.get())
     advance(dt.timedelta(days=2))
     kill_a_worker_inside(lambda: celery.send_task("consent.tasks.erase"), f"LOCK TABLE {table} IN SHARE MODE")
     assert AuthorizationCode.objects.count() == 3 and Access.objects.get().erased_at is None
@@ -170,7 +170,7 @@ def test_a_server_killed_between_commit_and_reply_of_an_uninstall_has_ended_all(
         valkey.kill()
         valkey.wait(10)
     assert used.call(used.tokens["access_token"]).status_code == 401
-    assert [access.pk for access in actions.ending.access_to_revoke()] == [Access.objects.get().pk]
+    assert [access.pk for access in ending.access_to_revoke()] == [Access.objects.get().pk]
     request.getfixturevalue("worker")
     celery.send_task("consent.tasks.sweep")
     eventually(lambda: Access.objects.get().revoked_at)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
-from consent import actions as consent
+from consent.actions import ending
 from consent.models import Consent
 from marketplace.models import VendorSecret
 from tests import factories
@@ -299,7 +299,7 @@ def test_the_role_that_the_readme_makes_is_enough_for_the_portal(web, installed,
         cursor.execute(f"SET LOCAL ROLE {web}")
         tokens = installed.tokens_for(browse(cast.admin))
         installed.refresh(tokens["refresh_token"])
-        consent.end_access(installed.installation.access, by=cast.admin, reason="uninstalled")
+        ending.end_access(installed.installation.access, by=cast.admin, reason="uninstalled")
         assert installed.call(tokens["access_token"]).status_code == 401
         assert rows("SELECT current_user") == [(web,)]
         cursor.execute("RESET ROLE")

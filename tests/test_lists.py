@@ -4,7 +4,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from portal.pages import PER_PAGE
+from portal.foundation.pages import PER_PAGE
 from tests.lists import grow, prepare
 from tests.people.table import read
 

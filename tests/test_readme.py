@@ -6,13 +6,13 @@ from pathlib import Path
 from django.conf import settings
 
 from consent.actions import failing
-from marketplace import requests
-from marketplace.actions import connecting
-from portal import limits, once
+from marketplace.vendors import actions, running
 from portal.accounts.actions import notifying
 from portal.celery import EVERY
-from portal.management.commands import run
-from portal.sandbox import demo_vendors
+from portal.demo import demo_vendors
+from portal.demo.management.commands import run
+from portal.foundation import once
+from portal.foundation.limits import breaker, rates, slots
 from tests.portal import test_ledger_volume
 
 BASE = Path(settings.BASE_DIR)
@@ -29,7 +29,7 @@ MINUTES = settings.ACCESS_TOKEN_LIFETIME.total_seconds() / 60
 PORT = int(re.search(r'"PORT", default=(\d+)', (BASE / "portal/settings.py").read_text())[1])
 PYTHON = float(re.search(r'requires-python = ">=([\d.]+)', (BASE / "pyproject.toml").read_text())[1])
 PORTS = [offset for _name, _level, offset in demo_vendors.VENDORS.values()]
-TRIES = 1 + len(connecting.REVOKE_RETRIES)
+TRIES = 1 + len(actions.REVOKE_RETRIES)
 SWEEPS = [minutes for task, minutes in EVERY.items() if "sweep" in task]
 SMALL, FIELDS = settings.DATA_UPLOAD_MAX_MEMORY_SIZE, settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
 
@@ -41,13 +41,13 @@ STATED = {
     rf"reached its ({NUMBER}) minutes": [MINUTES],
     r"(a day) after its end": [{"a day": 1}, settings.ERASE_AFTER.days],
     rf"counted by the hour, kept for ({NUMBER}) days": [failing.KEPT.days],
-    rf"({NUMBER}) tries within ({NUMBER}) days": [TRIES, -(-sum(connecting.REVOKE_RETRIES) // 86400)],
-    rf"more than ({NUMBER}) calls a minute of this app": [limits.RATES["requests by app and account"][0]],
+    rf"({NUMBER}) tries within ({NUMBER}) days": [TRIES, -(-sum(actions.REVOKE_RETRIES) // 86400)],
+    rf"more than ({NUMBER}) calls a minute of this app": [rates.RATES["requests by app and account"][0]],
     rf"sent more than ({NUMBER}) MB, or took more than ({NUMBER}) seconds": [
-        requests.MAX_BODY / 2**20,
-        requests.SECONDS,
+        running.MAX_BODY / 2**20,
+        running.SECONDS,
     ],
-    r"`rate_limits_off` \(an error\) (once a minute)": [{"once a minute": 60}, limits.ALARM_SECONDS],
+    r"`rate_limits_off` \(an error\) (once a minute)": [{"once a minute": 60}, breaker.ALARM_SECONDS],
     rf"at most ({NUMBER}) MB": [SMALL / 2**20],
     rf"\(({NUMBER}) MB with a file": [settings.MAX_BODY / 2**20],
     rf"({NUMBER})\s+fields": [FIELDS],
@@ -58,7 +58,7 @@ STATED = {
     rf"more than ({NUMBER}) times within (a minute)": [{"a minute": 60}, run.MOST_ENDS, run.ENDS_WITHIN],
     rf"every ({NUMBER}) to ({NUMBER}) minutes": [min(SWEEPS), max(SWEEPS)],
     r"waits for Redis about (half a second)": [{"half a second": 0.5}, settings.REDIS_OPTIONS["socket_timeout"]],
-    rf"leaves Redis alone for ({NUMBER})\b": [limits.REST_SECONDS],
+    rf"leaves Redis alone for ({NUMBER})\b": [breaker.REST_SECONDS],
     rf"neither takes nor refuses them, after ({NUMBER}) seconds": [
         settings.DATABASES["default"]["OPTIONS"]["connect_timeout"]
     ],
@@ -144,8 +144,8 @@ def test_each_number_that_the_readme_states_is_the_one_that_the_code_has():
 
 
 def test_the_table_of_limits_has_every_limit_and_is_what_the_code_counts():
-    assert rows() == {what: [limits.RATES[name] for name in names] for what, names in LIMITS.items()}
-    assert {name for names in LIMITS.values() for name in names} == limits.RATES.keys()
+    assert rows() == {what: [rates.RATES[name] for name in names] for what, names in LIMITS.items()}
+    assert {name for names in LIMITS.values() for name in names} == rates.RATES.keys()
 
 
 def test_the_readme_states_no_number_that_no_test_holds():
@@ -162,4 +162,4 @@ def test_the_readme_states_no_number_that_no_test_holds():
 
 def test_the_servers_threads_of_the_readme_leave_some_for_those_who_do_not_call_vendors():
     (threads,) = re.findall(r"--blocking-threads (\d+)", README)
-    assert limits.waiting_for_vendors._most < int(threads)
+    assert slots.waiting_for_vendors._most < int(threads)

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.test import Client as Browser
 from django.urls import resolve
 
-from portal.sandbox.models import Ticket
+from portal.demo.sandbox.models import Ticket
 from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.oauth import AppSide, agree, answer, authorize_url, pkce, sign_in

@@ -1,4 +1,4 @@
-"""Example vendors, each a process of its own, which tests have act as they like; see portal/example_vendor."""
+"""Example vendors, each a process of its own, which tests have act as they like; see portal/demo/example_vendor."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import httpx
 from django.conf import settings
 
-from portal import embedded
+from portal.demo import embedded
 from tests.clock import eventually
 from tests.servers import free_port
 
@@ -21,7 +21,7 @@ class Vendor:
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "portal.example_vendor", "--port", str(port), "--name", name,
+                sys.executable, "-m", "portal.demo.example_vendor", "--port", str(port), "--name", name,
                 "--client", CLIENT_ID, SECRET, REDIRECT_URI, *more,
             ],
             cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, start_new_session=True,
@@ -45,7 +45,7 @@ class Vendor:
         return answer.json() if answer.content else None
 
     def switch(self, **changes):
-        """Have it act so; the names are those of portal/example_vendor/switches.py."""
+        """Have it act so; the names are those of portal/demo/example_vendor/switches.py."""
         self._told("PUT", "/_switches", json=changes)
 
     def register(self, *redirect_uris, client_id=CLIENT_ID, secret=SECRET):

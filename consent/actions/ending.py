@@ -8,10 +8,10 @@ from django.db.models import F, Func, Q, QuerySet, Value
 from django.db.models.functions import Least, Now
 from django.utils.translation import gettext as _
 
-from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, User
-from portal.broker import queue_on_commit
-from portal.database import database_now, lock
+from portal.foundation.broker import queue_on_commit
+from portal.foundation.database import database_now, lock
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 from portal.ledger.models import Entry
 

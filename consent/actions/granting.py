@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 
 from credentials.models import Client
 from docs.verify_receipt import text_hash
-from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role, User
-from portal.database import database_now, lock
+from portal.foundation.database import database_now, lock
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event

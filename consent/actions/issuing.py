@@ -27,9 +27,9 @@ from credentials.secrets import (
     make_refresh_token,
     read_refresh_token,
 )
-from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, User
-from portal.database import database_now, lock
+from portal.foundation.database import database_now, lock
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event

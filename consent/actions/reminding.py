@@ -4,8 +4,8 @@ from django.db.models import F, Min, Q, QuerySet
 from django.db.models.functions import Now
 
 from portal.accounts.models import Account, Membership
-from portal.database import alone
-from portal.mail import send
+from portal.foundation.database import alone
+from portal.foundation.mail import send
 
 from ..coming_ends import TELL_AHEAD, ending_within
 from ..models import Consent

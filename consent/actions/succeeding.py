@@ -5,11 +5,11 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from portal.accounts.actions import Refused
 from portal.accounts.models import Account, User
-from portal.database import alone, database_now, lock
+from portal.foundation.database import alone, database_now, lock
+from portal.foundation.mail import send
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import actor_name
-from portal.mail import send
 
 from ..events import Event
 from ..models import Consent

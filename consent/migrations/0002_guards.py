@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from portal import guards
+from portal.foundation import guards
 
 # T1: consent ⊆ terms (platform) or client (external); the membership is of the account, and only at agent level.
 CONSENT = """

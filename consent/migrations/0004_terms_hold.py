@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from portal import guards
+from portal.foundation import guards
 
 # T1, from the other side: no terms narrower than a consent under them that nobody ended.
 TERMS = """

@@ -1,7 +1,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from portal import guards
+from portal.foundation import guards
 
 
 class Migration(migrations.Migration):

@@ -1,7 +1,7 @@
 from django.conf import settings
 from django.db import migrations, models
 
-from portal import guards
+from portal.foundation import guards
 
 # What each reason was written as before.
 ACCESS = {

@@ -21,21 +21,16 @@ from oauthlib.oauth2.rfc6749 import errors
 from credentials.models import Client
 from credentials.redirect_uris import is_loopback
 from credentials.views import clients_seen_by
-from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, Role
-from portal.database import database_now
-from portal.limits import address_of, spend
-from portal.once import once
+from portal.foundation.database import database_now
+from portal.foundation.limits.address import address_of
+from portal.foundation.limits.rates import spend
+from portal.foundation.once import once
+from portal.foundation.refusals import Refused
 
-from ..actions import (
-    InvalidGrant,
-    InvalidScope,
-    ScreenIsStale,
-    decline_consent,
-    grant_consent,
-    issue_code,
-    note_failure,
-)
+from ..actions.failing import note_failure
+from ..actions.granting import ScreenIsStale, decline_consent, grant_consent
+from ..actions.issuing import InvalidGrant, InvalidScope, issue_code
 from ..models import Access, Where, Why
 from ..parameters import clean_scope
 from ..screen import MayNotConsent, NotInstalled, ScopeTooWide, Screen, build_screen

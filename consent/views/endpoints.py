@@ -13,10 +13,11 @@ from oauth2_provider.oauth2_backends import get_oauthlib_core
 from credentials import registry, resources
 from credentials.authentication import MalformedBasic, check_product_secret, read_basic
 from credentials.models import Product, Scope
-from portal.limits import TooMany, address_of, spend
+from portal.foundation.limits.address import address_of
+from portal.foundation.limits.rates import TooMany, spend
 
-from .. import actions
 from .. import check as checking
+from ..actions import failing
 from ..models import Where, Why
 from ..parameters import PROGRAMS
 from ..server import Attempt, find_client
@@ -63,7 +64,7 @@ def token(request):
     # A failed authentication was already counted, for the client that it names.
     client = attempt.client if attempt.client or attempt.why == Why.SECRET else _client_named_in(request)
     if client:
-        actions.note_failure(
+        failing.note_failure(
             client.pk,
             account_id=attempt.consent and attempt.consent.access.account_id,
             where=Where.TOKEN,
@@ -151,7 +152,7 @@ def _note(refusal, where):
     """Count what a genuine token was refused; of any other nobody is told."""
     if refusal.token:
         access = refusal.token.consent.access
-        actions.note_failure(
+        failing.note_failure(
             access.client_id,
             account_id=access.account_id,
             where=where,

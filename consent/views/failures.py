@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from credentials.views import clients_seen_by
-from portal.pages import paginate
+from portal.foundation.pages import paginate
 
 from ..models import Failure, Why
 from ..validity import agreement_days

@@ -13,13 +13,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from credentials.models import Level
-from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role
-from portal.database import database_now
-from portal.once import once
-from portal.pages import paginate
+from portal.foundation.database import database_now
+from portal.foundation.once import once
+from portal.foundation.pages import paginate
+from portal.foundation.refusals import Refused
 
-from .. import actions
+from ..actions import ending as ending_actions
+from ..actions import granting, succeeding
 from ..coming_ends import COMING, ended_lately, ending_within, renewable_by
 from ..models import Consent
 from ..reasons import AccessEnd
@@ -110,7 +111,7 @@ def revoke_consent(request, consent_id):
     if request.method == "GET":
         return render(request, "consent/consent_revoke.html", {"consent": consent, "back": access_url(consent.access)})
     try:
-        actions.revoke_consent(consent, by=request.user)
+        ending_actions.revoke_consent(consent, by=request.user)
         messages.success(request, _("Revoked. No token of this authorization works any more."))
     except Refused as refusal:
         messages.error(request, str(refusal))
@@ -131,10 +132,10 @@ def confirm_consent(request, consent_id):
     problem = ""
     try:
         if request.method == "POST":
-            actions.confirm_consent(consent, by=request.user, shown=request.POST.get("shown", ""))
+            succeeding.confirm_consent(consent, by=request.user, shown=request.POST.get("shown", ""))
             messages.success(request, _("Confirmed. Nothing changed for the app."))
             return redirect(access_url(consent.access))
-    except actions.ScreenIsStale as stale:
+    except granting.ScreenIsStale as stale:
         problem = str(stale)
         consent.refresh_from_db()
     except Refused as refusal:
@@ -162,7 +163,7 @@ def _for_admins(action, template, **kind):
         accounts = Membership.objects.administered_by(request.user)
         access = get_object_or_404(access_seen_by(request.user), pk=access_id, account__in=accounts, **kind)
         if request.method == "GET":
-            ends = actions.what_ends(access)
+            ends = ending_actions.what_ends(access)
             return render(request, template, {"access": access, "ends": ends, "back": access_url(access)})
         try:
             return redirect("receipt-view", action(access, by=request.user).pk)
@@ -175,6 +176,8 @@ def _for_admins(action, template, **kind):
 
 # A marketplace app is uninstalled instead.
 end_access = _for_admins(
-    partial(actions.end_access, reason=AccessEnd.REVOKED), "consent/access_end.html", installation_id=None
+    partial(ending_actions.end_access, reason=AccessEnd.REVOKED), "consent/access_end.html", installation_id=None
 )
-revoke_for_all = _for_admins(actions.revoke_for_all, "consent/access_revoke_for_all.html", client__level=Level.AGENT)
+revoke_for_all = _for_admins(
+    ending_actions.revoke_for_all, "consent/access_revoke_for_all.html", client__level=Level.AGENT
+)

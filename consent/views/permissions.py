@@ -11,11 +11,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from portal.accounts.actions import Refused
-from portal.database import database_now
-from portal.once import once
+from portal.foundation.database import database_now
+from portal.foundation.once import once
+from portal.foundation.refusals import Refused
 
-from .. import actions
+from ..actions import ending, granting
 from ..coming_ends import renewable_by
 from ..screen import build_screen, grantable_scopes
 from ..validity import agreement_days
@@ -50,12 +50,12 @@ def _ask(request, access, said, *, first_asked=False, **asked):
         screen = build_screen(access.client, access.account, by=request.user, now=database_now(), **asked)
         cancel_url = "" if first_asked and screen.is_due else access_url(access)
         if not cancel_url and request.POST.get("decision") == "cancel":
-            actions.decline_consent(access.client, access.account, by=request.user)
+            granting.decline_consent(access.client, access.account, by=request.user)
             messages.info(request, _("Nothing was changed. What you allowed goes on working."))
             return redirect(access_url(access))
         if request.method == "GET" or request.POST.get("decision") != "agree":
             return consent_page(request, screen, cancel_url=cancel_url)
-        consent = actions.grant_consent(
+        consent = granting.grant_consent(
             access.client,
             access.account,
             by=request.user,
@@ -63,7 +63,7 @@ def _ask(request, access, said, *, first_asked=False, **asked):
             chosen=set(request.POST.getlist("optional")),
             **asked,
         )
-    except actions.ScreenIsStale as stale:
+    except granting.ScreenIsStale as stale:
         return consent_page(request, screen, problem=str(stale), status=409, cancel_url=cancel_url)
     except Refused as refusal:
         messages.error(request, str(refusal))
@@ -131,7 +131,7 @@ def trim_consent(request, consent):
     chosen, required = set(given.getlist("scope")), {*consent.access.required_scopes}
     if request.method == "POST" and chosen & required <= set(request.POST.getlist("warned")):
         try:
-            actions.trim_consent(consent, scopes=chosen, by=request.user)
+            ending.trim_consent(consent, scopes=chosen, by=request.user)
             return redirect("receipt-view", receipt_of(consent).pk)
         except Refused as refusal:
             messages.error(request, str(refusal))

@@ -13,10 +13,10 @@ from django.views.decorators.http import require_safe
 
 from credentials.models import Scope
 from portal.accounts.models import Membership, Role
+from portal.foundation.pages import paginate
 from portal.ledger.exports import NotRecorded, check_recorded, receipt
 from portal.ledger.models import Entry
 from portal.ledger.reading import entries_seen_by, with_names
-from portal.pages import paginate
 
 from ..events import Event
 from ..models import Access, Consent, ShownText

@@ -4,7 +4,7 @@ from django.db.models import Q
 from django.urls import reverse
 
 from portal.accounts.models import Membership, Role
-from portal.database import database_now
+from portal.foundation.database import database_now
 
 from ..coming_ends import ending_within
 from ..models import Access, Consent, RefreshToken

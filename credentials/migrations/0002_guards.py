@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from portal import guards
+from portal.foundation import guards
 
 
 class Migration(migrations.Migration):

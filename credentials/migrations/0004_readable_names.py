@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-import portal.text
+import portal.foundation.text
 
 
 class Migration(migrations.Migration):
@@ -14,6 +14,8 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="client",
             name="name",
-            field=models.CharField(max_length=60, validators=[portal.text.validate_readable], verbose_name="name"),
+            field=models.CharField(
+                max_length=60, validators=[portal.foundation.text.validate_readable], verbose_name="name"
+            ),
         ),
     ]

@@ -7,22 +7,23 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from consent.actions import Terms, end_access, open_access
-from consent.actions import what_ends as consents_that_end
-from consent.actions.ending import guard_admin
+from consent.actions.ending import end_access, guard_admin
+from consent.actions.ending import what_ends as consents_that_end
+from consent.actions.granting import open_access
 from consent.reasons import AccessEnd
+from consent.screen import Terms
 from credentials.actions import guard_teammate
 from credentials.models import Client
-from portal.accounts.actions import Refused
 from portal.accounts.models import Account, User
-from portal.database import lock
+from portal.foundation.database import lock
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
 from ..events import Event
 from ..models import App, Installation, Status, Version
-from ..package import Contents
-from .connecting import credentials_kept, queue_sweep, vendor_name
+from ..package.contents import Contents
+from ..vendors.actions import credentials_kept, queue_sweep, vendor_name
 from .publishing import FIELDS, Frozen, guard_installable
 
 

@@ -12,10 +12,10 @@ from consent.events import Event as ConsentEvent
 from consent.screen import undecided
 from consent.validity import live_consents
 from credentials.models import Scope
-from portal.broker import queue_on_commit
-from portal.database import alone
+from portal.foundation.broker import queue_on_commit
+from portal.foundation.database import alone
+from portal.foundation.mail import send
 from portal.ledger.models import Entry
-from portal.mail import send
 
 from ..differences import Difference
 from ..models import Audience, Installation, Offer, OfferKind, Status, Version

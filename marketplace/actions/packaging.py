@@ -9,12 +9,16 @@ from django.utils.translation import gettext as _
 
 from credentials.actions import guard_teammate
 from portal.accounts.models import User
-from portal.database import database_now, lock
+from portal.foundation.database import database_now, lock
 from portal.ledger.actions import record
 
 from ..events import Event
 from ..models import App, VendorSecret, Version
-from ..package import Contents, Facts, Report, check_archive, check_values, formats
+from ..package import formats
+from ..package.checking import check_archive, check_values
+from ..package.contents import Contents
+from ..package.facts import Facts
+from ..package.problems import Report
 from .publishing import Frozen, change_version
 
 

@@ -10,14 +10,17 @@ from django.utils.translation import gettext as _
 from credentials.actions import guard_is_reviewer, guard_teammate
 from credentials.models import Client, Kind
 from credentials.redirect_uris import validate
-from portal.accounts.actions import Refused, put_notices
+from portal.accounts.actions.notifying import put_notices
 from portal.accounts.models import NoticeKind, Team, TeamMembership, User
-from portal.database import lock
+from portal.foundation.database import lock
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import PORTAL, record
 
 from ..events import Event
 from ..models import App, Audience, Decision, Offer, OfferKind, Review, Status, Version
-from ..package import Contents, Facts, check_values
+from ..package.checking import check_values
+from ..package.contents import Contents
+from ..package.facts import Facts
 from ..package.problems import ERROR
 from .offering import offer_another, offer_version, queue_offers
 

@@ -7,19 +7,19 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from consent.actions import change_terms, grant_consent, open_access
 from consent.actions.ending import guard_admin
+from consent.actions.granting import change_terms, grant_consent, open_access
 from consent.screen import Screen, build_screen
 from credentials.models import Client
-from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership, User
-from portal.database import database_now, lock
+from portal.foundation.database import database_now, lock
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..differences import Difference
 from ..events import Event
 from ..models import App, Installation, Offer, OfferKind, Version
-from .connecting import end_connections
+from ..vendors.actions import end_connections
 from .installing import installable_version, record_installation, terms_of
 from .offering import forecast
 

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from portal import guards
+from portal.foundation import guards
 
 # M2, and the table of allowed transitions.
 FROZEN = """

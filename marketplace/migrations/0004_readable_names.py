@@ -3,7 +3,7 @@
 import django.core.validators
 from django.db import migrations, models
 
-import portal.text
+import portal.foundation.text
 
 
 class Migration(migrations.Migration):
@@ -30,11 +30,15 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="version",
             name="name",
-            field=models.CharField(max_length=60, validators=[portal.text.validate_readable], verbose_name="name"),
+            field=models.CharField(
+                max_length=60, validators=[portal.foundation.text.validate_readable], verbose_name="name"
+            ),
         ),
         migrations.AlterField(
             model_name="version",
             name="tagline",
-            field=models.CharField(max_length=120, validators=[portal.text.validate_readable], verbose_name="tagline"),
+            field=models.CharField(
+                max_length=120, validators=[portal.foundation.text.validate_readable], verbose_name="tagline"
+            ),
         ),
     ]

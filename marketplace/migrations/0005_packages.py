@@ -2,8 +2,8 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import portal.encryption
-from portal import guards
+import portal.foundation.encryption
+from portal.foundation import guards
 
 # M2: all of a version but its status and what goes with that; a column that is added later is frozen too.
 FROZEN = """
@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("integration", models.CharField(max_length=50)),
-                ("secret", portal.encryption.EncryptedField()),
+                ("secret", portal.foundation.encryption.EncryptedField()),
                 ("saved_at", models.DateTimeField()),
                 (
                     "app",

@@ -6,8 +6,8 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import portal.encryption
-from portal import guards
+import portal.foundation.encryption
+from portal.foundation import guards
 
 
 class Migration(migrations.Migration):
@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="installation",
             name="values",
-            field=portal.encryption.EncryptedField(default=dict),
+            field=portal.foundation.encryption.EncryptedField(default=dict),
         ),
         migrations.AlterField(
             model_name="installation",
@@ -36,8 +36,8 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ("integration", models.CharField(max_length=50)),
-                ("values", portal.encryption.EncryptedField(default=dict)),
-                ("tokens", portal.encryption.EncryptedField(null=True)),
+                ("values", portal.foundation.encryption.EncryptedField(default=dict)),
+                ("tokens", portal.foundation.encryption.EncryptedField(null=True)),
                 ("generation", models.PositiveIntegerField(default=0)),
                 ("connected_at", models.DateTimeField(null=True)),
                 ("expires_at", models.DateTimeField(null=True)),

@@ -5,7 +5,7 @@ import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
-from portal import guards
+from portal.foundation import guards
 
 # M2: why a version was withdrawn is said when it is, and only then.
 FROZEN = """

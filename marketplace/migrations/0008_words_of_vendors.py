@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from portal import guards
+from portal.foundation import guards
 
 # The portal's own words were kept beside those of vendors.
 OWN = "The access ran out, and the vendor gave no way to renew it."

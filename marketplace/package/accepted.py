@@ -8,11 +8,10 @@ from urllib.parse import unquote_plus
 
 from django.utils.translation import gettext as _
 
-from .. import expressions
-from ..expressions import MalformedExpression
-from . import formats
+from . import expressions, formats
 from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 from .documents import as_dict, step
+from .expressions import MalformedExpression
 
 
 def _as_text(value: Any) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from django.utils.translation import gettext as _
 
-from portal.text import describe
+from portal.foundation.text import describe
 
 from .documents import MAX_BYTES
 from .overlooked import FILES

@@ -7,14 +7,13 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from .. import expressions
-from ..expressions import MalformedExpression
-from . import formats
+from . import expressions, formats
 from .accepted import Accepted
 from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 from .convert import Converted
 from .documents import Document, as_dict, step
 from .explaining import explain
+from .expressions import MalformedExpression
 from .facts import Facts
 from .integrations import Integrations
 from .overlooked import manifest_elsewhere, overlooked

@@ -9,11 +9,10 @@ from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .. import expressions
-from ..expressions import MalformedExpression
-from . import formats
+from . import expressions, formats
 from .archive import FILES, IPARAMS, OAUTH, REQUESTS
 from .documents import as_dict, as_str
+from .expressions import MalformedExpression
 from .reading import outside, words
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from pydantic import BaseModel, ValidationError
 
-from portal.text import describe
+from portal.foundation.text import describe
 
 from . import formats
 

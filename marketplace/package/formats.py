@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from django.core.exceptions import ValidationError as DjangoValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
-from portal.text import validate_readable
+from portal.foundation.text import validate_readable
 
-from ..expressions import MAX_LENGTH as MAX_VALUE
 from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
+from .expressions import MAX_LENGTH as MAX_VALUE
 
 # Names of integrations stand in addresses; names of fields, in templates.
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,49}$")]

@@ -7,11 +7,10 @@ from django.utils.translation import gettext as _
 
 from credentials.models import Client
 
-from .. import expressions
-from ..expressions import MalformedExpression, Template
-from . import formats, places
+from . import expressions, formats, places
 from .archive import OAUTH
 from .documents import as_dict, as_str, step
+from .expressions import MalformedExpression, Template
 from .known_vendors import lacks_refresh_token
 from .places import Misplaced
 from .problems import ERROR, WARNING
@@ -85,7 +84,7 @@ class Integrations(Reading):
             self._vendor(place, one, secret, options, is_kept=name in self.facts.kept_secrets)
 
     def _own_options(self, place: str, options: dict[str, Any]) -> None:
-        """What the options say to the portal (marketplace/connections.py), and whether the rest can be parameters."""
+        """What the options say to the portal (marketplace/vendors/oauth_client.py), and whether the rest can be parameters."""
         for name, value in options.items():
             pointer = step(place, name)
             if name == "pkce" and not isinstance(value, bool):

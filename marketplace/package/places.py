@@ -5,9 +5,9 @@ import re
 from django.utils.translation import gettext as _
 from publicsuffixlist import PublicSuffixList
 
-from portal.text import ascii_host, describe
+from portal.foundation.text import ascii_host, describe
 
-from ..expressions import Encode, Node, Template, Text
+from .expressions import Encode, Node, Template, Text
 
 _SUFFIXES = PublicSuffixList()
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

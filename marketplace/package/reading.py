@@ -9,11 +9,10 @@ from django.utils.translation import gettext as _
 
 from credentials.models import Client
 
-from .. import expressions
-from ..expressions import MalformedExpression, Template, Text
-from . import formats
+from . import expressions, formats
 from .archive import IPARAMS, OAUTH, REQUESTS
 from .documents import Document, as_dict, as_str, step
+from .expressions import MalformedExpression, Template, Text
 from .facts import Facts
 from .places import Misplaced
 from .problems import ERROR, WARNING, Level, Problem, Problems

@@ -5,11 +5,10 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from .. import expressions
-from ..expressions import MalformedExpression, Template
-from . import formats, places
+from . import expressions, formats, places
 from .archive import IPARAMS, OAUTH, REQUESTS
 from .documents import as_dict, as_str, step
+from .expressions import MalformedExpression, Template
 from .places import Misplaced
 from .problems import ERROR, WARNING
 from .reading import Reading, outside, parsed, words

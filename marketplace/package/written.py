@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from ..expressions import Template, Text
+from .expressions import Template, Text
 
 # Headers in which no one sends a secret.
 _OPEN_HEADERS = {"accept", "accept-language", "content-type", "user-agent"}

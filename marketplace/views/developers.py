@@ -11,19 +11,19 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from consent.validity import live_consents
 from credentials.views import teams_of
-from portal.accounts.actions import Refused
-from portal.limits import spend
-from portal.once import once
-from portal.pages import paginate
+from portal.foundation.limits.rates import spend
+from portal.foundation.once import once
+from portal.foundation.pages import paginate
+from portal.foundation.refusals import Refused
 
-from .. import actions
+from ..actions import installing, offering, publishing
 from ..differences import Difference
 from ..forms import AppForm, ClientChoiceForm, CustomForm, VersionForm, WithdrawForm, free_clients
 from ..markdown import render as render_markdown
 from ..models import App, Audience, OfferKind, Status, Version
-from ..package import Contents
+from ..package.contents import Contents
 
-# What is limited, of `portal.limits.RATES`.
+# What is limited, of `RATES`.
 NEW, PUBLISHED = "versions by team", "publications by team"
 
 
@@ -66,7 +66,7 @@ def app_create(request):
     form = AppForm(request.POST or None, teams=teams)
     if request.method == "POST" and form.is_valid():
         try:
-            app = actions.create_app(by=request.user, **form.cleaned_data)
+            app = publishing.create_app(by=request.user, **form.cleaned_data)
             messages.success(request, _("Created. Now add its first version."))
             return redirect("app-view", app.slug)
         except (Refused, ValidationError) as error:
@@ -87,7 +87,7 @@ def app_view(request, slug):
     form = ClientChoiceForm(request.POST or None, clients=free_clients([app.team]))
     if request.method == "POST" and form.is_valid():
         try:
-            actions.set_client(app, form.cleaned_data["client"], by=request.user)
+            publishing.set_client(app, form.cleaned_data["client"], by=request.user)
             messages.success(request, _("Saved. The app now uses these credentials."))
             return redirect("app-view", slug)
         except Refused as refusal:
@@ -155,7 +155,7 @@ def version_create(request, slug):
         latest = app.versions.exclude(status=Status.SNAPSHOT).values("icon", "package").first()
         fields = {**(latest or {}), **form.fields_for_action()}
         try:
-            version = actions.create_version(app, by=request.user, **fields, **chosen_scopes(request))
+            version = publishing.create_version(app, by=request.user, **fields, **chosen_scopes(request))
             return redirect("version-view", slug, version.pk)
         except (Refused, ValidationError) as error:
             add_errors(form, error)
@@ -211,7 +211,7 @@ def version_edit(request, slug, pk):
         return _version_page(request, version.app, form, version)
     if form.is_valid():
         try:
-            actions.change_version(version, by=request.user, **form.fields_for_action(), **chosen_scopes(request))
+            publishing.change_version(version, by=request.user, **form.fields_for_action(), **chosen_scopes(request))
             messages.success(request, _("Saved."))
             return redirect("version-view", slug, pk)
         except (Refused, ValidationError) as error:
@@ -266,7 +266,7 @@ def _outlook(version):
     held = scope_rows(client, scopes_of(version))
     # A draft goes to those that the app was for until now.
     audience = Audience.CUSTOM if before and before.audience == Audience.CUSTOM else Audience.PUBLIC
-    rows = actions.forecast(version, audience).installed()
+    rows = offering.forecast(version, audience).installed()
     counts = dict(rows.order_by().values_list("kind").annotate(Count("pk")))
     asked = live_consents().exclude(membership=None).filter(access__in=rows.filter(kind=OfferKind.ASK).values("access"))
     return {
@@ -282,7 +282,7 @@ def _outlook(version):
 def _agents_answers(version):
     """What became of a published version with the agents, where each of them agrees for themself."""
     client = version.app.client
-    return actions.agents_answers(version) if client and client.is_agent_level and version.published_at else None
+    return offering.agents_answers(version) if client and client.is_agent_level and version.published_at else None
 
 
 @login_required
@@ -300,7 +300,7 @@ def version_changes(request, slug, pk):
         "version": version,
         "is_published": version.published_at is not None,
         "is_over": version.status in (Status.WITHDRAWN, Status.REJECTED, Status.TAKEN_BACK),
-        "progress": actions.progress(version),
+        "progress": offering.progress(version),
         "answers": _agents_answers(version),
         "page_obj": page,
         **outlook,
@@ -319,7 +319,7 @@ def version_withdraw(request, slug, pk):
     if request.method == "POST" and form.is_valid():
         _spend(version.app, PUBLISHED)
         try:
-            actions.withdraw_version(version, by=request.user, **form.cleaned_data)
+            publishing.withdraw_version(version, by=request.user, **form.cleaned_data)
             messages.success(request, _("Withdrawn. Those who use it are told."))
             return redirect("version-view", slug, pk)
         except Refused as refusal:
@@ -329,12 +329,12 @@ def version_withdraw(request, slug, pk):
     return render(request, "marketplace/version_withdraw.html", context, status=422 if form.errors else 200)
 
 
-version_submit = _step(actions.submit_version, gettext_lazy("Submitted. A reviewer reads it next."), NEW)
+version_submit = _step(publishing.submit_version, gettext_lazy("Submitted. A reviewer reads it next."), NEW)
 version_take_back = _step(
-    actions.take_back_version, gettext_lazy("Taken back. Copy it to a new draft to change something."), NEW
+    publishing.take_back_version, gettext_lazy("Taken back. Copy it to a new draft to change something."), NEW
 )
-version_copy = _step(actions.copy_version, gettext_lazy("Copied. Change what you like, and submit it again."), NEW)
-version_publish = _step(actions.publish_version, gettext_lazy("Published."), PUBLISHED)
+version_copy = _step(publishing.copy_version, gettext_lazy("Copied. Change what you like, and submit it again."), NEW)
+version_publish = _step(publishing.publish_version, gettext_lazy("Published."), PUBLISHED)
 
 
 def _spelling(form):
@@ -352,7 +352,7 @@ def app_list_accounts(request, slug):
     if form.is_valid():
         _spend(app, PUBLISHED)
         try:
-            actions.list_accounts(app, by=request.user, **form.cleaned_data)
+            publishing.list_accounts(app, by=request.user, **form.cleaned_data)
             messages.success(request, _spelling(form))
             return redirect("app-view", slug)
         except (Refused, ValidationError) as error:
@@ -369,7 +369,7 @@ def version_publish_custom(request, slug, pk):
     if form.is_valid():
         _spend(version.app, PUBLISHED)
         try:
-            actions.publish_custom(version, by=request.user, **form.cleaned_data)
+            publishing.publish_custom(version, by=request.user, **form.cleaned_data)
             messages.success(request, _("Published. %(hint)s") % {"hint": _spelling(form)})
             return redirect("version-view", slug, pk)
         except (Refused, ValidationError) as error:
@@ -384,7 +384,7 @@ def version_test(request, slug, pk):
     version = version_seen_by(request.user, slug, pk)
     _spend(version.app, NEW)
     try:
-        installation = actions.install_draft(version, by=request.user)
+        installation = installing.install_draft(version, by=request.user)
         return redirect("installation-connect", installation.pk)
     except Refused as refusal:
         messages.error(request, str(refusal))

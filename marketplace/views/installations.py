@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from consent.actions import InvalidGrant, use_up_code
+from consent.actions.issuing import InvalidGrant, use_up_code
 from consent.models import Access, Consent
 from consent.screen import undecided
 from consent.validity import live_consents, unended_consents
@@ -25,16 +25,16 @@ from consent.views.agreed import tell_agreed
 from consent.views.receipts import receipts_page, with_receipt
 from consent.views.seen import notices_of
 from credentials.models import Client
-from portal.accounts.actions import Refused
 from portal.accounts.models import Membership, Role
+from portal.foundation.once import once
+from portal.foundation.pages import paginate
+from portal.foundation.refusals import Refused
 from portal.ledger.models import Entry
-from portal.once import once
-from portal.pages import paginate
 
-from .. import actions
+from ..actions import installing, offering, upgrading
 from ..models import Installation, Offer, OfferKind, Version
-from ..requests import Caller, templates_for
-from ..sheet import sheets
+from ..vendors.checklist import sheets
+from ..vendors.running import Caller, templates_for
 
 
 def installations_seen_by(user):
@@ -60,7 +60,7 @@ def pending_offers(user):
 def asking_for_more(user):
     """The consents a person gave for themself under which the version there asks for more, to which they did not say no, the newest first."""
     own = Membership.objects.live().filter(user=user)
-    consents = actions.with_answer(live_consents().filter(undecided(), membership__in=own)).filter(said_no=False)
+    consents = offering.with_answer(live_consents().filter(undecided(), membership__in=own)).filter(said_no=False)
     return consents.select_related("access__client", "access__account").order_by("-granted_at", "pk")
 
 
@@ -146,7 +146,7 @@ def installation_view(request, pk):
     _give_states([access] if access else [], membership)
     notices = notices_of(access, membership)
     tell_agreed(request, access)
-    newest = None if installation.uninstalled_at else actions.offered_version(installation)
+    newest = None if installation.uninstalled_at else upgrading.offered_version(installation)
     agents = (
         Consent.objects.filter(access=access)
         .exclude(membership=None)
@@ -162,7 +162,7 @@ def installation_view(request, pk):
         "installation": installation,
         "access": access,
         # Where nothing was agreed to or connected it is discarded; the word on the button, not the rule (M5).
-        "is_begun": actions.is_begun(installation),
+        "is_begun": installing.is_begun(installation),
         "consent": consent,
         "scopes": _scopes(access, consent) if access else [],
         "sheet": sheet,
@@ -250,7 +250,7 @@ def oauth_callback(request):
             messages.success(request, with_receipt(said, consent) if consent else said)
         else:
             unfinished = _("Not finished: nothing was agreed to. Read it again and agree, or discard the installation.")
-            messages.warning(request, _("Nothing was changed.") if actions.is_begun(installation) else unfinished)
+            messages.warning(request, _("Nothing was changed.") if installing.is_begun(installation) else unfinished)
     except InvalidGrant:
         messages.error(request, _("The answer could not be used. Please try again."))
     return redirect("installation-view", installation.pk)
@@ -265,7 +265,7 @@ def _ending(action, template):
     def view(request, pk):
         installation = installation_run_by(request.user, pk)
         if request.method == "GET":
-            ends = actions.what_ends(installation)
+            ends = installing.what_ends(installation)
             return render(request, template, {"installation": installation, "ends": ends})
         try:
             return redirect("receipt-view", action(installation, by=request.user).pk)
@@ -276,5 +276,5 @@ def _ending(action, template):
     return view
 
 
-installation_uninstall = _ending(actions.uninstall, "marketplace/installation_uninstall.html")
-installation_discard = _ending(actions.discard, "marketplace/installation_discard.html")
+installation_uninstall = _ending(installing.uninstall, "marketplace/installation_uninstall.html")
+installation_discard = _ending(installing.discard, "marketplace/installation_discard.html")

@@ -8,15 +8,15 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Membership
-from portal.once import once
-from portal.pages import paginate
+from portal.foundation.once import once
+from portal.foundation.pages import paginate
+from portal.foundation.refusals import Refused
 
-from .. import actions
+from ..actions import installing
 from ..markdown import render as render_markdown
 from ..models import Audience, Category, Installation, Status, Version
-from ..package import Contents
+from ..package.contents import Contents
 from .developers import beside_scopes
 
 
@@ -87,7 +87,7 @@ def listing_install(request, slug):
     if request.method == "POST":
         account = get_object_or_404(accounts, slug=request.POST.get("account", ""))
         try:
-            installation = actions.install(version.app, account, by=request.user)
+            installation = installing.install(version.app, account, by=request.user)
             contents, access = Contents.of(installation.version), installation.access
             if contents.fields or access is None:
                 todo = contents.fields or contents.vendors

@@ -12,8 +12,8 @@ from consent.models import Access
 from consent.validity import unended_consents
 from credentials.models import Scope
 from portal.accounts.models import Account, Membership
-from portal.database import database_now
-from portal.pages import paginate
+from portal.foundation.database import database_now
+from portal.foundation.pages import paginate
 
 from ..models import Installation
 

@@ -11,15 +11,19 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from consent.screen import Terms, preview_screen
-from portal.accounts.actions import Refused
-from portal.database import database_now
-from portal.once import once
+from portal.foundation.database import database_now
+from portal.foundation.once import once
+from portal.foundation.refusals import Refused
 
-from .. import actions
-from ..connections import redirect_uri
+from ..actions import packaging
 from ..forms import PackageForm, SecretForm
-from ..package import Contents, Facts, Report, check_values, formats, one_check
-from ..package_form import PackageFields
+from ..package import formats
+from ..package.checking import check_values, one_check
+from ..package.contents import Contents
+from ..package.facts import Facts
+from ..package.form import PackageFields
+from ..package.problems import Report
+from ..vendors.oauth_client import redirect_uri
 from .developers import add_errors, chosen_scopes, in_words, scope_rows, scopes_of, version_seen_by
 
 
@@ -75,7 +79,7 @@ def version_package(request, slug, pk):
         data = form.cleaned_data["package"].read()
         try:
             with one_check(version.app.team):
-                report = actions.take_package(
+                report = packaging.take_package(
                     version, data, keep_secrets=form.cleaned_data["keep_secrets"], by=request.user
                 )
         except Refused as refusal:
@@ -104,7 +108,7 @@ def version_package_edit(request, slug, pk):
         files = fields.package(chosen["required_scopes"], chosen["optional_scopes"])
         try:
             with one_check(version.app.team):
-                report = actions.fill_package(version, files, renamed=fields.renamed, by=request.user)
+                report = packaging.fill_package(version, files, renamed=fields.renamed, by=request.user)
         except (Refused, ValidationError) as error:
             messages.error(request, in_words(error))
         if report and report.valid:
@@ -164,7 +168,7 @@ def vendor_secret_keep(request, slug, pk, integration):
     try:
         if not form.is_valid():
             raise ValidationError(form.errors["secret"])
-        actions.keep_vendor_secret(version.app, integration, secret=form.cleaned_data["secret"], by=request.user)
+        packaging.keep_vendor_secret(version.app, integration, secret=form.cleaned_data["secret"], by=request.user)
         messages.success(request, _("Saved. The portal uses it from now on and never shows it."))
     except (Refused, ValidationError) as error:
         messages.error(request, in_words(error))

@@ -8,16 +8,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from consent.actions import ScreenIsStale
+from consent.actions.granting import ScreenIsStale
 from consent.succession import to_confirm
 from consent.validity import live_consents
 from consent.views.receipts import with_receipt
 from credentials.models import Scope
-from portal.accounts.actions import Refused
-from portal.once import once
-from portal.pages import paginate
+from portal.foundation.once import once
+from portal.foundation.pages import paginate
+from portal.foundation.refusals import Refused
 
-from .. import actions
+from ..actions import upgrading
 from ..markdown import render as render_markdown
 from ..models import Status
 from .installations import installation_run_by, is_suspended, pending_offers
@@ -33,7 +33,7 @@ def installation_upgrade(request, pk):
     if is_suspended(installation):
         messages.info(request, _("This app cannot be updated here now."))
         return redirect("installation-view", pk)
-    version = actions.offered_version(installation)
+    version = upgrading.offered_version(installation)
     if version is None:
         messages.info(request, _("There is no other version for this account."))
         return redirect("installation-view", pk)
@@ -44,12 +44,12 @@ def installation_upgrade(request, pk):
         if request.POST.get("version") != str(version.pk):
             return _page(request, installation, version, _("Another version came meanwhile. Please read again."), 409)
         if request.POST.get("decision") == "decline":
-            actions.decline_upgrade(installation, version, by=request.user)
+            upgrading.decline_upgrade(installation, version, by=request.user)
             messages.info(request, _("Nothing was changed. You can update whenever you like."))
             return redirect("installation-view", pk)
         if request.POST.get("decision") != "agree":
             raise Http404
-        moved = actions.upgrade(
+        moved = upgrading.upgrade(
             installation,
             version,
             by=request.user,
@@ -70,7 +70,7 @@ def installation_upgrade(request, pk):
 
 
 def _page(request, installation, version, problem="", status=200):
-    step = actions.step_to(installation, version, by=request.user)
+    step = upgrading.step_to(installation, version, by=request.user)
     client = version.app.client
     added = step.difference.added_scopes | step.difference.raised_scopes
     removed, by_agents = step.difference.removed_scopes, bool(client and client.is_agent_level)
@@ -103,7 +103,7 @@ def installation_upgrades_itself(request, pk):
     installation = installation_run_by(request.user, pk, uninstalled_at=None)
     on = request.POST.get("on") == "1"
     try:
-        actions.set_upgrades_itself(installation, on=on, by=request.user)
+        upgrading.set_upgrades_itself(installation, on=on, by=request.user)
         on_text = _("On: later versions that ask for nothing new are taken by themselves.")
         messages.success(request, on_text if on else _("Off: somebody here decides on each version."))
     except Refused as refusal:

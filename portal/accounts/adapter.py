@@ -13,9 +13,10 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from portal.encryption import decrypt, encrypt
-from portal.limits import TooMany, address_of, give_back, spend
-from portal.text import validate_address
+from portal.foundation.encryption import decrypt, encrypt
+from portal.foundation.limits.address import address_of
+from portal.foundation.limits.rates import TooMany, give_back, spend
+from portal.foundation.text import validate_address
 
 from .entrance import mailed_link
 

@@ -7,11 +7,11 @@ from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 
-from portal.admin import ReasonForm, WindowAdmin
-from portal.once import once
+from portal.foundation.admin import ReasonForm, WindowAdmin
+from portal.foundation.once import once
+from portal.foundation.refusals import Refused
 
-from . import actions
-from .actions import Refused
+from .actions import people, places
 from .models import Account, Membership, Role, Team, User
 
 
@@ -72,9 +72,9 @@ class UserAdmin(ActionAdd, WindowAdmin):
         "last_login",
     ]
     buttons = {
-        "staff": (_("Change staff rights"), StaffForm, actions.change_staff),
-        "two-factor": (_("Remove two-factor authentication"), None, actions.remove_two_factor),
-        "deactivate": (_("Deactivate"), None, actions.deactivate_person),
+        "staff": (_("Change staff rights"), StaffForm, people.change_staff),
+        "two-factor": (_("Remove two-factor authentication"), None, people.remove_two_factor),
+        "deactivate": (_("Deactivate"), None, people.deactivate_person),
     }
     notes = {
         "two-factor": _("From then on the password alone signs the person in. Be sure that it is they who ask."),
@@ -99,7 +99,7 @@ class UserAdmin(ActionAdd, WindowAdmin):
         return ["email", "name", "password", "is_staff", "groups"] if obj is None else self.fields
 
     def add(self, data, by):
-        return actions.create_person(by=by, **data)
+        return people.create_person(by=by, **data)
 
     def save_related(self, request, form, formsets, change):
         """Done by the action."""
@@ -110,8 +110,8 @@ class AccountAdmin(ActionAdd, WindowAdmin):
     list_display = ["name", "slug", "suspended_at", "created_at"]
     search_fields = ["name", "slug"]
     buttons = {
-        "suspend": (_("Suspend"), ReasonForm, actions.suspend_account),
-        "lift": (_("Lift"), ReasonForm, actions.lift_account),
+        "suspend": (_("Suspend"), ReasonForm, places.suspend_account),
+        "lift": (_("Lift"), ReasonForm, places.lift_account),
     }
     notes = {
         "suspend": _("No app, agent or token works in this account from that moment, until somebody lifts it."),
@@ -125,11 +125,11 @@ class AccountAdmin(ActionAdd, WindowAdmin):
         return request.user.is_superuser and (obj.suspended_at is None) == (name == "suspend")
 
     def add(self, data, by):
-        return actions.create_account(slug=data["slug"], name=data["name"], by=by)
+        return places.create_account(slug=data["slug"], name=data["name"], by=by)
 
 
 def _role(role):
-    return lambda membership, *, by: actions.change_role(membership, role=role, by=by)
+    return lambda membership, *, by: places.change_role(membership, role=role, by=by)
 
 
 @admin.register(Membership)
@@ -142,7 +142,7 @@ class MembershipAdmin(ActionAdd, WindowAdmin):
     buttons = {
         "admin": (_("Make admin"), None, _role(Role.ADMIN)),
         "agent": (_("Make agent"), None, _role(Role.AGENT)),
-        "end": (_("Remove from the account"), None, actions.end_membership),
+        "end": (_("Remove from the account"), None, places.end_membership),
     }
     notes = {
         "admin": _("An admin installs apps, agrees for the whole account, and ends their access."),
@@ -166,7 +166,7 @@ class MembershipAdmin(ActionAdd, WindowAdmin):
         return super().add_view(request, form_url, extra_context)
 
     def add(self, data, by):
-        return actions.add_member(data["account"], data["user"], role=data["role"], by=by)
+        return places.add_member(data["account"], data["user"], role=data["role"], by=by)
 
 
 @admin.register(Team)
@@ -174,7 +174,7 @@ class TeamAdmin(WindowAdmin):
     list_display = ["name", "verified_at", "created_at"]
     search_fields = ["name"]
     fields = ["name", "public_id", "created_at", "verified_at"]
-    buttons = {"verify": (_("Verify"), None, actions.verify_team)}
+    buttons = {"verify": (_("Verify"), None, places.verify_team)}
     notes = {
         "verify": _(
             "Everyone then reads that this developer is verified,"

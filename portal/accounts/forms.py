@@ -7,7 +7,7 @@ from django import forms
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_lazy as _
 
-from portal.text import validate_address, validate_readable
+from portal.foundation.text import validate_address, validate_readable
 
 from .models import Invitation, User
 
@@ -26,7 +26,7 @@ class SignupForm(allauth.SignupForm):
 
     def save(self, request):
         # Imported late: allauth reads this module while apps are still loading.
-        from .actions import create_team
+        from .actions.places import create_team
 
         with transaction.atomic():
             user = super().save(request)

@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from portal.text import validate_address, validate_readable
+from portal.foundation.text import validate_address, validate_readable
 
 # The group of those who review versions and suspend clients; a migration makes it.
 REVIEWERS = "Reviewers"
@@ -275,24 +275,6 @@ class Invitation(models.Model):
                 "Whoever sent this invitation may no longer invite people there. Ask somebody else to send it again."
             )
         return ""
-
-
-class SentForm(models.Model):
-    """A form that was sent: its once-only token, by hash, and where the answer led. See portal/once.py."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    token_hash = models.CharField(max_length=64, unique=True)
-    sent_at = models.DateTimeField(db_default=Now())
-    # Empty where the answer is a page that shows a secret.
-    location = models.TextField(blank=True)
-    # [[level, text, whether it is HTML], …]
-    messages = models.JSONField(default=list)
-
-    class Meta:
-        indexes = [models.Index(fields=["sent_at"], name="sent_form_by_age")]
-
-    def __str__(self):
-        return str(self.pk)
 
 
 class NoticeKind(models.TextChoices):

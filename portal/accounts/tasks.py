@@ -3,9 +3,9 @@
 from celery import shared_task
 from django.contrib.sessions.backends.db import SessionStore
 
-from portal.once import forget_sent_forms
+from portal.foundation.once import forget_sent_forms
 
-from . import actions
+from .actions import inviting, notifying
 from .actions.inviting import invitations_to_mail
 from .models import Invitation, Notice
 
@@ -16,7 +16,7 @@ SWEEP_BATCH = 500
 def tell_of_invitation(invitation_id):
     invitation = Invitation.objects.filter(pk=invitation_id).first()
     if invitation:
-        actions.tell_of_invitation(invitation)
+        inviting.tell_of_invitation(invitation)
 
 
 @shared_task
@@ -30,13 +30,13 @@ def sweep_invitations():
 def tell_of_notice(notice_id):
     notice = Notice.objects.filter(pk=notice_id).first()
     if notice:
-        actions.tell_of_notice(notice)
+        notifying.tell_of_notice(notice)
 
 
 @shared_task
 def sweep_notices():
     """Find the mails to developers and reviewers that are left to send."""
-    for pk in actions.notices_to_mail().values_list("pk", flat=True)[:SWEEP_BATCH]:
+    for pk in notifying.notices_to_mail().values_list("pk", flat=True)[:SWEEP_BATCH]:
         tell_of_notice.delay(pk)
 
 

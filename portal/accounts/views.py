@@ -10,12 +10,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from portal.limits import address_of, spend
-from portal.once import once
-from portal.pages import paginate
+from portal.foundation.limits.address import address_of
+from portal.foundation.limits.rates import spend
+from portal.foundation.once import once
+from portal.foundation.pages import paginate
+from portal.foundation.refusals import Refused
 
-from . import actions
-from .actions import Refused
+from .actions import inviting, places
 from .actions.inviting import hash_of, is_for
 from .forms import InvitationForm, RoleForm
 from .models import Account, Invitation, Membership, Role, Team, TeamMembership, TeamRole
@@ -59,7 +60,7 @@ def _place_view(request, place, *, is_run):
     """The page of an account or a team; those who run it read addresses and invitations too."""
     rows = place.memberships.live().select_related("user").order_by("role", "user__name", "user__email", "pk")
     context = {"place": place, "is_run": is_run, "page_obj": paginate(request, rows)}
-    context["alone"] = actions.runs_alone(place)
+    context["alone"] = places.runs_alone(place)
     if is_run:
         invitations = place.invitations.open().with_state().order_by("email")
         context["invitations"] = paginate(request, invitations, name="invitations")
@@ -74,7 +75,7 @@ def _invite(request, place, roles):
         email = form.cleaned_data["email"].lower()
         _spend(request, place, email)
         try:
-            actions.invite(place, email=email, role=form.cleaned_data["role"], by=request.user)
+            inviting.invite(place, email=email, role=form.cleaned_data["role"], by=request.user)
         except Refused as refusal:
             form.add_error(None, str(refusal))
         else:
@@ -96,7 +97,7 @@ def _says_why_not(view):
     """Have a page that asks say instead that who alone runs a place can neither go nor become another."""
 
     def asked(request, member, place, *more):
-        if request.method == "GET" and member == actions.runs_alone(place):
+        if request.method == "GET" and member == places.runs_alone(place):
             context = {"member": member, "place": place, "back_url": place_url(place)}
             return render(request, "members/member_kept.html", context)
         return view(request, member, place, *more)
@@ -170,7 +171,7 @@ def _member(request, slug, pk):
 @once
 def member_role(request, slug, pk):
     member = _member(request, slug, pk)
-    return _change_role(request, member, member.account, Role, actions.change_role)
+    return _change_role(request, member, member.account, Role, places.change_role)
 
 
 @login_required
@@ -178,7 +179,7 @@ def member_role(request, slug, pk):
 @once
 def member_remove(request, slug, pk):
     member = _member(request, slug, pk)
-    return _remove(request, member, member.account, actions.end_membership)
+    return _remove(request, member, member.account, places.end_membership)
 
 
 # --- a team's members ---
@@ -216,7 +217,7 @@ def _teammate(request, public_id, pk):
 @once
 def teammate_role(request, public_id, pk):
     teammate = _teammate(request, public_id, pk)
-    return _change_role(request, teammate, teammate.team, TeamRole, actions.change_teammate)
+    return _change_role(request, teammate, teammate.team, TeamRole, places.change_teammate)
 
 
 @login_required
@@ -224,7 +225,7 @@ def teammate_role(request, public_id, pk):
 @once
 def teammate_remove(request, public_id, pk):
     teammate = _teammate(request, public_id, pk)
-    return _remove(request, teammate, teammate.team, actions.end_teammate)
+    return _remove(request, teammate, teammate.team, places.end_teammate)
 
 
 # --- invitations ---
@@ -243,7 +244,7 @@ def invitation_resend(request, pk):
     _spend(request, invitation.place, invitation.email)
     _act(
         request,
-        lambda: actions.resend_invitation(invitation, by=request.user),
+        lambda: inviting.resend_invitation(invitation, by=request.user),
         _("Sent again. The link of the mail before no longer works."),
     )
     return redirect(place_url(invitation.place))
@@ -257,7 +258,7 @@ def invitation_revoke(request, pk):
     if request.method == "POST":
         _act(
             request,
-            lambda: actions.revoke_invitation(invitation, by=request.user),
+            lambda: inviting.revoke_invitation(invitation, by=request.user),
             _("Taken back. Its link no longer works."),
         )
         return redirect(place_url(invitation.place))
@@ -295,8 +296,8 @@ def invitation_accept(request):
         is_theirs = request.user.is_authenticated and is_for(invitation, request.user)
         return _told(request, invitation, 200 if is_theirs or not request.user.is_authenticated else 403)
     try:
-        actions.accept_invitation(invitation, by=request.user)
-    except actions.NotInvited:
+        inviting.accept_invitation(invitation, by=request.user)
+    except inviting.NotInvited:
         return _told(request, invitation, 403)
     except Refused as refusal:
         return _told(request, None, 409, str(refusal))

@@ -6,7 +6,7 @@ from django.db import connection, transaction
 
 from docs.verify_receipt import FIELDS, entry_hash, follow
 from portal.accounts.models import User
-from portal.database import database_now
+from portal.foundation.database import database_now
 
 from .events import find_event
 from .models import Chain, Entry

@@ -8,7 +8,7 @@ from django.db.models import OuterRef, Subquery
 
 from docs import verify_receipt
 from docs.verify_receipt import COLUMNS, NAMES, Digest, OperatorOnly, escape, text_hash
-from portal.database import database_now
+from portal.foundation.database import database_now
 
 from .actions import as_data, digest
 from .checkpoints import LENGTH, RECEIPT, check_mac

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from docs import verify_receipt
-from portal.pages import paginate
+from portal.foundation.pages import paginate
 
 from .actions import actor_name
 from .events import known_events

@@ -10,11 +10,12 @@ from django.contrib.sessions.models import Session
 from django.core import mail
 from django.test import Client as Browser
 
-from portal import limits
-from portal.accounts import actions, tasks
-from portal.accounts.actions import AlreadyInvited, AlreadyMember
-from portal.accounts.actions.inviting import hash_of, invitations_to_mail
+from portal.accounts import tasks
+from portal.accounts.actions import inviting, places
+from portal.accounts.actions.inviting import AlreadyInvited, hash_of, invitations_to_mail
+from portal.accounts.actions.places import AlreadyMember
 from portal.accounts.models import Invitation, Membership, TeamMembership, User
+from portal.foundation.limits import rates
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
@@ -105,11 +106,11 @@ def test_whether_an_address_is_known_here_makes_no_difference_to_who_invites(cas
 
 def test_nobody_is_invited_twice_or_where_they_are_already(cast):
     with pytest.raises(AlreadyMember):
-        actions.invite(cast.acme, email=cast.agent.email.upper(), role="admin", by=cast.admin)
-    actions.invite(cast.acme, email="Nia@Example.com", role="agent", by=cast.admin)
+        inviting.invite(cast.acme, email=cast.agent.email.upper(), role="admin", by=cast.admin)
+    inviting.invite(cast.acme, email="Nia@Example.com", role="agent", by=cast.admin)
     with pytest.raises(AlreadyInvited):
-        actions.invite(cast.acme, email="nia@example.com", role="admin", by=cast.admin)
-    actions.invite(cast.globex, email="nia@example.com", role="agent", by=cast.globex_admin)
+        inviting.invite(cast.acme, email="nia@example.com", role="admin", by=cast.admin)
+    inviting.invite(cast.globex, email="nia@example.com", role="agent", by=cast.globex_admin)
 
 
 def test_the_form_offers_the_lesser_role_first(cast, browse):
@@ -156,7 +157,7 @@ def test_a_token_is_kept_as_its_hash_only(offer, cast, browse):
 
 
 def test_a_mail_is_sent_once_and_found_by_the_sweep_until_it_was(cast, mailoutbox, monkeypatch):
-    invitation = actions.invite(cast.acme, email="nia@example.com", role="agent", by=cast.admin)
+    invitation = inviting.invite(cast.acme, email="nia@example.com", role="agent", by=cast.admin)
 
     def away(*args, **kwargs):
         raise OSError
@@ -164,11 +165,11 @@ def test_a_mail_is_sent_once_and_found_by_the_sweep_until_it_was(cast, mailoutbo
     with monkeypatch.context() as patched:
         patched.setattr("portal.accounts.actions.inviting.send", away)
         with pytest.raises(OSError):
-            actions.tell_of_invitation(invitation)
+            inviting.tell_of_invitation(invitation)
     assert not mailoutbox and invitations_to_mail().exists()
     deliver()
     deliver()
-    actions.tell_of_invitation(invitation)
+    inviting.tell_of_invitation(invitation)
     assert len(mailoutbox) == 1 and not invitations_to_mail().exists()
 
 
@@ -215,7 +216,7 @@ def test_signing_up_tells_of_no_invitation_that_is_over(cast):
     row, token = invited(cast.acme, NEW["email"], by=cast.admin)
     browser = Browser()
     opened(browser, token)
-    actions.revoke_invitation(row, by=cast.admin)
+    inviting.revoke_invitation(row, by=cast.admin)
     page = browser.get("/accounts/signup/")
     assert page.status_code == 200 and "invited to" not in text(page) and not page.context["form"]["email"].value()
 
@@ -299,13 +300,13 @@ def test_sent_again_only_the_newest_link_works(offer, cast, browse):
 def test_it_is_void_once_its_sender_may_not_invite_until_another_sends_it(offer, cast, browse):
     """Whoever is removed leaves no door open behind them (T2)."""
     abe = factories.member(cast.acme, "admin", "Abe")
-    actions.end_membership(Membership.objects.get(user=cast.admin, account=cast.acme), by=abe)
+    places.end_membership(Membership.objects.get(user=cast.admin, account=cast.acme), by=abe)
     otto = browse(cast.other_dev)
     page = opened(otto, cast.token)
     assert page.status_code == 410 and "may no longer invite" in text(page)
     assert otto.post("/invitations/").status_code == 410
     assert "The sender left" in text(browse(abe).get(f"/members/{cast.acme.slug}/"))
-    actions.resend_invitation(offer, by=abe)
+    inviting.resend_invitation(offer, by=abe)
     deliver()
     opened(otto, mailed_token())
     assert otto.post("/invitations/").status_code == 302
@@ -314,7 +315,7 @@ def test_it_is_void_once_its_sender_may_not_invite_until_another_sends_it(offer,
 def test_who_was_added_meanwhile_is_told(offer, cast, browse):
     otto = browse(cast.other_dev)
     opened(otto, cast.token)
-    actions.add_member(cast.acme, cast.other_dev, role="admin", by=None)
+    places.add_member(cast.acme, cast.other_dev, role="admin", by=None)
     page = otto.post("/invitations/")
     assert page.status_code == 409 and "already belongs" in text(page)
     assert Membership.objects.get(user=cast.other_dev, account=cast.acme).role == "admin"
@@ -344,7 +345,7 @@ def test_so_many_mails_go_to_one_address_and_from_one_person(offer, cast, browse
 
 
 def test_links_are_tried_so_often_from_one_address(limited, db, monkeypatch):
-    monkeypatch.setitem(limits.RATES, "invitations opened by address", (3, 600))
+    monkeypatch.setitem(rates.RATES, "invitations opened by address", (3, 600))
     browser = Browser()
     assert {browser.get(f"/invitations/guess-{number}/").status_code for number in range(3)} == {302}
     assert browser.get("/invitations/guess/").status_code == 429
@@ -354,11 +355,11 @@ def test_who_was_removed_does_not_come_back_by_an_invitation_of_before(offer, ca
     """Whoever removed them did not know that it was still about; a new one, sent on purpose, lets them in."""
     otto = browse(cast.other_dev)
     opened(otto, cast.token)
-    membership = actions.add_member(cast.acme, cast.other_dev, role="agent", by=cast.admin)
-    actions.end_membership(membership, by=cast.admin)
+    membership = places.add_member(cast.acme, cast.other_dev, role="agent", by=cast.admin)
+    places.end_membership(membership, by=cast.admin)
     page = otto.post("/invitations/")
     assert page.status_code == 409 and "Ask for a new invitation" in text(page)
-    actions.resend_invitation(offer, by=cast.admin)
+    inviting.resend_invitation(offer, by=cast.admin)
     deliver()
     opened(otto, mailed_token())
     assert otto.post("/invitations/").status_code == 302

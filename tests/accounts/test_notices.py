@@ -8,11 +8,11 @@ from django.contrib.auth.models import Group
 from django.core import mail
 
 from credentials import actions as credentials
-from marketplace import actions as marketplace
-from portal.accounts import actions as accounts
+from marketplace.actions import publishing
 from portal.accounts import tasks
-from portal.accounts.actions import notifying
+from portal.accounts.actions import notifying, people, places
 from portal.accounts.models import Notice, User
+from portal.foundation.refusals import Refused
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -48,21 +48,21 @@ def told(mails, person, subject, *words):
 def test_submitting_taking_back_and_deciding_are_mailed_to_the_team_and_to_reviewers(cast, version, rita):
     page = f"{settings.BASE_URL}/apps/{version.app.slug}/versions/{version.pk}/"
     window = f"{settings.BASE_URL}/admin/marketplace/version/{version.pk}/change/"
-    version = marketplace.submit_version(version, by=cast.dev)
+    version = publishing.submit_version(version, by=cast.dev)
     mails = deliver()
     assert told(mails, cast.dev, "Submitted for review: Insights 1.0", "is waiting for a reviewer", page)
     assert told(mails, rita, "Submitted for review: Insights 1.0", "It is in the queue", window)
     assert len(mails) == 2 and not deliver()
-    marketplace.reject_version(version, reason="It asks for\nmore than it says.", by=rita)
+    publishing.reject_version(version, reason="It asks for\nmore than it says.", by=rita)
     mails = deliver()
     assert told(mails, cast.dev, "Rejected: Insights 1.0", "Reason: It asks for\nmore than it says.", page)
     assert told(mails, rita, "Rejected: Insights 1.0", "more than it says.", window)
-    draft = marketplace.create_version(version.app, by=cast.dev, **factories.version_fields("1.1"))
-    marketplace.approve_version(marketplace.submit_version(draft, by=cast.dev), reason="Well done", by=rita)
+    draft = publishing.create_version(version.app, by=cast.dev, **factories.version_fields("1.1"))
+    publishing.approve_version(publishing.submit_version(draft, by=cast.dev), reason="Well done", by=rita)
     subjects = {message.subject for message in mail.outbox} if deliver() else set()
     assert subjects == {"Submitted for review: Insights 1.1", "Approved: Insights 1.1"}
-    draft = marketplace.create_version(version.app, by=cast.dev, **factories.version_fields("1.2"))
-    marketplace.take_back_version(marketplace.submit_version(draft, by=cast.dev), by=cast.dev)
+    draft = publishing.create_version(version.app, by=cast.dev, **factories.version_fields("1.2"))
+    publishing.take_back_version(publishing.submit_version(draft, by=cast.dev), by=cast.dev)
     mails = deliver()
     assert told(mails, cast.dev, "Taken back from review: Insights 1.2", "copy it to a new draft")
     assert told(mails, rita, "Taken back from review: Insights 1.2", "No decision is needed")
@@ -70,7 +70,7 @@ def test_submitting_taking_back_and_deciding_are_mailed_to_the_team_and_to_revie
 
 def test_suspending_and_lifting_are_mailed_with_the_reason(cast, version, rita):
     client, mate = version.app.client, factories.person("Mia", team=False)
-    accounts.add_teammate(client.team, mate, role="member", by=cast.dev)
+    places.add_teammate(client.team, mate, role="member", by=cast.dev)
     page = f"{settings.BASE_URL}/credentials/{client.client_id}/"
     credentials.suspend_client(client, reason="It mails strangers", by=rita)
     mails = deliver()
@@ -88,33 +88,33 @@ def test_suspending_and_lifting_are_mailed_with_the_reason(cast, version, rita):
 def test_only_people_who_may_read_a_notice_get_its_mail(cast, version, rita):
     """Not former teammates, nor staff who do not review; a reviewer of the team's own reads it as a developer."""
     team, former, own = version.app.team, factories.person("Fay", team=False), factories.reviewer()
-    accounts.end_teammate(accounts.add_teammate(team, former, role="member", by=cast.dev), by=cast.dev)
-    accounts.add_teammate(team, own, role="member", by=cast.dev)
+    places.end_teammate(places.add_teammate(team, former, role="member", by=cast.dev), by=cast.dev)
+    places.add_teammate(team, own, role="member", by=cast.dev)
     gone = factories.reviewer()
-    accounts.deactivate_person(gone, by=None)
+    people.deactivate_person(gone, by=None)
     User.objects.filter(pk=cast.other_dev.pk).update(is_staff=True)
     cast.agent.groups.add(Group.objects.get(name="Reviewers"))
-    marketplace.submit_version(version, by=cast.dev)
+    publishing.submit_version(version, by=cast.dev)
     mails = deliver()
     assert mails.keys() == {cast.dev.email, own.email, rita.email}
     assert "/admin/" not in mails[own.email].body and len(mail.outbox) == 3
 
 
 def test_what_was_refused_or_rolled_back_is_mailed_to_nobody(cast, version, rita):
-    version = marketplace.submit_version(version, by=cast.dev)
+    version = publishing.submit_version(version, by=cast.dev)
     deliver()
     for refused in (
-        lambda: marketplace.submit_version(version, by=cast.dev),
-        lambda: marketplace.approve_version(version, by=cast.dev),
+        lambda: publishing.submit_version(version, by=cast.dev),
+        lambda: publishing.approve_version(version, by=cast.dev),
         lambda: credentials.suspend_client(version.app.client, reason=" ", by=rita),
     ):
-        with pytest.raises(accounts.Refused):
+        with pytest.raises(Refused):
             refused()
     assert not deliver()
 
 
 def test_a_mail_that_could_not_be_sent_is_sent_later_and_then_once(cast, version, rita, settings):
-    marketplace.submit_version(version, by=cast.dev)
+    publishing.submit_version(version, by=cast.dev)
     with patch.object(notifying, "send", side_effect=OSError), pytest.raises(OSError):
         deliver()
     assert Notice.objects.filter(told_at=None).count() == 2
@@ -124,8 +124,8 @@ def test_a_mail_that_could_not_be_sent_is_sent_later_and_then_once(cast, version
 def test_a_team_fills_no_reviewers_mailbox(cast, version, rita, monkeypatch):
     monkeypatch.setattr(notifying, "MAX_TO_REVIEWERS", 3)
     for _number in range(4):
-        version = marketplace.take_back_version(marketplace.submit_version(version, by=cast.dev), by=cast.dev)
-        version = marketplace.copy_version(version, by=cast.dev)
+        version = publishing.take_back_version(publishing.submit_version(version, by=cast.dev), by=cast.dev)
+        version = publishing.copy_version(version, by=cast.dev)
     deliver()
     assert sum(message.to == [rita.email] for message in mail.outbox) == 3
     assert sum(message.to == [cast.dev.email] for message in mail.outbox) == 8

@@ -1,4 +1,4 @@
-"""PostgreSQL as in production, but for flushing tables between tests, which the guards of portal/guards.py refuse."""
+"""PostgreSQL as in production, but for flushing tables between tests, which the guards of portal/foundation/guards.py refuse."""
 
 import contextlib
 

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.test import Client
 from playwright.sync_api import Error, sync_playwright
 
-from marketplace import actions as marketplace
+from marketplace.actions import publishing
 from marketplace.models import App, Status
 from portal.accounts.models import User
 from tests.backend.base import filled, unguarded
@@ -197,13 +197,13 @@ def board(demo):
                 required_scopes=[f"freshservice.tickets.{name}" for name in required],
                 optional_scopes=[f"freshservice.tickets.{name}" for name in optional],
             )
-            draft = marketplace.submit_version(marketplace.create_version(self.app, by=dev, **fields), by=dev)
-            return marketplace.approve_version(draft, by=reviewer)
+            draft = publishing.submit_version(publishing.create_version(self.app, by=dev, **fields), by=dev)
+            return publishing.approve_version(draft, by=reviewer)
 
         def published(self, *asked):
-            return marketplace.publish_version(self.approved(*asked), by=dev)
+            return publishing.publish_version(self.approved(*asked), by=dev)
 
     # The demo's own versions make room.
     for version in insights.versions.filter(status=Status.PUBLISHED):
-        marketplace.withdraw_version(version, reason="Room for this story", by=dev)
+        publishing.withdraw_version(version, reason="Room for this story", by=dev)
     return Board()

@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.urls import get_resolver
 
 from portal import views
-from portal.management.commands.seed_demo import PASSWORD
+from portal.demo.management.commands.seed_demo import PASSWORD
 
 from .looking import covers
 

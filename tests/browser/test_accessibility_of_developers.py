@@ -2,11 +2,11 @@
 
 import pytest
 
-from consent import actions as consent
+from consent.actions import failing
 from consent.models import Where, Why
 from credentials import actions as credentials
 from credentials.models import Client
-from marketplace import actions as marketplace
+from marketplace.actions import publishing
 from marketplace.models import App, Version
 from portal.accounts.models import Account, User
 from tests import factories
@@ -62,8 +62,8 @@ def test_the_log_of_credentials(look, calm, demo):
     dev.open(f"/credentials/{client.client_id}/log/")
     look(dev.page)
     account = Account.objects.get(slug="acme")
-    consent.note_failure(client.pk, where=Where.TOKEN, why=Why.SECRET, error="invalid_client")
-    consent.note_failure(
+    failing.note_failure(client.pk, where=Where.TOKEN, why=Why.SECRET, error="invalid_client")
+    failing.note_failure(
         client.pk,
         account_id=account.pk,
         where=Where.CHECK,
@@ -138,7 +138,7 @@ def test_a_version_from_draft_to_decision(look, calm):
     submitted = Version.objects.get(app__slug="shift-planner")
     by = submitted.created_by
     fields = factories.version_fields("1.0", required_scopes=["freshservice.tickets.view"])
-    draft = marketplace.create_version(submitted.app, by=by, **fields)
+    draft = publishing.create_version(submitted.app, by=by, **fields)
     for path in (f"{draft.pk}/", f"{draft.pk}/edit/", f"{submitted.pk}/"):
         dev.open(f"/apps/shift-planner/versions/{path}")
         look(dev.page)
@@ -147,8 +147,8 @@ def test_a_version_from_draft_to_decision(look, calm):
     dev.press("Publish for these")
     look(dev.page)
     reviewer = User.objects.get(email="reviewer@example.com")
-    marketplace.reject_version(submitted, reason="Say which shifts are read.", by=reviewer)
-    marketplace.approve_version(marketplace.submit_version(draft, by=by), by=reviewer)
+    publishing.reject_version(submitted, reason="Say which shifts are read.", by=reviewer)
+    publishing.approve_version(publishing.submit_version(draft, by=by), by=reviewer)
     for version in (submitted, draft):
         dev.open(f"/apps/shift-planner/versions/{version.pk}/")
         look(dev.page)
@@ -158,7 +158,7 @@ def test_a_version_from_draft_to_decision(look, calm):
 def test_an_app_package(look, calm):
     dev = calm("dev@example.com")
     app = App.objects.get(slug="ticket-insights")
-    draft = marketplace.create_version(app, by=app.created_by, **factories.version_fields("9.0"))
+    draft = publishing.create_version(app, by=app.created_by, **factories.version_fields("9.0"))
     files = packages.good(app.client)
     for spoilt in (packages.OLD, {**files, "manifest.json": {}}, files):
         dev.open(f"/apps/ticket-insights/versions/{draft.pk}/package/")

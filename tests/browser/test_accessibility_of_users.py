@@ -10,9 +10,10 @@ from django.db.models.functions import Now
 from consent.models import Access
 from credentials import actions as credentials
 from credentials.models import Client
-from marketplace import actions as marketplace
+from marketplace.actions import installing
 from marketplace.models import App, Connection, Installation
-from portal.accounts import actions as accounts
+from marketplace.vendors import actions as connecting
+from portal.accounts.actions import places
 from portal.accounts.models import Account, User
 from portal.ledger.models import Entry
 from tests import factories
@@ -48,7 +49,7 @@ def agreed(demo):
     acme, ada = Account.objects.get(slug="acme"), User.objects.get(email="admin@acme.example")
     clients = {client.name: client for client in Client.objects.all()}
     for slug in ("ticket-insights", "reply-helper"):
-        marketplace.install(App.objects.get(slug=slug), acme, by=ada)
+        installing.install(App.objects.get(slug=slug), acme, by=ada)
     factories.agree(clients["Ticket Insights"], acme, ada)
     factories.agree(clients["Workflow Runner"], acme, ada, requested={"freshservice.tickets.view"})
     factories.agree(clients["Reply Helper"], acme, User.objects.get(email="agent@acme.example"))
@@ -99,7 +100,7 @@ def test_external_apps_and_what_is_suspended(look, calm, agreed):
     )
     ada.open("/installations/")
     look(ada.page)
-    accounts.suspend_account(access.account, reason="Why", by=staff)
+    places.suspend_account(access.account, reason="Why", by=staff)
     for path in ("/installations/", f"/installations/{reply_helper.pk}/"):
         ada.open(path)
         look(ada.page)
@@ -186,7 +187,7 @@ def test_an_app_with_vendors(look, calm, demo, vendors):
     people = {"dev": User.objects.get(email="dev@example.com"), "admin": User.objects.get(email="admin@acme.example")}
     planner = installed_with_vendors(SimpleNamespace(acme=Account.objects.get(slug="acme"), **people), vendors)
     code = code_of_vendor(planner, "calendar", {"room": "4"})
-    marketplace.finish_connection(planner.installation, "calendar", by=people["admin"], **code)
+    connecting.finish_connection(planner.installation, "calendar", by=people["admin"], **code)
     ada, sheet = calm("admin@acme.example"), f"/installations/{planner.installation.pk}/"
     ada.open(f"{sheet}settings/")
     ada.page.evaluate("document.forms[document.forms.length - 1].noValidate = true")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from marketplace import actions as marketplace
+from marketplace.actions import installing
 from portal.accounts.models import Account, User
 from tests import factories
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_axe_finds_nothing_on_the_pages_of_versions(look, calm, demo, board):
     first = board.published("2.0", ["view"])
     acme, admin = Account.objects.get(slug="acme"), User.objects.get(email="admin@acme.example")
-    installation = marketplace.install(board.app, acme, by=admin)
+    installation = installing.install(board.app, acme, by=admin)
     factories.agree(installation.access.client, acme, admin)
     ada, dev = calm("admin@acme.example"), calm("dev@example.com")
     ada.open("/installations/waiting/")

@@ -6,7 +6,7 @@ from authlib.integrations.base_client import OAuthError
 from consent.models import Consent
 from credentials import actions as credentials
 from credentials.models import Client, ClientSecret
-from marketplace import actions as marketplace
+from marketplace.actions import publishing
 from marketplace.models import App
 from portal.accounts.models import User
 from portal.ledger.models import Entry
@@ -48,7 +48,7 @@ def test_a_double_click_makes_one_set_of_credentials_whose_secret_works(demo, si
 
 def test_going_back_and_pressing_again_leads_to_what_came_of_the_first_press(demo, sit_down):
     developer, app = User.objects.get(email="dev@example.com"), App.objects.get(slug="ticket-insights")
-    draft = marketplace.create_version(app, by=developer, **version_fields("9.0"))
+    draft = publishing.create_version(app, by=developer, **version_fields("9.0"))
     dev = sit_down("dev@example.com")
     dev.open(f"/apps/{app.slug}/versions/{draft.pk}/")
     page = dev.page.content()

@@ -16,8 +16,8 @@ import redis
 from django.conf import settings
 
 from consent.models import Access
-from portal import embedded
-from portal.management.commands.seed_demo import PASSWORD
+from portal.demo import embedded
+from portal.demo.management.commands.seed_demo import PASSWORD
 from tests.browser.conftest import Person
 from tests.browser.test_accessibility import totp_code
 from tests.clock import eventually

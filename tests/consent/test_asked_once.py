@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from consent import actions
+from consent.actions import ending
 from consent.models import Consent
 from credentials.actions import add_scopes
 from tests import factories
@@ -63,7 +63,7 @@ def test_nothing_else_passes_without_a_screen(agreed, ada, browse, cast):
     assert answer(ada.get(authorize(agreed, prompt="none")))["error"] == "interaction_required"
     other = factories.member(cast.acme, "admin", "Abe")
     assert "asks for access" in text(browse(other).get(authorize(agreed)))
-    actions.trim_consent(Consent.objects.get(revoked_at=None), scopes={EDIT}, by=cast.admin)
+    ending.trim_consent(Consent.objects.get(revoked_at=None), scopes={EDIT}, by=cast.admin)
     assert "asks for access" in text(ada.get(authorize(agreed))), "the agreement has changed"
 
 

@@ -6,11 +6,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from django.conf import settings
 
-from consent import actions
+from consent.actions import ending
 from consent.models import Access, AuthorizationCode, Consent
 from credentials import actions as credentials
 from credentials.models import Kind
-from portal.accounts import actions as accounts
+from portal.accounts.actions import places
 from tests import factories
 from tests.clock import advance
 from tests.factories import DELETE, EDIT, REDIRECT_URI, VIEW
@@ -155,7 +155,7 @@ def test_an_unknown_and_a_foreign_account_get_the_same_page_and_never_another_ac
 def test_somebody_with_two_accounts_chooses_and_nobody_chooses_for_them(external, ada, cast):
     url = authorize_url(external.client, CHALLENGE)
     assert ada.get(url).context["screen"].account == cast.acme
-    accounts.add_member(cast.globex, cast.admin, role="admin", by=None)
+    places.add_member(cast.globex, cast.admin, role="admin", by=None)
     assert b"Which account" in ada.get(url).content
     assert answer(ada.get(url + "&prompt=none"))["error"] == "account_selection_required"
     assert ada.get(url + f"&account={cast.acme.slug}").context["screen"].account == cast.acme
@@ -227,7 +227,7 @@ def test_an_unverified_teams_client_gets_high_risk_scopes_on_its_own_test_accoun
     test = factories.team_of(cast.dev).test_account
     page = browse(cast.dev).get(authorize_url(side.client, CHALLENGE, account=test.slug))
     assert page.context["screen"].requested == {VIEW, DELETE}
-    accounts.verify_team(factories.team_of(cast.dev), by=None)
+    places.verify_team(factories.team_of(cast.dev), by=None)
     assert browse(cast.admin).get(url).status_code == 200
 
 
@@ -289,7 +289,7 @@ def test_nothing_but_agree_moves_the_365_days(cast, client, browse):
     assert ada.post(url, {"decision": "agree", "shown": "0" * 64}).status_code == 409
     ada.get(f"/authorizations/{Access.objects.get().pk}/reauthorize/")
     credentials.add_scopes(side.client, scopes={DELETE: "Why"}, by=cast.dev)
-    actions.trim_consent(Consent.objects.get(), scopes={EDIT}, by=cast.admin)
+    ending.trim_consent(Consent.objects.get(), scopes={EDIT}, by=cast.admin)
     assert Consent.objects.get().expires_at == before
     agree(ada, url + "&prompt=consent")
     assert Consent.objects.get().expires_at - before > dt.timedelta(days=99)
@@ -338,16 +338,16 @@ def test_an_admin_revokes_an_external_app_and_a_stranger_cannot(external, ada, b
 
 def test_a_removed_agents_consent_is_void_at_once_and_coming_back_does_not_revive_it(external_agent, browse, cast):
     tokens = external_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
-    accounts.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
+    places.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
     assert external_agent.call(tokens["access_token"]).status_code == 401
-    accounts.add_member(cast.acme, cast.agent, role="agent", by=None)
+    places.add_member(cast.acme, cast.agent, role="agent", by=None)
     assert external_agent.call(tokens["access_token"]).status_code == 401
     assert external_agent.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 
 
 def test_trimming_takes_a_scope_from_every_token_at_once_and_agreeing_again_revives_none(external, ada, cast):
     tokens = external.tokens_for(ada, account=cast.acme.slug)
-    consent = actions.trim_consent(Consent.objects.get(), scopes={EDIT}, by=cast.admin)
+    consent = ending.trim_consent(Consent.objects.get(), scopes={EDIT}, by=cast.admin)
     assert (consent.granted, consent.trimmed) == ([VIEW], [EDIT])
     call = external.call(
         tokens["access_token"], "put", "/sandbox/api/v2/tickets/1", data="{}", content_type="application/json"

@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 import pytest
 
 from credentials.actions import make_product_secret
-from portal.accounts import actions as accounts
-from portal.sandbox.models import Ticket
+from portal.accounts.actions import places
+from portal.demo.sandbox.models import Ticket
 from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, VIEW
@@ -106,7 +106,7 @@ def test_every_way_of_asking_refuses_what_ended(end, external, tokens, client, c
     if end == "access":
         browse(cast.admin).post(f"/authorizations/{external.client.accesses.get().pk}/end/")
     elif end == "account":
-        accounts.suspend_account(cast.acme, reason="x", by=None)
+        places.suspend_account(cast.acme, reason="x", by=None)
     else:
         advance(dt.timedelta(minutes=31))
     assert introspect() == {"active": False}

@@ -11,12 +11,12 @@ from django.db.models.functions import Now
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
-from consent import actions, tasks
-from consent.actions import reminding
+from consent import tasks
+from consent.actions import ending, reminding
 from consent.models import Access, Consent
 from credentials.actions import lift_client, suspend_client
-from marketplace import actions as marketplace
-from portal.accounts import actions as accounts
+from marketplace.actions import installing
+from portal.accounts.actions import people, places
 from portal.celery import app as celery
 from tests import factories
 from tests.clock import advance, eventually
@@ -84,7 +84,7 @@ def test_a_late_start_tells_of_the_nearest_only(agreed, cast, left, later):
 def test_the_account_s_is_told_to_every_admin_and_to_nobody_else(agreed, cast):
     colleague = factories.member(cast.acme, "admin", "Abe")
     gone = factories.member(cast.acme, "admin", "Amy")
-    accounts.deactivate_person(gone, by=None)
+    people.deactivate_person(gone, by=None)
     days_left(7)
     assert sorted(told()) == sorted([cast.admin.email, colleague.email])
     body = mail.outbox[0].body
@@ -95,7 +95,7 @@ def test_the_account_s_is_told_to_every_admin_and_to_nobody_else(agreed, cast):
 def test_an_agents_is_told_to_that_agent_alone(by_agent, cast):
     other = factories.agree(by_agent.client, cast.acme, cast.agent2)
     advance(7 * DAY)
-    actions.revoke_consent(other, by=cast.agent2)
+    ending.revoke_consent(other, by=cast.agent2)
     days_left(7 + 7)
     assert told() == [cast.agent.email] and "for you" in mail.outbox[0].body
 
@@ -114,14 +114,14 @@ def test_one_mail_tells_of_all_that_one_person_can_renew(cast):
 ENDED = {
     "renewed": lambda w: factories.agree(w.client, w.cast.acme, w.person, ask_again=True),
     "replaced": lambda w: factories.agree(w.client, w.cast.acme, w.person, replace=True),
-    "revoked": lambda w: actions.revoke_consent(w.consent, by=w.cast.admin),
-    "uninstalled": lambda w: marketplace.uninstall(w.installation, by=w.cast.admin),
-    "its account suspended": lambda w: accounts.suspend_account(w.cast.acme, reason="Unpaid", by=None),
+    "revoked": lambda w: ending.revoke_consent(w.consent, by=w.cast.admin),
+    "uninstalled": lambda w: installing.uninstall(w.installation, by=w.cast.admin),
+    "its account suspended": lambda w: places.suspend_account(w.cast.acme, reason="Unpaid", by=None),
     "its client suspended": lambda w: suspend_client(w.client, reason="Harm", by=factories.reviewer()),
 }
 AGENT_ENDED = {
-    "its agent removed": lambda w: accounts.end_membership(w.consent.membership, by=w.cast.admin),
-    "its agent deactivated": lambda w: accounts.deactivate_person(w.person, by=None),
+    "its agent removed": lambda w: places.end_membership(w.consent.membership, by=w.cast.admin),
+    "its agent deactivated": lambda w: people.deactivate_person(w.person, by=None),
 }
 
 
@@ -160,7 +160,7 @@ def test_a_suspension_that_is_lifted_is_told_of_then(agreed, cast):
 def test_a_mail_server_that_is_away_is_tried_again(agreed, cast, monkeypatch):
     days_left(7)
     with monkeypatch.context() as patch, pytest.raises(OSError):
-        patch.setattr("portal.mail.EmailMessage.send", lambda self: (_ for _ in ()).throw(OSError("away")))
+        patch.setattr("portal.foundation.mail.EmailMessage.send", lambda self: (_ for _ in ()).throw(OSError("away")))
         sweep()
     assert told() == [cast.admin.email] and told() == []
 
@@ -175,7 +175,7 @@ def test_an_address_that_is_refused_keeps_no_other_admin_from_the_mail(agreed, c
         if self.to == [cast.admin.email]:
             raise smtplib.SMTPRecipientsRefused({})
 
-    monkeypatch.setattr("portal.mail.EmailMessage.send", send)
+    monkeypatch.setattr("portal.foundation.mail.EmailMessage.send", send)
     sweep()
     assert len(sent) == 2
     sweep()
@@ -309,7 +309,7 @@ def over(side, *, stamped):
     """Let a consent run out, with or without the worker having stamped it."""
     advance(366 * DAY)
     if stamped:
-        assert actions.ending.expire_consents() == 1
+        assert ending.expire_consents() == 1
 
 
 @pytest.mark.parametrize("stamped", [False, True])
@@ -368,7 +368,7 @@ def test_what_nobody_can_authorize_again_is_not_told_of_as_ended(request, cast, 
 
 
 def test_what_was_revoked_before_its_end_is_not_told_of_as_ended(agreed, cast, browse):
-    actions.revoke_consent(agreed.consent, by=cast.admin)
+    ending.revoke_consent(agreed.consent, by=cast.admin)
     advance(366 * DAY)
     assert "Ended on" not in text(browse(cast.admin).get("/authorizations/ending/"))
 

@@ -7,16 +7,17 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from kombu import pools
 
-from consent import actions
+from consent.actions import ending
 from consent.models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
 from consent.validity import live_consents
 from credentials.actions import lift_client, make_product_secret, suspend_client
 from credentials.models import Product
-from marketplace import actions as marketplace
-from portal import broker, limits
-from portal.accounts import actions as accounts
+from marketplace.actions import installing
+from portal.accounts.actions import people, places
 from portal.accounts.models import Membership
 from portal.celery import app as celery
+from portal.foundation import broker
+from portal.foundation.limits import breaker
 from tests import factories
 from tests.clock import advance
 from tests.factories import VIEW
@@ -84,15 +85,15 @@ def agent_level(cast, browse, client, installed_agent):
 
 
 ENDINGS = {
-    "consent revoked": lambda w: actions.revoke_consent(w.consent, by=w.person),
-    "uninstalled": lambda w: marketplace.uninstall(w.side.installation, by=w.cast.admin),
-    "account suspended": lambda w: accounts.suspend_account(w.cast.acme, reason="Unpaid", by=None),
+    "consent revoked": lambda w: ending.revoke_consent(w.consent, by=w.person),
+    "uninstalled": lambda w: installing.uninstall(w.side.installation, by=w.cast.admin),
+    "account suspended": lambda w: places.suspend_account(w.cast.acme, reason="Unpaid", by=None),
     "consent expired": lambda w: advance(dt.timedelta(days=365)),
 }
 AGENT_ENDINGS = {
-    "revoked by an admin": lambda w: actions.revoke_consent(w.consent, by=w.cast.admin),
-    "membership ended": lambda w: accounts.end_membership(w.consent.membership, by=w.cast.admin),
-    "person deactivated": lambda w: accounts.deactivate_person(w.person, by=None),
+    "revoked by an admin": lambda w: ending.revoke_consent(w.consent, by=w.cast.admin),
+    "membership ended": lambda w: places.end_membership(w.consent.membership, by=w.cast.admin),
+    "person deactivated": lambda w: people.deactivate_person(w.person, by=None),
 }
 
 
@@ -146,7 +147,7 @@ def test_a_family_that_ends_takes_its_access_tokens_and_no_other(account_level, 
 
 def test_an_agents_ending_leaves_other_agents_alone(agent_level, browse):
     other = agent_level.side.tokens_for(browse(agent_level.cast.agent2), account=agent_level.cast.acme.slug)
-    actions.revoke_consent(agent_level.consent, by=agent_level.person)
+    ending.revoke_consent(agent_level.consent, by=agent_level.person)
     assert agent_level.statuses() == dead(agent_level)
     assert agent_level.side.call(other["access_token"]).status_code == 200
 
@@ -156,8 +157,8 @@ def test_an_agents_ending_leaves_other_agents_alone(agent_level, browse):
 
 def test_reinstalling_revives_nothing(account_level, browse):
     world = account_level
-    marketplace.uninstall(world.side.installation, by=world.cast.admin)
-    marketplace.install(world.side.version.app, world.cast.acme, by=world.cast.admin)
+    installing.uninstall(world.side.installation, by=world.cast.admin)
+    installing.install(world.side.version.app, world.cast.acme, by=world.cast.admin)
     fresh = world.side.tokens_for(browse(world.cast.admin), account=world.cast.acme.slug)
     assert world.statuses() == {**dead(world), "client_credentials": 200}
     assert world.side.call(fresh["access_token"]).status_code == 200
@@ -166,7 +167,7 @@ def test_reinstalling_revives_nothing(account_level, browse):
 
 def test_reauthorizing_revives_nothing(account_level, browse):
     world = account_level
-    actions.revoke_consent(world.consent, by=world.cast.admin)
+    ending.revoke_consent(world.consent, by=world.cast.admin)
     world.side.tokens_for(browse(world.cast.admin), account=world.cast.acme.slug)
     assert world.statuses() == {**dead(world), "client_credentials": 200}
     assert Access.objects.count() == 1 and Consent.objects.count() == 2
@@ -174,8 +175,8 @@ def test_reauthorizing_revives_nothing(account_level, browse):
 
 def test_coming_back_as_a_member_revives_nothing(agent_level):
     cast = agent_level.cast
-    accounts.end_membership(agent_level.consent.membership, by=cast.admin)
-    accounts.add_member(cast.acme, cast.agent, role="agent", by=cast.admin)
+    places.end_membership(agent_level.consent.membership, by=cast.admin)
+    places.add_member(cast.acme, cast.agent, role="agent", by=cast.admin)
     assert agent_level.statuses() == dead(agent_level)
     assert Membership.objects.filter(user=cast.agent, account=cast.acme).count() == 2
 
@@ -187,9 +188,9 @@ def test_coming_back_as_a_member_revives_nothing(agent_level):
 def test_the_database_keeps_what_ended_ended(agent_level, model, column):
     world = agent_level
     world.side.revoke(world.tokens["refresh_token"])
-    actions.revoke_consent(world.consent, by=world.person)
-    marketplace.uninstall(world.side.installation, by=world.cast.admin)
-    accounts.end_membership(world.consent.membership, by=world.cast.admin)
+    ending.revoke_consent(world.consent, by=world.person)
+    installing.uninstall(world.side.installation, by=world.cast.admin)
+    places.end_membership(world.consent.membership, by=world.cast.admin)
     ended = model.objects.exclude(**{column: None})
     assert ended.exists()
     for value in (None, "2030-01-01T00:00Z"):
@@ -225,7 +226,7 @@ def test_the_database_refuses_a_consent_beyond_its_terms_and_its_client(account_
 def test_the_set_based_rule_and_the_single_one_agree(account_level, cast):
     """`live_consents` and `why_consent_ended` are one rule."""
     assert list(live_consents()) == [account_level.consent]
-    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
+    places.suspend_account(cast.acme, reason="Unpaid", by=None)
     assert not live_consents().exists()
 
 
@@ -244,10 +245,10 @@ def use_broker(url):
 @pytest.mark.parametrize("end", ["consent revoked", "uninstalled"])
 def test_an_ending_needs_neither_redis_nor_a_worker(account_level, end, tmp_path, caplog, monkeypatch):
     """T2, T3: Redis is really stopped; no worker runs. The sweep finds what is left to do."""
-    from portal import embedded
+    from portal.demo import embedded
 
     process, url = embedded._start_valkey(tmp_path)
-    monkeypatch.setattr(broker, "breaker", limits.Breaker())
+    monkeypatch.setattr(broker, "breaker", breaker.Breaker())
     usual = celery.conf.broker_url
     use_broker(url)
     try:
@@ -259,9 +260,9 @@ def test_an_ending_needs_neither_redis_nor_a_worker(account_level, end, tmp_path
         assert account_level.statuses() == dead(account_level)
     finally:
         use_broker(usual)
-    assert actions.ending.access_to_revoke().count() == 1
-    actions.revoke_tokens(account_level.consent.access)
-    assert not actions.ending.access_to_revoke().exists()
+    assert ending.access_to_revoke().count() == 1
+    ending.revoke_tokens(account_level.consent.access)
+    assert not ending.access_to_revoke().exists()
 
 
 def test_a_receipt_counts_only_what_was_still_good(cast, installed_agent, browse):
@@ -270,12 +271,12 @@ def test_a_receipt_counts_only_what_was_still_good(cast, installed_agent, browse
     for person in (cast.agent, cast.agent2):
         installed_agent.tokens_for(browse(person), account=cast.acme.slug)
     access = installed_agent.installation.access
-    assert actions.what_ends(access) == {"consents": 2, "agents": 2, "refresh_tokens": 2, "access_tokens": 2}
-    accounts.end_membership(cast.agent.memberships.get(), by=None)
-    assert actions.what_ends(access) == {"consents": 1, "agents": 1, "refresh_tokens": 1, "access_tokens": 1}
+    assert ending.what_ends(access) == {"consents": 2, "agents": 2, "refresh_tokens": 2, "access_tokens": 2}
+    places.end_membership(cast.agent.memberships.get(), by=None)
+    assert ending.what_ends(access) == {"consents": 1, "agents": 1, "refresh_tokens": 1, "access_tokens": 1}
     suspend_client(installed_agent.client, reason="Leaked", by=reviewer)
     # Held back, not ended.
-    assert actions.what_ends(access)["access_tokens"] == 1
+    assert ending.what_ends(access)["access_tokens"] == 1
     lift_client(installed_agent.client, reason="Leaked", secret_leaked=True, by=reviewer)
     access = Access.objects.get(pk=access.pk)
-    assert actions.what_ends(access) == {"consents": 1, "agents": 1, "refresh_tokens": 0, "access_tokens": 0}
+    assert ending.what_ends(access) == {"consents": 1, "agents": 1, "refresh_tokens": 0, "access_tokens": 0}

@@ -5,12 +5,13 @@ import re
 
 import pytest
 
-from consent import actions, tasks
+from consent import tasks
+from consent.actions import ending, granting
 from consent.models import Access, AccessToken, Consent, RefreshToken
 from consent.screen import Terms
 from credentials.actions import lift_client, rotate_secret, suspend_client
-from marketplace import actions as marketplace
-from portal.accounts import actions as accounts
+from marketplace.actions import installing
+from portal.accounts.actions import people, places
 from tests import factories
 from tests.clock import advance
 from tests.factories import DELETE, EDIT, VIEW
@@ -59,13 +60,13 @@ def outside(cast, browse, external):
 
 
 def revoke(held, by):
-    actions.revoke_consent(held.consent, by=by)
+    ending.revoke_consent(held.consent, by=by)
 
 
 def erased(held):
     """Have the worker do all that is left to do after an ending, and everything be as old as it can get."""
     tasks.expire()
-    actions.revoke_tokens(held.consent.access)
+    ending.revoke_tokens(held.consent.access)
     advance(DAY + HALF_AN_HOUR)
     tasks.erase()
     assert not AccessToken.objects.exists()
@@ -85,7 +86,7 @@ def explained(held, expected):
 
 
 def test_an_uninstalled_apps_tokens_say_so(account_level):
-    marketplace.uninstall(account_level.side.installation, by=account_level.cast.admin)
+    installing.uninstall(account_level.side.installation, by=account_level.cast.admin)
     explained(account_level, "The app was uninstalled")
     assert Access.objects.get().erased_at, "also after nothing was left to erase"
 
@@ -107,7 +108,7 @@ def test_an_agents_tokens_say_whether_an_admin_revoked_them(agent_level):
 
 def test_who_revokes_an_app_for_all_agents_is_told_as_an_admin_also_of_their_own(cast, browse, installed_agent):
     held = Held(cast, browse, installed_agent, cast.admin)
-    actions.revoke_for_all(held.consent.access, by=cast.admin)
+    ending.revoke_for_all(held.consent.access, by=cast.admin)
     for text in held.told():
         assert re.fullmatch(f"The consent was revoked by an admin on {DATE}", text)
 
@@ -118,15 +119,15 @@ def test_an_external_apps_tokens_say_that_an_admin_ended_its_access(outside, bro
 
 
 def test_the_tokens_of_an_agent_who_left_say_so(agent_level):
-    accounts.end_membership(agent_level.consent.membership, by=agent_level.cast.admin)
+    places.end_membership(agent_level.consent.membership, by=agent_level.cast.admin)
     for text in agent_level.told():
         assert re.fullmatch(f"The agent left the account on {DATE}", text)
-    accounts.add_member(agent_level.cast.acme, agent_level.cast.agent, role="agent", by=None)
+    places.add_member(agent_level.cast.acme, agent_level.cast.agent, role="agent", by=None)
     assert "The agent left the account on" in agent_level.told()[0]
 
 
 def test_the_tokens_of_an_agent_who_was_deactivated_say_so(agent_level):
-    accounts.deactivate_person(agent_level.person, by=None)
+    people.deactivate_person(agent_level.person, by=None)
     assert agent_level.told() == ["The agent is no longer a member of the account"] * 2
 
 
@@ -169,18 +170,18 @@ def test_an_expired_agreement_is_told_before_and_after_the_worker_stamped_it(acc
     expected = f"The consent expired on {expires:%Y-%m-%d %H:%M} UTC"
     assert account_level.told() == [expected, f"The access token has expired. {expected}"]
     tasks.expire()
-    actions.revoke_tokens(Access.objects.get())
+    ending.revoke_tokens(Access.objects.get())
     assert account_level.told()[0] == expected
     assert "by an admin" not in account_level.told()[0]
 
 
 def test_a_suspension_is_told_while_it_lasts(account_level):
     cast, side = account_level.cast, account_level.side
-    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
+    places.suspend_account(cast.acme, reason="Unpaid", by=None)
     for text in account_level.told():
         assert re.fullmatch(f"The account was suspended on {DATE}", text)
     assert "The account was suspended" in side.client_credentials(cast.acme.slug).json()["error_description"]
-    accounts.lift_account(cast.acme, reason="Paid", by=None)
+    places.lift_account(cast.acme, reason="Paid", by=None)
     assert account_level.refreshed().status_code == 200
 
 
@@ -199,9 +200,9 @@ def test_what_ended_first_is_told_whatever_ended_or_was_suspended_later(account_
     revoke(account_level, account_level.cast.admin)
     first = account_level.told()
     advance(dt.timedelta(minutes=5))
-    marketplace.uninstall(account_level.side.installation, by=account_level.cast.admin)
-    accounts.suspend_account(account_level.cast.acme, reason="Unpaid", by=None)
-    actions.revoke_tokens(Access.objects.get())
+    installing.uninstall(account_level.side.installation, by=account_level.cast.admin)
+    places.suspend_account(account_level.cast.acme, reason="Unpaid", by=None)
+    ending.revoke_tokens(Access.objects.get())
     for text in account_level.told():
         assert text.startswith("The consent was revoked by an admin on"), (text, first)
     refused = account_level.side.call(account_level.tokens["access_token"]).json()
@@ -246,7 +247,7 @@ def put(held):
 
 
 def test_a_call_that_lacks_a_scope_which_was_taken_back_says_when(both):
-    actions.trim_consent(both.consent, scopes={EDIT}, by=both.cast.admin)
+    ending.trim_consent(both.consent, scopes={EDIT}, by=both.cast.admin)
     refused = put(both)
     assert re.fullmatch(
         rf"This call needs the scope {EDIT}; {EDIT} was taken back on {DATE}", refused["error_description"]
@@ -258,7 +259,7 @@ def test_a_call_that_lacks_a_scope_which_was_taken_back_says_when(both):
 
 def test_a_token_older_than_what_was_agreed_to_since_says_so(both):
     """T10: what is new comes with a new authorization."""
-    actions.trim_consent(both.consent, scopes={EDIT}, by=both.cast.admin)
+    ending.trim_consent(both.consent, scopes={EDIT}, by=both.cast.admin)
     factories.agree(both.side.client, both.cast.acme, both.cast.admin, ask_again=True, chosen={EDIT})
     told = (
         f"{EDIT} is agreed to, but this token is older or was asked for without it: authorize again for one that has it"
@@ -270,7 +271,7 @@ def test_a_token_older_than_what_was_agreed_to_since_says_so(both):
 
 
 def test_a_refresh_for_a_scope_which_was_taken_back_says_when(both):
-    actions.trim_consent(both.consent, scopes={EDIT}, by=both.cast.admin)
+    ending.trim_consent(both.consent, scopes={EDIT}, by=both.cast.admin)
     refused = both.refreshed(scope=EDIT).json()
     assert refused["error"] == "invalid_scope"
     assert re.search(rf"{EDIT} was taken back on {DATE}", refused["error_description"])
@@ -281,7 +282,7 @@ def test_a_refresh_for_a_scope_which_was_taken_back_says_when(both):
 
 
 def test_a_refresh_token_whose_scopes_were_all_taken_back_says_when_for_good(both):
-    actions.trim_consent(both.consent, scopes={VIEW, EDIT}, by=both.cast.admin)
+    ending.trim_consent(both.consent, scopes={VIEW, EDIT}, by=both.cast.admin)
     expected = rf"All scopes of the refresh token had been taken back by {DATE}"
     assert re.fullmatch(expected, both.refreshed().json()["error_description"])
     standing = both.side.client_credentials(both.cast.acme.slug).json()["error_description"]
@@ -296,7 +297,7 @@ def test_a_refresh_token_whose_scopes_were_all_taken_back_says_when_for_good(bot
 def test_what_an_upgrade_asks_for_no_more_is_told_so_and_nobody_is_asked_again(both):
     access = Access.objects.get()
     terms = Terms(frozenset({VIEW}), frozenset(), "Insights", "2.0", access.installation_id)
-    actions.change_terms(access, terms, by=both.cast.admin)
+    granting.change_terms(access, terms, by=both.cast.admin)
     refused = put(both)
     expected = rf"{EDIT} is asked for no more since the upgrade on {DATE}"
     assert re.fullmatch(rf"This call needs the scope {EDIT}; {expected}", refused["error_description"])
@@ -304,7 +305,7 @@ def test_what_an_upgrade_asks_for_no_more_is_told_so_and_nobody_is_asked_again(b
     beyond = both.refreshed(scope=EDIT).json()
     assert beyond["error"] == "invalid_scope" and re.search(expected, beyond["error_description"])
     terms = Terms(frozenset({EDIT}), frozenset(), "Insights", "3.0", access.installation_id)
-    actions.change_terms(Access.objects.get(), terms, by=both.cast.admin)
+    granting.change_terms(Access.objects.get(), terms, by=both.cast.admin)
     expected = rf"All scopes of the refresh token had been taken back by {DATE}"
     assert re.fullmatch(expected, both.refreshed().json()["error_description"])
 
@@ -321,7 +322,7 @@ def test_an_access_token_is_explained_for_a_day_after_its_end_and_then_unknown(a
     if end == "revoked":
         revoke(held, held.cast.admin)
     elif end == "uninstalled":
-        marketplace.uninstall(held.side.installation, by=held.cast.admin)
+        installing.uninstall(held.side.installation, by=held.cast.admin)
     elif end == "given back":
         held.side.revoke(held.tokens["refresh_token"])
     else:
@@ -329,7 +330,7 @@ def test_an_access_token_is_explained_for_a_day_after_its_end_and_then_unknown(a
         advance(dt.timedelta(minutes=2))
         held.refreshed()
     if stamped:
-        actions.revoke_tokens(Access.objects.get())
+        ending.revoke_tokens(Access.objects.get())
 
     def told():
         tasks.erase()
@@ -386,13 +387,13 @@ def test_another_client_is_told_the_same_of_a_token_whatever_became_of_it(accoun
     if end == "revoked":
         revoke(held, held.cast.admin)
     elif end == "uninstalled":
-        marketplace.uninstall(held.side.installation, by=held.cast.admin)
+        installing.uninstall(held.side.installation, by=held.cast.admin)
     elif end == "replayed":
         held.refreshed()
         advance(dt.timedelta(minutes=2))
         held.refreshed()
     elif end == "taken back":
-        actions.trim_consent(held.consent, scopes={VIEW}, by=held.cast.admin)
+        ending.trim_consent(held.consent, scopes={VIEW}, by=held.cast.admin)
     none, theirs = other.refresh("amp_rt_nonsense"), other.refresh(held.tokens["refresh_token"])
     assert none.status_code == 400 and none.content == theirs.content
     assert theirs.json()["error_description"] == "The refresh token is unknown, or another client's"

@@ -8,13 +8,14 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from consent import actions, tasks
+from consent import tasks
+from consent.actions import ending, failing
 from consent.models import Access, Consent, Failure
 from consent.views.failures import FIXES, Why
 from credentials.actions import make_product_secret, suspend_client
-from marketplace import actions as marketplace
-from portal.accounts import actions as accounts
-from portal.database import database_now
+from marketplace.actions import installing
+from portal.accounts.actions import people
+from portal.foundation.database import database_now
 from tests import factories
 from tests.clock import advance
 from tests.factories import DELETE, VIEW
@@ -61,7 +62,7 @@ def noted():
 
 
 def test_what_an_ended_consent_is_refused_is_counted_at_each_place(installed, tokens, gateway, introspect, cast):
-    marketplace.uninstall(installed.installation, by=cast.admin)
+    installing.uninstall(installed.installation, by=cast.admin)
     assert introspect(tokens["access_token"]).json() == {"active": False}
     texts = {
         installed.refresh(tokens["refresh_token"]).json()["error_description"],
@@ -78,7 +79,7 @@ def test_what_an_ended_consent_is_refused_is_counted_at_each_place(installed, to
 
 
 def test_an_hours_refusals_of_one_kind_are_one_row_and_the_next_hours_another(installed, tokens, cast):
-    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    ending.revoke_consent(Consent.objects.get(), by=cast.admin)
     for _number in range(5):
         installed.refresh(tokens["refresh_token"])
     assert [row[-1] for row in noted()] == [5]
@@ -92,7 +93,7 @@ def test_an_hours_refusals_of_one_kind_are_one_row_and_the_next_hours_another(in
 def test_a_missing_scope_is_named_and_one_taken_back_told_apart(installed, tokens, gateway, cast):
     gateway(method="DELETE", uri="/api/v2/tickets/1")
     gateway(uri="/api/v2/closed")
-    actions.trim_consent(Consent.objects.get(), scopes={VIEW}, by=cast.admin)
+    ending.trim_consent(Consent.objects.get(), scopes={VIEW}, by=cast.admin)
     gateway()
     slug = cast.acme.slug
     assert noted() == [
@@ -135,7 +136,7 @@ def test_nothing_that_was_sent_is_kept(installed, tokens, gateway, introspect, c
     """No token, code, secret or verifier, wherever an app may have put it."""
     code, verifier = installed.code_for(browse(cast.admin), account=cast.acme.slug)
     secrets = [tokens["access_token"], tokens["refresh_token"], code, verifier, installed.secret]
-    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    ending.revoke_consent(Consent.objects.get(), by=cast.admin)
     for secret in secrets:
         installed.exchange(secret, verifier)
         installed.refresh(secret, scope=secret)
@@ -208,7 +209,7 @@ def test_what_succeeds_is_not_noted_and_asks_nothing_more(installed, tokens, gat
 
 
 def test_where_it_cannot_be_written_the_answers_are_the_same(installed, tokens, gateway, introspect, cast, caplog):
-    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    ending.revoke_consent(Consent.objects.get(), by=cast.admin)
 
     def answers():
         asked = [installed.refresh(tokens["refresh_token"]), gateway(), introspect(tokens["access_token"])]
@@ -235,7 +236,7 @@ def test_a_transaction_around_it_waits_for_locks_as_before(installed):
 @pytest.mark.django_db(transaction=True)
 def test_nobody_waits_for_whoever_holds_a_row(installed, tokens, cast, servers):
     """Another process refuses the same, while this one's transaction holds what it would count on."""
-    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    ending.revoke_consent(Consent.objects.get(), by=cast.admin)
     form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     http, auth = Http(servers[0].port), (installed.client.client_id, installed.secret)
     refused = http.post("/oauth/token", form, auth)
@@ -249,10 +250,10 @@ def test_nobody_waits_for_whoever_holds_a_row(installed, tokens, cast, servers):
 
 
 def test_the_log_is_kept_for_30_days(installed, tokens, cast, monkeypatch):
-    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    ending.revoke_consent(Consent.objects.get(), by=cast.admin)
     installed.refresh(tokens["refresh_token"])
     installed.client_credentials("nowhere")
-    monkeypatch.setattr(actions.failing, "ERASE_BATCH", 1)
+    monkeypatch.setattr(failing, "ERASE_BATCH", 1)
     advance(dt.timedelta(days=29))
     tasks.erase()
     assert len(noted()) == 2
@@ -273,7 +274,7 @@ def test_the_team_reads_why_and_what_helps(installed, tokens, cast, browse, addr
     dev = browse(cast.dev)
     assert "Nothing was refused" in dev.get(address).content.decode()
     assert address in dev.get(f"/credentials/{installed.client.client_id}/").content.decode()
-    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    ending.revoke_consent(Consent.objects.get(), by=cast.admin)
     told = installed.refresh(tokens["refresh_token"]).json()["error_description"]
     installed.client_credentials("nowhere")
     page = dev.get(address)
@@ -293,12 +294,12 @@ def test_others_get_404(installed, cast, browse, address, client):
     dev = browse(cast.dev)
     assert dev.post(address).status_code == dev.delete(address).status_code == 405
     assert dev.get("/credentials/unknown/log/").status_code == 404
-    accounts.deactivate_person(cast.dev, by=None)
+    people.deactivate_person(cast.dev, by=None)
     assert dev.get(address)["Location"].startswith("/accounts/login/")
 
 
 def test_it_is_filtered_by_reason_and_account(installed, tokens, cast, browse, address):
-    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
+    ending.revoke_consent(Consent.objects.get(), by=cast.admin)
     installed.refresh(tokens["refresh_token"])
     installed.client_credentials("nowhere")
     dev = browse(cast.dev)

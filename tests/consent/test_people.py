@@ -6,7 +6,7 @@ import pytest
 from django.test import Client as Browser
 from django.urls import reverse
 
-from consent import actions
+from consent.actions import ending
 from consent.models import Access, Consent, RefreshToken
 from consent.reasons import AccessEnd
 from portal.ledger.models import Entry
@@ -53,7 +53,7 @@ def test_an_admin_sees_and_revokes_an_external_app(outside, browse, cast):
 
 def test_an_external_app_that_was_revoked_is_agreed_to_anew(outside, browse, cast):
     """T4"""
-    actions.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
+    ending.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
     outside.tokens_for(browse(cast.admin), account=cast.acme.slug)
     assert Access.objects.count() == 2 and Access.objects.filter(ended_at=None).count() == 1
 
@@ -179,9 +179,9 @@ def test_an_admin_revokes_for_all_agents_at_once_and_each_can_authorize_again(by
 @pytest.mark.parametrize("how", ["their own", "an admin", "for all"])
 def test_a_revoked_row_says_whether_an_admin_did_it(by_agent, browse, cast, how):
     if how == "for all":
-        actions.revoke_for_all(by_agent.consent.access, by=cast.admin)
+        ending.revoke_for_all(by_agent.consent.access, by=cast.admin)
     else:
-        actions.revoke_consent(by_agent.consent, by=cast.agent if how == "their own" else cast.admin)
+        ending.revoke_consent(by_agent.consent, by=cast.agent if how == "their own" else cast.admin)
     for who in (cast.agent, cast.admin):
         for path in ("/authorizations/", f"/installations/{by_agent.installation.pk}/"):
             page = text(browse(who).get(path))
@@ -199,18 +199,18 @@ def test_what_was_replaced_is_not_called_revoked(by_agent, browse, cast):
 def test_revoking_for_all_is_one_statement_for_any_number_of_agents(by_agent, cast, django_assert_max_num_queries):
     grow_agents(by_agent.consent, 2000)
     with django_assert_max_num_queries(20):
-        entry = actions.revoke_for_all(by_agent.consent.access, by=cast.admin)
+        entry = ending.revoke_for_all(by_agent.consent.access, by=cast.admin)
     assert entry.details["agents"] == 2001 and not Consent.objects.filter(revoked_at=None).exists()
     # Nothing is left to stamp either, once the worker was here.
-    actions.revoke_tokens(by_agent.consent.access)
-    assert not actions.ending.access_to_revoke().exists()
+    ending.revoke_tokens(by_agent.consent.access)
+    assert not ending.access_to_revoke().exists()
 
 
 def test_revoking_for_all_leaves_what_expired_to_be_told_of_as_expired(by_agent, cast):
     advance(dt.timedelta(days=365))
     factories.agree(by_agent.client, cast.acme, cast.agent2)
-    actions.revoke_for_all(by_agent.consent.access, by=cast.admin)
-    actions.expire_consents()
+    ending.revoke_for_all(by_agent.consent.access, by=cast.admin)
+    ending.expire_consents()
     by_agent.consent.refresh_from_db()
     assert by_agent.consent.reason == "expired"
 
@@ -237,7 +237,7 @@ def test_signed_out_people_sign_in_first_and_changes_are_posts(outside, cast):
 
 
 def test_a_receipt_is_for_those_who_may_read_the_entry(outside, browse, cast):
-    entry = actions.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
+    entry = ending.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
     url = f"/receipts/{entry.pk}/"
     page = text(browse(cast.admin).get(url))
     assert "What ended" in page and entry.hash[:12] in page

@@ -9,12 +9,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from consent import actions
+from consent.actions import ending
 from consent.models import Access, Consent
 from credentials.actions import change_client, make_product_secret
 from credentials.models import Product
-from marketplace import actions as marketplace
-from portal.accounts import actions as accounts
+from marketplace.actions import installing
+from portal.accounts.actions import places
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
@@ -259,9 +259,9 @@ def test_an_agent_cannot_take_back_what_the_account_allowed(used, browse, cast):
 
 def test_who_left_or_was_demoted_finds_the_page_no_more(used, by_agent, browse, cast):
     axel, ada = browse(cast.agent), browse(cast.admin)
-    accounts.add_member(cast.acme, factories.person("Amy", team=False), role="admin", by=None)
-    accounts.change_role(cast.admin.memberships.get(), role="agent", by=None)
-    accounts.end_membership(cast.agent.memberships.get(), by=None)
+    places.add_member(cast.acme, factories.person("Amy", team=False), role="admin", by=None)
+    places.change_role(cast.admin.memberships.get(), role="agent", by=None)
+    places.end_membership(cast.agent.memberships.get(), by=None)
     for browser, consent in ((ada, used.consent), (axel, by_agent.consent)):
         for what in ("trim", "widen"):
             assert browser.get(f"/consents/{consent.pk}/{what}/").status_code == 404
@@ -282,9 +282,9 @@ def test_signed_out_people_sign_in_first_and_other_methods_are_refused(used, cas
 @pytest.mark.parametrize("end", ["revoked", "uninstalled", "expired"])
 def test_what_has_ended_is_neither_narrowed_nor_widened(used, ada, cast, end):
     if end == "revoked":
-        actions.revoke_consent(used.consent, by=cast.admin)
+        ending.revoke_consent(used.consent, by=cast.admin)
     elif end == "uninstalled":
-        marketplace.uninstall(used.installation, by=cast.admin)
+        installing.uninstall(used.installation, by=cast.admin)
     else:
         advance(dt.timedelta(days=366))
     for url in (used.trim, used.widen):
@@ -304,14 +304,14 @@ def test_an_installations_page_leads_to_its_permissions_and_to_reauthorizing(use
 def test_an_agents_list_offers_to_reauthorize_the_latest_that_ended(by_agent, browse, cast):
     axel = browse(cast.agent)
     again = reverse("authorization-reauthorize", args=[by_agent.consent.access_id])
-    actions.revoke_consent(by_agent.consent, by=cast.admin)
+    ending.revoke_consent(by_agent.consent, by=cast.admin)
     page = axel.get("/authorizations/")
     assert page.content.decode().count(again) == 1 and "Permissions" not in text(page)
     assert "Reauthorize" in text(axel.get("/installations/"))
     axel.post(again, {"decision": "agree", "shown": shown(axel.get(again))})
     page = axel.get("/authorizations/").content.decode()
     assert page.count(again) == 1 and page.count("/trim/") == 1 and page.count("/revoke/") == 1
-    marketplace.uninstall(by_agent.installation, by=cast.admin)
+    installing.uninstall(by_agent.installation, by=cast.admin)
     assert again not in axel.get("/authorizations/").content.decode()
 
 
@@ -321,8 +321,8 @@ def test_the_page_of_a_401_has_the_button_whoever_has_to_press_it(used, by_agent
     sides = [(used, ada), (by_agent, browse(cast.agent)), (external, ada)]
     for consent in Consent.objects.all():
         by = consent.membership.user if consent.membership else cast.admin
-        actions.trim_consent(consent, scopes={VIEW}, by=by)
-    for end in (None, lambda: [actions.revoke_consent(each, by=cast.admin) for each in Consent.objects.all()]):
+        ending.trim_consent(consent, scopes={VIEW}, by=by)
+    for end in (None, lambda: [ending.revoke_consent(each, by=cast.admin) for each in Consent.objects.all()]):
         if end:
             end()
         for side, browser in sides:
@@ -332,22 +332,22 @@ def test_the_page_of_a_401_has_the_button_whoever_has_to_press_it(used, by_agent
 
 
 def test_installing_again_says_what_was_agreed_to_before_and_when(used, ada, cast):
-    actions.trim_consent(used.consent, scopes={EDIT}, by=cast.admin)
-    marketplace.uninstall(used.installation, by=cast.admin)
-    marketplace.install(used.version.app, cast.acme, by=cast.admin)
+    ending.trim_consent(used.consent, scopes={EDIT}, by=cast.admin)
+    installing.uninstall(used.installation, by=cast.admin)
+    installing.install(used.version.app, cast.acme, by=cast.admin)
     page = ada.get(authorize_url(used.client, pkce()[1], account=cast.acme.slug))
     assert "Acme agreed to this app before, on" in text(page) and "by Ada;" in text(page)
     assert text(page).count("Agreed to before, on") == 1, "the one that had been taken back is not among them"
     # Of another account, or another agent, nothing is told.
-    marketplace.install(used.version.app, cast.globex, by=cast.globex_admin)
+    installing.install(used.version.app, cast.globex, by=cast.globex_admin)
     gus = Browser()
     gus.force_login(cast.globex_admin, backend="allauth.account.auth_backends.AuthenticationBackend")
     assert "before, on" not in text(gus.get(authorize_url(used.client, pkce()[1], account=cast.globex.slug)))
 
 
 def test_an_agent_who_comes_back_reads_what_they_alone_agreed_to(by_agent, browse, cast):
-    accounts.end_membership(cast.agent.memberships.get(), by=None)
-    accounts.add_member(cast.acme, cast.agent, role="agent", by=None)
+    places.end_membership(cast.agent.memberships.get(), by=None)
+    places.add_member(cast.acme, cast.agent, role="agent", by=None)
     url = authorize_url(by_agent.client, pkce()[1], account=cast.acme.slug)
     assert "You agreed to this app before, on" in text(browse(cast.agent).get(url))
     assert "agreed to this app before" not in text(browse(cast.agent2).get(url))

@@ -15,9 +15,9 @@ from consent.models import Access
 from consent.screen import Terms, preview_screen
 from credentials.models import Endpoint, Kind, Product
 from credentials.registry import import_document, resolve
-from marketplace import actions as marketplace
-from marketplace.package import Contents
-from portal.database import database_now
+from marketplace.actions import installing, packaging, publishing
+from marketplace.package.contents import Contents
+from portal.foundation.database import database_now
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import stopped
@@ -125,12 +125,12 @@ def planner(cast):
         "schema": {"method": "POST", "host": "<%= iparam.owner %>.mailer.example", "path": "/send"}
     }
     files["manifest.json"]["modules"]["common"]["requests"]["mail"] = {}
-    app = marketplace.create_app(factories.team_of(cast.dev), slug="planner", category="other", client=row, by=cast.dev)
-    version = marketplace.create_version(app, by=cast.dev, **factories.version_fields(required_scopes=[]))
-    report = marketplace.fill_package(version, files, by=cast.dev)
+    app = publishing.create_app(factories.team_of(cast.dev), slug="planner", category="other", client=row, by=cast.dev)
+    version = publishing.create_version(app, by=cast.dev, **factories.version_fields(required_scopes=[]))
+    report = packaging.fill_package(version, files, by=cast.dev)
     assert report.valid, report.problems
-    marketplace.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
-    return marketplace.install(app, cast.acme, by=cast.admin)
+    publishing.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
+    return installing.install(app, cast.acme, by=cast.admin)
 
 
 SERVICES = ["*.mailer.example", "Vendor a", "Vendor b"]

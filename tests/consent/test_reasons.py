@@ -5,12 +5,12 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils.functional import Promise
 
-from consent import actions
+from consent.actions import ending
 from consent.events import Event
 from consent.models import Access, Consent, RefreshToken
 from consent.reasons import AccessEnd, ConsentEnd, FamilyEnd
-from portal import guards
 from portal.accounts.events import Event as AccountsEvent
+from portal.foundation import guards
 from portal.ledger.actions import record
 from portal.ledger.models import Entry
 from tests.migrating import back_to, column, copied, forward, guards_of
@@ -97,7 +97,7 @@ def test_every_reason_has_a_title_that_is_translated_when_it_is_shown():
 
 
 def test_a_page_gives_the_title_of_an_end_and_the_words_of_one_from_before(outside, cast, browse):
-    entry = actions.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
+    entry = ending.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
     assert entry.details["reason"] == "revoked"
     ada, page = browse(cast.admin), f"/authorizations/{outside.access.pk}/"
     assert "Revoked by an admin" in text(ada.get(page))

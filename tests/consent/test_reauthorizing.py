@@ -5,13 +5,14 @@ import datetime as dt
 import pytest
 from django.conf import settings
 
-from consent import actions, tasks
+from consent import tasks
+from consent.actions import ending, granting
 from consent.models import Access, Consent
 from consent.reasons import AccessEnd
 from consent.screen import Terms
 from credentials.actions import lift_client, rotate_secret, suspend_client
-from marketplace import actions as marketplace
-from portal.accounts import actions as accounts
+from marketplace.actions import installing
+from portal.accounts.actions import places
 from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, VIEW
@@ -76,19 +77,19 @@ def outside(cast, browse, external):
 
 
 def test_a_revoked_consent_can_be_agreed_to_again(account_level):
-    actions.revoke_consent(account_level.consent, by=account_level.cast.admin)
+    ending.revoke_consent(account_level.consent, by=account_level.cast.admin)
     assert account_level.curable()
     advance(HALF_AN_HOUR)
     assert account_level.curable(), "also once the access token expired"
 
 
 def test_an_agents_own_consent_can_be_agreed_to_again(agent_level):
-    actions.revoke_consent(agent_level.consent, by=agent_level.cast.agent)
+    ending.revoke_consent(agent_level.consent, by=agent_level.cast.agent)
     assert agent_level.curable()
 
 
 def test_an_external_apps_consent_can_be_agreed_to_again(outside):
-    actions.revoke_consent(outside.consent, by=outside.cast.admin)
+    ending.revoke_consent(outside.consent, by=outside.cast.admin)
     assert outside.curable()
 
 
@@ -100,7 +101,7 @@ def test_an_expired_agreement_can_be_agreed_to_again(account_level):
 
 
 def test_what_was_taken_back_can_be_allowed_again(outside):
-    actions.trim_consent(outside.consent, scopes={EDIT}, by=outside.cast.admin)
+    ending.trim_consent(outside.consent, scopes={EDIT}, by=outside.cast.admin)
     for asked in (
         outside.side.refresh(outside.tokens["refresh_token"], scope=EDIT),
         outside.side.client_credentials(outside.cast.acme.slug, scope=EDIT),
@@ -109,14 +110,14 @@ def test_what_was_taken_back_can_be_allowed_again(outside):
         assert asked.json()["reauthorize_url"] == outside.page
     never = outside.side.refresh(outside.tokens["refresh_token"], scope="made.up")
     assert never.json()["error"] == "invalid_scope" and "reauthorize_url" not in never.json()
-    actions.trim_consent(Consent.objects.get(), scopes={VIEW}, by=outside.cast.admin)
+    ending.trim_consent(Consent.objects.get(), scopes={VIEW}, by=outside.cast.admin)
     assert outside.curable(), "nor is any scope left"
 
 
 def test_a_code_whose_consent_was_revoked_says_where_to_agree_again(cast, browse, external):
     code, verifier = external.code_for(browse(cast.admin), account=cast.acme.slug)
     consent = Consent.objects.get()
-    actions.revoke_consent(consent, by=cast.admin)
+    ending.revoke_consent(consent, by=cast.admin)
     refused = external.exchange(code, verifier)
     assert refused.status_code == 400
     assert refused.json()["reauthorize_url"] == f"{settings.BASE_URL}/authorizations/{consent.access_id}/"
@@ -129,27 +130,27 @@ def test_an_access_token_that_only_reached_its_end_needs_nobody(account_level):
 
 
 def test_nobody_can_agree_again_to_an_app_that_was_uninstalled(account_level):
-    actions.revoke_consent(account_level.consent, by=account_level.cast.admin)
-    marketplace.uninstall(account_level.side.installation, by=account_level.cast.admin)
+    ending.revoke_consent(account_level.consent, by=account_level.cast.admin)
+    installing.uninstall(account_level.side.installation, by=account_level.cast.admin)
     assert account_level.incurable()
 
 
 def test_nobody_can_agree_again_where_an_admin_ended_the_access(outside):
-    actions.end_access(outside.consent.access, by=outside.cast.admin, reason=AccessEnd.REVOKED)
+    ending.end_access(outside.consent.access, by=outside.cast.admin, reason=AccessEnd.REVOKED)
     assert outside.incurable()
 
 
 def test_nobody_can_agree_again_for_an_agent_who_left(agent_level):
-    actions.revoke_consent(agent_level.consent, by=agent_level.cast.agent)
-    accounts.end_membership(agent_level.consent.membership, by=agent_level.cast.admin)
+    ending.revoke_consent(agent_level.consent, by=agent_level.cast.agent)
+    places.end_membership(agent_level.consent.membership, by=agent_level.cast.admin)
     assert agent_level.incurable()
 
 
 def test_during_a_suspension_nobody_is_asked(account_level):
-    actions.revoke_consent(account_level.consent, by=account_level.cast.admin)
-    accounts.suspend_account(account_level.cast.acme, reason="Unpaid", by=None)
+    ending.revoke_consent(account_level.consent, by=account_level.cast.admin)
+    places.suspend_account(account_level.cast.acme, reason="Unpaid", by=None)
     assert account_level.incurable()
-    accounts.lift_account(account_level.cast.acme, reason="Paid", by=None)
+    places.lift_account(account_level.cast.acme, reason="Paid", by=None)
     assert account_level.curable()
     suspend_client(account_level.side.client, reason="Leak", by=factories.reviewer())
     refused = account_level.side.refresh(account_level.tokens["refresh_token"])
@@ -176,12 +177,12 @@ def test_what_the_app_used_up_or_gave_back_or_an_upgrade_dropped_is_no_matter_fo
     assert "reauthorize_url" not in held.side.refresh(held.tokens["refresh_token"]).json()
     held.tokens = held.side.tokens_for(held.browser, account=held.cast.acme.slug)
     terms = Terms(frozenset({EDIT}), frozenset(), "Insights", "2.0", held.consent.access.installation_id)
-    actions.change_terms(Access.objects.get(), terms, by=held.cast.admin)
+    granting.change_terms(Access.objects.get(), terms, by=held.cast.admin)
     assert "reauthorize_url" not in held.side.refresh(held.tokens["refresh_token"]).json()
 
 
 def test_a_stranger_to_the_consent_is_sent_nowhere(account_level, other_app):
-    actions.revoke_consent(account_level.consent, by=account_level.cast.admin)
+    ending.revoke_consent(account_level.consent, by=account_level.cast.admin)
     assert "reauthorize_url" not in other_app.refresh(account_level.tokens["refresh_token"]).json()
     assert "reauthorize_url" not in other_app.client_credentials(account_level.cast.acme.slug).json()
     for value in ("x", "amp_at_x", ""):

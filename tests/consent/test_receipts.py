@@ -9,13 +9,13 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.utils import translation
 
-from consent import actions
+from consent.actions import ending
 from consent.events import Event
 from consent.models import Consent, ShownText
 from credentials.models import Scope
 from credentials.registry import import_document
 from docs.verify_receipt import text_hash
-from marketplace import actions as marketplace
+from marketplace.actions import installing, upgrading
 from portal.ledger.actions import digest, record
 from portal.ledger.models import Chain, Entry
 from tests import factories
@@ -72,7 +72,7 @@ def test_a_text_is_kept_once_and_the_consent_keeps_which_was_read_last(agreed, i
 
 
 def test_two_accounts_that_read_the_same_share_a_text(agreed, cast):
-    marketplace.install(agreed.version.app, cast.globex, by=cast.globex_admin)
+    installing.install(agreed.version.app, cast.globex, by=cast.globex_admin)
     factories.agree(agreed.client, cast.globex, cast.globex_admin)
     assert ShownText.objects.count() == 1
 
@@ -107,7 +107,7 @@ def test_every_act_leads_to_its_receipt_and_each_names_the_text(agreed, ada, cas
     again = f"/authorizations/{agreed.installation.access_id}/reauthorize/"
     ada.post(again, {"decision": "agree", "shown": shown(ada.get(again))})
     assert "You agreed again. See the receipt" in text(ada.get(agreed.page))
-    actions.revoke_consent(Consent.objects.get(revoked_at=None), by=cast.admin)
+    ending.revoke_consent(Consent.objects.get(revoked_at=None), by=cast.admin)
     factories.agree(agreed.client, cast.acme, cast.admin)
     assert "Was allowed View tickets" in text(ada.post(f"{agreed.page}uninstall/", follow=True))
     page = text(ada.get(agreed.page))
@@ -142,7 +142,7 @@ def test_a_receipts_page_shows_what_can_be_compared_and_the_same_every_time(agre
 
 def test_a_list_says_whether_updating_by_itself_was_turned_on_or_off(agreed, ada, cast):
     for on in (True, False):
-        marketplace.set_upgrades_itself(agreed.installation, on=on, by=cast.admin)
+        upgrading.set_upgrades_itself(agreed.installation, on=on, by=cast.admin)
         agreed.installation.refresh_from_db()
     for path in (agreed.page, "/ledger/"):
         told = text(ada.get(path))
@@ -152,7 +152,7 @@ def test_a_list_says_whether_updating_by_itself_was_turned_on_or_off(agreed, ada
 def test_a_hosted_apps_flow_ends_with_the_way_to_the_receipt(cast, ada, client):
     draft = factories.app(cast.dev, factories.client(cast.dev)[0])
     version = factories.publish(draft, cast.dev)
-    installation = marketplace.install(version.app, cast.acme, by=cast.admin)
+    installation = installing.install(version.app, cast.acme, by=cast.admin)
     url = ada.get(f"/installations/{installation.pk}/connect/")["Location"]
     answer = ada.post(url, {"decision": "agree", "shown": shown(ada.get(url))})["Location"]
     page = ada.get(answer[answer.index("/oauth/callback") :], follow=True)
@@ -166,7 +166,7 @@ def test_an_agent_reads_the_receipts_of_their_own_consent_whoever_ended_it(insta
     for who in (cast.agent, cast.agent2):
         factories.agree(installed_agent.client, cast.acme, who)
     for consent in Consent.objects.all():
-        actions.revoke_consent(consent, by=cast.admin)
+        ending.revoke_consent(consent, by=cast.admin)
     url = f"/installations/{installed_agent.installation.pk}/"
     own = [f"consent:{consent.pk}" for consent in Consent.objects.filter(membership__user=cast.agent)]
     axel, ada = browse(cast.agent), browse(cast.admin)
@@ -194,7 +194,7 @@ def test_receipts_go_on_by_page_in_as_many_queries_for_60_as_for_2(
 
 def test_what_the_portal_did_by_itself_is_told_as_its_act(agreed, ada):
     advance(settings.CONSENT_LIFETIME)
-    actions.expire_consents()
+    ending.expire_consents()
     entry = Entry.objects.get(event="consent.expired")
     assert "Who The portal" in text(ada.get(f"/receipts/{entry.pk}/"))
     assert "The portal" in text(ada.get(agreed.page))

@@ -8,7 +8,7 @@ from django.test import Client as Browser
 
 from consent.models import Failure
 from credentials.actions import suspend_client
-from portal import limits
+from portal.foundation.limits import rates
 from tests import factories
 from tests.factories import DELETE, EDIT, REDIRECT_URI
 from tests.oauth import AppSide, authorize_url, basic, pkce
@@ -197,7 +197,7 @@ def test_a_token_request_names_its_client_in_the_body_too(external, client):
 
 def test_a_stranger_floods_no_log(external, client, limited, monkeypatch):
     """Beyond the limit of failures the answer is the same, and no more is counted."""
-    monkeypatch.setitem(limits.RATES, "token failed by address and client", (3, 3600))
+    monkeypatch.setitem(rates.RATES, "token failed by address and client", (3, 3600))
     body = urlencode({"client_id": external.client.client_id})
     for _time in range(10):
         assert client.post("/oauth/token", body, content_type=FORM).status_code == 400

@@ -5,13 +5,16 @@ from django.core import mail
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from consent import actions, tasks
-from consent.actions import NotNeeded, ScreenIsStale, succeeding
+from consent import tasks
+from consent.actions import ending, succeeding
+from consent.actions import succeeding as succeeding_actions
+from consent.actions.granting import ScreenIsStale
+from consent.actions.succeeding import NotNeeded
 from consent.models import Consent
 from consent.succession import statement_of, without_admin
 from credentials.models import Scope
-from marketplace import actions as marketplace
-from portal.accounts import actions as accounts
+from marketplace.actions import installing
+from portal.accounts.actions import people, places
 from portal.celery import app as celery
 from portal.ledger.models import Entry
 from tests import factories
@@ -31,7 +34,7 @@ def sweep():
 
 
 def demote(user, account, role="agent"):
-    accounts.change_role(account.memberships.get(user=user, ended_at=None), role=role, by=None)
+    places.change_role(account.memberships.get(user=user, ended_at=None), role=role, by=None)
 
 
 @pytest.fixture
@@ -50,13 +53,13 @@ def left(agreed, cast):
 
 
 def confirm(consent, by):
-    return actions.confirm_consent(consent, by=by, shown=statement_of(consent, by).digest())
+    return succeeding_actions.confirm_consent(consent, by=by, shown=statement_of(consent, by).digest())
 
 
 leavings = pytest.mark.parametrize("leave", [
     lambda cast: demote(cast.admin, cast.acme),
-    lambda cast: accounts.end_membership(cast.acme.memberships.get(user=cast.admin), by=cast.abe),
-    lambda cast: accounts.deactivate_person(cast.admin, by=None),
+    lambda cast: places.end_membership(cast.acme.memberships.get(user=cast.admin), by=cast.abe),
+    lambda cast: people.deactivate_person(cast.admin, by=None),
 ], ids=["demoted", "removed", "deactivated"])  # fmt: skip
 
 
@@ -114,12 +117,12 @@ def test_the_others_are_told_as_soon_as_it_is_committed(
 
 def test_an_agents_own_consent_has_no_successor(installed_agent, cast):
     factories.agree(installed_agent.client, cast.acme, cast.agent)
-    accounts.end_membership(cast.acme.memberships.get(user=cast.agent), by=None)
+    places.end_membership(cast.acme.memberships.get(user=cast.agent), by=None)
     assert not without_admin().exists() and sweep() == []
 
 
 def test_one_mail_tells_of_all_apps_of_an_account(left, external, cast):
-    accounts.change_role(cast.acme.memberships.get(user=cast.admin), role="admin", by=None)
+    places.change_role(cast.acme.memberships.get(user=cast.admin), role="admin", by=None)
     factories.agree(external.client, cast.acme, cast.admin)
     demote(cast.admin, cast.acme)
     assert len(sweep()) == 2
@@ -128,7 +131,7 @@ def test_one_mail_tells_of_all_apps_of_an_account(left, external, cast):
 
 def test_where_no_admin_is_left_the_first_new_one_is_told(agreed, cast):
     for user in (cast.admin, cast.abe, cast.bea):
-        accounts.deactivate_person(user, by=None)
+        people.deactivate_person(user, by=None)
     assert sweep() == []
     new = factories.member(cast.acme, "admin", "Nia")
     assert sweep() == [new.email]
@@ -172,12 +175,12 @@ def test_what_was_not_read_is_not_confirmed(left, cast, browse):
     """Another's page, another wording, another extent."""
     statement = statement_of(left.consent, cast.abe)
     with pytest.raises(ScreenIsStale):
-        actions.confirm_consent(left.consent, by=cast.bea, shown=statement.digest())
+        succeeding_actions.confirm_consent(left.consent, by=cast.bea, shown=statement.digest())
     Scope.objects.filter(name=EDIT).update(sentence="Edit and resolve tickets")
     with pytest.raises(ScreenIsStale):
-        actions.confirm_consent(left.consent, by=cast.abe, shown=statement.digest())
+        succeeding_actions.confirm_consent(left.consent, by=cast.abe, shown=statement.digest())
     statement = statement_of(left.consent, cast.abe)
-    actions.trim_consent(left.consent, scopes={EDIT}, by=cast.bea)
+    ending.trim_consent(left.consent, scopes={EDIT}, by=cast.bea)
     url = f"/consents/{left.consent.pk}/confirm/"
     for shown in (statement.digest(), "", "ü"):
         page = browse(cast.abe).post(url, {"shown": shown})
@@ -211,7 +214,7 @@ def test_who_agrees_anew_answers_for_it(left, cast):
 
 
 def test_what_has_ended_asks_nobody(left, cast):
-    marketplace.uninstall(left.installation, by=cast.abe)
+    installing.uninstall(left.installation, by=cast.abe)
     assert not without_admin().exists() and sweep() == []
 
 

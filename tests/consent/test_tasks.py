@@ -4,10 +4,11 @@ import datetime as dt
 
 import pytest
 
-from consent import actions, tasks
+from consent import tasks
+from consent.actions import ending
 from consent.actions.ending import access_to_revoke
 from consent.models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
-from marketplace import actions as marketplace
+from marketplace.actions import installing
 from portal.celery import app as celery
 from portal.ledger.models import Entry
 from tests import factories
@@ -36,7 +37,7 @@ def test_uninstalling_by_its_button_is_stamped_and_counted_by_a_real_worker(used
 
 @pytest.mark.django_db(transaction=True)
 def test_the_sweep_finds_what_no_message_told(used, cast, worker):
-    marketplace.uninstall(used.installation, by=cast.admin)
+    installing.uninstall(used.installation, by=cast.admin)
     eventually(lambda: Access.objects.get().revoked_at)
     # As if the message had been lost before any worker saw it.
     Access.objects.update(revoked_at=None)
@@ -47,30 +48,30 @@ def test_the_sweep_finds_what_no_message_told(used, cast, worker):
 
 @pytest.mark.django_db
 def test_revoking_tokens_twice_changes_and_counts_nothing_more(used, cast):
-    marketplace.uninstall(used.installation, by=cast.admin)
+    installing.uninstall(used.installation, by=cast.admin)
     access = Access.objects.get()
-    assert actions.revoke_tokens(access) == {"refresh_tokens": 2, "access_tokens": 3}
+    assert ending.revoke_tokens(access) == {"refresh_tokens": 2, "access_tokens": 3}
     rows = [list(model.objects.order_by("pk").values()) for model in (Access, Consent, RefreshToken, AccessToken)]
-    actions.revoke_tokens(access)
+    ending.revoke_tokens(access)
     assert [list(model.objects.order_by("pk").values()) for model in (Access, Consent, RefreshToken, AccessToken)] == rows  # fmt: skip
 
 
 @pytest.mark.django_db
 def test_revoking_tokens_of_what_lives_changes_nothing(used):
-    actions.revoke_tokens(Access.objects.get())
+    ending.revoke_tokens(Access.objects.get())
     assert AccessToken.objects.filter(revoked_at=None).count() == 3 and not access_to_revoke().exists()
     tasks.revoke_tokens("00000000-0000-0000-0000-000000000000")
 
 
 @pytest.mark.django_db
 def test_a_revoked_consent_is_stamped_and_its_access_lives_on(used, cast, browse):
-    actions.revoke_consent(Consent.objects.get(), by=cast.admin)
-    assert actions.revoke_tokens(Access.objects.get()) == {"refresh_tokens": 2, "access_tokens": 3}
+    ending.revoke_consent(Consent.objects.get(), by=cast.admin)
+    assert ending.revoke_tokens(Access.objects.get()) == {"refresh_tokens": 2, "access_tokens": 3}
     access = Access.objects.get()
     assert access.revoked_at is None and not access_to_revoke().exists()
     used.tokens_for(browse(cast.admin), account=cast.acme.slug)
-    marketplace.uninstall(used.installation, by=cast.admin)
-    assert actions.revoke_tokens(access) == {"refresh_tokens": 1, "access_tokens": 1}
+    installing.uninstall(used.installation, by=cast.admin)
+    assert ending.revoke_tokens(access) == {"refresh_tokens": 1, "access_tokens": 1}
     access.refresh_from_db()
     assert access.revoked_counts == {"refresh_tokens": 3, "access_tokens": 4}
 
@@ -90,9 +91,9 @@ def test_erasing_leaves_what_is_not_a_day_old_and_every_family(used, cast):
 
 @pytest.mark.django_db
 def test_erasing_goes_in_bounded_batches(used, monkeypatch):
-    monkeypatch.setattr(actions.ending, "ERASE_BATCH", 1)
+    monkeypatch.setattr(ending, "ERASE_BATCH", 1)
     advance(2 * DAY)
-    assert actions.ending.erase_batch() == 2, "one access token and one code"
+    assert ending.erase_batch() == 2, "one access token and one code"
     tasks.erase()
     assert not AccessToken.objects.exists() and not AuthorizationCode.objects.exists()
 

@@ -20,7 +20,7 @@ from credentials.actions import (
 )  # fmt: skip
 from credentials.authentication import check_client_secret, check_product_secret, touch
 from credentials.models import Client, ClientScope, ClientSecret, Kind, Level, Scope
-from portal.accounts import actions as accounts
+from portal.accounts.actions import people
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
@@ -73,7 +73,7 @@ def test_only_a_teammate_makes_or_changes_a_client(cast, row):
 
 
 def test_a_teammate_who_was_deactivated_makes_nothing(cast, row):
-    accounts.deactivate_person(cast.dev, by=None)
+    people.deactivate_person(cast.dev, by=None)
     cast.dev.refresh_from_db()
     with pytest.raises(NotATeammate):
         actions.rotate_secret(row, overlap_hours=0, by=cast.dev)

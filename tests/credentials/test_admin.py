@@ -7,7 +7,7 @@ import pytest
 from credentials import actions
 from credentials.authentication import check_product_secret
 from credentials.models import ProductSecret
-from portal.accounts.models import SentForm
+from portal.foundation.models import SentForm
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import DELETE

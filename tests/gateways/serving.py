@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from portal import embedded
+from portal.demo import embedded
 from tests.clock import eventually
 from tests.servers import free_port
 

@@ -13,9 +13,9 @@ from django.test import TestCase
 from consent.models import Access, Consent, RefreshToken
 from credentials.models import Client, ClientSecret
 from marketplace.models import App, Installation, Version
-from portal.accounts.actions import Refused
 from portal.accounts.models import Account, Invitation, Membership, Team, TeamMembership, User
 from portal.celery import app as celery
+from portal.foundation.refusals import Refused
 from tests.clock import advance
 
 from . import things

@@ -4,18 +4,18 @@ from types import SimpleNamespace
 
 from django.test import TestCase
 
-from consent import actions as consent
 from consent import tasks
+from consent.actions import ending, granting, issuing, succeeding
 from consent.models import Consent
 from consent.reasons import AccessEnd
 from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials import secrets
-from marketplace import actions as marketplace
 from marketplace import tasks as marketplace_tasks
+from marketplace.actions import installing, publishing, upgrading
 from marketplace.models import Offer
-from portal.accounts.actions import Refused
 from portal.celery import app as celery
+from portal.foundation.refusals import Refused
 from tests import factories
 from tests.oauth import AppSide, pkce
 
@@ -78,7 +78,7 @@ class World(WorldOfPeople):
         fields = {"slug": f"app-{next(factories._numbers)}", "category": "other"}
 
         def portal():
-            return marketplace.create_app(row(self.model.team), client=row(client), by=row(by), **fields)
+            return publishing.create_app(row(self.model.team), client=row(client), by=row(by), **fields)
 
         return self.make("create_app", portal, client, by)
 
@@ -89,31 +89,31 @@ class World(WorldOfPeople):
         )  # fmt: skip
 
         def portal():
-            return marketplace.create_version(row(app), by=row(by), **fields)
+            return publishing.create_version(row(app), by=row(by), **fields)
 
         return self.make("create_version", portal, app, required, optional, by)
 
     def submit(self, version, by):
-        self.act("submit", lambda: marketplace.submit_version(row(version), by=row(by)), version, by)
+        self.act("submit", lambda: publishing.submit_version(row(version), by=row(by)), version, by)
 
     def take_back(self, version, by):
-        self.act("take_back", lambda: marketplace.take_back_version(row(version), by=row(by)), version, by)
+        self.act("take_back", lambda: publishing.take_back_version(row(version), by=row(by)), version, by)
 
     def copy(self, version, by):
-        return self.make("copy", lambda: marketplace.copy_version(row(version), by=row(by)), version, by)
+        return self.make("copy", lambda: publishing.copy_version(row(version), by=row(by)), version, by)
 
     def decide(self, version, decision, by):
-        portal = {"approved": marketplace.approve_version, "rejected": marketplace.reject_version}[decision]
+        portal = {"approved": publishing.approve_version, "rejected": publishing.reject_version}[decision]
         self.act("decide", lambda: portal(row(version), reason="Why", by=row(by)), version, decision, by)
 
     def publish(self, version, by):
-        self.act("publish", lambda: marketplace.publish_version(row(version), by=row(by)), version, by)
+        self.act("publish", lambda: publishing.publish_version(row(version), by=row(by)), version, by)
 
     def publish_custom(self, version, places, by):
         slugs = {account.ref for account in places}
 
         def portal():
-            return marketplace.publish_custom(row(version), accounts=slugs, by=row(by))
+            return publishing.publish_custom(row(version), accounts=slugs, by=row(by))
 
         self.act("publish_custom", portal, version, places, by)
 
@@ -121,7 +121,7 @@ class World(WorldOfPeople):
         slugs = {account.ref for account in places}
 
         def portal():
-            return marketplace.list_accounts(row(app), accounts=slugs, by=row(by))
+            return publishing.list_accounts(row(app), accounts=slugs, by=row(by))
 
         self.act("list_accounts", portal, app, places, by)
 
@@ -137,31 +137,31 @@ class World(WorldOfPeople):
 
     def install(self, app, account, by):
         def portal():
-            return marketplace.install(row(app), row(account), by=row(by))
+            return installing.install(row(app), row(account), by=row(by))
 
         return self._name_installation(self.act("install", portal, app, account, by))
 
     def install_draft(self, version, by):
         def portal():
-            return marketplace.install_draft(row(version), by=row(by))
+            return installing.install_draft(row(version), by=row(by))
 
         test = next(account for account in self.model.accounts if account.test_of)
         return self._name_installation(self.act("install_draft", portal, version, test, by))
 
     def withdraw(self, version, by):
-        portal = marketplace.withdraw_version
+        portal = publishing.withdraw_version
         self.act("withdraw", lambda: portal(row(version), reason="Why", by=row(by)), version, by)
 
     def upgrade(self, installation, version, by, chosen):
         def portal():
             here, there, admin = row(installation), row(version), row(by)
             try:
-                step = marketplace.step_to(here, there, by=admin)
+                step = upgrading.step_to(here, there, by=admin)
             except Refused:
                 # Who may not agree has no screen; what is theirs to press is refused too.
-                return marketplace.upgrade(here, there, by=admin)
+                return upgrading.upgrade(here, there, by=admin)
             shown = step.screen.digest() if step.screen else ""
-            return marketplace.upgrade(here, there, by=admin, shown=shown, chosen=chosen)
+            return upgrading.upgrade(here, there, by=admin, shown=shown, chosen=chosen)
 
         before = len(self.model.consents)
         if self.act("upgrade", portal, installation, version, by, chosen):
@@ -169,13 +169,13 @@ class World(WorldOfPeople):
                 name(agreed, Consent.objects.get(access=installation.access.pk, revoked_at=None))
 
     def decline_upgrade(self, installation, version, by):
-        portal = marketplace.decline_upgrade
+        portal = upgrading.decline_upgrade
         self.act(
             "decline_upgrade", lambda: portal(row(installation), row(version), by=row(by)), installation, version, by
         )
 
     def set_upgrades_itself(self, installation, on, by):
-        portal = marketplace.set_upgrades_itself
+        portal = upgrading.set_upgrades_itself
         self.act("set_upgrades_itself", lambda: portal(row(installation), on=on, by=row(by)), installation, on, by)
 
     def upgrade_by_themselves(self):
@@ -186,15 +186,13 @@ class World(WorldOfPeople):
         self.act("upgrade_by_themselves", portal)
 
     def uninstall(self, installation, by):
-        self.act("uninstall", lambda: marketplace.uninstall(row(installation), by=row(by)), installation, by)
+        self.act("uninstall", lambda: installing.uninstall(row(installation), by=row(by)), installation, by)
 
     def discard(self, installation, by):
-        self.act("discard", lambda: marketplace.discard(row(installation), by=row(by)), installation, by)
+        self.act("discard", lambda: installing.discard(row(installation), by=row(by)), installation, by)
 
     def end_access(self, access, by):
-        self.act(
-            "end_access", lambda: consent.end_access(row(access), by=row(by), reason=AccessEnd.REVOKED), access, by
-        )
+        self.act("end_access", lambda: ending.end_access(row(access), by=row(by), reason=AccessEnd.REVOKED), access, by)
 
     # --- agreeing, and taking it back ---
 
@@ -215,7 +213,7 @@ class World(WorldOfPeople):
         verifier, challenge = pkce()
 
         def portal():
-            return consent.issue_code(
+            return issuing.issue_code(
                 row(agreed), by=row(by), scopes=scopes, redirect_uri=factories.REDIRECT_URI, code_challenge=challenge
             )  # fmt: skip
 
@@ -226,22 +224,22 @@ class World(WorldOfPeople):
         return None
 
     def decline(self, client, account, by):
-        portal = consent.decline_consent
+        portal = granting.decline_consent
         self.act("decline", lambda: portal(row(client), row(account), by=row(by)), client, account, by)
 
     def trim(self, agreed, scopes, by):
-        self.act("trim", lambda: consent.trim_consent(row(agreed), scopes=scopes, by=row(by)), agreed, scopes, by)
+        self.act("trim", lambda: ending.trim_consent(row(agreed), scopes=scopes, by=row(by)), agreed, scopes, by)
 
     def revoke_consent(self, agreed, by):
-        self.act("revoke_consent", lambda: consent.revoke_consent(row(agreed), by=row(by)), agreed, by)
+        self.act("revoke_consent", lambda: ending.revoke_consent(row(agreed), by=row(by)), agreed, by)
 
     def revoke_for_all(self, access, by):
-        self.act("revoke_for_all", lambda: consent.revoke_for_all(row(access), by=row(by)), access, by)
+        self.act("revoke_for_all", lambda: ending.revoke_for_all(row(access), by=row(by)), access, by)
 
     def confirm(self, agreed, by):
         def portal():
             found, admin = row(agreed), row(by)
-            return consent.confirm_consent(found, by=admin, shown=statement_of(found, admin).digest())
+            return succeeding.confirm_consent(found, by=admin, shown=statement_of(found, admin).digest())
 
         self.act("confirm", portal, agreed, by)
 

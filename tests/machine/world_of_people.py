@@ -4,9 +4,10 @@ import re
 
 from django.core import mail
 
-from portal.accounts import actions as accounts
+from portal.accounts.actions import inviting, people, places
 from portal.accounts.actions.inviting import hash_of, invitations_to_mail
 from portal.accounts.models import Invitation, Membership
+from portal.foundation.refusals import Refused
 from tests import factories
 
 from .beside import Beside, name, row
@@ -18,33 +19,33 @@ class WorldOfPeople(Beside):
 
     def sign_up(self, by, email=None):
         fields = {"email": email or self.new_address(), "name": "P", "password": factories.PASSWORD}
-        return self.make("sign_up", lambda: accounts.create_person(by=row(by), **fields), fields["email"], by)
+        return self.make("sign_up", lambda: people.create_person(by=row(by), **fields), fields["email"], by)
 
     def add_member(self, account, person, role, by):
         def portal():
-            return accounts.add_member(row(account), row(person), role=role, by=row(by))
+            return places.add_member(row(account), row(person), role=role, by=row(by))
 
         return self.make("add_member", portal, account, person, role, by)
 
     def change_role(self, member, role, by):
-        self.act("change_role", lambda: accounts.change_role(row(member), role=role, by=row(by)), member, role, by)
+        self.act("change_role", lambda: places.change_role(row(member), role=role, by=row(by)), member, role, by)
 
     def end_membership(self, member, by):
-        self.act("end_membership", lambda: accounts.end_membership(row(member), by=row(by)), member, by)
+        self.act("end_membership", lambda: places.end_membership(row(member), by=row(by)), member, by)
 
     def deactivate(self, person, by):
-        self.act("deactivate", lambda: accounts.deactivate_person(row(person), by=row(by)), person, by)
+        self.act("deactivate", lambda: people.deactivate_person(row(person), by=row(by)), person, by)
 
     def suspend_account(self, account, by):
-        portal = accounts.suspend_account
+        portal = places.suspend_account
         self.act("suspend_account", lambda: portal(row(account), reason="Why", by=row(by)), account, by)
 
     def lift_account(self, account, by):
-        portal = accounts.lift_account
+        portal = places.lift_account
         self.act("lift_account", lambda: portal(row(account), reason="Why", by=row(by)), account, by)
 
     def verify_team(self, by):
-        self.act("verify_team", lambda: accounts.verify_team(row(self.model.team), by=row(by)), by)
+        self.act("verify_team", lambda: places.verify_team(row(self.model.team), by=row(by)), by)
 
     # --- the team ---
 
@@ -57,23 +58,23 @@ class WorldOfPeople(Beside):
 
     def add_teammate(self, person, role, by):
         def portal():
-            return accounts.add_teammate(row(self.model.team), row(person), role=role, by=row(by))
+            return places.add_teammate(row(self.model.team), row(person), role=role, by=row(by))
 
         self.make("add_teammate", portal, person, role, by)
         self._take_seats()
 
     def change_teammate(self, mate, role, by):
-        self.act("change_teammate", lambda: accounts.change_teammate(row(mate), role=role, by=row(by)), mate, role, by)
+        self.act("change_teammate", lambda: places.change_teammate(row(mate), role=role, by=row(by)), mate, role, by)
         self._take_seats()
 
     def end_teammate(self, mate, by):
-        self.act("end_teammate", lambda: accounts.end_teammate(row(mate), by=row(by)), mate, by)
+        self.act("end_teammate", lambda: places.end_teammate(row(mate), by=row(by)), mate, by)
 
     # --- invitations ---
 
     def invite(self, place, email, role, by):
         def portal():
-            return accounts.invite(row(place), email=email, role=role, by=row(by))
+            return inviting.invite(row(place), email=email, role=role, by=row(by))
 
         return self.make("invite", portal, place, email, role, by)
 
@@ -82,7 +83,7 @@ class WorldOfPeople(Beside):
 
         def portal():
             for invitation in invitations_to_mail():
-                accounts.tell_of_invitation(invitation)
+                inviting.tell_of_invitation(invitation)
 
         before = len(mail.outbox)
         told, _nothing = self.act("mail_invitations", portal)
@@ -93,19 +94,19 @@ class WorldOfPeople(Beside):
             invitation.token = links[row(invitation).token_hash]
 
     def resend_invitation(self, invitation, by):
-        portal = accounts.resend_invitation
+        portal = inviting.resend_invitation
         self.act("resend_invitation", lambda: portal(row(invitation), by=row(by)), invitation, by)
 
     def revoke_invitation(self, invitation, by):
-        portal = accounts.revoke_invitation
+        portal = inviting.revoke_invitation
         self.act("revoke_invitation", lambda: portal(row(invitation), by=row(by)), invitation, by)
 
     def accept_invitation(self, invitation, token, by):
         def portal():
             found = Invitation.objects.filter(token_hash=hash_of(token)).first()
             if found is None:
-                raise accounts.Refused
-            return accounts.accept_invitation(found, by=row(by))
+                raise Refused
+            return inviting.accept_invitation(found, by=row(by))
 
         self.make("accept_invitation", portal, invitation, token, by)
         self._take_seats()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from marketplace import actions
+from marketplace.actions import installing
+from marketplace.vendors import actions as connecting
 from tests import factories
 from tests.factories import EDIT
 from tests.marketplace.connected import code_of_vendor, installed_with_vendors
@@ -21,7 +22,7 @@ def published(cast, draft):
 @pytest.fixture
 def hosted(cast, published):
     """An installation whose app the portal hosts: it has no install URL."""
-    return actions.install(published.app, cast.acme, by=cast.admin)
+    return installing.install(published.app, cast.acme, by=cast.admin)
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def connected(multi, cast):
     """The calendar is connected for the account, and the boards for Axel."""
     for name, values, by in (("calendar", {"room": "4"}, cast.admin), ("boards", {}, cast.agent)):
         code = code_of_vendor(multi, name, values)
-        actions.finish_connection(multi.installation, name, by=by, **code)
+        connecting.finish_connection(multi.installation, name, by=by, **code)
     return multi
 
 

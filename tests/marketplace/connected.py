@@ -6,8 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 from django.conf import settings
 
-from marketplace import actions, requests
+from marketplace.actions import installing, publishing
 from marketplace.models import Connection
+from marketplace.vendors import actions as connecting
+from marketplace.vendors import running
 from tests import factories
 from tests.marketplace import packages
 from tests.people.forms import text
@@ -29,12 +31,12 @@ def installed_with_vendors(cast, vendors, *, slug="planner", client=True, agents
         # It asks for nothing of the company's own products.
         del files["config/oauth_config.json"]["integrations"]["portal"], files["config/iparams.json"]
     owner = row if client else None
-    app = actions.create_app(factories.team_of(cast.dev), slug=slug, category="other", client=owner, by=cast.dev)
-    version = actions.create_version(app, by=cast.dev, **factories.version_fields(required_scopes=[]))
-    version = actions.change_version(version, by=cast.dev, package=files)
+    app = publishing.create_app(factories.team_of(cast.dev), slug=slug, category="other", client=owner, by=cast.dev)
+    version = publishing.create_version(app, by=cast.dev, **factories.version_fields(required_scopes=[]))
+    version = publishing.change_version(version, by=cast.dev, package=files)
     register(vendors, slug)
-    actions.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
-    installation = actions.install(app, cast.acme, by=cast.admin)
+    publishing.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
+    installation = installing.install(app, cast.acme, by=cast.admin)
     return SimpleNamespace(app=app, client=owner, version=version, installation=installation)
 
 
@@ -55,7 +57,7 @@ def sent_back(url, decision="allow"):
 def code_of_vendor(multi, name, values):
     """What finishing a connection takes, as a person has it who comes back from the vendor."""
     draft = Connection(installation=multi.installation, integration=name, values=values)
-    query = urlsplit(sent_back(actions.vendor_of(draft).authorization_url("state", VERIFIER))).query
+    query = urlsplit(sent_back(connecting.vendor_of(draft).authorization_url("state", VERIFIER))).query
     return {"values": values, "code": parse_qs(query)["code"][0], "verifier": VERIFIER}
 
 
@@ -88,6 +90,6 @@ def works(vendor, connection):
 
 def run_template(multi, name="events", *, by=None, **more):
     """Run a template as a person, or as the app itself."""
-    caller = requests.Caller(by and by.memberships.get(account=multi.installation.account), is_app=by is None)
+    caller = running.Caller(by and by.memberships.get(account=multi.installation.account), is_app=by is None)
     installation = type(multi.installation).objects.get(pk=multi.installation.pk)
-    return requests.run(installation, name, **{"context": {"id": "7"}, "caller": caller, **more})
+    return running.run(installation, name, **{"context": {"id": "7"}, "caller": caller, **more})

@@ -6,12 +6,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from consent import actions as consent
+from consent import screen as screen_actions
+from consent.actions import ending, granting
 from consent.models import Consent
 from consent.screen import build_screen, undecided
-from marketplace import actions
-from portal.accounts import actions as accounts
-from portal.database import database_now
+from marketplace.actions import installing, offering, publishing, upgrading
+from portal.accounts.actions import places
+from portal.foundation.database import database_now
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, VIEW, version_fields
@@ -28,7 +29,7 @@ def update(side, cast, number="1.1", **fields):
     """Publish a version, and have the admin move the installation to it."""
     here = {"install_url": side.version.install_url}
     version = next_version(side.version.app, cast.dev, number, **here, **fields)
-    actions.upgrade(side.installation, version, by=cast.admin)
+    upgrading.upgrade(side.installation, version, by=cast.admin)
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_nobody_else_is_told(agreed, cast, browse):
 def test_the_condition_is_what_the_screen_shows_as_new(agreed, cast):
     """Whatever was granted, left off, or taken back."""
     factories.agree(agreed.client, cast.acme, cast.agent2)
-    consent.trim_consent(Consent.objects.get(membership__user=cast.agent2), scopes={VIEW}, by=cast.agent2)
+    ending.trim_consent(Consent.objects.get(membership__user=cast.agent2), scopes={VIEW}, by=cast.agent2)
     steps = [
         {"required_scopes": [VIEW]},
         {"required_scopes": [VIEW], "optional_scopes": [EDIT, CREATE]},
@@ -106,7 +107,7 @@ def test_the_condition_is_what_the_screen_shows_as_new(agreed, cast):
 def test_agreeing_or_leaving_it_off_settles_it_and_what_was_refused_before_is_not_asked(agreed, cast, browse):
     axel = browse(cast.agent)
     update(agreed, cast, required_scopes=[VIEW], optional_scopes=[EDIT])
-    consent.trim_consent(agreed.consent, scopes={VIEW}, by=cast.agent)
+    ending.trim_consent(agreed.consent, scopes={VIEW}, by=cast.agent)
     page = axel.get(agreed.decide)
     assert "Edit tickets" in text(page) and "View tickets" not in text(page)
     assert axel.post(agreed.decide, {"decision": "agree", "shown": shown(page)})["Location"] == agreed.page
@@ -145,11 +146,11 @@ def test_a_call_that_needs_what_is_undecided_is_refused_and_names_no_page_to_agr
 def test_what_has_ended_or_is_suspended_asks_for_nothing(agreed, cast, browse):
     axel = browse(cast.agent)
     update(agreed, cast, required_scopes=[VIEW, CREATE])
-    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
+    places.suspend_account(cast.acme, reason="Unpaid", by=None)
     assert told(axel, agreed) == []
-    accounts.lift_account(cast.acme, reason="Paid", by=None)
+    places.lift_account(cast.acme, reason="Paid", by=None)
     assert told(axel, agreed) == [*PLACES, agreed.page]
-    consent.revoke_consent(agreed.consent, by=cast.agent)
+    ending.revoke_consent(agreed.consent, by=cast.agent)
     assert told(axel, agreed) == []
 
 
@@ -160,10 +161,10 @@ def test_all_of_it_takes_as_many_queries_for_30_apps_as_for_2(agreed, cast, brow
         for _number in range(count):
             row = factories.client(cast.dev, level="agent")[0]
             draft = factories.app(cast.dev, row, install_url="https://app.example/install")
-            installation = actions.install(factories.publish(draft, cast.dev).app, cast.acme, by=cast.admin)
+            installation = installing.install(factories.publish(draft, cast.dev).app, cast.acme, by=cast.admin)
             factories.agree(installation.access.client, cast.acme, cast.agent)
-            terms = consent.Terms(frozenset([VIEW]), frozenset([EDIT]), "Insights", "1.1", installation.pk)
-            consent.change_terms(installation.access, terms, by=cast.admin)
+            terms = screen_actions.Terms(frozenset([VIEW]), frozenset([EDIT]), "Insights", "1.1", installation.pk)
+            granting.change_terms(installation.access, terms, by=cast.admin)
         counts = []
         for path in PLACES:
             with CaptureQueriesContext(connection) as queries:
@@ -187,24 +188,24 @@ def test_the_developer_reads_how_many_agents_agreed_said_no_and_have_not_answere
     for _number in range(4):
         consents.append(factories.agree(agreed.client, cast.acme, factories.member(cast.acme)))
     # Declined before there was anything to decline: no answer to what comes.
-    consent.decline_consent(agreed.client, cast.acme, by=consents[0].granted_by)
+    granting.decline_consent(agreed.client, cast.acme, by=consents[0].granted_by)
     update(agreed, cast, required_scopes=[VIEW, CREATE], optional_scopes=[EDIT])
     assert answers(agreed, cast, browse) == "Agreed to what it needs 0 Said no 0 Have not answered yet 5"
     for row, chosen in zip(consents[:3], ([], [EDIT], []), strict=True):
         factories.agree(agreed.client, cast.acme, row.granted_by, chosen=chosen)
-    consent.trim_consent(Consent.objects.get(pk=consents[2].pk), scopes={CREATE}, by=consents[2].granted_by)
-    consent.decline_consent(agreed.client, cast.acme, by=consents[3].granted_by)
-    consent.decline_consent(agreed.client, cast.acme, by=consents[3].granted_by)
+    ending.trim_consent(Consent.objects.get(pk=consents[2].pk), scopes={CREATE}, by=consents[2].granted_by)
+    granting.decline_consent(agreed.client, cast.acme, by=consents[3].granted_by)
+    granting.decline_consent(agreed.client, cast.acme, by=consents[3].granted_by)
     told = "Agreed to what it needs 2 · 1 of them left something optional off Said no 1 · 1 more took back what it needs Have not answered yet 1"  # fmt: skip
     assert answers(agreed, cast, browse) == told
-    consent.revoke_for_all(agreed.installation.access, by=cast.admin)
+    ending.revoke_for_all(agreed.installation.access, by=cast.admin)
     assert answers(agreed, cast, browse) == "Agreed to what it needs 0 Said no 0 Have not answered yet 0"
 
 
 def test_a_developer_reads_of_agents_only_once_a_version_is_published_and_only_where_they_are_asked(
     agreed, installed, cast, browse
 ):
-    draft = actions.create_version(agreed.version.app, by=cast.dev, **version_fields("9.0"))
+    draft = publishing.create_version(agreed.version.app, by=cast.dev, **version_fields("9.0"))
     assert answers(agreed, cast, browse) == ""
     assert answers(installed, cast, browse) == ""
     changes = f"/apps/{agreed.version.app.slug}/versions/{draft.pk}/changes/"
@@ -216,9 +217,9 @@ def test_what_agents_answered_is_one_query_for_a_thousand_as_for_one(agreed, cas
     update(agreed, cast, required_scopes=[VIEW, CREATE])
     version = agreed.version.app.versions.order_by("-pk").first()
     with CaptureQueriesContext(connection) as queries:
-        assert actions.agents_answers(version)["waiting"] == 1
+        assert offering.agents_answers(version)["waiting"] == 1
     assert len(queries) == 1
     grow_agents(agreed.consent, 1000)
     with CaptureQueriesContext(connection) as queries:
-        assert actions.agents_answers(version)["waiting"] == 1001
+        assert offering.agents_answers(version)["waiting"] == 1001
     assert len(queries) == 1

@@ -8,8 +8,9 @@ from cryptography.fernet import Fernet
 
 from consent.models import Consent
 from credentials.actions import suspend_client
-from marketplace import actions as marketplace
+from marketplace.actions import installing
 from marketplace.models import Connection
+from marketplace.vendors import actions as connecting
 from tests import factories
 from tests.marketplace.connected import connect, register, row, sent_back, set_out, url_of, works
 from tests.people.forms import text
@@ -186,7 +187,7 @@ def test_signed_out_an_answer_is_not_kept_in_any_address(multi, ada, client):
 def test_an_installation_that_ended_meanwhile_keeps_nothing_that_works(multi, ada, cast, calendar):
     """The code is not even redeemed; where it ended while it was, the tokens are revoked."""
     back = sent_back(set_out(ada, multi, "calendar"))
-    marketplace.uninstall(multi.installation, by=cast.admin)
+    installing.uninstall(multi.installation, by=cast.admin)
     ada.get(back)
     assert not calendar.log("/token") and not Connection.objects.exclude(tokens=None).exists()
 
@@ -199,7 +200,7 @@ def test_a_suspended_app_is_connected_to_nothing_more_and_can_be_disconnected(mu
     assert "suspended" in text(ada.get(back, follow=True))
     assert "suspended" in text(ada.post(url_of(multi, "calendar"), {"value-room": "5"}, follow=True))
     assert not calendar.log("/token") and not Connection.objects.live().exists()
-    marketplace.disconnect(row(), by=cast.admin)
+    connecting.disconnect(row(), by=cast.admin)
 
 
 def test_an_issuer_can_have_in_it_what_was_filled_in(multi_of, ada, calendar):

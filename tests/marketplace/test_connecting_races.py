@@ -6,12 +6,13 @@ import signal
 import pytest
 from django.db.models.functions import Now
 
-from marketplace import actions as marketplace
-from marketplace import requests
-from marketplace.connections import VendorError
+from marketplace.actions import installing
 from marketplace.models import Connection, Installation
 from marketplace.tasks import sweep_connections
-from portal.limits import TooMany
+from marketplace.vendors import actions as connecting
+from marketplace.vendors import running
+from marketplace.vendors.oauth_client import VendorError
+from portal.foundation.limits.rates import TooMany
 from tests.clock import eventually
 from tests.marketplace.connected import code_of_vendor
 from tests.servers import start_worker, together
@@ -27,7 +28,7 @@ def calendar(vendors):
 @pytest.fixture
 def row(multi, cast):
     code = code_of_vendor(multi, "calendar", {"room": "4"})
-    return marketplace.finish_connection(multi.installation, "calendar", by=cast.admin, **code)
+    return connecting.finish_connection(multi.installation, "calendar", by=cast.admin, **code)
 
 
 def now(row):
@@ -39,14 +40,14 @@ def test_eight_at_once_refresh_one_connection_once(row, calendar):
     for number in range(1, 6):
         Connection.objects.update(refresh_at=Now())
         calendar.clear_log()
-        results = together(*[lambda: marketplace.refresh_connection(row)] * 8)
+        results = together(*[lambda: connecting.refresh_connection(row)] * 8)
         assert {result.generation for result in results} == {number + 1}
         assert len(calendar.log("/token")) == 1
     assert now(row).is_connected
 
 
 def test_a_rejected_token_is_renewed_once_for_all_who_had_it(row, calendar):
-    results = together(*[lambda: marketplace.refresh_connection(row, rejected=row.generation)] * 6)
+    results = together(*[lambda: connecting.refresh_connection(row, rejected=row.generation)] * 6)
     assert {result.generation for result in results} == {2} and len(calendar.log("/token")) == 2
 
 
@@ -57,13 +58,13 @@ def test_uninstalling_never_waits_for_a_vendor(row, multi, cast, calendar):
 
     def uninstall():
         eventually(lambda: calendar.log("/token")[-1]["form"].get("grant_type") == "refresh_token")
-        marketplace.uninstall(multi.installation, by=cast.admin)
+        installing.uninstall(multi.installation, by=cast.admin)
         return now(row).generation
 
-    refreshed, during = together(lambda: marketplace.refresh_connection(row), uninstall)
+    refreshed, during = together(lambda: connecting.refresh_connection(row), uninstall)
     assert during == 1, "the uninstall was there first"
     assert not isinstance(refreshed, Exception) and not Connection.objects.live().exists()
-    marketplace.revoke_connection(row)
+    connecting.revoke_connection(row)
     assert now(row).erased_at and not calendar.tokens()
 
 
@@ -71,7 +72,7 @@ def test_connecting_twice_at_once_makes_one_connection(multi, cast):
     codes = [code_of_vendor(multi, "calendar", {"room": "4"}) for _twice in range(2)]
     results = together(
         *[
-            lambda code=code: marketplace.finish_connection(multi.installation, "calendar", by=cast.admin, **code)
+            lambda code=code: connecting.finish_connection(multi.installation, "calendar", by=cast.admin, **code)
             for code in codes
         ]
     )
@@ -82,8 +83,8 @@ def test_connecting_twice_at_once_makes_one_connection(multi, cast):
 def test_disconnecting_and_connecting_again_at_once_ends_in_one_of_both(row, multi, cast):
     code = code_of_vendor(multi, "calendar", {"room": "4"})
     results = together(
-        lambda: marketplace.disconnect(row, by=cast.admin),
-        lambda: marketplace.finish_connection(multi.installation, "calendar", by=cast.admin, **code),
+        lambda: connecting.disconnect(row, by=cast.admin),
+        lambda: connecting.finish_connection(multi.installation, "calendar", by=cast.admin, **code),
     )
     assert not [result for result in results if isinstance(result, Exception)], results
     assert Connection.objects.filter(ended_at=None).count() <= 1
@@ -102,14 +103,14 @@ def test_a_killed_workers_refresh_is_done_by_the_next(row, calendar):
         worker.wait(10)
     finally:
         worker.kill()
-    assert marketplace.refresh_connection(row).generation == 2
+    assert connecting.refresh_connection(row).generation == 2
 
 
 def test_the_worker_refreshes_revokes_and_erases_by_itself(row, multi, cast, calendar, worker):
     Connection.objects.update(refresh_at=Now())
     sweep_connections()
     eventually(lambda: now(row).generation == 2)
-    marketplace.uninstall(multi.installation, by=cast.admin)
+    installing.uninstall(multi.installation, by=cast.admin)
     eventually(lambda: now(row).erased_at)
     assert not calendar.tokens()
 
@@ -119,11 +120,11 @@ def test_a_reply_that_is_lost_after_the_vendor_rotated_asks_the_person(row, cale
     Connection.objects.update(refresh_at=Now())
     calendar.switch(token_fault={"status": 0, "after": True, "times": 1})
     with pytest.raises(VendorError):
-        marketplace.refresh_connection(row)
+        connecting.refresh_connection(row)
     assert now(row).is_connected
     Connection.objects.update(refresh_at=Now())
     with pytest.raises(VendorError):
-        marketplace.refresh_connection(row)
+        connecting.refresh_connection(row)
     assert now(row).broken_at
 
 
@@ -135,26 +136,26 @@ def test_a_person_who_connects_again_meanwhile_wins_over_a_refresh(row, multi, c
 
     def connect_again():
         eventually(lambda: calendar.log("/token")[-1]["form"].get("grant_type") == "refresh_token")
-        return marketplace.finish_connection(multi.installation, "calendar", by=cast.admin, **code)
+        return connecting.finish_connection(multi.installation, "calendar", by=cast.admin, **code)
 
-    _refreshed, again = together(lambda: marketplace.refresh_connection(row), connect_again)
+    _refreshed, again = together(lambda: connecting.refresh_connection(row), connect_again)
     assert (now(row).values, now(row).tokens, now(row).generation) == ({"room": "5"}, again.tokens, 2)
 
 
 def test_a_vendor_that_hangs_is_waited_for_once_by_all_who_ask_at_once(row, calendar):
     calendar.clear_log()
     calendar.switch(token_fault={"seconds": 1, "status": 503})
-    results = together(*[lambda: marketplace.refresh_connection(row, rejected=row.generation)] * 6)
+    results = together(*[lambda: connecting.refresh_connection(row, rejected=row.generation)] * 6)
     assert len(calendar.log("/token")) == 1 and len([one for one in results if isinstance(one, VendorError)]) == 1
     # Who asks later is another matter.
     with pytest.raises(VendorError):
-        marketplace.refresh_connection(now(row), rejected=row.generation)
+        connecting.refresh_connection(now(row), rejected=row.generation)
 
 
 def run(multi, cast):
     installation = Installation.objects.get(pk=multi.installation.pk)
-    caller = requests.Caller(cast.admin.memberships.get(account=multi.installation.account))
-    return requests.run(installation, "events", context={"id": "7"}, caller=caller)
+    caller = running.Caller(cast.admin.memberships.get(account=multi.installation.account))
+    return running.run(installation, "events", context={"id": "7"}, caller=caller)
 
 
 def test_an_app_whose_vendor_hangs_leaves_threads_for_the_others(row, multi, cast, calendar, settings):
@@ -172,7 +173,7 @@ def test_what_ends_a_connection_ends_the_tries_of_a_call_under_way(row, multi, c
 
     def uninstall():
         eventually(lambda: calendar.log("/api"))
-        marketplace.uninstall(multi.installation, by=cast.admin)
+        installing.uninstall(multi.installation, by=cast.admin)
 
     refused, _ended = together(lambda: run(multi, cast), uninstall)
-    assert isinstance(refused, requests.NeedsConnection) and len(calendar.log("/api")) == 1
+    assert isinstance(refused, running.NeedsConnection) and len(calendar.log("/api")) == 1

@@ -6,12 +6,13 @@ import pytest
 from django.core import mail
 from django.db.models.functions import Now
 
-from marketplace import actions as marketplace
 from marketplace import tasks
-from marketplace.connections import VendorError
+from marketplace.actions import installing
 from marketplace.models import Connection
-from portal.accounts import actions as accounts
-from portal.database import database_now
+from marketplace.vendors import actions as connecting
+from marketplace.vendors.oauth_client import VendorError
+from portal.accounts.actions import people, places
+from portal.foundation.database import database_now
 from portal.ledger.models import Entry
 from tests.marketplace.connected import connect, row, url_of, works
 from tests.migrating import back_to, column, forward
@@ -36,12 +37,12 @@ def test_tokens_are_refreshed_ahead_of_their_end(multi, ada, calendar, refresh):
     left = first.expires_at - first.refresh_at
     assert dt.timedelta(seconds=299) < left < dt.timedelta(seconds=301)
     for _round in range(2):
-        marketplace.refresh_connection(due())
+        connecting.refresh_connection(due())
     now = row()
     assert now.tokens["access_token"] != first.tokens["access_token"] and now.generation == 3
     assert works(calendar, now)
     # Not due, not again.
-    marketplace.refresh_connection(now)
+    connecting.refresh_connection(now)
     assert row().generation == 3
 
 
@@ -49,7 +50,7 @@ def test_a_refresh_that_is_refused_for_good_is_told_once_to_who_can_help(multi, 
     connect(ada, multi, "calendar")
     calendar.switch(refresh_refused=True)
     with pytest.raises(VendorError):
-        marketplace.refresh_connection(due())
+        connecting.refresh_connection(due())
     assert row().broken_at and row().refresh_at is None and "invalid_grant" in row().problem
     for _twice in range(2):
         tasks.tell_of_broken_connection(str(row().pk))
@@ -71,7 +72,7 @@ def test_a_connection_that_nothing_can_renew_is_told_in_the_words_of_who_reads_i
     kept.tokens = {"access_token": kept.tokens["access_token"], "refresh_token": None}
     kept.refresh_at, kept.renews = Now(), False
     kept.save()
-    marketplace.refresh_connection(row())
+    connecting.refresh_connection(row())
     assert row().broken_at and row().problem == ""
     sheet = f"/installations/{multi.installation.pk}/"
     assert "It cannot be renewed." in text(ada.get(sheet))
@@ -97,11 +98,11 @@ def test_a_refresh_that_fails_for_now_is_tried_again_later(multi, ada, calendar,
     calendar.switch(token_fault={**fault, "times": 2})
     for number, wait in ((1, 30), (2, 60)):
         with pytest.raises(VendorError):
-            marketplace.refresh_connection(due())
+            connecting.refresh_connection(due())
         now = row()
         assert now.is_connected and now.refresh_failures == number
         assert wait - 2 < (now.refresh_at - database_now()).total_seconds() <= wait
-    marketplace.refresh_connection(due())
+    connecting.refresh_connection(due())
     assert row().refresh_failures == 0 and row().generation == 2
 
 
@@ -114,7 +115,7 @@ def test_what_a_vendor_says_of_a_token_has_no_token_in_it(multi, ada, cast, cale
         kept = row().tokens["refresh_token"]
         calendar.switch(token_fault={"status": 400, "body": body.format(padding[:190], kept)})
         with pytest.raises(VendorError) as refused:
-            marketplace.refresh_connection(row())
+            connecting.refresh_connection(row())
         assert kept[:8] not in row().problem + str(refused.value)
         assert "invalid_grant" in row().problem
 
@@ -128,8 +129,8 @@ def test_disconnecting_ends_it_at_once_and_tells_the_vendor(multi, ada, calendar
     assert "Disconnect" in text(ada.get(url_of(multi, "calendar", "disconnect/")))
     assert ada.post(url_of(multi, "calendar", "disconnect/")).status_code == 302
     assert not Connection.objects.live().exists()
-    with pytest.raises(marketplace.NotConnected):
-        marketplace.refresh_connection(kept)
+    with pytest.raises(connecting.NotConnected):
+        connecting.refresh_connection(kept)
     tasks.revoke_connection(str(kept.pk))
     kept.refresh_from_db()
     assert kept.erased_at and kept.tokens is None and kept.values == {}
@@ -142,8 +143,8 @@ def test_nobody_ends_what_is_somebody_elses(multi, browse, cast):
     """An agent's is the agent's own; the page offers it to nobody else, and the action refuses them."""
     connect(browse(cast.agent), multi, "boards")
     for by in (cast.admin, cast.agent2):
-        with pytest.raises(marketplace.NotThere):
-            marketplace.disconnect(row("boards"), by=by)
+        with pytest.raises(connecting.NotThere):
+            connecting.disconnect(row("boards"), by=by)
     assert row("boards").is_connected
 
 
@@ -152,11 +153,11 @@ def test_whatever_ends_it_the_vendor_is_told_and_the_tokens_are_erased(multi, br
     axel = browse(cast.agent)
     connect(axel, multi, "boards")
     if how == "uninstall":
-        marketplace.uninstall(multi.installation, by=cast.admin)
+        installing.uninstall(multi.installation, by=cast.admin)
     elif how == "agent removed":
-        accounts.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
+        places.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
     else:
-        accounts.deactivate_person(cast.agent, by=None)
+        people.deactivate_person(cast.agent, by=None)
     assert not Connection.objects.live().exists()
     [over] = Connection.objects.over()
     tasks.revoke_connection(str(over.pk))
@@ -169,7 +170,7 @@ def test_a_vendor_that_cannot_be_told_changes_nothing_here(multi, ada, cast, cal
     calendar.switch(revocation=revocation)
     connect(ada, multi, "calendar")
     kept = row()
-    marketplace.disconnect(kept, by=cast.admin)
+    connecting.disconnect(kept, by=cast.admin)
     tasks.revoke_connection(str(kept.pk))
     kept.refresh_from_db()
     assert kept.erased_at and kept.tokens is None
@@ -178,7 +179,7 @@ def test_a_vendor_that_cannot_be_told_changes_nothing_here(multi, ada, cast, cal
 def test_a_vendor_that_is_away_is_told_later_and_in_the_end_the_tokens_go_all_the_same(multi, ada, cast, calendar):
     connect(ada, multi, "calendar")
     kept = row()
-    marketplace.disconnect(kept, by=cast.admin)
+    connecting.disconnect(kept, by=cast.admin)
     calendar.switch(revoke_fault={"status": 503})
     tasks.revoke_connection(str(kept.pk))
     kept.refresh_from_db()
@@ -197,12 +198,12 @@ def test_a_vendor_that_is_away_is_told_later_and_in_the_end_the_tokens_go_all_th
 def test_uninstalling_counts_the_connections_in_its_receipt(multi, ada, cast, calendar):
     connect(ada, multi, "calendar")
     assert "1 connection to a vendor" in text(ada.get(f"/installations/{multi.installation.pk}/uninstall/"))
-    receipt = marketplace.uninstall(multi.installation, by=cast.admin)
+    receipt = installing.uninstall(multi.installation, by=cast.admin)
     assert receipt.details["connections"] == 1
 
 
 def test_uninstalling_erases_what_was_filled_in(multi, ada, cast):
     ada.post(f"/installations/{multi.installation.pk}/settings/", {"value-owner": "acme"})
-    marketplace.uninstall(multi.installation, by=cast.admin)
+    installing.uninstall(multi.installation, by=cast.admin)
     multi.installation.refresh_from_db()
     assert multi.installation.values == {}

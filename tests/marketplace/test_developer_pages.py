@@ -7,9 +7,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
-from marketplace import actions
+from marketplace.actions import installing, publishing
 from marketplace.models import App, Installation, Version
-from portal import limits
+from portal.foundation.limits import rates
 from tests import factories
 from tests.factories import EDIT, VIEW, team_of, version_fields
 
@@ -80,8 +80,8 @@ def test_a_taken_address_and_foreign_credentials_are_refused(cast, browse, draft
 
 
 def test_the_developer_reads_why_a_version_was_rejected(cast, browse, draft):
-    version = actions.submit_version(draft, by=cast.dev)
-    actions.reject_version(version, reason="Ask for less", by=factories.reviewer())
+    version = publishing.submit_version(draft, by=cast.dev)
+    publishing.reject_version(version, reason="Ask for less", by=factories.reviewer())
     assert "Ask for less" in text(browse(cast.dev).get(f"/apps/{draft.app.slug}/versions/{draft.pk}/"))
 
 
@@ -93,7 +93,7 @@ def test_each_step_is_a_post_that_cannot_be_replayed(cast, browse, draft):
     assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
     assert dev.get(f"{base}edit/")["Location"] == base
     assert dev.post(f"{base}edit/", posted_version(name="Other"))["Location"] == base
-    actions.approve_version(draft, by=factories.reviewer())
+    publishing.approve_version(draft, by=factories.reviewer())
     assert "Published" in text(dev.post(f"{base}publish/", follow=True))
     assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
 
@@ -103,13 +103,14 @@ def test_a_text_that_was_not_changed_is_no_change_to_a_reviewer(cast, browse, pu
     written = "One\n\nTwo **three**"
     for number, stored in (("2.0", written), ("3.0", written.replace("\n", "\r\n"))):
         before = factories.publish(
-            actions.create_version(published.app, by=cast.dev, **version_fields(number, description=stored)), cast.dev
+            publishing.create_version(published.app, by=cast.dev, **version_fields(number, description=stored)),
+            cast.dev,
         )
         sent = posted_version(number=f"{number}.1", description=written.replace("\n", "\r\n"))
         assert browse(cast.dev).post(f"/apps/{published.app.slug}/versions/new/", sent).status_code == 302
         version = Version.objects.first()
         assert (version.description, before.description) == (written, stored)
-        actions.submit_version(version, by=cast.dev)
+        publishing.submit_version(version, by=cast.dev)
         page = text(browse(factories.reviewer()).get(f"/admin/marketplace/version/{version.pk}/change/"))
         assert "The texts are the same." in page and "<del>" not in page
 
@@ -117,7 +118,7 @@ def test_a_text_that_was_not_changed_is_no_change_to_a_reviewer(cast, browse, pu
 def test_so_many_versions_are_made_and_published_in_an_hour(cast, browse, draft, limited, monkeypatch):
     """Reviewers read each, and the admins of many accounts are told."""
     for rate in ("versions by team", "publications by team"):
-        monkeypatch.setitem(limits.RATES, rate, (2, 600))
+        monkeypatch.setitem(rates.RATES, rate, (2, 600))
     dev, base = browse(cast.dev), f"/apps/{draft.app.slug}/versions/{draft.pk}/"
     numbers = [posted_version(number=number) for number in ("2.0", "3.0", "4.0")]
     answers = [dev.post(f"/apps/{draft.app.slug}/versions/new/", fields) for fields in numbers]
@@ -138,7 +139,7 @@ def test_a_draft_is_tried_on_the_test_account(cast, browse, draft):
 
 
 def test_while_it_is_in_review_a_page_says_what_can_be_done_about_a_mistake(cast, browse, draft):
-    actions.submit_version(draft, by=cast.dev)
+    publishing.submit_version(draft, by=cast.dev)
     page = text(browse(cast.dev).get(f"/apps/{draft.app.slug}/versions/{draft.pk}/"))
     assert "Nothing is published until you publish it" in page
     assert f"/apps/{draft.app.slug}/versions/{draft.pk}/take-back/" in page
@@ -146,13 +147,13 @@ def test_while_it_is_in_review_a_page_says_what_can_be_done_about_a_mistake(cast
 
 def test_apps_are_called_by_their_newest_versions_name(cast, browse, draft):
     dev, app = browse(cast.dev), draft.app
-    actions.create_version(app, by=cast.dev, **version_fields("1.1", name="Graphs <b>"))
+    publishing.create_version(app, by=cast.dev, **version_fields("1.1", name="Graphs <b>"))
     assert f'Graphs &lt;b&gt;</td><td data-label="Address">{app.slug}<' in text(dev.get("/apps/"))
     assert "<title>Graphs &lt;b&gt;" in text(dev.get(f"/apps/{app.slug}/"))
     # A copy of an older one that is tried has no say.
-    actions.install_draft(draft, by=cast.dev)
+    installing.install_draft(draft, by=cast.dev)
     assert "<title>Graphs &lt;b&gt;" in text(dev.get(f"/apps/{app.slug}/"))
-    actions.create_app(team_of(cast.dev), slug="unnamed", category="other", by=cast.dev)
+    publishing.create_app(team_of(cast.dev), slug="unnamed", category="other", by=cast.dev)
     assert "No version yet" in text(dev.get("/apps/")) and "<title>unnamed" in text(dev.get("/apps/unnamed/"))
 
 
@@ -185,7 +186,7 @@ def test_a_new_version_keeps_the_icon_unless_another_is_sent(cast, browse):
 
 
 def test_an_app_without_credentials_is_told_what_that_means_and_where_they_are_made(cast, browse):
-    actions.create_app(team_of(cast.dev), slug="pinboard", category="other", client=None, by=cast.dev)
+    publishing.create_app(team_of(cast.dev), slug="pinboard", category="other", client=None, by=cast.dev)
     dev = browse(cast.dev)
     page = text(dev.get("/apps/pinboard/"))
     assert "connect to vendors, or work with a key" in page and "cannot be installed" not in page
@@ -199,6 +200,6 @@ def test_a_versions_page_lists_its_vendors_and_has_no_empty_card(cast, browse, d
     dev = browse(cast.dev)
     page = text(dev.get(f"/apps/{vendor_only.app.slug}/versions/{vendor_only.version.pk}/"))
     assert "What else it connects to" in page and "Example Calendar" in page
-    actions.change_version(draft, by=cast.dev, required_scopes=[], optional_scopes=[])
+    publishing.change_version(draft, by=cast.dev, required_scopes=[], optional_scopes=[])
     page = text(dev.get(f"/apps/{draft.app.slug}/versions/{draft.pk}/"))
     assert not re.search(r'class="card-body">\s*</div>', page)

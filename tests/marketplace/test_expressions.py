@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketplace.expressions import MalformedExpression, NoValue, parse
+from marketplace.package.expressions import MalformedExpression, NoValue, parse
 
 VALUES = {"iparam.a": "A/1", "iparam.b": "", "context.c": "x y", "secret": "ä:"}
 

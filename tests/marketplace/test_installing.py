@@ -5,13 +5,14 @@ import threading
 import pytest
 from django.db import connection
 
-from consent.actions import NotAnAdmin
+from consent.actions.ending import NotAnAdmin
 from consent.models import Access, Consent
 from credentials.actions import suspend_client
-from marketplace import actions
-from marketplace.actions import AlreadyInstalled, Frozen, NotInstallable, NotUnfinished
+from marketplace.actions import installing, publishing
+from marketplace.actions.installing import AlreadyInstalled, NotInstallable, NotUnfinished
+from marketplace.actions.publishing import Frozen
 from marketplace.models import Installation, Version
-from portal.accounts import actions as accounts
+from portal.accounts.actions import places
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import DELETE, EDIT, VIEW, agree, version_fields
@@ -27,21 +28,21 @@ def version(cast):
 
 @pytest.fixture
 def installation(cast, version):
-    return actions.install(version.app, cast.acme, by=cast.admin)
+    return installing.install(version.app, cast.acme, by=cast.admin)
 
 
 def test_installing_opens_an_access_with_the_versions_terms(cast, version, installation):
     access = installation.access
     assert (installation.version, access.account, access.installation_id) == (version, cast.acme, installation.pk)
     assert (access.required_scopes, access.optional_scopes) == ([VIEW], [EDIT])
-    assert not actions.is_begun(installation) and not Consent.objects.exists()
+    assert not installing.is_begun(installation) and not Consent.objects.exists()
 
 
 def test_only_an_admin_of_the_account_installs_uninstalls_and_discards(cast, version, installation):
     for who in (cast.agent, cast.globex_admin, cast.dev):
         with pytest.raises(NotAnAdmin):
-            actions.install(version.app, cast.acme, by=who)
-        for act in (actions.uninstall, actions.discard):
+            installing.install(version.app, cast.acme, by=who)
+        for act in (installing.uninstall, installing.discard):
             with pytest.raises(NotAnAdmin):
                 act(installation, by=who)
     installation.refresh_from_db()
@@ -50,15 +51,15 @@ def test_only_an_admin_of_the_account_installs_uninstalls_and_discards(cast, ver
 
 def test_an_admin_who_was_demoted_or_left_installs_nothing(cast, version):
     second = factories.member(cast.acme, "admin", "Amy")
-    accounts.change_role(cast.acme.memberships.get(user=second), role="agent", by=cast.admin)
+    places.change_role(cast.acme.memberships.get(user=second), role="agent", by=cast.admin)
     with pytest.raises(NotAnAdmin):
-        actions.install(version.app, cast.acme, by=second)
+        installing.install(version.app, cast.acme, by=second)
 
 
 def test_installing_twice_is_refused(cast, version, installation):
     """M6"""
     with pytest.raises(AlreadyInstalled):
-        actions.install(version.app, cast.acme, by=cast.admin)
+        installing.install(version.app, cast.acme, by=cast.admin)
     assert Installation.objects.count() == Access.objects.count() == 1
 
 
@@ -69,7 +70,7 @@ def test_two_admins_installing_at_once_make_one_installation(cast, version):
 
     def install():
         try:
-            outcomes.append(actions.install(version.app, cast.acme, by=cast.admin))
+            outcomes.append(installing.install(version.app, cast.acme, by=cast.admin))
         except AlreadyInstalled:
             outcomes.append(None)
         finally:
@@ -89,83 +90,83 @@ def test_a_version_that_is_not_published_cannot_be_installed(cast):
     draft = factories.app(cast.dev, factories.client(cast.dev)[0])
     for step in (
         lambda: None,
-        lambda: actions.submit_version(draft, by=cast.dev),
-        lambda: actions.approve_version(draft, by=factories.reviewer()),
+        lambda: publishing.submit_version(draft, by=cast.dev),
+        lambda: publishing.approve_version(draft, by=factories.reviewer()),
     ):
         step()
         with pytest.raises(NotInstallable):
-            actions.install(draft.app, cast.acme, by=cast.admin)
-    actions.publish_version(draft, by=cast.dev)
-    assert actions.install(draft.app, cast.acme, by=cast.admin)
+            installing.install(draft.app, cast.acme, by=cast.admin)
+    publishing.publish_version(draft, by=cast.dev)
+    assert installing.install(draft.app, cast.acme, by=cast.admin)
 
 
 def test_a_custom_version_is_installed_only_by_the_accounts_it_lists(cast):
     """M3"""
     draft = factories.app(cast.dev, factories.client(cast.dev)[0])
-    version = actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
-    assert actions.install(version.app, cast.acme, by=cast.admin)
+    version = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    assert installing.install(version.app, cast.acme, by=cast.admin)
     with pytest.raises(NotInstallable):
-        actions.install(version.app, cast.globex, by=cast.globex_admin)
+        installing.install(version.app, cast.globex, by=cast.globex_admin)
 
 
 def test_a_draft_is_installed_on_its_teams_own_test_account_as_a_frozen_copy(cast):
     """M2, M3"""
     draft = factories.app(cast.dev, factories.client(cast.dev)[0])
-    first = actions.install_draft(draft, by=cast.dev)
+    first = installing.install_draft(draft, by=cast.dev)
     assert first.account == draft.app.team.test_account and first.version.number == "1.0-draft.1"
-    actions.change_version(draft, by=cast.dev, name="Better")
+    publishing.change_version(draft, by=cast.dev, name="Better")
     first.version.refresh_from_db()
     assert first.version.name == "Insights" and first.version.is_frozen
-    second = actions.install_draft(draft, by=cast.dev)
+    second = installing.install_draft(draft, by=cast.dev)
     first.refresh_from_db()
     assert first.uninstalled_at and (second.version.number, second.version.name) == ("1.0-draft.2", "Better")
     with pytest.raises(NotInstallable):
-        actions.install(draft.app, cast.acme, by=cast.admin)
+        installing.install(draft.app, cast.acme, by=cast.admin)
 
 
 def test_a_submitted_version_is_no_longer_tested_as_a_draft(cast):
     draft = factories.app(cast.dev, factories.client(cast.dev)[0])
-    version = actions.submit_version(draft, by=cast.dev)
+    version = publishing.submit_version(draft, by=cast.dev)
     with pytest.raises(Frozen):
-        actions.install_draft(version, by=cast.dev)
+        installing.install_draft(version, by=cast.dev)
     assert Version.objects.count() == 1
 
 
 def test_a_suspended_app_or_account_installs_nothing(cast, version):
-    accounts.suspend_account(cast.globex, reason="Unpaid", by=None)
+    places.suspend_account(cast.globex, reason="Unpaid", by=None)
     with pytest.raises(NotInstallable):
-        actions.install(version.app, cast.globex, by=cast.globex_admin)
+        installing.install(version.app, cast.globex, by=cast.globex_admin)
     suspend_client(version.app.client, reason="Harmful", by=factories.reviewer())
     with pytest.raises(NotInstallable):
-        actions.install(version.app, cast.acme, by=cast.admin)
+        installing.install(version.app, cast.acme, by=cast.admin)
 
 
 def test_a_newer_version_leaves_installations_where_they_are(cast, version, installation):
-    factories.publish(actions.create_version(version.app, by=cast.dev, **version_fields("1.1", required_scopes=[VIEW, EDIT])), cast.dev)  # fmt: skip
+    factories.publish(publishing.create_version(version.app, by=cast.dev, **version_fields("1.1", required_scopes=[VIEW, EDIT])), cast.dev)  # fmt: skip
     installation.refresh_from_db()
     installation.access.refresh_from_db()
     assert installation.version == version and installation.access.required_scopes == [VIEW]
-    assert actions.install(version.app, cast.globex, by=cast.globex_admin).version.number == "1.1"
+    assert installing.install(version.app, cast.globex, by=cast.globex_admin).version.number == "1.1"
 
 
 def test_uninstalling_ends_all_in_one_commit_and_once(cast, version, installation):
     """M5, T2"""
     agree(version.app.client, cast.acme, cast.admin)
-    entry = actions.uninstall(installation, by=cast.admin)
+    entry = installing.uninstall(installation, by=cast.admin)
     installation.refresh_from_db()
     installation.access.refresh_from_db()
     assert installation.uninstalled_at and installation.access.ended_at and installation.uninstalled_by == cast.admin
     assert entry.event == "access.ended"
     with pytest.raises(NotInstallable):
-        actions.uninstall(installation, by=cast.admin)
+        installing.uninstall(installation, by=cast.admin)
     assert Entry.objects.filter(event="installation.uninstalled").count() == 1
 
 
 def test_uninstalling_works_whatever_became_of_the_app(cast, version, installation):
     """M5"""
     suspend_client(version.app.client, reason="Harmful", by=factories.reviewer())
-    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
-    actions.uninstall(installation, by=cast.admin)
+    places.suspend_account(cast.acme, reason="Unpaid", by=None)
+    installing.uninstall(installation, by=cast.admin)
     installation.refresh_from_db()
     assert installation.uninstalled_at
 
@@ -173,20 +174,20 @@ def test_uninstalling_works_whatever_became_of_the_app(cast, version, installati
 def test_reinstalling_is_a_new_access_that_asks_again(cast, version, installation):
     """T4"""
     agree(version.app.client, cast.acme, cast.admin)
-    actions.uninstall(installation, by=cast.admin)
-    again = actions.install(version.app, cast.acme, by=cast.admin)
+    installing.uninstall(installation, by=cast.admin)
+    again = installing.install(version.app, cast.acme, by=cast.admin)
     assert again.pk != installation.pk and again.access_id != installation.access_id
-    assert not actions.is_begun(again)
+    assert not installing.is_begun(again)
 
 
 def test_an_unfinished_installation_is_discarded_and_a_finished_one_is_not(cast, version, installation):
-    other = actions.install(version.app, cast.globex, by=cast.globex_admin)
+    other = installing.install(version.app, cast.globex, by=cast.globex_admin)
     agree(version.app.client, cast.globex, cast.globex_admin)
     with pytest.raises(NotUnfinished):
-        actions.discard(other, by=cast.globex_admin)
-    actions.discard(installation, by=cast.admin)
+        installing.discard(other, by=cast.globex_admin)
+    installing.discard(installation, by=cast.admin)
     with pytest.raises(NotInstallable):
-        actions.discard(installation, by=cast.admin)
+        installing.discard(installation, by=cast.admin)
     events = Entry.objects.filter(chain=cast.acme.chain_name).values_list("event", flat=True)
     assert "installation.discarded" in events and "installation.uninstalled" not in events
 
@@ -208,18 +209,18 @@ def test_an_installation_that_was_agreed_to_is_never_discarded_as_unfinished(ins
     page = ada.get(f"/installations/{installed.installation.pk}/").content.decode()
     assert "Suspended by staff" in page and "Discard" not in page and "Uninstall" in page and "Resume" not in page
     with pytest.raises(NotUnfinished):
-        actions.discard(installed.installation, by=cast.admin)
+        installing.discard(installed.installation, by=cast.admin)
     assert "Insights" not in ada.get("/marketplace/").content.decode(), "nothing suspended is offered"
-    assert actions.uninstall(installed.installation, by=cast.admin)
+    assert installing.uninstall(installed.installation, by=cast.admin)
 
 
 def test_a_suspended_account_reads_so_and_offers_nothing_that_cannot_work(installed, cast, browse):
-    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
+    places.suspend_account(cast.acme, reason="Unpaid", by=None)
     ada = browse(cast.admin)
     assert "Suspended" in ada.get("/").content.decode()
     for page in ("/installations/", f"/installations/{installed.installation.pk}/"):
         text = ada.get(page).content.decode()
         assert "suspended" in text and "Resume" not in text
-    accounts.suspend_account(cast.globex, reason="Unpaid", by=None)
+    places.suspend_account(cast.globex, reason="Unpaid", by=None)
     gus = browse(cast.globex_admin)
     assert "Globex: suspended" in gus.get(f"/marketplace/{installed.version.app.slug}/install/").content.decode()

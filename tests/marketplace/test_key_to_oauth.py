@@ -8,8 +8,9 @@ from django.core import mail
 
 from consent.models import Access, Consent
 from credentials.models import Level
-from marketplace import actions, tasks
-from marketplace.actions import NotReady
+from marketplace import tasks
+from marketplace.actions import installing, offering, publishing, upgrading
+from marketplace.actions.publishing import NotReady
 from marketplace.models import Offer, OfferKind
 from portal.ledger.models import Entry
 from tests import factories
@@ -43,18 +44,18 @@ def files(vendors):
 
 @pytest.fixture
 def app(cast, files):
-    app = actions.create_app(factories.team_of(cast.dev), slug="keyed", category="other", by=cast.dev)
+    app = publishing.create_app(factories.team_of(cast.dev), slug="keyed", category="other", by=cast.dev)
     factories.publish(made(app, cast, package=files), cast.dev)
     return app
 
 
 @pytest.fixture
 def installation(app, cast):
-    return actions.install(app, cast.acme, by=cast.admin)
+    return installing.install(app, cast.acme, by=cast.admin)
 
 
 def made(app, cast, number="1.0", **fields):
-    return actions.create_version(app, by=cast.dev, **factories.version_fields(number, required_scopes=[], **fields))
+    return publishing.create_version(app, by=cast.dev, **factories.version_fields(number, required_scopes=[], **fields))
 
 
 def with_scopes(files, client):
@@ -86,15 +87,15 @@ def fill_in(browser, installation):
 
 def test_a_version_that_does_nothing_at_all_is_refused(cast):
     for number, client in enumerate((None, factories.client(cast.dev)[0])):
-        app = actions.create_app(
+        app = publishing.create_app(
             factories.team_of(cast.dev), slug=f"idle-{number}", category="other", client=client, by=cast.dev
         )
         draft = made(app, cast)
-        for act in (actions.submit_version, actions.install_draft):
+        for act in (publishing.submit_version, installing.install_draft):
             with pytest.raises(NotReady, match="does nothing yet"):
                 act(draft, by=cast.dev)
         with pytest.raises(NotReady, match="does nothing yet"):
-            actions.publish_custom(draft, accounts={"acme"}, by=cast.dev)
+            publishing.publish_custom(draft, accounts={"acme"}, by=cast.dev)
 
 
 def test_an_app_that_works_with_a_key_alone_is_listed_installed_used_and_uninstalled(app, ada, browse, cast, vendors):
@@ -132,7 +133,7 @@ def test_it_is_uninstalled_and_never_taken_for_unfinished(installation, ada, app
     # Neither is it so once a version came that still has to be connected.
     register(vendors, app.slug)
     version = factories.publish(made(app, cast, "2.0", package=with_vendor(files, vendors[0])), cast.dev)
-    actions.upgrade(installation, version, by=cast.admin)
+    upgrading.upgrade(installation, version, by=cast.admin)
     shown = text(ada.get(page))
     assert "Uninstall" in shown and "Discard" not in shown
 
@@ -148,7 +149,7 @@ def test_a_reviewer_and_the_developer_read_what_it_works_with(app, browse, cast)
 
 
 def test_a_draft_of_it_is_tried_on_the_teams_test_account(cast, files, browse):
-    app = actions.create_app(factories.team_of(cast.dev), slug="keyed", category="other", by=cast.dev)
+    app = publishing.create_app(factories.team_of(cast.dev), slug="keyed", category="other", by=cast.dev)
     draft = made(app, cast, package=files)
     dev = browse(cast.dev)
     tried = dev.post(f"/apps/{app.slug}/versions/{draft.pk}/test/", follow=True)
@@ -162,9 +163,9 @@ def test_the_version_that_brings_its_first_credentials_waits_and_asks_for_consen
     """M4, and after Agree the first token."""
     fill_in(ada, installation)
     row, secret = factories.client(cast.dev, level=level)
-    actions.set_client(app, row, by=cast.dev)
+    publishing.set_client(app, row, by=cast.dev)
     draft = made(app, cast, "2.0", package=with_scopes(files, row))
-    assert [each.kind for each in actions.forecast(draft)] == [OfferKind.ASK]
+    assert [each.kind for each in offering.forecast(draft)] == [OfferKind.ASK]
     factories.publish(draft, cast.dev)
     assert Offer.objects.get().kind == OfferKind.ASK
     # Until then the old version goes on.

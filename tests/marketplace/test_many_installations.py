@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from credentials import actions as credentials
-from marketplace import actions
+from marketplace.actions import publishing
 from marketplace.models import Offer
 from tests import factories
 from tests.factories import CREATE, EDIT, VIEW, version_fields
@@ -20,7 +20,7 @@ def test_lists_and_publishing_take_as_many_queries_for_ten_thousand_installation
     credentials.add_scopes(app.client, scopes={CREATE: "It grew"}, by=cast.dev)
 
     def draft(number):
-        return actions.create_version(app, by=cast.dev, **version_fields(number, required_scopes=[VIEW, CREATE]))
+        return publishing.create_version(app, by=cast.dev, **version_fields(number, required_scopes=[VIEW, CREATE]))
 
     def queries_of(version):
         """Before it is published, while it is, and when it waits for everybody."""
@@ -49,7 +49,7 @@ def test_lists_and_publishing_take_as_many_queries_for_ten_thousand_installation
     publish(first)
     few = queries_of(first)
     assert Offer.objects.count() == 10
-    actions.withdraw_version(first, reason="Again", by=cast.dev)
+    publishing.withdraw_version(first, reason="Again", by=cast.dev)
     grow_accounts(installed.installation, cast.admin, 9_990, "more")
     second = draft("1.2")
     assert queries_of(second) == before

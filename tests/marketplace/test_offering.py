@@ -13,10 +13,11 @@ from django.utils import timezone
 
 from consent.models import Consent
 from credentials import actions as credentials
-from marketplace import actions, tasks
-from marketplace.actions import offering
+from marketplace import tasks
+from marketplace.actions import installing, offering, publishing, upgrading
+from marketplace.actions import offering as offering_actions
 from marketplace.models import Installation, Offer, OfferKind
-from portal.accounts import actions as accounts
+from portal.accounts.actions import places
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, VIEW
 from tests.marketplace.versions import next_draft, next_version, scopes_now, upgrade
@@ -43,7 +44,7 @@ def test_a_version_asks_an_account_only_for_what_it_did_not_agree_to(agreed, cas
     """M4; a scope that was optional and agreed to may become required without a question."""
     version = next_version(agreed.version.app, cast.dev, **fields)
     assert Offer.objects.get().kind == kind
-    step = actions.step_to(agreed.installation, version, by=cast.admin)
+    step = upgrading.step_to(agreed.installation, version, by=cast.admin)
     assert step.asks == (kind == OfferKind.ASK)
 
 
@@ -61,7 +62,7 @@ def test_a_scope_added_to_the_client_changes_nothing_until_a_version_asks_for_it
     credentials.add_scopes(agreed.client, scopes={CREATE: "Later"}, by=cast.dev)
     assert not Offer.objects.exists()
     assert scopes_now(agreed, cast.acme) == [EDIT, VIEW]
-    assert actions.offered_version(agreed.installation) is None
+    assert upgrading.offered_version(agreed.installation) is None
 
 
 def test_an_installation_stays_on_its_version_and_its_consent_until_it_is_upgraded(agreed, cast):
@@ -93,37 +94,37 @@ def _requests(version, **changes):
 )
 def test_a_version_whose_requests_say_something_else_is_never_taken_by_itself(cast, connected, changes):
     """Whatever goes elsewhere with what was given, or may be run by others, somebody has read before."""
-    actions.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
+    upgrading.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
     files = _requests(connected.version, **changes)
     version = next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=files)
     assert Offer.objects.get().kind == OfferKind.CLICK
-    difference = actions.step_to(connected.installation, version, by=cast.admin).difference
+    difference = upgrading.step_to(connected.installation, version, by=cast.admin).difference
     assert difference.changed_requests == {"events"}
     assert bool(difference.added_hosts) == ("options__oauth" in changes), "a known host, with another vendor's token"
 
 
 def test_a_request_that_would_get_the_token_of_the_companys_own_products_is_read_before(cast, connected):
     """What was a vendor's name until now is then that of the app's own credentials; the request stays word for word the same."""
-    actions.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
+    upgrading.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
     files = deepcopy(connected.version.package)
     integrations = files["config/oauth_config.json"]["integrations"]
     integrations["calendar"] = integrations.pop("portal")
     version = next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=files)
     assert version.scopes == connected.version.scopes
     assert Offer.objects.get().kind == OfferKind.CLICK
-    difference = actions.step_to(connected.installation, version, by=cast.admin).difference
+    difference = upgrading.step_to(connected.installation, version, by=cast.admin).difference
     assert difference.changed_requests == {"events"} and difference.added_hosts
 
 
 def test_a_version_with_the_same_package_is_taken_by_itself(cast, connected):
-    actions.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
+    upgrading.set_upgrades_itself(connected.installation, on=True, by=cast.admin)
     next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=connected.version.package)
     assert Offer.objects.get().kind == OfferKind.ITSELF
 
 
 def test_no_account_gets_by_itself_a_version_that_nobody_reviewed_in_place_of_a_reviewed_one(agreed, cast, browse):
     """M3"""
-    actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
+    upgrading.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
     here = {"install_url": agreed.version.install_url}
     next_version(agreed.version.app, cast.dev, custom={cast.acme.slug}, required_scopes=[VIEW], **here)
     assert Offer.objects.get().kind == OfferKind.CLICK
@@ -162,17 +163,17 @@ def hundreds_of_installations(agreed, cast):
             next_version(app, cast.dev, required_scopes=[VIEW], optional_scopes=[EDIT], **here)
         account = factories.account("many")
         admin = factories.member(account, "admin")
-        installation = actions.install(app, account, by=admin)
+        installation = installing.install(app, account, by=admin)
         case = number % 7
         consent = factories.agree(agreed.client, account, admin, chosen={EDIT} if case % 2 else ())
         if case in (2, 3):
-            actions.set_upgrades_itself(installation, on=True, by=admin)
+            upgrading.set_upgrades_itself(installation, on=True, by=admin)
         if case == 4:
             Consent.objects.filter(pk=consent.pk).update(expires_at=Now() - timedelta(days=1))
         if case == 5:
-            accounts.suspend_account(account, reason="Unpaid", by=None)
+            places.suspend_account(account, reason="Unpaid", by=None)
         if case == 6:
-            actions.uninstall(installation, by=admin)
+            installing.uninstall(installation, by=admin)
         grow_accounts(installation, admin, 29, f"m{number}")
     return app
 
@@ -189,7 +190,7 @@ def test_the_forecast_of_hundreds_of_installations_is_the_rule_and_what_publicat
         due = {(row.pk, row.version_id, rule(row, draft)) for row in rows.prefetch_related("access__consents")}
         due = {row for row in due if row[2]}
         assert {kind for _pk, _version, kind in due} == kinds and len(due) > 250
-        assert set(actions.forecast(draft, "public").values_list("pk", "version", "kind")) == due
+        assert set(offering_actions.forecast(draft, "public").values_list("pk", "version", "kind")) == due
         version = factories.publish(draft, cast.dev)
         assert set(Offer.objects.filter(version=version).values_list("installation", "from_version", "kind")) == due
 
@@ -293,12 +294,12 @@ def test_a_withdrawal_is_told_on_the_day_of_an_offer_and_each_but_once_a_day(agr
     version = next_version(app, cast.dev, required_scopes=[VIEW, CREATE])
     told_of(OfferKind.ASK)
     upgrade(agreed.installation, version, cast.admin)
-    actions.withdraw_version(version, reason="It merges what it should not", by=cast.dev)
+    publishing.withdraw_version(version, reason="It merges what it should not", by=cast.dev)
     assert "was withdrawn" in told_of(OfferKind.WITHDRAWN).subject
     # However often: none of either kind until the day is over.
     agreed.installation.refresh_from_db()
     upgrade(agreed.installation, agreed.version, cast.admin)
-    actions.withdraw_version(agreed.version, reason="So does this", by=cast.dev)
+    publishing.withdraw_version(agreed.version, reason="So does this", by=cast.dev)
     assert not Offer.objects.to_tell().exists()
     Offer.objects.exclude(told_at=None).update(told_at=Now() - timedelta(days=1, minutes=1))
     assert Offer.objects.to_tell().get().kind == OfferKind.WITHDRAWN
@@ -311,7 +312,7 @@ def test_an_installation_that_was_under_way_while_a_version_was_published_is_off
     version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW])
     account = factories.account("late")
     admin = factories.member(account, "admin")
-    installation = actions.install(agreed.version.app, account, by=admin)
+    installation = installing.install(agreed.version.app, account, by=admin)
     assert installation.version == version
     tasks.sweep_offers()
     assert Offer.objects.count() == 1
@@ -321,7 +322,7 @@ def test_admins_get_one_mail_a_day_however_often_versions_come_and_go(agreed, ca
     for number in ("1.1", "1.2", "1.3"):
         version = next_version(agreed.version.app, cast.dev, number, required_scopes=[VIEW, CREATE])
         tasks.tell_of_offer(Offer.objects.get(version=version).pk)
-        actions.withdraw_version(version, reason="Again", by=cast.dev)
+        publishing.withdraw_version(version, reason="Again", by=cast.dev)
     asked = [message for message in mail.outbox if "asks for a new permission" in message.subject]
     assert len(asked) == 1
 
@@ -334,20 +335,20 @@ def tell_all():
 @pytest.mark.parametrize(("withdraws", "mails"), [("after", 1), ("before", 2)])
 def test_an_app_that_updates_itself_is_no_way_to_more_mails(agreed, cast, withdraws, mails):
     """Withdrawing what an installation has, or has left, makes room for one mail that tells of it and for no other."""
-    actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
+    upgrading.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
     here = {"install_url": agreed.version.install_url}
     has = agreed.version
     for step in range(1, 4):
         asks = next_version(has.app, cast.dev, f"{step}.1", required_scopes=[VIEW, CREATE], **here)
         tell_all()
         if withdraws == "before":
-            actions.withdraw_version(has, reason="Again", by=cast.dev)
+            publishing.withdraw_version(has, reason="Again", by=cast.dev)
             tell_all()
         same = next_version(has.app, cast.dev, f"{step}.2", required_scopes=[VIEW], optional_scopes=[EDIT], **here)
         tasks.upgrade_itself(Offer.objects.get(version=same, from_version=has).pk)
         if withdraws == "after":
-            actions.withdraw_version(has, reason="Again", by=cast.dev)
-        actions.withdraw_version(asks, reason="Again", by=cast.dev)
+            publishing.withdraw_version(has, reason="Again", by=cast.dev)
+        publishing.withdraw_version(asks, reason="Again", by=cast.dev)
         tell_all()
         has = same
     agreed.installation.refresh_from_db()
@@ -363,13 +364,13 @@ def test_lists_take_a_fixed_number_of_queries(agreed, cast, browse, url):
     def queries_with(more, number):
         for _each in range(more):
             account = factories.account("more")
-            accounts.add_member(account, cast.admin, role="admin", by=None)
-            actions.install(app, account, by=cast.admin)
+            places.add_member(account, cast.admin, role="admin", by=None)
+            installing.install(app, account, by=cast.admin)
             factories.agree(agreed.client, account, cast.admin)
         version = next_version(app, cast.dev, number, required_scopes=[VIEW, CREATE])
         with CaptureQueriesContext(connection) as queries:
             assert browser.get(url.format(app=app.slug, version=version.pk)).status_code == 200
-        actions.withdraw_version(version, reason="Again", by=cast.dev)
+        publishing.withdraw_version(version, reason="Again", by=cast.dev)
         return len(queries)
 
     few = queries_with(1, "1.1")

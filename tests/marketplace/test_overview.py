@@ -9,14 +9,14 @@ from django.test import Client as Browser
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from consent import actions as consent
+from consent.actions import ending, issuing, succeeding
 from consent.actions.reminding import whom_to_tell
 from consent.models import Access, AccessToken, Consent
 from consent.reasons import AccessEnd
 from consent.succession import statement_of
 from credentials.actions import suspend_client
-from marketplace import actions as marketplace
-from portal.accounts import actions as accounts
+from marketplace.actions import installing, publishing
+from portal.accounts.actions import people, places
 from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, VIEW
@@ -42,8 +42,8 @@ def everything(cast):
             draft = factories.app(
                 cast.dev, client, name=name, optional_scopes=[EDIT], install_url="https://app.example/in"
             )
-            marketplace.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
-            setattr(made, f"{name.lower()}_there", marketplace.install(draft.app, cast.acme, by=cast.admin))
+            publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+            setattr(made, f"{name.lower()}_there", installing.install(draft.app, cast.acme, by=cast.admin))
     factories.agree(made.insights, cast.acme, cast.admin, chosen=[EDIT])
     factories.agree(made.runner, cast.acme, cast.admin, requested={VIEW})
     for agent in (cast.agent, cast.agent2):
@@ -101,9 +101,9 @@ def test_search_by_mail_address_and_within_a_kind(everything, cast, browse):
 
 
 LEFT = {
-    "revoked": lambda cast: consent.revoke_consent(Consent.objects.get(membership__user=cast.agent2), by=cast.admin),
-    "removed": lambda cast: accounts.end_membership(cast.agent2.memberships.get(), by=cast.admin),
-    "deactivated": lambda cast: accounts.deactivate_person(cast.agent2, by=None),
+    "revoked": lambda cast: ending.revoke_consent(Consent.objects.get(membership__user=cast.agent2), by=cast.admin),
+    "removed": lambda cast: places.end_membership(cast.agent2.memberships.get(), by=cast.admin),
+    "deactivated": lambda cast: people.deactivate_person(cast.agent2, by=None),
 }
 
 
@@ -115,8 +115,8 @@ def test_what_has_ended_is_not_there(everything, cast, browse, how):
 
 def test_uninstalled_and_ended_apps_and_agreements_after_365_days_are_not_there(everything, cast, browse):
     ada = browse(cast.admin)
-    marketplace.uninstall(everything.insights_there, by=cast.admin)
-    consent.end_access(Access.objects.get(client=everything.runner), by=cast.admin, reason=AccessEnd.REVOKED)
+    installing.uninstall(everything.insights_there, by=cast.admin)
+    ending.end_access(Access.objects.get(client=everything.runner), by=cast.admin, reason=AccessEnd.REVOKED)
     assert rows(ada) == [row for row in ALL if row[0] in ("Helper", "Pocket")]
     advance(dt.timedelta(days=365))
     assert rows(ada) == [("Helper", "app", ""), ("Pocket", "external", "")]
@@ -136,9 +136,9 @@ def test_an_app_that_asks_for_nothing_here_is_listed_too(cast, browse):
     files["manifest.json"]["modules"]["common"]["requests"] = {}
     client, _secret = factories.client(cast.dev)
     draft = factories.app(cast.dev, client)
-    marketplace.change_version(draft, by=cast.dev, required_scopes=[], package=files)
-    marketplace.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
-    marketplace.install(draft.app, cast.acme, by=cast.admin)
+    publishing.change_version(draft, by=cast.dev, required_scopes=[], package=files)
+    publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    installing.install(draft.app, cast.acme, by=cast.admin)
     assert rows(browse(cast.admin)) == [("Insights", "app", "")]
     assert "Asks for nothing here" in text(browse(cast.admin).get(URL))
 
@@ -153,18 +153,18 @@ def test_nobody_but_an_admin_sees_it_and_an_admin_their_own_accounts_alone(every
     assert Browser().get(URL).status_code == 302 and browse(cast.admin).post(URL).status_code == 405
     gus = browse(cast.globex_admin)
     assert rows(gus) == [] and gus.get(URL, {"account": cast.acme.slug}).status_code == 404
-    accounts.add_member(cast.globex, cast.admin, role="admin", by=None)
+    places.add_member(cast.globex, cast.admin, role="admin", by=None)
     ada = browse(cast.admin)
     assert rows(ada, account=cast.globex.slug) == [] and rows(ada, account=cast.acme.slug) == ALL
-    accounts.change_role(cast.admin.memberships.get(account=cast.globex), role="agent", by=None)
+    places.change_role(cast.admin.memberships.get(account=cast.globex), role="agent", by=None)
     assert ada.get(URL, {"account": cast.globex.slug}).status_code == 404
 
 
 def test_who_confirmed_it_stands_beside_who_agreed(everything, cast, browse):
     nora = factories.member(cast.acme, "admin", "Nora")
-    accounts.change_role(cast.admin.memberships.get(account=cast.acme), role="agent", by=nora)
+    places.change_role(cast.admin.memberships.get(account=cast.acme), role="agent", by=nora)
     agreed = Consent.objects.get(access__client=everything.insights)
-    consent.confirm_consent(agreed, by=nora, shown=statement_of(agreed, nora).digest())
+    succeeding.confirm_consent(agreed, by=nora, shown=statement_of(agreed, nora).digest())
     told = text(browse(nora).get(URL))
     day = date_format(timezone.localtime())
     assert f"{day} by Ada confirmed {day} by Nora until" in told and told.count("by Nora") == 1
@@ -213,7 +213,7 @@ def test_a_refused_request_is_no_use(installed, cast):
 
 def test_a_call_that_the_portal_makes_for_an_app_is_noted(installed, cast):
     given = factories.agree(installed.client, cast.acme, cast.admin)
-    with consent.token_for_one_call(given.access, None):
+    with issuing.token_for_one_call(given.access, None):
         pass
     assert issued()
 
@@ -222,7 +222,7 @@ def test_it_is_known_long_after_the_tokens_are_erased(installed, cast, browse):
     factories.agree(installed.client, cast.acme, cast.admin)
     installed.client_credentials(cast.acme.slug)
     advance(dt.timedelta(days=40))
-    while consent.erase_batch():
+    while ending.erase_batch():
         pass
     assert not AccessToken.objects.exists()
     assert dt.timedelta(days=39) < timezone.now() - issued() < dt.timedelta(days=41)

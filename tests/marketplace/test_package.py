@@ -6,7 +6,8 @@ import pytest
 from django.conf import settings
 
 from credentials.models import Kind, Level
-from marketplace.package import Facts, check
+from marketplace.package.checks import check
+from marketplace.package.facts import Facts
 from tests import factories
 from tests.factories import DELETE, VIEW
 from tests.marketplace.packages import OLD, VENDOR, as_bytes, good

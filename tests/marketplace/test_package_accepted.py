@@ -2,8 +2,8 @@
 
 import pytest
 
-from marketplace.package import Contents
 from marketplace.package.accepted import split_query
+from marketplace.package.contents import Contents
 from tests.marketplace.packages import OLD
 from tests.marketplace.test_package import IPARAMS, MANIFEST, OAUTH, OCTO, REQUESTS, app, at, files, run, spoil, told
 

@@ -7,7 +7,7 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client as Browser
 
-from portal import limits
+from portal.foundation.limits import rates
 from tests import factories
 from tests.factories import VIEW
 from tests.marketplace.packages import as_zip, good
@@ -71,8 +71,8 @@ def test_a_form_without_one_file_is_refused_in_json(cast, client, form, kind):
 
 def test_a_teams_checks_are_limited_on_page_and_api_alike(cast, browse, client, draft, settings, monkeypatch):
     settings.LIMITS_ARE_ON = True
-    assert limits.RATES["packages checked by team"] == (30, 600)
-    monkeypatch.setitem(limits.RATES, "packages checked by team", (3, 60_000))
+    assert rates.RATES["packages checked by team"] == (30, 600)
+    monkeypatch.setitem(rates.RATES, "packages checked by team", (3, 60_000))
     cache.clear()
     row, secret = factories.client(cast.dev, name="Another")
     browser, page = browse(cast.dev), f"/apps/{draft.app.slug}/versions/{draft.pk}/package/"

@@ -11,9 +11,12 @@ from django.core.management import CommandError, call_command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marketplace.package import FILES, Facts, Report, check, check_archive
-from marketplace.package.archive import MAX_ARCHIVE_BYTES
+from marketplace.package.archive import FILES, MAX_ARCHIVE_BYTES
+from marketplace.package.checking import check_archive
+from marketplace.package.checks import check
 from marketplace.package.documents import Document, step
+from marketplace.package.facts import Facts
+from marketplace.package.problems import Report
 from tests import factories
 from tests.marketplace.packages import OLD, as_bytes, as_zip, good
 

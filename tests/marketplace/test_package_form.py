@@ -2,7 +2,7 @@
 
 import pytest
 
-from marketplace import actions as marketplace
+from marketplace.actions import packaging, publishing
 from marketplace.models import VendorSecret
 from tests import factories
 from tests.factories import EDIT, VIEW
@@ -76,7 +76,7 @@ def test_what_is_filled_in_makes_the_version(cast, browse, draft, page):
     assert draft.package["config/iparams.json"] == {"owner": {"display_name": "Owner", "required": True}}
     # The secret is where an upload's would be.
     assert "client_secret" not in octo and VendorSecret.objects.get().secret == "octo-secret-1"
-    marketplace.submit_version(draft, by=cast.dev)
+    publishing.submit_version(draft, by=cast.dev)
     assert browse(cast.dev).get(page).status_code == 302
 
 
@@ -94,7 +94,7 @@ def test_saving_an_uploaded_package_unchanged_changes_nothing(cast, browse, draf
     files["manifest.json"]["modules"]["service_ticket"] = {"requests": {"tickets": {}}}
     del files["manifest.json"]["modules"]["common"]["requests"]["tickets"]
     files["config/oauth_config.json"]["integrations"]["portal"]["options"]["audience"] = "eu"
-    marketplace.change_version(draft, by=cast.dev, package=files)
+    publishing.change_version(draft, by=cast.dev, package=files)
     levels = {f"level:{VIEW}": "required", f"level:{EDIT}": "optional"}
     browser = browse(cast.dev)
     assert browser.post(page, shown(browser, page) | levels).status_code == 302
@@ -124,7 +124,7 @@ def test_what_the_form_does_not_show_stays_under_a_new_name(cast, browse, draft,
     files = packages.good(draft.app.client)
     files["config/oauth_config.json"]["integrations"]["octo"]["options"]["access_type"] = "offline"
     files["manifest.json"]["modules"]["common"]["requests"]["issues"] = {"note": "kept"}
-    marketplace.change_version(draft, by=cast.dev, package=files)
+    publishing.change_version(draft, by=cast.dev, package=files)
     assert renamed(draft, browse(cast.dev), page).status_code == 302
     integrations = draft.package["config/oauth_config.json"]["integrations"]
     assert integrations.keys() == {"portal", "octocat"}
@@ -142,10 +142,10 @@ def test_a_kept_secret_goes_with_the_new_name(cast, browse, draft, page):
     files = packages.good(draft.app.client)
     del files["config/oauth_config.json"]["integrations"]["octo"]["client_secret"]
     del files["config/oauth_config.json"]["integrations"]["octo"]["oauth_iparams"]["secret"]
-    marketplace.change_version(draft, by=cast.dev, package=files)
+    publishing.change_version(draft, by=cast.dev, package=files)
     browser = browse(cast.dev)
     for name in ("octo", "taken"):
-        marketplace.keep_vendor_secret(draft.app, name, secret=f"{name}-secret", by=cast.dev)
+        packaging.keep_vendor_secret(draft.app, name, secret=f"{name}-secret", by=cast.dev)
     refused = renamed(draft, browser, page, "taken")
     assert refused.status_code == 422 and "another client secret" in text(refused)
     assert "taken" not in draft.package["config/oauth_config.json"]["integrations"]
@@ -200,7 +200,7 @@ def test_one_more_is_added_and_one_removed(cast, browse, draft, page):
 
 
 def test_the_form_says_what_a_secret_is_and_offers_no_fourth_integration(cast, browse, draft, page):
-    marketplace.change_version(draft, by=cast.dev, package=packages.good(draft.app.client))
+    publishing.change_version(draft, by=cast.dev, package=packages.good(draft.app.client))
     browser, levels = browse(cast.dev), {f"level:{VIEW}": "required"}
     assert "It is <%= oauth_iparams.secret %>, which is filled in elsewhere." in text(browser.get(page))
     for vendors, own, offered in ((1, levels, True), (2, levels, False), (2, {}, True), (3, {}, False)):

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marketplace.package import Facts, check_values
 from marketplace.package.archive import FILES
+from marketplace.package.checking import check_values
+from marketplace.package.facts import Facts
 from tests.marketplace.test_package import (
     IPARAMS,
     MANIFEST,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from marketplace.expressions import parse
+from marketplace.package.expressions import parse
 from marketplace.package.written import looks_secret, secrets_of_url
 from tests.marketplace.test_package import IPARAMS, OAUTH, OCTO, REQUESTS, app, files, run, spoil, told
 

@@ -10,11 +10,12 @@ import pytest
 
 from credentials import registry
 from credentials.models import Endpoint
-from marketplace import expressions, filling
-from marketplace.package import Facts, check, integrations, reading
+from marketplace.package import expressions, integrations, reading
+from marketplace.package.checks import check
+from marketplace.package.facts import Facts
+from marketplace.package.form import AskedForm
 from marketplace.package.problems import MAX_TOLD
-from marketplace.package_form import AskedForm
-from marketplace.views import console
+from marketplace.vendors import console, filling
 from tests import factories
 from tests.marketplace.packages import good
 

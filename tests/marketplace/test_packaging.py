@@ -8,9 +8,9 @@ from copy import deepcopy
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from marketplace import actions as marketplace
+from marketplace.actions import installing, publishing
 from marketplace.models import VendorSecret
-from marketplace.package import Contents
+from marketplace.package.contents import Contents
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import EDIT, VIEW
@@ -158,7 +158,7 @@ def test_a_frozen_version_keeps_its_package(cast, browse, draft, page, good):
     browser = browse(cast.dev)
     upload(browser, page, good)
     draft.refresh_from_db()
-    marketplace.submit_version(draft, by=cast.dev)
+    publishing.submit_version(draft, by=cast.dev)
     other = deepcopy(good)
     other["config/iparams.json"]["owner"]["display_name"] = "Another"
     assert upload(browser, page, other).status_code == 302
@@ -173,8 +173,8 @@ def test_what_became_wrong_since_is_found_before_anybody_reads_it(cast, draft, p
     upload(browse(cast.dev), page, good)
     draft.refresh_from_db()
     factories.product().endpoints.filter(method="GET").update(scopes=["freshservice.tickets.delete"])
-    with pytest.raises(marketplace.NotReady, match="needs a scope"):
-        marketplace.submit_version(draft, by=cast.dev)
+    with pytest.raises(publishing.NotReady, match="needs a scope"):
+        publishing.submit_version(draft, by=cast.dev)
 
 
 def test_the_package_decides_what_is_asked_for_whatever_the_form_says(cast, browse, draft, page, good):
@@ -199,5 +199,5 @@ def test_the_next_version_begins_with_the_package_of_the_last(cast, browse, draf
 def test_a_test_copy_has_the_package_too(cast, draft, page, good, browse):
     upload(browse(cast.dev), page, good)
     draft.refresh_from_db()
-    installation = marketplace.install_draft(draft, by=cast.dev)
+    installation = installing.install_draft(draft, by=cast.dev)
     assert Contents.of(installation.version).vendors.keys() == {"octo"}

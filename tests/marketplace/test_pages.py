@@ -6,12 +6,12 @@ import pytest
 from django.conf import settings
 from django.test import Client as Browser
 
-from consent import actions as consent
+from consent.actions import granting
 from consent.models import AuthorizationCode, Consent
 from credentials.models import Level
-from marketplace import actions
+from marketplace.actions import installing, publishing
 from marketplace.models import Installation
-from portal.accounts import actions as accounts
+from portal.accounts.actions import places
 from tests import factories
 from tests.factories import version_fields
 from tests.marketplace.versions import next_version
@@ -44,7 +44,7 @@ def test_a_listing_says_what_the_app_will_be_able_to_do(ada, published):
 def test_only_published_versions_are_listed_and_custom_ones_only_for_their_accounts(cast, browse, draft):
     url = f"/marketplace/{draft.app.slug}/"
     assert {browse(who).get(url).status_code for who in (cast.dev, cast.admin, cast.globex_admin)} == {404}
-    actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
     for who, status in ((cast.admin, 200), (cast.agent, 200), (cast.globex_admin, 404), (cast.other_dev, 404)):
         browser = browse(who)
         assert browser.get(url).status_code == browser.get(f"{url}install/").status_code == status
@@ -64,7 +64,7 @@ def test_a_version_that_nobody_reviewed_says_so_before_it_is_installed(cast, bro
 
 def test_an_admin_chooses_one_of_the_accounts_they_administer(cast, browse, published):
     url = f"/marketplace/{published.app.slug}/install/"
-    accounts.add_member(cast.globex, cast.admin, role="agent", by=None)
+    places.add_member(cast.globex, cast.admin, role="agent", by=None)
     ada = browse(cast.admin)
     page = text(ada.get(url))
     assert "Install in Acme" in page and "Globex" not in page
@@ -150,7 +150,7 @@ def test_an_installation_shows_who_agreed_and_what_it_may_do(cast, ada, hosted):
 
 
 def test_a_newer_version_is_told_and_changes_nothing(cast, ada, hosted):
-    newer = actions.create_version(hosted.app, by=cast.dev, **version_fields("2.0"))
+    newer = publishing.create_version(hosted.app, by=cast.dev, **version_fields("2.0"))
     factories.publish(newer, cast.dev)
     assert "Version 2.0 is out." in text(ada.get(f"/installations/{hosted.pk}/"))
     hosted.refresh_from_db()
@@ -192,7 +192,7 @@ def test_strangers_are_not_told_that_an_installation_exists(cast, browse, hosted
     """E1: of another account, the developer, and a former member."""
     urls = [f"/installations/{hosted.pk}/{page}" for page in ("", "connect/", "uninstall/", "discard/")]
     left = factories.member(cast.acme, "admin", "Lee")
-    accounts.end_membership(cast.acme.memberships.get(user=left), by=cast.admin)
+    places.end_membership(cast.acme.memberships.get(user=left), by=cast.admin)
     for who in (cast.globex_admin, cast.globex_agent, cast.dev, left, factories.reviewer()):
         browser = browse(who)
         assert {browser.get(url).status_code for url in urls} == {404}
@@ -237,8 +237,8 @@ def test_lists_take_as_many_queries_for_40_rows_as_for_2(cast, browse, django_as
     def install(count):
         for _number in range(count):
             version = factories.publish(factories.app(cast.dev, factories.client(cast.dev)[0]), cast.dev)
-            actions.install(version.app, cast.acme, by=cast.admin)
-            accounts.add_member(factories.account("more"), cast.admin, role="admin", by=None)
+            installing.install(version.app, cast.acme, by=cast.admin)
+            places.add_member(factories.account("more"), cast.admin, role="admin", by=None)
         return version
 
     pages = [(admin, "/marketplace/"), (admin, f"/installations/?account={cast.acme.slug}"), (dev, "/apps/")]
@@ -261,7 +261,7 @@ def test_an_agent_level_app_is_installed_without_a_consent(cast, ada):
 def test_external_apps_beyond_the_first_page_are_within_reach(cast, browse):
     for number in range(26):
         row = factories.client(cast.dev, kind="external", name=f"Tool {number:02}")[0]
-        consent.open_access(row, cast.acme, by=cast.admin)
+        granting.open_access(row, cast.acme, by=cast.admin)
     ada = browse(cast.admin)
     page = ada.get("/installations/").content.decode()
     assert "Tool 24" in page and "Tool 25" not in page
@@ -271,7 +271,7 @@ def test_external_apps_beyond_the_first_page_are_within_reach(cast, browse):
 
 def test_a_hosted_app_that_was_agreed_to_asks_nothing_more(cast, browse):
     version = factories.publish(factories.app(cast.dev, factories.client(cast.dev)[0]), cast.dev)
-    installation = actions.install(version.app, cast.acme, by=cast.admin)
+    installation = installing.install(version.app, cast.acme, by=cast.admin)
     factories.agree(installation.access.client, cast.acme, cast.admin)
     ada = browse(cast.admin)
     again = f"/authorizations/{installation.access_id}/reauthorize/"
@@ -289,6 +289,6 @@ def test_an_agent_reads_that_they_have_not_authorized_an_app_that_others_have(in
 
 def test_the_list_says_which_apps_have_a_newer_version(installed, cast, browse):
     assert "is out" not in text(browse(cast.admin).get("/installations/"))
-    draft = actions.create_version(installed.version.app, by=cast.dev, **version_fields("2.0"))
+    draft = publishing.create_version(installed.version.app, by=cast.dev, **version_fields("2.0"))
     factories.publish(draft, cast.dev)
     assert "2.0 is out" in text(browse(cast.admin).get("/installations/"))

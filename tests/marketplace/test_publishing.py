@@ -6,12 +6,12 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
 
-from credentials.actions import NotATeammate
+from credentials.actions import NotAReviewer, NotATeammate
 from credentials.models import Kind, Level
-from marketplace import actions
-from marketplace.actions import ClientTaken, Frozen, NotAReviewer, NotReady, OwnTeam
+from marketplace.actions import installing, publishing
+from marketplace.actions.publishing import ClientTaken, Frozen, NotReady, OwnTeam
 from marketplace.models import App, Review, Status, Version
-from portal.accounts import actions as accounts
+from portal.accounts.actions import places
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import DELETE, EDIT, VIEW, team_of, version_fields
@@ -30,7 +30,7 @@ def draft(cast, row):
 
 
 def make(cast, client=None, slug="insights", by=None):
-    return actions.create_app(team_of(cast.dev), slug=slug, category="other", client=client, by=by or cast.dev)
+    return publishing.create_app(team_of(cast.dev), slug=slug, category="other", client=client, by=by or cast.dev)
 
 
 # --- apps ---
@@ -40,10 +40,10 @@ def test_an_app_gets_its_credentials_now_or_later_and_once(cast, row):
     """C4"""
     app = make(cast)
     assert app.client is None
-    assert actions.set_client(app, row, by=cast.dev).client == row
+    assert publishing.set_client(app, row, by=cast.dev).client == row
     other, _secret = factories.client(cast.dev)
     with pytest.raises(ClientTaken):
-        actions.set_client(app, other, by=cast.dev)
+        publishing.set_client(app, other, by=cast.dev)
     with pytest.raises(DatabaseError), transaction.atomic():
         App.objects.update(client=other)
     with pytest.raises(DatabaseError), transaction.atomic():
@@ -75,7 +75,7 @@ def test_two_apps_cannot_take_the_same_credentials_at_once(cast, row):
 
     def take(app):
         try:
-            outcomes.append(actions.set_client(app, row, by=cast.dev).client_id)
+            outcomes.append(publishing.set_client(app, row, by=cast.dev).client_id)
         except ClientTaken:
             outcomes.append(None)
         finally:
@@ -98,7 +98,7 @@ def test_an_address_is_a_slug(cast, slug):
 def test_an_address_is_taken_once(cast):
     make(cast)
     with pytest.raises(ValidationError):
-        actions.create_app(team_of(cast.other_dev), slug="insights", category="other", by=cast.other_dev)
+        publishing.create_app(team_of(cast.other_dev), slug="insights", category="other", by=cast.other_dev)
 
 
 def test_only_a_teammate_works_on_an_app(cast, draft):
@@ -106,13 +106,13 @@ def test_only_a_teammate_works_on_an_app(cast, draft):
     for who in (cast.other_dev, cast.admin, factories.reviewer()):
         for act in (
             lambda by: make(cast, by=by),
-            lambda by: actions.set_client(app, app.client, by=by),
-            lambda by: actions.create_version(app, by=by, **version_fields("2.0")),
-            lambda by: actions.change_version(draft, by=by, name="Other"),
-            lambda by: actions.submit_version(draft, by=by),
-            lambda by: actions.publish_custom(draft, accounts={"acme"}, by=by),
-            lambda by: actions.publish_version(draft, by=by),
-            lambda by: actions.install_draft(draft, by=by),
+            lambda by: publishing.set_client(app, app.client, by=by),
+            lambda by: publishing.create_version(app, by=by, **version_fields("2.0")),
+            lambda by: publishing.change_version(draft, by=by, name="Other"),
+            lambda by: publishing.submit_version(draft, by=by),
+            lambda by: publishing.publish_custom(draft, accounts={"acme"}, by=by),
+            lambda by: publishing.publish_version(draft, by=by),
+            lambda by: installing.install_draft(draft, by=by),
         ):
             with pytest.raises(NotATeammate):
                 act(who)
@@ -147,7 +147,7 @@ def test_a_version_that_does_not_fit_is_refused(cast, row, changed, field):
     """T1: a version's scopes are the client's."""
     app = make(cast, row)
     with pytest.raises(ValidationError) as refusal:
-        actions.create_version(app, by=cast.dev, **version_fields(**changed))
+        publishing.create_version(app, by=cast.dev, **version_fields(**changed))
     assert field in getattr(refusal.value, "error_dict", {"__all__": 1}) and not Version.objects.exists()
 
 
@@ -157,11 +157,11 @@ def test_a_scope_is_required_or_optional_and_required_wins(cast, row):
 
 
 def test_a_number_is_higher_than_those_submitted_before(cast, draft):
-    actions.submit_version(draft, by=cast.dev)
+    publishing.submit_version(draft, by=cast.dev)
     for number in ("1.0", "1.0.0", "0.9"):
         with pytest.raises(ValidationError):
-            actions.create_version(draft.app, by=cast.dev, **version_fields(number))
-    actions.create_version(draft.app, by=cast.dev, **version_fields("1.10"))
+            publishing.create_version(draft.app, by=cast.dev, **version_fields(number))
+    publishing.create_version(draft.app, by=cast.dev, **version_fields("1.10"))
 
 
 FROZEN = {
@@ -173,10 +173,10 @@ FROZEN = {
 @pytest.mark.parametrize("name", FROZEN)
 def test_a_submitted_version_is_frozen(cast, draft, name):
     """M2: by the action, by saving the model, and by SQL."""
-    actions.change_version(draft, by=cast.dev, name="Better")
-    version = actions.submit_version(draft, by=cast.dev)
+    publishing.change_version(draft, by=cast.dev, name="Better")
+    version = publishing.submit_version(draft, by=cast.dev)
     with pytest.raises(Frozen):
-        actions.change_version(version, by=cast.dev, **{name: FROZEN[name]})
+        publishing.change_version(version, by=cast.dev, **{name: FROZEN[name]})
     before = getattr(version, name)
     setattr(version, name, FROZEN[name])
     with pytest.raises(DatabaseError), transaction.atomic():
@@ -188,14 +188,14 @@ def test_a_submitted_version_is_frozen(cast, draft, name):
 
 def test_nothing_but_a_field_of_a_version_can_be_changed(cast, draft):
     with pytest.raises(TypeError):
-        actions.change_version(draft, by=cast.dev, status="published")
+        publishing.change_version(draft, by=cast.dev, status="published")
 
 
 def test_an_agent_level_version_needs_an_install_url(cast):
     client, _secret = factories.client(cast.dev, level=Level.AGENT)
     draft = factories.app(cast.dev, client)
     with pytest.raises(NotReady, match="install URL"):
-        actions.submit_version(draft, by=cast.dev)
+        publishing.submit_version(draft, by=cast.dev)
 
 
 # --- review ---
@@ -203,12 +203,12 @@ def test_an_agent_level_version_needs_an_install_url(cast):
 
 def test_a_reviewer_approves_and_the_team_publishes(cast, draft):
     """M3"""
-    version = actions.submit_version(draft, by=cast.dev)
+    version = publishing.submit_version(draft, by=cast.dev)
     with pytest.raises(Frozen):
-        actions.publish_version(version, by=cast.dev)
-    version = actions.approve_version(version, by=factories.reviewer())
+        publishing.publish_version(version, by=cast.dev)
+    version = publishing.approve_version(version, by=factories.reviewer())
     assert version.status == Status.APPROVED
-    version = actions.publish_version(version, by=cast.dev)
+    version = publishing.publish_version(version, by=cast.dev)
     assert version.status == Status.PUBLISHED and version.published_at
     story = ["version.created", "version.submitted", "version.approved", "version.published"]
     told = Entry.objects.filter(chain=draft.app.team.chain_name, subject=f"version:{draft.pk}").order_by("sequence")
@@ -217,33 +217,33 @@ def test_a_reviewer_approves_and_the_team_publishes(cast, draft):
 
 
 def test_a_rejection_has_a_reason_and_ends_the_version(cast, draft):
-    version, rita = actions.submit_version(draft, by=cast.dev), factories.reviewer()
+    version, rita = publishing.submit_version(draft, by=cast.dev), factories.reviewer()
     with pytest.raises(NotReady):
-        actions.reject_version(version, reason="  ", by=rita)
-    version = actions.reject_version(version, reason="Asks for too much", by=rita)
+        publishing.reject_version(version, reason="  ", by=rita)
+    version = publishing.reject_version(version, reason="Asks for too much", by=rita)
     assert (version.status, version.review.reason, version.review.reviewer) == ("rejected", "Asks for too much", rita)
-    for act in (actions.submit_version, actions.publish_version):
+    for act in (publishing.submit_version, publishing.publish_version):
         with pytest.raises(Frozen):
             act(version, by=cast.dev)
-    for act in (actions.approve_version, actions.reject_version):
+    for act in (publishing.approve_version, publishing.reject_version):
         with pytest.raises(Frozen):
             act(version, reason="Again", by=rita)
     assert Review.objects.count() == 1
 
 
 def test_only_a_reviewer_decides(cast, draft):
-    version = actions.submit_version(draft, by=cast.dev)
+    version = publishing.submit_version(draft, by=cast.dev)
     staff = factories.person("Stan", is_staff=True, is_superuser=True)
     for who in (staff, cast.dev, cast.other_dev, cast.admin):
-        for act in (actions.approve_version, actions.reject_version):
+        for act in (publishing.approve_version, publishing.reject_version):
             with pytest.raises(NotAReviewer):
                 act(version, reason="Fine", by=who)
 
 
 def test_a_reviewer_cannot_decide_on_their_own_teams_version(cast, draft):
-    version, rita = actions.submit_version(draft, by=cast.dev), factories.reviewer()
-    accounts.add_teammate(draft.app.team, rita, role="member", by=cast.dev)
-    for act in (actions.approve_version, actions.reject_version):
+    version, rita = publishing.submit_version(draft, by=cast.dev), factories.reviewer()
+    places.add_teammate(draft.app.team, rita, role="member", by=cast.dev)
+    for act in (publishing.approve_version, publishing.reject_version):
         with pytest.raises(OwnTeam):
             act(version, reason="Fine", by=rita)
     assert not Review.objects.exists()
@@ -257,13 +257,13 @@ def test_a_reviewer_cannot_decide_on_their_own_teams_version(cast, draft):
 def test_the_database_allows_no_other_step(cast, draft, start, end):
     """Section 4 of the design: the table of transitions."""
     if start != "draft":
-        draft = actions.submit_version(draft, by=cast.dev)
+        draft = publishing.submit_version(draft, by=cast.dev)
     if start in ("approved", "published"):
-        draft = actions.approve_version(draft, by=factories.reviewer())
+        draft = publishing.approve_version(draft, by=factories.reviewer())
     if start == "published":
-        draft = actions.publish_version(draft, by=cast.dev)
+        draft = publishing.publish_version(draft, by=cast.dev)
     if start == "rejected":
-        draft = actions.reject_version(draft, reason="No", by=factories.reviewer())
+        draft = publishing.reject_version(draft, reason="No", by=factories.reviewer())
     with pytest.raises(DatabaseError), transaction.atomic():
         Version.objects.filter(pk=draft.pk).update(status=end, audience="public")
 
@@ -272,21 +272,21 @@ def test_the_database_allows_no_other_step(cast, draft, start, end):
 
 
 def test_a_custom_version_is_published_without_review_for_chosen_accounts(cast, draft):
-    version = actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    version = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
     assert (version.status, version.audience) == ("published", "custom")
     assert version.app.custom_accounts == [cast.acme.slug]
     with pytest.raises(Frozen):
-        actions.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
-    second = actions.create_version(version.app, by=cast.dev, **version_fields("1.1"))
-    second = actions.publish_custom(second, accounts={cast.globex.slug}, by=cast.dev)
+        publishing.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
+    second = publishing.create_version(version.app, by=cast.dev, **version_fields("1.1"))
+    second = publishing.publish_custom(second, accounts={cast.globex.slug}, by=cast.dev)
     assert second.app.custom_accounts == sorted([cast.acme.slug, cast.globex.slug])
 
 
 def test_a_custom_version_needs_an_account_and_what_every_version_needs(cast, draft):
     with pytest.raises(NotReady):
-        actions.publish_custom(draft, accounts=set(), by=cast.dev)
+        publishing.publish_custom(draft, accounts=set(), by=cast.dev)
     with pytest.raises(ValidationError):
-        actions.publish_custom(draft, accounts={"Not A Slug"}, by=cast.dev)
+        publishing.publish_custom(draft, accounts={"Not A Slug"}, by=cast.dev)
     assert Version.objects.get().status == "draft"
 
 
@@ -301,27 +301,29 @@ def test_a_developer_does_not_learn_which_accounts_there_are(cast, draft, browse
 
 
 def test_further_accounts_are_listed_for_a_custom_app(cast, draft):
-    version = actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
-    app = actions.list_accounts(version.app, accounts={cast.globex.slug}, by=cast.dev)
+    version = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    app = publishing.list_accounts(version.app, accounts={cast.globex.slug}, by=cast.dev)
     assert app.custom_accounts == sorted([cast.acme.slug, cast.globex.slug])
-    assert actions.install(app, cast.globex, by=cast.globex_admin)
-    assert actions.list_accounts(app, accounts={cast.globex.slug}, by=cast.dev).custom_accounts == app.custom_accounts
+    assert installing.install(app, cast.globex, by=cast.globex_admin)
+    assert (
+        publishing.list_accounts(app, accounts={cast.globex.slug}, by=cast.dev).custom_accounts == app.custom_accounts
+    )
     assert Entry.objects.filter(event="app.accounts_listed").count() == 2
 
 
 def test_only_the_team_lists_accounts_and_only_for_a_custom_app(cast, draft):
     with pytest.raises(NotReady):
-        actions.list_accounts(draft.app, accounts={cast.acme.slug}, by=cast.dev)
-    version = actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+        publishing.list_accounts(draft.app, accounts={cast.acme.slug}, by=cast.dev)
+    version = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
     with pytest.raises(NotATeammate):
-        actions.list_accounts(version.app, accounts={cast.globex.slug}, by=cast.other_dev)
+        publishing.list_accounts(version.app, accounts={cast.globex.slug}, by=cast.other_dev)
     with pytest.raises(NotReady):
-        actions.list_accounts(version.app, accounts=set(), by=cast.dev)
+        publishing.list_accounts(version.app, accounts=set(), by=cast.dev)
     assert App.objects.get().custom_accounts == [cast.acme.slug]
 
 
 def test_accounts_are_listed_on_the_apps_page(cast, draft, browse):
-    app = actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev).app
+    app = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev).app
     url = f"/apps/{app.slug}/accounts/"
     answer = browse(cast.dev).post(url, {"accounts": cast.globex.slug}, follow=True)
     assert "Check the spelling" in answer.content.decode()
@@ -338,10 +340,10 @@ def test_a_review_compares_with_what_a_reviewer_saw(cast, browse):
     first = factories.publish(factories.app(cast.dev, client, icon=b"one"), cast.dev)
 
     def draft(number, **more):
-        return actions.create_version(first.app, by=cast.dev, **version_fields(number, **more))
+        return publishing.create_version(first.app, by=cast.dev, **version_fields(number, **more))
 
-    actions.publish_custom(draft("1.1", required_scopes=[VIEW, EDIT], icon=b"two"), accounts={"acme"}, by=cast.dev)
-    review = actions.submit_version(draft("1.2", required_scopes=[VIEW, EDIT], icon=b"two"), by=cast.dev)
+    publishing.publish_custom(draft("1.1", required_scopes=[VIEW, EDIT], icon=b"two"), accounts={"acme"}, by=cast.dev)
+    review = publishing.submit_version(draft("1.2", required_scopes=[VIEW, EDIT], icon=b"two"), by=cast.dev)
     rita = browse(factories.reviewer())
     page = rita.get(f"/admin/marketplace/version/{review.pk}/change/").content.decode()
     assert "Published now: 1.0." in page and "(new)" in page and "the one above" in page

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marketplace import filling
-from marketplace.package import Contents, formats
+from marketplace.package import formats
+from marketplace.package.contents import Contents
+from marketplace.vendors import filling
 from tests.marketplace.connected import run_template
 
 pytestmark = pytest.mark.django_db

@@ -12,13 +12,15 @@ from django.core.cache import cache
 from django.test import Client as Browser
 
 from credentials import actions as credentials
-from marketplace import actions as marketplace
-from marketplace import filling, requests
-from marketplace.connections import Vendor, VendorError
+from marketplace.actions import installing, publishing
 from marketplace.models import Connection
-from marketplace.package import Contents
-from portal import egress, limits
-from portal.database import database_now
+from marketplace.package.contents import Contents
+from marketplace.vendors import actions as connecting
+from marketplace.vendors import filling, running
+from marketplace.vendors.oauth_client import Vendor, VendorError
+from portal.foundation import egress
+from portal.foundation.database import database_now
+from portal.foundation.limits import rates
 from tests import factories
 from tests.factories import VIEW
 from tests.marketplace.connected import code_of_vendor, installed_with_vendors, run_template
@@ -72,7 +74,7 @@ def test_the_app_runs_it_with_its_own_access_token(connected, cast, client):
     # Of whom would the agent's be?
     refused = Browser().post(address(connected, "cards"), "{}", **headers)
     assert refused.status_code == 403 and "the agent runs it" in said(refused)
-    marketplace.uninstall(connected.installation, by=cast.admin)
+    installing.uninstall(connected.installation, by=cast.admin)
     ended = Browser().post(address(connected, "events"), "{}", **headers)
     assert ended.status_code == 401 and "uninstalled" in said(ended)
 
@@ -90,7 +92,7 @@ def test_an_agent_runs_their_own_and_no_others(connected, browse, cast):
 
 def test_agents_run_what_the_account_connected_where_the_package_and_the_listing_say_so(cast, browse, vendors):
     multi = installed_with_vendors(cast, vendors, agents=True)
-    marketplace.finish_connection(
+    connecting.finish_connection(
         multi.installation, "calendar", by=cast.admin, **code_of_vendor(multi, "calendar", {"room": "4"})
     )
     axel = browse(cast.agent)
@@ -122,8 +124,8 @@ def test_strangers_are_told_nothing(connected, browse, cast, client):
 def test_anothers_token_runs_nothing_here(connected, cast, client):
     other, secret = factories.client(cast.dev, name="Another")
     app = factories.app(cast.dev, other, required_scopes=[VIEW])
-    marketplace.publish_custom(app, accounts={cast.acme.slug}, by=cast.dev)
-    marketplace.install(app.app, cast.acme, by=cast.admin)
+    publishing.publish_custom(app, accounts={cast.acme.slug}, by=cast.dev)
+    installing.install(app.app, cast.acme, by=cast.admin)
     factories.agree(other, cast.acme, cast.admin)
     token = AppSide(client, other, secret).client_credentials(cast.acme.slug).json()["access_token"]
     answer = client.post(
@@ -145,7 +147,7 @@ def test_secrets_are_masked_in_what_comes_back(connected, vendors):
     vendors[0].switch(
         api_fault={"status": 200, "headers": {"Set-Cookie": "a=b", "X-Inner": "1", "Content-Type": "text/plain"}}
     )
-    assert run_template(connected).headers.keys() <= requests._SHOWN
+    assert run_template(connected).headers.keys() <= running._SHOWN
 
 
 def test_of_a_secret_that_holds_another_nothing_is_left():
@@ -153,7 +155,7 @@ def test_of_a_secret_that_holds_another_nothing_is_left():
     request = filling.Request("GET", "https://vendor.com/", {}, secrets=secrets)
     for around in (b"", b"\xff"):
         answer = egress.Answer(200, httpx.Headers(), around + max(secrets).encode())
-        result = requests._result(request, answer, 1)
+        result = running._result(request, answer, 1)
         body = base64.b64decode(result.body) if result.is_binary else result.body.encode()
         assert body == around + filling.MASK.encode()
 
@@ -168,7 +170,7 @@ def test_what_passes_is_tried_again_as_often_as_the_template_says(connected, ven
     if fault["status"]:
         assert (result := run_template(connected)).status == fault["status"] and result.attempts == 3
     else:
-        with pytest.raises(requests.VendorFailed):
+        with pytest.raises(running.VendorFailed):
             run_template(connected)
     assert len(vendors[0].log("/api")) == 3
 
@@ -190,11 +192,11 @@ def test_retry_after_is_honoured(connected, vendors, as_date):
 
 
 def test_a_vendor_that_hangs_or_sends_too_much_is_the_one_that_failed(connected, browse, cast, vendors, monkeypatch):
-    monkeypatch.setattr(requests, "SECONDS", 0.7)
+    monkeypatch.setattr(running, "SECONDS", 0.7)
     vendors[0].switch(api_fault={"seconds": 5})
     answer = call(browse(cast.admin), connected, "events")
     assert answer.status_code == 504 and answer.json()["side"] == "vendor"
-    monkeypatch.setattr(requests, "SECONDS", 15)
+    monkeypatch.setattr(running, "SECONDS", 15)
     vendors[0].switch(api_fault={"status": 200, "body": "x" * 1024, "repeat": 7 * 1024})
     answer = call(browse(cast.admin), connected, "events")
     assert answer.status_code == 502 and "too large" in said(answer)
@@ -257,19 +259,19 @@ def test_what_is_no_request_is_told_and_changes_nothing(connected, browse, cast)
 
 def test_fifty_calls_a_minute_for_each_app_and_account(connected, browse, cast, settings, monkeypatch):
     settings.LIMITS_ARE_ON = True
-    assert limits.RATES["requests by app and account"] == (50, 60)
+    assert rates.RATES["requests by app and account"] == (50, 60)
     # In a longer time, so that on a busy machine no room is made meanwhile for one more.
-    monkeypatch.setitem(limits.RATES, "requests by app and account", (50, 6000))
+    monkeypatch.setitem(rates.RATES, "requests by app and account", (50, 6000))
     cache.clear()
     mark = ("requests by app and account", connected.app.slug, cast.acme.slug)
     for _number in range(49):
-        limits.spend(mark)
+        rates.spend(mark)
     # Shared by all who call, through Redis.
     assert call(browse(cast.admin), connected, "events").status_code == 200
     for who in (cast.admin, cast.agent):
         answer = call(browse(who), connected, "events" if who == cast.admin else "cards")
         assert answer.status_code == 429 and int(answer["Retry-After"]) > 0 and answer.json()["error"]
-    limits.spend(("requests by app and account", connected.app.slug, cast.globex.slug))
+    rates.spend(("requests by app and account", connected.app.slug, cast.globex.slug))
     cache.clear()
 
 
@@ -283,9 +285,9 @@ def test_a_name_that_leads_inside_is_called_neither_for_a_template_nor_for_a_ven
     installation = connected.installation
     package = installation.version.package
     package["config/requests.json"]["events"]["schema"] |= {"protocol": "https", "host": "api.octo.dev"}
-    caller = requests.Caller(None, is_app=True)
-    with pytest.raises(requests.BadInput, match="not the URL of a public address"):
-        requests.run(installation, "events", context={"id": "7"}, caller=caller)
+    caller = running.Caller(None, is_app=True)
+    with pytest.raises(running.BadInput, match="not the URL of a public address"):
+        running.run(installation, "events", context={"id": "7"}, caller=caller)
     calendar = Contents(package).integrations["calendar"].model_copy(update={"token_url": "https://octo.dev/token"})
     with pytest.raises(VendorError, match="not the URL of a public address"):
         Vendor(connected.app, "calendar", calendar, {"room": "4"}).exchange("code", "v" * 43)

@@ -8,8 +8,8 @@ import pytest
 
 from consent.models import AccessToken
 from credentials.models import Level
-from marketplace import actions as marketplace
-from marketplace import requests
+from marketplace.actions import installing, publishing
+from marketplace.vendors import running
 from tests import factories
 from tests.factories import VIEW
 from tests.marketplace import packages
@@ -36,21 +36,21 @@ def test_a_template_of_the_portals_own_has_a_token_for_that_one_call(cast, serve
     }  # fmt: skip
     files["manifest.json"]["modules"]["common"]["requests"] = {"tickets": {}}
     files.pop("config/iparams.json")
-    app = marketplace.create_app(factories.team_of(cast.dev), slug="own", category="other", client=row, by=cast.dev)
-    version = marketplace.create_version(app, by=cast.dev, **factories.version_fields())
-    version = marketplace.change_version(version, by=cast.dev, package=files)
+    app = publishing.create_app(factories.team_of(cast.dev), slug="own", category="other", client=row, by=cast.dev)
+    version = publishing.create_version(app, by=cast.dev, **factories.version_fields())
+    version = publishing.change_version(version, by=cast.dev, package=files)
     factories.product().endpoints.create(method="GET", path="/sandbox/api/v2/tickets", scopes=[VIEW])
-    marketplace.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
-    own = type("Own", (), {"installation": marketplace.install(app, cast.acme, by=cast.admin), "app": app})
-    with pytest.raises(requests.NeedsConnection):
+    publishing.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
+    own = type("Own", (), {"installation": installing.install(app, cast.acme, by=cast.admin), "app": app})
+    with pytest.raises(running.NeedsConnection):
         run_template(own, "tickets", by=cast.admin)
     consent = factories.agree(row, cast.acme, cast.admin)
     assert "tickets" in json.loads(run_template(own, "tickets", by=cast.admin).body)
     [token] = AccessToken.objects.all()
     assert token.consent == consent and token.revoked_at and token.family is None
     assert token.expires - token.created <= timedelta(minutes=1)
-    marketplace.uninstall(own.installation, by=cast.admin)
-    with pytest.raises(requests.NeedsConnection):
+    installing.uninstall(own.installation, by=cast.admin)
+    with pytest.raises(running.NeedsConnection):
         run_template(own, "tickets", by=cast.admin)
 
 
@@ -58,17 +58,17 @@ def test_an_agent_level_app_that_the_portal_hosts_needs_no_install_url(cast, bro
     """Its request templates are what it does; each agent authorizes it by the portal's own flow."""
     row = factories.client(cast.dev, level=Level.AGENT)[0]
     draft = factories.app(cast.dev, row, required_scopes=[VIEW])
-    with pytest.raises(marketplace.NotReady, match="install URL, or request templates"):
-        marketplace.submit_version(draft, by=cast.dev)
+    with pytest.raises(publishing.NotReady, match="install URL, or request templates"):
+        publishing.submit_version(draft, by=cast.dev)
     files = packages.good(row, scope=VIEW)
     files["config/oauth_config.json"]["integrations"] = {
         "portal": files["config/oauth_config.json"]["integrations"]["portal"] | {"token_type": "agent"}
     }
     files["config/requests.json"] = {"tickets": files["config/requests.json"]["tickets"]}
     files["manifest.json"]["modules"]["common"]["requests"] = {"tickets": {}}
-    draft = marketplace.change_version(draft, by=cast.dev, package=files)
-    marketplace.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
-    installation = marketplace.install(draft.app, cast.acme, by=cast.admin)
+    draft = publishing.change_version(draft, by=cast.dev, package=files)
+    publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    installation = installing.install(draft.app, cast.acme, by=cast.admin)
     axel = browse(cast.agent)
     asked = axel.get(f"/installations/{installation.pk}/connect/")["Location"]
     assert asked.startswith("/oauth/authorize?")
@@ -76,10 +76,10 @@ def test_an_agent_level_app_that_the_portal_hosts_needs_no_install_url(cast, bro
     assert answer.status_code == 303 and "/oauth/callback?" in answer["Location"]
     there = urlsplit(answer["Location"])
     assert axel.get(f"{there.path}?{there.query}").status_code == 302
-    caller = requests.Caller(cast.agent.memberships.get())
-    assert requests.templates_for(installation, caller).keys() == {"tickets"}
+    caller = running.Caller(cast.agent.memberships.get())
+    assert running.templates_for(installation, caller).keys() == {"tickets"}
     # Another agent has not agreed, and so has nothing to call with.
-    with pytest.raises(requests.NeedsConnection):
-        requests.run(
-            installation, "tickets", context={"ticket": 1}, caller=requests.Caller(cast.agent2.memberships.get())
+    with pytest.raises(running.NeedsConnection):
+        running.run(
+            installation, "tickets", context={"ticket": 1}, caller=running.Caller(cast.agent2.memberships.get())
         )

@@ -2,8 +2,8 @@
 
 import pytest
 
-from marketplace import actions
 from marketplace.models import Connection
+from marketplace.vendors import actions as connecting
 from portal.ledger.models import Entry
 from tests import factories
 from tests.marketplace.connected import connect, row, url_of
@@ -40,13 +40,13 @@ def test_what_was_connected_before_is_not_an_unfinished_installation(multi, ada,
     ada.post(f"{page}settings/", {"value-owner": "acme"})
     factories.agree(multi.client, cast.acme, cast.admin)
     connect(ada, multi, "calendar")
-    actions.disconnect(row(), by=cast.admin)
+    connecting.disconnect(row(), by=cast.admin)
     for shown in (text(ada.get(page)), text(ada.get("/installations/"))):
         assert "Not finished" not in shown and "Not connected" in shown and "Resume" not in shown
     assert "Connect again" in text(ada.get("/installations/"))
     # An agent's own, that ended, is not the account's.
     connect(ada, multi, "boards")
-    actions.disconnect(row("boards"), by=cast.admin)
+    connecting.disconnect(row("boards"), by=cast.admin)
     connect(ada, multi, "calendar")
     assert "Ready" in text(ada.get("/installations/"))
 

@@ -4,9 +4,8 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, transaction
 
-from marketplace import actions
-from marketplace.actions import Frozen
-from marketplace.actions.publishing import FIELDS
+from marketplace.actions import offering, publishing
+from marketplace.actions.publishing import FIELDS, Frozen
 from marketplace.models import Status, Version
 from portal.ledger.models import Entry
 from tests import factories
@@ -23,8 +22,8 @@ def review(cast):
     draft = factories.app(
         cast.dev, client, optional_scopes=[EDIT], icon=b"icon", install_url="https://app.example/install"
     )
-    actions.change_version(draft, by=cast.dev, package=packages.good(client))
-    return actions.submit_version(draft, by=cast.dev)
+    publishing.change_version(draft, by=cast.dev, package=packages.good(client))
+    return publishing.submit_version(draft, by=cast.dev)
 
 
 def url(version, step=""):
@@ -39,7 +38,7 @@ def test_a_version_in_review_is_taken_back_and_nobody_decides_on_it_any_more(cas
     review.refresh_from_db()
     assert review.status == Status.TAKEN_BACK
     rita = factories.reviewer()
-    for decide in (actions.approve_version, actions.reject_version):
+    for decide in (publishing.approve_version, publishing.reject_version):
         with pytest.raises(Frozen, match="Taken back from review"):
             decide(review, reason="Too late", by=rita)
     window = browse(rita).get(f"/admin/marketplace/version/{review.pk}/change/")
@@ -49,26 +48,26 @@ def test_a_version_in_review_is_taken_back_and_nobody_decides_on_it_any_more(cas
 
 
 def test_what_was_taken_back_stays_frozen_for_good(cast, review):
-    review = actions.take_back_version(review, by=cast.dev)
+    review = publishing.take_back_version(review, by=cast.dev)
     with pytest.raises(Frozen):
-        actions.change_version(review, by=cast.dev, tagline="Other")
+        publishing.change_version(review, by=cast.dev, tagline="Other")
     for changed in ({"tagline": "Other"}, {"package": {}}, {"status": "draft"}, {"status": "in_review"}):
         with pytest.raises(DatabaseError), transaction.atomic():
             Version.objects.filter(pk=review.pk).update(**changed)
-    assert not actions.forecast(review).exists()
+    assert not offering.forecast(review).exists()
 
 
-@pytest.mark.parametrize("decide", [actions.approve_version, actions.reject_version])
+@pytest.mark.parametrize("decide", [publishing.approve_version, publishing.reject_version])
 def test_what_was_decided_on_is_not_taken_back(cast, review, decide):
     version = decide(review, reason="Why", by=factories.reviewer())
     with pytest.raises(Frozen):
-        actions.take_back_version(version, by=cast.dev)
+        publishing.take_back_version(version, by=cast.dev)
     with pytest.raises(DatabaseError), transaction.atomic():
         Version.objects.filter(pk=version.pk).update(status=Status.TAKEN_BACK)
 
 
 def test_a_copy_has_everything_its_number_too_and_goes_the_whole_way(cast, browse, review):
-    version = actions.take_back_version(review, by=cast.dev)
+    version = publishing.take_back_version(review, by=cast.dev)
     page = browse(cast.dev).post(url(version, "copy/"), follow=True)
     assert "Copied. Change what you like" in text(page)
     draft = Version.objects.get(app=version.app, status=Status.DRAFT)
@@ -82,17 +81,17 @@ def test_a_copy_has_everything_its_number_too_and_goes_the_whole_way(cast, brows
 
 
 def test_a_number_is_free_again_once_only(cast, review):
-    version = actions.take_back_version(review, by=cast.dev)
-    draft = actions.copy_version(version, by=cast.dev)
+    version = publishing.take_back_version(review, by=cast.dev)
+    draft = publishing.copy_version(version, by=cast.dev)
     for again in (
-        lambda: actions.copy_version(version, by=cast.dev),
-        lambda: actions.create_version(version.app, by=cast.dev, **version_fields("1.0")),
+        lambda: publishing.copy_version(version, by=cast.dev),
+        lambda: publishing.create_version(version.app, by=cast.dev, **version_fields("1.0")),
     ):
         with pytest.raises(ValidationError, match=r"There is a version 1\.0 already"):
             again()
     # Taken back once more, both keep the number, and a third may have it.
-    actions.take_back_version(actions.submit_version(draft, by=cast.dev), by=cast.dev)
-    assert actions.copy_version(version, by=cast.dev).number == "1.0"
+    publishing.take_back_version(publishing.submit_version(draft, by=cast.dev), by=cast.dev)
+    assert publishing.copy_version(version, by=cast.dev).number == "1.0"
 
 
 def test_only_what_was_taken_back_is_copied(cast, browse, review):

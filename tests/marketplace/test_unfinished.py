@@ -2,13 +2,13 @@
 
 import pytest
 
-from consent import actions as consent
+from consent.actions import ending
 from consent.reasons import AccessEnd
 from credentials import actions as credentials
 from credentials.models import Kind, Level
-from marketplace import actions
+from marketplace.actions import installing, publishing
 from marketplace.models import Installation, Offer
-from portal.accounts import actions as accounts
+from portal.accounts.actions import places
 from tests import factories
 from tests.factories import CREATE, EDIT, VIEW, version_fields
 from tests.marketplace import packages
@@ -31,22 +31,22 @@ def made_of_package(cast, *, scopes=True, vendors=True):
     }
     if not vendors:
         files["config/requests.json"], files["manifest.json"]["modules"]["common"]["requests"] = {}, {}
-    app = actions.create_app(
+    app = publishing.create_app(
         factories.team_of(cast.dev), slug=f"made-{scopes}-{vendors}".lower(), category="other",
         client=row if scopes else None, by=cast.dev,
     )  # fmt: skip
-    version = actions.create_version(app, by=cast.dev, **version_fields(required_scopes=[]))
-    actions.change_version(version, by=cast.dev, package=files)
-    actions.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
-    return actions.install(app, cast.acme, by=cast.admin)
+    version = publishing.create_version(app, by=cast.dev, **version_fields(required_scopes=[]))
+    publishing.change_version(version, by=cast.dev, package=files)
+    publishing.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
+    return installing.install(app, cast.acme, by=cast.admin)
 
 
 def test_an_installation_is_installed_once_somebody_agreed_to_it(installed, cast):
     pk = installed.installation.pk
-    assert not actions.is_begun(installed.installation) and pk not in installed_now()
+    assert not installing.is_begun(installed.installation) and pk not in installed_now()
     factories.agree(installed.client, cast.acme, cast.admin)
-    assert actions.is_begun(installed.installation) and pk in installed_now()
-    actions.uninstall(installed.installation, by=cast.admin)
+    assert installing.is_begun(installed.installation) and pk in installed_now()
+    installing.uninstall(installed.installation, by=cast.admin)
     assert pk not in installed_now()
 
 
@@ -56,7 +56,7 @@ def test_an_installation_is_installed_once_somebody_agreed_to_it(installed, cast
 )
 def test_an_app_is_installed_at_once_only_where_there_is_nothing_to_agree_to(cast, scopes, vendors, counts):
     installation = made_of_package(cast, scopes=scopes, vendors=vendors)
-    assert actions.is_begun(installation) == (installation.pk in installed_now()) == counts
+    assert installing.is_begun(installation) == (installation.pk in installed_now()) == counts
 
 
 def test_an_app_for_agents_is_installed_once_an_admin_installed_it(installed_agent):
@@ -69,7 +69,7 @@ def test_no_page_counts_an_unfinished_installation_or_calls_it_installed(install
         f"/installations/{installed.installation.pk}/",
         f"/apps/{app.slug}/versions/{installed.version.pk}/withdraw/",
     )
-    draft = actions.create_version(app, by=cast.dev, **version_fields("1.1"))
+    draft = publishing.create_version(app, by=cast.dev, **version_fields("1.1"))
     changes = f"/apps/{app.slug}/versions/{draft.pk}/changes/"
 
     def told():
@@ -94,7 +94,7 @@ def test_no_page_counts_an_unfinished_installation_or_calls_it_installed(install
 def test_a_version_is_offered_to_an_installation_once_it_is_agreed_to(installed, cast):
     credentials.add_scopes(installed.client, scopes={CREATE: "It grew"}, by=cast.dev)
     fields = version_fields("1.1", required_scopes=[VIEW, CREATE])
-    factories.publish(actions.create_version(installed.version.app, by=cast.dev, **fields), cast.dev)
+    factories.publish(publishing.create_version(installed.version.app, by=cast.dev, **fields), cast.dev)
     assert not Offer.objects.pending().exists() and not Offer.objects.to_tell().exists()
     factories.agree(installed.client, cast.acme, cast.admin)
     assert Offer.objects.pending().count() == Offer.objects.to_tell().count() == 1
@@ -108,7 +108,7 @@ def test_a_suspended_installation_still_shows_what_was_agreed_to(installed, exte
         for side in (installed, external):
             credentials.suspend_client(side.client, reason="Harmful", by=factories.reviewer())
     else:
-        accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
+        places.suspend_account(cast.acme, reason="Unpaid", by=None)
     for path in (f"/installations/{installed.installation.pk}/", f"/authorizations/{access.pk}/"):
         page = text(browse(cast.admin).get(path))
         assert "What it may do" in page and "View tickets" in page and "Edit tickets" in page, path
@@ -120,19 +120,19 @@ def test_a_suspended_app_shows_an_agent_what_they_agreed_to(cast, browse):
     access = factories.agree(row, cast.acme, cast.agent, requested={VIEW}).access
     credentials.suspend_client(row, reason="Harmful", by=factories.reviewer())
     assert "What it may do View tickets" in text(browse(cast.agent).get(f"/authorizations/{access.pk}/"))
-    consent.end_access(access, by=cast.admin, reason=AccessEnd.REVOKED)
+    ending.end_access(access, by=cast.admin, reason=AccessEnd.REVOKED)
     assert "What it may do" not in text(browse(cast.agent).get(f"/authorizations/{access.pk}/"))
 
 
 def test_a_reviewer_reads_which_versions_are_published_without_a_review(cast, browse, draft):
     rita, app = browse(factories.reviewer()), draft.app
-    submitted = actions.submit_version(draft, by=cast.dev)
+    submitted = publishing.submit_version(draft, by=cast.dev)
     url = f"/admin/marketplace/version/{submitted.pk}/change/"
     assert "this is the first version" in text(rita.get(url))
-    custom = actions.create_version(app, by=cast.dev, **version_fields("1.1"))
-    actions.publish_custom(custom, accounts={cast.acme.slug}, by=cast.dev)
+    custom = publishing.create_version(app, by=cast.dev, **version_fields("1.1"))
+    publishing.publish_custom(custom, accounts={cast.acme.slug}, by=cast.dev)
     page = text(rita.get(url))
     assert "1.1 (Chosen accounts, Published)" in page and "first version" not in page
     assert "Nothing is published" not in page and "Nothing was published" not in page
-    actions.withdraw_version(custom, reason="Broken", by=cast.dev)
+    publishing.withdraw_version(custom, reason="Broken", by=cast.dev)
     assert "1.1 (Chosen accounts, Withdrawn)" in text(rita.get(url))

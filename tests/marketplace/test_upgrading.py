@@ -7,15 +7,18 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from consent import actions as consent
-from consent.actions import ScreenIsStale
+from consent import screen
+from consent.actions import ending, granting
+from consent.actions.granting import ScreenIsStale
 from consent.models import Access, Consent
 from credentials import actions as credentials
 from credentials.models import Level
-from marketplace import actions, tasks
-from marketplace.actions import NotOffered
+from marketplace import tasks
+from marketplace.actions import offering, publishing, upgrading
+from marketplace.actions.upgrading import NotOffered
 from marketplace.models import Connection, Offer, OfferKind
-from portal.accounts import actions as accounts
+from marketplace.vendors import actions as connecting
+from portal.accounts.actions import places
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, VIEW
@@ -47,11 +50,11 @@ def test_agreeing_widens_this_consent_and_turns_on_what_was_chosen(agreed, cast)
 
 def test_what_was_not_shown_is_not_agreed_to(agreed, cast):
     version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
-    stale = actions.step_to(agreed.installation, version, by=cast.admin).screen.digest()
-    consent.trim_consent(agreed.consent, scopes={EDIT}, by=cast.admin)
+    stale = upgrading.step_to(agreed.installation, version, by=cast.admin).screen.digest()
+    ending.trim_consent(agreed.consent, scopes={EDIT}, by=cast.admin)
     for shown in ("", "0" * 64, stale):
         with pytest.raises(ScreenIsStale), transaction.atomic():
-            actions.upgrade(agreed.installation, version, by=cast.admin, shown=shown)
+            upgrading.upgrade(agreed.installation, version, by=cast.admin, shown=shown)
     agreed.installation.refresh_from_db()
     assert agreed.installation.version == agreed.version
     assert Access.objects.get().terms == {VIEW, EDIT}
@@ -112,12 +115,12 @@ def test_narrowing_many_agents_takes_a_fixed_number_of_queries(installed_agent, 
         for _number in range(count):
             agent = factories.member(cast.acme)
             factories.agree(installed_agent.client, cast.acme, agent)
-        terms = consent.Terms(frozenset([VIEW]), frozenset(), "Insights", "1.0", installed_agent.installation.pk)
-        wide = consent.Terms(frozenset([VIEW, EDIT]), frozenset(), "Insights", "1.0", installed_agent.installation.pk)
+        terms = screen.Terms(frozenset([VIEW]), frozenset(), "Insights", "1.0", installed_agent.installation.pk)
+        wide = screen.Terms(frozenset([VIEW, EDIT]), frozenset(), "Insights", "1.0", installed_agent.installation.pk)
         with transaction.atomic():
-            consent.change_terms(installed_agent.installation.access, wide, by=cast.admin)
+            granting.change_terms(installed_agent.installation.access, wide, by=cast.admin)
         with transaction.atomic(), CaptureQueriesContext(connection) as queries:
-            consent.change_terms(Access.objects.get(), terms, by=cast.admin)
+            granting.change_terms(Access.objects.get(), terms, by=cast.admin)
         return len(queries)
 
     assert narrow(1) == narrow(12)
@@ -135,18 +138,18 @@ def test_declining_changes_nothing_and_is_recorded(agreed, cast):
     """M4"""
     version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     before = Consent.objects.values().get(), Access.objects.values().get()
-    actions.decline_upgrade(agreed.installation, version, by=cast.admin)
+    upgrading.decline_upgrade(agreed.installation, version, by=cast.admin)
     assert (Consent.objects.values().get(), Access.objects.values().get()) == before
     offer = Offer.objects.get()
     assert offer.declined_at and offer.declined_by == cast.admin
     assert Entry.objects.filter(event="installation.upgrade_declined").count() == 1
-    assert actions.progress(version) | {"took": None} == {
+    assert offering.progress(version) | {"took": None} == {
         "waiting": 0, "waiting_since": None, "agreed": 0, "took": None, "declined": 1, "moved": 0,
     }  # fmt: skip
     # It can be agreed to all the same, later.
     assert upgrade(agreed.installation, version, cast.admin).version == version
-    assert actions.progress(version)["agreed"] == 1
-    assert actions.progress(version)["declined"] == 0
+    assert offering.progress(version)["agreed"] == 1
+    assert offering.progress(version)["declined"] == 0
 
 
 # --- agent level ---
@@ -181,7 +184,7 @@ def test_each_agent_is_asked_for_the_additional_scopes_only_and_who_declines_kee
 
 
 def test_a_version_that_asks_for_nothing_new_is_taken_by_itself_where_an_admin_turned_that_on(agreed, cast):
-    actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
+    upgrading.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
     here = {"install_url": agreed.version.install_url}
     version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW], **here)
     assert Offer.objects.get().kind == OfferKind.ITSELF
@@ -197,7 +200,7 @@ def test_a_version_that_asks_for_nothing_new_is_taken_by_itself_where_an_admin_t
 
 
 def test_a_version_that_asks_for_something_new_waits_also_where_updating_by_itself_is_on(agreed, cast):
-    actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
+    upgrading.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
     next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     offer = Offer.objects.get()
     assert offer.kind == OfferKind.ASK
@@ -209,11 +212,11 @@ def test_a_version_that_asks_for_something_new_waits_also_where_updating_by_itse
 
 
 def test_what_cannot_be_taken_by_itself_any_more_or_was_declined_is_left_to_people(agreed, cast):
-    actions.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
+    upgrading.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
     here = {"install_url": agreed.version.install_url}
     first = next_version(agreed.version.app, cast.dev, "1.1", required_scopes=[VIEW], **here)
     second = next_version(agreed.version.app, cast.dev, "1.2", required_scopes=[VIEW], **here)
-    actions.decline_upgrade(agreed.installation, second, by=cast.admin)
+    upgrading.decline_upgrade(agreed.installation, second, by=cast.admin)
     for version in (first, second):
         tasks.upgrade_itself(Offer.objects.get(version=version).pk)
     agreed.installation.refresh_from_db()
@@ -225,7 +228,7 @@ def test_what_cannot_be_taken_by_itself_any_more_or_was_declined_is_left_to_peop
 def test_nothing_is_updated_while_the_account_or_the_app_is_suspended(agreed, cast, browse, what):
     version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     if what == "account":
-        accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
+        places.suspend_account(cast.acme, reason="Unpaid", by=None)
     else:
         credentials.suspend_client(agreed.client, reason="Harmful", by=factories.reviewer())
     ada, url = browse(cast.admin), f"/installations/{agreed.installation.pk}/upgrade/"
@@ -243,14 +246,14 @@ def test_a_version_that_brings_the_first_credentials_asks_for_consent_in_the_sam
     multi = installed_with_vendors(cast, vendors, client=False)
     assert multi.installation.access is None
     row, _secret = factories.client(cast.dev, level=Level.ACCOUNT)
-    actions.set_client(multi.app, row, by=cast.dev)
+    publishing.set_client(multi.app, row, by=cast.dev)
     multi.app.refresh_from_db()
     version = next_version(
         multi.app, cast.dev, custom={cast.acme.slug}, required_scopes=[VIEW], install_url="https://app.example/"
     )
     assert Offer.objects.get().kind == OfferKind.ASK
     with pytest.raises(ScreenIsStale), transaction.atomic():
-        actions.upgrade(multi.installation, version, by=cast.admin)
+        upgrading.upgrade(multi.installation, version, by=cast.admin)
     moved = upgrade(multi.installation, version, cast.admin)
     assert moved.access.terms == {VIEW}
     assert Consent.objects.get().granted == [VIEW]
@@ -285,18 +288,18 @@ def test_an_upgrade_takes_connections_along_by_name_and_ends_those_that_lead_els
     kept.refresh_from_db()
     assert kept.ended_at and kept.version == same
     # The vendor that issued the tokens is told, not the other.
-    assert vendors[0].url in str(actions.vendor_of(kept).integration.token_url)
+    assert vendors[0].url in str(connecting.vendor_of(kept).integration.token_url)
 
 
 def test_the_vendor_of_before_is_told_that_a_connection_is_over_also_after_an_update(cast, connected):
     row = Connection.objects.get(integration="calendar")
-    actions.disconnect(row, by=cast.admin)
+    connecting.disconnect(row, by=cast.admin)
     row.refresh_from_db()
     assert row.version == connected.version
 
 
 def test_what_was_filled_in_for_one_question_is_no_answer_to_another_of_the_same_name(cast, connected):
-    actions.change_values(connected.installation, values={"owner": "acme"}, by=cast.admin)
+    connecting.change_values(connected.installation, values={"owner": "acme"}, by=cast.admin)
     connected.installation.refresh_from_db()
     files = deepcopy(connected.version.package)
     files["config/iparams.json"]["owner"]["secure"] = not files["config/iparams.json"]["owner"].get("secure", False)

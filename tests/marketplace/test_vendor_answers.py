@@ -6,11 +6,11 @@ from urllib.parse import unquote_plus
 
 import pytest
 
-from marketplace import actions as marketplace
 from marketplace import tasks
-from marketplace.connections import words_of
 from marketplace.models import Connection
 from marketplace.package import known_vendors
+from marketplace.vendors import actions as connecting
+from marketplace.vendors.oauth_client import words_of
 from tests.marketplace.connected import connect, row, set_out, url_of, works
 from tests.people.forms import text
 from tests.vendors import CLIENT_ID, SECRET
@@ -217,10 +217,10 @@ def test_an_agent_is_not_asked_for_the_apps_credentials_at_a_vendor(multi_of, ca
     assert kept.values == {"board": "7"} and works(vendors[1], kept)
     # What an agent sends for them is not taken.
     set_out(axel, multi, "boards", **{"value-board": "7", "value-secret": "stolen"})
-    marketplace.refresh_connection(kept)
+    connecting.refresh_connection(kept)
 
 
 def test_the_apps_credentials_at_a_vendor_are_no_values_of_request_templates(multi_of, ada):
     multi = multi_of(boards=CREDENTIALS)
-    contents = marketplace.connecting.Contents.of(multi.version)
+    contents = connecting.Contents.of(multi.version)
     assert set(contents.iparams) == {"owner"} and set(contents.fields) == {"owner", "boards.id", "boards.secret"}

@@ -5,9 +5,12 @@ from copy import deepcopy
 
 import pytest
 
-from marketplace import actions, connections, tasks
+from marketplace import tasks
+from marketplace.actions import installing, publishing
 from marketplace.models import Connection
 from marketplace.package.archive import OAUTH
+from marketplace.vendors import actions as connecting
+from marketplace.vendors import oauth_client
 from tests import factories
 from tests.marketplace.connected import connect, row, set_out, url_of
 from tests.marketplace.test_vendor_answers import CREDENTIALS
@@ -33,7 +36,7 @@ def connected_agent(multi_of, browse, cast, ada, **changes):
 
 def test_a_vendor_is_told_of_an_uninstalled_app_with_the_admins_credentials(multi_of, browse, cast, ada, vendors):
     multi = connected_agent(multi_of, browse, cast, ada)
-    actions.uninstall(multi.installation, by=cast.admin)
+    installing.uninstall(multi.installation, by=cast.admin)
     [over] = Connection.objects.over()
     tasks.revoke_connection(str(over.pk))
     assert not vendors[1].tokens()
@@ -50,9 +53,9 @@ def test_a_vendor_of_the_version_before_is_not_sent_the_next_ones_secret(multi_o
         "authorize_url": f"{calendar.url}/authorize",
         "token_url": f"{calendar.url}/token",
     }
-    version = actions.create_version(multi.app, by=cast.dev, **factories.version_fields("1.1", required_scopes=[]))
-    version = actions.change_version(version, by=cast.dev, package=files)
-    version = actions.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
+    version = publishing.create_version(multi.app, by=cast.dev, **factories.version_fields("1.1", required_scopes=[]))
+    version = publishing.change_version(version, by=cast.dev, package=files)
+    version = publishing.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
     multi.installation = upgrade(multi.installation, version, cast.admin)
     assert "boards.secret" not in multi.installation.values
     fill_in(ada, multi, "of-the-other-vendor")
@@ -84,7 +87,7 @@ def test_whoever_connects_cannot_have_the_secret_sent_to_an_issuer_of_their_choi
     assert thief.requests, "its metadata is read"
     kept = row("boards")
     assert kept.revocation_url == f"{boards.url}/revoke"
-    actions.disconnect(kept, by=cast.agent)
+    connecting.disconnect(kept, by=cast.agent)
     tasks.revoke_connection(str(kept.pk))
     assert all(request.startswith(b"GET /.well-known/") for request in thief.requests)
 
@@ -92,7 +95,7 @@ def test_whoever_connects_cannot_have_the_secret_sent_to_an_issuer_of_their_choi
 def test_an_issuer_that_does_not_answer_holds_nobody_up(multi_of, ada, calendar, monkeypatch):
     """It may have metadata at eight addresses; the time is for all of them."""
     slow = Peer(lambda _request, _connection: slow.over.wait(60) and b"")
-    monkeypatch.setattr(connections, "LOOK_UP_SECONDS", 0.2)
+    monkeypatch.setattr(oauth_client, "LOOK_UP_SECONDS", 0.2)
     multi = multi_of(options={"scope": "read", "issuer": f"{slow.url}/realms/acme"})
     calendar.switch(iss="none")
     assert "is connected" in connect(ada, multi, "calendar")

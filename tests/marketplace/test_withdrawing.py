@@ -5,7 +5,8 @@ from django.core import mail
 from django.db import DatabaseError, transaction
 
 from consent.models import Consent
-from marketplace import actions, tasks
+from marketplace import tasks
+from marketplace.actions import installing, publishing
 from marketplace.models import Offer, OfferKind, Status, Version
 from tests import factories
 from tests.factories import CREATE, EDIT, VIEW, version_fields
@@ -19,7 +20,7 @@ def test_a_withdrawn_version_goes_on_working_and_its_admins_are_told_and_offered
     version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW], optional_scopes=[EDIT, CREATE])
     upgrade(agreed.installation, version, cast.admin, chosen={CREATE})
     assert Consent.objects.get().granted == [CREATE, EDIT, VIEW]
-    actions.withdraw_version(version, reason="It loses tickets.", by=cast.dev)
+    publishing.withdraw_version(version, reason="It loses tickets.", by=cast.dev)
     assert scopes_now(agreed, cast.acme) == [CREATE, EDIT, VIEW]
     offer = Offer.objects.get(kind=OfferKind.WITHDRAWN)
     assert offer.version == agreed.version
@@ -35,11 +36,11 @@ def test_a_withdrawn_version_goes_on_working_and_its_admins_are_told_and_offered
 
 
 def test_a_withdrawn_version_cannot_be_had_and_where_it_was_the_only_one_that_is_told(agreed, cast):
-    actions.withdraw_version(agreed.version, reason="Over.", by=cast.dev)
+    publishing.withdraw_version(agreed.version, reason="Over.", by=cast.dev)
     offer = Offer.objects.get()
     assert (offer.kind, offer.version) == (OfferKind.WITHDRAWN, None)
-    with pytest.raises(actions.NotInstallable):
-        actions.install(agreed.version.app, cast.globex, by=cast.globex_admin)
+    with pytest.raises(installing.NotInstallable):
+        installing.install(agreed.version.app, cast.globex, by=cast.globex_admin)
     mail.outbox.clear()
     tasks.tell_of_offer(offer.pk)
     assert "no other version" in mail.outbox[0].body
@@ -52,7 +53,7 @@ def test_an_account_that_waited_is_told_when_what_it_has_is_withdrawn(agreed, ca
     offer = Offer.objects.get()
     tasks.tell_of_offer(offer.pk)
     mail.outbox.clear()
-    actions.withdraw_version(agreed.version, reason="Old.", by=cast.dev)
+    publishing.withdraw_version(agreed.version, reason="Old.", by=cast.dev)
     for _time in range(2):
         tasks.sweep_offers()
         tasks.tell_of_offer(offer.pk)
@@ -63,18 +64,18 @@ def test_an_account_that_waited_is_told_when_what_it_has_is_withdrawn(agreed, ca
 def test_why_a_version_was_withdrawn_is_said_then_and_never_changed(agreed, cast):
     with pytest.raises(DatabaseError), transaction.atomic():
         Version.objects.update(withdrawn_because="Else")
-    actions.withdraw_version(agreed.version, reason="Over.", by=cast.dev)
+    publishing.withdraw_version(agreed.version, reason="Over.", by=cast.dev)
     with pytest.raises(DatabaseError), transaction.atomic():
         Version.objects.update(withdrawn_because="Else")
 
 
 def test_chosen_accounts_keep_at_most_three_published_versions(cast):
     row = factories.client(cast.dev)[0]
-    app = actions.create_app(factories.team_of(cast.dev), slug="custom", category="other", client=row, by=cast.dev)
+    app = publishing.create_app(factories.team_of(cast.dev), slug="custom", category="other", client=row, by=cast.dev)
     for number in ("1.0", "1.1", "1.2"):
         first = next_version(app, cast.dev, number, custom={cast.acme.slug}, required_scopes=[VIEW])
-    with pytest.raises(actions.TooManyVersions), transaction.atomic():
+    with pytest.raises(publishing.TooManyVersions), transaction.atomic():
         next_version(app, cast.dev, "1.3", custom={cast.acme.slug}, required_scopes=[VIEW])
-    actions.withdraw_version(first, reason="Room", by=cast.dev)
-    draft = actions.create_version(app, by=cast.dev, **version_fields("1.4"))
-    assert actions.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev).status == Status.PUBLISHED
+    publishing.withdraw_version(first, reason="Room", by=cast.dev)
+    draft = publishing.create_version(app, by=cast.dev, **version_fields("1.4"))
+    assert publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev).status == Status.PUBLISHED

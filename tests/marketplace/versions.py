@@ -1,7 +1,7 @@
 """The versions of an app after its first, and moving to them."""
 
 from credentials import actions as credentials
-from marketplace import actions
+from marketplace.actions import publishing, upgrading
 from tests import factories
 from tests.factories import version_fields
 
@@ -11,22 +11,22 @@ def next_draft(app, dev, number="1.1", **fields):
     asked = {*fields.get("required_scopes", []), *fields.get("optional_scopes", [])}
     if app.client and (lacking := asked - app.client.scope_names()):
         credentials.add_scopes(app.client, scopes=dict.fromkeys(lacking, "It grew"), by=dev)
-    return actions.create_version(app, by=dev, **version_fields(number, **fields))
+    return publishing.create_version(app, by=dev, **version_fields(number, **fields))
 
 
 def next_version(app, dev, number="1.1", *, custom=None, **fields):
     """The same, published: for all, or without review for the accounts of these slugs."""
     draft = next_draft(app, dev, number, **fields)
     if custom:
-        return actions.publish_custom(draft, accounts=custom, by=dev)
+        return publishing.publish_custom(draft, accounts=custom, by=dev)
     return factories.publish(draft, dev)
 
 
 def upgrade(installation, version, by, chosen=()):
     """Update as the page does it: with the digest of what is shown."""
-    step = actions.step_to(installation, version, by=by)
+    step = upgrading.step_to(installation, version, by=by)
     shown = step.screen.digest() if step.screen else ""
-    return actions.upgrade(installation, version, by=by, shown=shown, chosen=chosen)
+    return upgrading.upgrade(installation, version, by=by, shown=shown, chosen=chosen)
 
 
 def scopes_now(side, account):

@@ -12,16 +12,16 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test import Client as Browser
 
-from consent import actions as consent
+from consent.actions import ending
 from consent.models import Consent
 from consent.reasons import AccessEnd
 from credentials import actions as credentials
 from credentials.models import Endpoint, Kind, Level, Scope
-from marketplace import actions as marketplace
+from marketplace.actions import installing, publishing
 from marketplace.models import Connection
-from portal.accounts import actions as accounts
+from portal.accounts.actions import places
+from portal.demo.sandbox.models import Ticket
 from portal.ledger.keys import signer
-from portal.sandbox.models import Ticket
 from tests import factories
 from tests.factories import CREATE, EDIT, VIEW, team_of, version_fields
 from tests.marketplace import packages
@@ -43,7 +43,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
         return factories.client(dev, name=f"{word} {name}", scopes=(VIEW, EDIT, CREATE), **more)
 
     def app(row, address=None, **fields):
-        made = marketplace.create_app(
+        made = publishing.create_app(
             own.team,
             slug=address or f"{word.lower()}-{row.name.split()[-1].lower()}",
             category="other",
@@ -51,11 +51,11 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
             by=dev,
         )
         fields = {"name": row.name, "description": f"{word} told at length", "required_scopes": [VIEW], **fields}
-        return made, marketplace.create_version(made, by=dev, **version_fields(**fields))
+        return made, publishing.create_version(made, by=dev, **version_fields(**fields))
 
     def add(number):
         fields = version_fields(number, name=f"{word} Desk", install_url="https://app.example/install")
-        return marketplace.create_version(own.app, by=dev, **fields)
+        return publishing.create_version(own.app, by=dev, **fields)
 
     # A listed app that works in the account, with a later version in each state.
     own.client, _secret = client("Desk")
@@ -67,42 +67,42 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
         own.version = factories.publish(draft, dev, by=factories.reviewer())
     else:
         # Not for the eyes of other accounts.
-        own.version = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
-    own.installation = marketplace.install(own.app, account, by=admin)
+        own.version = publishing.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.installation = installing.install(own.app, account, by=admin)
     own.consent = factories.agree(own.client, account, admin, requested={VIEW})
-    own.approved = marketplace.submit_version(add("2.0"), by=dev)
-    marketplace.approve_version(own.approved, by=factories.reviewer())
-    own.in_review = marketplace.submit_version(add("3.0"), by=dev)
-    own.taken_back = marketplace.take_back_version(marketplace.submit_version(add("3.5"), by=dev), by=dev)
+    own.approved = publishing.submit_version(add("2.0"), by=dev)
+    publishing.approve_version(own.approved, by=factories.reviewer())
+    own.in_review = publishing.submit_version(add("3.0"), by=dev)
+    own.taken_back = publishing.take_back_version(publishing.submit_version(add("3.5"), by=dev), by=dev)
     own.draft = add("4.0")
     own.packaged = add("4.5")
     files = packages.good(own.client)
     del files["config/oauth_config.json"]["integrations"]["octo"]["client_secret"]
-    marketplace.change_version(own.packaged, by=dev, package=files)
+    publishing.change_version(own.packaged, by=dev, package=files)
     # Hosted, for chosen accounts, and not agreed to yet.
     row, _secret = client("Custom")
     own.custom, draft = app(row)
-    own.custom_version = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
-    own.unfinished = marketplace.install(own.custom, account, by=admin)
+    own.custom_version = publishing.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.unfinished = installing.install(own.custom, account, by=admin)
     # For chosen accounts, and not installed yet.
     row, _secret = client("Waiting")
     own.waiting, draft = app(row)
-    own.waiting_version = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.waiting_version = publishing.publish_custom(draft, accounts={account.slug}, by=dev)
     # With a later version that waits for the account's permission.
     row, _secret = client("Grown")
     own.grown, draft = app(row)
-    own.grown_version = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
-    own.growing = marketplace.install(own.grown, account, by=admin)
+    own.grown_version = publishing.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.growing = installing.install(own.grown, account, by=admin)
     factories.agree(row, account, admin)
     fields = version_fields("1.1", name=row.name, required_scopes=[VIEW, EDIT])
-    draft = marketplace.create_version(own.grown, by=dev, **fields)
-    own.grown_next = marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
+    draft = publishing.create_version(own.grown, by=dev, **fields)
+    own.grown_next = publishing.publish_custom(draft, accounts={account.slug}, by=dev)
     # With a vendor for the account and one for each agent, and settings of its own.
     row, _secret = client("Planner")
     own.planner, draft = app(row)
-    marketplace.change_version(draft, by=dev, package=packages.planner(row))
-    marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
-    own.planned = marketplace.install(own.planner, account, by=admin)
+    publishing.change_version(draft, by=dev, package=packages.planner(row))
+    publishing.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.planned = installing.install(own.planner, account, by=admin)
     Connection.objects.create(
         installation=own.planned,
         integration="calendar",
@@ -114,14 +114,14 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     # Agent-level.
     own.agent_client, _secret = client("Helper", level=Level.AGENT)
     made, draft = app(own.agent_client, install_url="https://app.example/install")
-    marketplace.publish_custom(draft, accounts={account.slug}, by=dev)
-    own.agent_installation = marketplace.install(made, account, by=admin)
+    publishing.publish_custom(draft, accounts={account.slug}, by=dev)
+    own.agent_installation = installing.install(made, account, by=admin)
     own.agent_consent = factories.agree(own.agent_client, account, agent)
     # Near enough for the list of what ends, and too far for pages and mails to tell of it.
     Consent.objects.filter(pk=own.agent_consent.pk).update(expires_at=Now() + dt.timedelta(days=45))
     # Credentials without an app, and an app without credentials.
     own.free, _secret = client("Spare")
-    own.bare = marketplace.create_app(own.team, slug=f"{word.lower()}-bare", category="other", by=dev)
+    own.bare = publishing.create_app(own.team, slug=f"{word.lower()}-bare", category="other", by=dev)
     # External ones: of the account, of an agent, and one whose access has ended.
     own.external, secret = client("Outside", kind=Kind.EXTERNAL)
     own.outside = factories.agree(own.external, account, admin).access
@@ -136,9 +136,9 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     left, _secret = client("Left", kind=Kind.EXTERNAL)
     leaver = factories.member(account, "admin", "Leo")
     own.left = factories.agree(left, account, leaver, requested={VIEW})
-    accounts.end_membership(account.memberships.get(user=leaver), by=admin)
+    places.end_membership(account.memberships.get(user=leaver), by=admin)
     own.gone = ended
-    own.receipt = consent.end_access(ended, by=admin, reason=AccessEnd.REVOKED)
+    own.receipt = ending.end_access(ended, by=admin, reason=AccessEnd.REVOKED)
     own.invitation, own.invitation_token = factories.invited(account, invited or "nobody@example.com", by=admin)
     own.ticket = Ticket.objects.create(account=account, subject=f"{word} printer on fire")
     return own
@@ -283,7 +283,7 @@ class World:
         for user, word in (("dev", MINE), ("odev", THEIRS)):
             team = team_of(self.people[user])
             type(team).objects.filter(pk=team.pk).update(name=f"{word} team")
-        accounts.add_teammate(team_of(self.people["dev"]), self.people["mate"], role="member", by=None)
+        places.add_teammate(team_of(self.people["dev"]), self.people["mate"], role="member", by=None)
         whose = {name: self.people[name] for name in ("dev", "admin", "agent")}
         whose["invited"] = self.people["odev"].email
         self.mine = tenant(MINE, account=acme, slug="reply-helper", **whose)

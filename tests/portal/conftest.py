@@ -8,7 +8,8 @@ import pytest
 from django.conf import settings
 from django.core.cache import cache
 
-from portal import embedded, limits
+from portal.demo import embedded
+from portal.foundation.limits import rates
 
 SCRIPT = """
 import json, sys
@@ -52,5 +53,5 @@ def rate(settings, monkeypatch):
     settings.LIMITS_ARE_ON = True
     settings.ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"}
     cache.clear()
-    yield lambda name, *numbers: monkeypatch.setitem(limits.RATES, name, numbers)
+    yield lambda name, *numbers: monkeypatch.setitem(rates.RATES, name, numbers)
     cache.clear()

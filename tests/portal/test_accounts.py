@@ -16,8 +16,8 @@ from django.core.management import call_command
 from django.db import DatabaseError, transaction
 from django.test import Client as Browser
 
-from portal.accounts import actions
-from portal.accounts.actions import AlreadyMember, LastAdmin, NotLive
+from portal.accounts.actions import inviting, people, places
+from portal.accounts.actions.places import AlreadyMember, LastAdmin, NotLive
 from portal.accounts.models import REVIEWERS, Account, Invitation, Membership, Team, TeamMembership, User
 from portal.ledger.models import Entry
 from tests import factories
@@ -31,10 +31,10 @@ def test_a_team_comes_with_a_test_account_that_its_owners_administer(cast):
     assert team.test_account.test_of_team == team
     assert Membership.objects.admins().filter(account=team.test_account, user=cast.dev).exists()
     for role, admins in (("member", 1), ("owner", 2)):
-        actions.add_teammate(team, factories.person(role.title()), role=role, by=cast.dev)
+        places.add_teammate(team, factories.person(role.title()), role=role, by=cast.dev)
         assert Membership.objects.admins().filter(account=team.test_account).count() == admins
     with pytest.raises(AlreadyMember):
-        actions.add_teammate(team, cast.dev, role="member", by=cast.dev)
+        places.add_teammate(team, cast.dev, role="member", by=cast.dev)
 
 
 def test_who_was_added_by_staff_starts_a_team_once(cast, browse):
@@ -50,9 +50,9 @@ def test_who_was_added_by_staff_starts_a_team_once(cast, browse):
 @pytest.mark.parametrize("slug", ["", "With Space", "x" * 60])
 def test_an_account_has_a_slug_that_is_taken_once_and_never_changes(cast, slug):
     with pytest.raises(ValidationError):
-        actions.create_account(slug=slug, name="X", by=None)
+        places.create_account(slug=slug, name="X", by=None)
     with pytest.raises(ValidationError):
-        actions.create_account(slug=cast.acme.slug, name="X", by=None)
+        places.create_account(slug=cast.acme.slug, name="X", by=None)
     for change in (lambda: Account.objects.update(slug="x"), cast.acme.delete, Account.objects.all().delete):
         with pytest.raises((DatabaseError, Exception)), transaction.atomic():
             change()
@@ -61,17 +61,17 @@ def test_an_account_has_a_slug_that_is_taken_once_and_never_changes(cast, slug):
 
 def test_a_person_has_one_live_place_in_an_account(cast):
     with pytest.raises(AlreadyMember):
-        actions.add_member(cast.acme, cast.agent, role="admin", by=None)
+        places.add_member(cast.acme, cast.agent, role="admin", by=None)
     with pytest.raises(DatabaseError), transaction.atomic():
         Membership.objects.create(account=cast.acme, user=cast.agent, role="agent")
 
 
 def test_an_ended_membership_stays_ended(cast):
     """T4"""
-    membership = actions.end_membership(cast.acme.memberships.get(user=cast.agent), by=None)
+    membership = places.end_membership(cast.acme.memberships.get(user=cast.agent), by=None)
     for act in (
-        lambda: actions.end_membership(membership, by=None),
-        lambda: actions.change_role(membership, role="admin", by=None),
+        lambda: places.end_membership(membership, by=None),
+        lambda: places.change_role(membership, role="admin", by=None),
     ):
         with pytest.raises(NotLive):
             act()
@@ -83,39 +83,39 @@ def test_an_ended_membership_stays_ended(cast):
 def test_an_account_keeps_an_admin(cast):
     only = cast.acme.memberships.get(user=cast.admin)
     for act in (
-        lambda: actions.end_membership(only, by=None),
-        lambda: actions.change_role(only, role="agent", by=None),
+        lambda: places.end_membership(only, by=None),
+        lambda: places.change_role(only, role="agent", by=None),
     ):
         with pytest.raises(LastAdmin):
             act()
-    actions.change_role(cast.acme.memberships.get(user=cast.agent), role="admin", by=cast.admin)
-    actions.end_membership(only, by=None)
+    places.change_role(cast.acme.memberships.get(user=cast.agent), role="admin", by=cast.admin)
+    places.end_membership(only, by=None)
 
 
 def test_suspending_and_lifting_an_account_happen_once_each(cast):
-    account = actions.suspend_account(cast.acme, reason="Unpaid", by=None)
+    account = places.suspend_account(cast.acme, reason="Unpaid", by=None)
     with pytest.raises(NotLive):
-        actions.suspend_account(account, reason="Again", by=None)
-    account = actions.lift_account(account, reason="Paid", by=None)
+        places.suspend_account(account, reason="Again", by=None)
+    account = places.lift_account(account, reason="Paid", by=None)
     with pytest.raises(NotLive):
-        actions.lift_account(account, reason="Again", by=None)
+        places.lift_account(account, reason="Again", by=None)
     told = Entry.objects.filter(chain=account.chain_name, event__startswith="account.").order_by("sequence")
     assert [entry.event for entry in told] == ["account.created", "account.suspended", "account.lifted"]
 
 
 def test_a_team_is_verified_once_and_a_person_deactivated_once(cast):
-    team = actions.verify_team(factories.team_of(cast.dev), by=None)
+    team = places.verify_team(factories.team_of(cast.dev), by=None)
     with pytest.raises(NotLive):
-        actions.verify_team(team, by=None)
-    user = actions.deactivate_person(cast.dev, by=None)
+        places.verify_team(team, by=None)
+    user = people.deactivate_person(cast.dev, by=None)
     with pytest.raises(NotLive):
-        actions.deactivate_person(user, by=None)
+        people.deactivate_person(user, by=None)
 
 
 def test_a_deactivated_person_is_signed_out_at_once(cast, browse):
     dev = browse(cast.dev)
     assert dev.get("/credentials/").status_code == 200
-    actions.deactivate_person(cast.dev, by=None)
+    people.deactivate_person(cast.dev, by=None)
     assert dev.get("/credentials/").status_code == 302
     assert sign_in(Browser(), cast.dev).status_code == 302 and dev.get("/settings/").status_code == 302
 
@@ -330,8 +330,8 @@ def test_no_address_puts_lines_into_the_mails_that_go_there(cast, client, browse
     assert client.post("/accounts/signup/", new).status_code == 200
     assert browse(cast.admin).post("/accounts/email/", {"email": email, "action_add": ""}).status_code == 200
     for act in (
-        lambda: actions.create_person(email=email, name="New", password=PASSWORD, by=None),
-        lambda: actions.invite(cast.acme, email=email, role="agent", by=cast.admin),
+        lambda: people.create_person(email=email, name="New", password=PASSWORD, by=None),
+        lambda: inviting.invite(cast.acme, email=email, role="agent", by=cast.admin),
     ):
         with pytest.raises(ValidationError), transaction.atomic():
             act()

@@ -6,7 +6,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.test import Client as Browser
 
 import portal.urls  # noqa: F401  (which takes some windows away)
-from portal.admin import WindowAdmin
+from portal.foundation.admin import WindowAdmin
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from credentials import actions as credentials
 from credentials.models import Client, ClientScope
-from marketplace import actions as marketplace
+from marketplace.actions import publishing
 from marketplace.models import App, Version
 from portal.accounts.models import Account, User
 from portal.ledger.models import Entry
@@ -68,7 +68,7 @@ def pages(who, cast, installed, external, superuser):
         yield from ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/")
     if who == "staff":
         waiting = factories.app(cast.dev, factories.client(cast.dev, name="Waiting")[0])
-        waiting = marketplace.submit_version(waiting, by=cast.dev)
+        waiting = publishing.submit_version(waiting, by=cast.dev)
         yield f"/admin/marketplace/version/{waiting.pk}/press/reject/"
         yield f"/admin/credentials/client/{client.pk}/press/suspend/"
         yield from ("/admin/accounts/account/add/", "/admin/accounts/user/add/", "/admin/accounts/membership/add/")
@@ -165,7 +165,7 @@ def test_over_long_versions_are_refused_field_by_field(cast, browse, installed):
 
 
 def test_custom_apps_list_at_most_so_many_accounts(cast, browse, monkeypatch):
-    monkeypatch.setattr(marketplace.publishing, "MAX_CUSTOM_ACCOUNTS", 3)
+    monkeypatch.setattr(publishing, "MAX_CUSTOM_ACCOUNTS", 3)
     draft = factories.app(cast.dev, factories.client(cast.dev)[0])
     browser, address = browse(cast.dev), f"/apps/{draft.app.slug}/"
     publish = f"{address}versions/{draft.pk}/publish-custom/"

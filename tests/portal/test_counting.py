@@ -9,19 +9,19 @@ import redis
 from django.urls import reverse
 from structlog.testing import capture_logs
 
-from portal import limits
+from portal.foundation.limits import address, breaker, rates
 from tests.servers import together
 
 pytestmark = pytest.mark.django_db
 
 
 def keys():
-    return [key.decode() for key in redis.Redis.from_url(limits.settings.REDIS_URL).scan_iter("*")]
+    return [key.decode() for key in redis.Redis.from_url(rates.settings.REDIS_URL).scan_iter("*")]
 
 
 def move(seconds):
     """Move the limiter's clock: make every time that it stores so many seconds older."""
-    store = redis.Redis.from_url(limits.settings.REDIS_URL)
+    store = redis.Redis.from_url(rates.settings.REDIS_URL)
     for key in store.scan_iter("limit:*"):
         if store.type(key) == b"list":
             times = [int(time) - int(seconds * 1_000_000) for time in store.lrange(key, 0, -1)]
@@ -34,8 +34,8 @@ def move(seconds):
 def passed(mark, tries):
     count = 0
     for _number in range(tries):
-        with contextlib.suppress(limits.TooMany):
-            limits.spend(mark)
+        with contextlib.suppress(rates.TooMany):
+            rates.spend(mark)
             count += 1
     return count
 
@@ -50,10 +50,10 @@ def test_so_many_at_once_then_evenly_and_what_is_refused_counts_nothing(rate):
     rate("sign-in by address", 5, 5000)
     mark = ("sign-in by address", "somebody")
     assert passed(mark, 50) == 5
-    with pytest.raises(limits.TooMany) as refusal:
-        limits.spend(mark)
+    with pytest.raises(rates.TooMany) as refusal:
+        rates.spend(mark)
     assert 0 < refusal.value.wait <= 1000
-    limits.spend(("sign-in by address", "somebody else"))
+    rates.spend(("sign-in by address", "somebody else"))
     move(1000)
     assert passed(mark, 50) == 1
     move(3000)
@@ -83,12 +83,12 @@ def test_a_request_template_may_be_called_again_when_the_wait_is_over(rate):
     assert passed(mark, 20) == 20
     move(400)
     assert passed(mark, 30) == 30
-    with pytest.raises(limits.TooMany) as refusal:
-        limits.spend(mark)
+    with pytest.raises(rates.TooMany) as refusal:
+        rates.spend(mark)
     assert 0 < refusal.value.wait <= 800
     move(800)
     assert passed(mark, 60) == 20
-    limits.give_back(mark)
+    rates.give_back(mark)
     assert passed(mark, 60) == 1
 
 
@@ -109,26 +109,26 @@ def test_no_real_minute_has_more_request_templates_than_the_limit_says(rate):
 def test_where_one_mark_is_full_none_is_counted(rate):
     rate("token by client", 1, 60)
     rate("token by address", 2, 60)
-    limits.spend(("token by client", "a"))
+    rates.spend(("token by client", "a"))
     for _number in range(3):
-        with pytest.raises(limits.TooMany):
-            limits.spend(("token by address", "x"), ("token by client", "a"))
-        with pytest.raises(limits.TooMany):
-            limits.spend(("token by address", "x"), within=[("token by client", "a")])
-    limits.spend(("token by address", "x"), within=[("token by client", "b")])
-    limits.spend(("token by address", "x"), ("token by client", "b"))
+        with pytest.raises(rates.TooMany):
+            rates.spend(("token by address", "x"), ("token by client", "a"))
+        with pytest.raises(rates.TooMany):
+            rates.spend(("token by address", "x"), within=[("token by client", "a")])
+    rates.spend(("token by address", "x"), within=[("token by client", "b")])
+    rates.spend(("token by address", "x"), ("token by client", "b"))
 
 
 def test_what_is_given_back_was_never_counted(rate):
     rate("token by client", 2, 60)
     for _number in range(10):
-        limits.spend(("token by client", "a"))
-        limits.give_back(("token by client", "a"))
+        rates.spend(("token by client", "a"))
+        rates.give_back(("token by client", "a"))
     assert keys() == []
-    limits.spend(("token by client", "a"))
-    limits.give_back(("token by client", "a"), ("token by client", "b"))
+    rates.spend(("token by client", "a"))
+    rates.give_back(("token by client", "a"), ("token by client", "b"))
     for _number in range(2):
-        limits.spend(("token by client", "a"))
+        rates.spend(("token by client", "a"))
 
 
 def test_eight_at_once_get_no_more_than_one_after_the_other(rate):
@@ -138,9 +138,9 @@ def test_eight_at_once_get_no_more_than_one_after_the_other(rate):
         passed = 0
         for _number in range(50):
             try:
-                limits.spend(("token by client", "a"))
+                rates.spend(("token by client", "a"))
                 passed += 1
-            except limits.TooMany:
+            except rates.TooMany:
                 pass
         return passed
 
@@ -151,7 +151,7 @@ def test_eight_at_once_get_no_more_than_one_after_the_other(rate):
 def test_what_is_counted_ends_by_itself_and_tells_nobodys_name(rate, cast, client):
     client.post(reverse("account_login"), {"login": cast.admin.email, "password": "wrong"}, REMOTE_ADDR="192.0.2.1")
     client.post(reverse("account_reset_password"), {"email": cast.admin.email}, REMOTE_ADDR="192.0.2.1")
-    counted = redis.Redis.from_url(limits.settings.REDIS_URL)
+    counted = redis.Redis.from_url(rates.settings.REDIS_URL)
     assert len(keys()) >= 5
     for key in keys():
         assert re.fullmatch(r"(limit|cache):[0-9a-f]{40}", key)
@@ -180,11 +180,11 @@ def test_what_is_counted_ends_by_itself_and_tells_nobodys_name(rate, cast, clien
 )
 def test_the_address_is_what_the_outermost_trusted_proxy_saw(settings, proxies, forwarded, found):
     settings.TRUSTED_PROXIES = proxies
-    assert limits.address_of({"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": forwarded}) == found
+    assert address.address_of({"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": forwarded}) == found
 
 
 def test_without_any_address_there_is_one_name_for_all():
-    assert limits.address_of({}) == limits.address_of({"REMOTE_ADDR": ""}) == "unknown"
+    assert address.address_of({}) == address.address_of({"REMOTE_ADDR": ""}) == "unknown"
 
 
 # --- without Redis ---
@@ -193,21 +193,21 @@ def test_without_any_address_there_is_one_name_for_all():
 def test_the_alarm_comes_at_once_and_then_once_an_interval_while_redis_is_tried_again(monkeypatch):
     """REST_SECONDS apart; in between nobody asks Redis at all."""
     clock, asked = [1000.0], []
-    monkeypatch.setattr(limits.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(breaker.time, "monotonic", lambda: clock[0])
 
     def away():
         asked.append(clock[0])
         raise redis.ConnectionError
 
-    breaker = limits.Breaker()
+    own = breaker.Breaker()
     with capture_logs() as logs:
-        for _second in range(2 * limits.ALARM_SECONDS):
+        for _second in range(2 * breaker.ALARM_SECONDS):
             for _request in range(3):
-                assert breaker.call(away, "open") == "open"
+                assert own.call(away, "open") == "open"
             clock[0] += 1
         assert [entry["event"] for entry in logs] == ["rate_limits_off"] * 2
         assert {entry["log_level"] for entry in logs} == {"error"}
-        assert len(asked) == 2 * limits.ALARM_SECONDS / limits.REST_SECONDS
-        clock[0] += limits.REST_SECONDS
-        assert [breaker.call(lambda: "closed", "open") for _request in range(3)] == ["closed"] * 3
+        assert len(asked) == 2 * breaker.ALARM_SECONDS / breaker.REST_SECONDS
+        clock[0] += breaker.REST_SECONDS
+        assert [own.call(lambda: "closed", "open") for _request in range(3)] == ["closed"] * 3
         assert [entry["event"] for entry in logs][2:] == ["rate_limits_on_again"]

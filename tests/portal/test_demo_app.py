@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.test import Client as Browser
 
 from consent.validity import live_consents
-from marketplace import actions as marketplace
+from marketplace.actions import installing
 from marketplace.models import App
 from portal.accounts.models import Account, User
 from tests.oauth import shown, sign_in
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 def agent(db):
     call_command("seed_demo", verbosity=0)
     admin = User.objects.get(email="admin@acme.example")
-    marketplace.install(App.objects.get(slug="reply-helper"), Account.objects.get(slug="acme"), by=admin)
+    installing.install(App.objects.get(slug="reply-helper"), Account.objects.get(slug="acme"), by=admin)
     browser = Browser()
     sign_in(browser, User.objects.get(email="agent@acme.example"))
     return browser

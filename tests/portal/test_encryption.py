@@ -10,9 +10,9 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from marketplace import actions as marketplace
+from marketplace.actions import packaging
 from marketplace.models import Connection, VendorSecret
-from portal.encryption import EncryptedField, decrypt
+from portal.foundation.encryption import EncryptedField, decrypt
 
 pytestmark = pytest.mark.django_db
 NEW = Fernet.generate_key().decode()
@@ -30,7 +30,7 @@ def kept(installed, cast):
     Connection.objects.create(
         installation=installed.installation, integration="octo", values={"a": "b"}, tokens={"access_token": "t"}
     )
-    marketplace.keep_vendor_secret(installed.version.app, "octo", secret="s3cret", by=cast.dev)
+    packaging.keep_vendor_secret(installed.version.app, "octo", secret="s3cret", by=cast.dev)
     TOTP.activate(cast.agent, secret := generate_totp_secret())
     return secret
 

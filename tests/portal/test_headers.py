@@ -12,8 +12,8 @@ from django.urls import get_resolver
 
 from credentials.models import Product
 from marketplace.views import market
-from portal import limits
 from portal.accounts.models import User
+from portal.foundation.limits import breaker
 from tests import factories
 from tests.oauth import PASSWORD, authorize_url, pkce, sign_in
 from tests.test_settings import manage
@@ -139,7 +139,7 @@ def test_answers_that_no_view_makes_carry_them_too(cast, browse, production, mon
         response = client.get("/marketplace/", **HTTPS)
         assert response.status_code == status and carries_all(response)
     settings.LIMITS_ARE_ON = True
-    monkeypatch.setattr(limits.breaker, "call", lambda *_: 7)
+    monkeypatch.setattr(breaker.breaker, "call", lambda *_: 7)
     response = client.get("/oauth/authorize", **HTTPS)
     assert response.status_code == 429 and response["Retry-After"] == "7" and carries_all(response)
 

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from docs import verify_receipt
-from portal.database import database_now
+from portal.foundation.database import database_now
 from portal.ledger.keys import _derive, published, signer
 from portal.ledger.models import KeyPeriod
 

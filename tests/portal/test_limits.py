@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from credentials.actions import make_product_secret
 from credentials.models import Kind, Product
-from portal import limits
+from portal.foundation.limits import breaker, rates
 from tests import factories
 from tests.oauth import PASSWORD, AppSide, authorize_url, basic, pkce
 from tests.portal.test_counting import keys
@@ -47,7 +47,7 @@ def test_bad_secrets_are_refused_after_twenty_a_minute_and_shut_nobody_out_elsew
 ):
     form = {"grant_type": "client_credentials", "account": "nobody", "token": "x"}
     # The number as it is; the hour keeps room from coming back while a slow machine runs this.
-    rate("token failed by address and client", limits.RATES["token failed by address and client"][0], 3600)
+    rate("token failed by address and client", rates.RATES["token failed by address and client"][0], 3600)
     names = {"/oauth/token": ["grant_type", "account"], "/oauth/revoke": ["token"]}[path]
     form = {name: form[name] for name in names}
     mine, works = (external.client.client_id, external.secret), {"/oauth/token": 400, "/oauth/revoke": 200}[path]
@@ -82,8 +82,8 @@ def test_the_right_secret_passes_however_many_wrong_ones_came_from_the_same_addr
 
 
 def test_a_token_request_asks_redis_once(rate, external, client, monkeypatch):
-    asked, call = [], limits.breaker.call
-    monkeypatch.setattr(limits.breaker, "call", lambda *given: asked.append(1) or call(*given))
+    asked, call = [], breaker.breaker.call
+    monkeypatch.setattr(breaker.breaker, "call", lambda *given: asked.append(1) or call(*given))
     for name, secret in (
         (external.client.client_id, external.secret),
         (external.client.client_id, "x"),
@@ -151,7 +151,7 @@ def test_only_failed_introspection_is_counted_and_a_product_that_proves_itself_i
 
 def test_a_check_never_asks_redis(rate, client, cast, monkeypatch):
     """A gateway asks about every call, good and bad, from one address; it takes nothing but 2xx, 401 and 403."""
-    monkeypatch.setattr(limits.breaker, "call", lambda *_: pytest.fail("Redis was asked"))
+    monkeypatch.setattr(breaker.breaker, "call", lambda *_: pytest.fail("Redis was asked"))
     headers = {"HTTP_X_ORIGINAL_METHOD": "GET", "HTTP_X_ORIGINAL_URI": "/api/v2/tickets"}
     for number in range(25):
         value = {"HTTP_AUTHORIZATION": f"Bearer amp_at_{number}"}
@@ -160,7 +160,7 @@ def test_a_check_never_asks_redis(rate, client, cast, monkeypatch):
 
 
 def test_the_numbers_leave_room_for_a_client_that_refreshes_thousands_of_accounts_at_once():
-    by_client, by_address = limits.RATES["token by client"][0], limits.RATES["token by address"][0]
+    by_client, by_address = rates.RATES["token by client"][0], rates.RATES["token by address"][0]
     assert 8 * 1000 < by_client < by_address
 
 

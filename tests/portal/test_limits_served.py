@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
-from portal import embedded, limits
+from portal.demo import embedded
+from portal.foundation.limits import rates
 from tests.browsing import Browser
 from tests.clock import eventually
 from tests.factories import PASSWORD
@@ -101,7 +102,7 @@ def quickly_unlimited(server, side):
 
 
 def test_while_redis_hangs_all_goes_on_with_an_alarm_and_limits_come_back_with_it(external, person, served, valkey):
-    assert failures_until_refused(served, external) >= limits.RATES["token failed by address and client"][0]
+    assert failures_until_refused(served, external) >= rates.RATES["token failed by address and client"][0]
     assert ask(served, external, external.secret).status == 400, (
         "the right secret passes: nobody agreed to anything yet"
     )

@@ -7,8 +7,8 @@ import pytest
 from django.core.signing import TimestampSigner, b62_encode
 from django.test import Client as Browser
 
-from portal.accounts.models import SentForm
 from portal.accounts.tasks import clear_sent_forms
+from portal.foundation.models import SentForm
 from tests.clock import advance
 from tests.oauth import sign_in
 from tests.people.forms import forms_of, text

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 from django.conf import settings
 
-from portal import embedded
+from portal.demo import embedded
 from tests.clock import eventually
 from tests.servers import free_port
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from portal.sandbox.models import Ticket
+from portal.demo.sandbox.models import Ticket
 from tests.conftest import _side
 from tests.factories import CREATE, DELETE, EDIT, VIEW
 
@@ -14,10 +14,10 @@ TICKETS = "/sandbox/api/v2/tickets"
 
 @pytest.fixture
 def side(cast, client, browse):
-    from portal.accounts import actions as accounts
+    from portal.accounts.actions import places
 
     made = _side(cast, client, kind="external", scopes=[VIEW, EDIT, CREATE])
-    accounts.verify_team(made.client.team, by=None)
+    places.verify_team(made.client.team, by=None)
     from credentials.actions import add_scopes
 
     add_scopes(made.client, scopes={DELETE: "Why"}, by=cast.dev)

@@ -9,10 +9,10 @@ from django.core.management import call_command
 from consent.models import Access
 from credentials.models import Client, ClientSecret, Kind, Level, Scope
 from marketplace.models import App, Offer, OfferKind, Status, Version
-from portal.accounts import actions as accounts
+from portal.accounts.actions import notifying
 from portal.accounts.models import Account, Membership, Notice, User
+from portal.demo.sandbox.models import Ticket
 from portal.ledger.models import Entry
-from portal.sandbox.models import Ticket
 from tests.factories import agree
 from tests.oauth import AppSide, basic
 
@@ -31,7 +31,7 @@ def demo():
 
 
 def test_its_mail_begins_with_what_visitors_do(demo):
-    assert Notice.objects.exists() and not accounts.notices_to_mail().exists()
+    assert Notice.objects.exists() and not notifying.notices_to_mail().exists()
 
 
 def test_its_json_is_as_the_design_says(demo):

@@ -20,7 +20,7 @@ from joserfc import jws
 from joserfc.jwk import KeySet
 
 from docs import verify_receipt
-from portal.database import database_now
+from portal.foundation.database import database_now
 from portal.ledger.checkpoints import LENGTH, RECEIPT, _mac
 from portal.ledger.keys import Signer, _derive, published, signer
 from portal.ledger.models import Chain

@@ -30,7 +30,7 @@ def test_the_clock_of_these_tests_stands_still_for_all_that_asks(clock):
     """What the others rest on."""
     from django.db.models.functions import Now
 
-    from portal.database import database_now
+    from portal.foundation.database import database_now
 
     time = dt.datetime(2031, 2, 3, 4, 5, 6, 7, tzinfo=dt.UTC)
     clock(time)

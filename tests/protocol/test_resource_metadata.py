@@ -14,7 +14,7 @@ from credentials import resources
 from credentials.actions import AddressTaken, set_base_address
 from credentials.models import Product, Scope
 from credentials.registry import import_document
-from portal.accounts.actions import NotAllowed
+from portal.accounts.actions.places import NotAllowed
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import CREATE, DELETE, DOCUMENT, EDIT, VIEW

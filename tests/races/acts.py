@@ -4,17 +4,18 @@ from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.utils import translation
 
-from consent import actions as consent
+from consent.actions import ending, granting, issuing, succeeding
 from consent.reasons import AccessEnd
 from credentials import actions as credentials
 from credentials.models import ClientSecret, Product
 from credentials.registry import import_document
-from marketplace import actions as marketplace
-from marketplace.actions import connecting
-from marketplace.connections import Tokens, VendorError
-from portal.accounts import actions as accounts
-from portal.accounts.actions import Refused
+from marketplace.actions import installing, packaging, publishing, upgrading
+from marketplace.vendors import actions
+from marketplace.vendors import actions as connecting
+from marketplace.vendors.oauth_client import Tokens, VendorError
+from portal.accounts.actions import inviting, people, places
 from portal.accounts.models import Membership, Role, Team, TeamMembership, User
+from portal.foundation.refusals import Refused
 from tests.factories import CREATE, EDIT, REDIRECT_URI, VIEW, version_fields
 from tests.marketplace.packages import as_zip, good
 from tests.servers import Answer
@@ -76,13 +77,13 @@ def give_back_access(w):
 
 
 def issue_code(name, who):
-    return lambda w: consent.issue_code(
+    return lambda w: issuing.issue_code(
         anew(w.consents[name]), by=getattr(w, who), scopes={VIEW}, redirect_uri=REDIRECT_URI, code_challenge="x" * 43
     )
 
 
 def use_up(w):
-    return consent.use_up_code(w.sides["account"].client, w.codes["account"][0])
+    return issuing.use_up_code(w.sides["account"].client, w.codes["account"][0])
 
 
 # --- consents ---
@@ -94,7 +95,7 @@ def agree(name, who, **more):
     def act(w):
         row, person = w.sides[name].client, getattr(w, who)
         with translation.override("en"):
-            return consent.grant_consent(
+            return granting.grant_consent(
                 anew(row), w.account, by=person, shown=w.pages[name, who, *more], chosen={EDIT}, **more
             )
 
@@ -102,44 +103,44 @@ def agree(name, who, **more):
 
 
 def revoke(name, who):
-    return lambda w: consent.revoke_consent(anew(w.consents[name]), by=getattr(w, who))
+    return lambda w: ending.revoke_consent(anew(w.consents[name]), by=getattr(w, who))
 
 
 def trim(who="admin", scope=EDIT, name="account"):
-    return lambda w: consent.trim_consent(anew(w.consents[name]), scopes={scope}, by=getattr(w, who))
+    return lambda w: ending.trim_consent(anew(w.consents[name]), scopes={scope}, by=getattr(w, who))
 
 
 def end_external(who):
-    return lambda w: consent.end_access(
+    return lambda w: ending.end_access(
         anew(w.consents["external"].access), by=getattr(w, who), reason=AccessEnd.REVOKED
     )
 
 
 def revoke_for_all(who="admin2"):
-    return lambda w: consent.revoke_for_all(anew(w.consents["agent"].access), by=getattr(w, who))
+    return lambda w: ending.revoke_for_all(anew(w.consents["agent"].access), by=getattr(w, who))
 
 
 def expire(w):
-    return consent.expire_consents()
+    return ending.expire_consents()
 
 
 def stamp(w):
-    return consent.revoke_tokens(anew(w.consents["ended"].access))
+    return ending.revoke_tokens(anew(w.consents["ended"].access))
 
 
 def open_access(w):
-    return consent.open_access(anew(w.sides["new"].client), w.account, by=w.admin)
+    return granting.open_access(anew(w.sides["new"].client), w.account, by=w.admin)
 
 
 # --- installations ---
 
 
 def install(who="admin"):
-    return lambda w: marketplace.install(w.versions["listed"].app, w.account, by=getattr(w, who))
+    return lambda w: installing.install(w.versions["listed"].app, w.account, by=getattr(w, who))
 
 
 def uninstall(name, who="admin2"):
-    return lambda w: marketplace.uninstall(anew(w.installations[name]), by=getattr(w, who))
+    return lambda w: installing.uninstall(anew(w.installations[name]), by=getattr(w, who))
 
 
 def upgrade(who="admin2", name="grown"):
@@ -148,19 +149,19 @@ def upgrade(who="admin2", name="grown"):
     def act(w):
         here, there, by = anew(w.installations[name]), anew(w.versions[f"{name}_next"]), getattr(w, who)
         with translation.override("en"):
-            return marketplace.upgrade(here, there, by=by, shown=w.steps[name, who])
+            return upgrading.upgrade(here, there, by=by, shown=w.steps[name, who])
 
     return act
 
 
 def decline_upgrade(who="admin2"):
-    return lambda w: marketplace.decline_upgrade(
+    return lambda w: upgrading.decline_upgrade(
         anew(w.installations["grown"]), anew(w.versions["grown_next"]), by=getattr(w, who)
     )
 
 
 def set_upgrades_itself(who="admin2"):
-    return lambda w: marketplace.set_upgrades_itself(anew(w.installations["grown"]), on=True, by=getattr(w, who))
+    return lambda w: upgrading.set_upgrades_itself(anew(w.installations["grown"]), on=True, by=getattr(w, who))
 
 
 def withdraw(name, who="dev"):
@@ -168,7 +169,7 @@ def withdraw(name, who="dev"):
 
 
 def discard(who="admin2"):
-    return lambda w: marketplace.discard(anew(w.installations["unfinished"]), by=getattr(w, who))
+    return lambda w: installing.discard(anew(w.installations["unfinished"]), by=getattr(w, who))
 
 
 # --- connections to vendors, which nobody calls here ---
@@ -176,31 +177,31 @@ def discard(who="admin2"):
 
 def prepare(who):
     """Fill in what the agents' vendor asks, which is nothing: the first makes the row."""
-    return lambda w: marketplace.prepare_connection(
+    return lambda w: connecting.prepare_connection(
         anew(w.installations["planner"]), "boards", values={}, by=getattr(w, who)
     )
 
 
 def disconnect(who):
-    return lambda w: marketplace.disconnect(anew(w.connection), by=getattr(w, who))
+    return lambda w: connecting.disconnect(anew(w.connection), by=getattr(w, who))
 
 
 def refreshed(w):
     """What a worker does once the vendor has answered."""
-    return connecting._refreshed(anew(w.connection), Tokens("t2", "r2", 3600))
+    return actions._refreshed(anew(w.connection), Tokens("t2", "r2", 3600))
 
 
 def refused(w):
-    return connecting._refused(anew(w.connection), VendorError("invalid_grant", is_final=True))
+    return actions._refused(anew(w.connection), VendorError("invalid_grant", is_final=True))
 
 
 def one_call(w):
-    with consent.token_for_one_call(anew(w.consents["account"].access), None) as token:
+    with issuing.token_for_one_call(anew(w.consents["account"].access), None) as token:
         return token
 
 
 def install_draft(w):
-    return marketplace.install_draft(anew(w.versions["draft"]), by=w.dev)
+    return installing.install_draft(anew(w.versions["draft"]), by=w.dev)
 
 
 # --- versions ---
@@ -212,11 +213,11 @@ def leave_test_account(w):
 
 
 def on_version(action, name, *, by="dev", **fields):
-    """An action of the marketplace on a version; `by` is a person of the world, or a reviewer's number."""
+    """Call an action on a version; `by` is a person of the world, or a reviewer's number."""
 
     def act(w):
         person = w.reviewers[by] if isinstance(by, int) else getattr(w, by)
-        return getattr(marketplace, action)(anew(w.versions[name]), by=person, **fields)
+        return getattr(publishing, action)(anew(w.versions[name]), by=person, **fields)
 
     return act
 
@@ -224,24 +225,24 @@ def on_version(action, name, *, by="dev", **fields):
 def take_package(w):
     version = anew(w.versions["custom_draft"])
     data = as_zip(good(version.app.client))
-    report = marketplace.take_package(version, data, keep_secrets=False, by=w.dev2)
+    report = packaging.take_package(version, data, keep_secrets=False, by=w.dev2)
     assert report.valid, report
 
 
 def list_accounts(slug):
-    return lambda w: marketplace.list_accounts(anew(w.versions["custom"].app), accounts={slug}, by=w.dev)
+    return lambda w: publishing.list_accounts(anew(w.versions["custom"].app), accounts={slug}, by=w.dev)
 
 
 def create_version(w):
-    return marketplace.create_version(anew(w.versions["listed"].app), by=w.dev, **version_fields("3.0"))
+    return publishing.create_version(anew(w.versions["listed"].app), by=w.dev, **version_fields("3.0"))
 
 
 def create_app(w):
-    return marketplace.create_app(w.team, slug="made", category="other", client=w.free_client, by=w.dev)
+    return publishing.create_app(w.team, slug="made", category="other", client=w.free_client, by=w.dev)
 
 
 def set_client(number, which="free_client"):
-    return lambda w: marketplace.set_client(anew(w.apps[number]), getattr(w, which), by=w.dev)
+    return lambda w: publishing.set_client(anew(w.apps[number]), getattr(w, which), by=w.dev)
 
 
 # --- credentials ---
@@ -252,7 +253,7 @@ def client_of(w, name):
 
 
 def confirm(who):
-    return lambda w: consent.confirm_consent(anew(w.consents["left"]), by=getattr(w, who), shown=w.statements[who])
+    return lambda w: succeeding.confirm_consent(anew(w.consents["left"]), by=getattr(w, who), shown=w.statements[who])
 
 
 def suspend_client(name, who=0):
@@ -324,31 +325,31 @@ def membership(w, who):
 
 
 def leave(who):
-    return lambda w: accounts.end_membership(membership(w, who), by=None)
+    return lambda w: places.end_membership(membership(w, who), by=None)
 
 
 def demote(who):
-    return lambda w: accounts.change_role(membership(w, who), role=Role.AGENT, by=None)
+    return lambda w: places.change_role(membership(w, who), role=Role.AGENT, by=None)
 
 
 def suspend_account(w):
-    return accounts.suspend_account(w.account, reason="Unpaid", by=None)
+    return places.suspend_account(w.account, reason="Unpaid", by=None)
 
 
 def lift_other_account(w):
-    return accounts.lift_account(w.other_account, reason="Paid", by=None)
+    return places.lift_account(w.other_account, reason="Paid", by=None)
 
 
 def add_member(w):
-    return accounts.add_member(w.account, w.stranger, role=Role.AGENT, by=None)
+    return places.add_member(w.account, w.stranger, role=Role.AGENT, by=None)
 
 
 def add_member_to_test_account(w):
-    return accounts.add_member(w.team.test_account, w.stranger, role=Role.AGENT, by=None)
+    return places.add_member(w.team.test_account, w.stranger, role=Role.AGENT, by=None)
 
 
 def add_teammate(w):
-    return accounts.add_teammate(Team.objects.get(pk=w.team.pk), w.stranger, role="owner", by=w.dev)
+    return places.add_teammate(Team.objects.get(pk=w.team.pk), w.stranger, role="owner", by=w.dev)
 
 
 def teammate(w, who):
@@ -356,40 +357,40 @@ def teammate(w, who):
 
 
 def end_teammate(who, by="dev2"):
-    return lambda w: accounts.end_teammate(teammate(w, who), by=getattr(w, by))
+    return lambda w: places.end_teammate(teammate(w, who), by=getattr(w, by))
 
 
 def change_teammate(who, by="dev2"):
-    return lambda w: accounts.change_teammate(teammate(w, who), role="member", by=getattr(w, by))
+    return lambda w: places.change_teammate(teammate(w, who), role="member", by=getattr(w, by))
 
 
 def invite(who):
-    return lambda w: accounts.invite(w.account, email="nia@example.com", role=Role.AGENT, by=getattr(w, who))
+    return lambda w: inviting.invite(w.account, email="nia@example.com", role=Role.AGENT, by=getattr(w, who))
 
 
 def accept(w):
-    return accounts.accept_invitation(anew(w.invitation), by=w.stranger)
+    return inviting.accept_invitation(anew(w.invitation), by=w.stranger)
 
 
 def resend_invitation(w):
-    return accounts.resend_invitation(anew(w.invitation), by=w.admin2)
+    return inviting.resend_invitation(anew(w.invitation), by=w.admin2)
 
 
 def revoke_invitation(who):
-    return lambda w: accounts.revoke_invitation(anew(w.invitation), by=getattr(w, who))
+    return lambda w: inviting.revoke_invitation(anew(w.invitation), by=getattr(w, who))
 
 
 def verify_team(w):
-    return accounts.verify_team(w.team, by=None)
+    return places.verify_team(w.team, by=None)
 
 
 def deactivate(who):
-    return lambda w: accounts.deactivate_person(User.objects.get(pk=getattr(w, who).pk), by=None)
+    return lambda w: people.deactivate_person(User.objects.get(pk=getattr(w, who).pk), by=None)
 
 
 def remove_two_factor(w):
-    return accounts.remove_two_factor(User.objects.get(pk=w.dev2.pk), by=None)
+    return people.remove_two_factor(User.objects.get(pk=w.dev2.pk), by=None)
 
 
 def change_staff(*, is_staff):
-    return lambda w: accounts.change_staff(User.objects.get(pk=w.stranger.pk), is_staff=is_staff, groups=[], by=None)
+    return lambda w: people.change_staff(User.objects.get(pk=w.stranger.pk), is_staff=is_staff, groups=[], by=None)

@@ -34,9 +34,9 @@ PATH = "> consent.ending.lock_path"
 
 CONNECTION = "marketplace_connection"
 _CONNECT = (
-    f"marketplace.connecting._lock {ACCOUNT}",
-    f"marketplace.connecting._member {MEMBERSHIP}",
-    f"marketplace.connecting._lock {INSTALLATION}",
+    f"marketplace.vendors._lock {ACCOUNT}",
+    f"marketplace.vendors._member {MEMBERSHIP}",
+    f"marketplace.vendors._lock {INSTALLATION}",
 )
 
 # Take one of these away, and this race fails in an interleaving.
@@ -69,8 +69,8 @@ NEEDED = {
     f"consent.issuing._lock_family {PATH}": "refresh against uninstall",
     f"consent.issuing.standing_consent {ACCESS}": "client credentials against uninstall",
     f"consent.issuing.token_for_one_call {PATH}": "a call for an app against uninstall",
-    f"marketplace.connecting._refreshed {CONNECTION}": "a refresh against disconnecting",
-    f"marketplace.connecting._refused {CONNECTION}": "a vendor's refusal against disconnecting",
+    f"marketplace.vendors._refreshed {CONNECTION}": "a refresh against disconnecting",
+    f"marketplace.vendors._refused {CONNECTION}": "a vendor's refusal against disconnecting",
     f"marketplace.installing.install {CLIENT}": "install against suspension",
     f"marketplace.installing.install_draft {CLIENT}": "a draft installed against suspension",
     f"marketplace.installing.install_draft {VERSION}": "a draft installed against its submission",
@@ -158,7 +158,7 @@ SECOND = {
         (f"marketplace.upgrading.set_upgrades_itself {ACCOUNT}",),
         "turned on twice",
     ),
-    f"marketplace.connecting.disconnect {CONNECTION}": (_CONNECT, "disconnected twice"),
+    f"marketplace.vendors.disconnect {CONNECTION}": (_CONNECT, "disconnected twice"),
     **{site: (tuple(other for other in _CONNECT if other != site), "a connection made twice") for site in _CONNECT},
     _END: (_END_ACCESS[:1], "uninstall against the admin's demotion"),
     f"marketplace.installing._end {INSTALLATION}": ((_END, *_END_ACCESS), "uninstall twice"),
@@ -171,7 +171,7 @@ STAY = {
     f"consent.succeeding.confirm_consent {PATH}": "T11: the row it writes; every other act on it but expiry holds the account",
     "consent.ending.revoke_tokens rows": "T11: the consents it stamps; every other act on them holds their access",
     "consent.granting._change_terms rows": "T11: the consents it narrows; every other act on them holds their access",
-    f"marketplace.connecting.end_connections {CONNECTION}": "T11: what it writes, no act but people's does, who hold the account",
+    f"marketplace.vendors.end_connections {CONNECTION}": "T11: what it writes, no act but people's does, who hold the account",
     "consent.ending.erase_batch rows": "passes over what another eraser holds",
     f"portal.accounts.places.change_role {MEMBERSHIP}": "T11: every act that decides on a role holds it, and it is read anew",
     f"portal.accounts.places._seat {MEMBERSHIP}": "T11: as end_membership; a team is changed under its test account's lock",
@@ -181,7 +181,7 @@ STAY = {
     ),
     f"marketplace.packaging._take {APP}": "T11: what the package is checked against; a draft is checked again later",
     f"marketplace.packaging.keep_vendor_secret {APP}": "T11: whose secret it is; the row itself is locked as it is replaced",
-    f"marketplace.connecting._lock_connection {CONNECTION}": (
+    f"marketplace.vendors._lock_connection {CONNECTION}": (
         "T11: what a person connects wins over a worker, whichever came first; people hold the account"
     ),
     "portal.ledger.keys._locked_period ledger_keyperiod": "a key's period ends after all that it signs at the same moment",

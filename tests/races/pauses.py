@@ -14,7 +14,7 @@ _LOCK = re.compile(r' FOR (NO KEY )?UPDATE( OF "\w+")?')
 _TABLE = re.compile(r'(?:FROM|INTO|UPDATE) "(\w+)"')
 _BASE = Path(settings.BASE_DIR)
 _PROJECT = tuple(str(_BASE / app) for app in ("portal", "credentials", "consent", "marketplace"))
-_DATABASE = str(_BASE / "portal/database.py")
+_DATABASE = str(_BASE / "portal/foundation/database.py")
 _PATIENCE = 15
 
 

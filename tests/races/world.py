@@ -11,17 +11,17 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from django.test import Client as Browser
 from django.utils import translation
 
-from consent import actions as consent
+from consent.actions import ending, issuing
 from consent.reasons import AccessEnd
 from consent.screen import MayNotConsent, build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials.models import Kind, Level
-from marketplace import actions as marketplace
+from marketplace.actions import installing, publishing, upgrading
 from marketplace.models import Connection
-from portal.accounts import actions as accounts
+from portal.accounts.actions import inviting, places
 from portal.accounts.models import Membership
-from portal.database import database_now
+from portal.foundation.database import database_now
 from portal.ledger.models import Chain, Entry
 from tests import factories
 from tests.clock import advance
@@ -64,7 +64,7 @@ class World:
         factories.product()
         self.dev, self.dev2 = factories.person("Dev"), factories.person("Dan", team=False)
         self.team = factories.team_of(self.dev)
-        accounts.add_teammate(self.team, self.dev2, role="owner", by=self.dev)
+        places.add_teammate(self.team, self.dev2, role="owner", by=self.dev)
         RecoveryCodes.activate(self.dev2)
         self.reviewers = [factories.reviewer(), factories.reviewer()]
         self.account = factories.account("acme")
@@ -88,15 +88,15 @@ class World:
         self._external("new", Level.ACCOUNT, None)
         self._external("new_agent", Level.AGENT, None)
         self._external("ended", Level.ACCOUNT, self.admin)
-        consent.end_access(self.consents["ended"].access, by=self.admin, reason=AccessEnd.REVOKED)
+        ending.end_access(self.consents["ended"].access, by=self.admin, reason=AccessEnd.REVOKED)
         self._left()
         self._external("suspended", Level.ACCOUNT, None)
         credentials.suspend_client(self.sides["suspended"].client, reason="Harm", by=self.reviewers[0])
         self.other_account = factories.account("other")
-        accounts.suspend_account(self.other_account, reason="Unpaid", by=None)
+        places.suspend_account(self.other_account, reason="Unpaid", by=None)
         self._versions()
-        self.invitation = accounts.invite(self.account, email=self.stranger.email, role="agent", by=self.admin)
-        accounts.tell_of_invitation(self.invitation)
+        self.invitation = inviting.invite(self.account, email=self.stranger.email, role="agent", by=self.admin)
+        inviting.tell_of_invitation(self.invitation)
         self.pages = {}
         for name in ("account", "agent", "unfinished", "new", "new_agent", "expired"):
             for who in ("admin", "admin2", "agent", "agent2"):
@@ -124,7 +124,7 @@ class World:
 
     def _installed(self, name, level, person):
         self._published(name, level)
-        self.installations[name] = marketplace.install(self.versions[name].app, self.account, by=self.admin)
+        self.installations[name] = installing.install(self.versions[name].app, self.account, by=self.admin)
         if person:
             self._used(name, person)
 
@@ -134,19 +134,19 @@ class World:
         if scopes:
             credentials.add_scopes(self.sides[name].client, scopes=dict.fromkeys(scopes, "It grew"), by=self.dev)
         fields = factories.version_fields("1.1", required_scopes=[VIEW, *scopes], **URL)
-        draft = marketplace.create_version(self.versions[name].app, by=self.dev, **fields)
+        draft = publishing.create_version(self.versions[name].app, by=self.dev, **fields)
         self.versions[f"{name}_next"] = following = factories.publish(draft, self.dev, by=self.reviewers[0])
         for who in ("admin", "admin2"):
             with translation.override("en"):
-                step = marketplace.step_to(self.installations[name], following, by=getattr(self, who))
+                step = upgrading.step_to(self.installations[name], following, by=getattr(self, who))
                 self.steps[name, who] = step.screen.digest()
 
     def _connected(self):
         """An app with vendors, which are never called: one is connected for the account, the agents' is not yet."""
         client, _secret = factories.client(self.dev, name="planner")
-        draft = marketplace.change_version(factories.app(self.dev, client), by=self.dev, package=planner(client))
-        marketplace.publish_custom(draft, accounts={self.account.slug}, by=self.dev)
-        self.installations["planner"] = marketplace.install(draft.app, self.account, by=self.admin)
+        draft = publishing.change_version(factories.app(self.dev, client), by=self.dev, package=planner(client))
+        publishing.publish_custom(draft, accounts={self.account.slug}, by=self.dev)
+        self.installations["planner"] = installing.install(draft.app, self.account, by=self.admin)
         self.connection = Connection.objects.create(
             installation=self.installations["planner"], integration="calendar", values={"room": "4"},
             tokens={"access_token": "t", "refresh_token": "r"}, connected_at=database_now(), connected_by=self.admin,
@@ -167,7 +167,7 @@ class World:
         """A consent whose admin is none any more, as two others read it."""
         leaver = factories.member(self.account, "admin", "Lea")
         self._external("left", Level.ACCOUNT, leaver)
-        accounts.change_role(self.account.memberships.get(user=leaver), role="agent", by=None)
+        places.change_role(self.account.memberships.get(user=leaver), role="agent", by=None)
         readers = {"admin": self.admin, "admin2": self.admin2}
         self.statements = {who: statement_of(self.consents["left"], by).digest() for who, by in readers.items()}
 
@@ -191,7 +191,7 @@ class World:
 
     def _code(self, granted, person):
         verifier, challenge = pkce()
-        code = consent.issue_code(
+        code = issuing.issue_code(
             granted, by=person, scopes={VIEW, EDIT}, redirect_uri=REDIRECT_URI, code_challenge=challenge
         )
         return code, verifier
@@ -204,20 +204,20 @@ class World:
             version = factories.app(self.dev, client)
             self.drafted = getattr(self, "drafted", client)
             if 1 in steps:
-                version = marketplace.submit_version(version, by=self.dev)
+                version = publishing.submit_version(version, by=self.dev)
             if 2 in steps:
-                version = marketplace.approve_version(version, by=self.reviewers[0])
+                version = publishing.approve_version(version, by=self.reviewers[0])
             self.versions[name] = version
         client, _secret = factories.client(self.dev, name="custom")
         version = factories.app(self.dev, client)
-        self.versions["custom"] = marketplace.publish_custom(version, accounts={"first"}, by=self.dev)
-        self.versions["custom_draft"] = marketplace.create_version(
+        self.versions["custom"] = publishing.publish_custom(version, accounts={"first"}, by=self.dev)
+        self.versions["custom_draft"] = publishing.create_version(
             version.app, by=self.dev, **factories.version_fields("2.0")
         )
         self.free_client, _secret = factories.client(self.dev, name="free")
         self.other_client, _secret = factories.client(self.dev, name="other")
         self.apps = [
-            marketplace.create_app(self.team, slug=f"free-{number}", category="other", by=self.dev)
+            publishing.create_app(self.team, slug=f"free-{number}", category="other", by=self.dev)
             for number in range(2)
         ]
         self.rotated, _secret = factories.client(self.dev, name="rotated")

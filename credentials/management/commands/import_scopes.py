@@ -8,7 +8,7 @@ from django.db import transaction
 from credentials.actions import create_product
 from credentials.models import Product
 from credentials.registry import import_document
-from portal.accounts.actions import Refused
+from portal.foundation.refusals import Refused
 
 
 class Command(BaseCommand):

@@ -5,7 +5,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from marketplace.models import App
-from marketplace.package import Facts, check_archive, check_folder
+from marketplace.package.checking import check_archive, check_folder
+from marketplace.package.facts import Facts
 
 
 class Command(BaseCommand):

@@ -9,14 +9,15 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from portal.broker import queue_on_commit
-from portal.database import alone, database_now, lock
+from portal.foundation.broker import queue_on_commit
+from portal.foundation.database import alone, database_now, lock
+from portal.foundation.mail import send
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
-from portal.mail import send
 
 from ..events import Event
 from ..models import Account, Invitation, Membership, Role, TeamMembership
-from .places import AlreadyMember, NotAllowed, Refused, lock_team, put_member, put_teammate
+from .places import AlreadyMember, NotAllowed, lock_team, put_member, put_teammate
 
 LIFETIME = dt.timedelta(days=7)
 

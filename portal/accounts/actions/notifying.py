@@ -5,8 +5,8 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from portal.database import alone
-from portal.mail import send
+from portal.foundation.database import alone
+from portal.foundation.mail import send
 
 from ..models import REVIEWERS, Notice, Team, User
 

@@ -5,7 +5,7 @@ from allauth.mfa.models import Authenticator
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from portal.database import lock
+from portal.foundation.database import lock
 from portal.ledger.actions import PORTAL, record
 
 from ..events import Event

@@ -6,16 +6,13 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from portal.broker import queue_on_commit
-from portal.database import lock
+from portal.foundation.broker import queue_on_commit
+from portal.foundation.database import lock
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event
 from ..models import Account, Membership, Role, Team, TeamMembership, TeamRole
-
-
-class Refused(Exception):
-    """An action that the rules do not allow; its text says why, for people."""
 
 
 class AlreadyMember(Refused):

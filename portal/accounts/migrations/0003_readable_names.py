@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-import portal.text
+import portal.foundation.text
 
 
 class Migration(migrations.Migration):
@@ -14,18 +14,22 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="account",
             name="name",
-            field=models.CharField(max_length=80, validators=[portal.text.validate_readable], verbose_name="name"),
+            field=models.CharField(
+                max_length=80, validators=[portal.foundation.text.validate_readable], verbose_name="name"
+            ),
         ),
         migrations.AlterField(
             model_name="team",
             name="name",
-            field=models.CharField(max_length=80, validators=[portal.text.validate_readable], verbose_name="name"),
+            field=models.CharField(
+                max_length=80, validators=[portal.foundation.text.validate_readable], verbose_name="name"
+            ),
         ),
         migrations.AlterField(
             model_name="user",
             name="name",
             field=models.CharField(
-                blank=True, max_length=80, validators=[portal.text.validate_readable], verbose_name="name"
+                blank=True, max_length=80, validators=[portal.foundation.text.validate_readable], verbose_name="name"
             ),
         ),
     ]

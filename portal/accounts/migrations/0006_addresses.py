@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-import portal.text
+import portal.foundation.text
 
 
 class Migration(migrations.Migration):
@@ -14,13 +14,13 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="invitation",
             name="email",
-            field=models.EmailField(blank=True, max_length=254, validators=[portal.text.validate_address]),
+            field=models.EmailField(blank=True, max_length=254, validators=[portal.foundation.text.validate_address]),
         ),
         migrations.AlterField(
             model_name="user",
             name="email",
             field=models.EmailField(
-                max_length=254, unique=True, validators=[portal.text.validate_address], verbose_name="email"
+                max_length=254, unique=True, validators=[portal.foundation.text.validate_address], verbose_name="email"
             ),
         ),
     ]

@@ -1,7 +1,7 @@
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-from portal import guards
+from portal.foundation import guards
 
 # Nobody who can write to the table can date a period back or forward.
 CLOCK = """

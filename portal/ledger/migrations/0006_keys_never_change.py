@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from portal import guards
+from portal.foundation import guards
 
 # Sending an invitation again ends the link of the mail before.
 SENT_AGAIN = """

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from portal import guards
+from portal.foundation import guards
 
 # T5: only an Agree, which is timed within the transaction that writes it, moves the end of a consent later, by a year.
 AGREED = """

@@ -5,7 +5,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import TextField, Value
 from django.db.models.functions import Cast
 
-from portal.encryption import EncryptedField, rotate
+from portal.foundation.encryption import EncryptedField, rotate
 
 BATCH = 500
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from portal import egress
+from portal.foundation import egress
 from tests.peer import Peer, said
 from tests.portal.egress.network import Network
 

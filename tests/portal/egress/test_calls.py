@@ -7,7 +7,7 @@ import traceback
 import pytest
 from authlib.integrations.httpx_client import OAuth2Client
 
-from portal.egress import EgressError, Forbidden, TimedOut, TooLarge, Transport, Unreachable, send
+from portal.foundation.egress import EgressError, Forbidden, TimedOut, TooLarge, Transport, Unreachable, send
 from tests.peer import said
 from tests.portal.egress.network import PUBLIC, named
 

@@ -9,8 +9,8 @@ import zlib
 
 import pytest
 
-from portal import egress
-from portal.egress import TimedOut, TooLarge, Unreachable, send
+from portal.foundation import egress
+from portal.foundation.egress import TimedOut, TooLarge, Unreachable, send
 from tests.peer import certificate, said
 from tests.portal.egress.network import named
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from portal import egress
-from portal.egress import EgressError, Forbidden, Transport, Unreachable, send
+from portal.foundation import egress
+from portal.foundation.egress import EgressError, Forbidden, Transport, Unreachable, send
 from tests.portal.egress.network import PUBLIC, named
 
 # --- where it may go ---

@@ -1,0 +1,111 @@
+"""The sheet of an installation: everything that it connects to, what is done and what is left, for one person."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.db.models import Q
+
+from portal.accounts.models import Membership, Role
+
+from ..models import Connection, Installation
+from ..package import formats
+from ..package.contents import Contents
+from . import settings_values
+
+
+@dataclass
+class Part:
+    """One vendor integration, with the connection of the account, or of the person who looks."""
+
+    name: str
+    integration: formats.Integration
+    connection: Connection | None
+    # Whether this person connects it: an admin the account's, everybody their own.
+    is_theirs: bool
+    # Whether it was connected before, and ended.
+    was_connected: bool = False
+    # Whether an admin has to fill something in first.
+    waits_for_admin: bool = False
+
+    @property
+    def is_agent_level(self) -> bool:
+        return self.integration.token_type == "agent"
+
+    @property
+    def is_connected(self) -> bool:
+        return self.connection is not None and self.connection.is_connected
+
+    @property
+    def is_broken(self) -> bool:
+        return self.connection is not None and self.connection.broken_at is not None
+
+
+class Sheet:
+    """`connections` are the live ones; `ended`, the names of the account's integrations that one ended of."""
+
+    def __init__(
+        self, installation: Installation, membership: Membership, connections: Iterable[Connection], ended: set[str]
+    ) -> None:
+        self.installation, self.membership, self._connections = installation, membership, list(connections)
+        self._ended = ended
+        self.is_admin = membership.role == Role.ADMIN
+        self.contents = Contents.of(installation.version)
+
+    @cached_property
+    def vendors(self) -> list[Part]:
+        parts = []
+        for name, one in self.contents.vendors.items():
+            is_own = one.token_type == "agent"
+            whose = self.membership.pk if is_own else None
+            found = (row for row in self._connections if (row.integration, row.membership_id) == (name, whose))
+            was = not is_own and name in self._ended
+            waits = is_own and settings_values.lacks_credentials(self.contents, name, self.installation.values)
+            parts.append(Part(name, one, next(found, None), is_own or self.is_admin, was, waits))
+        # What the account does comes before what each agent does.
+        return sorted(parts, key=lambda part: part.is_agent_level)
+
+    @property
+    def needs_settings(self) -> bool:
+        return settings_values.missing(self.contents.fields, self.installation.values)
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while something that the account has to do, beside agreeing, is not done."""
+        return self.needs_settings or any(map(self._is_left, self.vendors))
+
+    @staticmethod
+    def _is_left(part: Part) -> bool:
+        return not part.is_agent_level and (part.connection is None or not part.connection.connected_at)
+
+    @property
+    def is_disconnected(self) -> bool:
+        """True where what is left was connected before."""
+        left = [part for part in self.vendors if self._is_left(part)]
+        return bool(left) and not self.needs_settings and all(part.was_connected for part in left)
+
+    @property
+    def is_broken(self) -> bool:
+        return any(part.is_broken for part in self.vendors)
+
+    @property
+    def has_more(self) -> bool:
+        """True where there is more to do than to agree."""
+        return bool(self.vendors or self.contents.fields)
+
+
+def sheets(installations: Iterable[Installation], membership: Membership) -> dict[Installation, Sheet]:
+    """The sheets of several installations of one account, by two queries."""
+    installations = list(installations)
+    found: dict[object, list[Connection]] = {installation.pk: [] for installation in installations}
+    whose = Q(membership=None) | Q(membership=membership)
+    rows = Connection.objects.filter(whose, installation__in=installations, ended_at=None)
+    for row in rows.defer("tokens", "values"):
+        found[row.installation_id].append(row)
+    ended: dict[object, set[str]] = {installation.pk: set() for installation in installations}
+    former = Connection.objects.filter(membership=None, installation__in=installations).exclude(
+        Q(ended_at=None) | Q(connected_at=None)
+    )
+    for pk, name in former.values_list("installation", "integration").distinct():
+        ended[pk].add(name)
+    return {each: Sheet(each, membership, found[each.pk], ended[each.pk]) for each in installations}

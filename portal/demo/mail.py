@@ -1,0 +1,53 @@
+"""The demo's mail: written to files, read at /dev/mail/."""
+
+import email
+import email.policy
+from pathlib import Path
+
+from django.conf import settings
+from django.http import Http404
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from portal.foundation.pages import paginate
+
+
+def has_mail_pages():
+    """Return True in a demo that writes its mail to files."""
+    return settings.DEMO and "filebased" in settings.EMAIL_BACKEND
+
+
+def _mails():
+    """The mails that the demo wrote, newest first, as (name, message)."""
+    if not has_mail_pages():
+        raise Http404
+    mails = []
+    separator = b"-" * 79 + b"\n"
+    for path in sorted(
+        Path(settings.EMAIL_FILE_PATH).glob("*.log"), key=lambda path: path.stat().st_mtime_ns, reverse=True
+    ):
+        # Mails sent at once share a file, to which they were appended.
+        parts = [part for part in path.read_bytes().split(separator) if part.strip()]
+        for number, raw in reversed([*enumerate(parts)]):
+            message = email.message_from_bytes(raw, policy=email.policy.default)
+            mails.append((f"{path.stem}-{number}", message))
+    return mails
+
+
+@require_safe
+@never_cache
+def mail_list(request):
+    return render(request, "portal/mail_list.html", {"page_obj": paginate(request, _mails())})
+
+
+@require_safe
+@never_cache
+def mail_view(request, name):
+    for known, message in _mails():
+        if known == name:
+            body = message.get_body(("plain",))
+            return render(
+                request, "portal/mail_view.html", {"mail": message, "body": body.get_content() if body else ""}
+            )
+    raise Http404

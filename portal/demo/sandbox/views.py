@@ -1,0 +1,126 @@
+"""The tickets API: each call needs its Freshservice scope, and sees one account only."""
+
+import json
+
+from django import forms
+from django.conf import settings
+from django.db.models.functions import Now
+from django.http import HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+
+from consent import check as checking
+from consent.views.endpoints import unauthorized
+from credentials.resources import document, metadata_url
+from portal.foundation.pages import paginate
+
+from .models import Ticket
+
+SCOPE = "freshservice.tickets."
+PATH = "sandbox/api/v2"
+# What its routes need; filled by `protected`.
+_SCOPES: set[str] = set()
+
+
+class TicketForm(forms.ModelForm):
+    class Meta:
+        model = Ticket
+        fields = ["subject", "description", "status", "priority"]
+
+    def __init__(self, data, instance):
+        kept = {name: getattr(instance, name) for name in self.Meta.fields}
+        super().__init__({**kept, **data}, instance=instance)
+
+
+class BadRequest(Exception):
+    pass
+
+
+def protected(**scopes):
+    """Let a view be called with a token that has the scope named for the method; anything else is answered here."""
+
+    # RFC 9110 section 9.3.2: HEAD is GET without the body.
+    scopes = {**scopes, "HEAD": scopes["GET"]}
+    _SCOPES.update(SCOPE + name for name in scopes.values())
+
+    def decorate(view):
+        @csrf_exempt
+        def wrapped(request, **kwargs):
+            if request.method not in scopes:
+                return _answer({"error": "Method not allowed"}, 405, Allow=", ".join(sorted(scopes)))
+            try:
+                value = checking.bearer_token(request.headers.get("Authorization", ""))
+                bearer = checking.check(value, [SCOPE + scopes[request.method]])
+                return view(request, Ticket.objects.filter(account=bearer.account_id), bearer, **kwargs)
+            except checking.Refusal as refusal:
+                return unauthorized(refusal, metadata_url(PATH))
+            except Ticket.DoesNotExist:
+                return _answer({"error": "There is no such ticket"}, 404)
+            except BadRequest as problem:
+                return _answer({"error": "The ticket is not valid", "fields": problem.args[0]}, 400)
+
+        return wrapped
+
+    return decorate
+
+
+@require_safe
+def metadata(request):
+    """RFC 9728, for the sandbox."""
+    resource = f"{settings.BASE_URL}/{PATH}"
+    return JsonResponse(document(resource, name="Sandbox service desk", scopes=sorted(_SCOPES)))
+
+
+@protected(GET="view", POST="create")
+def tickets(request, own, bearer):
+    if request.method == "POST":
+        ticket = _save(request, Ticket(account_id=bearer.account_id))
+        return _answer({"ticket": _shown(ticket)}, 201, Location=f"{request.path}/{ticket.pk}")
+    page = paginate(request, own)
+    return _answer({"tickets": [_shown(ticket) for ticket in page], "total": page.paginator.count, "page": page.number})
+
+
+@protected(GET="view", PUT="edit", DELETE="delete")
+def ticket(request, own, bearer, ticket_id):
+    found = own.get(pk=ticket_id)
+    if request.method == "DELETE":
+        found.delete()
+        return HttpResponse(status=204)
+    if request.method == "PUT":
+        found = _save(request, found)
+    return _answer({"ticket": _shown(found)})
+
+
+def _save(request, ticket):
+    try:
+        data = json.loads(request.body)
+        # Half of a surrogate pair is JSON, and no text.
+        json.dumps(data, ensure_ascii=False).encode()
+        if not isinstance(data, dict) or "\\u0000" in request.body.decode():
+            raise ValueError
+    except (ValueError, RecursionError):
+        raise BadRequest({"": ["The body must be a JSON object"]}) from None
+    form = TicketForm(data, ticket)
+    if not form.is_valid():
+        raise BadRequest(form.errors.get_json_data())
+    ticket = form.save(commit=False)
+    ticket.updated_at = Now()
+    ticket.save()
+    ticket.refresh_from_db()
+    return ticket
+
+
+def _answer(data, status=200, **headers):
+    return JsonResponse(data, status=status, headers={"Cache-Control": "no-store", **headers})
+
+
+def _shown(ticket):
+    return {
+        "id": ticket.pk,
+        "subject": ticket.subject,
+        "description": ticket.description,
+        "status": ticket.status,
+        "priority": ticket.priority,
+        "created_at": ticket.created_at.isoformat(),
+        "updated_at": ticket.updated_at.isoformat(),
+    }

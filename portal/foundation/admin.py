@@ -1,0 +1,141 @@
+"""What every admin page shares: a window with a few buttons, each of which calls an action."""
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.forms.models import model_to_dict
+from django.shortcuts import redirect, render
+from django.urls import path, reverse
+from django.utils.translation import gettext_lazy as _
+
+from portal.foundation.once import once
+from portal.foundation.refusals import Refused
+from portal.foundation.text import Textarea
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=2000,
+        widget=Textarea(attrs={"rows": 4}),
+        help_text=_("Whom it concerns reads it, and it stays on record."),
+    )
+
+
+class OptionalReasonForm(ReasonForm):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].required = False
+        self.fields["reason"].label = _("Reason, if there is something to say")
+
+
+def shown(label, value):
+    """A read-only field of a window as text: the admin's own would link to pages that the reader may not open."""
+
+    @admin.display(description=label)
+    def field(obj):
+        return value(obj) or "-"
+
+    return field
+
+
+class WindowAdmin(admin.ModelAdmin):
+    """No adding, no deleting, nothing editable. `buttons` maps a name to (label, form class or None, action)."""
+
+    actions = None
+    view_on_site = False
+    buttons: dict = {}
+    # What a button does, in words, for those whose name does not say it.
+    notes: dict = {}
+    change_form_template = "admin/portal/window.html"
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def may_press(self, request, name, obj):
+        """Who may press a button; the action guards again."""
+        return request.user.is_superuser
+
+    def get_urls(self):
+        name = f"{self.opts.app_label}_{self.opts.model_name}_press"
+        press = once(self.press, again=self.secret_again)
+        return [
+            path("<path:object_id>/press/<slug:button>/", self.admin_site.admin_view(press), name=name),
+            *super().get_urls(),
+        ]
+
+    def change_view(self, request, object_id, form_url="", extra_context=None):
+        obj = self.get_object(request, object_id)
+        shown = [
+            {"url": self._url(obj, "press", name), "label": label}
+            for name, (label, *_) in self.buttons.items()
+            if obj is not None and self.may_press(request, name, obj)
+        ]
+        context = {"buttons": shown, "show_save": False, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def history_view(self, request, object_id, extra_context=None):
+        # Django's looks for the object first, and so tells anyone of the staff whether there is one.
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
+
+    def _url(self, obj, what, *args):
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{what}", args=[obj.pk, *args])
+
+    def values_of(self, request, button):
+        """Return what an action is given beside its form's fields."""
+        return {}
+
+    def secret_page(self, request, title, secret):
+        context = {**self.admin_site.each_context(request), "title": title, "secret": secret}
+        response = render(request, "admin/portal/secret.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def secret_again(self, request, press):
+        """Answer the second press of a button that shows a secret."""
+        raise NotImplementedError
+
+    def press(self, request, object_id, button):
+        obj = self.get_object(request, object_id)
+        if obj is None or button not in self.buttons or not self.has_view_permission(request, obj):
+            raise PermissionDenied
+        if not self.may_press(request, button, obj):
+            messages.error(request, _("This cannot be done, or not any more. The page shows how things are now."))
+            return redirect(self._url(obj, "change"))
+        label, form_class, action = self.buttons[button]
+        form = None
+        if form_class:
+            posted = request.POST if request.method == "POST" else None
+            form = form_class(posted, initial=model_to_dict(obj, fields=list(form_class.base_fields)))
+        if request.method == "POST" and (form is None or form.is_valid()):
+            try:
+                given = self.values_of(request, button) | (form.cleaned_data if form else {})
+                result = action(obj, by=request.user, **given)
+                if isinstance(result, str):
+                    return self.secret_page(request, label, result)
+                messages.success(request, _("%(what)s: done.") % {"what": label})
+                return redirect(self._url(obj, "change"))
+            except (Refused, ValidationError) as refusal:
+                messages.error(
+                    request, " ".join(refusal.messages) if isinstance(refusal, ValidationError) else str(refusal)
+                )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": label,
+            "note": self.notes.get(button, ""),
+            "object": obj,
+            "form": form,
+            "opts": self.opts,
+            "back": self._url(obj, "change"),
+        }
+        return render(
+            request, "admin/portal/action_confirm.html", context, status=422 if request.method == "POST" else 200
+        )

@@ -1,0 +1,60 @@
+"""Go on without Redis while it is away."""
+
+import threading
+import time
+
+import redis
+import structlog
+from kombu.exceptions import KombuError
+
+log = structlog.get_logger(__name__)
+
+# After Redis failed, one request in so many seconds tries it again.
+REST_SECONDS = 5
+ALARM_SECONDS = 60
+
+
+class Breaker:
+    """Let a process go on without Redis while it is away: nothing waits for it, and the log gets an alarm.
+
+    The limits, the cache and queueing share one, so that the first timeout spares the others theirs.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._next_try = self._next_alarm = 0.0
+        self._is_away = False
+
+    def call(self, act, otherwise):
+        """Return what `act` returns, or `otherwise` where Redis cannot tell."""
+        if self._is_away and not self._may_try():
+            return otherwise
+        try:
+            result = act()
+        except (redis.RedisError, KombuError, OSError) as error:
+            self._failed(error)
+            return otherwise
+        if self._is_away:
+            self._is_away = False
+            log.warning("rate_limits_on_again")
+        return result
+
+    def _may_try(self):
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next_try:
+                return False
+            self._next_try = now + REST_SECONDS
+            return True
+
+    def _failed(self, error):
+        with self._lock:
+            now = time.monotonic()
+            self._is_away, self._next_try = True, now + REST_SECONDS
+            if now < self._next_alarm:
+                return
+            self._next_alarm = now + ALARM_SECONDS
+        log.error("rate_limits_off", why="Redis does not answer", error=type(error).__name__)
+
+
+breaker = Breaker()

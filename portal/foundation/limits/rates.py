@@ -1,0 +1,119 @@
+"""How often something may be tried: counted in Redis, and not at all while Redis is away, since no rule hangs on it."""
+
+import functools
+import hashlib
+import hmac
+
+import redis
+from django.conf import settings
+
+from .breaker import breaker
+
+# How many, in how many seconds: so many at once and then evenly, unless in EXACT. An address is everybody behind it, an office or the
+# servers of a platform with thousands of accounts; what fails is limited harder, and never for a client or a mail
+# address as such, or a stranger could shut its owner out.
+RATES = {
+    "token by address": (24000, 60),
+    "token by client": (12000, 60),
+    "token failed by address": (600, 60),
+    "token failed by address and client": (20, 60),
+    "introspection failed by address": (60, 60),
+    # Of request templates; what a vendor allows its clients is shared by all that an app does for an account.
+    "requests by app and account": (50, 60),
+    "authorize by address": (3000, 60),
+    "authorize by address and client": (1500, 60),
+    "sign-in by address": (120, 60),
+    "sign-in failed by address": (30, 60),
+    "sign-in failed by address and person": (5, 300),
+    # An invitation is a mail that its receiver did not ask for.
+    "invitations by person": (30, 3600),
+    "invitations by place and mail address": (5, 86400),
+    "invitations opened by address": (60, 60),
+    "versions by team": (120, 3600),
+    "packages checked by team": (30, 600),
+    "publications by team": (30, 3600),
+}
+
+# Counted exactly: in no window of its length does one of these let more through, which a burst and then an even rate does.
+EXACT = {"requests by app and account"}
+
+# Two ways of counting. The generic cell rate algorithm stores one time for each mark, until which it is used up; that may lie
+# a window ahead, and each act moves it on by a window's part. An exact mark stores the time of each act within the window.
+# Where one mark is full, none is changed.
+_COUNT = """
+local clock = redis.call('TIME')
+local now, wait, ends = clock[1] * 1000000 + clock[2], 0, {}
+local function numbers(number)
+  local first = number * 4 - 3
+  return tonumber(ARGV[first]), ARGV[first + 1] * 1000000, tonumber(ARGV[first + 2]), ARGV[first + 3] == '1'
+end
+for number, key in ipairs(KEYS) do
+  local amount, window, cost, exact = numbers(number)
+  if exact then
+    local oldest = redis.call('LINDEX', key, amount - 1)
+    if oldest and cost >= 0 then wait = math.max(wait, oldest + window - now) end
+  else
+    local used = math.max(tonumber(redis.call('GET', key) or 0), now)
+    ends[number] = used + cost * window / amount
+    if cost >= 0 then wait = math.max(wait, used + window / amount - window - now) end
+  end
+end
+if wait > 0 then return math.ceil(wait / 1000000) end
+for number, key in ipairs(KEYS) do
+  local amount, window, cost, exact = numbers(number)
+  if exact then
+    if cost > 0 then
+      redis.call('LPUSH', key, string.format('%.0f', now))
+      redis.call('LTRIM', key, 0, amount - 1)
+      redis.call('PEXPIRE', key, math.ceil(window / 1000))
+    elseif cost < 0 then redis.call('LPOP', key) end
+  elseif ends[number] <= now then redis.call('DEL', key)
+  elseif cost ~= 0 then
+    redis.call('SET', key, string.format('%.0f', ends[number]), 'PX', math.ceil((ends[number] - now) / 1000))
+  end
+end
+return 0
+"""
+
+
+class TooMany(Exception):
+    """Somebody tried too often; `wait` whole seconds from now, there is room for one more."""
+
+    def __init__(self, wait):
+        super().__init__(wait)
+        self.wait = wait
+
+
+@functools.cache
+def _script():
+    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS).register_script(_COUNT)
+
+
+def pseudonym(text):
+    """What stands in Redis for an address, a client or a mail address; without the key nobody can tell which."""
+    return hmac.new(settings.SECRET_KEY.encode(), text.encode(), hashlib.sha256).hexdigest()[:40]
+
+
+def _count(marks):
+    """`marks` are (cost, name in RATES, *whose)."""
+    if not settings.LIMITS_ARE_ON:
+        return
+    keys, numbers = [], []
+    for cost, name, *whose in marks:
+        keys.append("limit:" + pseudonym("\n".join([name, *whose])))
+        numbers += [*RATES[name], cost, int(name in EXACT)]
+    if wait := breaker.call(lambda: _script()(keys=keys, args=numbers), 0):
+        raise TooMany(int(wait))
+
+
+def spend(*marks, within=()):
+    """Count one act under each mark, a (name in RATES, *whose).
+
+    Raises TooMany, and counts nothing, where one of them or of `within` is full.
+    """
+    _count([*((1, *mark) for mark in marks), *((0, *mark) for mark in within)])
+
+
+def give_back(*marks):
+    """Uncount an act that turned out to be none of those that the marks count."""
+    _count([(-1, *mark) for mark in marks])
