@@ -9,7 +9,7 @@ from django.core import mail
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.urls import get_resolver
 
-from portal import views
+from portal.demo import mail as demo_mail
 from portal.demo.management.commands.seed_demo import PASSWORD
 
 from .looking import covers
@@ -98,7 +98,7 @@ def test_pages_that_say_what_went_wrong_and_the_mail_of_the_demo(look, stranger,
         def breaks(problem=problem):
             raise problem
 
-        monkeypatch.setattr(views, "_mails", breaks)
+        monkeypatch.setattr(demo_mail, "_mails", breaks)
         stranger.goto("/dev/mail/")
         look(stranger)
 
