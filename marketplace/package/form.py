@@ -38,10 +38,12 @@ class LinesField(forms.CharField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, max_length=20000, widget=Textarea(attrs={"rows": 2}), **kwargs)
 
-    def to_python(self, value: Any) -> dict[str, Any]:
+    def to_python(self, value: Any) -> Any:
+        """Return what the lines say, a dict."""
         found: dict[str, Any] = {}
-        super().run_validators(super().to_python(value))
-        for number, line in enumerate(super().to_python(value).splitlines(), 1):
+        text = super().to_python(value) or ""
+        super().run_validators(text)
+        for number, line in enumerate(text.splitlines(), 1):
             if not line.strip():
                 continue
             name, one = self.read(line.strip())
@@ -317,7 +319,7 @@ class PackageFields:
         ]
         asked: dict[str, Any] = {}
         with contextlib.suppress(forms.ValidationError):
-            asked = self.asked.fields["asked"].to_python(self.asked["asked"].value())
+            asked = self.asked.fields["asked"].to_python(self.asked["asked"].value()) or {}
         return {
             "connects": [row for row in rows if row["display_name"]],
             "asked": [one["display_name"] for one in asked.values()],
@@ -348,7 +350,7 @@ class PackageFields:
             listed = as_dict(module.get("requests"))
             module |= {"requests": {names[old]: one for old, one in listed.items() if old in names}} if listed else {}
         declared = {name for module in modules.values() for name in as_dict(module.get("requests"))}
-        new = {name: {} for name in self._rows(self.requests) if name not in declared}
+        new: dict[str, Any] = {name: {} for name in self._rows(self.requests) if name not in declared}
         common = modules.setdefault("common", {})
         common["requests"] = {**as_dict(common.get("requests")), **new}
 

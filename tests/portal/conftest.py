@@ -13,7 +13,7 @@ from portal.foundation.limits import rates
 
 SCRIPT = """
 import json, sys
-from portal import embedded
+from portal.demo import embedded
 urls = embedded.services(sys.argv[1], want_postgres=True, want_redis=True)
 print(json.dumps(urls), flush=True)
 sys.stdin.read()
