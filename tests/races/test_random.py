@@ -26,7 +26,7 @@ ASKED = [
 
 def rounds(always, every):
     return [
-        *(pytest.param(name, 20, id=name) for name in always),
+        *(pytest.param(name, 10, id=name) for name in always),
         *(pytest.param(name, 200, id=f"{name}, 200 times", marks=pytest.mark.soak) for name in every),
     ]
 
