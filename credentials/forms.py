@@ -103,7 +103,7 @@ def scope_picker(chosen=None, held=()):
         scope.justification = chosen.get(scope.name, "")
         needs_why = scope.risk_level.needs_justification
         scope.lacks_why = scope.is_chosen and needs_why and not scope.justification.strip()
-        scope.resource = (scope.name.split(".") + [""])[1].replace("_", " ")
+        scope.resource = [*scope.name.split("."), ""][1].replace("_", " ")
     scopes.sort(key=lambda scope: (scope.product.name, scope.resource, scope.name))
     return [
         (product, [(resource, list(rows)) for resource, rows in groupby(group, key=lambda scope: scope.resource)])

@@ -112,9 +112,8 @@ def make_access_token(family: uuid.UUID, salt: bytes, generation: int, key: str 
 
 def read_refresh_token(value: object) -> RefreshTokenParts | None:
     """Return the parts that a refresh token claims, or None where it is malformed. Proves nothing: see `is_genuine`."""
-    if not is_well_formed(value, REFRESH_TOKEN):
+    if not isinstance(value, str) or not is_well_formed(value, REFRESH_TOKEN):
         return None
-    assert isinstance(value, str)
     try:
         data = _decode(value[len(REFRESH_TOKEN) : -_CHECKSUM_LENGTH])
     except ValueError:

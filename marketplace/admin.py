@@ -74,10 +74,8 @@ class VersionAdmin(WindowAdmin):
 
 def _change(name, before, version):
     """What is different of a scope since the published version, in words."""
-    if (
-        before is None
-        or (name in before.required_scopes) == (name in version.required_scopes)
-        and name in before.scopes
+    if before is None or (
+        (name in before.required_scopes) == (name in version.required_scopes) and name in before.scopes
     ):
         return ""
     if name not in before.scopes:

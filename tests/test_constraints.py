@@ -270,7 +270,7 @@ def test_what_was_agreed_to_never_changes(everything, cast):
         (ClientSecret.objects.first(), {"hash": "another"}),
     ]
     for row, changes in fixed:
-        with pytest.raises(IntegrityError, match="never changes|is frozen"), transaction.atomic():
+        with pytest.raises(IntegrityError, match=r"never changes|is frozen"), transaction.atomic():
             change(row, **changes)
 
 

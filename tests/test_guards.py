@@ -288,7 +288,7 @@ def test_a_temporary_table_of_the_same_name_is_not_believed(everything):
 def test_the_role_that_the_readme_makes_cannot(web, sql):
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL ROLE {web}")
-        with pytest.raises(DatabaseError, match="permission denied|must be owner"), transaction.atomic():
+        with pytest.raises(DatabaseError, match=r"permission denied|must be owner"), transaction.atomic():
             cursor.execute(sql)
         cursor.execute("RESET ROLE")
 

@@ -46,7 +46,7 @@ def for_programs(view):
 def _oauthlib(core, respond, request):
     """Run an oauthlib endpoint in one transaction, so that the locks of validation hold until the commit."""
     with transaction.atomic():
-        _, headers, body, status = respond(request)
+        _, _headers, body, status = respond(request)
     response = HttpResponse(body, status=status, content_type="application/json", headers=NO_STORE)
     if status == 401 and "Authorization" in request.headers:
         # RFC 6749 section 5.2. A client that sent credentials in the body would ask for a password and never show the reason.

@@ -153,7 +153,7 @@ def read_folder(folder: Path) -> Unpacked:
     found = {}
     for file in FILES:
         path = folder / file
-        if path.is_symlink() or path.parent.is_symlink() and path.parent != folder:
+        if path.is_symlink() or (path.parent.is_symlink() and path.parent != folder):
             raise Unusable(file, _("This is a symbolic link."), _("Put the file itself into the package."))
         if path.is_file():
             with open(path, "rb") as opened:

@@ -333,7 +333,7 @@ class PackageFields:
             for name, (former, form) in self._rows(self.vendors).items()
         }
         if self.client and (required or optional):
-            integrations[self.first_party] = self._own(required, optional)
+            integrations[self.first_party] = self._own(self.client, required, optional)
         files[OAUTH] = {"integrations": integrations}
         before, rows = as_dict(files.get(REQUESTS)), self._rows(self.requests)
         files[REQUESTS] = {name: form.template(as_dict(before.get(former))) for name, (former, form) in rows.items()}
@@ -354,16 +354,15 @@ class PackageFields:
         common = modules.setdefault("common", {})
         common["requests"] = {**as_dict(common.get("requests")), **new}
 
-    def _own(self, required: list[str], optional: list[str]) -> dict[str, Any]:
-        assert self.client is not None
+    def _own(self, client: Client, required: list[str], optional: list[str]) -> dict[str, Any]:
         before = self.before.get(self.first_party, {})
         options = {**as_dict(before.get("options")), "scope": [*required, *optional], "optional_scope": optional}
         return {
-            "display_name": self.client.name,
+            "display_name": client.name,
             **before,
-            "client_id": self.client.client_id,
+            "client_id": client.client_id,
             "authorize_url": f"{settings.BASE_URL}/oauth/authorize",
             "token_url": f"{settings.BASE_URL}/oauth/token",
-            "token_type": self.client.level,
+            "token_type": client.level,
             "options": options,
         }

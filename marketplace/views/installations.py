@@ -179,7 +179,7 @@ def installation_view(request, pk):
 
 def is_suspended(installation):
     client = installation.app.client
-    return bool(client and client.suspended_at or installation.account.suspended_at)
+    return bool((client and client.suspended_at) or installation.account.suspended_at)
 
 
 def _scopes(access, consent):

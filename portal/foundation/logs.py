@@ -45,5 +45,5 @@ def configuration(*, demo: bool, level: str) -> dict:
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["bad_input"]}},
         "root": {"handlers": ["console"], "level": level},
         # At DEBUG these log whole requests, secrets included, and at INFO the URLs that are called.
-        "loggers": dict.fromkeys(["oauthlib", "oauth2_provider", "httpx", "httpcore"], {"level": "WARNING"}),
+        "loggers": {name: {"level": "WARNING"} for name in ("oauthlib", "oauth2_provider", "httpx", "httpcore")},
     }

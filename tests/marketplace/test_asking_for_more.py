@@ -184,9 +184,8 @@ def answers(side, cast, browse):
 
 
 def test_the_developer_reads_how_many_agents_agreed_said_no_and_have_not_answered(agreed, cast, browse):
-    consents = [agreed.consent]
-    for _number in range(4):
-        consents.append(factories.agree(agreed.client, cast.acme, factories.member(cast.acme)))
+    more = [factories.agree(agreed.client, cast.acme, factories.member(cast.acme)) for _number in range(4)]
+    consents = [agreed.consent, *more]
     # Declined before there was anything to decline: no answer to what comes.
     granting.decline_consent(agreed.client, cast.acme, by=consents[0].granted_by)
     update(agreed, cast, required_scopes=[VIEW, CREATE], optional_scopes=[EDIT])

@@ -171,7 +171,7 @@ def test_a_symbolic_link_is_refused(files):
 
 
 def test_a_name_that_is_there_twice_is_refused(files):
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="Duplicate name"):
         data = packed(("manifest.json", "{}"), ("manifest.json", "{}"))
     assert "twice" in only(check_archive(data, Facts()))
 

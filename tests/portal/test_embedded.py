@@ -36,7 +36,7 @@ def test_a_kill_of_the_parent_ends_the_servers_and_the_data_is_there_again(start
     redis.Redis.from_url(urls["REDIS_URL"]).set("kept", "1")
     first.send_signal(signal.SIGKILL)
     first.wait(20)
-    second, again = start_servers()
+    _second, again = start_servers()
     assert postgres(again, "SELECT count(*) FROM kept") == (0,)
     assert redis.Redis.from_url(again["REDIS_URL"]).get("kept") == b"1"
     assert again["DATABASE_URL"] != urls["DATABASE_URL"]

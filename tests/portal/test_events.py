@@ -79,7 +79,7 @@ def test_two_apps_cannot_have_the_same_event():
     class Other(LedgerEvent):
         GRANTED = "consent.granted", _("Granted")
 
-    with pytest.raises(ImproperlyConfigured, match="consent.granted"):
+    with pytest.raises(ImproperlyConfigured, match=r"consent\.granted"):
         register(Other)
     assert known_events()["consent.granted"] is Event.CONSENT_GRANTED
 

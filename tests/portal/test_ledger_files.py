@@ -117,7 +117,7 @@ def test_keys_change_and_old_checkpoints_stay_good(chain, file, settings):
     settings.LEDGER_KEYS = ["a new key", *settings.LEDGER_KEYS]
     verify_ledger()
     settings.LEDGER_KEYS = ["a new key"]
-    with pytest.raises(CommandError, match="line 1: signature: its key .* is not among the published ones"):
+    with pytest.raises(CommandError, match=r"line 1: signature: its key .* is not among the published ones"):
         verify_ledger()
 
 

@@ -42,8 +42,7 @@ def test_processes_with_different_keys_sign_at_the_same_time(settings):
 
         try:
             local.first = number % 2
-            for _time in range(8):
-                signed.append(keys.signer().sign("receipt", {}))
+            signed.extend(keys.signer().sign("receipt", {}) for _time in range(8))
         finally:
             connection.close()
 

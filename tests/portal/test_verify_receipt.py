@@ -148,7 +148,7 @@ def test_every_field_that_was_tampered_with_is_named(holder, capsys):
             code, told = verify(holder, capsys=capsys)
             name = named(path) if how == "change" else named(path[:-1])
             assert code == 1 and f"Not intact: {name}" in told, (path, how, told)
-    with pytest.raises(CommandError, match="receipt.json: "):
+    with pytest.raises(CommandError, match=r"receipt\.json: "):
         call_command("verify_ledger", "--receipt", str(holder / "receipt.json"))
 
 
@@ -207,7 +207,7 @@ def test_a_file_that_is_not_a_receipt_is_unreadable(holder, capsys, text):
     (holder / "receipt.json").write_text(text)
     code, told = verify(holder, capsys=capsys)
     assert code == 2 and told.startswith("Cannot be checked: ") and told.count("\n") == 1
-    with pytest.raises(CommandError, match="receipt.json"):
+    with pytest.raises(CommandError, match=r"receipt\.json"):
         call_command("verify_ledger", "--receipt", str(holder / "receipt.json"))
 
 
@@ -362,7 +362,7 @@ def test_an_earlier_receipt_is_read_and_marked_as_verifiable_by_the_operator_onl
     ):
         path.write_text(json.dumps(data))
         rewrite(path, change)
-        with pytest.raises(CommandError, match="receipt.json: "):
+        with pytest.raises(CommandError, match=r"receipt\.json: "):
             call_command("verify_ledger", "--receipt", str(path))
     path.write_text(json.dumps({**data, "entry": {**data["entry"], "actor": "x"}}))
     assert verify(holder, capsys=capsys)[0] == 1, "of an entry whose own hash does not fit, anyone can tell"

@@ -187,7 +187,7 @@ class Revocation(RevocationEndpoint):
         return self.server.vendor.tokens.get(token_string)
 
     def revoke_token(self, token: Token, request: Request) -> None:
-        self.server.vendor.end(lambda other: other is token or token.kind == "refresh" and other.grant == token.grant)
+        self.server.vendor.end(lambda other: other is token or (token.kind == "refresh" and other.grant == token.grant))
 
 
 class Issuer(IssuerParameter):

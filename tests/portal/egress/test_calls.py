@@ -69,7 +69,7 @@ def test_only_the_usual_methods_are_called(peer, network, method):
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    ("name", "value"),
     [
         ("X-A", "a\r\nX-B: b"), ("X-A", "a\nb"), ("X-A", "a\rb"), ("X-A", "a\0b"), ("X-A", "a\x7fb"), ("X-A", "“"),
         ("X-A", "\U0001f600"), ("X-A", "\udc80"), ("X-A\r\nX-B", "b"), ("X A", "b"), ("X-A:", "b"), ("", "b"), ("Ü", "b"),

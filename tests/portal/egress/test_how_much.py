@@ -103,7 +103,7 @@ def test_an_endless_head_is_cut_off(peer):
         send("GET", peer.url)
 
 
-@pytest.mark.parametrize("coding, window", [("gzip", 31), ("deflate", 15), ("deflate", -15)])
+@pytest.mark.parametrize(("coding", "window"), [("gzip", 31), ("deflate", 15), ("deflate", -15)])
 def test_a_bomb_does_not_unfold(peer, coding, window):
     packer = zlib.compressobj(9, wbits=window)
     bomb = b"".join([*(packer.compress(bytes(2**20)) for _megabyte in range(40)), packer.flush()])
@@ -122,7 +122,7 @@ def packed(window):
 
 
 @pytest.mark.parametrize(
-    "coding, body",
+    ("coding", "body"),
     [("gzip", packed(31)), ("GZIP", packed(31)), ("x-gzip", packed(31)), ("deflate", packed(15)), ("deflate", packed(-15)),
      ("identity", b"hello")],
 )  # fmt: skip
@@ -133,7 +133,7 @@ def test_what_was_packed_unasked_is_unpacked(peer, coding, body):
 
 
 @pytest.mark.parametrize(
-    "coding, body",
+    ("coding", "body"),
     [("br", b"hello"), ("zstd", b"hello"), ("gzip, gzip", gzip.compress(packed(31), mtime=0)), ("gzip", b"hello"),
      ("gzip", packed(31)[:-9]), ("gzip", packed(31) + b"x"), ("deflate", packed(31)), ("x" * 99, b"hello")],
 )  # fmt: skip
