@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
@@ -76,7 +77,7 @@ class VendorSecret(models.Model):
 
     app = models.ForeignKey(App, on_delete=models.PROTECT, related_name="vendor_secrets")
     integration = models.CharField(max_length=50)
-    secret = EncryptedField()
+    secret: EncryptedField[str, str] = EncryptedField()
     saved_at = models.DateTimeField()
     saved_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
 
@@ -210,7 +211,7 @@ class Installation(models.Model):
     # None where the version asks for nothing of the company's own products.
     access = models.OneToOneField(Access, null=True, on_delete=models.PROTECT, related_name="installation")
     # What the package asks at install: the `iparam.…` of its request templates.
-    values = EncryptedField(default=dict)
+    values: EncryptedField[dict[str, str], dict[str, str]] = EncryptedField(default=dict)
     # Whether versions that ask for nothing new are taken without anybody's click.
     upgrades_itself = models.BooleanField(default=False, db_default=False)
     installed_at = models.DateTimeField(db_default=Now())
@@ -311,6 +312,10 @@ class Offer(models.Model):
         return f"{self.installation} · {self.version or self.from_version}"
 
 
+# The access token and, if the vendor gave one, the refresh token.
+Tokens = dict[str, Any] | None
+
+
 class Connection(models.Model):
     """An installation's link to one vendor, of the account or of one agent; what it holds is encrypted, and never shown."""
 
@@ -322,8 +327,8 @@ class Connection(models.Model):
     # Where it ended before its installation, the version that says how to tell the vendor.
     version = models.ForeignKey(Version, null=True, on_delete=models.PROTECT, related_name="+")
     # What was filled in: the integration's `oauth_iparams.…`.
-    values = EncryptedField(default=dict)
-    tokens = EncryptedField(null=True)
+    values: EncryptedField[dict[str, str], dict[str, str]] = EncryptedField(default=dict)
+    tokens: EncryptedField[Tokens, Tokens] = EncryptedField(null=True)
     # Raised whenever the tokens change, so that what was read before is seen to be old.
     generation = models.PositiveIntegerField(default=0)
     connected_at = models.DateTimeField(null=True)

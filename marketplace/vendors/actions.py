@@ -236,10 +236,10 @@ def end_connections(installation: Installation, names: set[str], *, by: User | N
     rows = Connection.objects.select_for_update(no_key=True).filter(
         installation=installation, integration__in=names, ended_at=None
     )
-    rows = list(rows.order_by("pk"))
-    for row in rows:
+    ended = list(rows.order_by("pk"))
+    for row in ended:
         _end(row, by, installation)
-    return len(rows)
+    return len(ended)
 
 
 @transaction.atomic
@@ -317,7 +317,7 @@ def _refused(row: Connection, error: VendorError) -> Connection:
         return now
     now.refresh_failures += 1
     wait = RETRIES[min(now.refresh_failures, len(RETRIES)) - 1]
-    now.refresh_at = database_now() + dt.timedelta(seconds=wait) if now.tokens.get("refresh_token") else None
+    now.refresh_at = database_now() + dt.timedelta(seconds=wait) if (now.tokens or {}).get("refresh_token") else None
     now.save(update_fields=["refresh_failures", "refresh_at"])
     return now
 

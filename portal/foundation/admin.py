@@ -1,14 +1,18 @@
-"""What every admin page shares: a window with a few buttons, each of which calls an action."""
+"""The base of every admin page: a read-only window with a few buttons, each of which calls an action."""
+
+from collections.abc import Callable
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.forms.models import model_to_dict
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
-from portal.foundation.once import once
+from portal.foundation.once import Press, once
 from portal.foundation.refusals import Refused
 from portal.foundation.text import Textarea
 
@@ -23,17 +27,17 @@ class ReasonForm(forms.Form):
 
 
 class OptionalReasonForm(ReasonForm):
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["reason"].required = False
         self.fields["reason"].label = _("Reason, if there is something to say")
 
 
-def shown(label, value):
-    """A read-only field of a window as text: the admin's own would link to pages that the reader may not open."""
+def shown(label: Any, value: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Return a read-only field that shows text. The admin's own fields link to pages that the reader may not open."""
 
     @admin.display(description=label)
-    def field(obj):
+    def field(obj: Any) -> object:
         return value(obj) or "-"
 
     return field
@@ -44,25 +48,25 @@ class WindowAdmin(admin.ModelAdmin):
 
     actions = None
     view_on_site = False
-    buttons: dict = {}
-    # What a button does, in words, for those whose name does not say it.
-    notes: dict = {}
+    buttons: dict[str, tuple[Any, type[forms.Form] | None, Callable[..., Any]]] = {}
+    # What a button does, where its name does not say it.
+    notes: dict[str, Any] = {}
     change_form_template = "admin/portal/window.html"
 
-    def has_add_permission(self, request):
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_delete_permission(self, request, obj=None):
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_change_permission(self, request, obj=None):
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def may_press(self, request, name, obj):
-        """Who may press a button; the action guards again."""
+    def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
+        """Tell whether this person may press a button; the action checks again."""
         return request.user.is_superuser
 
-    def get_urls(self):
+    def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_press"
         press = once(self.press, again=self.secret_again)
         return [
@@ -70,7 +74,9 @@ class WindowAdmin(admin.ModelAdmin):
             *super().get_urls(),
         ]
 
-    def change_view(self, request, object_id, form_url="", extra_context=None):
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> Any:
         obj = self.get_object(request, object_id)
         shown = [
             {"url": self._url(obj, "press", name), "label": label}
@@ -80,30 +86,32 @@ class WindowAdmin(admin.ModelAdmin):
         context = {"buttons": shown, "show_save": False, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
-    def history_view(self, request, object_id, extra_context=None):
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         # Django's looks for the object first, and so tells anyone of the staff whether there is one.
         if not self.has_view_permission(request):
             raise PermissionDenied
         return super().history_view(request, object_id, extra_context)
 
-    def _url(self, obj, what, *args):
+    def _url(self, obj: Any, what: str, *args: object) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{what}", args=[obj.pk, *args])
 
-    def values_of(self, request, button):
-        """Return what an action is given beside its form's fields."""
+    def values_of(self, request: HttpRequest, button: str) -> dict[str, Any]:
+        """Return what an action takes besides its form's fields."""
         return {}
 
-    def secret_page(self, request, title, secret):
+    def secret_page(self, request: HttpRequest, title: str, secret: str) -> HttpResponse:
         context = {**self.admin_site.each_context(request), "title": title, "secret": secret}
         response = render(request, "admin/portal/secret.html", context)
         response["Cache-Control"] = "no-store"
         return response
 
-    def secret_again(self, request, press):
+    def secret_again(self, request: HttpRequest, press: Press) -> HttpResponse:
         """Answer the second press of a button that shows a secret."""
         raise NotImplementedError
 
-    def press(self, request, object_id, button):
+    def press(self, request: HttpRequest, object_id: str, button: str) -> HttpResponse:
         obj = self.get_object(request, object_id)
         if obj is None or button not in self.buttons or not self.has_view_permission(request, obj):
             raise PermissionDenied

@@ -5,11 +5,14 @@ keeps it alive sends its next request into nothing (RFC 9112 section 9.6).
 """
 
 import io
+from collections.abc import Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication
 
 from django.conf import settings
 
 _PIECE = 64 * 1024
-# A gateway asks about a call without sending its body, but many announce a body all the same; it would never arrive.
+# A gateway asks about a call without sending its body, but many announce one all the same. It would never arrive.
 _SUBREQUESTS = "/oauth/check/"
 
 
@@ -20,26 +23,26 @@ def max_body(path: str, content_type: str) -> int:
 
 
 class _Counted:
-    """A body that knows how much of it was read."""
+    """A body that counts how much of it was read."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: Any) -> None:
         self._stream, self.taken = stream, 0
 
-    def read(self, size=-1):
+    def read(self, size: int = -1) -> bytes:
         return self._count(self._stream.read(size) if size >= 0 else self._stream.read())
 
-    def readline(self, size=-1):
+    def readline(self, size: int = -1) -> bytes:
         return self._count(self._stream.readline(size) if size >= 0 else self._stream.readline())
 
-    def _count(self, data):
+    def _count(self, data: bytes) -> bytes:
         self.taken += len(data)
         return data
 
 
-def _unchunk(environ):
-    """Give a chunked body a length, without which Django reads nothing (RFC 9112 section 7.1); True where all of it is here.
+def _unchunk(environ: dict[str, Any]) -> bool:
+    """Give a chunked body a length, without which Django reads nothing (RFC 9112 section 7.1).
 
-    Of one that is too large there is one byte too much, so that it is refused like any other.
+    Return True if all of it was read. A body that is too large is cut one byte over the limit, so that it is refused.
     """
     most = max_body(environ.get("PATH_INFO", ""), environ.get("CONTENT_TYPE", ""))
     body = environ["wsgi.input"].read(most + 1)
@@ -48,7 +51,7 @@ def _unchunk(environ):
     return len(body) <= most
 
 
-def _drain(body, length):
+def _drain(body: _Counted, length: int) -> bool:
     """Read what is left of a body, unless it is over the limit; return True if nothing is left."""
     if length > settings.MAX_BODY:
         return False
@@ -57,17 +60,18 @@ def _drain(body, length):
     return body.taken >= length
 
 
-def taking_bodies(application):
+def taking_bodies(application: WSGIApplication) -> WSGIApplication:
     """Wrap a WSGI application: it sees lengths only, and an answer over an unread body says `Connection: close`."""
 
-    def wrapped(environ, start_response):
+    def wrapped(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         is_chunked = "HTTP_TRANSFER_ENCODING" in environ
         is_subrequest = environ.get("PATH_INFO", "").startswith(_SUBREQUESTS)
         is_whole = not is_chunked or (not is_subrequest and _unchunk(environ))
         length = int(environ.get("CONTENT_LENGTH") or 0)
-        body = environ["wsgi.input"] = _Counted(environ["wsgi.input"])
+        body = _Counted(environ["wsgi.input"])
+        environ["wsgi.input"] = body
 
-        def start(status, headers, exc_info=None):
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
             # Only now, so that no client has to send a body that is refused for its size.
             is_read = length == 0 or (not is_subrequest and _drain(body, length))
             if not (is_read and is_whole):

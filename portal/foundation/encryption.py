@@ -1,7 +1,7 @@
-"""What the database keeps encrypted (FIELD_ENCRYPTION_KEYS: the first encrypts, all decrypt)."""
+"""Encryption of what the database stores (FIELD_ENCRYPTION_KEYS: the first key encrypts, all decrypt)."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
@@ -17,17 +17,34 @@ def encrypt(text: str) -> str:
 
 
 def decrypt(encrypted: str) -> str:
-    """Return the text. Raises cryptography.fernet.InvalidToken where no key of ours made it."""
+    """Return the text. Raises cryptography.fernet.InvalidToken if none of the keys encrypted it."""
     return _fernet().decrypt(encrypted.encode()).decode()
 
 
 def rotate(encrypted: str) -> str:
-    """Encrypt again, with the first key, what any of the keys encrypted."""
+    """Encrypt again with the first key what any of the keys encrypted."""
     return _fernet().rotate(encrypted.encode()).decode()
 
 
-class EncryptedField(models.TextField):
-    """Holds what JSON can; the database has it encrypted only, so nothing can be searched in it."""
+# What may be set and what is read; the declaration of a field says which.
+Set = TypeVar("Set", contravariant=True)
+Get = TypeVar("Get", covariant=True)
+
+if TYPE_CHECKING:
+
+    class _JsonText(models.TextField[Set, Get]):
+        _pyi_private_set_type: Any
+        _pyi_private_get_type: Any
+
+else:
+
+    class _JsonText(models.TextField):
+        def __class_getitem__(cls, types):
+            return cls
+
+
+class EncryptedField(_JsonText[Set, Get]):
+    """Holds a JSON value, which the database stores encrypted and cannot search."""
 
     def get_prep_value(self, value: Any) -> str | None:
         return None if value is None else encrypt(json.dumps(value))

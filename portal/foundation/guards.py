@@ -1,4 +1,4 @@
-"""Rules that the database itself holds, as migration operations: triggers that no session setting turns off."""
+"""Guards: rules that the database itself enforces by triggers, which no session setting turns off. Migration operations."""
 
 from django.db.migrations import RunSQL
 
@@ -64,7 +64,7 @@ FUNCTIONS = RunSQL(
 )
 
 
-# Times that end things: from null to a time, or to an earlier one. What only grows: a number, or a time that ends all before it.
+# A time that ends something goes from null to a time, or to an earlier one. A number, or a time before which everything has ended, only grows.
 DIRECTIONS = RunSQL(
     """
     CREATE FUNCTION portal_only_earlier() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -116,73 +116,73 @@ END $pin$;
 """
 
 
-def pinned():
+def pinned() -> list[RunSQL]:
     """Make every guard's function use the portal's own tables, whatever search_path and temporary tables a session has.
 
-    To be called last by a migration that replaces a function with SQL of its own, which forgets it.
+    A migration that replaces a function with its own SQL must call this last, since replacing drops the setting.
     """
     return [RunSQL(_PIN, RunSQL.noop)]
 
 
-def _trigger(table, name, event, each, function):
+def _trigger(table: str, name: str, event: str, each: str, function: str) -> RunSQL:
     return RunSQL(
         _TRIGGER.format(table=table, name=name, event=event, each=each, function=function),
         f"DROP TRIGGER {name} ON {table};",
     )
 
 
-def key_never_changes(table):
+def key_never_changes(table: str) -> list[RunSQL]:
     """Keep the primary key, `id`, unchanged, so that rows referring to it keep their meaning."""
     return [_trigger(table, f"{table}_key_never_changes", "UPDATE OF id", "FOR EACH ROW", "portal_never_changes(id)")]
 
 
-def only_earlier(table, *columns):
-    """The times, once set, only move earlier, and are never cleared."""
+def only_earlier(table: str, *columns: str) -> list[RunSQL]:
+    """Once set, the times only move earlier, and are never cleared."""
     function = f"portal_only_earlier({', '.join(columns)})"
     return [_trigger(table, f"{table}_only_earlier", f"UPDATE OF {', '.join(columns)}", "FOR EACH ROW", function)]
 
 
-def only_grows(table, *columns):
-    """The numbers or times never go back, and are never cleared."""
+def only_grows(table: str, *columns: str) -> list[RunSQL]:
+    """The numbers or times only grow, and are never cleared."""
     function = f"portal_only_grows({', '.join(columns)})"
     return [_trigger(table, f"{table}_only_grows", f"UPDATE OF {', '.join(columns)}", "FOR EACH ROW", function)]
 
 
-def never_removed(table):
-    """DELETE and TRUNCATE are refused."""
+def never_removed(table: str) -> list[RunSQL]:
+    """Refuse DELETE and TRUNCATE."""
     return [
         _trigger(table, f"{table}_never_deleted", "DELETE", "FOR EACH ROW", "portal_refuse()"),
         _trigger(table, f"{table}_never_truncated", "TRUNCATE", "FOR EACH STATEMENT", "portal_refuse()"),
     ]
 
 
-def insert_only(table):
-    """UPDATE, DELETE and TRUNCATE are refused."""
+def insert_only(table: str) -> list[RunSQL]:
+    """Refuse UPDATE, DELETE and TRUNCATE."""
     return [
         *never_removed(table),
         _trigger(table, f"{table}_never_updated", "UPDATE", "FOR EACH ROW", "portal_refuse()"),
     ]
 
 
-def never_changes(table, *columns):
-    """The columns keep the value they were inserted with."""
+def never_changes(table: str, *columns: str) -> list[RunSQL]:
+    """The columns keep the values they were inserted with."""
     function = f"portal_never_changes({', '.join(columns)})"
     return [_trigger(table, f"{table}_never_changes", f"UPDATE OF {', '.join(columns)}", "FOR EACH ROW", function)]
 
 
-def set_once(table, *columns):
-    """The columns may go from null to a value, and then keep it."""
+def set_once(table: str, *columns: str) -> list[RunSQL]:
+    """The columns may go from null to a value, which they then keep."""
     function = f"portal_set_once({', '.join(columns)})"
     return [_trigger(table, f"{table}_set_once", f"UPDATE OF {', '.join(columns)}", "FOR EACH ROW", function)]
 
 
-def rewritten(table, forwards, backwards):
+def rewritten(table: str, forwards: str, backwards: str) -> list[RunSQL]:
     """Change existing rows by SQL as the table's owner: lift the guards and restore them in the same transaction."""
     return [RunSQL(_UNGUARDED.format(table=table, sql=forwards), _UNGUARDED.format(table=table, sql=backwards))]
 
 
-def checked(table, name, event, body):
-    """Before each row's `event`, run `body`: PL/pgSQL that raises where the row must not be written."""
+def checked(table: str, name: str, event: str, body: str) -> list[RunSQL]:
+    """Before each row's `event`, run `body`: PL/pgSQL that raises if the row must not be written."""
     function = f"{table}_{name}"
     return [
         RunSQL(

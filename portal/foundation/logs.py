@@ -1,6 +1,7 @@
 """Write the log: JSON lines, or plain lines in the demo."""
 
 import logging
+from typing import Any
 
 import structlog
 
@@ -8,7 +9,7 @@ import structlog
 class BadInput(logging.Filter):
     """Keep what strangers send out of errors, which somebody is woken for, and out of stack traces."""
 
-    def filter(self, record):
+    def filter(self, record: logging.LogRecord) -> bool:
         status = getattr(record, "status_code", None) or 500
         if record.name.startswith("django.security.") or (record.name == "django.request" and status < 500):
             record.levelno, record.levelname = logging.INFO, "INFO"
@@ -19,10 +20,10 @@ class BadInput(logging.Filter):
 def configuration(*, demo: bool, level: str) -> dict:
     """Return Django's LOGGING, and configure structlog to write through it."""
     # JSON has no stack traces of its own; the demo's lines render them themselves.
-    lines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    lines: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if demo:
         lines = [structlog.dev.ConsoleRenderer(colors=False)]
-    stamps = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
+    stamps: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -22,5 +22,5 @@ class SentForm(models.Model):
         app_label = "accounts"
         indexes = [models.Index(fields=["sent_at"], name="sent_form_by_age")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.pk)

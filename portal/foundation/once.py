@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import wraps
+from typing import Any
 
 from django.contrib import messages
 from django.core.signing import BadSignature, TimestampSigner
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.safestring import SafeData, mark_safe
 from django.utils.translation import gettext as _
@@ -32,7 +33,7 @@ KEPT_FOR = 2 * LIFETIME
 
 
 class FormIsStale(Exception):
-    """The token is missing, too old, or was made for another session, person or form."""
+    """The token is missing, has expired, or belongs to another session, person or form."""
 
 
 @dataclass
@@ -47,16 +48,16 @@ class Press:
     hides_answer: bool = False
 
 
-def _signer(request, path):
+def _signer(request: HttpRequest, path: str) -> TimestampSigner:
     return TimestampSigner(salt=f"once {request.session.session_key} {request.user.pk} {path}")
 
 
-def new_token(request, path: str) -> str:
+def new_token(request: HttpRequest, path: str) -> str:
     """Return a token for one form that this person sends to `path`."""
     return _signer(request, path).sign(secrets.token_urlsafe(32))
 
 
-def _token_of(request) -> str:
+def _token_of(request: HttpRequest) -> str:
     try:
         return _signer(request, request.path).unsign(request.POST.get("once", ""), max_age=LIFETIME)
     except BadSignature:
@@ -64,19 +65,19 @@ def _token_of(request) -> str:
 
 
 def _take(token: str) -> tuple[SentForm, bool]:
-    """Return the row of a token, and whether this press made it; wait for a press that is about to make it."""
+    """Return a token's row and whether this press created it; wait for another press that is creating it."""
     mine = SentForm(token_hash=hashlib.sha256(token.encode()).hexdigest())
     SentForm.objects.bulk_create([mine], ignore_conflicts=True)
     row = SentForm.objects.get(token_hash=mine.token_hash)
     return row, row.pk == mine.pk
 
 
-def is_first_press(request) -> bool:
-    """Take the token of a form whose act calls somebody outside, while no transaction may be open. Raises FormIsStale."""
+def is_first_press(request: HttpRequest) -> bool:
+    """Take the token of a form whose act calls a vendor, which must happen outside a transaction. Raises FormIsStale."""
     return _take(_token_of(request))[1]
 
 
-def once(view: Callable | None = None, *, again: Callable | None = None) -> Callable:
+def once(view: Callable[..., Any] | None = None, *, again: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Decorate a view so that each of its forms acts once; the view runs in a transaction.
 
     A redirect is a result; a press of the same form gets it again, with its messages. Any other answer leaves the form
@@ -88,7 +89,7 @@ def once(view: Callable | None = None, *, again: Callable | None = None) -> Call
 
     @wraps(view)
     @sensitive_variables()
-    def pressed(request, *args, **kwargs):
+    def pressed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method != "POST" or not request.user.is_authenticated:
             return view(request, *args, **kwargs)
         token = _token_of(request)
@@ -96,29 +97,31 @@ def once(view: Callable | None = None, *, again: Callable | None = None) -> Call
         with transaction.atomic():
             row, is_first = _take(token)
             if is_first:
-                request.press = press
+                request.press = press  # type: ignore[attr-defined]
                 response = view(request, *args, **kwargs)
-                if not _keep(row, request, response, may_be_page=again is not None):
+                if not _keep(row, request, press, response, may_be_page=again is not None):
                     transaction.set_rollback(True)
                 return response
         press.is_recent = database_now() - row.sent_at <= SHOWN_AGAIN_FOR
-        return _redirect_again(request, press, row) if row.location else again(request, press)
+        if row.location or again is None:
+            return _redirect_again(request, press, row)
+        return again(request, press)
 
     return pressed
 
 
-def _keep(row: SentForm, request, response: HttpResponse, *, may_be_page: bool) -> bool:
+def _keep(row: SentForm, request: HttpRequest, press: Press, response: HttpResponse, *, may_be_page: bool) -> bool:
     """Store what the next press will show; return False if this press had no result."""
     if response.status_code >= 400 or not (may_be_page or "Location" in response):
         return False
-    row.location = "" if request.press.hides_answer else response.get("Location", "")
-    queued = messages.get_messages(request)._queued_messages
+    row.location = "" if press.hides_answer else response.get("Location", "")
+    queued = getattr(messages.get_messages(request), "_queued_messages", [])
     row.messages = [[one.level, str(one.message), isinstance(one.message, SafeData)] for one in queued]
     row.save(update_fields=["location", "messages"])
     return True
 
 
-def _redirect_again(request, press: Press, row: SentForm) -> HttpResponse:
+def _redirect_again(request: HttpRequest, press: Press, row: SentForm) -> HttpResponse:
     if press.is_recent:
         for level, text, is_html in row.messages:
             messages.add_message(request, level, mark_safe(text) if is_html else text)  # noqa: S308 (it was safe when stored)

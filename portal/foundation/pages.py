@@ -1,22 +1,38 @@
-"""What every page with a list shares."""
+"""Pagination."""
 
-from django.core.paginator import Paginator
+from typing import Any, cast
+
+from django.core.paginator import Page, Paginator
+from django.http import HttpRequest
 
 PER_PAGE = 25
 
 
-def paginate(request, rows, name="page"):
-    """Return the page of `rows` that the request names; a page that is not there becomes the nearest that is.
+class Part(Page):
+    """One page of a list, with the addresses of its neighbours; empty where there is none."""
 
-    `name` is the parameter that names it, for a second list on one page.
+    previous_url = next_url = ""
+
+
+class _Paginator(Paginator):
+    def _get_page(self, *args: Any, **kwargs: Any) -> Part:
+        return Part(*args, **kwargs)
+
+
+def paginate(request: HttpRequest, rows: Any, name: str = "page") -> Part:
+    """Return the page of `rows` that the request names, or the nearest one that exists.
+
+    `name` is the query parameter; a second list on one page needs its own.
     """
-    page = Paginator(rows, PER_PAGE).get_page(request.GET.get(name))
+    page = cast(Part, _Paginator(rows, PER_PAGE).get_page(request.GET.get(name)))
 
-    def address(number):
+    def address(number: int) -> str:
         query = request.GET.copy()
-        query[name] = number
+        query[name] = str(number)
         return f"?{query.urlencode()}"
 
-    page.previous_url = address(page.number - 1) if page.has_previous() else ""
-    page.next_url = address(page.number + 1) if page.has_next() else ""
+    if page.has_previous():
+        page.previous_url = address(page.number - 1)
+    if page.has_next():
+        page.next_url = address(page.number + 1)
     return page

@@ -1,7 +1,8 @@
-"""What a text that people write is taken for, and what a name or an address that others read may be made of."""
+"""Normalise and validate text that people enter."""
 
 import contextlib
 import re
+from typing import Any
 
 import idna
 from django import forms
@@ -9,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-# Controls, line ends, and what turns the direction of writing or is not seen: one name could pass for another.
+# Controls, line ends, direction marks and invisible characters: with them, one name could pass for another.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     "\ufff9-\ufffb\U000e0000-\U000e0fff]"
@@ -25,8 +26,8 @@ _NAMED = {
 }
 
 
-def describe(character):
-    """Describe a character so that people can find it: how it looks, or its name, and its number."""
+def describe(character: str) -> str:
+    """Describe a character so that people can find it: its glyph or name, and its code point."""
     code = f"U+{ord(character):04X}"
     if name := _NAMED.get(character):
         return f"{name} ({code})"
@@ -35,8 +36,8 @@ def describe(character):
     return f"“{character}”" if character.isascii() else f"“{character}” ({code})"
 
 
-def ascii_host(host):
-    """Return the ASCII form of a host with other letters in it (RFC 5891), or "" where there is none."""
+def ascii_host(host: str) -> str:
+    """Return the ASCII form of an internationalised host name (RFC 5891), or "" if it has none."""
     if host.isascii():
         return ""
     with contextlib.suppress(idna.IDNAError):
@@ -44,8 +45,8 @@ def ascii_host(host):
     return ""
 
 
-def validate_readable(value):
-    """Raise ValidationError where a name has a character that people cannot see (Unicode technical report 36)."""
+def validate_readable(value: str) -> None:
+    """Raise ValidationError if a name has an invisible character (Unicode technical report 36)."""
     if found := _UNSEEN.search(value):
         raise ValidationError(
             _("Remove the character after “%(before)s”, which cannot be seen: %(character)s.")
@@ -53,24 +54,24 @@ def validate_readable(value):
         )
 
 
-def validate_address(value):
-    """Raise ValidationError for a mail address that can end the line it stands on, or is read as something else than one.
+def validate_address(value: str) -> None:
+    """Raise ValidationError for a mail address that could break a line or be read as something else.
 
-    Between quotation marks, an address may hold anything (RFC 5322 section 3.4.1): controls, markup, links.
+    Between quotation marks an address may contain anything (RFC 5322 section 3.4.1): controls, markup, links.
     """
     validate_readable(value)
     if '"' in value:
         raise ValidationError(_("Use an address without quotation marks."))
 
 
-def lines(text):
-    """Return a text with its lines ended as they are kept; a browser sends them ended by CRLF (HTML, multipart form data)."""
+def lines(text: str) -> str:
+    """Return a text with its line ends as LF; browsers send CRLF (HTML, multipart form data)."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 class Textarea(forms.Textarea):
-    """Where people write more than a line: what they did not change comes back as it was."""
+    """A text area whose unchanged text comes back exactly as it was."""
 
-    def value_from_datadict(self, data, files, name):
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> str | None:
         value = super().value_from_datadict(data, files, name)
         return value and lines(value)

@@ -1,11 +1,13 @@
 """Tell which address a request comes from."""
 
 import ipaddress
+from collections.abc import Mapping
+from typing import Any
 
 from django.conf import settings
 
 
-def address_of(meta):
+def address_of(meta: Mapping[str, Any]) -> str:
     """Return the address that a request comes from, as its network where it is IPv6 (one customer has a whole /64).
 
     Behind proxies it is what the outermost of settings.TRUSTED_PROXIES saw; all before that anybody could write.

@@ -2,10 +2,14 @@
 
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import redis
 import structlog
 from kombu.exceptions import KombuError
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
@@ -20,12 +24,12 @@ class Breaker:
     The limits, the cache and queueing share one, so that the first timeout spares the others theirs.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._next_try = self._next_alarm = 0.0
         self._is_away = False
 
-    def call(self, act, otherwise):
+    def call(self, act: Callable[[], Result], otherwise: Result) -> Result:
         """Return what `act` returns, or `otherwise` where Redis cannot tell."""
         if self._is_away and not self._may_try():
             return otherwise
@@ -39,7 +43,7 @@ class Breaker:
             log.warning("rate_limits_on_again")
         return result
 
-    def _may_try(self):
+    def _may_try(self) -> bool:
         with self._lock:
             now = time.monotonic()
             if now < self._next_try:
@@ -47,7 +51,7 @@ class Breaker:
             self._next_try = now + REST_SECONDS
             return True
 
-    def _failed(self, error):
+    def _failed(self, error: Exception) -> None:
         with self._lock:
             now = time.monotonic()
             self._is_away, self._next_try = True, now + REST_SECONDS

@@ -1,17 +1,23 @@
-"""How often something may be tried: counted in Redis, and not at all while Redis is away, since no rule hangs on it."""
+"""Rate limits, counted in Redis. While Redis is away nothing is limited, since no rule depends on it."""
 
 import functools
 import hashlib
 import hmac
+from collections.abc import Iterable
+from typing import Any
 
 import redis
 from django.conf import settings
+from redis.commands.core import Script
 
 from .breaker import breaker
 
-# How many, in how many seconds: so many at once and then evenly, unless in EXACT. An address is everybody behind it, an office or the
-# servers of a platform with thousands of accounts; what fails is limited harder, and never for a client or a mail
-# address as such, or a stranger could shut its owner out.
+# The name of a limit in RATES, and whose it is.
+Mark = tuple[str, ...]
+
+# (how many, in how many seconds): a burst of that many, then an even rate, unless the limit is in EXACT. One IP address may
+# stand for an office, or for the servers of a platform with thousands of accounts. Failures are limited harder, and never
+# by client or mail address alone, or a stranger could lock the owner out.
 RATES = {
     "token by address": (24000, 60),
     "token by client": (12000, 60),
@@ -34,12 +40,11 @@ RATES = {
     "publications by team": (30, 3600),
 }
 
-# Counted exactly: in no window of its length does one of these let more through, which a burst and then an even rate does.
+# No window of its length lets more than this through. A burst followed by an even rate would.
 EXACT = {"requests by app and account"}
 
-# Two ways of counting. The generic cell rate algorithm stores one time for each mark, until which it is used up; that may lie
-# a window ahead, and each act moves it on by a window's part. An exact mark stores the time of each act within the window.
-# Where one mark is full, none is changed.
+# Two ways of counting. GCRA: each key stores its theoretical arrival time, at most one window ahead; each act moves it on by
+# one emission interval. An exact key stores the time of each act within the window. If one key is full, none changes.
 _COUNT = """
 local clock = redis.call('TIME')
 local now, wait, ends = clock[1] * 1000000 + clock[2], 0, {}
@@ -77,25 +82,25 @@ return 0
 
 
 class TooMany(Exception):
-    """Somebody tried too often; `wait` whole seconds from now, there is room for one more."""
+    """A rate limit was exceeded; the next attempt is allowed in `wait` whole seconds."""
 
-    def __init__(self, wait):
+    def __init__(self, wait: int) -> None:
         super().__init__(wait)
         self.wait = wait
 
 
 @functools.cache
-def _script():
+def _script() -> Script:
     return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS).register_script(_COUNT)
 
 
-def pseudonym(text):
-    """What stands in Redis for an address, a client or a mail address; without the key nobody can tell which."""
+def pseudonym(text: str) -> str:
+    """Return what stands in Redis for an address, a client or a mail address: nobody can tell which without the key."""
     return hmac.new(settings.SECRET_KEY.encode(), text.encode(), hashlib.sha256).hexdigest()[:40]
 
 
-def _count(marks):
-    """`marks` are (cost, name in RATES, *whose)."""
+def _count(marks: list[tuple[Any, ...]]) -> None:
+    """Count `marks`, each a (cost, name in RATES, *whose). Raises TooMany."""
     if not settings.LIMITS_ARE_ON:
         return
     keys, numbers = [], []
@@ -106,14 +111,14 @@ def _count(marks):
         raise TooMany(int(wait))
 
 
-def spend(*marks, within=()):
+def spend(*marks: Mark, within: Iterable[Mark] = ()) -> None:
     """Count one act under each mark, a (name in RATES, *whose).
 
-    Raises TooMany, and counts nothing, where one of them or of `within` is full.
+    Raises TooMany and counts nothing if any of them, or of `within`, is full.
     """
     _count([*((1, *mark) for mark in marks), *((0, *mark) for mark in within)])
 
 
-def give_back(*marks):
-    """Uncount an act that turned out to be none of those that the marks count."""
+def give_back(*marks: Mark) -> None:
+    """Take back the count of an act that turned out not to be of the kind that the marks limit."""
     _count([(-1, *mark) for mark in marks])

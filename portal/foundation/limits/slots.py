@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections import Counter
+from collections.abc import Iterator
 
 from django.conf import settings
 
@@ -12,13 +13,13 @@ from .rates import TooMany
 class Slots:
     """Limits how many of a process's threads wait for others at once, in all and for any one of them."""
 
-    def __init__(self, most, *, each):
+    def __init__(self, most: int, *, each: int) -> None:
         self._most, self._each = most, each
         self._lock = threading.Lock()
-        self._taken = Counter()
+        self._taken: Counter[object] = Counter()
 
     @contextlib.contextmanager
-    def take(self, whose):
+    def take(self, whose: object) -> Iterator[None]:
         """Hold a slot. Raises TooMany at once if none is free: waiting would hold a thread too."""
         with self._lock:
             if settings.LIMITS_ARE_ON and (self._taken.total() >= self._most or self._taken[whose] >= self._each):
@@ -31,5 +32,5 @@ class Slots:
                 self._taken -= Counter([whose])
 
 
-# Of the eight threads that the README gives a process: vendors take up to 15 seconds for an answer, as often as they like.
+# Of the eight threads that the README gives a process. A vendor may take 15 seconds for each answer.
 waiting_for_vendors = Slots(5, each=3)

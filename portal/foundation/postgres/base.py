@@ -1,6 +1,8 @@
 """Django's PostgreSQL backend, with a pool that fails at once while the server refuses connections."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import psycopg
 from django.db.backends.base.base import NO_DB_ALIAS
@@ -19,18 +21,18 @@ class Refused(psycopg.OperationalError):
 class Pool(ConnectionPool):
     """A pool that waits up to `timeout` for a slow server, but not at all for one that refuses.
 
-    psycopg_pool tells nobody who waits that a connection was refused, and tries again ever more rarely, so that each
-    request would hold a thread for the whole timeout, and for minutes after the server is back.
+    psycopg_pool does not tell waiting threads that a connection was refused, and retries ever more rarely: each
+    request would hold a thread for the whole timeout, and go on failing for minutes after the server is back.
     """
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         self._refused_at = float("-inf")
-        super().__init__(reconnect_timeout=0, reconnect_failed=Pool._note_refusal, **options)
+        super().__init__(reconnect_timeout=0, reconnect_failed=_note_refusal, **options)
 
-    def _note_refusal(self):
+    def note_refusal(self) -> None:
         self._refused_at = time.monotonic()
 
-    def getconn(self, timeout=None):
+    def getconn(self, timeout: float | None = None) -> psycopg.Connection[Any]:
         begun = time.monotonic()
         while True:
             if self._refused_at > time.monotonic() - REST and not self.get_stats()["pool_available"]:
@@ -39,13 +41,22 @@ class Pool(ConnectionPool):
                 return super().getconn(STEP)
             except PoolTimeout:
                 if time.monotonic() - begun > (self.timeout if timeout is None else timeout):
-                    self._note_refusal()
+                    self.note_refusal()
                     raise
 
 
+def _note_refusal(pool: ConnectionPool[Any]) -> None:
+    if isinstance(pool, Pool):
+        pool.note_refusal()
+
+
 class DatabaseWrapper(PostgresWrapper):
+    # Of Django's class, which its type stubs lack.
+    _connection_pools: dict[str, Pool]
+    _configure_connection: Callable[[psycopg.Connection[Any]], None]
+
     @property
-    def pool(self):
+    def pool(self) -> Pool | None:
         options = self.settings_dict["OPTIONS"].get("pool")
         if self.alias == NO_DB_ALIAS or not options:
             return None

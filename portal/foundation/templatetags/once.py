@@ -1,3 +1,5 @@
+from typing import Any
+
 from django import template
 from django.urls import reverse
 from django.utils.html import format_html
@@ -8,7 +10,7 @@ register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def once(context, name="", *args):
+def once(context: Any, name: str = "", *args: Any) -> str:
     """The hidden field of a form that acts once: `name` and what follows say where it is sent, as for {% url %}."""
     request = context["request"]
     if not request.user.is_authenticated:
