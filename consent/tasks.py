@@ -5,7 +5,8 @@ from celery import shared_task
 from portal.accounts.models import Account, Membership
 
 from .actions import ending, failing, reminding, succeeding
-from .actions.ending import access_to_revoke, mark_erased, queue_revoke_tokens
+from .actions.ending import access_to_revoke, mark_erased
+from .actions.path import queue_revoke_tokens
 from .models import Access
 
 SWEEP_BATCH = 500

@@ -9,16 +9,15 @@ from django.db.models.functions import Least, Now
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import Account, Membership, User
-from portal.foundation.broker import queue_on_commit
 from portal.foundation.database import database_now, lock
 from portal.foundation.refusals import Refused
-from portal.ledger.actions import record
 from portal.ledger.models import Entry
 
 from ..events import Event
 from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
 from ..reasons import AccessEnd, ConsentEnd, FamilyEnd
 from ..validity import unended_consents
+from .path import lock_path, queue_revoke_tokens, record_access, record_consent
 
 ERASE_BATCH = 5000
 
@@ -52,49 +51,6 @@ def guard_admin(account: Account, by: User) -> None:
 def _is_own(consent: Consent, by: User) -> bool:
     agent = consent.membership
     return agent is not None and agent.user_id == by.pk and not agent.ended_at and by.is_active
-
-
-def lock_path(consent: Consent) -> Consent:
-    """Lock membership, access and consent, in this order (T11), and return the consent as it is then."""
-    if consent.membership_id:
-        lock(Membership, consent.membership_id)
-    lock(Access, consent.access_id)
-    return lock(Consent, consent.pk)
-
-
-def queue_revoke_tokens(access: Access) -> None:
-    """Once this transaction commits, ask Celery to stamp what ended; without a broker the sweep finds it (T3)."""
-    queue_on_commit("consent.tasks.revoke_tokens", str(access.pk))
-
-
-def record_access(access: Access, event: Event, *, by: User | None, **details: Any) -> Entry:
-    """Record an act on an access, which the caller did last in its transaction."""
-    return record(
-        access.account.chain_name,
-        event,
-        by=by,
-        subject=f"access:{access.pk}",
-        client=access.client.client_id,
-        name=access.name,
-        installation=str(access.installation_id) if access.installation_id else None,
-        **details,
-    )
-
-
-def record_consent(consent: Consent, event: Event, *, by: User | None, **details: Any) -> None:
-    """The same of a consent."""
-    access: Access = consent.access
-    record(
-        access.account.chain_name,
-        event,
-        by=by,
-        subject=f"consent:{consent.pk}",
-        access=str(access.pk),
-        client=access.client.client_id,
-        name=access.name,
-        granted=consent.granted,
-        **details,
-    )
 
 
 @transaction.atomic

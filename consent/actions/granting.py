@@ -18,15 +18,8 @@ from ..events import Event
 from ..models import Access, Consent, ShownText
 from ..reasons import ConsentEnd
 from ..screen import MayNotConsent, Screen, Terms, build_screen, newly_required
-from .ending import (
-    end_consent,
-    expire_consent,
-    forget_refusals,
-    narrow,
-    queue_revoke_tokens,
-    record_access,
-    record_consent,
-)
+from .ending import end_consent, expire_consent, forget_refusals, narrow
+from .path import queue_revoke_tokens, record_access, record_consent
 
 
 class AccessIsOpen(Refused):

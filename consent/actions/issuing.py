@@ -37,7 +37,7 @@ from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshTok
 from ..reasons import FamilyEnd
 from ..screen import membership_for
 from ..validity import Ended, all_taken_back, why_code_ended, why_consent_ended, why_family_ended, with_validity
-from .ending import lock_path
+from .path import lock_path
 
 
 class InvalidGrant(Refused):

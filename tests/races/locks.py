@@ -30,7 +30,7 @@ ACCOUNT, CLIENT, MEMBERSHIP = "accounts_account", "credentials_client", "account
 APP, VERSION, INSTALLATION = "marketplace_app", "marketplace_version", "marketplace_installation"
 ACCESS, CONSENT, CHAIN = "consent_access", "consent_consent", "ledger_chain"
 CODE, FAMILY = "consent_authorizationcode", "consent_refreshtoken"
-PATH = "> consent.ending.lock_path"
+PATH = "> consent.path.lock_path"
 
 CONNECTION = "marketplace_connection"
 _CONNECT = (
@@ -48,8 +48,8 @@ NEEDED = {
     f"marketplace.publishing.withdraw_version {VERSION}": "withdrawn twice",
     f"consent.granting.change_terms {ACCESS}": "exchange against an upgrade that asks for nothing",
     f"marketplace.installing.install {VERSION}": "install against withdrawal",
-    f"consent.ending.lock_path {MEMBERSHIP}": "refresh by an agent's app against the agent's removal",
-    f"consent.ending.lock_path {ACCESS}": "exchange against uninstall",
+    f"consent.path.lock_path {MEMBERSHIP}": "refresh by an agent's app against the agent's removal",
+    f"consent.path.lock_path {ACCESS}": "exchange against uninstall",
     f"consent.ending.end_access {ACCOUNT}": "ending against the admin's demotion",
     f"consent.ending.end_access {ACCESS}": "exchange against uninstall",
     f"consent.ending.revoke_consent {ACCOUNT}": "revocation against the admin's demotion",
@@ -109,7 +109,7 @@ NEEDED = {
     f"portal.ledger.record {CHAIN}": "two credentials of one team",
 }
 
-_PATH = (f"consent.ending.lock_path {ACCESS}", f"consent.ending.lock_path {CONSENT}")
+_PATH = (f"consent.path.lock_path {ACCESS}", f"consent.path.lock_path {CONSENT}")
 _END = f"marketplace.installing._end {ACCOUNT}"
 _END_ACCESS = (f"consent.ending.end_access {ACCOUNT}", f"consent.ending.end_access {ACCESS}")
 _OPEN = (f"consent.granting.open_access {ACCOUNT}",)
@@ -117,7 +117,7 @@ _OPEN = (f"consent.granting.open_access {ACCOUNT}",)
 # T11 locks every row that is decided on, so that no rule hangs on another row's lock. These are such: the race holds
 # with them even where the locks beside them are taken away, and fails where they are too.
 SECOND = {
-    f"consent.ending.lock_path {CONSENT}": (_PATH[:1], "exchange against revocation"),
+    f"consent.path.lock_path {CONSENT}": (_PATH[:1], "exchange against revocation"),
     f"consent.ending.revoke_for_all {ACCESS}": (
         (f"consent.ending.revoke_for_all {ACCOUNT}",),
         "revoked for all twice",

@@ -22,7 +22,7 @@ def what_is_locked(call):
         case ast.Call(func=ast.Name(id="lock"), args=[ast.Name(id=model), *_]):
             return TABLES[model]
         case ast.Call(func=ast.Name(id="lock_path")):
-            return "> consent.ending.lock_path"
+            return "> consent.path.lock_path"
         case ast.Call(func=ast.Attribute(attr="select_for_update", value=ast.Attribute(value=ast.Name(id=model)))):
             return TABLES.get(model, "rows")
         case ast.Call(func=ast.Attribute(attr="select_for_update")):
