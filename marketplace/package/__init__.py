@@ -1,1 +1,1 @@
-"""App packages: reading them, checking them, converting old ones. Nothing in a package is ever run."""
+"""Read, check and convert app packages. Nothing in a package is ever run."""

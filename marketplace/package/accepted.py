@@ -15,7 +15,7 @@ from .expressions import MalformedExpression
 
 
 def _as_text(value: Any) -> Any:
-    """Return a number, true or false as a text."""
+    """Return a number or a boolean as text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
@@ -45,10 +45,10 @@ _INTEGRATION = {
     "display_name": _as_text, "client_id": _as_text, "client_secret": _as_text, "token_type": _one_of(formats.TokenType),
     "options/customHeaders/*": _as_text, **{f"oauth_iparams/*/{key}": read for key, read in _FIELD.items()},
 }  # fmt: skip
-# By the place of a value, in which “*” is any key.
+# By where a value is; “*” stands for any key.
 _READ: dict[str, dict[str, Callable[[Any], Any]]] = {
     MANIFEST: {"platform-version": lambda value: "3.0" if value == 3 else _as_text(value), "engines/*": _as_text},
-    # In 2.x, all of it is one integration.
+    # In 2.x the whole file is one integration.
     OAUTH: {**_INTEGRATION, **{f"integrations/*/{key}": read for key, read in _INTEGRATION.items()}},
     REQUESTS: {
         "*/schema/method": _one_of(formats.Method), "*/schema/protocol": _one_of(formats.Protocol), "*/schema/path": _as_text,
@@ -60,12 +60,12 @@ _READ: dict[str, dict[str, Callable[[Any], Any]]] = {
 
 
 class Accepted:
-    """A package's files as the format has them; `changes` in words, and `old(file, pointer)`, the place in the file."""
+    """A package's files in the format, the `changes` in words, and `old(file, pointer)`, where a value was in the file."""
 
     def __init__(self, files: Mapping[str, Any]) -> None:
         self.files = deepcopy(dict(files))
         self.changes: list[str] = []
-        # By the pointer to a parameter, the one to the path that it was in.
+        # Maps the pointer of a parameter to that of the path it was in.
         self._moved: dict[str, str] = {}
         for file, value in self.files.items():
             for place, read in _READ[file].items():
@@ -93,7 +93,7 @@ class Accepted:
 
 
 def _found(value: Any, place: list[str]) -> Iterator[tuple[Any, Any]]:
-    """Each value at a place, as what holds it and its key there."""
+    """Yield each value at a place, as its container and its key."""
     key, *rest = place
     if isinstance(value, dict):
         keys: list[Any] = [*value] if key == "*" else [key] if key in value else []
@@ -107,12 +107,12 @@ def _found(value: Any, place: list[str]) -> Iterator[tuple[Any, Any]]:
 
 
 def split_query(path: str) -> tuple[str, dict[str, str]] | None:
-    """Return a path without its query, and the query; None where there is none, or it cannot be taken apart."""
+    """Return a path without its query, and the query, or None if it has none or cannot be split."""
     try:
         pieces = expressions.pieces(path)
     except MalformedExpression:
         return None
-    # No text of a package has a NUL, so it can stand in for an expression here.
+    # A package has no NUL, so NUL can stand for an expression here.
     inside = iter([source for is_expression, source in pieces if is_expression])
     plain = "".join("\0" if is_expression else source for is_expression, source in pieces)
     before, mark, after = plain.partition("?")

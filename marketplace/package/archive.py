@@ -1,4 +1,4 @@
-"""Takes the files that matter out of a package: a .zip, or on the command line a folder. Nothing is ever unpacked."""
+"""Read the files that matter from a package: a .zip, or a folder on the command line. Nothing is unpacked to disk."""
 
 import io
 import os
@@ -23,7 +23,7 @@ MANIFEST, OAUTH, REQUESTS, IPARAMS = FILES
 MAX_ARCHIVE_BYTES = 5 * 1024 * 1024
 MAX_ENTRIES = 2000
 MAX_UNPACKED_BYTES = 50 * 1024 * 1024
-# What zipfile raises, by experience, on bytes that lie about themselves.
+# What zipfile has been seen to raise for malformed archives.
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -35,12 +35,12 @@ _BROKEN = (
 )
 
 
-# How other archives begin.
+# The first bytes of other archive formats.
 _OTHER_KINDS = {b"\x1f\x8b": ".gz", b"Rar!": ".rar", b"7z\xbc\xaf": ".7z", b"BZh": ".bz2", b"\xfd7zXZ": ".xz"}
 
 
 class Unusable(Exception):
-    """A package that is refused whole. `problem` says why."""
+    """The package cannot be read at all. `problem` says why."""
 
     def __init__(self, file: str, message: str, fix: str) -> None:
         super().__init__(message)
@@ -49,7 +49,7 @@ class Unusable(Exception):
 
 @dataclass
 class Unpacked:
-    """The files of FILES that a package has, and the names of all the others."""
+    """The files that a package has of FILES, and the names of all its others."""
 
     files: dict[str, bytes]
     others: list[str]
@@ -78,7 +78,7 @@ def read_zip(data: bytes) -> Unpacked:
 
 
 def _by_name(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """The files of an archive by their names. Raises Unusable where one of them could be something else than a file."""
+    """Return the files of an archive by name. Raises Unusable if an entry might not be a regular file."""
     if not entries:
         raise Unusable("", _("The archive is empty."), _("Pack the files of the app."))
     if len(entries) > MAX_ENTRIES:
@@ -103,7 +103,7 @@ def _by_name(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
 
 def _guard(entry: zipfile.ZipInfo) -> str:
     """Return the name of an entry. Raises Unusable."""
-    # As it stands in the archive: zipfile ends a name at a NUL. Some tools write “\” between folders.
+    # The raw name: zipfile cuts a name at a NUL. Some tools write “\” between folders.
     name = entry.orig_filename.replace("\\", "/")
     if wrong := re.search(r"[\0-\x1f\x7f]", name):
         raise Unusable(
@@ -128,7 +128,7 @@ def _shown(name: str) -> str:
 
 
 def _without_folder(found: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    """The same by their names in the package: an archive may hold it all in one folder."""
+    """Return the same files without the one folder that an archive may wrap them in."""
     tops = {name.partition("/")[0] for name in found}
     if MANIFEST in found or len(tops) != 1 or tops == {"config"}:
         return found
@@ -144,7 +144,7 @@ def _take(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> bytes:
             _("Use the ordinary .zip compression."),
         )
     with archive.open(entry) as file:
-        # One byte more than is allowed: the reader of the file says that it is too large.
+        # One byte over the limit, so that the reader of the file reports it as too large.
         return file.read(MAX_BYTES + 1)
 
 

@@ -15,13 +15,13 @@ from .contents import Contents
 from .facts import Facts
 from .problems import Report
 
-# A check keeps a thread busy for up to some seconds; the others go on serving everybody.
+# A check keeps a thread busy for seconds; the other threads go on serving.
 checking = Slots(3, each=2)
 
 
 @contextlib.contextmanager
 def one_check(team: Team, *, counts: bool = True) -> Iterator[None]:
-    """Check a package within; on a page that shows what is kept, it does not count. Raises TooMany."""
+    """Hold a slot for one check. Showing a stored package does not count towards the team's limit. Raises TooMany."""
     if counts:
         spend(("packages checked by team", str(team.public_id)))
     with checking.take(team.pk):
@@ -29,12 +29,12 @@ def one_check(team: Team, *, counts: bool = True) -> Iterator[None]:
 
 
 def check_values(files: Mapping[str, Any], facts: Facts) -> Report:
-    """Check what is kept of a package, or was filled in on a form; lines are those of its download."""
+    """Check a stored or filled-in package; line numbers are those of its download."""
     return check({file: text.encode() for file, text in Contents(files).texts().items()}, facts)
 
 
 def check_archive(data: bytes, facts: Facts) -> Report:
-    """Check the bytes of a .zip: any bytes give a report."""
+    """Check the bytes of a .zip. Any bytes give a report."""
     try:
         unpacked = read_zip(data)
     except Unusable as refused:

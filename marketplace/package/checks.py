@@ -25,9 +25,9 @@ _PLACEHOLDER = re.compile(
     r"\bYOUR[_-][A-Z0-9_-]*|<[A-Za-z][\w .-]*>|(?<![a-z0-9])x{3,}(?![a-z0-9])|(?<![a-z0-9-])example\.(?:com|org|net)\b",
     re.IGNORECASE,
 )
-# Integrations; more than are allowed, so that one too many hides nothing that is wrong with the others.
+# Integrations that are checked: more than are allowed, so that one too many does not hide what is wrong with the others.
 MAX_CHECKED = 10
-# What the platform's own manifests have beyond what the portal uses.
+# What the platform's own manifests have besides what the portal uses.
 _OF_A_MANIFEST = {
     "platform-version", "modules", "product", "engines", "app", "dependencies", "whitelisted-domains", "whitelisted_domains",
     "name", "version", "description",
@@ -36,9 +36,9 @@ _MAY_BE_EMPTY = re.compile(r"/description$|^/[^/]+/schema/(headers|query)/")
 
 
 def check(files: Mapping[str, bytes], facts: Facts, *, others: Collection[str] = ()) -> Report:
-    """Check the files of a package, by their names; whatever they hold, the report says all that is wrong with them.
+    """Check the files of a package, by name. Whatever they contain, the report lists everything wrong with them.
 
-    `others` are the names of what else it has.
+    `others` are the names of its other files.
     """
     documents = {file: Document(file, data) for file, data in files.items()}
     report, problems = Report(), Problems()
@@ -79,7 +79,7 @@ class _Checker(Integrations, Requests):
         self._missing(others)
         self._shapes()
         self._counts()
-        # Where there are too many of something, that is told, and no more are looked into.
+        # If there are too many of something, report that and check only the first.
         for name, one in islice(self.integrations.items(), MAX_CHECKED):
             self._integration(name, one)
         self._declared()

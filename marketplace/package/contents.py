@@ -1,4 +1,4 @@
-"""What a package says, once it was checked, and what is kept of one."""
+"""What a checked package says, and what is stored of it."""
 
 import contextlib
 import io
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 class Contents:
-    """Reads the files of a package that passed its checks; with `client_id`, whose integration is first-party."""
+    """Reads the files of a checked package. The integration that uses `client_id` is first-party."""
 
     def __init__(self, files: Mapping[str, Any], client_id: str | None = None) -> None:
         self.files, self._client_id = files, client_id
 
     @classmethod
     def of(cls, version: "Version") -> "Contents":
-        """What a version's package says."""
+        """Return the contents of a version's package."""
         client = version.app.client
         return cls(version.package, client.client_id if client else None)
 
     @cached_property
     def integrations(self) -> dict[str, formats.Integration]:
-        # In the order of their names: the database keeps none, and a page must not change its order.
+        # By name: the database keeps no order, and a page must not change its order.
         found = formats.OAuthConfig.model_validate(self.files.get(OAUTH, {"integrations": {}})).integrations
         return dict(sorted(found.items()))
 
@@ -43,12 +43,12 @@ class Contents:
 
     @cached_property
     def iparams(self) -> dict[str, formats.InstallField]:
-        """The `iparam.…` of request templates."""
+        """Return the installation parameters, `iparam.…` in request templates."""
         return dict(sorted(formats.InstallFields.model_validate(self.files.get(IPARAMS, {})).root.items()))
 
     @cached_property
     def fields(self) -> dict[str, formats.InstallField]:
-        """What an admin fills in at install: the iparams, and as `integration.field`, the app's credentials at a vendor to
+        """Return what an admin fills in at install: the iparams, and as `integration.field` the app's credentials at a vendor to
         which each agent connects.
         """
         credentials = {
@@ -63,18 +63,18 @@ class Contents:
 
     @property
     def other_hosts(self) -> set[str]:
-        """Where requests go without a token of an integration, with “*” for what is filled in."""
+        """Return the hosts that requests without an integration's token go to, with “*” for what is filled in."""
         hosts = {each.request.host for each in self.templates.values() if not each.options.oauth}
         return {outside(expressions.parse(host)).replace("\0", "*") for host in hosts}
 
     @property
     def services(self) -> list[str]:
-        """Where the app reaches besides the company's products: its vendors by name, and other addresses."""
+        """Return what the app reaches besides the company's products: vendors by name, and other hosts."""
         return sorted({one.display_name for one in self.vendors.values()} | self.other_hosts)
 
     @cached_property
     def first_party(self) -> str | None:
-        """The name of the integration that uses the app's own credentials."""
+        """Return the name of the integration that uses the app's own credentials."""
         return next((name for name, one in self.integrations.items() if one.client_id == self._client_id), None)
 
     @property
@@ -83,13 +83,13 @@ class Contents:
 
     @property
     def scopes(self) -> tuple[list[str], list[str]]:
-        """The scopes that the first-party integration requires, and those that people may leave off."""
+        """Return the scopes that the first-party integration requires, and those that people may decline."""
         options = self.integrations[self.first_party].options if self.first_party else {}
         optional = words(options.get("optional_scope"))
         return [scope for scope in words(options.get("scope")) if scope not in optional], optional
 
     def literal_secrets(self) -> Iterator[tuple[str, str]]:
-        """Each client secret that stands in the package, with the integration's name; also in one that is not in order."""
+        """Yield each client secret written into the package, with its integration's name, even from a malformed package."""
         for name, one in as_dict(as_dict(self.files.get(OAUTH)).get("integrations")).items():
             secret = as_str(as_dict(one).get("client_secret"))
             try:
@@ -100,28 +100,28 @@ class Contents:
                 yield name, secret
 
     def without_secrets(self) -> dict[str, Any]:
-        """The files without the client secrets that stand in them."""
+        """Return the files without the client secrets written into them."""
         files = deepcopy(dict(self.files))
         for name, _secret in self.literal_secrets():
             del files[OAUTH]["integrations"][name]["client_secret"]
         return files
 
     def texts(self) -> dict[str, str]:
-        """The files as people read them, with their keys in the order of the format."""
+        """Return the files as text, with their keys in the order of the format."""
         return {file: _written(file, self.files[file]) for file in FILES if file in self.files}
 
     def archive(self) -> bytes:
-        """The files as a .zip."""
+        """Return the files as a .zip."""
         made = io.BytesIO()
         with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
             for file, text in self.texts().items():
-                # A fixed date: the same package is the same bytes.
+                # A fixed date, so that the same package gives the same bytes.
                 archive.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), text)
         return made.getvalue()
 
 
 def asked_to_connect(one: formats.Integration) -> dict[str, formats.OAuthParameter]:
-    """Return the fields that whoever connects fills in. An agent is not asked for the app's own credentials."""
+    """Return the fields that the person who connects fills in. Agents are not asked for the app's own credentials."""
     if one.token_type != "agent":
         return one.oauth_iparams
     texts = [one.client_id, one.client_secret or "", *as_dict(one.options.get("customHeaders")).values()]
@@ -130,7 +130,7 @@ def asked_to_connect(one: formats.Integration) -> dict[str, formats.OAuthParamet
 
 
 def _written(file: str, value: Any) -> str:
-    """JSON; a file that is not in the format, as it is."""
+    """Return a file as JSON text, or as it is if it does not follow the format."""
     with contextlib.suppress(ValueError):
         value = formats.MODELS[file].model_validate(value).model_dump(by_alias=True, exclude_unset=True)
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Turns a 2.x package into a 3.x one, and knows where in the old files each new place came from."""
+"""Convert a 2.x package to 3.x, and remember which old place each new one came from."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from .archive import MANIFEST, OAUTH, REQUESTS
 from .documents import as_dict, as_str, step
 
-# The module that stands for a product's main page; the others a developer names.
+# The module for a product's main page; developers name the others.
 _MODULES = {
     "freshdesk": "support_ticket",
     "freshservice": "service_ticket",
@@ -24,7 +24,7 @@ ENGINES = {"node": "18.20.8", "fdk": "9.4.0"}
 
 
 class Converted:
-    """A package's files in the 3.x format, `changes` in words, and `old(file, pointer)`, the place in the old file."""
+    """A package's files in the 3.x format, the `changes` in words, and `old(file, pointer)`, the place in the old file."""
 
     def __init__(self, files: dict[str, Any]) -> None:
         self.files = deepcopy(files)
@@ -74,7 +74,7 @@ class Converted:
         products = {name: as_dict(inside) for name, inside in old.pop("product").items()}
         common: dict[str, Any] = {}
         modules: dict[str, Any] = {"common": common}
-        # The products in which each member of common, and each module, stood.
+        # The products that had each member of common, and each module.
         origins: dict[tuple[str, ...], str] = {}
         for name, inside in products.items():
             module = _MODULES.get(name, name)
@@ -123,7 +123,7 @@ def _unstep(key: str) -> str:
 
 
 def _name_for(url: Any) -> str:
-    """A name for the one integration of a 2.x package, after the vendor's domain where it can be read."""
+    """Return a name for the one integration of a 2.x package, from the vendor's domain if it can be read."""
     domain = re.match(
         r"https?://(?:[^/?#]*\.)?([a-z][a-z0-9-]{0,39})\.[a-z]{2,}(?:[:/?#]|$)", as_str(url), re.IGNORECASE
     )

@@ -1,4 +1,4 @@
-"""JSON with places: what a strict parser reads, with the line of each value and every duplicate key told."""
+"""A strict JSON parser that knows the line of each value and reports every duplicate key."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from .problems import ERROR, Problem, Problems
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
-# Every value below a name has the name in its pointer.
+# A name is part of the pointer of every value below it.
 MAX_NAME = 250
 _TOKEN = re.compile(
     r"[ \t\r\n]*(?:(?P<string>\"(?:[^\"\\\x00-\x1f]|\\.)*\")|(?P<mark>[{}\[\],:])"
@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 
 
 def step(pointer: str, *keys: str | int) -> str:
-    """The pointer to a member, or a member's member, of what `pointer` is for (RFC 6901, section 3)."""
+    """Return the pointer to a member, at any depth, of what `pointer` points to (RFC 6901, section 3)."""
     return pointer + "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in keys)
 
 
@@ -36,7 +36,7 @@ def as_str(value: Any) -> str:
 
 
 class Document:
-    """A file of a package. `value` is None where it could not be read; `problems` says why."""
+    """A file of a package. `value` is None if it could not be read; `problems` says why."""
 
     def __init__(self, file: str, data: bytes) -> None:
         self.file, self.value, self.problems = file, None, Problems()  # type: str, Any, Problems
@@ -47,7 +47,7 @@ class Document:
             self._tell(error.pointer, error.line, str(error), error.fix)
 
     def line(self, pointer: str) -> int:
-        """The line of a value, or of what would hold it."""
+        """Return the line of a value, or of the nearest value that would contain it."""
         at = self._lines
         for key in pointer.split("/")[1:]:
             if (inner := at.inside.get(key)) is None:
@@ -76,7 +76,7 @@ class Document:
 
 @dataclass(slots=True)
 class Lines:
-    """The line on which a value begins, and those of what is `inside` it, by the keys of a pointer."""
+    """The line on which a value begins, and the lines of the values `inside` it, by key."""
 
     line: int
     inside: dict[str, "Lines"] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class _Unreadable(Exception):
 
 
 class _Reader:
-    """Reads a text in one pass; `path` is where it is, and becomes a pointer only where something is told."""
+    """Reads a text in one pass. `path` is the current place, turned into a pointer only to report a problem."""
 
     def __init__(self, document: Document, text: str) -> None:
         self.document, self.text, self.at = document, text, 0
@@ -168,7 +168,7 @@ class _Reader:
         return value
 
     def _ends(self, closing: str) -> bool:
-        """True at the end of an object or array, False before its next member."""
+        """Return True at the end of an object or array, False before its next member."""
         kind, mark = self._next()
         if mark not in (",", closing) or kind != "mark":
             raise self._wrong(_("“,” or “%(closing)s” was expected.") % {"closing": closing}, _("Add it."))

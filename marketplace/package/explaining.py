@@ -14,7 +14,7 @@ from . import formats
 Found = tuple[tuple[str | int, ...], str, str]
 Suggest = Callable[[str, Iterable[str], str], str]
 
-# What the portal decides when it is a vendor's client.
+# What the portal sets itself as a vendor's client.
 _OURS = {
     "response_type", "response_mode", "grant_type", "redirect_uri", "redirect_url", "callback_url", "state", "nonce",
     "code_challenge", "code_challenge_method", "code_verifier",
@@ -35,7 +35,7 @@ def explain(model: type[BaseModel], value: Any, suggest: Suggest) -> Iterator[Fo
 
 
 def _explain(model: type[BaseModel], error: Any, suggest: Suggest) -> Found:
-    # Pydantic marks an error of a key itself with a step that is no part of the document.
+    # Pydantic marks an error of a key itself with a step that is not part of the document.
     is_key = error["loc"][-1:] == ("[key]",)
     place = tuple(part for part in error["loc"] if part != "[key]")
     context = error.get("ctx", {})

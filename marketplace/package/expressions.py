@@ -37,7 +37,7 @@ class MalformedExpression(ValueError):
 
 
 class NoValue(ValueError):
-    """A name that is needed has no value; the message is the name."""
+    """A required name has no value; the message is the name."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Choice:
 
 
 Node = Text | Name | Encode | Join | Either | Equals | Choice
-# Of a value and its name, which is "" for what an expression makes of several.
+# Takes a value and its name, which is "" for the result of several.
 Escape = Callable[[str, str], str]
 
 
@@ -90,7 +90,7 @@ def _as_it_is(value: str, _name: str) -> str:
 
 @dataclass(frozen=True)
 class Template:
-    """A text with expressions in it. Its `parts` are Text where they stand outside of any."""
+    """A text with expressions in it. Parts outside of expressions are Text."""
 
     parts: tuple[Node, ...]
 
@@ -100,38 +100,38 @@ class Template:
 
     @property
     def is_of_values(self) -> bool:
-        """True where nothing in it was written by the developer."""
+        """Return True if it consists of values alone, with no text by the developer."""
         return bool(self.parts) and not [*self.texts()]
 
     @property
     def is_called(self) -> bool:
-        """True where what a caller sends decides something of it."""
+        """Return True if what a caller sends can change the result."""
         return any(name.name.partition(".")[0] == "context" for name in self.names())
 
     @property
     def encodes_twice(self) -> bool:
-        """True where an “encode(…)” stands within another; each makes what is in it a third longer."""
+        """Return True if one “encode(…)” is inside another; each makes its content a third longer."""
         return any(_encodings(part) > 1 for part in self.parts)
 
     def names(self) -> Iterator[Name]:
-        """The names that are used, in order, with their places."""
+        """Return the names used, in order, with their offsets."""
         for part in self.parts:
             yield from _names(part)
 
     def bare_names(self) -> Iterator[str]:
-        """The names whose values come out as they are, with nothing in their place where they are empty."""
+        """Return the names whose values come out unchanged, with nothing in their place if they are empty."""
         for part in self.parts:
             yield from _bare(part)
 
     def texts(self) -> Iterator[str]:
-        """What the developer wrote and can come out of it, in expressions too."""
+        """Yield the developer's text that can appear in the result, including text in expressions."""
         for part in self.parts:
             yield from _texts(part)
 
     def fill(self, values: Mapping[str, str], escape: Escape = _as_it_is) -> str:
-        """Return the text with every name replaced. Raises NoValue where one has none and no “||” gives an alternative.
+        """Return the text with every name replaced. Raises NoValue if one has no value and no “||” alternative.
 
-        `escape` is applied to what comes from values, never to what the developer wrote.
+        `escape` is applied to values, never to the developer's own text.
         """
         return "".join(_fill(part, values, escape) for part in self.parts)
 
@@ -225,7 +225,7 @@ def parse(text: str) -> Template:
 
 
 def pieces(text: str) -> list[tuple[bool, str]]:
-    """A template as it is written: each expression (True), and each text between two. Raises MalformedExpression."""
+    """Split a template into its expressions (True) and the texts between them. Raises MalformedExpression."""
     return [(not isinstance(node, Text) or node.text != source, source) for node, source in _read(text)]
 
 
@@ -245,7 +245,7 @@ def _read(text: str) -> Iterator[tuple[Node, str]]:
 
 
 class _Reader:
-    """Reads one expression, from `at` on."""
+    """Reads one expression, starting at `at`."""
 
     def __init__(self, text: str, at: int) -> None:
         self.text, self.at, self.depth = text, at, 0
@@ -274,7 +274,7 @@ class _Reader:
         return True
 
     def _mark(self, mark: str) -> bool:
-        """Take this mark, if it is next."""
+        """Consume this mark if it is next."""
         token = _TOKEN.match(self.text, self.at)
         if not token or token["mark"] != mark:
             return False
@@ -282,7 +282,7 @@ class _Reader:
         return True
 
     def _operand(self) -> Name | Text | None:
-        """Take a name or a string, if one is next."""
+        """Consume a name or a string if one is next."""
         token = _TOKEN.match(self.text, self.at)
         if not token or token["mark"]:
             return None

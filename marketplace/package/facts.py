@@ -1,4 +1,4 @@
-"""What the portal knows that a package is checked against: credentials, scopes, published routes."""
+"""What the portal knows and checks a package against: credentials, scopes, published routes."""
 
 import re
 from collections import defaultdict
@@ -14,18 +14,18 @@ from ..models import App, VendorSecret
 
 
 class Facts:
-    """With an app, its team's credentials count; without one (the command line), who owns them is not asked.
+    """With an app, credentials must be its team's; without one (on the command line), their owner is not checked.
 
-    `keeps_secrets` where the portal takes vendors' secrets out of what is checked.
+    `keeps_secrets` says that the portal moves vendors' secrets out of the package.
     """
 
     def __init__(self, app: App | None = None, *, keeps_secrets: bool = False) -> None:
         self.app, self.keeps_secrets = app, keeps_secrets
-        # By the key of the credentials.
+        # By the primary key of the credentials.
         self.held: dict[int, set[str]] = defaultdict(set)
 
     def clients(self, client_ids: Iterable[str]) -> dict[str, Client]:
-        """The credentials of these ids; the names of their scopes are in `held` from then on."""
+        """Return the credentials with these ids, and note the names of their scopes in `held`."""
         found = {
             client.client_id: client for client in Client.objects.filter(client_id__in=client_ids).select_related("app")
         }
@@ -34,7 +34,7 @@ class Facts:
         return found
 
     def is_foreign(self, client: Client) -> bool:
-        """True for credentials of another team or of another app (C4)."""
+        """Return True for credentials of another team or app (C4)."""
         if self.app is None:
             return False
         if self.app.client_id:
@@ -43,14 +43,14 @@ class Facts:
 
     @cached_property
     def kept_secrets(self) -> set[str]:
-        """The integrations whose client secret the portal keeps for this app."""
-        # Credentials that no app has yet are checked for one that is not saved.
+        """Return the integrations whose client secret the portal stores for this app."""
+        # Credentials without an app are checked for one that is not saved.
         rows = self.app.vendor_secrets.all() if self.app and self.app.pk else VendorSecret.objects.none()
         return set(rows.values_list("integration", flat=True))
 
     @cached_property
     def scopes(self) -> dict[str, None]:
-        """The names of all scopes, in their order."""
+        """Return the names of all scopes, in order."""
         return dict.fromkeys(Scope.objects.order_by("name").values_list("name", flat=True))
 
     @cached_property
@@ -61,7 +61,7 @@ class Facts:
         return found
 
     def routes(self, method: str, path: str) -> list[list[str]]:
-        """For each product that publishes this route, the scopes of which a call needs one; none: not open to apps."""
+        """Return for each product that publishes this route the scopes of which a call needs one; empty if not open to apps."""
         methods = registry.methods_of(method)
         products = dict.fromkeys(product for product, its in self._endpoints if its in methods)
         candidates = (

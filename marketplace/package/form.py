@@ -1,4 +1,4 @@
-"""An app package as a form: what it says, to be filled in, and the files that come of that."""
+"""A form that shows and edits an app package, and the files made from it."""
 
 import contextlib
 import re
@@ -31,7 +31,7 @@ def _lines(pairs: dict[str, Any]) -> str:
 
 
 class LinesField(forms.CharField):
-    """Names with a value each, one a line: `name: value`."""
+    """Names and their values, one `name: value` a line."""
 
     refusal = gettext_lazy("Line %(number)d: write “name: value”.")
 
@@ -39,7 +39,7 @@ class LinesField(forms.CharField):
         super().__init__(required=False, max_length=20000, widget=Textarea(attrs={"rows": 2}), **kwargs)
 
     def to_python(self, value: Any) -> Any:
-        """Return what the lines say, a dict."""
+        """Return the lines as a dict."""
         found: dict[str, Any] = {}
         text = super().to_python(value) or ""
         super().run_validators(text)
@@ -53,7 +53,7 @@ class LinesField(forms.CharField):
         return found
 
     def read(self, line: str) -> tuple[str, Any]:
-        """Return the name and the value of a line, with an empty name where there is no such thing."""
+        """Return the name and value of a line; the name is empty if the line has none."""
         name, colon, text = line.partition(":")
         return name.strip() if colon else "", text.strip()
 
@@ -61,11 +61,11 @@ class LinesField(forms.CharField):
         return
 
     def run_validators(self, value: Any) -> None:
-        """They judge the text, before it is read."""
+        """Do nothing: `to_python` validates the text before reading it."""
 
 
 class AskedField(LinesField):
-    """What is asked of people, one a line: `key: Label (required, secret)`."""
+    """Fields that people fill in, one `key: Label (required, secret)` a line."""
 
     refusal = gettext_lazy("Line %(number)d: write “key: Label (required)”.")
 
@@ -83,19 +83,19 @@ class AskedField(LinesField):
 
 
 def _asked(fields: dict[str, Any]) -> str:
-    """The same, of fields that are there."""
+    """Return existing fields in that notation."""
     lines = []
     for key, one in fields.items():
         words = [word for word, name in _WORDS.items() if one.get(name) is True]
         words += [one["type"]] if one.get("type", "text") != "text" else []
         label = one.get("display_name", key)
-        # Without words too where the label ends as they would, and would be read as such.
+        # Even without words, if the label ends in a way that would be read as them.
         lines.append(f"{key}: {label}" + (f" ({', '.join(words)})" if words or label.endswith(")") else ""))
     return "\n".join(lines)
 
 
 class Row(forms.Form):
-    """One of several parts, by its name; `former` is the name that it had, by which what is not shown is found again."""
+    """One of several parts. `former` is its earlier name, by which what the form does not show is found again."""
 
     former = forms.CharField(max_length=50, required=False, widget=forms.HiddenInput)
 
@@ -152,7 +152,7 @@ class VendorForm(Row):
             ) % {"template": escape(secret)}
 
     def integration(self, before: dict[str, Any]) -> dict[str, Any]:
-        """The integration; what the form does not know of stays as it was."""
+        """Return the integration; keep whatever the form does not show."""
         data = self.cleaned_data
         plain = ("display_name", "client_id", "authorize_url", "token_url", "token_type")
         one = {**before, **{name: data[name] for name in plain}}
@@ -239,7 +239,7 @@ class AskedForm(forms.Form):
 
 
 def _kept(asked: dict[str, Any], before: Any) -> dict[str, Any]:
-    """Fields as they were filled in; what a line does not say of one stays as it was."""
+    """Return the fields as filled in; keep whatever a line does not say."""
     unsaid = {"type": "text", "required": False, "secure": False}
 
     def stays(name: str, value: Any) -> bool:
@@ -260,7 +260,7 @@ _REQUESTS = _formset(RequestForm, formats.MAX_TEMPLATES)
 
 
 class PackageFields:
-    """The whole form. `add` is the part that a button adds one more to."""
+    """The whole form. `add` names the part that gets one more row."""
 
     def __init__(self, files: dict[str, Any], client: Client | None, data: Any = None) -> None:
         self.files, self.client = files, client
@@ -287,7 +287,7 @@ class PackageFields:
         return valid and self._is_unique(self.vendors, {self.first_party}) and self._is_unique(self.requests, set())
 
     def _is_unique(self, formset: Any, taken: set[str]) -> bool:
-        """Names are keys: of two with the same, one would be lost."""
+        """Names are keys: of two alike, one would be lost."""
         seen = set(taken)
         for form in self._kept(formset):
             name = form.cleaned_data["name"]
@@ -298,12 +298,12 @@ class PackageFields:
         return True
 
     def _rows(self, formset: Any) -> dict[str, tuple[str, Any]]:
-        """What is filled in, by its name, each with its former name."""
+        """Return the filled-in rows by name, each with its former name."""
         return {form.cleaned_data["name"]: (form.cleaned_data["former"], form) for form in self._kept(formset)}
 
     @property
     def renamed(self) -> dict[str, str]:
-        """The former names of vendors that have another name now, by it."""
+        """Return the former names of renamed vendors, by their new name."""
         return {name: former for name, (former, _form) in self._rows(self.vendors).items() if former not in ("", name)}
 
     @staticmethod
@@ -311,7 +311,7 @@ class PackageFields:
         return [form for form in formset if form not in formset.deleted_forms and form.cleaned_data]
 
     def shown(self) -> dict[str, Any]:
-        """What the preview shows beside the consent screen, of what is filled in so far, in order or not."""
+        """Return what the preview shows beside the consent screen, valid or not so far."""
         rows = [
             {name: str(form[name].value() or "")[:100] for name in ("display_name", "token_type")}
             for form in self.vendors
@@ -326,7 +326,7 @@ class PackageFields:
         }
 
     def package(self, required: list[str], optional: list[str]) -> dict[str, Any]:
-        """The files that come of it."""
+        """Return the files that the form makes."""
         files = deepcopy(self.files)
         integrations = {
             name: form.integration(self.before.get(former, {}))
@@ -345,7 +345,7 @@ class PackageFields:
         return files
 
     def _declare(self, modules: dict[str, Any], names: dict[str, str]) -> None:
-        """List the templates in the manifest: those that were there where they were, by the `names` of today."""
+        """List the templates in the manifest, existing ones in their modules under their current `names`."""
         for module in modules.values():
             listed = as_dict(module.get("requests"))
             module |= {"requests": {names[old]: one for old, one in listed.items() if old in names}} if listed else {}

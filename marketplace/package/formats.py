@@ -10,7 +10,7 @@ from portal.foundation.text import validate_readable
 from .archive import IPARAMS, MANIFEST, OAUTH, REQUESTS
 from .expressions import MAX_LENGTH as MAX_VALUE
 
-# Names of integrations stand in addresses; names of fields, in templates.
+# Names of integrations appear in URLs, names of fields in templates.
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,49}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,49}$")]
 Value = Annotated[str, StringConstraints(max_length=MAX_VALUE)]
@@ -35,7 +35,7 @@ Protocol = Literal["https", "http"]
 TokenType = Literal["account", "agent"]
 MAX_INTEGRATIONS = 3
 MAX_TEMPLATES = 100
-# Of fields that are asked for in one place, and of headers and of parameters of one template.
+# Fields in one form, and headers or parameters of one template.
 MAX_FIELDS = 100
 MAX_ATTEMPTS = 5
 # Milliseconds.
@@ -47,7 +47,7 @@ class _Strict(BaseModel):
 
 
 class OAuthParameter(_Strict):
-    """May have more keys than are used here; the checks warn of those that nobody knows."""
+    """May have more keys than are used here; the checks warn about unknown ones."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -110,7 +110,7 @@ class InstallFields(RootModel[dict[Identifier, InstallField]]):
 
 
 class Manifest(_Strict):
-    """May have more keys than are used here; the checks warn of those that no one knows."""
+    """May have more keys than are used here; the checks warn about unknown ones."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -17,7 +17,7 @@ from .problems import ERROR, WARNING
 from .reading import Reading, texts, words
 from .written import looks_secret, secrets_of_url
 
-# What the portal sets itself when it sends a person to a vendor.
+# Parameters that the portal sets itself when it sends a person to a vendor.
 _OUR_PARAMETERS = {
     "client_id", "client_secret", "redirect_uri", "response_type", "state", "code_challenge", "code_challenge_method",
 }  # fmt: skip
@@ -41,7 +41,7 @@ class Integrations(Reading):
     def _integration(self, name: str, one: dict[str, Any]) -> None:
         place, client = step("/integrations", name), self.clients[name]
         fields = self.check_fields(OAUTH, f"{place}/oauth_iparams", one.get("oauth_iparams"))
-        # Agents read what their browser is sent to, and an admin fills in the client secret, also where it is not “secure”.
+        # Agents can read the URL their browser is sent to. An admin fills in the client secret even where it is not “secure”.
         secure = {key for key, field in fields.items() if as_dict(field).get("secure") is True} | _secret_fields(one)
         hidden = _("a secure field would be seen here.")
         plain = {f"oauth_iparams.{key}": hidden if key in secure else "" for key in fields}
@@ -65,7 +65,7 @@ class Integrations(Reading):
                 _("The portal sets “%(name)s” itself.") % {"name": key},
                 _("Remove it."),
             )
-        # The secret and the tokens go to these hosts; whoever gave the secret may say where.
+        # The secret and the tokens go to these hosts; only the person who supplied the secret may choose them.
         fixed = not self.keeps_to_admins(name)
         for where, url, is_fixed in (
             (f"{place}/authorize_url", one.get("authorize_url"), False),
@@ -84,7 +84,7 @@ class Integrations(Reading):
             self._vendor(place, one, secret, options, is_kept=name in self.facts.kept_secrets)
 
     def _own_options(self, place: str, options: dict[str, Any]) -> None:
-        """What the options say to the portal (marketplace/vendors/oauth_client.py), and whether the rest can be parameters."""
+        """Check the options meant for the portal (marketplace/vendors/oauth_client.py), and whether the rest can be parameters."""
         for name, value in options.items():
             pointer = step(place, name)
             if name == "pkce" and not isinstance(value, bool):
@@ -163,7 +163,7 @@ class Integrations(Reading):
                 _("These credentials are not this app’s to use."),
                 _("Use marketplace credentials of the app’s own team, that no other app has."),
             )
-            # Nothing more of what is another's.
+            # Tell nothing more about somebody else's credentials.
             return
         if "client_secret" in one:
             self.tell(
@@ -201,7 +201,7 @@ class Integrations(Reading):
         self._scopes(place, options, client)
 
     def _scopes(self, place: str, options: dict[str, Any], client: Client) -> None:
-        # As keys, which keep their order and are found at once.
+        # As keys: in order, and quick to look up.
         asked, optional = (dict.fromkeys(words(options.get(key))) for key in ("scope", "optional_scope"))
         if not asked:
             self.tell(ERROR, OAUTH, f"{place}/options", _("The version asks for no scope."), _("List them in “scope”."))

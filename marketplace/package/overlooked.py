@@ -1,4 +1,4 @@
-"""Files of a package that look like one of ours but are not read, and what to do with each."""
+"""Find files that look like part of a package but are not read, and say what to do with each."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 IPARAMS = "config/iparams.json"
 FILES = ("manifest.json", "config/oauth_config.json", "config/requests.json", IPARAMS)
-# Files of the platform's own that the portal has no use for.
+# Files of the platform that the portal does not use.
 _OF_THE_PLATFORM = re.compile(
     r"config/(iparam_test_data\.json|entities\.json|assets/.*)|(.*/)?(\.DS_Store|\.gitkeep|Thumbs\.db)"
 )
@@ -36,7 +36,7 @@ Overlooked = tuple[str, str, str]
 
 
 def overlooked(names: Iterable[str], read: Collection[str]) -> Iterator[Overlooked]:
-    """Each of the `names` that is no file that was `read` and looks like one, what is said of it, and what to do."""
+    """Yield each of the `names` that was not `read` but looks as if it should be, what is wrong and what to do."""
     left = _COMPARED
     for name in names:
         path = PurePosixPath(name)

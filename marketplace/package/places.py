@@ -1,4 +1,4 @@
-"""Where a template may send what: hosts, URLs, header names (the rules behind E3 that need no network)."""
+"""Which hosts, URLs and header names a template may use (the part of E3 that needs no network)."""
 
 import re
 
@@ -15,7 +15,7 @@ _HOST = re.compile(rf"(?=.{{1,253}}(?::|$))({_LABEL}(?:\.{_LABEL})*)(?::(\d{{1,5
 _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-# What the portal or the connection decides.
+# Headers that the portal or the connection sets.
 _HEADERS_OF_OURS = {
     "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive", "expect",
     "proxy-authorization", "proxy-connection", "cookie", "forwarded", "x-forwarded-for", "x-forwarded-host",
@@ -23,7 +23,7 @@ _HEADERS_OF_OURS = {
 
 
 class Misplaced(ValueError):
-    """What is wrong with a place, and how to mend it."""
+    """What is wrong with a host, URL or header, and how to mend it."""
 
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(message)
@@ -53,7 +53,7 @@ def split_url(template: Template) -> tuple[str, Template]:
 
 
 def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
-    """Raise Misplaced unless this can be a host, which only the developer chooses where `fixed`."""
+    """Raise Misplaced unless this can be a host; if `fixed`, only the developer may choose it."""
     if host.is_literal:
         check_literal(host.fill({}), loopback)
         return
@@ -81,7 +81,7 @@ def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
 
 
 def check_literal(host: str, loopback: bool) -> None:
-    """Raise Misplaced unless this is the public name of a host."""
+    """Raise Misplaced unless this is a public host name."""
     if loopback and is_loopback(host):
         return
     found = _HOST.fullmatch(host)
@@ -101,7 +101,7 @@ def check_literal(host: str, loopback: bool) -> None:
     if found[2] and int(found[2]) != 443:
         raise Misplaced(_("The portal calls port 443 only."), _("Leave the port out."))
     last = found[1].rpartition(".")[2]
-    # What a resolver takes for a number is an address in one of its notations.
+    # A resolver reads a number as an IP address.
     if re.fullmatch(r"\d+|0[xX][0-9A-Fa-f]*", last):
         raise Misplaced(_("“%(host)s” is an address, not a name.") % {"host": host[:100]}, _("Use the vendor’s name."))
     if "." not in found[1] or not _SUFFIXES.privatesuffix(found[1].lower()):
@@ -130,12 +130,12 @@ def not_in_a_header(text: str) -> str:
 
 
 def check_path(path: Template) -> None:
-    """Raise Misplaced unless this is a path that two systems read in the same way."""
+    """Raise Misplaced unless all systems read this path in the same way."""
     first = path.parts[0] if path.parts else None
     if not isinstance(first, Text) or not first.text.startswith("/"):
         raise Misplaced(_("A path begins with “/”."), _("Write “/” first."))
     filled = "".join(part.text if isinstance(part, Text) else "x" for part in path.parts)
-    # Those in expressions too, which come out of them as they are.
+    # Texts in expressions too: they come out unchanged.
     if wrong := re.search(r"[^!-~]|[\\?#]", "".join([filled, *path.texts()])):
         raise Misplaced(
             _("The path has a character that no path can have: %(character)s.") % {"character": describe(wrong[0])},
@@ -153,10 +153,10 @@ def check_path(path: Template) -> None:
 
 
 def check_setting(value: str) -> None:
-    """Raise Misplaced unless a value that an admin set can stand in a path as it is, with its “/”."""
+    """Raise Misplaced unless an admin's value can be used in a path unescaped, “/” included."""
     if wrong := re.search(r"[?#\\\0-\x1f\x7f]", value):
         raise Misplaced(_("it contains %(character)s.") % {"character": describe(wrong[0])}, _("Leave it out."))
-    # A server that decodes once more would read these as what they stand for.
+    # A server that decodes twice would read these as what they encode.
     if wrong := re.search(r"%(?:25)*(?:2e|2f|5c|3f|23|[01][0-9a-f]|7f)", value, re.IGNORECASE):
         raise Misplaced(_("it contains “%(code)s”.") % {"code": wrong[0][:20]}, _("Write the character itself."))
     segments = value.split("/")

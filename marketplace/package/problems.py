@@ -1,4 +1,4 @@
-"""What a check of a package found."""
+"""The problems that a check finds in a package."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -49,7 +49,7 @@ class Problems:
         self.counts += others.counts
 
     def told(self, order: Sequence[str]) -> list[Problem]:
-        """Return what a report lists, in the `order` of files; if there are too many, errors come before warnings."""
+        """Return the problems that a report lists, in the `order` of files; if there are too many, errors before warnings."""
         places = {file: number for number, file in enumerate(order)}
 
         def place(each: Problem) -> tuple[Any, ...]:
@@ -66,7 +66,7 @@ class Problems:
 
 @dataclass
 class Report:
-    """All that was found, and the package as it is kept: its files in the 3.x format, as values."""
+    """All problems found, and the package as it is stored: its files in the 3.x format, as values."""
 
     format: str | None = None
     problems: list[Problem] = field(default_factory=list)

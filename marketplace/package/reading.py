@@ -1,4 +1,4 @@
-"""What the checks of a package share: its raw values, and one way to tell what is wrong with them."""
+"""What the checks of a package share: access to its raw values, and one way to report problems."""
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,14 +21,14 @@ from .written import may_be_secret
 # Bounds on comparing names in a report with known names: comparing all with all would let a package take minutes.
 MAX_SUGGESTIONS = 20
 MAX_KNOWN = 1000
-# What the platform's own fields have beyond what the portal uses.
+# What the platform's own fields have besides what the portal uses.
 _OF_A_FIELD = formats.InstallField.model_fields.keys() | {
     "events", "type_attributes", "visible", "regex", "data-bind", "data_bind", "placeholder", "hint", "validation",
 }  # fmt: skip
 
 
 def texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
-    """Every string within a value, with its place."""
+    """Yield every string within a value, with its pointer."""
     if isinstance(value, str):
         yield pointer, value
     elif isinstance(value, dict | list):
@@ -37,7 +37,7 @@ def texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
 
 
 def words(value: Any) -> list[str]:
-    """Scopes, written as one string or as a list."""
+    """Return scopes, written as one string or as a list."""
     found = (
         [word for each in value for word in as_str(each).split()] if isinstance(value, list) else as_str(value).split()
     )
@@ -53,29 +53,29 @@ def _did_you_mean(near: str) -> str:
 
 
 class Reading:
-    """Reads raw values, so that one thing that is wrong hides no other."""
+    """Reads raw values, so that one problem does not hide another."""
 
     def __init__(
         self, documents: Mapping[str, Document], values: Mapping[str, Any], old: Callable[[str, str], str], facts: Facts
     ) -> None:
-        """`old` gives, for a place in the 3.x format, the one in a file as it was sent."""
+        """`old` maps a place in the 3.x format to the place in the file as it was sent."""
         self.documents, self.values, self.old, self.facts = documents, values, old, facts
         self.problems = Problems()
-        # What refers to a file that could not be read is not called wrong.
+        # References to an unreadable file are not reported.
         self.unreadable = documents.keys() - values.keys()
         integrations = as_dict(as_dict(values.get(OAUTH)).get("integrations"))
         self.integrations = {name: one for name, one in integrations.items() if isinstance(one, dict)}
         self.requests = {name: one for name, one in as_dict(values.get(REQUESTS)).items() if isinstance(one, dict)}
         self.fields = {name: as_dict(one) for name, one in as_dict(values.get(IPARAMS)).items()}
         self.suggestions = 0
-        # By the name of an integration, which many templates may name.
+        # Cached by integration, since many templates may name one.
         self._kept_to_admins: dict[str, bool] = {}
         ids = {name: as_str(one.get("client_id")) for name, one in self.integrations.items()}
         clients = facts.clients({client_id for client_id in ids.values() if len(client_id) <= 100})
         self.clients: dict[str, Client | None] = {name: clients.get(client_id) for name, client_id in ids.items()}
 
     def suggest(self, word: str, known: Iterable[str], otherwise: str) -> str:
-        """How to mend a name that is not known: the nearest that is, or else something else to do."""
+        """Return how to mend an unknown name: the nearest known one, or else other advice."""
         self.suggestions += 1
         if self.suggestions > MAX_SUGGESTIONS:
             return otherwise
@@ -88,14 +88,14 @@ class Reading:
         self.problems.add(Problem(level, file, pointer, line, message, fix))
 
     def count(self, file: str, pointer: str, things: Any, most: int, message: str) -> dict[str, Any]:
-        """Report where there are more than `most` things; return those that are checked."""
+        """Report if there are more than `most` things; return those to check."""
         things = as_dict(things)
         if len(things) > most:
             self.tell(ERROR, file, pointer, message % {"most": most}, _("Remove some."))
         return dict(islice(things.items(), most))
 
     def check_fields(self, file: str, place: str, fields: Any) -> dict[str, Any]:
-        """Check the fields that people fill in, at install or when they connect a vendor."""
+        """Check the fields that people fill in at install or when they connect a vendor."""
         looked_into = self.count(file, place, fields, formats.MAX_FIELDS, _("More than %(most)d fields."))
         for name, value in looked_into.items():
             one = as_dict(value)
@@ -118,7 +118,7 @@ class Reading:
         return looked_into
 
     def template(self, file: str, pointer: str, text: Any, allowed: Mapping[str, str]) -> Template | None:
-        """Read a template; `allowed` maps each name that may stand in it to "" or to why it may not stand here."""
+        """Read a template. `allowed` maps each known name to "", or to why it may not be used here."""
         if not isinstance(text, str):
             return None
         try:
@@ -160,7 +160,7 @@ class Reading:
                 _("Remove it: a vendor is connected before anything is called."),
             )
         if same in allowed:
-            # A field under another prefix is what is meant, whatever else looks like it.
+            # A field with another prefix is the likeliest meaning, whatever else looks similar.
             return _("there is no “%(name)s” here.") % {"name": name}, _did_you_mean(same)
         if (file == OAUTH and prefix == "iparam" and key in self.fields) or (
             prefix == "oauth_iparams" and file != OAUTH
@@ -177,7 +177,7 @@ class Reading:
         self.tell(ERROR, file, pointer, str(error), error.fix)
 
     def keeps_to_admins(self, name: str) -> bool:
-        """True where the admin who fills in the fields is the one whose secret and tokens these are, whatever the host."""
+        """Return True if the secret and the tokens are the admin's own who fills in the fields, whatever the host."""
         if name not in self._kept_to_admins:
             self._kept_to_admins[name] = not self.clients[name] and self._is_of_admins(self.integrations[name])
         return self._kept_to_admins[name]
@@ -192,7 +192,7 @@ class Reading:
 
     @staticmethod
     def may_hold_secrets(headers: dict[str, Any]) -> bool:
-        """True where a header could be a secret that the developer wrote into the package."""
+        """Return True if a header could be a secret that the developer wrote into the package."""
         return any(may_be_secret(name, parsed(value)) for name, value in headers.items())
 
     def written_secret(self, file: str, pointer: str, fix: str = "") -> None:

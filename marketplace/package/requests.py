@@ -1,4 +1,4 @@
-"""Checks of `requests.json`: where each template calls, with what, and the scope that its route needs."""
+"""Checks of `requests.json`: where each template calls, what it sends, and the scope that its route needs."""
 
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from .written import looks_secret, secrets_of_url
 
 
 class _Known(dict[str, str]):
-    """Names that are known, and besides them every one of some `prefixes`, such as a call's `context.…`."""
+    """Known names, and every name with one of some `prefixes`, such as a call's `context.…`."""
 
     def __init__(self, names: dict[str, str], *prefixes: str) -> None:
         super().__init__(names)
@@ -56,7 +56,7 @@ class Requests(Reading):
 
     @cached_property
     def _names(self) -> tuple[_Known, _Known]:
-        """What may stand in a host, a path or a query, and what in a header."""
+        """Return the names allowed in a host, path or query, and those allowed in a header."""
         secret, token = _("a secure field stands in headers only."), _("the access token stands in headers only.")
         plain = {f"iparam.{key}": secret if field.get("secure") is True else "" for key, field in self.fields.items()}
         plain["access_token"] = token
@@ -122,7 +122,7 @@ class Requests(Reading):
 
     @staticmethod
     def _holds_secrets(schema: dict[str, Any]) -> bool:
-        """True where a header may hold a secret of the developer's, or the path or query does."""
+        """Return True if a header may hold a secret of the developer's, or the path or query does."""
         if Reading.may_hold_secrets(as_dict(schema.get("headers"))):
             return True
         path, query = parsed(schema.get("path")), as_dict(schema.get("query"))
@@ -131,7 +131,7 @@ class Requests(Reading):
         )
 
     def _misplaced_choice(self, key: str) -> tuple[str, Misplaced] | None:
-        """Return the first choice of a field that cannot be used in a path; looked up once for all templates."""
+        """Return a field's first choice that cannot be used in a path; cached for all templates."""
         if key not in self._choices:
             self._choices[key] = None
             options = self.fields[key].get("options")
@@ -192,10 +192,10 @@ class Requests(Reading):
     def _host(
         self, place: str, schema: dict[str, Any], host: Template, oauth: Any, integration: dict[str, Any] | None
     ) -> None:
-        # Whose secret goes there: the admin's own, who filled in the fields, may go where they say.
+        # The secret is the admin's own, and may go where that admin says.
         theirs = self.keeps_to_admins(oauth) if integration else not isinstance(oauth, str)
         theirs = theirs and not self._holds_secrets(schema)
-        # Whoever calls is nobody whose secret it is, whatever the admin filled in.
+        # The caller does not own the secret, whatever the admin filled in.
         theirs = theirs and not host.is_called
         loopback = self.facts.allows_loopback
         try:
