@@ -1,4 +1,4 @@
-"""Tells whether a secret is a client's or a product's own (RFC 6749 section 2.3.1)."""
+"""Check the secrets of clients and products (RFC 6749 section 2.3.1)."""
 
 import base64
 import datetime as dt
@@ -17,11 +17,11 @@ LAST_USE_PRECISION = dt.timedelta(minutes=1)
 
 
 class MalformedBasic(Exception):
-    """The Authorization header says Basic, and holds no id and secret."""
+    """The Authorization header says Basic but holds no id and secret."""
 
 
 def read_basic(header: str) -> tuple[str, str] | None:
-    """Return id and secret of an Authorization header, or None where it is not HTTP Basic (RFC 6749 section 2.3.1)."""
+    """Return the id and secret of an Authorization header, or None if it is not HTTP Basic (RFC 6749 section 2.3.1)."""
     kind, _, value = header.partition(" ")
     if kind.lower() != "basic":
         return None
@@ -45,14 +45,14 @@ def _find(secrets, value: str):
 
 
 def check_client_secret(client: Client, value: object) -> ClientSecret | None:
-    """Return the client's active secret that `value` is, or None."""
+    """Return the client's active secret that matches `value`, or None."""
     if not is_well_formed(value, CLIENT_SECRET):
         return None
     return _find(ClientSecret.objects.filter(client=client), str(value))
 
 
 def check_product_secret(slug: str, value: object) -> Product | None:
-    """Return the product that `value` proves its caller to be, or None."""
+    """Return the product whose secret `value` is, or None."""
     if not is_well_formed(value, PRODUCT_SECRET) or "\0" in slug:
         return None
     row = _find(ProductSecret.objects.filter(product__slug=slug).select_related("product"), str(value))
@@ -63,6 +63,6 @@ def check_product_secret(slug: str, value: object) -> Product | None:
 
 
 def touch(secret: ClientSecret | ProductSecret) -> None:
-    """Note that a secret was used, to the minute. Call it outside the request's transaction."""
+    """Record that a secret was used, to the minute. Call it outside the request's transaction."""
     if secret.last_used_at is None or timezone.now() - secret.last_used_at > LAST_USE_PRECISION:
         type(secret).objects.filter(pk=secret.pk).update(last_used_at=Now())

@@ -28,7 +28,7 @@ class RedirectUris(forms.CharField):
         )
 
     def clean(self, value):
-        """Return the list; raise every URL's problem at once. The action checks again."""
+        """Return the list; report the problems of all URLs at once. The action checks again."""
         values = super().clean(value).split()
         problems = []
         for each in values:
@@ -95,7 +95,7 @@ def chosen_scopes(data):
 
 
 def scope_picker(chosen=None, held=()):
-    """Return the registry for the picker: [(product, [(resource, [row, …]), …]), …]; deprecated ones are left out."""
+    """Return the registry for the picker, without deprecated scopes: [(product, [(resource, [row, …]), …]), …]."""
     chosen = chosen or {}
     scopes = list(Scope.objects.filter(deprecated_at=None).exclude(name__in=held).select_related("product"))
     for scope in scopes:

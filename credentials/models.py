@@ -20,7 +20,7 @@ class Product(models.Model):
 
     slug = models.SlugField(max_length=50, unique=True)
     name = models.CharField(max_length=80)
-    # The URL under which all routes of its API are, in canonical form (credentials/resources.py); empty until staff set it.
+    # The base URL of its API, in canonical form (credentials/resources.py); empty until staff set it.
     base_address = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -37,16 +37,16 @@ class Product(models.Model):
 
 
 class RiskPolicy(models.TextChoices):
-    """What a level of risk demands. Levels go from the lowest up; one above HIGH demands everything that HIGH does."""
+    """What a level of risk demands. Levels go from lowest to highest; one above HIGH demands everything that HIGH does."""
 
     @property
     def needs_justification(self) -> bool:
-        """True where a developer has to say why an app needs such a scope."""
+        """Tell whether a developer has to say why an app needs such a scope."""
         return self._is_at_least("HIGH")
 
     @property
     def is_for_verified_teams(self) -> bool:
-        """True where an unverified team's external client gets such a scope only on its own test account (M3)."""
+        """Tell whether an unverified team's external client gets such a scope only on its own test account (M3)."""
         return self._is_at_least("HIGH")
 
     @property
@@ -91,13 +91,13 @@ class Scope(models.Model):
 
 
 class Endpoint(models.Model):
-    """A published route of a product and the scopes of which a call needs one; none means not open to OAuth clients."""
+    """A published route of a product and the scopes of which a call needs one. Without scopes, OAuth clients cannot call it."""
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="endpoints")
     method = models.CharField(max_length=10)
     # A path template such as /api/v2/tickets/{id}.
     path = models.CharField(max_length=200)
-    # The same as an anchored regular expression.
+    # The same, as an anchored regular expression.
     pattern = models.CharField(max_length=400)
     scopes = ArrayField(models.CharField(max_length=120), default=list)
 
@@ -113,12 +113,12 @@ class Endpoint(models.Model):
 
     @property
     def is_safe(self):
-        """True where a call changes nothing (RFC 9110 section 9.2.1)."""
+        """Tell whether its method is safe: a call changes nothing (RFC 9110 section 9.2.1)."""
         return self.method in ("GET", "HEAD", "OPTIONS")
 
 
 class ProductSecret(models.Model):
-    """What a product proves itself with at introspection. Stored hashed, shown once."""
+    """What a product authenticates with at introspection. Stored hashed, shown once."""
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="secrets")
     hash = models.CharField(max_length=64, unique=True)
@@ -144,7 +144,7 @@ class Level(models.TextChoices):
 class Client(AbstractApplication):
     """One set of OAuth credentials. Never deleted (C1); its name, kind and level never change (C4)."""
 
-    # What the toolkit would keep and this server has no use for: secrets live in ClientSecret (C3), every client is
+    # Fields of the toolkit that this server does not use: secrets live in ClientSecret (C3), every client is
     # confidential (T8), and nothing skips a screen.
     client_secret = None
     hash_client_secret = None
@@ -158,14 +158,14 @@ class Client(AbstractApplication):
     skip_authorization = False
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="clients")
-    # The creator; the toolkit's own field would cascade.
+    # The creator. The toolkit's own field would cascade.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="clients_created")
     name = models.CharField(_("name"), max_length=60, validators=[validate_readable])
     description = models.CharField(_("description"), max_length=500, blank=True)
     kind = models.CharField(max_length=10, choices=Kind)
     level = models.CharField(max_length=10, choices=Level)
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Codes, families and access tokens made before this are ended for good.
+    # Codes, families and access tokens made before this time have ended for good.
     not_before = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
@@ -196,7 +196,7 @@ class Client(AbstractApplication):
         return set(self.scopes.values_list("scope__name", flat=True))
 
     def clean(self):
-        """Nothing of the toolkit's: redirect_uris.py is the one home of that rule (C5)."""
+        """Skip the toolkit's checks: redirect_uris.py is the home of that rule (C5)."""
 
     def is_usable(self, request):
         return self.suspended_at is None
@@ -213,7 +213,7 @@ class Client(AbstractApplication):
 
 
 class ClientSecret(models.Model):
-    """At most two of a client are active at a time (C3). Stored hashed, shown once."""
+    """A secret of a client, of which at most two are active at a time (C3). Stored hashed, shown once."""
 
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="secrets")
     hash = models.CharField(max_length=64, unique=True)

@@ -1,4 +1,4 @@
-"""Which redirect URIs may be registered, and which requested one matches a registered one (C5)."""
+"""Validate redirect URIs for registration, and match requested ones with registered ones (C5)."""
 
 import re
 from urllib.parse import parse_qsl, urlsplit
@@ -9,13 +9,13 @@ from django.utils.translation import gettext as _
 from portal.foundation.text import ascii_host, describe
 
 LOOPBACK_HOSTS = {"127.0.0.1", "[::1]", "localhost"}
-# What the authorization response adds (RFC 6749 section 4.1.2, RFC 9207): an app could not tell two of them apart.
+# The authorization response adds these (RFC 6749 section 4.1.2, RFC 9207); an app could not tell two of a name apart.
 RESPONSE_PARAMETERS = {"code", "state", "error", "error_description", "error_uri", "iss"}
 MAX_LENGTH = 500
 MAX_COUNT = 20
 _HOST = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", re.I)
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\]|localhost)(?::([0-9]{1,5}))?(/[^#]*)?")
-# What RFC 3986 has no place for in a path or a query, so that no request could name it.
+# RFC 3986 allows none of these in a path or query, so no request could name such a URI.
 _NOT_OF_A_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]|%(?![0-9A-Fa-f]{2})""")
 
 
@@ -25,7 +25,7 @@ def _loopback(uri):
 
 
 def is_loopback(uri):
-    """True for `http` on a loopback host, whose port alone may vary (RFC 8252 section 7.3)."""
+    """Tell whether this is `http` on a loopback host, where the port may vary (RFC 8252 section 7.3)."""
     return bool(_loopback(uri))
 
 
@@ -35,14 +35,14 @@ def _without_port(uri):
 
 
 def matches(registered, requested):
-    """True where `requested` is `registered`, character for character, but for a loopback port (RFC 9700 section 2.1)."""
+    """Tell whether `requested` is `registered`, character for character but for a loopback port (RFC 9700 section 2.1)."""
     return registered == requested or (
         is_loopback(registered) and is_loopback(requested) and _without_port(registered) == _without_port(requested)
     )
 
 
 def _guard_characters(uri):
-    """Raise ValidationError, naming the first character that a URL cannot have."""
+    """Raise ValidationError naming the first character that is not allowed in a URL."""
     bracket = re.search(r"[\[\]]", re.sub(r"^[a-z]+://\[[^]]*\]", "", uri))
     wrong = _NOT_OF_A_URL.search(uri) or bracket
     if not wrong:

@@ -1,4 +1,4 @@
-"""Reads a product's published scopes and endpoints, and finds the endpoint that a call is for."""
+"""Import a product's published scopes and endpoints, and find the endpoint that a call is for."""
 
 import re
 from functools import lru_cache
@@ -16,7 +16,7 @@ from .models import Endpoint, Product, Risk, Scope
 
 METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
 _PARAMETER = re.compile(r"\{[^{}/]+\}")
-# What a path may be made of for its meaning to be the same to the gateway and to the product behind it.
+# Characters that mean the same to the gateway and to the product behind it.
 _PLAIN_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
 
 
@@ -68,7 +68,7 @@ def _read_endpoints(document, scopes):
 
 @transaction.atomic
 def import_document(product, document, *, by=None):
-    """Make the registry say what an OpenAPI 3 document says of a product; return {"added", "deprecated"} scope names.
+    """Bring the registry in line with a product's OpenAPI 3 document; return the names of {"added", "deprecated"} scopes.
 
     A scope no longer listed is deprecated, never removed. Raises MalformedDocument.
     """
@@ -108,13 +108,13 @@ def import_document(product, document, *, by=None):
 
 
 def methods_of(method):
-    """Return the methods whose endpoints a call can be for: HEAD is GET without the body (RFC 9110 section 9.3.2)."""
+    """Return the methods whose endpoints can answer a call: HEAD is GET without the body (RFC 9110 section 9.3.2)."""
     method = method.upper()
     return ("HEAD", "GET") if method == "HEAD" else (method,)
 
 
 def operations_of(scopes):
-    """Return {scope name: the published endpoints that it opens}, with an empty list where none are published."""
+    """Return {scope name: the published endpoints that it opens}; the list may be empty."""
     opened = {name: [] for name in scopes}
     for endpoint in Endpoint.objects.filter(scopes__overlap=sorted(opened)):
         for name in opened.keys() & {*endpoint.scopes}:
@@ -123,7 +123,7 @@ def operations_of(scopes):
 
 
 def resolve(product, method, uri):
-    """Return the published endpoint that a call of a product is for, or None."""
+    """Return the published endpoint that a call to a product is for, or None."""
     return match(Endpoint.objects.filter(product=product, method__in=methods_of(method)), uri)
 
 
@@ -134,7 +134,7 @@ def _compiled(pattern):
 
 
 def match(endpoints, uri):
-    """Return which of a product's endpoints (all for `methods_of` a call) the call is for, or None.
+    """Return the one of a product's endpoints (all for `methods_of` a call) that the call is for, or None.
 
     A path that two systems could read differently matches none. A published HEAD comes before GET at the same path.
     """
@@ -145,7 +145,7 @@ def match(endpoints, uri):
         return None
     path = path.rstrip("/")
     candidates = [endpoint for endpoint in endpoints if _compiled(endpoint.pattern).match(path)]
-    # A literal segment beats a parameter, from the left.
+    # From the left, a literal segment beats a parameter.
     return min(candidates, key=_specificity, default=None)
 
 

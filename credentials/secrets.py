@@ -1,7 +1,7 @@
-"""Makes, formats, hashes and checks secrets, codes and tokens.
+"""Make, format, hash and check secrets, codes and tokens.
 
-Each carries a prefix that names its kind and a checksum, so that scanners find leaks and garbage never reaches the
-database (T7). What is kept of one is its SHA-256: the random part has 256 bits, so a slow hash would add nothing (C3).
+Each has a prefix that names its kind, and a checksum, so that scanners find leaks and garbage never reaches the
+database (T7). Only its SHA-256 is stored: the random part has 256 bits, so a slow hash would add nothing (C3).
 """
 
 import base64
@@ -50,7 +50,7 @@ def generate(prefix: str) -> str:
 
 
 def derive(prefix: str, seed: str, key: str | None = None) -> str:
-    """Derive a secret of the kind that `prefix` names from a seed with 256 random bits, which is kept nowhere."""
+    """Derive a secret of the kind that `prefix` names from a seed with 256 random bits, which is stored nowhere."""
     message = b"\0".join(part.encode() for part in ("secret", prefix, seed))
     return _with_form(prefix, hmac.digest((key or settings.TOKEN_KEYS[0]).encode(), message, "sha256"))
 
@@ -61,7 +61,7 @@ def derived_before(prefix: str, seed: str) -> dict[str, str]:
 
 
 def is_well_formed(value: object, prefix: str) -> bool:
-    """True where prefix and checksum fit; says nothing of whether the secret exists."""
+    """Tell whether prefix and checksum are right; it proves nothing about whether the secret exists."""
     if not isinstance(value, str) or not value.isascii() or not value.startswith(prefix) or len(value) > 200:
         return False
     text, given = value[:-_CHECKSUM_LENGTH], value[-_CHECKSUM_LENGTH:]
@@ -111,7 +111,7 @@ def make_access_token(family: uuid.UUID, salt: bytes, generation: int, key: str 
 
 
 def read_refresh_token(value: object) -> RefreshTokenParts | None:
-    """Return the parts that a refresh token claims, or None where it is malformed. Proves nothing: see `is_genuine`."""
+    """Return the parts that a refresh token claims, or None if it is malformed. Proves nothing: see `is_genuine`."""
     if not isinstance(value, str) or not is_well_formed(value, REFRESH_TOKEN):
         return None
     try:
@@ -127,7 +127,7 @@ def read_refresh_token(value: object) -> RefreshTokenParts | None:
 
 
 def is_genuine(parts: RefreshTokenParts, salt: bytes) -> bool:
-    """True where this server made the token: its MAC is that of a known key and the family's salt."""
+    """Tell whether this server made the token: its MAC was made with a known key and the family's salt."""
     return any(
         hmac.compare_digest(_mac(key, salt, parts.family, parts.generation, b"refresh"), parts.mac)
         for key in settings.TOKEN_KEYS

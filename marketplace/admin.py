@@ -21,7 +21,7 @@ def _icon(version):
 
 @admin.register(Version)
 class VersionAdmin(WindowAdmin):
-    """The reviewers' queue, and the page on which a version is judged."""
+    """The reviewers' queue, and the page for deciding on a version."""
 
     list_display = ["name", "number", "app", "status", "submitted_at"]
     list_filter = ["status"]
@@ -73,7 +73,7 @@ class VersionAdmin(WindowAdmin):
 
 
 def _change(name, before, version):
-    """What is different of a scope since the published version, in words."""
+    """Return in words how a scope's use differs from the published version."""
     if before is None or (
         (name in before.required_scopes) == (name in version.required_scopes) and name in before.scopes
     ):
@@ -84,7 +84,7 @@ def _change(name, before, version):
 
 
 def _package(version):
-    """A version's package as text, without what in it is secret."""
+    """Return a version's package as text, without its secrets."""
     return "".join(Contents(Contents.of(version).without_secrets()).texts().values())
 
 
@@ -93,12 +93,12 @@ MAX_NAMED = 20
 
 
 def _review(version, request):
-    # Custom versions were seen by no reviewer, so nothing is compared with them.
+    # No reviewer has seen custom versions, so nothing is compared with them.
     earlier = version.app.versions.exclude(published_at=None).exclude(pk=version.pk)
     if version.published_at:
         earlier = earlier.filter(published_at__lt=version.published_at)
     before = earlier.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).order_by("-published_at").first()
-    # Published for chosen accounts, or withdrawn since.
+    # Published for chosen accounts, or since withdrawn.
     others = Version.objects.none() if before else earlier.only("number", "audience", "status")
     client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
@@ -133,7 +133,7 @@ def _review(version, request):
         "changed": changed,
         "description": render(version.description),
         "notes": render(version.release_notes),
-        # Owners before members, then by who joined first.
+        # Owners first, then members, in the order of joining.
         "developers": developers.select_related("user").order_by("-role", "pk")[:MAX_NAMED],
         "more_developers": max(0, developers.count() - MAX_NAMED),
         "own_team": developers.filter(user=request.user).exists(),

@@ -1,4 +1,4 @@
-"""What one version of an app does that another did not: what a developer compares, and what people are asked again for."""
+"""Compare two versions of an app: for developers to read, and to decide what people are asked again for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from .package.contents import Contents
 
 
 def _essence(one: formats.Integration) -> object:
-    """All of an integration that decides where people are sent, and what is done there in whose name."""
+    """Return what decides where an integration sends people, and what it does there in whose name."""
     fields = {name: (field.secure, field.required) for name, field in one.oauth_iparams.items()}
     return one.client_id, one.authorize_url, one.token_url, one.token_type, one.options, fields
 
 
 def _calls(contents: Contents) -> dict[str, tuple[formats.RequestTemplate, bool]]:
-    """What requests say, and whether with the app's own credentials: theirs may be a name that was a vendor's before."""
+    """Return the request templates, each with whether it uses the app's own credentials, whose name may have been a vendor's."""
     ours = contents.first_party
     return {name: (one, bool(ours) and one.options.oauth == ours) for name, one in contents.templates.items()}
 
 
 def _hosts(contents: Contents) -> set[str]:
-    """Where requests go, each with whose token: a host that is known for one vendor's is not for another's."""
+    """Return where requests go, each with whose token: a host known for one vendor's token is new for another's."""
     calls = _calls(contents).values()
     pairs = {(one.request.host, _("our own products") if is_ours else one.options.oauth) for one, is_ours in calls}
     return {f"{host} ({whose})" if whose else host for host, whose in pairs}
@@ -41,7 +41,7 @@ def _fields(contents: Contents) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Difference:
-    """From one version to another, or from an empty one to a first; sets hold names as the versions write them."""
+    """The difference between two versions, or between an empty one and the first. Sets hold names as the versions write them."""
 
     old: Version
     new: Version
@@ -52,12 +52,12 @@ class Difference:
 
     @cached_property
     def added_scopes(self) -> set[str]:
-        """The scopes that were not asked for at all."""
+        """Return the scopes that were not requested at all before."""
         return self.new.scopes - self.old.scopes
 
     @cached_property
     def raised_scopes(self) -> set[str]:
-        """The scopes that people could leave off, and that are required now."""
+        """Return the scopes that were optional and are required now."""
         return {*self.new.required_scopes} & {*self.old.optional_scopes}
 
     @cached_property
@@ -80,7 +80,7 @@ class Difference:
 
     @cached_property
     def changed_integrations(self) -> set[str]:
-        """Those that lead elsewhere under the same name, or do something else there: nothing given for one is the other’s."""
+        """Return the integrations that lead elsewhere, or do something else, under the same name: nothing given to one belongs to the other."""
         old, new = self._vendors
         return {name for name in {*new} & {*old} if _essence(new[name]) != _essence(old[name])}
 
@@ -91,7 +91,7 @@ class Difference:
 
     @property
     def vendors_to_connect(self) -> list[str]:
-        """What people read of those that are new, or lead elsewhere."""
+        """Return the names, for people, of integrations that are new or lead elsewhere."""
         new = self._vendors[1]
         return [new[name].display_name for name in sorted(self.added_integrations | self.changed_integrations)]
 
@@ -107,13 +107,13 @@ class Difference:
 
     @cached_property
     def changed_requests(self) -> set[str]:
-        """The request templates that are new, or say something else, be it only who may run them or whose token goes along."""
+        """Return the request templates that are new or changed, even if only in who may run them or whose token they send."""
         old, new = map(_calls, self._contents)
         return {name for name, call in new.items() if call != old.get(name)}
 
     @cached_property
     def added_fields(self) -> set[str]:
-        """What is asked at install and was not, or not in this way."""
+        """Return the installation fields that are new or changed."""
         old, new = self._contents
         before = _fields(old)
         return {name for name, field in _fields(new).items() if field != before.get(name)}
@@ -125,19 +125,19 @@ class Difference:
 
     @property
     def always_asks(self) -> bool:
-        """True where it needs the permission of everybody who has the old version (M4)."""
+        """Tell whether everyone with the old version has to give permission (M4)."""
         return bool(self.added_scopes or self.added_integrations or self.changed_integrations)
 
     @property
     def is_for_a_person(self) -> bool:
-        """True where nobody is asked for a permission, yet data may go elsewhere or something is to be filled in."""
+        """Tell whether a person has to act though no permission is asked for: data may go elsewhere, or something must be filled in."""
         return bool(
             self.changed_requests or self.added_fields or self.moved_to or self.is_unreviewed or self.is_renamed
         )
 
     @property
     def is_unreviewed(self) -> bool:
-        """True where a reviewer judged the old version, and nobody the new one (M3)."""
+        """Tell whether a reviewer judged the old version but nobody the new one (M3)."""
         return self.old.audience == Audience.PUBLIC and self.new.audience != Audience.PUBLIC
 
     @property
@@ -146,7 +146,7 @@ class Difference:
 
     @property
     def moved_to(self) -> set[str]:
-        """Where people are sent to set the app up, if that is another place."""
+        """Return where people are sent to set the app up, if that has changed."""
         return {self.new.install_url} - {self.old.install_url, ""}
 
     @property
@@ -155,7 +155,7 @@ class Difference:
         return not (scopes or self.lines())
 
     def lines(self) -> list[tuple[str, list[str]]]:
-        """What changes beside the scopes, in words: a title, and names as people know them."""
+        """Yield what changes besides the scopes, in words: a title, and names as people know them."""
         old, new = self._contents
         named = (
             (_("New services to connect"), _shown(self.added_integrations, new.vendors)),

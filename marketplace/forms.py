@@ -91,7 +91,7 @@ class VersionForm(forms.ModelForm):
         return fields
 
     def _post_clean(self):
-        """The action validates the model; the form must not change the instance it was shown for."""
+        """Skip model validation: the action does it, and the form must not change the instance that it shows."""
 
 
 class CustomForm(forms.Form):
@@ -159,7 +159,7 @@ class ValuesForm(forms.Form):
             self.fields[name] = self._field(field, shown, is_kept=field.secure and name in kept)
 
     def _field(self, field, shown, *, is_kept):
-        # A help text is shown as HTML, and this one is a developer's.
+        # Help texts are rendered as HTML, and this one is a developer's.
         help_text = _("It is kept. Fill this in only to replace it.") if is_kept else escape(field.description)
         common = {"label": field.display_name, "required": False, "help_text": help_text, "initial": shown}
         options = [(option, option) for option in getattr(field, "options", [])]

@@ -10,12 +10,12 @@ MAX_SIDE = 2048
 
 
 def reencode(upload):
-    """Return a square PNG made anew from an uploaded picture. Raises ValidationError, saying what is wrong."""
+    """Return a square PNG re-encoded from an uploaded picture. Raises ValidationError, saying what is wrong."""
     if upload.size > MAX_BYTES:
         raise ValidationError(_("The icon is larger than 1 MB."))
     try:
         picture = Image.open(upload, formats=["PNG", "JPEG", "WEBP"])
-        # Each side, for what decoding takes: a line of pixels a few KB long unpacks to hundreds of MB.
+        # A limit on each side, because of decoding: a few KB of file can unpack to hundreds of MB of pixels.
         if max(picture.size) > MAX_SIDE:
             raise ValidationError(_("The icon has more than 2048 × 2048 pixels."))
         square = ImageOps.fit(picture.convert("RGBA"), (SIDE, SIDE))

@@ -8,7 +8,7 @@ _HEADINGS = {"h1": "h3", "h2": "h4"}
 
 
 def render(text):
-    """Return safe HTML for a developer's Markdown: no scripts, handlers, images, or links but http(s) and mailto."""
+    """Return safe HTML for a developer's Markdown: no scripts, handlers or images, and only http(s) and mailto links."""
     tokens = _markdown.parse(text)
     for token in tokens:
         token.tag = _HEADINGS.get(token.tag, token.tag)

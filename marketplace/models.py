@@ -58,7 +58,7 @@ class App(models.Model):
     category = models.CharField(_("category"), max_length=20, choices=Category)
     client = models.OneToOneField(Client, null=True, blank=True, on_delete=models.PROTECT, related_name="app")
     # The accounts that a custom app lists (M3).
-    # Slugs, whether or not there is such an account: a developer does not learn who is a customer (E1).
+    # Slugs, whether or not such accounts exist: a developer must not learn who is a customer (E1).
     custom_accounts = ArrayField(models.SlugField(max_length=50), default=list, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -73,7 +73,7 @@ class App(models.Model):
 
 
 class VendorSecret(models.Model):
-    """A vendor's client secret that a team let the portal keep for one integration of its app; never shown again."""
+    """A vendor's client secret that the portal stores for one integration of an app; never shown again."""
 
     app = models.ForeignKey(App, on_delete=models.PROTECT, related_name="vendor_secrets")
     integration = models.CharField(max_length=50)
@@ -99,7 +99,7 @@ class Status(models.TextChoices):
     REJECTED = "rejected", _("Rejected")
     PUBLISHED = "published", _("Published")
     WITHDRAWN = "withdrawn", _("Withdrawn")
-    # By its team, before anybody decided on it.
+    # By its team, before a decision.
     TAKEN_BACK = "taken_back", _("Taken back from review")
 
 
@@ -113,19 +113,19 @@ NUMBER = r"^(0|[1-9]\d{0,3})(\.(0|[1-9]\d{0,3})){1,2}\Z"
 
 class VersionQuerySet(models.QuerySet):
     def published_for(self, slugs):
-        """Those that accounts of these slugs may install: published for all, or for one of them (M3)."""
+        """Return the versions that accounts with these slugs may install: published for all, or for one of them (M3)."""
         listed = Q(audience=Audience.CUSTOM, app__custom_accounts__overlap=slugs)
         return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
 
     def published_for_any(self, accounts):
-        """The same for a queryset of accounts; the apps are looked up once, not for each version."""
+        """The same for a queryset of accounts. The apps are looked up once, not once a version."""
         listed = App.objects.filter(custom_accounts__overlap=ArraySubquery(accounts.order_by().values("slug")))
         listed = Q(audience=Audience.CUSTOM, app__in=listed)
         return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
 
 
 class Version(models.Model):
-    """A release of an app; frozen once it is more than a draft (M2, also by a trigger)."""
+    """A release of an app. Once it is more than a draft, it is frozen (M2, also by a trigger)."""
 
     app = models.ForeignKey(App, on_delete=models.PROTECT, related_name="versions")
     number = models.CharField(
@@ -137,12 +137,12 @@ class Version(models.Model):
     name = models.CharField(_("name"), max_length=60, validators=[validate_readable])
     tagline = models.CharField(_("tagline"), max_length=120, validators=[validate_readable])
     description = models.TextField(_("description"), max_length=10000, validators=[MaxLengthValidator(10000)])
-    # A PNG of our own making, whatever was uploaded.
+    # A PNG that we encoded ourselves, whatever was uploaded.
     icon = models.BinaryField(null=True, blank=True)
     install_url = models.URLField(_("install URL"), max_length=500, blank=True)
     required_scopes = ArrayField(models.CharField(max_length=120), default=list, blank=True)
     optional_scopes = ArrayField(models.CharField(max_length=120), default=list, blank=True)
-    # The files of its app package, by name, as marketplace/package/ checked them; empty where it has none.
+    # The files of its app package, by name, as marketplace/package/ checked them; empty if it has none.
     package = models.JSONField(default=dict, blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.DRAFT)
     audience = models.CharField(max_length=10, choices=Audience, blank=True)
@@ -158,7 +158,7 @@ class Version(models.Model):
     class Meta:
         ordering = ["-created_at", "-pk"]
         constraints = [
-            # One that was taken back leaves its number to the next.
+            # A version that was taken back frees its number.
             models.UniqueConstraint(
                 fields=["app", "number"], condition=~Q(status="taken_back"), name="one_version_per_app_and_number"
             ),
@@ -189,7 +189,7 @@ class Decision(models.TextChoices):
 
 
 class Review(models.Model):
-    """A reviewer's decision on a version; nobody decides on their own team's (M3)."""
+    """A reviewer's decision on a version of another team (M3)."""
 
     version = models.OneToOneField(Version, on_delete=models.PROTECT, related_name="review")
     reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="reviews")
@@ -202,17 +202,17 @@ class Review(models.Model):
 
 
 class Installation(models.Model):
-    """An account's use of an app, at one version."""
+    """An account's installation of an app, at one version."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="installations")
     app = models.ForeignKey(App, on_delete=models.PROTECT, related_name="installations")
     version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="installations")
-    # None where the version asks for nothing of the company's own products.
+    # None if the version asks for nothing of the company's own products.
     access = models.OneToOneField(Access, null=True, on_delete=models.PROTECT, related_name="installation")
     # What the package asks at install: the `iparam.…` of its request templates.
     values: EncryptedField[dict[str, str], dict[str, str]] = EncryptedField(default=dict)
-    # Whether versions that ask for nothing new are taken without anybody's click.
+    # Whether versions that ask for nothing new are installed without a click.
     upgrades_itself = models.BooleanField(default=False, db_default=False)
     installed_at = models.DateTimeField(db_default=Now())
     installed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -238,20 +238,20 @@ class Installation(models.Model):
 
 
 class OfferKind(models.TextChoices):
-    """What a published version means for one installation of an earlier one."""
+    """What a published version means for an installation of an earlier one."""
 
     ASK = "ask", _("Waits for an admin’s permission")
     CLICK = "click", _("An admin updates it with one click")
     ITSELF = "itself", _("Updates by itself")
-    # The version that it is on was withdrawn.
+    # The installed version was withdrawn.
     WITHDRAWN = "withdrawn", _("Its version was withdrawn")
 
 
 class OfferQuerySet(models.QuerySet):
     def open(self):
-        """Those that can still be taken, or told: neither installation nor version has moved on, and none is newer.
+        """Return the offers that still hold: neither installation nor version has moved on, and no offer is newer.
 
-        Nor is anything offered for an installation that is unfinished; once it is agreed to, it is.
+        An unfinished installation is offered nothing until somebody has agreed to it.
         """
         theirs = Version.objects.published_for([OuterRef("installation__account__slug")])
         newer = Q(published_at__gt=OuterRef("version__published_at")) | Q(IsNull(OuterRef("version"), True))
@@ -265,25 +265,25 @@ class OfferQuerySet(models.QuerySet):
         )
 
     def pending(self):
-        """The open ones on which an admin has not decided."""
+        """Return the open offers that no admin has decided on."""
         return self.open().filter(declined_at=None)
 
     def to_tell(self):
-        """Those of which the account's admins get a mail, and did not yet."""
+        """Return the offers that the account's admins have yet to be mailed about."""
         today = Offer.objects.filter(installation=OuterRef("installation"), told_at__gt=Now() - timedelta(days=1))
-        # However often a developer publishes and withdraws: one mail a day, and another where a withdrawal comes after
-        # it. A withdrawal makes of what was asked one of its own, so asking looks at both.
+        # However often a developer publishes and withdraws: one mail a day, and one more if a withdrawal follows
+        # it. A withdrawal turns what was asked into an offer of its own, so asking looks at both.
         asked = Q(kind=OfferKind.ASK, declined_at=None) & ~Exists(today)
         withdrawn = Q(kind=OfferKind.WITHDRAWN) & ~Exists(today.filter(kind=OfferKind.WITHDRAWN))
         return self.open().filter(asked | withdrawn, told_at=None)
 
 
 class Offer(models.Model):
-    """A version that an installation of another one can have, and what became of that."""
+    """A version offered to an installation of another version, and what became of the offer."""
 
     installation = models.ForeignKey(Installation, on_delete=models.PROTECT, related_name="offers")
     from_version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="+")
-    # None where the version was withdrawn and no other is published.
+    # None if the version was withdrawn and no other is published.
     version = models.ForeignKey(Version, null=True, on_delete=models.PROTECT, related_name="offers")
     kind = models.CharField(max_length=10, choices=OfferKind)
     offered_at = models.DateTimeField(db_default=Now())
@@ -317,40 +317,40 @@ Tokens = dict[str, Any] | None
 
 
 class Connection(models.Model):
-    """An installation's link to one vendor, of the account or of one agent; what it holds is encrypted, and never shown."""
+    """An installation's connection to a vendor, for the account or for one agent. What it holds is encrypted and never shown."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     installation = models.ForeignKey(Installation, on_delete=models.PROTECT, related_name="connections")
-    # The name of the integration in the package, the same in every version.
+    # The integration's name in the package, the same in every version.
     integration = models.CharField(max_length=50)
     membership = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="connections")
-    # Where it ended before its installation, the version that says how to tell the vendor.
+    # If it ended before its installation: the version that says how to revoke it at the vendor.
     version = models.ForeignKey(Version, null=True, on_delete=models.PROTECT, related_name="+")
     # What was filled in: the integration's `oauth_iparams.…`.
     values: EncryptedField[dict[str, str], dict[str, str]] = EncryptedField(default=dict)
     tokens: EncryptedField[Tokens, Tokens] = EncryptedField(null=True)
-    # Raised whenever the tokens change, so that what was read before is seen to be old.
+    # Raised whenever the tokens change, so that a stale read can be told.
     generation = models.PositiveIntegerField(default=0)
     connected_at = models.DateTimeField(null=True)
     connected_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
-    # When the access token ends, where the vendor says so, and when to ask for the next.
+    # When the access token expires, if the vendor says so, and when to refresh it.
     expires_at = models.DateTimeField(null=True)
     refresh_at = models.DateTimeField(null=True)
     refresh_failures = models.PositiveSmallIntegerField(default=0)
     # Whether the vendor gave a refresh token.
     renews = models.BooleanField(default=True, db_default=True)
-    # How long an access token lives, in seconds, where the vendor says so.
+    # How long an access token lives, in seconds, if the vendor says so.
     lifetime = models.PositiveBigIntegerField(null=True)
     missing_scopes = models.JSONField(default=list, db_default=[])
-    # Where the vendor takes its tokens back; empty where it does not say, null where that was not looked up.
+    # The vendor's revocation endpoint; empty if it has none, null if that was not looked up.
     revocation_url = models.TextField(null=True)  # noqa: DJ001
-    # Set where the vendor refused for good: a person has to connect again. `problem` has the vendor's words alone.
+    # Set when the vendor refused for good, and a person has to connect again. `problem` has the vendor's words alone.
     broken_at = models.DateTimeField(null=True)
     problem = models.CharField(max_length=300, blank=True)
     told_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
-    # Telling the vendor that it is over: how often it was tried, and when it is tried next.
+    # Revoking at the vendor: how often it was tried, and when it is tried next.
     revoke_attempts = models.PositiveSmallIntegerField(default=0)
     revoke_at = models.DateTimeField(null=True)
     erased_at = models.DateTimeField(null=True)
@@ -390,10 +390,10 @@ class Connection(models.Model):
 
     @property
     def ends_by_itself(self):
-        """True where the vendor gave no way to renew an access that ends."""
+        """Tell whether the access ends and the vendor gave no way to renew it."""
         return self.is_connected and self.expires_at is not None and not self.renews
 
     @property
     def is_brief(self):
-        """True where an access token lives for less than ten minutes, and is renewed."""
+        """Tell whether an access token lives for less than ten minutes and is renewed."""
         return self.is_connected and self.renews and (self.lifetime or 600) < 600

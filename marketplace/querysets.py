@@ -1,4 +1,4 @@
-"""Querysets that tell installed from unfinished installations, and live connections from ended ones."""
+"""Querysets of installations (installed or unfinished) and of connections (live or ended)."""
 
 from django.db import models
 from django.db.models import Exists, Func, OuterRef, Q, Value
@@ -12,11 +12,11 @@ _VENDORS = '$."config/oauth_config.json"."integrations".* ? (@."client_id" != $o
 
 class InstallationQuerySet(models.QuerySet):
     def begun(self):
-        """Those that are, or were, more than unfinished: agreed to or connected, or moved to another version since.
+        """Return installations that are, or were, more than unfinished: agreed to, connected, or since moved to another version.
 
-        An agent-level app waits for nobody in particular, and one that asks for nothing works from the start.
+        An agent-level app waits for nobody in particular, and an app that asks for nothing works from the start.
         """
-        # Here, since they refer to installations.
+        # Imported here, since these models refer to installations.
         from .models import Connection, Offer
 
         connects = Func(
@@ -38,13 +38,13 @@ class InstallationQuerySet(models.QuerySet):
         )
 
     def installed(self):
-        """Those that are counted and called installed; an unfinished one is not."""
+        """Return the installations that count as installed; unfinished ones do not."""
         return self.begun().filter(uninstalled_at=None)
 
 
 class ConnectionQuerySet(models.QuerySet):
     def live(self):
-        """Those that may be used: nothing that they hang on has ended (T2)."""
+        """Return the connections that may be used: nothing that they depend on has ended (T2)."""
         agents = Q(membership=None) | Q(membership__ended_at=None, membership__user__is_active=True)
         return self.filter(
             agents,
@@ -55,11 +55,11 @@ class ConnectionQuerySet(models.QuerySet):
         )
 
     def with_vendor(self):
-        """With what it takes to talk to the vendor: the app, its version's package and its client, by one query."""
+        """Load what it takes to talk to the vendor in one query: the app, its version's package and its client."""
         return self.select_related("installation__app", "installation__version__app__client")
 
     def over(self):
-        """Those that ended, however that came about, and whose tokens are still here to be revoked and erased."""
+        """Return the connections that ended in any way and whose tokens have yet to be revoked and erased."""
         ended = Q(ended_at__isnull=False) | Q(installation__uninstalled_at__isnull=False)
         left = Q(membership__ended_at__isnull=False) | Q(membership__user__is_active=False)
         return self.filter(ended | left, erased_at=None)

@@ -1,4 +1,4 @@
-"""What nobody waits for: talking to vendors, offering versions. Each task can run twice, be killed anywhere, and is found by the sweep (T3)."""
+"""Background work: talking to vendors, offering versions. Each task can run twice and be killed anywhere; the sweep finds what is left (T3)."""
 
 from datetime import timedelta
 
@@ -18,19 +18,19 @@ SWEEP_BATCH = 500
 
 @shared_task
 def refresh_connection(connection_id):
-    """Ask a vendor for the next tokens, ahead of the end of those that are there."""
+    """Refresh a connection's tokens before they expire."""
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection:
         try:
             actions.refresh_connection(connection)
         except (VendorError, Refused):
-            # Noted on the row, with the time of the next try.
+            # The row records it, with the time of the next try.
             return
 
 
 @shared_task
 def revoke_connection(connection_id):
-    """Tell a vendor that a connection is over, and erase what is left of it here."""
+    """Revoke a connection at its vendor, and erase what is left of it here."""
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection:
         actions.revoke_connection(connection)
@@ -45,7 +45,7 @@ def tell_of_broken_connection(connection_id):
 
 @shared_task
 def sweep_connections():
-    """Find what is due or left to do in the database, whatever became of the messages."""
+    """Find in the database what is due or left to do, whatever became of the messages."""
     now = Now()
     left = {
         refresh_connection: Connection.objects.live().filter(refresh_at__lte=now, broken_at=None),
@@ -59,7 +59,7 @@ def sweep_connections():
 
 @shared_task
 def upgrade_itself(offer_id):
-    """Take a version that asks for nothing new, where the account lets it."""
+    """Install a version that asks for nothing new, if the account allows that."""
     offer = Offer.objects.select_related("installation__app__client", "version").filter(pk=offer_id).first()
     if offer and offer.taken_at is None and offer.version:
         upgrading.upgrade_itself(offer)
@@ -74,8 +74,8 @@ def tell_of_offer(offer_id):
 
 @shared_task
 def sweep_offers():
-    """Find the installations that a version is for and that were not offered it, and the offers to act on."""
-    # An installation that was under way while a version was published, or withdrawn, was not seen by that.
+    """Find installations that were not offered a version yet, and offers to act on."""
+    # Publishing or withdrawing does not see installations whose transaction was still open.
     lately = Now() - timedelta(days=1)
     versions = Version.objects.select_related("app__client", "app__team")
     for version in versions.filter(status=Status.PUBLISHED, published_at__gt=lately):

@@ -1,7 +1,7 @@
-"""The one HTTP client that may leave the house: whatever a URL or a name says, it calls no address inside of it (E3).
+"""The one HTTP client for outgoing calls: whatever a URL or a name says, it never calls an internal address (E3).
 
-An address is judged where the connection is made, and that very address is dialled: the name may say something else by
-then. Nothing outlives a call: no connection, no cookie. No proxy is used, and nothing that was sent is in an error.
+An address is judged when the connection is made, and that very address is dialled: by then the name may resolve to
+another. No connection and no cookie outlives a call, no proxy is used, and errors hold nothing that was sent.
 """
 
 import contextlib
@@ -28,15 +28,15 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+", re.IGNORECASE)
 _HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-# How a message is carried is not its sender's to say, and said of an answer it is no longer true.
+# The transport sets these itself for a request, and has already undone them for an answer.
 _CARRIAGE = {
     b"accept-encoding", b"connection", b"content-encoding", b"content-length", b"expect", b"host", b"keep-alive",
     b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
 }  # fmt: skip
 
 _LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1")]
-# IANA's special-purpose and multicast blocks, and where Azure tells a machine its own secrets. Of IPv6, only 2000::/3
-# is given out; the blocks in it that stand for other addresses (Teredo in 2001::/23, 6to4) are out as well.
+# IANA's special-purpose and multicast blocks, and Azure's metadata address. Of IPv6, only 2000::/3
+# is allocated; the blocks in it that embed other addresses (Teredo in 2001::/23, 6to4) are refused as well.
 _IPV6 = IPv6Network("2000::/3")
 _SPECIAL = [
     ip_network(block)
@@ -46,28 +46,28 @@ _SPECIAL = [
         "203.0.113.0/24", "224.0.0.0/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
     )
 ]  # fmt: skip
-# Where a network has IPv6 alone, its DNS says every IPv4 address in this form (RFC 6052).
+# In an IPv6-only network, DNS returns every IPv4 address in this form (RFC 6052).
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
-# What a client of httpx may raise besides, of a URL or an answer that it cannot read.
+# What httpx may raise besides, for a URL or an answer that it cannot read.
 CLIENT_ERRORS = (httpx.HTTPError, httpx.InvalidURL)
 
 
 class EgressError(Exception):
-    """A call that was not made or not answered. Its text has nothing of the URL, a header or a body."""
+    """A call was not made or not answered. The text contains nothing of the URL, a header or a body."""
 
 
 class Forbidden(EgressError):
-    """This is not to be called, or not in this way: the scheme, host, address, port, method or a header."""
+    """The call is not allowed: because of its scheme, host, address, port, method or a header."""
 
 
 class Unreachable(EgressError):
-    """The other side is not found, takes no connection, is not who it should be, or does not speak HTTP."""
+    """The other side is not found, takes no connection, fails verification, or does not speak HTTP."""
 
 
 class TimedOut(EgressError):
-    """The other side took too long, all in all."""
+    """The other side took too long."""
 
 
 class TooLarge(EgressError):
@@ -76,7 +76,7 @@ class TooLarge(EgressError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, whatever its status: the body unpacked, the headers without cookies."""
+    """A response of any status: the body unpacked, the headers without cookies."""
 
     status: int
     headers: httpx.Headers = field(repr=False)
@@ -87,9 +87,9 @@ def send(
     method: str, url: str, *, headers: Mapping[str, str] | None = None, content: bytes = b"",
     within: float = SECONDS, most: int = MOST_BYTES, follow: bool = False,
 ) -> Answer:  # fmt: skip
-    """Call a URL: `within` seconds in all, with `most` bytes each way. Raises EgressError, and nothing else.
+    """Call a URL within `within` seconds in all, and `most` bytes each way. Raises EgressError and nothing else.
 
-    With `follow`, up to three redirects of a GET or HEAD that stay on scheme, host and port; any other is the answer.
+    With `follow`, follow up to three redirects of a GET or HEAD that keep scheme, host and port; return any other redirect.
     """
     deadline = _Deadline(within)
     try:
@@ -107,7 +107,7 @@ def send(
 
 
 class Transport(httpx.BaseTransport):
-    """Lets a client of httpx or Authlib call in the same way: `OAuth2Client(…, transport=Transport())`."""
+    """The same for clients of httpx and Authlib: `OAuth2Client(…, transport=Transport())`."""
 
     def __init__(self, within: float = SECONDS, most: int = MOST_BYTES) -> None:
         self._within, self._most = within, most
@@ -154,7 +154,7 @@ def _exchange(
         content=content,
     )
     backend, body = _Backend(deadline, may_leave=url.scheme == "https" and port == 443), bytearray()
-    # httpcore changes the context at every connection, so it gets one of no use, and the one in use is for all threads.
+    # httpcore changes the context at every connection, so it gets a dummy; all threads share the real one.
     unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         with httpcore.HTTPConnection(request.url.origin, unused, network_backend=backend) as connection:
@@ -173,10 +173,10 @@ def _exchange(
 
 
 def _unpacked(raw: bytes, coding: bytes, most: int) -> bytes:
-    """Some pack an answer although nobody asked; never makes more than `most` bytes of it."""
+    """Unpack an answer, which some servers compress unasked, to at most `most` bytes."""
     if not raw or coding in (b"", b"identity"):
         return raw
-    # Some send "deflate" without its wrapper (RFC 9110 section 8.4.1.2).
+    # Some send "deflate" without its zlib wrapper (RFC 9110 section 8.4.1.2).
     for window in {b"gzip": (31,), b"x-gzip": (31,), b"deflate": (15, -15)}.get(coding, ()):
         unpacker = zlib.decompressobj(window)
         with contextlib.suppress(zlib.error):
@@ -196,7 +196,7 @@ def _trust() -> ssl.SSLContext:
 
 
 def _resolve(host: str) -> list[str]:
-    # As bytes, since Python's own encoding of names raises errors of its own.
+    # As bytes, since Python's encoding of names raises other errors.
     return [str(found[4][0]) for found in socket.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM)]
 
 
@@ -211,14 +211,14 @@ class _Deadline:
         self._at = time.monotonic() + within
 
     def left(self) -> float:
-        """Return the seconds left. Raises TimedOut where there are none."""
+        """Return the seconds left. Raises TimedOut if there are none."""
         if (left := self._at - time.monotonic()) <= 0:
             raise TimedOut("It took too long.")
         return left
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Looks a name up, judges what it found, and connects to just that; httpcore's own timeouts are left unused."""
+    """Resolves a name, judges the addresses, and connects to one of those; it ignores httpcore's own timeouts."""
 
     def __init__(self, deadline: _Deadline, *, may_leave: bool) -> None:
         self._deadline, self._may_leave = deadline, may_leave
@@ -234,7 +234,7 @@ class _Backend(httpcore.NetworkBackend):
             raise Forbidden("This is not the URL of a public address.")
         tries = min(len(addresses), 4)
         for number, address in enumerate(addresses[:tries]):
-            # One that says nothing leaves time for the next.
+            # A silent address leaves time for the next.
             share = self._deadline.left() / (tries - number)
             with contextlib.suppress(OSError):
                 return _Stream(socket.create_connection((str(address), port), share), self._deadline)
@@ -255,7 +255,7 @@ class _Backend(httpcore.NetworkBackend):
             except Exception as error:
                 found.set_exception(error)
 
-        # A lookup knows no timeout: one that takes longer is left behind, to end by itself.
+        # A lookup has no timeout: one that takes too long is abandoned, and ends by itself.
         threading.Thread(target=look_up, daemon=True).start()
         try:
             return [ip_address(address) for address in found.result(self._deadline.left())]
@@ -298,7 +298,7 @@ class _Stream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         left = memoryview(buffer)
         while left:
-            # Of this error httpcore makes nothing, and reads what was answered before the connection ended.
+            # httpcore ignores this error, and reads what was answered before the connection closed.
             with self._in_time(httpcore.WriteError()):
                 left = left[self._socket.send(left) :]
 

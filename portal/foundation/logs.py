@@ -1,4 +1,4 @@
-"""Write the log: JSON lines, or plain lines in the demo."""
+"""Configure logging: JSON lines, or plain lines in the demo."""
 
 import logging
 from typing import Any
@@ -7,7 +7,7 @@ import structlog
 
 
 class BadInput(logging.Filter):
-    """Keep what strangers send out of errors, which somebody is woken for, and out of stack traces."""
+    """Log bad requests as information, without stack traces: errors wake somebody up."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         status = getattr(record, "status_code", None) or 500
@@ -19,7 +19,7 @@ class BadInput(logging.Filter):
 
 def configuration(*, demo: bool, level: str) -> dict:
     """Return Django's LOGGING, and configure structlog to write through it."""
-    # JSON has no stack traces of its own; the demo's lines render them themselves.
+    # For JSON, stack traces must be formatted; the demo's renderer does that itself.
     lines: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if demo:
         lines = [structlog.dev.ConsoleRenderer(colors=False)]
@@ -45,6 +45,6 @@ def configuration(*, demo: bool, level: str) -> dict:
         },
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["bad_input"]}},
         "root": {"handlers": ["console"], "level": level},
-        # At DEBUG these log whole requests, secrets included, and at INFO the URLs that are called.
+        # At DEBUG these log whole requests, secrets included; at INFO, the URLs that are called.
         "loggers": {name: {"level": "WARNING"} for name in ("oauthlib", "oauth2_provider", "httpx", "httpcore")},
     }

@@ -1,4 +1,4 @@
-"""One way to send mail: a text that people read, from a template whose first line is the subject."""
+"""Send plain-text mail from a template whose first line is the subject."""
 
 import smtplib
 

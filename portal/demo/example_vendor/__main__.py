@@ -11,7 +11,7 @@ from .vendor import Vendor
 
 
 def switch(text: str) -> tuple[str, Any]:
-    """Read NAME=VALUE, whose value is JSON, or a word."""
+    """Read NAME=VALUE, where the value is JSON or a word."""
     name, _, value = text.partition("=")
     try:
         return name, json.loads(value)
@@ -27,7 +27,7 @@ parser.add_argument("--client", nargs="+", action="append", default=[], metavar=
 parser.add_argument("--switch", type=switch, action="append", default=[], metavar="NAME=VALUE")
 given = parser.parse_args()
 
-# Nothing waits to be written, so whichever way this is told to end, it does so at once.
+# Nothing is left to write, so any signal may end this at once.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 serve(
     Vendor(

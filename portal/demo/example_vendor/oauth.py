@@ -1,4 +1,4 @@
-"""The vendor's OAuth, as Authlib does it; here is only what it asks a server to keep, and where switches bend it."""
+"""The vendor's OAuth server on Authlib: what Authlib asks a server to store, and where switches change its behaviour."""
 
 import hmac
 import secrets
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CODE_SECONDS = 60
 AUTH_METHODS = {"basic": ["client_secret_basic"], "post": ["client_secret_post"]}
 AUTH_METHODS["either"] = AUTH_METHODS["basic"] + AUTH_METHODS["post"]
-# Authlib splits scopes at spaces. Swapped both ways, a space where commas are wanted is part of a scope, and unknown.
+# Authlib splits scopes at spaces. Swapped with commas both ways, a space becomes part of a scope, which is then unknown.
 SWAP = str.maketrans(", ", " ,")
 
 
@@ -77,7 +77,7 @@ class Code:
 
 @dataclass
 class Token(TokenMixin):
-    """An access token, or a refresh token; those of one consent have the same grant. A revoked one is gone."""
+    """An access or refresh token; those of one consent share a grant. Revoked tokens are removed."""
 
     kind: Literal["access", "refresh"]
     value: str
@@ -226,7 +226,7 @@ class Server(AuthorizationServer):
         ):
             if value := token.get(f"{kind}_token"):
                 self.vendor.tokens[value] = Token(kind, value, grant, client_id, request.user, scope, ends)
-        # Nobody can tell one that expired from one that never was.
+        # An expired token looks like one that never existed.
         self.vendor.end(Token.is_expired)
 
     def query_client(self, client_id: str) -> Client | None:

@@ -1,4 +1,4 @@
-"""HTTP as it comes and goes, byte for byte: a framework would tidy what tests are to see."""
+"""HTTP byte for byte: a framework would tidy up what tests need to see."""
 
 import contextlib
 import json
@@ -54,7 +54,7 @@ class Call:
         self.form = self.body.decode(errors="replace") if is_form else ""
 
     def told(self) -> dict[str, Any]:
-        """Return what JSON can say of it; the names of headers are in lower case."""
+        """Return the call as JSON values, with header names in lower case."""
         return {
             "method": self.method,
             "path": self.path,
@@ -66,7 +66,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """A response: JSON of a dict or list, or text, which is HTML unless `headers` says otherwise."""
+    """A response: JSON for a dict or list, or else text, which is HTML unless `headers` says otherwise."""
 
     status: int
     body: Any = ""
@@ -83,7 +83,7 @@ class Answer:
         self.headers["Location"] = value
 
     def write_as(self, form: str) -> "Answer":
-        """Say a dict in another format than JSON."""
+        """Return a dict in a format other than JSON."""
         said = f"{self.body.get('error')}: {self.body.get('error_description', '')}"
         kind, self.body = {
             "json": ("application/json", self.body),
@@ -98,7 +98,7 @@ class Answer:
 
 
 def page(title: str, body: str, status: int = 200) -> Answer:
-    """Make an HTML page; `body` is HTML already."""
+    """Return an HTML page; `body` is HTML already."""
     return Answer(status, PAGE.format(title=escape(title), body=body), {"Content-Security-Policy": POLICY})
 
 
@@ -109,11 +109,11 @@ class Application(Protocol):
 class Handler(BaseHTTPRequestHandler):
     application: Application
     protocol_version = "HTTP/1.1"
-    # Head and body leave in one piece; in two, each answer would wait for the other side's acknowledgement.
+    # Send head and body in one piece: in two, each answer would wait for an acknowledgement.
     wbufsize = -1
 
     def handle(self) -> None:
-        # Whoever does not wait for an answer has gone.
+        # The client did not wait for the answer.
         with contextlib.suppress(ConnectionError):
             super().handle()
 
@@ -153,6 +153,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(application: Application, port: int) -> None:
-    """Answer on loopback until the process ends."""
+    """Serve on loopback until the process ends."""
     handler = type("Bound", (Handler,), {"application": application})
     ThreadingHTTPServer(("127.0.0.1", port), handler).serve_forever()

@@ -1,4 +1,4 @@
-"""How the vendor acts; the defaults are a vendor that keeps to the standards."""
+"""How the vendor behaves; by default it follows the standards."""
 
 from typing import Literal
 
@@ -6,18 +6,18 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 
 
 class Fault(BaseModel):
-    """How an endpoint fails, for its next `times` calls or until told otherwise. Without a status it is only late."""
+    """How an endpoint fails for its next `times` calls, or until changed. Without a status it is only late."""
 
     model_config = ConfigDict(extra="forbid")
 
     times: PositiveInt | None = None
-    after: bool = False  # do what is asked, and lose the answer
+    after: bool = False  # do what is asked, but lose the answer
     seconds: float = 0
     status: int | None = None  # 0 hangs up
     headers: dict[str, str] = {}
     body: str = ""
-    repeat: int = 1  # send the body so many times, and never say how long it is
-    pause: float = 0  # seconds from one time to the next
+    repeat: int = 1  # send the body this many times, without a length
+    pause: float = 0  # seconds between them
 
 
 class Switches(BaseModel):
@@ -27,14 +27,14 @@ class Switches(BaseModel):
     person: str = "Robin Example"
     auto: Literal["ask", "allow", "deny", "error"] = "ask"
     iss: Literal["correct", "none", "wrong"] = "correct"
-    issuer_path: str = ""  # some have an issuer for each of their customers
+    issuer_path: str = ""  # some have one issuer for each customer
     pkce: Literal["optional", "required", "refused"] = "optional"
     scopes: list[str] = ["read", "write"]
     scope_separator: Literal["space", "comma"] = "space"
-    granted: list[str] | None = None  # what the person allows, where it is not all that was asked for
+    granted: list[str] | None = None  # what the person allows, if less than was requested
     # The token endpoint.
     client_auth: Literal["either", "basic", "post"] = "either"
-    token_headers: dict[str, str] = {}  # must be sent, with these values
+    token_headers: dict[str, str] = {}  # parameters that must be sent, with these values
     token_body: Literal["json", "form"] = "json"
     scope_returned: bool = True
     lifetime: int = 3600
@@ -42,7 +42,7 @@ class Switches(BaseModel):
     refresh: Literal["rotated", "kept", "unreturned", "none"] = "rotated"
     refresh_refused: bool = False
     error_body: Literal["json", "object", "form", "html", "text", "empty"] = "json"
-    error_status: int | None = None  # some say 200
+    error_status: int | None = None  # some answer 200
     token_fault: Fault | None = None
     # The revocation endpoint, and the API.
     revocation: Literal["present", "absent", "refused"] = "present"

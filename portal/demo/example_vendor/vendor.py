@@ -1,4 +1,4 @@
-"""What the vendor knows, and what it does at each address."""
+"""What the vendor knows, and how it answers each path."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from .oauth import AUTH_METHODS, SWAP, Bearer, Client, Code, Server, Token
 from .serving import Answer, Call, page
 from .switches import Fault, Switches
 
-# The oldest calls are forgotten, so that a demo may run for weeks.
+# The oldest calls are dropped, so that a demo can run for weeks.
 KEPT_CALLS = 1000
 CONSENT = """
 <p><strong>{client}</strong> asks to use your account here:</p>
@@ -36,7 +36,7 @@ class Vendor:
     def __init__(self, name: str, url: str, switches: Switches, clients: Iterable[Client], state: Path | None = None):
         self.name, self.url, self.state = name, url, state
         self.at_first = switches, list(clients)
-        # One call at a time, but for those that wait by a switch.
+        # One call at a time, except for those that a switch delays.
         self.lock, self.released = threading.Lock(), threading.Event()
         self.server, self.protector = Server(self), ResourceProtector()
         self.protector.register_token_validator(Bearer(self))
@@ -52,7 +52,7 @@ class Vendor:
         self.log: deque[dict[str, Any]] = deque(maxlen=KEPT_CALLS)
 
     def end(self, which: Callable[[Token], bool]) -> None:
-        """Forget those tokens, and keep the rest where a restart finds them."""
+        """Forget these tokens, and store the rest for a restart."""
         self.tokens = {value: token for value, token in self.tokens.items() if not which(token)}
         if self.state:
             half = self.state.with_suffix(f".{os.getpid()}")
@@ -97,8 +97,8 @@ class Vendor:
             return Answer(400, f"This cannot be read: {error}", {"Content-Type": "text/plain; charset=utf-8"})
 
     def control(self, call: Call) -> Answer:
-        """What is not the vendor's own: for those who try something against it, on this machine."""
-        # A page of somewhere else may have a name that leads here; none of these may be called by a plain form, either.
+        """Control the vendor from this machine: for whoever tries something against it."""
+        # A page on another site could resolve to this address, or post a plain form; both are refused.
         if call.headers["Host"] not in (urlsplit(self.url).netloc, f"localhost:{urlsplit(self.url).port}"):
             return Answer(403)
         match call.method, call.path:
@@ -115,7 +115,7 @@ class Vendor:
                 self.log.clear()
             case "GET", "/_tokens":
                 return Answer(200, [asdict(token) for token in self.tokens.values()])
-            case "DELETE", "/_tokens":  # as if they had run out, or the person had sent the client away
+            case "DELETE", "/_tokens":  # as if the tokens had expired, or the person had revoked them
                 kinds = dict(parse_qsl(call.query)).get("kind", "access refresh").split()
                 self.end(lambda token: token.kind in kinds)
             case "DELETE", "/_state":  # as if newly started
@@ -127,7 +127,7 @@ class Vendor:
                 return Answer(404)
         return Answer(204)
 
-    # --- the addresses of the vendor ---
+    # --- the vendor's own paths ---
 
     def route(self, call: Call) -> Answer:
         match call.path.split("/")[1:]:
@@ -176,7 +176,7 @@ class Vendor:
                 return self.server.create_authorization_response(request, grant_user=person, grant=grant)
         except OAuth2Error as error:
             answer = self.server.handle_error_response(request, error)
-            # RFC 9207 section 2: errors say who answers, too.
+            # RFC 9207 section 2: errors name the issuer, too.
             self.server.execute_hook("after_create_authorization_response", answer)
             return answer if answer.location else page("This request is not valid", escape(error.description), 400)
         scopes = "".join(f"<li>{escape(scope)}</li>" for scope in request.scope.split()) or "<li>no scope</li>"
@@ -208,7 +208,7 @@ class Vendor:
         return self.server.create_endpoint_response("revocation", call)
 
     def api(self, call: Call) -> Answer:
-        """Say who calls, or all that arrived but the token, which a test finds in the log and no page should show."""
+        """Return who calls, or everything that arrived except the token, which no page should show."""
         try:
             token = self.protector.validate_request(None, call)
         except OAuth2Error as error:

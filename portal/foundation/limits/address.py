@@ -1,4 +1,4 @@
-"""Tell which address a request comes from."""
+"""Find the IP address that a request comes from."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from django.conf import settings
 
 
 def address_of(meta: Mapping[str, Any]) -> str:
-    """Return the address that a request comes from, as its network where it is IPv6 (one customer has a whole /64).
+    """Return the IP address that a request comes from; for IPv6 its network, since one customer has a whole /64.
 
-    Behind proxies it is what the outermost of settings.TRUSTED_PROXIES saw; all before that anybody could write.
+    Behind proxies it is what the outermost of settings.TRUSTED_PROXIES saw; anybody could have written the rest.
     """
     hops = [hop.strip() for hop in meta.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     trusted = min(settings.TRUSTED_PROXIES, len(hops))

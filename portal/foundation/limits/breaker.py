@@ -1,4 +1,4 @@
-"""Go on without Redis while it is away."""
+"""A circuit breaker for Redis."""
 
 import threading
 import time
@@ -13,15 +13,15 @@ Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
-# After Redis failed, one request in so many seconds tries it again.
+# After Redis has failed, one request in this many seconds tries it again.
 REST_SECONDS = 5
 ALARM_SECONDS = 60
 
 
 class Breaker:
-    """Let a process go on without Redis while it is away: nothing waits for it, and the log gets an alarm.
+    """Lets a process go on without Redis while it is away: nothing waits, and the log gets an alarm.
 
-    The limits, the cache and queueing share one, so that the first timeout spares the others theirs.
+    Limits, cache and queueing share one breaker, so that the first timeout spares the others theirs.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Breaker:
         self._is_away = False
 
     def call(self, act: Callable[[], Result], otherwise: Result) -> Result:
-        """Return what `act` returns, or `otherwise` where Redis cannot tell."""
+        """Return what `act` returns, or `otherwise` while Redis is away."""
         if self._is_away and not self._may_try():
             return otherwise
         try:
