@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from portal.accounts.actions.notifying import put_notices
-from portal.accounts.actions.places import guard_staff
-from portal.accounts.models import NoticeKind, Team, TeamMembership, User
+from portal.accounts.models import NoticeKind, Team, User
+from portal.accounts.rights import require_reviewer, require_staff, require_teammate
 from portal.foundation.database import database_now, lock
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import PORTAL, record
@@ -28,10 +28,6 @@ MAX_OVERLAP_HOURS = 168
 MAX_JUSTIFICATION = 500
 
 
-class NotATeammate(Refused):
-    pass
-
-
 class UnknownScope(Refused):
     pass
 
@@ -40,7 +36,7 @@ class DeprecatedScope(Refused):
     pass
 
 
-class MissingJustification(Refused):
+class JustificationMissing(Refused):
     pass
 
 
@@ -60,27 +56,20 @@ class SecretNotActive(Refused):
     pass
 
 
-class WrongState(Refused):
+class AlreadySuspended(Refused):
+    pass
+
+
+class NotSuspended(Refused):
+    pass
+
+
+class ReasonMissing(Refused):
     pass
 
 
 class AddressTaken(Refused):
     pass
-
-
-class NotAReviewer(Refused):
-    pass
-
-
-def guard_is_reviewer(by: User) -> None:
-    if not by.is_reviewer:
-        raise NotAReviewer(_("Only members of the group Reviewers may do this."))
-
-
-def guard_teammate(team: Team, by: User) -> None:
-    """Raise NotATeammate unless `by` is one of the team's developers."""
-    if not TeamMembership.objects.filter(team=team, user=by, ended_at=None, user__is_active=True).exists():
-        raise NotATeammate(_("Only members of %(team)s may do this.") % {"team": team})
 
 
 def _checked_uris(values: list[str], kind: str) -> str:
@@ -110,7 +99,7 @@ def _insert_scopes(client: Client, wanted: dict[str, str], by: User) -> list[str
     ]
     if unexplained:
         named = ", ".join(f"“{scope.sentence}”" for scope in unexplained)
-        raise MissingJustification(
+        raise JustificationMissing(
             _("Say why the app needs this (people will read it): %(scopes)s.") % {"scopes": named}
         )
     wordy = [scopes[name] for name in new if len(wanted[name].strip()) > MAX_JUSTIFICATION]
@@ -150,9 +139,9 @@ def create_client(
     """Make OAuth credentials; return the client and its secret, which is shown this once (C3).
 
     `value` is a secret that the caller derived. `scopes` maps scope names to justifications. Raises NotATeammate, InvalidRedirectUri, UnknownScope,
-    DeprecatedScope, MissingJustification, JustificationTooLong, and ValidationError for a name or description that does not fit.
+    DeprecatedScope, JustificationMissing, JustificationTooLong, and ValidationError for a name or description that does not fit.
     """
-    guard_teammate(team, by)
+    require_teammate(team, by)
     client = Client(
         team=team,
         user=by,
@@ -186,9 +175,9 @@ def create_client(
 def add_scopes(client: Client, *, scopes: dict[str, str], by: User) -> list[str]:
     """Add scopes to a client and return the names added; widens no token and no consent (C2).
 
-    Raises NotATeammate, UnknownScope, DeprecatedScope, MissingJustification, JustificationTooLong.
+    Raises NotATeammate, UnknownScope, DeprecatedScope, JustificationMissing, JustificationTooLong.
     """
-    guard_teammate(client.team, by)
+    require_teammate(client.team, by)
     client = lock(Client, client.pk)
     added = _insert_scopes(client, scopes, by)
     if added:
@@ -199,7 +188,7 @@ def add_scopes(client: Client, *, scopes: dict[str, str], by: User) -> list[str]
 @transaction.atomic
 def change_client(client: Client, *, redirect_uris: list[str], description: str, by: User) -> Client:
     """Change what may change of a client (C4). Raises NotATeammate, InvalidRedirectUri, ValidationError."""
-    guard_teammate(client.team, by)
+    require_teammate(client.team, by)
     client = lock(Client, client.pk)
     before = client.redirect_uris, client.description
     client.redirect_uris = _checked_uris(redirect_uris, client.kind)
@@ -225,7 +214,7 @@ def rotate_secret(
 
     `value` is a secret that the caller derived. Raises NotATeammate, TwoSecretsActive while an earlier rotation's overlap lasts, ValidationError.
     """
-    guard_teammate(client.team, by)
+    require_teammate(client.team, by)
     if not 0 <= overlap_hours <= MAX_OVERLAP_HOURS:
         raise ValidationError(_("Choose an overlap of 0 to %(hours)d hours.") % {"hours": MAX_OVERLAP_HOURS})
     client = lock(Client, client.pk)
@@ -250,7 +239,7 @@ def rotate_secret(
 @transaction.atomic
 def end_secret(secret: ClientSecret, *, by: User) -> ClientSecret:
     """End an older secret before its overlap is over. Raises NotATeammate, SecretNotActive for any other."""
-    guard_teammate(secret.client.team, by)
+    require_teammate(secret.client.team, by)
     client = lock(Client, secret.client_id)
     if not ClientSecret.objects.filter(pk=secret.pk, expires_at__gt=Now()).exists():
         raise SecretNotActive(_("Only an older secret that still works can be ended; rotate the current one instead."))
@@ -267,12 +256,12 @@ def end_secret(secret: ClientSecret, *, by: User) -> ClientSecret:
 
 @transaction.atomic
 def suspend_client(client: Client, *, reason: str, by: User) -> Client:
-    """Stop a client's tokens at once (C1). Raises NotAReviewer, and WrongState where it is suspended already."""
-    guard_is_reviewer(by)
+    """Stop a client's tokens at once (C1). Raises NotAReviewer, AlreadySuspended, ReasonMissing."""
+    require_reviewer(by)
     client = lock(Client, client.pk)
     if client.suspended_at:
-        raise WrongState(_("%(client)s is suspended already.") % {"client": client})
-    _guard_reason(reason)
+        raise AlreadySuspended(_("%(client)s is suspended already.") % {"client": client})
+    check_reason(reason)
     Client.objects.filter(pk=client.pk).update(suspended_at=Now())
     client.refresh_from_db()
     _notify(client, NoticeKind.SUSPENDED, reason)
@@ -282,16 +271,16 @@ def suspend_client(client: Client, *, reason: str, by: User) -> Client:
 
 @transaction.atomic
 def lift_client(client: Client, *, reason: str, secret_leaked: bool, by: User) -> Client:
-    """Let a suspended client work again. Raises NotAReviewer, and WrongState where it is not suspended.
+    """Let a suspended client work again. Raises NotAReviewer, NotSuspended, ReasonMissing.
 
     Where a secret leaked, all codes and tokens made before are ended for good, and so are the secrets made before
     the suspension; one that the team made meanwhile stays.
     """
-    guard_is_reviewer(by)
+    require_reviewer(by)
     client = lock(Client, client.pk)
     if not client.suspended_at:
-        raise WrongState(_("%(client)s is not suspended.") % {"client": client})
-    _guard_reason(reason)
+        raise NotSuspended(_("%(client)s is not suspended.") % {"client": client})
+    check_reason(reason)
     if secret_leaked:
         client.not_before = database_now()
         active_secrets(client).filter(created_at__lte=client.suspended_at).update(expires_at=Now())
@@ -313,9 +302,10 @@ def _notify(client: Client, kind: NoticeKind, reason: str) -> None:
     )
 
 
-def _guard_reason(reason: str) -> None:
+def check_reason(reason: str) -> None:
+    """Raise ReasonMissing if a reason is empty."""
     if not reason.strip():
-        raise WrongState(_("Say why: the developers read it."))
+        raise ReasonMissing(_("Say why: the developers read it."))
 
 
 def _record(client: Client, event: Event, by: User, **details: object) -> None:
@@ -336,11 +326,11 @@ def active_secrets(client: Client):
 
 @transaction.atomic
 def make_product_secret(product: Product, *, by: User | None, value: str | None = None) -> str:
-    """Make the secret a product proves itself with, ending its earlier ones; it is shown this once. Raises NotAllowed.
+    """Make the secret a product proves itself with, ending its earlier ones; it is shown this once. Raises NotStaff.
 
     `value` is a secret that the caller derived.
     """
-    guard_staff(by)
+    require_staff(by)
     product = lock(Product, product.pk)
     value = value or generate(PRODUCT_SECRET)
     ProductSecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), product=product).update(expires_at=Now())
@@ -360,11 +350,11 @@ def _record_product(product: Product, event: Event, by: User | None, **details: 
 def set_base_address(product: Product, *, base_address: str, by: User | None) -> Product:
     """Set the URL of a product's API, or clear it with an empty one.
 
-    Raises NotAllowed, ValidationError, and AddressTaken where another product's metadata has that place.
+    Raises NotStaff, ValidationError, and AddressTaken where another product's metadata is at that address.
     """
-    guard_staff(by)
+    require_staff(by)
     address = resources.validate_base_address(base_address) if base_address.strip() else ""
-    # Lock all products, so that no two take the same place at once.
+    # Lock all products, so that no two take the same address at once.
     products = {row.pk: row for row in Product.objects.select_for_update(no_key=True).order_by("pk")}
     product = products.pop(product.pk)
     if address and any(other.base_address == address for other in products.values()):
@@ -380,7 +370,7 @@ def set_base_address(product: Product, *, base_address: str, by: User | None) ->
 
 
 def create_product(*, slug: str, name: str) -> Product:
-    """Make a product without scopes. Raises ValidationError, and AddressTaken where another's base address has its place."""
+    """Make a product without scopes. Raises ValidationError, and AddressTaken if another's base address is at its slug."""
     product = Product(slug=slug, name=name)
     product.full_clean()
     if Product.objects.filter(base_address=f"{settings.BASE_URL}/{slug}").exists():

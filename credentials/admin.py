@@ -3,6 +3,7 @@ from django.contrib import admin, messages
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
+from portal.accounts.rights import is_reviewer
 from portal.foundation.admin import ReasonForm, WindowAdmin, shown
 from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
@@ -73,13 +74,13 @@ class ClientAdmin(WindowAdmin):
     }
 
     def has_view_permission(self, request, obj=None):
-        return request.user.is_reviewer
+        return is_reviewer(request.user)
 
     def has_module_permission(self, request):
-        return request.user.is_reviewer
+        return is_reviewer(request.user)
 
     def may_press(self, request, name, obj):
-        return request.user.is_reviewer and (obj.suspended_at is None) == (name == "suspend")
+        return is_reviewer(request.user) and (obj.suspended_at is None) == (name == "suspend")
 
     def change_view(self, request, object_id, form_url="", extra_context=None):
         client = self.get_object(request, object_id)

@@ -41,7 +41,7 @@ def matches(registered, requested):
     )
 
 
-def _guard_characters(uri):
+def _check_characters(uri):
     """Raise ValidationError naming the first character that is not allowed in a URL."""
     bracket = re.search(r"[\[\]]", re.sub(r"^[a-z]+://\[[^]]*\]", "", uri))
     wrong = _NOT_OF_A_URL.search(uri) or bracket
@@ -68,7 +68,7 @@ def validate(uri):
         raise ValidationError(
             _("“%(uri)s”: write each redirect URL on a line of its own, without commas.") % {"uri": uri}
         )
-    _guard_characters(uri)
+    _check_characters(uri)
     try:
         parts = urlsplit(uri)
         port = parts.port

@@ -3,6 +3,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from portal.accounts.rights import is_reviewer, is_teammate
 from portal.foundation.admin import OptionalReasonForm, ReasonForm, WindowAdmin, shown
 from portal.foundation.text import lines
 
@@ -48,10 +49,10 @@ class VersionAdmin(WindowAdmin):
     }
 
     def has_view_permission(self, request, obj=None):
-        return request.user.is_reviewer
+        return is_reviewer(request.user)
 
     def has_module_permission(self, request):
-        return request.user.is_reviewer
+        return is_reviewer(request.user)
 
     def get_queryset(self, request):
         return super().get_queryset(request).exclude(status__in=[Status.DRAFT, Status.SNAPSHOT]).defer("icon")
@@ -64,8 +65,9 @@ class VersionAdmin(WindowAdmin):
         return super().changelist_view(request, {"title": _("Versions to review"), **(extra_context or {})})
 
     def may_press(self, request, name, obj):
-        own = obj.app.team.memberships.filter(user=request.user, ended_at=None).exists()
-        return request.user.is_reviewer and obj.status == Status.IN_REVIEW and not own
+        return (
+            is_reviewer(request.user) and obj.status == Status.IN_REVIEW and not is_teammate(obj.app.team, request.user)
+        )
 
     def change_view(self, request, object_id, form_url="", extra_context=None):
         version = self.get_object(request, object_id)

@@ -21,9 +21,10 @@ from consent.succession import to_confirm
 from credentials.models import Client
 from marketplace.models import App, Installation, Status, Version
 from marketplace.views.installations import asking_for_more, pending_offers
-from portal.accounts.actions.places import create_team
+from portal.accounts.actions.teams import create_team
 from portal.accounts.forms import ProfileForm
 from portal.accounts.models import Membership, TeamMembership
+from portal.accounts.rights import is_reviewer
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 
@@ -62,7 +63,7 @@ def home(request):
     teams = _teams(request.user).values("team") if context["teams"] else []
     context["clients"] = Client.objects.filter(team__in=teams).count()
     context["apps"] = App.objects.filter(team__in=teams).count()
-    context["reviews"] = Version.objects.filter(status=Status.IN_REVIEW).count() if request.user.is_reviewer else None
+    context["reviews"] = Version.objects.filter(status=Status.IN_REVIEW).count() if is_reviewer(request.user) else None
     return render(request, "portal/home.html", context)
 
 

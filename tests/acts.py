@@ -9,19 +9,18 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 
 from consent.actions import ending, granting, issuing, succeeding
-from consent.actions.ending import NotAnAdmin, NotYours
+from consent.actions.ending import NotYours
 from consent.actions.issuing import InvalidGrant
 from consent.reasons import AccessEnd
 from consent.screen import MayNotConsent, NotInstalled, build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
-from credentials.actions import NotAReviewer, NotATeammate
 from credentials.models import Product
 from marketplace.actions import installing, packaging, publishing, upgrading
 from marketplace.vendors import actions as connecting
 from marketplace.vendors.oauth_client import VendorError
-from portal.accounts.actions import inviting, people, places
-from portal.accounts.actions.places import NotAllowed, NotLive
+from portal.accounts.actions import accounts, inviting, memberships, people, teams
+from portal.accounts.rights import NotAnAdmin, NotAnInviter, NotAReviewer, NotATeammate, NotStaff
 from portal.foundation.database import database_now
 from portal.foundation.refusals import Refused
 from tests import factories
@@ -99,7 +98,7 @@ class World:
     def make_leaderless(self):
         """The account's consent, whose admin left it to another."""
         made, successor = self.consent, factories.member(self.cast.acme, "admin", "Abe")
-        places.change_role(self.cast.acme.memberships.get(user=self.cast.admin), role="agent", by=successor)
+        memberships.change_role(self.cast.acme.memberships.get(user=self.cast.admin), role="agent", by=successor)
         self.people["successor"] = successor
         return made
 
@@ -124,7 +123,7 @@ class World:
         return self.cast.acme.memberships.get(user=self.cast.agent)
 
     def make_teammate(self):
-        return places.add_teammate(self.team, self.person, role="owner", by=self.cast.dev)
+        return teams.add_teammate(self.team, self.person, role="owner", by=self.cast.dev)
 
     def make_invitation(self):
         return factories.invited(self.cast.acme, self.cast.other_dev.email, by=self.cast.admin)[0]
@@ -143,7 +142,7 @@ class World:
         return credentials.suspend_client(self.client, reason="Harmful", by=self.people["reviewer"])
 
     def make_closed(self):
-        return places.suspend_account(self.cast.acme, reason="Unpaid", by=None)
+        return accounts.suspend_account(self.cast.acme, reason="Unpaid", by=None)
 
     def make_digest(self):
         screen = build_screen(self.installation.access.client, self.cast.acme, by=self.cast.admin, now=database_now())
@@ -173,76 +172,76 @@ def _uninstall(w):
 
 
 def _leave(w):
-    places.end_membership(w.membership, by=None)
+    memberships.end_membership(w.membership, by=None)
 
 
 DEVELOPERS = {"by": "dev", "refused": NotATeammate, "others": "other_dev admin agent reviewer superuser"}
-STAFF = {"by": "superuser", "refused": NotAllowed, "others": "staff reviewer dev admin agent"}
-ADMINS = {"by": "admin", "refused": NotAllowed, "others": "globex_admin agent dev staff reviewer"}
+STAFF = {"by": "superuser", "refused": NotStaff, "others": "staff reviewer dev admin agent"}
+ADMINS = {"by": "admin", "refused": NotStaff, "others": "globex_admin agent dev staff reviewer"}
 REVIEWERS = {"by": "reviewer", "refused": NotAReviewer, "others": "dev admin staff superuser"}
 INSTALLERS = {"by": "admin", "refused": NotAnAdmin, "others": "globex_admin agent dev staff superuser reviewer"}
 
 ACTIONS = {
     # people, accounts and teams
     "create_account": Act(
-        lambda w, by: places.create_account(slug="new", name="New", by=by), "", **STAFF,
-        spoil=lambda w: places.create_account(slug="new", name="Other", by=None), wrong=ValidationError, again=ValidationError,
+        lambda w, by: accounts.create_account(slug="new", name="New", by=by), "", **STAFF,
+        spoil=lambda w: accounts.create_account(slug="new", name="Other", by=None), wrong=ValidationError, again=ValidationError,
     ),
     "add_member": Act(
-        lambda w, by: places.add_member(w.cast.acme, w.person, role="agent", by=by), "person", **ADMINS,
-        spoil=lambda w: places.add_member(w.cast.acme, w.person, role="admin", by=None), wrong=places.AlreadyMember,
-        again=places.AlreadyMember,
+        lambda w, by: memberships.add_member(w.cast.acme, w.person, role="agent", by=by), "person", **ADMINS,
+        spoil=lambda w: memberships.add_member(w.cast.acme, w.person, role="admin", by=None), wrong=memberships.AlreadyMember,
+        again=memberships.AlreadyMember,
     ),
     "change_role": Act(
-        lambda w, by: places.change_role(w.membership, role="admin", by=by), "membership", **ADMINS,
-        spoil=_leave, wrong=NotLive, again=NOTHING_MORE,
+        lambda w, by: memberships.change_role(w.membership, role="admin", by=by), "membership", **ADMINS,
+        spoil=_leave, wrong=memberships.HasLeft, again=NOTHING_MORE,
     ),
     "end_membership": Act(
-        lambda w, by: places.end_membership(w.membership, by=by), "membership", **ADMINS,
-        spoil=_leave, wrong=NotLive, again=NotLive,
+        lambda w, by: memberships.end_membership(w.membership, by=by), "membership", **ADMINS,
+        spoil=_leave, wrong=memberships.HasLeft, again=memberships.HasLeft,
     ),
     "suspend_account": Act(
-        lambda w, by: places.suspend_account(w.cast.acme, reason="Why", by=by), "", **STAFF,
-        spoil=lambda w: w.closed, wrong=NotLive, again=NotLive,
+        lambda w, by: accounts.suspend_account(w.cast.acme, reason="Why", by=by), "", **STAFF,
+        spoil=lambda w: w.closed, wrong=accounts.AlreadySuspended, again=accounts.AlreadySuspended,
     ),
     "lift_account": Act(
-        lambda w, by: places.lift_account(w.cast.acme, reason="Why", by=by), "closed", **STAFF,
-        spoil=lambda w: places.lift_account(w.cast.acme, reason="Why", by=None), wrong=NotLive, again=NotLive,
+        lambda w, by: accounts.lift_account(w.cast.acme, reason="Why", by=by), "closed", **STAFF,
+        spoil=lambda w: accounts.lift_account(w.cast.acme, reason="Why", by=None), wrong=accounts.NotSuspended, again=accounts.NotSuspended,
     ),
     "create_team": Act(
-        lambda w, by: places.create_team(by=by), "", by="agent", refused=None, others="", spoil=ALWAYS, wrong=None, again=ANOTHER
+        lambda w, by: teams.create_team(by=by), "", by="agent", refused=None, others="", spoil=ALWAYS, wrong=None, again=ANOTHER
     ),
     "add_teammate": Act(
-        lambda w, by: places.add_teammate(w.team, w.person, role="member", by=by), "person",
-        by="dev", refused=NotAllowed, others="other_dev admin agent staff reviewer",
-        spoil=lambda w: places.add_teammate(w.team, w.person, role="owner", by=None), wrong=places.AlreadyMember,
-        again=places.AlreadyMember,
+        lambda w, by: teams.add_teammate(w.team, w.person, role="member", by=by), "person",
+        by="dev", refused=NotStaff, others="other_dev admin agent staff reviewer",
+        spoil=lambda w: teams.add_teammate(w.team, w.person, role="owner", by=None), wrong=memberships.AlreadyMember,
+        again=memberships.AlreadyMember,
     ),
     "change_teammate": Act(
-        lambda w, by: places.change_teammate(w.teammate, role="member", by=by), "teammate",
-        by="dev", refused=NotAllowed, others="other_dev admin agent staff reviewer",
-        spoil=lambda w: places.end_teammate(w.teammate, by=w.cast.dev), wrong=NotLive, again=NOTHING_MORE,
+        lambda w, by: teams.change_teammate(w.teammate, role="member", by=by), "teammate",
+        by="dev", refused=NotStaff, others="other_dev admin agent staff reviewer",
+        spoil=lambda w: teams.end_teammate(w.teammate, by=w.cast.dev), wrong=memberships.HasLeft, again=NOTHING_MORE,
     ),
     "end_teammate": Act(
-        lambda w, by: places.end_teammate(w.teammate, by=by), "teammate",
-        by="dev", refused=NotAllowed, others="other_dev admin agent staff reviewer",
-        spoil=lambda w: places.end_teammate(w.teammate, by=w.cast.dev), wrong=NotLive, again=NotLive,
+        lambda w, by: teams.end_teammate(w.teammate, by=by), "teammate",
+        by="dev", refused=NotStaff, others="other_dev admin agent staff reviewer",
+        spoil=lambda w: teams.end_teammate(w.teammate, by=w.cast.dev), wrong=memberships.HasLeft, again=memberships.HasLeft,
     ),
     "invite": Act(
         lambda w, by: inviting.invite(w.cast.acme, email="nia@example.com", role="agent", by=by), "",
-        by="admin", refused=NotAllowed, others="globex_admin agent dev staff reviewer superuser",
+        by="admin", refused=NotAnInviter, others="globex_admin agent dev staff reviewer superuser",
         spoil=lambda w: inviting.invite(w.cast.acme, email="Nia@example.com", role="admin", by=w.cast.admin),
         wrong=inviting.AlreadyInvited, again=inviting.AlreadyInvited,
     ),
     "resend_invitation": Act(
         lambda w, by: inviting.resend_invitation(w.invitation, by=by), "invitation",
-        by="admin", refused=NotAllowed, others="globex_admin agent dev other_dev staff reviewer superuser",
+        by="admin", refused=NotAnInviter, others="globex_admin agent dev other_dev staff reviewer superuser",
         spoil=lambda w: inviting.revoke_invitation(w.invitation, by=w.cast.admin), wrong=inviting.InvitationOver,
         again=ANOTHER,
     ),
     "revoke_invitation": Act(
         lambda w, by: inviting.revoke_invitation(w.invitation, by=by), "invitation",
-        by="admin", refused=NotAllowed, others="globex_admin agent dev other_dev staff reviewer superuser",
+        by="admin", refused=NotAnInviter, others="globex_admin agent dev other_dev staff reviewer superuser",
         spoil=lambda w: inviting.accept_invitation(w.invitation, by=w.cast.other_dev), wrong=inviting.InvitationOver,
         again=inviting.InvitationOver,
     ),
@@ -253,12 +252,12 @@ ACTIONS = {
         again=inviting.InvitationOver,
     ),
     "verify_team": Act(
-        lambda w, by: places.verify_team(w.team, by=by), "", **STAFF,
-        spoil=lambda w: places.verify_team(w.team, by=None), wrong=NotLive, again=NotLive,
+        lambda w, by: teams.verify_team(w.team, by=by), "", **STAFF,
+        spoil=lambda w: teams.verify_team(w.team, by=None), wrong=teams.AlreadyVerified, again=teams.AlreadyVerified,
     ),
     "deactivate_person": Act(
         lambda w, by: people.deactivate_person(w.cast.agent, by=by), "", **STAFF,
-        spoil=lambda w: people.deactivate_person(w.cast.agent, by=None), wrong=NotLive, again=NotLive,
+        spoil=lambda w: people.deactivate_person(w.cast.agent, by=None), wrong=people.AlreadyDeactivated, again=people.AlreadyDeactivated,
     ),
     "change_staff": Act(
         lambda w, by: people.change_staff(w.cast.agent, is_staff=True, groups=Group.objects.all(), by=by), "", **STAFF,
@@ -266,7 +265,7 @@ ACTIONS = {
     ),
     "remove_two_factor": Act(
         lambda w, by: people.remove_two_factor(w.cast.agent, by=by), "locked_person", **STAFF,
-        spoil=lambda w: Authenticator.objects.all().delete(), wrong=NotLive, again=NotLive,
+        spoil=lambda w: Authenticator.objects.all().delete(), wrong=people.NoSecondFactor, again=people.NoSecondFactor,
     ),
     "create_person": Act(
         lambda w, by: people.create_person(email="new@example.com", name="New", password="x" * 12, by=by), "", **STAFF,
@@ -300,12 +299,12 @@ ACTIONS = {
     ),
     "suspend_client": Act(
         lambda w, by: credentials.suspend_client(w.client, reason="Why", by=by), "client", **REVIEWERS,
-        spoil=_suspend, wrong=credentials.WrongState, again=credentials.WrongState,
+        spoil=_suspend, wrong=credentials.AlreadySuspended, again=credentials.AlreadySuspended,
     ),
     "lift_client": Act(
         lambda w, by: credentials.lift_client(w.client, reason="Why", secret_leaked=False, by=by), "suspended", **REVIEWERS,
         spoil=lambda w: credentials.lift_client(w.client, reason="Why", secret_leaked=True, by=w.people["reviewer"]),
-        wrong=credentials.WrongState, again=credentials.WrongState,
+        wrong=credentials.NotSuspended, again=credentials.NotSuspended,
     ),
     "make_product_secret": Act(
         lambda w, by: credentials.make_product_secret(Product.objects.get(), by=by), "", **STAFF,

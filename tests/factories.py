@@ -12,7 +12,7 @@ from credentials import actions as credentials
 from credentials.models import Kind, Level, Product
 from credentials.registry import import_document
 from marketplace.actions import publishing
-from portal.accounts.actions import inviting, people, places
+from portal.accounts.actions import accounts, inviting, memberships, people, teams
 from portal.foundation.database import database_now
 
 PASSWORD = "correct horse battery"
@@ -67,7 +67,7 @@ def person(name="Pat", *, team=True, **more):
         email=f"{name.lower()}{next(_numbers)}@example.com", name=name, password=PASSWORD, by=None, **more
     )
     if team:
-        places.create_team(by=user)
+        teams.create_team(by=user)
     return user
 
 
@@ -80,12 +80,12 @@ def team_of(user):
 
 
 def account(name="acme"):
-    return places.create_account(slug=f"{name}-{next(_numbers)}", name=name.title(), by=None)
+    return accounts.create_account(slug=f"{name}-{next(_numbers)}", name=name.title(), by=None)
 
 
 def member(place, role="agent", name=None):
     user = person(name or role.title(), team=False)
-    places.add_member(place, user, role=role, by=None)
+    memberships.add_member(place, user, role=role, by=None)
     return user
 
 

@@ -9,7 +9,7 @@ from consent.actions import ending, granting, issuing, succeeding
 from credentials import actions as credentials
 from marketplace.actions import installing, packaging, publishing, upgrading
 from marketplace.vendors import actions
-from portal.accounts.actions import inviting, people, places
+from portal.accounts.actions import accounts, inviting, memberships, people, teams
 from tests.acts import ACTIONS, ALWAYS, NOTHING_MORE, World
 from tests.rows import changed, contents
 
@@ -35,7 +35,9 @@ def do(act, world, who):
 def test_each_action_is_listed_here():
     """Whatever somebody does goes through a function that takes `by`."""
     modules = (
-        places,
+        accounts,
+        memberships,
+        teams,
         inviting,
         people,
         credentials,
@@ -53,11 +55,11 @@ def test_each_action_is_listed_here():
         name
         for module in modules
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith(("_", "guard_", "is_", "put_", "record_"))
+        if function.__module__ == module.__name__ and not name.startswith(("_", "put_", "record_"))
         and "by" in inspect.signature(function).parameters
     }  # fmt: skip
     # Their caller has decided, or asks only.
-    parts = {"end_consent", "end_connections", "change_terms", "step_to"}
+    parts = {"give_role", "remove_member", "end_consent", "end_connections", "change_terms", "step_to"}
     assert found - parts == ACTIONS.keys()
     for name, act in ACTIONS.items():
         assert act.wrong or act.spoil == ALWAYS, f"{name} has a wrong state, or a reason why there is none"

@@ -74,7 +74,7 @@ LIMITS = {
     "introspect: failed authentication": ["introspection failed by address"],
     "authorize": ["authorize by address and client", "authorize by address"],
     "request templates": ["requests by app and account"],
-    "invitations: sent": ["invitations by person", "invitations by place and mail address"],
+    "invitations: sent": ["invitations by person", "invitations by organisation and mail address"],
     "invitations: links opened": ["invitations opened by address"],
     "app packages checked, on pages and by the API": ["packages checked by team"],
     "versions made, submitted or tried; published or withdrawn": ["versions by team", "publications by team"],

@@ -8,7 +8,8 @@ from django.db.models import F, Func, Q, QuerySet, Value
 from django.db.models.functions import Least, Now
 from django.utils.translation import gettext as _
 
-from portal.accounts.models import Account, Membership, User
+from portal.accounts.models import Account, User
+from portal.accounts.rights import is_admin, require_admin
 from portal.foundation.database import database_now, lock
 from portal.foundation.refusals import Refused
 from portal.ledger.models import Entry
@@ -20,10 +21,6 @@ from ..validity import unended_consents
 from .path import lock_path, queue_revoke_tokens, record_access, record_consent
 
 ERASE_BATCH = 5000
-
-
-class NotAnAdmin(Refused):
-    pass
 
 
 class NotYours(Refused):
@@ -38,16 +35,6 @@ class NotGranted(Refused):
     pass
 
 
-def is_admin(account: Account, by: User) -> bool:
-    return Membership.objects.admins().filter(account=account, user=by).exists()
-
-
-def guard_admin(account: Account, by: User) -> None:
-    """Raise NotAnAdmin unless `by` administers the account."""
-    if not is_admin(account, by):
-        raise NotAnAdmin(_("Only an admin of %(account)s can do this.") % {"account": account})
-
-
 def _is_own(consent: Consent, by: User) -> bool:
     agent = consent.membership
     return agent is not None and agent.user_id == by.pk and not agent.ended_at and by.is_active
@@ -60,7 +47,7 @@ def end_access(access: Access, *, by: User, reason: AccessEnd, **details: Any) -
     `details` say what else ends with it, for the receipt. Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
     """
     account = lock(Account, access.account_id)
-    guard_admin(account, by)
+    require_admin(account, by)
     access = lock(Access, access.pk)
     if access.ended_at:
         raise AlreadyEnded(_("This was ended already."))
@@ -116,7 +103,7 @@ def revoke_for_all(access: Access, *, by: User) -> Entry:
     Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
     """
     account = lock(Account, access.account_id)
-    guard_admin(account, by)
+    require_admin(account, by)
     # Whatever else changes a consent under it waits for this lock.
     access = lock(Access, access.pk)
     ends = what_ends(access)

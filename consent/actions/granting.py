@@ -30,7 +30,7 @@ class ScreenIsStale(Refused):
     """What the person read is no longer what would be agreed to; show the new page."""
 
 
-def guard_shown(shown: str, digest: str) -> None:
+def check_shown(shown: str, digest: str) -> None:
     """Raise ScreenIsStale unless the digest that was shown is that of what would be shown now."""
     # As bytes: of text it takes ASCII alone, and anything may have been posted.
     if not hmac.compare_digest(digest.encode(), shown.encode()):
@@ -132,7 +132,7 @@ def grant_consent(
     now = database_now()
     asked: dict[str, Any] = {"requested": requested, "ask_again": ask_again, "replace": replace, "terms": terms}
     screen = build_screen(client, account, by=by, now=now, **asked)
-    guard_shown(shown, screen.digest())
+    check_shown(shown, screen.digest())
     new = {row.scope.name for row in screen.new_required}
     offered = {row.scope.name for row in screen.new_optional}
     new |= offered & set(chosen)

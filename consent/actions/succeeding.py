@@ -6,6 +6,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import Account, User
+from portal.accounts.rights import require_admin
+from portal.foundation.broker import queue_on_commit
 from portal.foundation.database import alone, database_now, lock
 from portal.foundation.mail import send
 from portal.foundation.refusals import Refused
@@ -14,8 +16,8 @@ from portal.ledger.actions import actor_name
 from ..events import Event
 from ..models import Consent
 from ..succession import is_answered_for, statement_of, without_admin
-from .ending import AlreadyEnded, guard_admin
-from .granting import guard_shown
+from .ending import AlreadyEnded
+from .granting import check_shown
 from .path import lock_path, record_consent
 
 # A mail has room for so many; pages show the next once these are done.
@@ -33,13 +35,13 @@ def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
     `shown` is the digest of what was read. Raises NotAnAdmin, AlreadyEnded, NotNeeded, ScreenIsStale.
     """
     account = lock(Account, consent.access.account_id)
-    guard_admin(account, by)
+    require_admin(account, by)
     consent = lock_path(consent)
     if consent.is_over(database_now()):
         raise AlreadyEnded(_("This was ended already."))
     if not without_admin().filter(pk=consent.pk).exists():
         raise NotNeeded(_("Nobody has to confirm this now."))
-    guard_shown(shown, statement_of(consent, by).digest())
+    check_shown(shown, statement_of(consent, by).digest())
     consent.confirmed_at, consent.confirmed_by, consent.successor_asked_at = database_now(), by, None
     consent.save(update_fields=["confirmed_at", "confirmed_by", "successor_asked_at"])
     record_consent(
@@ -53,6 +55,11 @@ def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
 
 
 # --- telling the admins who stay, once ---
+
+
+def queue_successor(account_id: int) -> None:
+    """Once this transaction commits, have a worker ask an account's admins; the sweep finds it too (T3)."""
+    queue_on_commit("consent.tasks.ask_for_successor", account_id)
 
 
 def whom_to_ask() -> QuerySet:

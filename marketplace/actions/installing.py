@@ -7,14 +7,14 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from consent.actions.ending import end_access, guard_admin
+from consent.actions.ending import end_access
 from consent.actions.ending import what_ends as consents_that_end
 from consent.actions.granting import open_access
 from consent.reasons import AccessEnd
 from consent.screen import Terms
-from credentials.actions import guard_teammate
 from credentials.models import Client
 from portal.accounts.models import Account, User
+from portal.accounts.rights import require_admin, require_teammate
 from portal.foundation.database import lock
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
@@ -24,7 +24,7 @@ from ..events import Event
 from ..models import App, Installation, Status, Version
 from ..package.contents import Contents
 from ..vendors.actions import credentials_kept, queue_sweep, vendor_name
-from .publishing import FIELDS, Frozen, guard_installable
+from .publishing import FIELDS, Frozen, check_installable
 
 
 class NotInstallable(Refused):
@@ -72,15 +72,15 @@ def install_draft(version: Version, *, by: User) -> Installation:
     An installation that is there already is uninstalled first. Raises NotATeammate, Frozen, NotReady, NotAnAdmin.
     """
     team = version.app.team
-    guard_teammate(team, by)
+    require_teammate(team, by)
     account = lock(Account, team.test_account.pk)
-    guard_installable(version)
+    check_installable(version)
     client = lock(Client, version.app.client_id) if version.app.client_id else None
     version = lock(Version, version.pk)
     if version.is_frozen:
         raise Frozen(_("Only a draft is tested this way."))
     # Again, as it is under the lock.
-    guard_installable(version)
+    check_installable(version)
     copies = version.app.versions.filter(status=Status.SNAPSHOT, number__startswith=f"{version.number}-draft.").count()
     fields = {name: getattr(version, name) for name in FIELDS} | {"number": f"{version.number}-draft.{copies + 1}"}
     snapshot = Version.objects.create(app=version.app, created_by=by, status=Status.SNAPSHOT, **fields)
@@ -92,7 +92,7 @@ def install_draft(version: Version, *, by: User) -> Installation:
 
 def _install(version: Version, client: Client | None, account: Account, by: User) -> Installation:
     """Install a version; account, client and version are locked."""
-    guard_admin(account, by)
+    require_admin(account, by)
     if version.status not in (Status.PUBLISHED, Status.SNAPSHOT) or account.suspended_at:
         raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
     if client and client.suspended_at:

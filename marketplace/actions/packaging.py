@@ -7,8 +7,8 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from credentials.actions import guard_teammate
 from portal.accounts.models import User
+from portal.accounts.rights import require_teammate
 from portal.foundation.database import database_now, lock
 from portal.ledger.actions import record
 
@@ -46,7 +46,7 @@ def fill_package(
 def _take(
     version: Version, check: Callable[[Facts], Report], keep_secrets: bool, renamed: Mapping[str, str], by: User
 ) -> Report:
-    guard_teammate(version.app.team, by)
+    require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     if version.is_frozen:
         raise Frozen(_("This version was submitted and never changes. Make a new one."))
@@ -89,7 +89,7 @@ def keep_vendor_secret(app: App, integration: str, *, secret: str, by: User) -> 
 
     Raises NotATeammate, ValidationError.
     """
-    guard_teammate(app.team, by)
+    require_teammate(app.team, by)
     app = lock(App, app.pk)
     if not secret or len(secret) > formats.MAX_VALUE or not secret.isprintable():
         raise ValidationError(_("Enter the client secret as the vendor shows it, in one line."))

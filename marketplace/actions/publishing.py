@@ -7,11 +7,11 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from credentials.actions import guard_is_reviewer, guard_teammate
 from credentials.models import Client, Kind
 from credentials.redirect_uris import validate
 from portal.accounts.actions.notifying import put_notices
-from portal.accounts.models import NoticeKind, Team, TeamMembership, User
+from portal.accounts.models import NoticeKind, Team, User
+from portal.accounts.rights import require_outside_reviewer, require_teammate
 from portal.foundation.database import lock
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import PORTAL, record
@@ -44,10 +44,6 @@ class NotReady(Refused):
     pass
 
 
-class OwnTeam(Refused):
-    pass
-
-
 class TooManyAccounts(Refused):
     pass
 
@@ -59,7 +55,7 @@ class TooManyVersions(Refused):
 @transaction.atomic
 def create_app(team: Team, *, slug: str, category: str, client: Client | None = None, by: User) -> App:
     """Make an app, whose address never changes. Raises NotATeammate, ClientTaken, ValidationError."""
-    guard_teammate(team, by)
+    require_teammate(team, by)
     if client:
         # Before the ledger's chain, which record() locks (T11).
         client = lock(Client, client.pk)
@@ -73,7 +69,7 @@ def create_app(team: Team, *, slug: str, category: str, client: Client | None = 
 @transaction.atomic
 def set_client(app: App, client: Client, *, by: User) -> App:
     """Give an app its OAuth credentials, once and for all (C4). Raises NotATeammate, ClientTaken."""
-    guard_teammate(app.team, by)
+    require_teammate(app.team, by)
     client = lock(Client, client.pk)
     app = lock(App, app.pk)
     if app.client_id:
@@ -129,7 +125,7 @@ def _check(version: Version) -> None:
 @transaction.atomic
 def create_version(app: App, *, by: User, **fields) -> Version:
     """Add a draft. `fields` are those of FIELDS. Raises NotATeammate, ValidationError."""
-    guard_teammate(app.team, by)
+    require_teammate(app.team, by)
     app = lock(App, app.pk)
     version = Version(app=app, created_by=by, **fields)
     _check(version)
@@ -141,7 +137,7 @@ def create_version(app: App, *, by: User, **fields) -> Version:
 @transaction.atomic
 def change_version(version: Version, *, by: User, **fields) -> Version:
     """Change a draft. Raises NotATeammate, Frozen, ValidationError (M2)."""
-    guard_teammate(version.app.team, by)
+    require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     if version.is_frozen:
         raise Frozen(_("This version was submitted and never changes. Make a new one."))
@@ -154,7 +150,7 @@ def change_version(version: Version, *, by: User, **fields) -> Version:
     return version
 
 
-def guard_installable(version: Version) -> None:
+def check_installable(version: Version) -> None:
     """Raise NotReady unless an app's version has all that installing it needs."""
     client = version.app.client
     contents = Contents.of(version)
@@ -172,7 +168,7 @@ def guard_installable(version: Version) -> None:
         )
 
 
-def _guard_status(version: Version, status: str) -> None:
+def _check_status(version: Version, status: str) -> None:
     if version.status != status:
         raise Frozen(
             _("This version is “%(status)s”, so this cannot be done.") % {"status": version.get_status_display()}
@@ -182,10 +178,10 @@ def _guard_status(version: Version, status: str) -> None:
 @transaction.atomic
 def submit_version(version: Version, *, by: User) -> Version:
     """Freeze a draft and put it in the reviewers' queue (M2). Raises NotATeammate, Frozen, NotReady."""
-    guard_teammate(version.app.team, by)
+    require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
-    _guard_status(version, Status.DRAFT)
-    guard_installable(version)
+    _check_status(version, Status.DRAFT)
+    check_installable(version)
     _check(version)
     version.status, version.audience, version.submitted_at = Status.IN_REVIEW, Audience.PUBLIC, Now()
     version.save(update_fields=["status", "audience", "submitted_at"])
@@ -197,9 +193,9 @@ def submit_version(version: Version, *, by: User) -> Version:
 @transaction.atomic
 def take_back_version(version: Version, *, by: User) -> Version:
     """Take a submitted version out of the reviewers' queue; it stays frozen (M2). Raises NotATeammate, Frozen."""
-    guard_teammate(version.app.team, by)
+    require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
-    _guard_status(version, Status.IN_REVIEW)
+    _check_status(version, Status.IN_REVIEW)
     version.status = Status.TAKEN_BACK
     version.save(update_fields=["status"])
     _notify(version, NoticeKind.TAKEN_BACK)
@@ -210,16 +206,9 @@ def take_back_version(version: Version, *, by: User) -> Version:
 @transaction.atomic
 def copy_version(version: Version, *, by: User) -> Version:
     """Copy a version that was taken back to a new draft, with everything in it, its number included. Raises NotATeammate, Frozen, ValidationError."""
-    guard_teammate(version.app.team, by)
-    _guard_status(version, Status.TAKEN_BACK)
+    require_teammate(version.app.team, by)
+    _check_status(version, Status.TAKEN_BACK)
     return create_version(version.app, by=by, **{name: getattr(version, name) for name in FIELDS})
-
-
-def guard_reviewer(by: User, team: Team) -> None:
-    """Raise unless `by` is a reviewer, and not of this team: nobody decides on their own work (M3)."""
-    guard_is_reviewer(by)
-    if TeamMembership.objects.filter(team=team, user=by, ended_at=None).exists():
-        raise OwnTeam(_("You cannot review your own team’s app."))
 
 
 @transaction.atomic
@@ -237,9 +226,9 @@ def reject_version(version: Version, *, reason: str, by: User) -> Version:
 
 
 def _decide(version: Version, decision: str, status: str, event: Event, reason: str, by: User) -> Version:
-    guard_reviewer(by, version.app.team)
+    require_outside_reviewer(version.app.team, by)
     version = lock(Version, version.pk)
-    _guard_status(version, Status.IN_REVIEW)
+    _check_status(version, Status.IN_REVIEW)
     version.status = status
     version.save(update_fields=["status"])
     Review.objects.create(version=version, reviewer=by, decision=decision, reason=reason.strip())
@@ -251,9 +240,9 @@ def _decide(version: Version, decision: str, status: str, event: Event, reason: 
 @transaction.atomic
 def publish_version(version: Version, *, by: User) -> Version:
     """Put an approved version in the marketplace (M3). Raises NotATeammate, Frozen."""
-    guard_teammate(version.app.team, by)
+    require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
-    _guard_status(version, Status.APPROVED)
+    _check_status(version, Status.APPROVED)
     return _publish(version, by)
 
 
@@ -263,10 +252,10 @@ def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version
 
     Raises NotATeammate, Frozen, NotReady, TooManyAccounts, TooManyVersions, ValidationError.
     """
-    guard_teammate(version.app.team, by)
+    require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
-    _guard_status(version, Status.DRAFT)
-    guard_installable(version)
+    _check_status(version, Status.DRAFT)
+    check_installable(version)
     _check(version)
     app = lock(App, version.app_id)
     # Under the lock of the app, which every other such publication takes.
@@ -287,7 +276,7 @@ def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
 
     Raises NotATeammate, NotReady, TooManyAccounts, ValidationError.
     """
-    guard_teammate(app.team, by)
+    require_teammate(app.team, by)
     app = lock(App, app.pk)
     if not _published(app, Audience.CUSTOM).exists():
         raise NotReady(_("Publish a version for chosen accounts first."))
@@ -336,9 +325,9 @@ def withdraw_version(version: Version, *, reason: str, by: User) -> Version:
 
     What was installed goes on working (M4). Raises NotATeammate, Frozen, NotReady.
     """
-    guard_teammate(version.app.team, by)
+    require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
-    _guard_status(version, Status.PUBLISHED)
+    _check_status(version, Status.PUBLISHED)
     if not (reason := reason.strip()):
         raise NotReady(_("Say why: the admins who installed it read it."))
     version.status, version.withdrawn_because = Status.WITHDRAWN, reason[:MAX_REASON]

@@ -7,11 +7,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
-from consent.actions.ending import guard_admin
 from consent.actions.granting import change_terms, grant_consent, open_access
 from consent.screen import Screen, build_screen
 from credentials.models import Client
 from portal.accounts.models import Account, Membership, User
+from portal.accounts.rights import require_admin
 from portal.foundation.database import database_now, lock
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
@@ -113,7 +113,7 @@ def _lock(installation: Installation, version: Version, by: User | None) -> tupl
     version.app = app
     if by:
         Membership.objects.select_for_update(no_key=True).filter(account=account, user=by, ended_at=None).first()
-        guard_admin(account, by)
+        require_admin(account, by)
     installation = lock(Installation, installation.pk)
     installation.account, installation.app = account, app
     if installation.uninstalled_at or account.suspended_at or (client and client.suspended_at):
@@ -159,7 +159,7 @@ def decline_upgrade(installation: Installation, version: Version, *, by: User) -
 def set_upgrades_itself(installation: Installation, *, on: bool, by: User) -> Installation:
     """Let an installation take versions that ask for nothing new by itself, or not. Raises NotAnAdmin, NotOffered."""
     account = lock(Account, installation.account_id)
-    guard_admin(account, by)
+    require_admin(account, by)
     installation = lock(Installation, installation.pk)
     if installation.uninstalled_at:
         raise NotOffered(_("This app cannot be updated here now."))

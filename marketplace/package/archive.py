@@ -93,7 +93,7 @@ def _by_name(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
         )
     found: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
-        name = _guard(entry)
+        name = _check_entry(entry)
         if name in found:
             raise Unusable(_shown(name), _("This file is in the package twice."), _("Keep one of them."))
         found[name] = entry
@@ -101,7 +101,7 @@ def _by_name(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     return _without_folder(files)
 
 
-def _guard(entry: zipfile.ZipInfo) -> str:
+def _check_entry(entry: zipfile.ZipInfo) -> str:
     """Return the name of an entry. Raises Unusable."""
     # The raw name: zipfile cuts a name at a NUL. Some tools write “\” between folders.
     name = entry.orig_filename.replace("\\", "/")

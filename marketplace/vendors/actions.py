@@ -9,8 +9,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
-from consent.actions.ending import guard_admin
 from portal.accounts.models import Account, Membership, User
+from portal.accounts.rights import require_admin
 from portal.foundation.broker import queue_on_commit
 from portal.foundation.database import alone, database_now, lock
 from portal.foundation.limits.slots import waiting_for_vendors
@@ -92,7 +92,7 @@ def _lock(installation: Installation, by: User, name: str | None) -> tuple[Insta
         raise NotThere(_("There is nothing to connect here any more."))
     if integration and integration.token_type == "agent":
         return installation, member
-    guard_admin(account, by)
+    require_admin(account, by)
     return installation, None
 
 
@@ -102,13 +102,13 @@ def _lock_connection(installation: Installation, name: str, membership: Membersh
     return rows.filter(installation=installation, integration=name, membership=membership, ended_at=None).first()
 
 
-def guard_same_version(installation: Installation, version: int) -> None:
+def check_same_version(installation: Installation, version: int) -> None:
     """Raise NotThere where an upgrade came between: by now the same name may mean another vendor (RFC 9700, 4.4)."""
     if installation.version_id != version:
         raise NotThere(_("The app was updated meanwhile. Please connect again."))
 
 
-def _guard_not_suspended(installation: Installation) -> None:
+def _check_not_suspended(installation: Installation) -> None:
     client = installation.app.client
     if client and client.suspended_at:
         raise NotThere(_("This app is suspended; nothing of it can be connected now."))
@@ -136,7 +136,7 @@ def prepare_connection(installation: Installation, name: str, *, values: Mapping
     ValidationError.
     """
     installation, membership = _lock(installation, by, name)
-    _guard_not_suspended(installation)
+    _check_not_suspended(installation)
     row = _lock_connection(installation, name, membership) or Connection(
         installation=installation, integration=name, membership=membership
     )
@@ -166,8 +166,8 @@ def finish_connection(
     """
     with transaction.atomic():
         found, membership = _lock(installation, by, name)
-        _guard_not_suspended(found)
-        guard_same_version(found, installation.version_id)
+        _check_not_suspended(found)
+        check_same_version(found, installation.version_id)
     draft = Connection(installation=found, integration=name, membership=membership, values=dict(values))
     # Outside of any transaction: the vendor takes as long as it takes.
     with waiting_for_vendors.take(found.app.team_id):
@@ -182,7 +182,7 @@ def _keep(draft: Connection, tokens: Tokens, by: User) -> Connection:
     version = draft.installation.version
     try:
         installation, membership = _lock(draft.installation, by, draft.integration)
-        guard_same_version(installation, version.pk)
+        check_same_version(installation, version.pk)
     except Refused:
         # It ended meanwhile. The tokens are there all the same: they are kept as ended, to be revoked.
         draft.values, draft.ended_at, draft.version = _values(draft), database_now(), version

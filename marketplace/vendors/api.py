@@ -57,7 +57,7 @@ def _endpoint(view):
     return wrapped
 
 
-def _guard_session(request):
+def _check_session(request):
     """Raise unless a signed-in person means it: their page's token came along, as with every form."""
     if not request.user.is_authenticated:
         raise checking.Refusal(description=checking.NO_TOKEN)
@@ -79,7 +79,7 @@ def run_request(request, pk, name):
         )
     except running.NoSuchTemplate as refusal:
         raise _Answer(404, "not_found", str(refusal)) from None
-    except running.NotAllowed as refusal:
+    except running.MayNotRun as refusal:
         raise _Answer(403, "access_denied", str(refusal)) from None
     except running.BadInput as refusal:
         raise _Answer(400, "invalid_request", str(refusal), side="caller") from None
@@ -99,7 +99,7 @@ def _who(request, pk):
             raise _Answer(404, "not_found", "The access token is for no such installation")
         membership = bearer.token.consent.membership
         return rows.get(pk=pk), running.Caller(membership, is_app=True)
-    _guard_session(request)
+    _check_session(request)
     membership = Membership.objects.live().filter(user=request.user, account__installations=pk).first()
     if membership is None:
         raise _Answer(404, "not_found", "There is no such installation")
@@ -153,7 +153,7 @@ def _app_of(request):
         return app
     if not request.user.is_authenticated:
         raise _Unauthenticated
-    _guard_session(request)
+    _check_session(request)
     app = App.objects.filter(team__in=teams_of(request.user), slug=slug).select_related("team").first()
     if app is None:
         raise _Answer(404, "not_found", "Name one of your apps: ?app=its-address")

@@ -35,7 +35,7 @@ _SHOWN = {
 }  # fmt: skip
 
 
-class NotAllowed(Refused):
+class MayNotRun(Refused):
     """Somebody may not run this template."""
 
 
@@ -105,7 +105,7 @@ def run(
     if template is None:
         raise NoSuchTemplate(_("This app has no request template of this name."))
     if not _may_run(contents, template, caller):
-        raise NotAllowed(
+        raise MayNotRun(
             _("This template works with each agent’s own connection; the agent runs it.")
             if caller.is_app
             else _("Only an admin of the account, or the app itself, may run this template.")

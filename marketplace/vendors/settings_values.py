@@ -28,7 +28,7 @@ def clean(
             text = kept.get(name, "")
         if text:
             try:
-                _guard(field, text)
+                _check_oauth_parameter(field, text)
                 values[name] = text
             except ValidationError as error:
                 errors[name] = error
@@ -49,7 +49,7 @@ def lacks_credentials(contents: Contents, integration: str, values: Mapping[str,
     return missing(asked, values)
 
 
-def _guard(field: formats.OAuthParameter, text: str) -> None:
+def _check_oauth_parameter(field: formats.OAuthParameter, text: str) -> None:
     """Raise ValidationError unless a text is of its field's type."""
     if len(text) > formats.MAX_VALUE:
         raise ValidationError(_("At most %(most)d characters, please.") % {"most": formats.MAX_VALUE})

@@ -123,7 +123,7 @@ def vendor_callback(request, slug, integration):
         return render(request, "marketplace/callback_unknown.html", status=400)
     draft = Connection(installation=installation, integration=integration, values=journey["values"])
     try:
-        connecting.guard_same_version(installation, journey["version"])
+        connecting.check_same_version(installation, journey["version"])
         vendor = connecting.vendor_of(draft)
         _finish(request, installation, vendor, journey)
     except Refused as refusal:

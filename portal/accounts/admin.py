@@ -11,8 +11,9 @@ from portal.foundation.admin import ReasonForm, WindowAdmin
 from portal.foundation.once import once
 from portal.foundation.refusals import Refused
 
-from .actions import people, places
+from .actions import accounts, memberships, people, teams
 from .models import Account, Membership, Role, Team, User
+from .rights import is_staff
 
 
 class ActionAdd:
@@ -21,7 +22,7 @@ class ActionAdd:
     add_form_template = "admin/portal/add.html"
 
     def has_add_permission(self, request):
-        return request.user.is_superuser
+        return is_staff(request.user)
 
     def save_model(self, request, obj, form, change):
         made = self.add(form.cleaned_data, request.user)
@@ -110,8 +111,8 @@ class AccountAdmin(ActionAdd, WindowAdmin):
     list_display = ["name", "slug", "suspended_at", "created_at"]
     search_fields = ["name", "slug"]
     buttons = {
-        "suspend": (_("Suspend"), ReasonForm, places.suspend_account),
-        "lift": (_("Lift"), ReasonForm, places.lift_account),
+        "suspend": (_("Suspend"), ReasonForm, accounts.suspend_account),
+        "lift": (_("Lift"), ReasonForm, accounts.lift_account),
     }
     notes = {
         "suspend": _("No app, agent or token works in this account from that moment, until somebody lifts it."),
@@ -122,14 +123,14 @@ class AccountAdmin(ActionAdd, WindowAdmin):
         return ["slug", "name"] if obj is None else ["slug", "name", "created_at", "suspended_at", "test_of_team"]
 
     def may_press(self, request, name, obj):
-        return request.user.is_superuser and (obj.suspended_at is None) == (name == "suspend")
+        return super().may_press(request, name, obj) and (obj.suspended_at is None) == (name == "suspend")
 
     def add(self, data, by):
-        return places.create_account(slug=data["slug"], name=data["name"], by=by)
+        return accounts.create_account(slug=data["slug"], name=data["name"], by=by)
 
 
 def _role(role):
-    return lambda membership, *, by: places.change_role(membership, role=role, by=by)
+    return lambda membership, *, by: memberships.change_role(membership, role=role, by=by)
 
 
 @admin.register(Membership)
@@ -142,7 +143,7 @@ class MembershipAdmin(ActionAdd, WindowAdmin):
     buttons = {
         "admin": (_("Make admin"), None, _role(Role.ADMIN)),
         "agent": (_("Make agent"), None, _role(Role.AGENT)),
-        "end": (_("Remove from the account"), None, places.end_membership),
+        "end": (_("Remove from the account"), None, memberships.end_membership),
     }
     notes = {
         "admin": _("An admin installs apps, agrees for the whole account, and ends their access."),
@@ -154,7 +155,7 @@ class MembershipAdmin(ActionAdd, WindowAdmin):
         return ["user", "account", "role"] if obj is None else ["user", "account", "role", "created_at", "ended_at"]
 
     def may_press(self, request, name, obj):
-        return request.user.is_superuser and not obj.ended_at and obj.role != name
+        return super().may_press(request, name, obj) and not obj.ended_at and obj.role != name
 
     def add_view(self, request, form_url="", extra_context=None):
         given = [*request.GET.getlist("user"), *request.GET.getlist("account")]
@@ -166,7 +167,7 @@ class MembershipAdmin(ActionAdd, WindowAdmin):
         return super().add_view(request, form_url, extra_context)
 
     def add(self, data, by):
-        return places.add_member(data["account"], data["user"], role=data["role"], by=by)
+        return memberships.add_member(data["account"], data["user"], role=data["role"], by=by)
 
 
 @admin.register(Team)
@@ -174,7 +175,7 @@ class TeamAdmin(WindowAdmin):
     list_display = ["name", "verified_at", "created_at"]
     search_fields = ["name"]
     fields = ["name", "public_id", "created_at", "verified_at"]
-    buttons = {"verify": (_("Verify"), None, places.verify_team)}
+    buttons = {"verify": (_("Verify"), None, teams.verify_team)}
     notes = {
         "verify": _(
             "Everyone then reads that this developer is verified,"
@@ -183,4 +184,4 @@ class TeamAdmin(WindowAdmin):
     }
 
     def may_press(self, request, name, obj):
-        return request.user.is_superuser and obj.verified_at is None
+        return super().may_press(request, name, obj) and obj.verified_at is None

@@ -26,7 +26,7 @@ class SignupForm(allauth.SignupForm):
 
     def save(self, request):
         # Imported late: allauth reads this module while apps are still loading.
-        from .actions.places import create_team
+        from .actions.teams import create_team
 
         with transaction.atomic():
             user = super().save(request)
@@ -64,8 +64,8 @@ class LoginForm(allauth.LoginForm):
 
 
 def time_zones():
-    """Return the zones that are named after a place, and UTC; the rest are old names and technical ones."""
-    places = (
+    """Return the zones that are named after a city, and UTC; the rest are old names and technical ones."""
+    regions = (
         "Africa",
         "America",
         "Antarctica",
@@ -77,7 +77,7 @@ def time_zones():
         "Indian",
         "Pacific",
     )
-    named = sorted(name for name in zoneinfo.available_timezones() if name.partition("/")[0] in places and "/" in name)
+    named = sorted(name for name in zoneinfo.available_timezones() if name.partition("/")[0] in regions and "/" in name)
     return [(name, name.replace("_", " ")) for name in ["UTC", *named]]
 
 
@@ -103,7 +103,7 @@ class InvitationForm(forms.Form):
     def __init__(self, *args, roles, **kwargs):
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = roles
-        # The one that may less.
+        # Default to the role with fewer rights.
         self.fields["role"].initial = roles[-1][0]
 
 

@@ -56,11 +56,6 @@ class User(AbstractUser):
     def __str__(self):
         return self.name or self.email
 
-    @property
-    def is_reviewer(self):
-        """Being staff alone, or a superuser, is not enough."""
-        return self.is_active and self.is_staff and self.groups.filter(name=REVIEWERS).exists()
-
     def get_full_name(self):
         return str(self)
 
@@ -106,12 +101,12 @@ class MembershipQuerySet(models.QuerySet):
         return self.admins().filter(user=user).values("account")
 
     def emails(self):
-        """Where the people of these places read their mail."""
+        """Return the mail addresses of these people."""
         return list(self.values_list("user__email", flat=True))
 
 
 class Membership(models.Model):
-    """A person's place in an account. Ended, it never lives again (T4): coming back makes a new one."""
+    """A person's membership of an account. Ended, it never lives again (T4): coming back makes a new one."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
@@ -214,7 +209,7 @@ class InvitationQuerySet(models.QuerySet):
 
 
 class Invitation(models.Model):
-    """A place in an account or a team that is offered to a mail address. Its token is in the mail, and here as a hash."""
+    """An offer of membership in an account or a team to a mail address. Its token is in the mail, and here as a hash."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     account = models.ForeignKey(Account, null=True, on_delete=models.PROTECT, related_name="invitations")
@@ -256,7 +251,7 @@ class Invitation(models.Model):
     __repr__ = __str__
 
     @property
-    def place(self):
+    def organisation(self):
         return self.account or self.team
 
     def get_role_display(self):

@@ -16,10 +16,11 @@ from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
 
-from .actions import inviting, places
+from .actions import inviting, memberships, teams
 from .actions.inviting import hash_of, is_for
 from .forms import InvitationForm, RoleForm
 from .models import Account, Invitation, Membership, Role, Team, TeamMembership, TeamRole
+from .rights import accounts_run_by, only_runner, teams_run_by
 
 
 class PasswordResetView(AllauthPasswordResetView):
@@ -36,93 +37,91 @@ def accounts_seen_by(user):
     return Account.objects.filter(memberships__in=Membership.objects.live().filter(user=user))
 
 
-def _accounts_run_by(user):
-    return Account.objects.filter(memberships__in=Membership.objects.admins().filter(user=user))
-
-
 def teams_seen_by(user):
     """The teams that a person belongs to (E1)."""
     return Team.objects.filter(memberships__in=TeamMembership.objects.live().filter(user=user))
 
 
-def _teams_run_by(user):
-    return Team.objects.filter(memberships__in=TeamMembership.objects.owners().filter(user=user))
-
-
-def place_url(place):
+def organisation_url(organisation):
     """Where an account or a team shows who belongs to it."""
-    if isinstance(place, Account):
-        return reverse("member-list", args=[place.slug])
-    return reverse("team-view", args=[place.public_id])
+    if isinstance(organisation, Account):
+        return reverse("member-list", args=[organisation.slug])
+    return reverse("team-view", args=[organisation.public_id])
 
 
-def _place_view(request, place, *, is_run):
+def _organisation_view(request, organisation, *, is_run):
     """The page of an account or a team; those who run it read addresses and invitations too."""
-    rows = place.memberships.live().select_related("user").order_by("role", "user__name", "user__email", "pk")
-    context = {"place": place, "is_run": is_run, "page_obj": paginate(request, rows)}
-    context["alone"] = places.runs_alone(place)
+    rows = organisation.memberships.live().select_related("user").order_by("role", "user__name", "user__email", "pk")
+    context = {"organisation": organisation, "is_run": is_run, "page_obj": paginate(request, rows)}
+    context["alone"] = only_runner(organisation)
     if is_run:
-        invitations = place.invitations.open().with_state().order_by("email")
+        invitations = organisation.invitations.open().with_state().order_by("email")
         context["invitations"] = paginate(request, invitations, name="invitations")
         for invitation in context["invitations"]:
             invitation.why = invitation.why_over()
-    return render(request, "members/place_view.html", context)
+    return render(request, "members/organisation_view.html", context)
 
 
-def _invite(request, place, roles):
+def _invite(request, organisation, roles):
     form = InvitationForm(request.POST or None, roles=roles)
     if request.method == "POST" and form.is_valid():
         email = form.cleaned_data["email"].lower()
-        _spend(request, place, email)
+        _spend(request, organisation, email)
         try:
-            inviting.invite(place, email=email, role=form.cleaned_data["role"], by=request.user)
+            inviting.invite(organisation, email=email, role=form.cleaned_data["role"], by=request.user)
         except Refused as refusal:
             form.add_error(None, str(refusal))
         else:
             messages.success(request, _("Invited. A mail is on its way to %(email)s.") % {"email": email})
-            return redirect(place_url(place))
-    context = {"form": form, "place": place, "back_url": place_url(place)}
+            return redirect(organisation_url(organisation))
+    context = {"form": form, "organisation": organisation, "back_url": organisation_url(organisation)}
     return render(request, "members/invitation_create.html", context, status=422 if form.errors else 200)
 
 
-def _spend(request, place, email):
+def _spend(request, organisation, email):
     """Each mail goes to somebody who may not want it."""
     spend(
         ("invitations by person", str(request.user.public_id)),
-        ("invitations by place and mail address", place.chain_name, email),
+        ("invitations by organisation and mail address", organisation.chain_name, email),
     )
 
 
 def _says_why_not(view):
-    """Have a page that asks say instead that who alone runs a place can neither go nor become another."""
+    """Have a page that asks say instead that the only one who runs an organisation can neither leave nor change roles."""
 
-    def asked(request, member, place, *more):
-        if request.method == "GET" and member == places.runs_alone(place):
-            context = {"member": member, "place": place, "back_url": place_url(place)}
+    def asked(request, member, organisation, *more):
+        if request.method == "GET" and member == only_runner(organisation):
+            context = {"member": member, "organisation": organisation, "back_url": organisation_url(organisation)}
             return render(request, "members/member_kept.html", context)
-        return view(request, member, place, *more)
+        return view(request, member, organisation, *more)
 
     return asked
 
 
 @_says_why_not
-def _change_role(request, member, place, roles, act):
+def _change_role(request, member, organisation, roles, act):
     """Ask, and on POST give the role that was asked about."""
     other = next(role for role in roles if role != member.role)
     form = RoleForm(request.POST or None, roles=roles.choices, initial={"role": other})
     if request.method == "POST" and form.is_valid():
         _act(request, lambda: act(member, role=form.cleaned_data["role"], by=request.user), _("The role was changed."))
-        return _onwards(request, place)
-    context = {"member": member, "place": place, "form": form, "role": other, "back_url": place_url(place)}
+        return _onwards(request, organisation)
+    context = {
+        "member": member,
+        "organisation": organisation,
+        "form": form,
+        "role": other,
+        "back_url": organisation_url(organisation),
+    }
     return render(request, "members/member_role.html", context, status=422 if form.errors else 200)
 
 
 @_says_why_not
-def _remove(request, member, place, act):
+def _remove(request, member, organisation, act):
     if request.method == "POST":
         _act(request, lambda: act(member, by=request.user), _("Removed. They can no longer see or do anything here."))
-        return _onwards(request, place)
-    context = {"member": member, "place": place, "back_url": place_url(place)}
+        return _onwards(request, organisation)
+    context = {"member": member, "organisation": organisation, "back_url": organisation_url(organisation)}
     return render(request, "members/member_remove.html", context)
 
 
@@ -134,10 +133,10 @@ def _act(request, act, done):
         messages.error(request, str(refusal))
 
 
-def _onwards(request, place):
-    """Back to the page of a place, or home for who has just left it."""
-    stays = place.memberships.live().filter(user=request.user).exists()
-    return redirect(place_url(place) if stays else "home")
+def _onwards(request, organisation):
+    """Redirect to the organisation's page, or home if the person has just left it."""
+    stays = organisation.memberships.live().filter(user=request.user).exists()
+    return redirect(organisation_url(organisation) if stays else "home")
 
 
 # --- an account's members ---
@@ -147,21 +146,21 @@ def _onwards(request, place):
 @require_safe
 def member_list(request, slug):
     account = get_object_or_404(accounts_seen_by(request.user), slug=slug)
-    return _place_view(request, account, is_run=_accounts_run_by(request.user).filter(pk=account.pk).exists())
+    return _organisation_view(request, account, is_run=accounts_run_by(request.user).filter(pk=account.pk).exists())
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 @once
 def member_invite(request, slug):
-    account = get_object_or_404(_accounts_run_by(request.user), slug=slug)
+    account = get_object_or_404(accounts_run_by(request.user), slug=slug)
     # A test account's admins are the owners of its team, who are invited there.
     roles = [role for role in Role if role != Role.ADMIN or not account.test_of_team_id]
     return _invite(request, account, [(role.value, role.label) for role in roles])
 
 
 def _member(request, slug, pk):
-    accounts = _accounts_run_by(request.user).filter(slug=slug)
+    accounts = accounts_run_by(request.user).filter(slug=slug)
     members = Membership.objects.live().filter(account__in=accounts).select_related("account", "user")
     return get_object_or_404(members, pk=pk)
 
@@ -171,7 +170,7 @@ def _member(request, slug, pk):
 @once
 def member_role(request, slug, pk):
     member = _member(request, slug, pk)
-    return _change_role(request, member, member.account, Role, places.change_role)
+    return _change_role(request, member, member.account, Role, memberships.change_role)
 
 
 @login_required
@@ -179,7 +178,7 @@ def member_role(request, slug, pk):
 @once
 def member_remove(request, slug, pk):
     member = _member(request, slug, pk)
-    return _remove(request, member, member.account, places.end_membership)
+    return _remove(request, member, member.account, memberships.end_membership)
 
 
 # --- a team's members ---
@@ -196,18 +195,18 @@ def team_list(request):
 @require_safe
 def team_view(request, public_id):
     team = get_object_or_404(teams_seen_by(request.user), public_id=public_id)
-    return _place_view(request, team, is_run=_teams_run_by(request.user).filter(pk=team.pk).exists())
+    return _organisation_view(request, team, is_run=teams_run_by(request.user).filter(pk=team.pk).exists())
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 @once
 def team_invite(request, public_id):
-    return _invite(request, get_object_or_404(_teams_run_by(request.user), public_id=public_id), TeamRole.choices)
+    return _invite(request, get_object_or_404(teams_run_by(request.user), public_id=public_id), TeamRole.choices)
 
 
 def _teammate(request, public_id, pk):
-    teams = _teams_run_by(request.user).filter(public_id=public_id)
+    teams = teams_run_by(request.user).filter(public_id=public_id)
     teammates = TeamMembership.objects.live().filter(team__in=teams).select_related("team", "user")
     return get_object_or_404(teammates, pk=pk)
 
@@ -217,7 +216,7 @@ def _teammate(request, public_id, pk):
 @once
 def teammate_role(request, public_id, pk):
     teammate = _teammate(request, public_id, pk)
-    return _change_role(request, teammate, teammate.team, TeamRole, places.change_teammate)
+    return _change_role(request, teammate, teammate.team, TeamRole, teams.change_teammate)
 
 
 @login_required
@@ -225,7 +224,7 @@ def teammate_role(request, public_id, pk):
 @once
 def teammate_remove(request, public_id, pk):
     teammate = _teammate(request, public_id, pk)
-    return _remove(request, teammate, teammate.team, places.end_teammate)
+    return _remove(request, teammate, teammate.team, teams.end_teammate)
 
 
 # --- invitations ---
@@ -241,13 +240,13 @@ def _invitation_run_by(user, pk):
 @once
 def invitation_resend(request, pk):
     invitation = _invitation_run_by(request.user, pk)
-    _spend(request, invitation.place, invitation.email)
+    _spend(request, invitation.organisation, invitation.email)
     _act(
         request,
         lambda: inviting.resend_invitation(invitation, by=request.user),
         _("Sent again. The link of the mail before no longer works."),
     )
-    return redirect(place_url(invitation.place))
+    return redirect(organisation_url(invitation.organisation))
 
 
 @login_required
@@ -261,8 +260,8 @@ def invitation_revoke(request, pk):
             lambda: inviting.revoke_invitation(invitation, by=request.user),
             _("Taken back. Its link no longer works."),
         )
-        return redirect(place_url(invitation.place))
-    context = {"invitation": invitation, "back_url": place_url(invitation.place)}
+        return redirect(organisation_url(invitation.organisation))
+    context = {"invitation": invitation, "back_url": organisation_url(invitation.organisation)}
     return render(request, "members/invitation_revoke.html", context)
 
 
@@ -287,7 +286,9 @@ def invitation_accept(request):
     """What the last link that was opened here offers, to whoever is signed in or not yet."""
     invitation = Invitation.objects.opened_in(request.session)
     if not invitation:
-        return _told(request, None, 404, _("There is no such invitation. A newer mail may have taken its place."))
+        return _told(
+            request, None, 404, _("There is no such invitation. A newer mail may have taken its organisation.")
+        )
     if why := invitation.why_over():
         return _told(request, None, 410, why)
     if request.method == "GET" or not request.user.is_authenticated:
@@ -302,8 +303,8 @@ def invitation_accept(request):
     except Refused as refusal:
         return _told(request, None, 409, str(refusal))
     del request.session["invitation"]
-    messages.success(request, _("Welcome to %(place)s.") % {"place": invitation.place})
-    return redirect(place_url(invitation.place))
+    messages.success(request, _("Welcome to %(organisation)s.") % {"organisation": invitation.organisation})
+    return redirect(organisation_url(invitation.organisation))
 
 
 def _told(request, invitation, status, why=""):

@@ -11,9 +11,9 @@ from django.core import mail
 from django.test import Client as Browser
 
 from portal.accounts import tasks
-from portal.accounts.actions import inviting, places
+from portal.accounts.actions import inviting, memberships
 from portal.accounts.actions.inviting import AlreadyInvited, hash_of, invitations_to_mail
-from portal.accounts.actions.places import AlreadyMember
+from portal.accounts.actions.memberships import AlreadyMember
 from portal.accounts.models import Invitation, Membership, TeamMembership, User
 from portal.foundation.limits import rates
 from portal.ledger.models import Entry
@@ -300,7 +300,7 @@ def test_sent_again_only_the_newest_link_works(offer, cast, browse):
 def test_it_is_void_once_its_sender_may_not_invite_until_another_sends_it(offer, cast, browse):
     """Whoever is removed leaves no door open behind them (T2)."""
     abe = factories.member(cast.acme, "admin", "Abe")
-    places.end_membership(Membership.objects.get(user=cast.admin, account=cast.acme), by=abe)
+    memberships.end_membership(Membership.objects.get(user=cast.admin, account=cast.acme), by=abe)
     otto = browse(cast.other_dev)
     page = opened(otto, cast.token)
     assert page.status_code == 410 and "may no longer invite" in text(page)
@@ -315,7 +315,7 @@ def test_it_is_void_once_its_sender_may_not_invite_until_another_sends_it(offer,
 def test_who_was_added_meanwhile_is_told(offer, cast, browse):
     otto = browse(cast.other_dev)
     opened(otto, cast.token)
-    places.add_member(cast.acme, cast.other_dev, role="admin", by=None)
+    memberships.add_member(cast.acme, cast.other_dev, role="admin", by=None)
     page = otto.post("/invitations/")
     assert page.status_code == 409 and "already belongs" in text(page)
     assert Membership.objects.get(user=cast.other_dev, account=cast.acme).role == "admin"
@@ -355,8 +355,8 @@ def test_who_was_removed_does_not_come_back_by_an_invitation_of_before(offer, ca
     """Whoever removed them did not know that it was still about; a new one, sent on purpose, lets them in."""
     otto = browse(cast.other_dev)
     opened(otto, cast.token)
-    membership = places.add_member(cast.acme, cast.other_dev, role="agent", by=cast.admin)
-    places.end_membership(membership, by=cast.admin)
+    membership = memberships.add_member(cast.acme, cast.other_dev, role="agent", by=cast.admin)
+    memberships.end_membership(membership, by=cast.admin)
     page = otto.post("/invitations/")
     assert page.status_code == 409 and "Ask for a new invitation" in text(page)
     inviting.resend_invitation(offer, by=cast.admin)

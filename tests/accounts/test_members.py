@@ -5,11 +5,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from credentials import actions as credentials
-from credentials.actions import NotATeammate
-from portal.accounts.actions import inviting, people
-from portal.accounts.actions import places as places_actions
-from portal.accounts.actions.places import LastAdmin, LastOwner, NotAllowed
+from portal.accounts.actions import inviting, memberships, people, teams
+from portal.accounts.actions.memberships import LastAdmin, OwnersAreAdmins
+from portal.accounts.actions.teams import LastOwner
 from portal.accounts.models import Invitation, Membership, TeamMembership
+from portal.accounts.rights import NotATeammate
 from portal.ledger.models import Entry
 from tests import factories
 from tests.people.forms import text
@@ -26,8 +26,8 @@ def team(cast):
     """Dev's team, with another owner and a member."""
     cast.team = factories.team_of(cast.dev)
     cast.owner, cast.mate = factories.person("Olga", team=False), factories.person("Mats", team=False)
-    cast.owner_place = places_actions.add_teammate(cast.team, cast.owner, role="owner", by=cast.dev)
-    cast.mate_place = places_actions.add_teammate(cast.team, cast.mate, role="member", by=cast.dev)
+    cast.owner_place = teams.add_teammate(cast.team, cast.owner, role="owner", by=cast.dev)
+    cast.mate_place = teams.add_teammate(cast.team, cast.mate, role="member", by=cast.dev)
     return cast.team
 
 
@@ -68,7 +68,7 @@ def test_the_last_admin_can_neither_go_nor_become_an_agent(cast, browse):
         assert "needs an admin" in page
     people.deactivate_person(factories.member(cast.acme, "admin", "Abe"), by=None)
     with pytest.raises(LastAdmin):
-        places_actions.end_membership(member, by=cast.admin)
+        memberships.end_membership(member, by=cast.admin)
 
 
 @pytest.mark.parametrize("kind", ["account", "team"])
@@ -82,7 +82,7 @@ def test_a_page_says_beforehand_that_the_last_one_stays(cast, browse, kind):
         other = factories.person("Olga", team=False)
         member, more = (
             team.memberships.get(),
-            lambda: places_actions.add_teammate(team, other, role="owner", by=cast.dev),
+            lambda: teams.add_teammate(team, other, role="owner", by=cast.dev),
         )
     browser = browse(user)
     links = [f'href="{member.pk}/role/"', f'href="{member.pk}/remove/"']
@@ -114,8 +114,8 @@ def test_an_agent_reads_who_belongs_but_no_address_and_no_button(cast, browse):
 def test_the_ledger_names_people_by_ids_only(cast, team):
     """E2"""
     inviting.invite(cast.acme, email="nia@example.com", role="agent", by=cast.admin)
-    places_actions.change_teammate(cast.mate_place, role="owner", by=cast.dev)
-    places_actions.end_teammate(cast.owner_place, by=cast.dev)
+    teams.change_teammate(cast.mate_place, role="owner", by=cast.dev)
+    teams.end_teammate(cast.owner_place, by=cast.dev)
     kept = str(list(Entry.objects.values()))
     for told in ("@example.com", "Mats", "Olga", "nia"):
         assert told not in kept
@@ -136,10 +136,10 @@ def test_an_owner_makes_another_and_removes_them(cast, team, browse):
 
 
 def test_an_owner_who_is_demoted_or_goes_loses_the_place_in_the_test_account(cast, team):
-    places_actions.change_teammate(cast.owner_place, role="member", by=cast.dev)
+    teams.change_teammate(cast.owner_place, role="member", by=cast.dev)
     assert not Membership.objects.live().filter(user=cast.owner, account=team.test_account).exists()
-    places_actions.change_teammate(cast.owner_place, role="owner", by=cast.dev)
-    places_actions.end_teammate(cast.owner_place, by=cast.dev)
+    teams.change_teammate(cast.owner_place, role="owner", by=cast.dev)
+    teams.end_teammate(cast.owner_place, by=cast.dev)
     places = Membership.objects.filter(user=cast.owner, account=team.test_account)
     assert places.count() == 2 and not places.live().exists(), "coming back made a new place (T4)"
     told = Entry.objects.filter(subject=f"person:{cast.owner.public_id}").order_by("at", "sequence")
@@ -155,8 +155,8 @@ def test_the_last_owner_can_neither_go_nor_become_a_member(cast, team, browse):
     only = TeamMembership.objects.get(user=cast.dev, team=team)
     people.deactivate_person(cast.owner, by=None)
     for act in (
-        lambda: places_actions.end_teammate(only, by=cast.dev),
-        lambda: places_actions.change_teammate(only, role="member", by=cast.dev),
+        lambda: teams.end_teammate(only, by=cast.dev),
+        lambda: teams.change_teammate(only, role="member", by=cast.dev),
     ):
         with pytest.raises(LastOwner):
             act()
@@ -166,7 +166,7 @@ def test_the_last_owner_can_neither_go_nor_become_a_member(cast, team, browse):
 
 def test_who_left_a_team_can_do_nothing_there_any_more(cast, team):
     client, _secret = factories.client(cast.dev)
-    places_actions.end_teammate(cast.mate_place, by=cast.dev)
+    teams.end_teammate(cast.mate_place, by=cast.dev)
     with pytest.raises(NotATeammate):
         credentials.rotate_secret(client, overlap_hours=1, by=cast.mate)
 
@@ -174,24 +174,24 @@ def test_who_left_a_team_can_do_nothing_there_any_more(cast, team):
 def test_a_test_accounts_admins_are_the_owners_of_its_team(cast, team, browse):
     """So neither an owner nor an admin is made or removed on the account's own page."""
     account = team.test_account
-    places_actions.add_member(account, cast.mate, role="agent", by=cast.dev)
+    memberships.add_member(account, cast.mate, role="agent", by=cast.dev)
     for act in (
-        lambda: places_actions.end_membership(place_of(cast.owner, account), by=cast.dev),
-        lambda: places_actions.change_role(place_of(cast.owner, account), role="agent", by=cast.dev),
-        lambda: places_actions.change_role(place_of(cast.mate, account), role="admin", by=cast.dev),
-        lambda: places_actions.add_member(account, cast.agent, role="admin", by=cast.dev),
+        lambda: memberships.end_membership(place_of(cast.owner, account), by=cast.dev),
+        lambda: memberships.change_role(place_of(cast.owner, account), role="agent", by=cast.dev),
+        lambda: memberships.change_role(place_of(cast.mate, account), role="admin", by=cast.dev),
+        lambda: memberships.add_member(account, cast.agent, role="admin", by=cast.dev),
         lambda: inviting.invite(account, email="nia@example.com", role="admin", by=cast.dev),
     ):
-        with pytest.raises(NotAllowed, match="owners"):
+        with pytest.raises(OwnersAreAdmins, match="owners"):
             act()
     page = browse(cast.dev).get(f"/members/{account.slug}/invite/").content.decode()
     assert 'value="agent"' in page and 'value="admin"' not in page
-    places_actions.end_membership(place_of(cast.mate, account), by=cast.dev)
+    memberships.end_membership(place_of(cast.mate, account), by=cast.dev)
 
 
 def test_an_owner_who_was_an_agent_of_the_test_account_becomes_its_admin(cast, team):
-    places_actions.add_member(team.test_account, cast.mate, role="agent", by=cast.dev)
-    places_actions.change_teammate(cast.mate_place, role="owner", by=cast.dev)
+    memberships.add_member(team.test_account, cast.mate, role="agent", by=cast.dev)
+    teams.change_teammate(cast.mate_place, role="owner", by=cast.dev)
     assert place_of(cast.mate, team.test_account).role == "admin"
 
 

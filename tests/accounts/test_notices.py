@@ -10,7 +10,7 @@ from django.core import mail
 from credentials import actions as credentials
 from marketplace.actions import publishing
 from portal.accounts import tasks
-from portal.accounts.actions import notifying, people, places
+from portal.accounts.actions import notifying, people, teams
 from portal.accounts.models import Notice, User
 from portal.foundation.refusals import Refused
 from tests import factories
@@ -70,7 +70,7 @@ def test_submitting_taking_back_and_deciding_are_mailed_to_the_team_and_to_revie
 
 def test_suspending_and_lifting_are_mailed_with_the_reason(cast, version, rita):
     client, mate = version.app.client, factories.person("Mia", team=False)
-    places.add_teammate(client.team, mate, role="member", by=cast.dev)
+    teams.add_teammate(client.team, mate, role="member", by=cast.dev)
     page = f"{settings.BASE_URL}/credentials/{client.client_id}/"
     credentials.suspend_client(client, reason="It mails strangers", by=rita)
     mails = deliver()
@@ -88,8 +88,8 @@ def test_suspending_and_lifting_are_mailed_with_the_reason(cast, version, rita):
 def test_only_people_who_may_read_a_notice_get_its_mail(cast, version, rita):
     """Not former teammates, nor staff who do not review; a reviewer of the team's own reads it as a developer."""
     team, former, own = version.app.team, factories.person("Fay", team=False), factories.reviewer()
-    places.end_teammate(places.add_teammate(team, former, role="member", by=cast.dev), by=cast.dev)
-    places.add_teammate(team, own, role="member", by=cast.dev)
+    teams.end_teammate(teams.add_teammate(team, former, role="member", by=cast.dev), by=cast.dev)
+    teams.add_teammate(team, own, role="member", by=cast.dev)
     gone = factories.reviewer()
     people.deactivate_person(gone, by=None)
     User.objects.filter(pk=cast.other_dev.pk).update(is_staff=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from credentials.models import Client
-from portal.accounts.actions import places
+from portal.accounts.actions import memberships
 from portal.accounts.models import Account, Team, User
 from tests import factories
 
@@ -80,7 +80,7 @@ def test_the_installer_left(look, calm):
     acme, bea = Account.objects.get(slug="acme"), User.objects.get(email="both@example.com")
     runner = Client.objects.get(name="Workflow Runner")
     agreed = factories.agree(runner, acme, bea, requested={"freshservice.tickets.view"})
-    places.change_role(acme.memberships.get(user=bea), role="agent", by=None)
+    memberships.change_role(acme.memberships.get(user=bea), role="agent", by=None)
     ada = calm("admin@acme.example")
     for path, name in (("/", "successor-home"), (f"/authorizations/{agreed.access_id}/", "successor-access")):
         ada.open(path)

@@ -13,7 +13,7 @@ from credentials.models import Client
 from marketplace.actions import installing
 from marketplace.models import App, Connection, Installation
 from marketplace.vendors import actions as connecting
-from portal.accounts.actions import places
+from portal.accounts.actions import accounts
 from portal.accounts.models import Account, User
 from portal.ledger.models import Entry
 from tests import factories
@@ -100,7 +100,7 @@ def test_external_apps_and_what_is_suspended(look, calm, agreed):
     )
     ada.open("/installations/")
     look(ada.page)
-    places.suspend_account(access.account, reason="Why", by=staff)
+    accounts.suspend_account(access.account, reason="Why", by=staff)
     for path in ("/installations/", f"/installations/{reply_helper.pk}/"):
         ada.open(path)
         look(ada.page)

@@ -10,7 +10,7 @@ from consent.actions import ending
 from consent.models import Access, AuthorizationCode, Consent
 from credentials import actions as credentials
 from credentials.models import Kind
-from portal.accounts.actions import places
+from portal.accounts.actions import memberships, teams
 from tests import factories
 from tests.clock import advance
 from tests.factories import DELETE, EDIT, REDIRECT_URI, VIEW
@@ -155,7 +155,7 @@ def test_an_unknown_and_a_foreign_account_get_the_same_page_and_never_another_ac
 def test_somebody_with_two_accounts_chooses_and_nobody_chooses_for_them(external, ada, cast):
     url = authorize_url(external.client, CHALLENGE)
     assert ada.get(url).context["screen"].account == cast.acme
-    places.add_member(cast.globex, cast.admin, role="admin", by=None)
+    memberships.add_member(cast.globex, cast.admin, role="admin", by=None)
     assert b"Which account" in ada.get(url).content
     assert answer(ada.get(url + "&prompt=none"))["error"] == "account_selection_required"
     assert ada.get(url + f"&account={cast.acme.slug}").context["screen"].account == cast.acme
@@ -227,7 +227,7 @@ def test_an_unverified_teams_client_gets_high_risk_scopes_on_its_own_test_accoun
     test = factories.team_of(cast.dev).test_account
     page = browse(cast.dev).get(authorize_url(side.client, CHALLENGE, account=test.slug))
     assert page.context["screen"].requested == {VIEW, DELETE}
-    places.verify_team(factories.team_of(cast.dev), by=None)
+    teams.verify_team(factories.team_of(cast.dev), by=None)
     assert browse(cast.admin).get(url).status_code == 200
 
 
@@ -338,9 +338,9 @@ def test_an_admin_revokes_an_external_app_and_a_stranger_cannot(external, ada, b
 
 def test_a_removed_agents_consent_is_void_at_once_and_coming_back_does_not_revive_it(external_agent, browse, cast):
     tokens = external_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
-    places.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
+    memberships.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
     assert external_agent.call(tokens["access_token"]).status_code == 401
-    places.add_member(cast.acme, cast.agent, role="agent", by=None)
+    memberships.add_member(cast.acme, cast.agent, role="agent", by=None)
     assert external_agent.call(tokens["access_token"]).status_code == 401
     assert external_agent.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 

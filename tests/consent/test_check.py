@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 
 from credentials.actions import make_product_secret
-from portal.accounts.actions import places
+from portal.accounts.actions import accounts
 from portal.demo.sandbox.models import Ticket
 from tests import factories
 from tests.clock import advance
@@ -106,7 +106,7 @@ def test_every_way_of_asking_refuses_what_ended(end, external, tokens, client, c
     if end == "access":
         browse(cast.admin).post(f"/authorizations/{external.client.accesses.get().pk}/end/")
     elif end == "account":
-        places.suspend_account(cast.acme, reason="x", by=None)
+        accounts.suspend_account(cast.acme, reason="x", by=None)
     else:
         advance(dt.timedelta(minutes=31))
     assert introspect() == {"active": False}

@@ -16,7 +16,7 @@ from consent.actions import ending, reminding
 from consent.models import Access, Consent
 from credentials.actions import lift_client, suspend_client
 from marketplace.actions import installing
-from portal.accounts.actions import people, places
+from portal.accounts.actions import accounts, memberships, people
 from portal.celery import app as celery
 from tests import factories
 from tests.clock import advance, eventually
@@ -116,11 +116,11 @@ ENDED = {
     "replaced": lambda w: factories.agree(w.client, w.cast.acme, w.person, replace=True),
     "revoked": lambda w: ending.revoke_consent(w.consent, by=w.cast.admin),
     "uninstalled": lambda w: installing.uninstall(w.installation, by=w.cast.admin),
-    "its account suspended": lambda w: places.suspend_account(w.cast.acme, reason="Unpaid", by=None),
+    "its account suspended": lambda w: accounts.suspend_account(w.cast.acme, reason="Unpaid", by=None),
     "its client suspended": lambda w: suspend_client(w.client, reason="Harm", by=factories.reviewer()),
 }
 AGENT_ENDED = {
-    "its agent removed": lambda w: places.end_membership(w.consent.membership, by=w.cast.admin),
+    "its agent removed": lambda w: memberships.end_membership(w.consent.membership, by=w.cast.admin),
     "its agent deactivated": lambda w: people.deactivate_person(w.person, by=None),
 }
 

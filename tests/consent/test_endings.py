@@ -13,7 +13,7 @@ from consent.validity import live_consents
 from credentials.actions import lift_client, make_product_secret, suspend_client
 from credentials.models import Product
 from marketplace.actions import installing
-from portal.accounts.actions import people, places
+from portal.accounts.actions import accounts, memberships, people
 from portal.accounts.models import Membership
 from portal.celery import app as celery
 from portal.foundation import broker
@@ -87,12 +87,12 @@ def agent_level(cast, browse, client, installed_agent):
 ENDINGS = {
     "consent revoked": lambda w: ending.revoke_consent(w.consent, by=w.person),
     "uninstalled": lambda w: installing.uninstall(w.side.installation, by=w.cast.admin),
-    "account suspended": lambda w: places.suspend_account(w.cast.acme, reason="Unpaid", by=None),
+    "account suspended": lambda w: accounts.suspend_account(w.cast.acme, reason="Unpaid", by=None),
     "consent expired": lambda w: advance(dt.timedelta(days=365)),
 }
 AGENT_ENDINGS = {
     "revoked by an admin": lambda w: ending.revoke_consent(w.consent, by=w.cast.admin),
-    "membership ended": lambda w: places.end_membership(w.consent.membership, by=w.cast.admin),
+    "membership ended": lambda w: memberships.end_membership(w.consent.membership, by=w.cast.admin),
     "person deactivated": lambda w: people.deactivate_person(w.person, by=None),
 }
 
@@ -175,8 +175,8 @@ def test_reauthorizing_revives_nothing(account_level, browse):
 
 def test_coming_back_as_a_member_revives_nothing(agent_level):
     cast = agent_level.cast
-    places.end_membership(agent_level.consent.membership, by=cast.admin)
-    places.add_member(cast.acme, cast.agent, role="agent", by=cast.admin)
+    memberships.end_membership(agent_level.consent.membership, by=cast.admin)
+    memberships.add_member(cast.acme, cast.agent, role="agent", by=cast.admin)
     assert agent_level.statuses() == dead(agent_level)
     assert Membership.objects.filter(user=cast.agent, account=cast.acme).count() == 2
 
@@ -190,7 +190,7 @@ def test_the_database_keeps_what_ended_ended(agent_level, model, column):
     world.side.revoke(world.tokens["refresh_token"])
     ending.revoke_consent(world.consent, by=world.person)
     installing.uninstall(world.side.installation, by=world.cast.admin)
-    places.end_membership(world.consent.membership, by=world.cast.admin)
+    memberships.end_membership(world.consent.membership, by=world.cast.admin)
     ended = model.objects.exclude(**{column: None})
     assert ended.exists()
     for value in (None, "2030-01-01T00:00Z"):
@@ -226,7 +226,7 @@ def test_the_database_refuses_a_consent_beyond_its_terms_and_its_client(account_
 def test_the_set_based_rule_and_the_single_one_agree(account_level, cast):
     """`live_consents` and `why_consent_ended` are one rule."""
     assert list(live_consents()) == [account_level.consent]
-    places.suspend_account(cast.acme, reason="Unpaid", by=None)
+    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     assert not live_consents().exists()
 
 
@@ -272,7 +272,7 @@ def test_a_receipt_counts_only_what_was_still_good(cast, installed_agent, browse
         installed_agent.tokens_for(browse(person), account=cast.acme.slug)
     access = installed_agent.installation.access
     assert ending.what_ends(access) == {"consents": 2, "agents": 2, "refresh_tokens": 2, "access_tokens": 2}
-    places.end_membership(cast.agent.memberships.get(), by=None)
+    memberships.end_membership(cast.agent.memberships.get(), by=None)
     assert ending.what_ends(access) == {"consents": 1, "agents": 1, "refresh_tokens": 1, "access_tokens": 1}
     suspend_client(installed_agent.client, reason="Leaked", by=reviewer)
     # Held back, not ended.

@@ -11,7 +11,7 @@ from consent.models import Access, AccessToken, Consent, RefreshToken
 from consent.screen import Terms
 from credentials.actions import lift_client, rotate_secret, suspend_client
 from marketplace.actions import installing
-from portal.accounts.actions import people, places
+from portal.accounts.actions import accounts, memberships, people
 from tests import factories
 from tests.clock import advance
 from tests.factories import DELETE, EDIT, VIEW
@@ -119,10 +119,10 @@ def test_an_external_apps_tokens_say_that_an_admin_ended_its_access(outside, bro
 
 
 def test_the_tokens_of_an_agent_who_left_say_so(agent_level):
-    places.end_membership(agent_level.consent.membership, by=agent_level.cast.admin)
+    memberships.end_membership(agent_level.consent.membership, by=agent_level.cast.admin)
     for text in agent_level.told():
         assert re.fullmatch(f"The agent left the account on {DATE}", text)
-    places.add_member(agent_level.cast.acme, agent_level.cast.agent, role="agent", by=None)
+    memberships.add_member(agent_level.cast.acme, agent_level.cast.agent, role="agent", by=None)
     assert "The agent left the account on" in agent_level.told()[0]
 
 
@@ -177,11 +177,11 @@ def test_an_expired_agreement_is_told_before_and_after_the_worker_stamped_it(acc
 
 def test_a_suspension_is_told_while_it_lasts(account_level):
     cast, side = account_level.cast, account_level.side
-    places.suspend_account(cast.acme, reason="Unpaid", by=None)
+    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     for text in account_level.told():
         assert re.fullmatch(f"The account was suspended on {DATE}", text)
     assert "The account was suspended" in side.client_credentials(cast.acme.slug).json()["error_description"]
-    places.lift_account(cast.acme, reason="Paid", by=None)
+    accounts.lift_account(cast.acme, reason="Paid", by=None)
     assert account_level.refreshed().status_code == 200
 
 
@@ -201,7 +201,7 @@ def test_what_ended_first_is_told_whatever_ended_or_was_suspended_later(account_
     first = account_level.told()
     advance(dt.timedelta(minutes=5))
     installing.uninstall(account_level.side.installation, by=account_level.cast.admin)
-    places.suspend_account(account_level.cast.acme, reason="Unpaid", by=None)
+    accounts.suspend_account(account_level.cast.acme, reason="Unpaid", by=None)
     ending.revoke_tokens(Access.objects.get())
     for text in account_level.told():
         assert text.startswith("The consent was revoked by an admin on"), (text, first)

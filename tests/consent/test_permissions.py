@@ -14,7 +14,7 @@ from consent.models import Access, Consent
 from credentials.actions import change_client, make_product_secret
 from credentials.models import Product
 from marketplace.actions import installing
-from portal.accounts.actions import places
+from portal.accounts.actions import memberships
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
@@ -259,9 +259,9 @@ def test_an_agent_cannot_take_back_what_the_account_allowed(used, browse, cast):
 
 def test_who_left_or_was_demoted_finds_the_page_no_more(used, by_agent, browse, cast):
     axel, ada = browse(cast.agent), browse(cast.admin)
-    places.add_member(cast.acme, factories.person("Amy", team=False), role="admin", by=None)
-    places.change_role(cast.admin.memberships.get(), role="agent", by=None)
-    places.end_membership(cast.agent.memberships.get(), by=None)
+    memberships.add_member(cast.acme, factories.person("Amy", team=False), role="admin", by=None)
+    memberships.change_role(cast.admin.memberships.get(), role="agent", by=None)
+    memberships.end_membership(cast.agent.memberships.get(), by=None)
     for browser, consent in ((ada, used.consent), (axel, by_agent.consent)):
         for what in ("trim", "widen"):
             assert browser.get(f"/consents/{consent.pk}/{what}/").status_code == 404
@@ -346,8 +346,8 @@ def test_installing_again_says_what_was_agreed_to_before_and_when(used, ada, cas
 
 
 def test_an_agent_who_comes_back_reads_what_they_alone_agreed_to(by_agent, browse, cast):
-    places.end_membership(cast.agent.memberships.get(), by=None)
-    places.add_member(cast.acme, cast.agent, role="agent", by=None)
+    memberships.end_membership(cast.agent.memberships.get(), by=None)
+    memberships.add_member(cast.acme, cast.agent, role="agent", by=None)
     url = authorize_url(by_agent.client, pkce()[1], account=cast.acme.slug)
     assert "You agreed to this app before, on" in text(browse(cast.agent).get(url))
     assert "agreed to this app before" not in text(browse(cast.agent2).get(url))

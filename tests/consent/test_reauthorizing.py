@@ -12,7 +12,7 @@ from consent.reasons import AccessEnd
 from consent.screen import Terms
 from credentials.actions import lift_client, rotate_secret, suspend_client
 from marketplace.actions import installing
-from portal.accounts.actions import places
+from portal.accounts.actions import accounts, memberships
 from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, VIEW
@@ -142,15 +142,15 @@ def test_nobody_can_agree_again_where_an_admin_ended_the_access(outside):
 
 def test_nobody_can_agree_again_for_an_agent_who_left(agent_level):
     ending.revoke_consent(agent_level.consent, by=agent_level.cast.agent)
-    places.end_membership(agent_level.consent.membership, by=agent_level.cast.admin)
+    memberships.end_membership(agent_level.consent.membership, by=agent_level.cast.admin)
     assert agent_level.incurable()
 
 
 def test_during_a_suspension_nobody_is_asked(account_level):
     ending.revoke_consent(account_level.consent, by=account_level.cast.admin)
-    places.suspend_account(account_level.cast.acme, reason="Unpaid", by=None)
+    accounts.suspend_account(account_level.cast.acme, reason="Unpaid", by=None)
     assert account_level.incurable()
-    places.lift_account(account_level.cast.acme, reason="Paid", by=None)
+    accounts.lift_account(account_level.cast.acme, reason="Paid", by=None)
     assert account_level.curable()
     suspend_client(account_level.side.client, reason="Leak", by=factories.reviewer())
     refused = account_level.side.refresh(account_level.tokens["refresh_token"])

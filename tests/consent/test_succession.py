@@ -14,7 +14,7 @@ from consent.models import Consent
 from consent.succession import statement_of, without_admin
 from credentials.models import Scope
 from marketplace.actions import installing
-from portal.accounts.actions import people, places
+from portal.accounts.actions import memberships, people
 from portal.celery import app as celery
 from portal.ledger.models import Entry
 from tests import factories
@@ -34,7 +34,7 @@ def sweep():
 
 
 def demote(user, account, role="agent"):
-    places.change_role(account.memberships.get(user=user, ended_at=None), role=role, by=None)
+    memberships.change_role(account.memberships.get(user=user, ended_at=None), role=role, by=None)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def confirm(consent, by):
 
 leavings = pytest.mark.parametrize("leave", [
     lambda cast: demote(cast.admin, cast.acme),
-    lambda cast: places.end_membership(cast.acme.memberships.get(user=cast.admin), by=cast.abe),
+    lambda cast: memberships.end_membership(cast.acme.memberships.get(user=cast.admin), by=cast.abe),
     lambda cast: people.deactivate_person(cast.admin, by=None),
 ], ids=["demoted", "removed", "deactivated"])  # fmt: skip
 
@@ -117,12 +117,12 @@ def test_the_others_are_told_as_soon_as_it_is_committed(
 
 def test_an_agents_own_consent_has_no_successor(installed_agent, cast):
     factories.agree(installed_agent.client, cast.acme, cast.agent)
-    places.end_membership(cast.acme.memberships.get(user=cast.agent), by=None)
+    memberships.end_membership(cast.acme.memberships.get(user=cast.agent), by=None)
     assert not without_admin().exists() and sweep() == []
 
 
 def test_one_mail_tells_of_all_apps_of_an_account(left, external, cast):
-    places.change_role(cast.acme.memberships.get(user=cast.admin), role="admin", by=None)
+    memberships.change_role(cast.acme.memberships.get(user=cast.admin), role="admin", by=None)
     factories.agree(external.client, cast.acme, cast.admin)
     demote(cast.admin, cast.acme)
     assert len(sweep()) == 2

@@ -8,19 +8,20 @@ from django.utils import timezone
 
 from credentials import actions
 from credentials.actions import (
+    AlreadySuspended,
     DeprecatedScope,
     InvalidRedirectUri,
-    MissingJustification,
-    NotAReviewer,
-    NotATeammate,
+    JustificationMissing,
+    NotSuspended,
+    ReasonMissing,
     SecretNotActive,
     TwoSecretsActive,
     UnknownScope,
-    WrongState,
 )  # fmt: skip
 from credentials.authentication import check_client_secret, check_product_secret, touch
 from credentials.models import Client, ClientScope, ClientSecret, Kind, Level, Scope
 from portal.accounts.actions import people
+from portal.accounts.rights import NotAReviewer, NotATeammate
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
@@ -83,7 +84,7 @@ def test_a_teammate_who_was_deactivated_makes_nothing(cast, row):
     ("changed", "refusal"),
     [
         ({"scopes": {"made.up": ""}}, UnknownScope),
-        ({"scopes": {DELETE: "  "}}, MissingJustification),
+        ({"scopes": {DELETE: "  "}}, JustificationMissing),
         ({"redirect_uris": ["http://app.example/"]}, InvalidRedirectUri),
         ({"redirect_uris": [], "kind": Kind.EXTERNAL}, InvalidRedirectUri),
         ({"redirect_uris": [f"https://app.example/{n}" for n in range(21)]}, InvalidRedirectUri),
@@ -203,11 +204,11 @@ def test_a_client_is_suspended_and_lifted_by_a_reviewer_with_a_reason(cast, made
     row, secret = made
     rita = factories.reviewer()
     row = actions.suspend_client(row, reason="Harmful", by=rita)
-    with pytest.raises(WrongState):
+    with pytest.raises(AlreadySuspended):
         actions.suspend_client(row, reason="Again", by=rita)
     row = actions.lift_client(row, reason="Fixed", secret_leaked=False, by=rita)
     assert row.suspended_at is None and row.not_before is None and check_client_secret(row, secret)
-    with pytest.raises(WrongState):
+    with pytest.raises(NotSuspended):
         actions.lift_client(row, reason="Again", secret_leaked=False, by=rita)
     for chain in (row.team.chain_name, "portal"):
         told = Entry.objects.filter(chain=chain, subject=f"client:{row.client_id}", event__in=["client.suspended", "client.lifted"])  # fmt: skip
@@ -228,7 +229,7 @@ def test_only_a_reviewer_suspends_and_lifts_and_says_why(cast, row):
     for who in (staff, cast.dev, cast.admin):
         with pytest.raises(NotAReviewer):
             actions.suspend_client(row, reason="Harmful", by=who)
-    with pytest.raises(WrongState):
+    with pytest.raises(ReasonMissing):
         actions.suspend_client(row, reason="  ", by=factories.reviewer())
     row = actions.suspend_client(row, reason="Harmful", by=factories.reviewer())
     with pytest.raises(NotAReviewer):

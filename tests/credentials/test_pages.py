@@ -11,7 +11,7 @@ from credentials import actions
 from credentials.authentication import check_client_secret
 from credentials.models import Client, ClientSecret
 from credentials.secrets import CLIENT_SECRET, derived_before, digest
-from portal.accounts.actions import places
+from portal.accounts.actions import teams
 from portal.foundation.database import database_now
 from portal.foundation.models import SentForm
 from tests import factories
@@ -179,7 +179,7 @@ def test_a_secret_of_another_client_is_not_found(cast, dev, row):
 
 def test_a_teammate_sees_and_changes_it_and_a_former_one_does_not(cast, browse, row):
     mate = factories.person("Mia")
-    places.add_teammate(row.team, mate, role="member", by=cast.dev)
+    teams.add_teammate(row.team, mate, role="member", by=cast.dev)
     browser = browse(mate)
     posted = {"redirect_uris": "https://app.example/new", "description": "Moved"}
     assert browser.post(urls(row)[0], posted).status_code == 302

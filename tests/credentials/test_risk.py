@@ -40,7 +40,7 @@ def critical(cast, monkeypatch):
 
 def test_a_scope_above_high_needs_a_justification(cast, critical):
     row = factories.client(cast.dev)[0]
-    with pytest.raises(actions.MissingJustification, match="Delete and restore tickets"):
+    with pytest.raises(actions.JustificationMissing, match="Delete and restore tickets"):
         actions.add_scopes(row, scopes={DELETE: " "}, by=cast.dev)
     lacking = {
         scope.name: scope.lacks_why

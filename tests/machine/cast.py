@@ -2,7 +2,7 @@
 
 from django.contrib.auth.models import Group
 
-from portal.accounts.actions import places
+from portal.accounts.actions import teams
 from tests import factories
 
 from .beside import name
@@ -16,7 +16,7 @@ def base():
     factories.product()
     dev, mate = factories.person("Dev"), factories.person("Max", team=False)
     team = factories.team_of(dev)
-    places.add_teammate(team, mate, role="member", by=dev)
+    teams.add_teammate(team, mate, role="member", by=dev)
     staff = factories.person("Sue", team=False, is_staff=True, is_superuser=True)
     both = {"is_staff": True, "groups": [Group.objects.get(name="Reviewers")]}
     rita = factories.person("Rita", team=False, **both)

@@ -4,7 +4,7 @@ import re
 
 from django.core import mail
 
-from portal.accounts.actions import inviting, people, places
+from portal.accounts.actions import accounts, inviting, memberships, people, teams
 from portal.accounts.actions.inviting import hash_of, invitations_to_mail
 from portal.accounts.models import Invitation, Membership
 from portal.foundation.refusals import Refused
@@ -23,29 +23,29 @@ class WorldOfPeople(Beside):
 
     def add_member(self, account, person, role, by):
         def portal():
-            return places.add_member(row(account), row(person), role=role, by=row(by))
+            return memberships.add_member(row(account), row(person), role=role, by=row(by))
 
         return self.make("add_member", portal, account, person, role, by)
 
     def change_role(self, member, role, by):
-        self.act("change_role", lambda: places.change_role(row(member), role=role, by=row(by)), member, role, by)
+        self.act("change_role", lambda: memberships.change_role(row(member), role=role, by=row(by)), member, role, by)
 
     def end_membership(self, member, by):
-        self.act("end_membership", lambda: places.end_membership(row(member), by=row(by)), member, by)
+        self.act("end_membership", lambda: memberships.end_membership(row(member), by=row(by)), member, by)
 
     def deactivate(self, person, by):
         self.act("deactivate", lambda: people.deactivate_person(row(person), by=row(by)), person, by)
 
     def suspend_account(self, account, by):
-        portal = places.suspend_account
+        portal = accounts.suspend_account
         self.act("suspend_account", lambda: portal(row(account), reason="Why", by=row(by)), account, by)
 
     def lift_account(self, account, by):
-        portal = places.lift_account
+        portal = accounts.lift_account
         self.act("lift_account", lambda: portal(row(account), reason="Why", by=row(by)), account, by)
 
     def verify_team(self, by):
-        self.act("verify_team", lambda: places.verify_team(row(self.model.team), by=row(by)), by)
+        self.act("verify_team", lambda: teams.verify_team(row(self.model.team), by=row(by)), by)
 
     # --- the team ---
 
@@ -58,17 +58,17 @@ class WorldOfPeople(Beside):
 
     def add_teammate(self, person, role, by):
         def portal():
-            return places.add_teammate(row(self.model.team), row(person), role=role, by=row(by))
+            return teams.add_teammate(row(self.model.team), row(person), role=role, by=row(by))
 
         self.make("add_teammate", portal, person, role, by)
         self._take_seats()
 
     def change_teammate(self, mate, role, by):
-        self.act("change_teammate", lambda: places.change_teammate(row(mate), role=role, by=row(by)), mate, role, by)
+        self.act("change_teammate", lambda: teams.change_teammate(row(mate), role=role, by=row(by)), mate, role, by)
         self._take_seats()
 
     def end_teammate(self, mate, by):
-        self.act("end_teammate", lambda: places.end_teammate(row(mate), by=row(by)), mate, by)
+        self.act("end_teammate", lambda: teams.end_teammate(row(mate), by=row(by)), mate, by)
 
     # --- invitations ---
 

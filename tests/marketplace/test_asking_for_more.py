@@ -11,7 +11,7 @@ from consent.actions import ending, granting
 from consent.models import Consent
 from consent.screen import build_screen, undecided
 from marketplace.actions import installing, offering, publishing, upgrading
-from portal.accounts.actions import places
+from portal.accounts.actions import accounts
 from portal.foundation.database import database_now
 from portal.ledger.models import Entry
 from tests import factories
@@ -146,9 +146,9 @@ def test_a_call_that_needs_what_is_undecided_is_refused_and_names_no_page_to_agr
 def test_what_has_ended_or_is_suspended_asks_for_nothing(agreed, cast, browse):
     axel = browse(cast.agent)
     update(agreed, cast, required_scopes=[VIEW, CREATE])
-    places.suspend_account(cast.acme, reason="Unpaid", by=None)
+    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     assert told(axel, agreed) == []
-    places.lift_account(cast.acme, reason="Paid", by=None)
+    accounts.lift_account(cast.acme, reason="Paid", by=None)
     assert told(axel, agreed) == [*PLACES, agreed.page]
     ending.revoke_consent(agreed.consent, by=cast.agent)
     assert told(axel, agreed) == []

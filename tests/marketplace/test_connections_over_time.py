@@ -11,7 +11,7 @@ from marketplace.actions import installing
 from marketplace.models import Connection
 from marketplace.vendors import actions as connecting
 from marketplace.vendors.oauth_client import VendorError
-from portal.accounts.actions import people, places
+from portal.accounts.actions import memberships, people
 from portal.foundation.database import database_now
 from portal.ledger.models import Entry
 from tests.marketplace.connected import connect, row, url_of, works
@@ -155,7 +155,7 @@ def test_whatever_ends_it_the_vendor_is_told_and_the_tokens_are_erased(multi, br
     if how == "uninstall":
         installing.uninstall(multi.installation, by=cast.admin)
     elif how == "agent removed":
-        places.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
+        memberships.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
     else:
         people.deactivate_person(cast.agent, by=None)
     assert not Connection.objects.live().exists()

@@ -5,14 +5,14 @@ import threading
 import pytest
 from django.db import connection
 
-from consent.actions.ending import NotAnAdmin
 from consent.models import Access, Consent
 from credentials.actions import suspend_client
 from marketplace.actions import installing, publishing
 from marketplace.actions.installing import AlreadyInstalled, NotInstallable, NotUnfinished
 from marketplace.actions.publishing import Frozen
 from marketplace.models import Installation, Version
-from portal.accounts.actions import places
+from portal.accounts.actions import accounts, memberships
+from portal.accounts.rights import NotAnAdmin
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import DELETE, EDIT, VIEW, agree, version_fields
@@ -51,7 +51,7 @@ def test_only_an_admin_of_the_account_installs_uninstalls_and_discards(cast, ver
 
 def test_an_admin_who_was_demoted_or_left_installs_nothing(cast, version):
     second = factories.member(cast.acme, "admin", "Amy")
-    places.change_role(cast.acme.memberships.get(user=second), role="agent", by=cast.admin)
+    memberships.change_role(cast.acme.memberships.get(user=second), role="agent", by=cast.admin)
     with pytest.raises(NotAnAdmin):
         installing.install(version.app, cast.acme, by=second)
 
@@ -133,7 +133,7 @@ def test_a_submitted_version_is_no_longer_tested_as_a_draft(cast):
 
 
 def test_a_suspended_app_or_account_installs_nothing(cast, version):
-    places.suspend_account(cast.globex, reason="Unpaid", by=None)
+    accounts.suspend_account(cast.globex, reason="Unpaid", by=None)
     with pytest.raises(NotInstallable):
         installing.install(version.app, cast.globex, by=cast.globex_admin)
     suspend_client(version.app.client, reason="Harmful", by=factories.reviewer())
@@ -165,7 +165,7 @@ def test_uninstalling_ends_all_in_one_commit_and_once(cast, version, installatio
 def test_uninstalling_works_whatever_became_of_the_app(cast, version, installation):
     """M5"""
     suspend_client(version.app.client, reason="Harmful", by=factories.reviewer())
-    places.suspend_account(cast.acme, reason="Unpaid", by=None)
+    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     installing.uninstall(installation, by=cast.admin)
     installation.refresh_from_db()
     assert installation.uninstalled_at
@@ -215,12 +215,12 @@ def test_an_installation_that_was_agreed_to_is_never_discarded_as_unfinished(ins
 
 
 def test_a_suspended_account_reads_so_and_offers_nothing_that_cannot_work(installed, cast, browse):
-    places.suspend_account(cast.acme, reason="Unpaid", by=None)
+    accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     ada = browse(cast.admin)
     assert "Suspended" in ada.get("/").content.decode()
     for page in ("/installations/", f"/installations/{installed.installation.pk}/"):
         text = ada.get(page).content.decode()
         assert "suspended" in text and "Resume" not in text
-    places.suspend_account(cast.globex, reason="Unpaid", by=None)
+    accounts.suspend_account(cast.globex, reason="Unpaid", by=None)
     gus = browse(cast.globex_admin)
     assert "Globex: suspended" in gus.get(f"/marketplace/{installed.version.app.slug}/install/").content.decode()

@@ -17,7 +17,7 @@ from marketplace import tasks
 from marketplace.actions import installing, offering, publishing, upgrading
 from marketplace.actions import offering as offering_actions
 from marketplace.models import Installation, Offer, OfferKind
-from portal.accounts.actions import places
+from portal.accounts.actions import accounts, memberships
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, VIEW
 from tests.marketplace.versions import next_draft, next_version, scopes_now, upgrade
@@ -171,7 +171,7 @@ def hundreds_of_installations(agreed, cast):
         if case == 4:
             Consent.objects.filter(pk=consent.pk).update(expires_at=Now() - timedelta(days=1))
         if case == 5:
-            places.suspend_account(account, reason="Unpaid", by=None)
+            accounts.suspend_account(account, reason="Unpaid", by=None)
         if case == 6:
             installing.uninstall(installation, by=admin)
         grow_accounts(installation, admin, 29, f"m{number}")
@@ -364,7 +364,7 @@ def test_lists_take_a_fixed_number_of_queries(agreed, cast, browse, url):
     def queries_with(more, number):
         for _each in range(more):
             account = factories.account("more")
-            places.add_member(account, cast.admin, role="admin", by=None)
+            memberships.add_member(account, cast.admin, role="admin", by=None)
             installing.install(app, account, by=cast.admin)
             factories.agree(agreed.client, account, cast.admin)
         version = next_version(app, cast.dev, number, required_scopes=[VIEW, CREATE])

@@ -16,7 +16,7 @@ from consent.reasons import AccessEnd
 from consent.succession import statement_of
 from credentials.actions import suspend_client
 from marketplace.actions import installing, publishing
-from portal.accounts.actions import people, places
+from portal.accounts.actions import memberships, people
 from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, VIEW
@@ -102,7 +102,7 @@ def test_search_by_mail_address_and_within_a_kind(everything, cast, browse):
 
 LEFT = {
     "revoked": lambda cast: ending.revoke_consent(Consent.objects.get(membership__user=cast.agent2), by=cast.admin),
-    "removed": lambda cast: places.end_membership(cast.agent2.memberships.get(), by=cast.admin),
+    "removed": lambda cast: memberships.end_membership(cast.agent2.memberships.get(), by=cast.admin),
     "deactivated": lambda cast: people.deactivate_person(cast.agent2, by=None),
 }
 
@@ -153,16 +153,16 @@ def test_nobody_but_an_admin_sees_it_and_an_admin_their_own_accounts_alone(every
     assert Browser().get(URL).status_code == 302 and browse(cast.admin).post(URL).status_code == 405
     gus = browse(cast.globex_admin)
     assert rows(gus) == [] and gus.get(URL, {"account": cast.acme.slug}).status_code == 404
-    places.add_member(cast.globex, cast.admin, role="admin", by=None)
+    memberships.add_member(cast.globex, cast.admin, role="admin", by=None)
     ada = browse(cast.admin)
     assert rows(ada, account=cast.globex.slug) == [] and rows(ada, account=cast.acme.slug) == ALL
-    places.change_role(cast.admin.memberships.get(account=cast.globex), role="agent", by=None)
+    memberships.change_role(cast.admin.memberships.get(account=cast.globex), role="agent", by=None)
     assert ada.get(URL, {"account": cast.globex.slug}).status_code == 404
 
 
 def test_who_confirmed_it_stands_beside_who_agreed(everything, cast, browse):
     nora = factories.member(cast.acme, "admin", "Nora")
-    places.change_role(cast.admin.memberships.get(account=cast.acme), role="agent", by=nora)
+    memberships.change_role(cast.admin.memberships.get(account=cast.acme), role="agent", by=nora)
     agreed = Consent.objects.get(access__client=everything.insights)
     succeeding.confirm_consent(agreed, by=nora, shown=statement_of(agreed, nora).digest())
     told = text(browse(nora).get(URL))

@@ -11,7 +11,7 @@ from consent.models import AuthorizationCode, Consent
 from credentials.models import Level
 from marketplace.actions import installing, publishing
 from marketplace.models import Installation
-from portal.accounts.actions import places
+from portal.accounts.actions import memberships
 from tests import factories
 from tests.factories import version_fields
 from tests.marketplace.versions import next_version
@@ -64,7 +64,7 @@ def test_a_version_that_nobody_reviewed_says_so_before_it_is_installed(cast, bro
 
 def test_an_admin_chooses_one_of_the_accounts_they_administer(cast, browse, published):
     url = f"/marketplace/{published.app.slug}/install/"
-    places.add_member(cast.globex, cast.admin, role="agent", by=None)
+    memberships.add_member(cast.globex, cast.admin, role="agent", by=None)
     ada = browse(cast.admin)
     page = text(ada.get(url))
     assert "Install in Acme" in page and "Globex" not in page
@@ -192,7 +192,7 @@ def test_strangers_are_not_told_that_an_installation_exists(cast, browse, hosted
     """E1: of another account, the developer, and a former member."""
     urls = [f"/installations/{hosted.pk}/{page}" for page in ("", "connect/", "uninstall/", "discard/")]
     left = factories.member(cast.acme, "admin", "Lee")
-    places.end_membership(cast.acme.memberships.get(user=left), by=cast.admin)
+    memberships.end_membership(cast.acme.memberships.get(user=left), by=cast.admin)
     for who in (cast.globex_admin, cast.globex_agent, cast.dev, left, factories.reviewer()):
         browser = browse(who)
         assert {browser.get(url).status_code for url in urls} == {404}
@@ -238,7 +238,7 @@ def test_lists_take_as_many_queries_for_40_rows_as_for_2(cast, browse, django_as
         for _number in range(count):
             version = factories.publish(factories.app(cast.dev, factories.client(cast.dev)[0]), cast.dev)
             installing.install(version.app, cast.acme, by=cast.admin)
-            places.add_member(factories.account("more"), cast.admin, role="admin", by=None)
+            memberships.add_member(factories.account("more"), cast.admin, role="admin", by=None)
         return version
 
     pages = [(admin, "/marketplace/"), (admin, f"/installations/?account={cast.acme.slug}"), (dev, "/apps/")]

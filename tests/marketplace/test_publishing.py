@@ -6,12 +6,12 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
 
-from credentials.actions import NotAReviewer, NotATeammate
 from credentials.models import Kind, Level
 from marketplace.actions import installing, publishing
-from marketplace.actions.publishing import ClientTaken, Frozen, NotReady, OwnTeam
+from marketplace.actions.publishing import ClientTaken, Frozen, NotReady
 from marketplace.models import App, Review, Status, Version
-from portal.accounts.actions import places
+from portal.accounts.actions import teams
+from portal.accounts.rights import NotAReviewer, NotATeammate, OwnTeam
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import DELETE, EDIT, VIEW, team_of, version_fields
@@ -242,7 +242,7 @@ def test_only_a_reviewer_decides(cast, draft):
 
 def test_a_reviewer_cannot_decide_on_their_own_teams_version(cast, draft):
     version, rita = publishing.submit_version(draft, by=cast.dev), factories.reviewer()
-    places.add_teammate(draft.app.team, rita, role="member", by=cast.dev)
+    teams.add_teammate(draft.app.team, rita, role="member", by=cast.dev)
     for act in (publishing.approve_version, publishing.reject_version):
         with pytest.raises(OwnTeam):
             act(version, reason="Fine", by=rita)

@@ -8,7 +8,7 @@ from credentials import actions as credentials
 from credentials.models import Kind, Level
 from marketplace.actions import installing, publishing
 from marketplace.models import Installation, Offer
-from portal.accounts.actions import places
+from portal.accounts.actions import accounts
 from tests import factories
 from tests.factories import CREATE, EDIT, VIEW, version_fields
 from tests.marketplace import packages
@@ -108,7 +108,7 @@ def test_a_suspended_installation_still_shows_what_was_agreed_to(installed, exte
         for side in (installed, external):
             credentials.suspend_client(side.client, reason="Harmful", by=factories.reviewer())
     else:
-        places.suspend_account(cast.acme, reason="Unpaid", by=None)
+        accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     for path in (f"/installations/{installed.installation.pk}/", f"/authorizations/{access.pk}/"):
         page = text(browse(cast.admin).get(path))
         assert "What it may do" in page and "View tickets" in page and "Edit tickets" in page, path

@@ -18,7 +18,7 @@ from marketplace.actions import offering, publishing, upgrading
 from marketplace.actions.upgrading import NotOffered
 from marketplace.models import Connection, Offer, OfferKind
 from marketplace.vendors import actions as connecting
-from portal.accounts.actions import places
+from portal.accounts.actions import accounts
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, VIEW
@@ -228,7 +228,7 @@ def test_what_cannot_be_taken_by_itself_any_more_or_was_declined_is_left_to_peop
 def test_nothing_is_updated_while_the_account_or_the_app_is_suspended(agreed, cast, browse, what):
     version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     if what == "account":
-        places.suspend_account(cast.acme, reason="Unpaid", by=None)
+        accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     else:
         credentials.suspend_client(agreed.client, reason="Harmful", by=factories.reviewer())
     ada, url = browse(cast.admin), f"/installations/{agreed.installation.pk}/upgrade/"

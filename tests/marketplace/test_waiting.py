@@ -6,7 +6,7 @@ import pytest
 
 from marketplace.actions import installing, offering, publishing, upgrading
 from marketplace.models import Offer
-from portal.accounts.actions import places
+from portal.accounts.actions import memberships
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, VIEW
 from tests.marketplace.versions import next_draft, next_version, upgrade
@@ -71,7 +71,7 @@ def test_where_nothing_was_left_that_is_what_waits_until_there_is_something(agre
 
 def test_who_lost_the_admin_that_answered_for_them_waits_on_the_same_page(agreed, cast, browse):
     colleague = factories.member(cast.acme, "admin", "Abe")
-    places.change_role(cast.admin.memberships.get(), role="agent", by=colleague)
+    memberships.change_role(cast.admin.memberships.get(), role="agent", by=colleague)
     answer = browse(colleague).get("/installations/waiting/")
     assert f"/consents/{agreed.consent.pk}/confirm/" in answer.content.decode()
     assert "Read and confirm" in text(answer) and "Nothing waits" not in text(answer)

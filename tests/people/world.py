@@ -19,7 +19,7 @@ from credentials import actions as credentials
 from credentials.models import Endpoint, Kind, Level, Scope
 from marketplace.actions import installing, publishing
 from marketplace.models import Connection
-from portal.accounts.actions import places
+from portal.accounts.actions import memberships, teams
 from portal.demo.sandbox.models import Ticket
 from portal.ledger.keys import signer
 from tests import factories
@@ -136,7 +136,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     left, _secret = client("Left", kind=Kind.EXTERNAL)
     leaver = factories.member(account, "admin", "Leo")
     own.left = factories.agree(left, account, leaver, requested={VIEW})
-    places.end_membership(account.memberships.get(user=leaver), by=admin)
+    memberships.end_membership(account.memberships.get(user=leaver), by=admin)
     own.gone = ended
     own.receipt = ending.end_access(ended, by=admin, reason=AccessEnd.REVOKED)
     own.invitation, own.invitation_token = factories.invited(account, invited or "nobody@example.com", by=admin)
@@ -283,7 +283,7 @@ class World:
         for user, word in (("dev", MINE), ("odev", THEIRS)):
             team = team_of(self.people[user])
             type(team).objects.filter(pk=team.pk).update(name=f"{word} team")
-        places.add_teammate(team_of(self.people["dev"]), self.people["mate"], role="member", by=None)
+        teams.add_teammate(team_of(self.people["dev"]), self.people["mate"], role="member", by=None)
         whose = {name: self.people[name] for name in ("dev", "admin", "agent")}
         whose["invited"] = self.people["odev"].email
         self.mine = tenant(MINE, account=acme, slug="reply-helper", **whose)

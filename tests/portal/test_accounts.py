@@ -16,9 +16,10 @@ from django.core.management import call_command
 from django.db import DatabaseError, transaction
 from django.test import Client as Browser
 
-from portal.accounts.actions import inviting, people, places
-from portal.accounts.actions.places import AlreadyMember, LastAdmin, NotLive
+from portal.accounts.actions import accounts, inviting, memberships, people, teams
+from portal.accounts.actions.memberships import AlreadyMember, HasLeft, LastAdmin
 from portal.accounts.models import REVIEWERS, Account, Invitation, Membership, Team, TeamMembership, User
+from portal.accounts.rights import is_reviewer
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import PASSWORD
@@ -31,10 +32,10 @@ def test_a_team_comes_with_a_test_account_that_its_owners_administer(cast):
     assert team.test_account.test_of_team == team
     assert Membership.objects.admins().filter(account=team.test_account, user=cast.dev).exists()
     for role, admins in (("member", 1), ("owner", 2)):
-        places.add_teammate(team, factories.person(role.title()), role=role, by=cast.dev)
+        teams.add_teammate(team, factories.person(role.title()), role=role, by=cast.dev)
         assert Membership.objects.admins().filter(account=team.test_account).count() == admins
     with pytest.raises(AlreadyMember):
-        places.add_teammate(team, cast.dev, role="member", by=cast.dev)
+        teams.add_teammate(team, cast.dev, role="member", by=cast.dev)
 
 
 def test_who_was_added_by_staff_starts_a_team_once(cast, browse):
@@ -50,9 +51,9 @@ def test_who_was_added_by_staff_starts_a_team_once(cast, browse):
 @pytest.mark.parametrize("slug", ["", "With Space", "x" * 60])
 def test_an_account_has_a_slug_that_is_taken_once_and_never_changes(cast, slug):
     with pytest.raises(ValidationError):
-        places.create_account(slug=slug, name="X", by=None)
+        accounts.create_account(slug=slug, name="X", by=None)
     with pytest.raises(ValidationError):
-        places.create_account(slug=cast.acme.slug, name="X", by=None)
+        accounts.create_account(slug=cast.acme.slug, name="X", by=None)
     for change in (lambda: Account.objects.update(slug="x"), cast.acme.delete, Account.objects.all().delete):
         with pytest.raises((DatabaseError, Exception)), transaction.atomic():
             change()
@@ -61,19 +62,19 @@ def test_an_account_has_a_slug_that_is_taken_once_and_never_changes(cast, slug):
 
 def test_a_person_has_one_live_place_in_an_account(cast):
     with pytest.raises(AlreadyMember):
-        places.add_member(cast.acme, cast.agent, role="admin", by=None)
+        memberships.add_member(cast.acme, cast.agent, role="admin", by=None)
     with pytest.raises(DatabaseError), transaction.atomic():
         Membership.objects.create(account=cast.acme, user=cast.agent, role="agent")
 
 
 def test_an_ended_membership_stays_ended(cast):
     """T4"""
-    membership = places.end_membership(cast.acme.memberships.get(user=cast.agent), by=None)
+    membership = memberships.end_membership(cast.acme.memberships.get(user=cast.agent), by=None)
     for act in (
-        lambda: places.end_membership(membership, by=None),
-        lambda: places.change_role(membership, role="admin", by=None),
+        lambda: memberships.end_membership(membership, by=None),
+        lambda: memberships.change_role(membership, role="admin", by=None),
     ):
-        with pytest.raises(NotLive):
+        with pytest.raises(HasLeft):
             act()
     for change in (lambda: Membership.objects.filter(pk=membership.pk).update(ended_at=None), membership.delete):
         with pytest.raises(DatabaseError), transaction.atomic():
@@ -83,32 +84,32 @@ def test_an_ended_membership_stays_ended(cast):
 def test_an_account_keeps_an_admin(cast):
     only = cast.acme.memberships.get(user=cast.admin)
     for act in (
-        lambda: places.end_membership(only, by=None),
-        lambda: places.change_role(only, role="agent", by=None),
+        lambda: memberships.end_membership(only, by=None),
+        lambda: memberships.change_role(only, role="agent", by=None),
     ):
         with pytest.raises(LastAdmin):
             act()
-    places.change_role(cast.acme.memberships.get(user=cast.agent), role="admin", by=cast.admin)
-    places.end_membership(only, by=None)
+    memberships.change_role(cast.acme.memberships.get(user=cast.agent), role="admin", by=cast.admin)
+    memberships.end_membership(only, by=None)
 
 
 def test_suspending_and_lifting_an_account_happen_once_each(cast):
-    account = places.suspend_account(cast.acme, reason="Unpaid", by=None)
-    with pytest.raises(NotLive):
-        places.suspend_account(account, reason="Again", by=None)
-    account = places.lift_account(account, reason="Paid", by=None)
-    with pytest.raises(NotLive):
-        places.lift_account(account, reason="Again", by=None)
+    account = accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
+    with pytest.raises(accounts.AlreadySuspended):
+        accounts.suspend_account(account, reason="Again", by=None)
+    account = accounts.lift_account(account, reason="Paid", by=None)
+    with pytest.raises(accounts.NotSuspended):
+        accounts.lift_account(account, reason="Again", by=None)
     told = Entry.objects.filter(chain=account.chain_name, event__startswith="account.").order_by("sequence")
     assert [entry.event for entry in told] == ["account.created", "account.suspended", "account.lifted"]
 
 
 def test_a_team_is_verified_once_and_a_person_deactivated_once(cast):
-    team = places.verify_team(factories.team_of(cast.dev), by=None)
-    with pytest.raises(NotLive):
-        places.verify_team(team, by=None)
+    team = teams.verify_team(factories.team_of(cast.dev), by=None)
+    with pytest.raises(teams.AlreadyVerified):
+        teams.verify_team(team, by=None)
     user = people.deactivate_person(cast.dev, by=None)
-    with pytest.raises(NotLive):
+    with pytest.raises(people.AlreadyDeactivated):
         people.deactivate_person(user, by=None)
 
 
@@ -251,11 +252,11 @@ def test_staff_make_reviewers(sue, cast):
     url = f"/admin/accounts/user/{cast.other_dev.pk}/press/staff/"
     assert sue.post(url, {"is_staff": "on", "groups": [group.pk]}).status_code == 302
     user = User.objects.get(pk=cast.other_dev.pk)
-    assert user.is_reviewer and not user.is_superuser
+    assert is_reviewer(user) and not user.is_superuser
     assert "checked" in sue.get(url).content.decode()
     sue.post(url, {})
     user.refresh_from_db()
-    assert not user.is_staff and not user.is_reviewer
+    assert not user.is_staff and not is_reviewer(user)
     assert Entry.objects.filter(event="person.staff_changed").count() == 2
 
 

@@ -10,7 +10,7 @@ from django.test import Client as Browser
 
 from consent.events import Event
 from credentials import actions as credentials
-from portal.accounts.actions import places
+from portal.accounts.actions import memberships
 from portal.ledger.actions import PORTAL, digest, record, verify
 from portal.ledger.models import Chain, Entry
 from tests import factories
@@ -200,7 +200,7 @@ def test_eight_connections_writing_to_one_chain_keep_it_gap_free():
 def test_people_are_named_by_opaque_ids_only(installed, browse, cast):
     """E2: so that a person can be forgotten and the chain still verifies."""
     installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
-    places.end_membership(cast.acme.memberships.get(user=cast.agent), by=cast.admin)
+    memberships.end_membership(cast.acme.memberships.get(user=cast.agent), by=cast.admin)
     told = str(list(Entry.objects.values()))
     for who in (cast.dev, cast.admin, cast.agent):
         assert who.email not in told and f"'{who.name}" not in told and f"person:{who.public_id}" in told
@@ -245,7 +245,7 @@ def test_who_left_an_account_reads_nothing_of_it_any_more_not_even_their_own_act
     receipt = f"/receipts/{Entry.objects.get(event='consent.granted').pk}/"
     axel = browse(cast.agent)
     assert axel.get(receipt).status_code == 200
-    places.end_membership(cast.acme.memberships.get(user=cast.agent), by=cast.admin)
+    memberships.end_membership(cast.acme.memberships.get(user=cast.agent), by=cast.admin)
     assert not axel.get("/ledger/").context["page_obj"].object_list
     assert axel.get(receipt).status_code == 404
 

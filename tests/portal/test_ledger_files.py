@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client as Browser
 
 from docs.verify_receipt import COLUMNS, entry_hash
-from portal.accounts.actions import places
+from portal.accounts.actions import memberships
 from portal.accounts.events import Event
 from portal.ledger.actions import digest, record
 from portal.ledger.checkpoints import read_checkpoints
@@ -63,7 +63,7 @@ def test_a_checkpoint_is_written_hourly_for_each_chain_that_grew(chain, file, ca
     lines = file.read_text().count("\n")
     checkpoint()
     assert file.read_text().count("\n") == lines, "nothing grew"
-    places.change_role(cast.acme.memberships.get(user=cast.agent), role="admin", by=None)
+    memberships.change_role(cast.acme.memberships.get(user=cast.agent), role="admin", by=None)
     checkpoint()
     assert file.read_text().count("\n") == lines + 1
     verify_ledger()

@@ -52,7 +52,7 @@ def test_home_and_settings_take_as_many_queries_for_many_accounts_as_for_one(
     cast, browse, django_assert_max_num_queries
 ):
     for _ in range(5):
-        factories.places.add_member(factories.account(), cast.admin, role="agent", by=None)
+        factories.memberships.add_member(factories.account(), cast.admin, role="agent", by=None)
     browser = browse(cast.admin)
     for path in ("/", "/settings/"):
         with django_assert_max_num_queries(12):

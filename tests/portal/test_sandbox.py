@@ -14,10 +14,10 @@ TICKETS = "/sandbox/api/v2/tickets"
 
 @pytest.fixture
 def side(cast, client, browse):
-    from portal.accounts.actions import places
+    from portal.accounts.actions import teams
 
     made = _side(cast, client, kind="external", scopes=[VIEW, EDIT, CREATE])
-    places.verify_team(made.client.team, by=None)
+    teams.verify_team(made.client.team, by=None)
     from credentials.actions import add_scopes
 
     add_scopes(made.client, scopes={DELETE: "Why"}, by=cast.dev)

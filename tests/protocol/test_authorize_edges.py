@@ -9,7 +9,7 @@ from django.test import Client as Browser
 
 from consent.models import AuthorizationCode, Consent
 from credentials.models import Kind
-from portal.accounts.actions import places
+from portal.accounts.actions import memberships
 from tests import factories
 from tests.factories import EDIT, REDIRECT_URI, VIEW
 from tests.oauth import AppSide, agree, answer, authorize_url, pkce, shown, sign_in
@@ -201,7 +201,7 @@ def test_4000_characters_of_state_come_back_exactly_with_iss_on_every_way(hosted
 
 def test_state_goes_through_signing_in_and_choosing_an_account(external, cast, client):
     """RFC 6749 section 4.1.2: whatever pages come between."""
-    places.add_member(cast.globex, cast.admin, role="admin", by=None)
+    memberships.add_member(cast.globex, cast.admin, role="admin", by=None)
     state = "a b+c%2B/é;=&#"
     response = client.get(authorize_url(external.client, CHALLENGE, state=state))
     after = parse_qs(urlsplit(response["Location"]).query)["next"][0]

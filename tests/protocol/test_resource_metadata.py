@@ -14,7 +14,7 @@ from credentials import resources
 from credentials.actions import AddressTaken, set_base_address
 from credentials.models import Product, Scope
 from credentials.registry import import_document
-from portal.accounts.actions.places import NotAllowed
+from portal.accounts.rights import NotStaff
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import CREATE, DELETE, DOCUMENT, EDIT, VIEW
@@ -233,7 +233,7 @@ def test_two_products_never_share_a_metadata_address(cast, product, crm, tmp_pat
 
 def test_only_staff_say_where_an_api_is(cast):
     for who in (cast.dev, cast.admin, cast.agent):
-        with nothing_changed(), pytest.raises(NotAllowed):
+        with nothing_changed(), pytest.raises(NotStaff):
             set_base_address(Product.objects.get(), base_address=API, by=who)
 
 

@@ -13,7 +13,7 @@ from marketplace.actions import installing, packaging, publishing, upgrading
 from marketplace.vendors import actions
 from marketplace.vendors import actions as connecting
 from marketplace.vendors.oauth_client import Tokens, VendorError
-from portal.accounts.actions import inviting, people, places
+from portal.accounts.actions import accounts, inviting, memberships, people, teams
 from portal.accounts.models import Membership, Role, Team, TeamMembership, User
 from portal.foundation.refusals import Refused
 from tests.factories import CREATE, EDIT, REDIRECT_URI, VIEW, version_fields
@@ -325,31 +325,31 @@ def membership(w, who):
 
 
 def leave(who):
-    return lambda w: places.end_membership(membership(w, who), by=None)
+    return lambda w: memberships.end_membership(membership(w, who), by=None)
 
 
 def demote(who):
-    return lambda w: places.change_role(membership(w, who), role=Role.AGENT, by=None)
+    return lambda w: memberships.change_role(membership(w, who), role=Role.AGENT, by=None)
 
 
 def suspend_account(w):
-    return places.suspend_account(w.account, reason="Unpaid", by=None)
+    return accounts.suspend_account(w.account, reason="Unpaid", by=None)
 
 
 def lift_other_account(w):
-    return places.lift_account(w.other_account, reason="Paid", by=None)
+    return accounts.lift_account(w.other_account, reason="Paid", by=None)
 
 
 def add_member(w):
-    return places.add_member(w.account, w.stranger, role=Role.AGENT, by=None)
+    return memberships.add_member(w.account, w.stranger, role=Role.AGENT, by=None)
 
 
 def add_member_to_test_account(w):
-    return places.add_member(w.team.test_account, w.stranger, role=Role.AGENT, by=None)
+    return memberships.add_member(w.team.test_account, w.stranger, role=Role.AGENT, by=None)
 
 
 def add_teammate(w):
-    return places.add_teammate(Team.objects.get(pk=w.team.pk), w.stranger, role="owner", by=w.dev)
+    return teams.add_teammate(Team.objects.get(pk=w.team.pk), w.stranger, role="owner", by=w.dev)
 
 
 def teammate(w, who):
@@ -357,11 +357,11 @@ def teammate(w, who):
 
 
 def end_teammate(who, by="dev2"):
-    return lambda w: places.end_teammate(teammate(w, who), by=getattr(w, by))
+    return lambda w: teams.end_teammate(teammate(w, who), by=getattr(w, by))
 
 
 def change_teammate(who, by="dev2"):
-    return lambda w: places.change_teammate(teammate(w, who), role="member", by=getattr(w, by))
+    return lambda w: teams.change_teammate(teammate(w, who), role="member", by=getattr(w, by))
 
 
 def invite(who):
@@ -381,7 +381,7 @@ def revoke_invitation(who):
 
 
 def verify_team(w):
-    return places.verify_team(w.team, by=None)
+    return teams.verify_team(w.team, by=None)
 
 
 def deactivate(who):

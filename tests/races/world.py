@@ -19,7 +19,7 @@ from credentials import actions as credentials
 from credentials.models import Kind, Level
 from marketplace.actions import installing, publishing, upgrading
 from marketplace.models import Connection
-from portal.accounts.actions import inviting, places
+from portal.accounts.actions import accounts, inviting, memberships, teams
 from portal.accounts.models import Membership
 from portal.foundation.database import database_now
 from portal.ledger.models import Chain, Entry
@@ -64,7 +64,7 @@ class World:
         factories.product()
         self.dev, self.dev2 = factories.person("Dev"), factories.person("Dan", team=False)
         self.team = factories.team_of(self.dev)
-        places.add_teammate(self.team, self.dev2, role="owner", by=self.dev)
+        teams.add_teammate(self.team, self.dev2, role="owner", by=self.dev)
         RecoveryCodes.activate(self.dev2)
         self.reviewers = [factories.reviewer(), factories.reviewer()]
         self.account = factories.account("acme")
@@ -93,7 +93,7 @@ class World:
         self._external("suspended", Level.ACCOUNT, None)
         credentials.suspend_client(self.sides["suspended"].client, reason="Harm", by=self.reviewers[0])
         self.other_account = factories.account("other")
-        places.suspend_account(self.other_account, reason="Unpaid", by=None)
+        accounts.suspend_account(self.other_account, reason="Unpaid", by=None)
         self._versions()
         self.invitation = inviting.invite(self.account, email=self.stranger.email, role="agent", by=self.admin)
         inviting.tell_of_invitation(self.invitation)
@@ -167,7 +167,7 @@ class World:
         """A consent whose admin is none any more, as two others read it."""
         leaver = factories.member(self.account, "admin", "Lea")
         self._external("left", Level.ACCOUNT, leaver)
-        places.change_role(self.account.memberships.get(user=leaver), role="agent", by=None)
+        memberships.change_role(self.account.memberships.get(user=leaver), role="agent", by=None)
         readers = {"admin": self.admin, "admin2": self.admin2}
         self.statements = {who: statement_of(self.consents["left"], by).digest() for who, by in readers.items()}
 

@@ -16,8 +16,10 @@ from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event
-from ..models import Account, Invitation, Membership, Role, TeamMembership
-from .places import AlreadyMember, NotAllowed, lock_team, put_member, put_teammate
+from ..models import Account, Invitation, Role
+from ..rights import require_inviter
+from .memberships import AlreadyMember, OwnersAreAdmins, put_member
+from .teams import lock_team, put_teammate
 
 LIFETIME = dt.timedelta(days=7)
 
@@ -39,18 +41,8 @@ def hash_of(token):
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _lock_place(place):
-    return lock(Account, place.pk) if isinstance(place, Account) else lock_team(place)
-
-
-def _guard_inviter(place, by):
-    """Raise NotAllowed unless `by` is an admin of the account, or an owner of the team."""
-    if isinstance(place, Account):
-        may = Membership.objects.admins().filter(account=place, user=by).exists()
-    else:
-        may = TeamMembership.objects.owners().filter(team=place, user=by).exists()
-    if not may:
-        raise NotAllowed(_("Only those who run %(place)s can invite people.") % {"place": place})
+def _lock_organisation(organisation):
+    return lock(Account, organisation.pk) if isinstance(organisation, Account) else lock_team(organisation)
 
 
 def _queue(invitation):
@@ -59,29 +51,31 @@ def _queue(invitation):
 
 
 def _record(invitation, event, by, **details):
-    record(invitation.place.chain_name, event, by=by, subject=f"invitation:{invitation.pk}", **details)
+    record(invitation.organisation.chain_name, event, by=by, subject=f"invitation:{invitation.pk}", **details)
 
 
 @transaction.atomic
-def invite(place, *, email, role, by):
-    """Offer a place in an account or a team to a mail address, whosever it is.
+def invite(organisation, *, email, role, by):
+    """Invite whoever owns a mail address to an account or a team.
 
-    Raises NotAllowed, AlreadyMember, AlreadyInvited, ValidationError.
+    Raises NotAnInviter, OwnersAreAdmins, AlreadyMember, AlreadyInvited, ValidationError.
     """
-    _lock_place(place)
-    _guard_inviter(place, by)
-    is_account, email = isinstance(place, Account), email.lower()
+    _lock_organisation(organisation)
+    require_inviter(organisation, by)
+    is_account, email = isinstance(organisation, Account), email.lower()
     Invitation._meta.get_field("email").run_validators(email)
-    own = {"account" if is_account else "team": place}
-    if is_account and place.test_of_team_id and role == Role.ADMIN:
-        raise NotAllowed(_("The owners of the team administer its test account: invite an owner to the team."))
-    # Of members it is no secret; of everybody else nothing is told.
-    if place.memberships.filter(user__email=email, ended_at=None).exists():
-        raise AlreadyMember(_("%(user)s already belongs to %(place)s.") % {"user": email, "place": place})
-    if Invitation.objects.open().filter(email=email, **own).exists():
+    target = {"account" if is_account else "team": organisation}
+    if is_account and organisation.test_of_team_id and role == Role.ADMIN:
+        raise OwnersAreAdmins(_("The owners of the team administer its test account: invite an owner to the team."))
+    # Who is a member is no secret here; whether anybody else has an account is.
+    if organisation.memberships.filter(user__email=email, ended_at=None).exists():
+        raise AlreadyMember(
+            _("%(user)s already belongs to %(organisation)s.") % {"user": email, "organisation": organisation}
+        )
+    if Invitation.objects.open().filter(email=email, **target).exists():
         raise AlreadyInvited(_("%(email)s is invited already. Send the invitation again.") % {"email": email})
     invitation = Invitation.objects.create(
-        email=email, role=role, invited_by=by, expires_at=database_now() + LIFETIME, **own
+        email=email, role=role, invited_by=by, expires_at=database_now() + LIFETIME, **target
     )
     _queue(invitation)
     _record(invitation, Event.INVITATION_MADE, by, role=str(role))
@@ -89,9 +83,9 @@ def invite(place, *, email, role, by):
 
 
 def _open_one(invitation, by):
-    """Lock an invitation and its place, and return it as it is then, for who may manage it. Raises NotAllowed, InvitationOver."""
-    _lock_place(invitation.place)
-    _guard_inviter(invitation.place, by)
+    """Return an invitation, locked with its account or team, for someone who may manage it. Raises NotAnInviter, InvitationOver."""
+    _lock_organisation(invitation.organisation)
+    require_inviter(invitation.organisation, by)
     lock(Invitation, invitation.pk)
     invitation = Invitation.objects.with_state().get(pk=invitation.pk)
     if invitation.accepted_at or invitation.revoked_at:
@@ -101,7 +95,10 @@ def _open_one(invitation, by):
 
 @transaction.atomic
 def resend_invitation(invitation, *, by):
-    """Send it once more, in one's own name: from this commit the link of the mail before is dead. Raises NotAllowed, InvitationOver."""
+    """Send an invitation again, in the name of `by`; the link in the earlier mail is dead from this commit.
+
+    Raises NotAnInviter, InvitationOver.
+    """
     invitation = _open_one(invitation, by)
     invitation.invited_by, invitation.token_hash, invitation.told_at = by, None, None
     invitation.expires_at = database_now() + LIFETIME
@@ -113,7 +110,7 @@ def resend_invitation(invitation, *, by):
 
 @transaction.atomic
 def revoke_invitation(invitation, *, by):
-    """Take an invitation back. Raises NotAllowed, InvitationOver."""
+    """Take an invitation back. Raises NotAnInviter, InvitationOver."""
     invitation = _open_one(invitation, by)
     Invitation.objects.filter(pk=invitation.pk).update(revoked_at=Now(), email="")
     _record(invitation, Event.INVITATION_REVOKED, by)
@@ -129,8 +126,8 @@ def is_for(invitation, user):
 
 @transaction.atomic
 def accept_invitation(invitation, *, by):
-    """Take the place that is offered: `invitation` was found by its token. Raises InvitationOver, NotInvited, AlreadyMember."""
-    account, found_by = _lock_place(invitation.place), invitation.token_hash
+    """Join the account or team; `invitation` was found by its token. Raises InvitationOver, NotInvited, AlreadyMember."""
+    account, found_by = _lock_organisation(invitation.organisation), invitation.token_hash
     lock(Invitation, invitation.pk)
     invitation = Invitation.objects.with_state().get(pk=invitation.pk)
     if why := invitation.why_over():
@@ -139,16 +136,16 @@ def accept_invitation(invitation, *, by):
         raise InvitationOver(_("A newer mail was sent. Open the link in that one."))
     if not is_for(invitation, by):
         raise NotInvited(_("This invitation went to an address that is not one of yours."))
-    if invitation.place.memberships.filter(user=by, ended_at__gt=invitation.expires_at - LIFETIME).exists():
+    if invitation.organisation.memberships.filter(user=by, ended_at__gt=invitation.expires_at - LIFETIME).exists():
         # Whoever removed them did not know that this one was still about.
         raise InvitationOver(_("You have left since this was sent. Ask for a new invitation."))
-    given = {"role": invitation.role, "by": by, "invitation": str(invitation.pk)}
+    values = {"role": invitation.role, "by": by, "invitation": str(invitation.pk)}
     if invitation.team:
-        place = put_teammate(account, invitation.team, by, **given)
+        membership = put_teammate(account, invitation.team, by, **values)
     else:
-        place = put_member(account, by, **given)
+        membership = put_member(account, by, **values)
     Invitation.objects.filter(pk=invitation.pk).update(accepted_at=Now(), accepted_by=by, email="")
-    return place
+    return membership
 
 
 def tell_of_invitation(invitation):

@@ -8,7 +8,8 @@ from django.db.models.functions import Now
 from portal.foundation.database import alone
 from portal.foundation.mail import send
 
-from ..models import REVIEWERS, Notice, Team, User
+from ..models import Notice, Team
+from ..rights import reviewers
 
 # A team that keeps submitting and taking back fills nobody's mailbox: the reviewers' queue shows the rest.
 MAX_TO_REVIEWERS = 20  # a day, about one team
@@ -25,8 +26,7 @@ def _addresses(notice: Notice) -> list[str]:
     developers = notice.team.memberships.live()
     if not notice.to_reviewers:
         return list(developers.values_list("user__email", flat=True))
-    reviewers = User.objects.filter(is_active=True, is_staff=True, groups__name=REVIEWERS)
-    return list(reviewers.exclude(pk__in=developers.values("user")).values_list("email", flat=True))
+    return list(reviewers().exclude(pk__in=developers.values("user")).values_list("email", flat=True))
 
 
 def tell_of_notice(notice: Notice) -> None:

@@ -6,23 +6,36 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from portal.foundation.database import lock
+from portal.foundation.refusals import Refused
 from portal.ledger.actions import PORTAL, record
 
 from ..events import Event
 from ..models import Membership, Role, User
-from .places import NotLive, guard_staff, queue_succession
+from ..rights import require_staff
+from .memberships import follow_up_admins
+
+
+class AlreadyDeactivated(Refused):
+    pass
+
+
+class NoSecondFactor(Refused):
+    pass
 
 
 @transaction.atomic
 def deactivate_person(user, *, by):
-    """Close a person's sign-in; what they consented to for themself is void from this commit (T2). Raises NotAllowed, NotLive."""
-    guard_staff(by)
+    """Close a person's sign-in; what they consented to for themself is void from this commit (T2).
+
+    Raises NotStaff, AlreadyDeactivated.
+    """
+    require_staff(by)
     user = lock(User, user.pk)
     if not user.is_active:
-        raise NotLive(_("%(user)s is deactivated already.") % {"user": user})
+        raise AlreadyDeactivated(_("%(user)s is deactivated already.") % {"user": user})
     user.is_active = False
     user.save(update_fields=["is_active"])
-    queue_succession(
+    follow_up_admins(
         *Membership.objects.filter(user=user, role=Role.ADMIN, ended_at=None).values_list("account", flat=True)
     )
     record(PORTAL, Event.PERSON_DEACTIVATED, by=by, subject=f"person:{user.public_id}")
@@ -31,8 +44,8 @@ def deactivate_person(user, *, by):
 
 @transaction.atomic
 def change_staff(user, *, is_staff, groups, by):
-    """Say who works for the company, and in which groups; being a superuser is left as it is. Raises NotAllowed."""
-    guard_staff(by)
+    """Say who works for the company, and in which groups; being a superuser is left as it is. Raises NotStaff."""
+    require_staff(by)
     user = lock(User, user.pk)
     user.is_staff = is_staff
     user.save(update_fields=["is_staff"])
@@ -45,11 +58,11 @@ def change_staff(user, *, is_staff, groups, by):
 
 @transaction.atomic
 def remove_two_factor(user, *, by):
-    """Let a person who lost their second factor sign in with the password alone. Raises NotAllowed, and NotLive where there is none."""
-    guard_staff(by)
+    """Let a person who lost their second factor sign in with the password alone. Raises NotStaff, NoSecondFactor."""
+    require_staff(by)
     user = lock(User, user.pk)
     if not Authenticator.objects.filter(user=user).delete()[0]:
-        raise NotLive(_("%(user)s has no two-factor authentication.") % {"user": user})
+        raise NoSecondFactor(_("%(user)s has no two-factor authentication.") % {"user": user})
     record(PORTAL, Event.PERSON_TWO_FACTOR_REMOVED, by=by, subject=f"person:{user.public_id}")
     return user
 
@@ -57,7 +70,7 @@ def remove_two_factor(user, *, by):
 @transaction.atomic
 def create_person(*, email, name, password, by, is_staff=False, groups=(), is_superuser=False):
     """Make a person who can sign in at once, as staff do; those who sign up by themselves get a team too."""
-    guard_staff(by)
+    require_staff(by)
     user = User.objects.create_user(email, password, name=name, is_staff=is_staff, is_superuser=is_superuser)
     user.groups.set(groups)
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)

@@ -33,7 +33,7 @@ RATES = {
     "sign-in failed by address and person": (5, 300),
     # An invitation is a mail that its receiver did not ask for.
     "invitations by person": (30, 3600),
-    "invitations by place and mail address": (5, 86400),
+    "invitations by organisation and mail address": (5, 86400),
     "invitations opened by address": (60, 60),
     "versions by team": (120, 3600),
     "packages checked by team": (30, 600),

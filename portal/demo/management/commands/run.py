@@ -37,7 +37,7 @@ class Command(BaseCommand):
             )
         vendors = demo_vendors.VENDORS if settings.EGRESS_ALLOW_LOOPBACK else ()
         for port in (settings.PORT, *map(demo_vendors.port, vendors)):
-            self._guard_free(port)
+            self._check_free(port)
         # A shell that starts this in the background leaves SIGINT ignored.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._interrupt)
@@ -110,7 +110,7 @@ class Command(BaseCommand):
                     self._start(name, commands[name])
                 self.stderr.write(f"{name} ended by itself. Restarted it.")
 
-    def _guard_free(self, port):
+    def _check_free(self, port):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -15,8 +15,9 @@ from credentials.models import Client, Kind, Level, Product
 from credentials.registry import import_document
 from marketplace.actions import installing, packaging, publishing
 from marketplace.models import App
-from portal.accounts.actions import people, places
+from portal.accounts.actions import accounts, memberships, people, teams
 from portal.accounts.models import REVIEWERS, Account, Membership, Notice, TeamMembership, User
+from portal.accounts.rights import is_reviewer
 from portal.demo import demo_vendors
 from portal.demo.sandbox.models import Ticket
 from portal.foundation.database import database_now
@@ -105,7 +106,7 @@ class Command(BaseCommand):
             user.password = self.hashed
             user.save(update_fields=["password"])
             if "dev" in email:
-                places.create_team(by=user)
+                teams.create_team(by=user)
         return user
 
     @cached_property
@@ -123,16 +124,16 @@ class Command(BaseCommand):
     def _accounts(self):
         for slug, name in (("acme", "Acme"), ("globex", "Globex")):
             if not Account.objects.filter(slug=slug).exists():
-                places.create_account(slug=slug, name=name, by=self.people["staff@example.com"])
+                accounts.create_account(slug=slug, name=name, by=self.people["staff@example.com"])
         for slug, email, role in MEMBERS:
             account = Account.objects.get(slug=slug)
             if not Membership.objects.filter(account=account, user=self.people[email]).exists():
-                places.add_member(account, self.people[email], role=role, by=self.people["staff@example.com"])
+                memberships.add_member(account, self.people[email], role=role, by=self.people["staff@example.com"])
         self.team = self._team("dev@example.com")
         if self.team.verified_at is None:
-            places.verify_team(self.team, by=self.people["staff@example.com"])
+            teams.verify_team(self.team, by=self.people["staff@example.com"])
         if not TeamMembership.objects.filter(team=self.team, user=self.people["dev2@example.com"]).exists():
-            places.add_teammate(
+            teams.add_teammate(
                 self.team, self.people["dev2@example.com"], role="member", by=self.people["dev@example.com"]
             )
 
@@ -326,7 +327,7 @@ class Command(BaseCommand):
         if "dev" in email.partition("@")[0]:
             roles.add("developer")
         user = self.people[email]
-        if user.is_reviewer:
+        if is_reviewer(user):
             roles.add("reviewer")
         return sorted(roles | ({"staff"} if user.is_staff else set()))
 

@@ -1,0 +1,58 @@
+"""Make, suspend and lift customers' accounts, as staff do."""
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from portal.foundation.database import lock
+from portal.foundation.refusals import Refused
+from portal.ledger.actions import record
+
+from ..events import Event
+from ..models import Account
+from ..rights import require_staff
+
+
+class AlreadySuspended(Refused):
+    pass
+
+
+class NotSuspended(Refused):
+    pass
+
+
+@transaction.atomic
+def create_account(*, slug, name, by):
+    """Make a customer's account. Raises NotStaff."""
+    require_staff(by)
+    account = Account(slug=slug, name=name)
+    account.full_clean()
+    account.save(force_insert=True)
+    record(account.chain_name, Event.ACCOUNT_CREATED, by=by, subject=f"account:{slug}", name=name)
+    return account
+
+
+@transaction.atomic
+def suspend_account(account, *, reason, by):
+    """Stop everything in an account at once (T2). Raises NotStaff, AlreadySuspended."""
+    require_staff(by)
+    account = lock(Account, account.pk)
+    if account.suspended_at:
+        raise AlreadySuspended(_("%(account)s is suspended already.") % {"account": account})
+    Account.objects.filter(pk=account.pk).update(suspended_at=Now())
+    account.refresh_from_db()
+    record(account.chain_name, Event.ACCOUNT_SUSPENDED, by=by, subject=f"account:{account.slug}", reason=reason)
+    return account
+
+
+@transaction.atomic
+def lift_account(account, *, reason, by):
+    """Let a suspended account work again, as it was. Raises NotStaff, NotSuspended."""
+    require_staff(by)
+    account = lock(Account, account.pk)
+    if not account.suspended_at:
+        raise NotSuspended(_("%(account)s is not suspended.") % {"account": account})
+    account.suspended_at = None
+    account.save(update_fields=["suspended_at"])
+    record(account.chain_name, Event.ACCOUNT_LIFTED, by=by, subject=f"account:{account.slug}", reason=reason)
+    return account

@@ -1,0 +1,155 @@
+"""Add people to an account, change their roles, and remove them."""
+
+from collections.abc import Callable
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from portal.foundation.database import lock
+from portal.foundation.refusals import Refused
+from portal.ledger.actions import record
+
+from ..events import Event
+from ..models import Account, Membership, Role
+from ..rights import is_owner, require_admin_or_staff
+
+
+class AlreadyMember(Refused):
+    pass
+
+
+class HasLeft(Refused):
+    """A membership that has ended never changes again (T4)."""
+
+
+class LastAdmin(Refused):
+    pass
+
+
+class OwnersAreAdmins(Refused):
+    """The admins of a team's test account are the owners of the team."""
+
+
+def _check_owners_are_admins(account, user, role):
+    """Raise OwnersAreAdmins if a test account would get an admin who owns no team, or lose an owner as admin.
+
+    `role` is the person's role afterwards, or None if they are removed.
+    """
+    team = account.test_of_team
+    if team and is_owner(team, user) != (role == Role.ADMIN):
+        raise OwnersAreAdmins(
+            _("The owners of %(team)s administer its test account: change their role in the team.") % {"team": team}
+        )
+
+
+@transaction.atomic
+def add_member(account, user, *, role, by):
+    """Add a person to an account. Raises NotStaff, AlreadyMember, OwnersAreAdmins."""
+    account = lock(Account, account.pk)
+    require_admin_or_staff(account, by)
+    return put_member(account, user, role=role, by=by)
+
+
+def put_member(account, user, *, role, by, **details):
+    """Write a membership of a locked account; the caller checked who may. Raises AlreadyMember, OwnersAreAdmins."""
+    if Membership.objects.filter(account=account, user=user, ended_at=None).exists():
+        raise AlreadyMember(_("%(user)s already belongs to %(account)s.") % {"user": user, "account": account})
+    if role == Role.ADMIN:
+        _check_owners_are_admins(account, user, role)
+    membership = Membership.objects.create(account=account, user=user, role=Role(role))
+    record(
+        account.chain_name,
+        Event.MEMBER_ADDED,
+        by=by,
+        subject=f"person:{user.public_id}",
+        role=str(role),
+        membership=str(membership.pk),
+        **details,
+    )
+    return membership
+
+
+@transaction.atomic
+def change_role(membership, *, role, by):
+    """Make an admin an agent, or an agent an admin. Raises NotStaff, HasLeft, OwnersAreAdmins, LastAdmin."""
+    account = lock(Account, membership.account_id)
+    require_admin_or_staff(account, by)
+    membership = lock(Membership, membership.pk)
+    if membership.ended_at:
+        raise HasLeft(_("This person has left the account."))
+    if membership.role == role:
+        return membership
+    _check_owners_are_admins(account, membership.user, role)
+    _keep_an_admin(account, membership)
+    return give_role(account, membership, role, by)
+
+
+def give_role(account, membership, role, by):
+    """Write another role of a membership of a locked account; the caller checked who may."""
+    membership.role = Role(role)
+    membership.save(update_fields=["role"])
+    follow_up_admins(account.pk)
+    record(
+        account.chain_name,
+        Event.MEMBER_ROLE_CHANGED,
+        by=by,
+        subject=f"person:{membership.user.public_id}",
+        role=str(role),
+    )
+    return membership
+
+
+_FOLLOW_UPS: list[Callable[[int], None]] = []
+
+
+def after_admins_change(follow_up: Callable[[int], None]) -> None:
+    """Register what an app above queues, by the account's id, whenever an account may have lost an admin.
+
+    It carries no rule: a sweep finds the same work (T3).
+    """
+    _FOLLOW_UPS.append(follow_up)
+
+
+def follow_up_admins(*accounts: int) -> None:
+    for pk in accounts:
+        for follow_up in _FOLLOW_UPS:
+            follow_up(pk)
+
+
+@transaction.atomic
+def end_membership(membership, *, by):
+    """Remove a person from an account: from this commit their own consents are void (T2).
+
+    Raises NotStaff, HasLeft, OwnersAreAdmins, LastAdmin.
+    """
+    account = lock(Account, membership.account_id)
+    require_admin_or_staff(account, by)
+    membership = lock(Membership, membership.pk)
+    if membership.ended_at:
+        raise HasLeft(_("This person has left the account."))
+    if membership.role == Role.ADMIN:
+        _check_owners_are_admins(account, membership.user, None)
+    _keep_an_admin(account, membership)
+    return remove_member(account, membership, by)
+
+
+def remove_member(account, membership, by):
+    """End a membership of a locked account; the caller checked who may."""
+    Membership.objects.filter(pk=membership.pk).update(ended_at=Now())
+    membership.refresh_from_db()
+    follow_up_admins(account.pk)
+    record(
+        account.chain_name,
+        Event.MEMBER_REMOVED,
+        by=by,
+        subject=f"person:{membership.user.public_id}",
+        membership=str(membership.pk),
+    )
+    return membership
+
+
+def _keep_an_admin(account, membership):
+    others = Membership.objects.admins().filter(account=account).exclude(pk=membership.pk)
+    if membership.role == Role.ADMIN and not others.exists():
+        raise LastAdmin(_("%(account)s needs an admin; make somebody else one first.") % {"account": account})

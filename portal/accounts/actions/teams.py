@@ -1,0 +1,140 @@
+"""Make and verify teams, add developers to them, change their roles, and remove them."""
+
+import secrets
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from portal.foundation.database import lock
+from portal.foundation.refusals import Refused
+from portal.ledger.actions import record
+
+from ..events import Event
+from ..models import Account, Membership, Role, Team, TeamMembership, TeamRole
+from ..rights import require_owner_or_staff, require_staff
+from .memberships import AlreadyMember, HasLeft, give_role, put_member, remove_member
+
+
+class LastOwner(Refused):
+    pass
+
+
+class AlreadyVerified(Refused):
+    pass
+
+
+@transaction.atomic
+def create_team(*, by, name=None):
+    """Make a team whose owner is `by`, and the account it tests its apps on, whose admin is `by`."""
+    name = name or _("%(person)s’s team") % {"person": by.name or by.email.partition("@")[0]}
+    team = Team.objects.create(name=name[:80])
+    TeamMembership.objects.create(team=team, user=by, role=TeamRole.OWNER)
+    account = Account.objects.create(
+        slug=f"test-{secrets.token_hex(5)}", name=_("%(team)s (test)") % {"team": name[:70]}, test_of_team=team
+    )
+    Membership.objects.create(account=account, user=by, role=Role.ADMIN)
+    subject = f"team:{team.public_id}"
+    record(
+        account.chain_name,
+        Event.ACCOUNT_CREATED,
+        by=by,
+        subject=f"account:{account.slug}",
+        test_of=subject,
+    )
+    # A team is called after its person, whom the ledger names by id only (E2).
+    record(team.chain_name, Event.TEAM_CREATED, by=by, subject=subject)
+    return team
+
+
+@transaction.atomic
+def add_teammate(team, user, *, role, by):
+    """Add a developer to a team; an owner also administers its test account. Raises NotStaff, AlreadyMember."""
+    account = lock_team(team)
+    require_owner_or_staff(team, by)
+    return put_teammate(account, team, user, role=role, by=by)
+
+
+def lock_team(team):
+    """Lock and return a team's test account; who is in the team changes only under this lock."""
+    return lock(Account, team.test_account.pk)
+
+
+def put_teammate(account, team, user, *, role, by, **details):
+    """Write a membership of a team whose test account is locked; the caller checked who may. Raises AlreadyMember."""
+    if TeamMembership.objects.filter(team=team, user=user, ended_at=None).exists():
+        raise AlreadyMember(_("%(user)s already belongs to %(team)s.") % {"user": user, "team": team})
+    teammate = TeamMembership.objects.create(team=team, user=user, role=TeamRole(role))
+    _match_test_account(account, teammate, by)
+    subject = f"person:{user.public_id}"
+    record(team.chain_name, Event.TEAMMATE_ADDED, by=by, subject=subject, role=str(role), **details)
+    return teammate
+
+
+def _match_test_account(account, teammate, by):
+    """Make an owner an admin of the team's test account, and remove an admin who is no longer an owner."""
+    rows = Membership.objects.select_for_update(no_key=True)
+    membership = rows.filter(account=account, user=teammate.user_id, ended_at=None).first()
+    if teammate.role == TeamRole.OWNER and not teammate.ended_at:
+        if membership is None:
+            put_member(account, teammate.user, role=Role.ADMIN, by=by)
+        elif membership.role != Role.ADMIN:
+            give_role(account, membership, Role.ADMIN, by)
+    elif membership and membership.role == Role.ADMIN:
+        remove_member(account, membership, by)
+
+
+@transaction.atomic
+def change_teammate(teammate, *, role, by):
+    """Make a member of a team an owner, or an owner a member. Raises NotStaff, HasLeft, LastOwner."""
+    account = lock_team(teammate.team)
+    teammate = _live_teammate(teammate, by)
+    if teammate.role == role:
+        return teammate
+    _keep_an_owner(teammate)
+    teammate.role = TeamRole(role)
+    teammate.save(update_fields=["role"])
+    _match_test_account(account, teammate, by)
+    subject = f"person:{teammate.user.public_id}"
+    record(teammate.team.chain_name, Event.TEAMMATE_ROLE_CHANGED, by=by, subject=subject, role=str(role))
+    return teammate
+
+
+@transaction.atomic
+def end_teammate(teammate, *, by):
+    """Remove a developer from a team, and an owner from its test account too. Raises NotStaff, HasLeft, LastOwner."""
+    account = lock_team(teammate.team)
+    teammate = _live_teammate(teammate, by)
+    _keep_an_owner(teammate)
+    TeamMembership.objects.filter(pk=teammate.pk).update(ended_at=Now())
+    teammate.refresh_from_db()
+    _match_test_account(account, teammate, by)
+    record(teammate.team.chain_name, Event.TEAMMATE_REMOVED, by=by, subject=f"person:{teammate.user.public_id}")
+    return teammate
+
+
+def _live_teammate(teammate, by):
+    require_owner_or_staff(teammate.team, by)
+    teammate = TeamMembership.objects.select_related("team", "user").get(pk=teammate.pk)
+    if teammate.ended_at:
+        raise HasLeft(_("This person has left the team."))
+    return teammate
+
+
+def _keep_an_owner(teammate):
+    others = TeamMembership.objects.owners().filter(team=teammate.team).exclude(pk=teammate.pk)
+    if teammate.role == TeamRole.OWNER and not others.exists():
+        raise LastOwner(_("%(team)s needs an owner; make somebody else one first.") % {"team": teammate.team})
+
+
+@transaction.atomic
+def verify_team(team, *, by):
+    """State, as staff, that the team is who it says it is (M3). Raises NotStaff, AlreadyVerified."""
+    require_staff(by)
+    team = lock(Team, team.pk)
+    if team.verified_at:
+        raise AlreadyVerified(_("%(team)s is verified already.") % {"team": team})
+    Team.objects.filter(pk=team.pk).update(verified_at=Now())
+    team.refresh_from_db()
+    record(team.chain_name, Event.TEAM_VERIFIED, by=by, subject=f"team:{team.public_id}")
+    return team
