@@ -1,67 +1,35 @@
-"""What the consent screen shows, and a signed digest of it, so that Agree can only mean what was read."""
+"""What the consent page says, and proof of what was shown: Agree can only mean what was read."""
 
 import datetime as dt
 import hashlib
 import hmac
 import json
-import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Func, Q
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from credentials.models import Client, ClientScope, Risk, Scope
+from credentials.models import Client, ClientScope
 from credentials.registry import operations_of
-from portal.accounts.models import Account, Membership, Role, User
-from portal.foundation.refusals import Refused
+from portal.accounts.models import Account, Membership, User
 
-from .models import Access, Consent, scope_list
+from .asking import (
+    NotInstalled,
+    ScopeTooWide,
+    Terms,
+    agent_membership,
+    grantable_scopes,
+    membership_for,
+    newly_required,
+    question,
+    refusals,
+)
+from .models import Access, Consent
 from .validity import agreement_days, agreement_end, taken_back_at
-
-
-class MayNotConsent(Refused):
-    pass
-
-
-class NotInstalled(Refused):
-    pass
-
-
-class ScopeTooWide(Refused):
-    """`scopes` names what was asked for beyond what can be granted here."""
-
-    def __init__(self, scopes):
-        self.scopes = sorted(scopes)
-        super().__init__(_("These scopes cannot be granted here: %(scopes)s.") % {"scopes": " ".join(self.scopes)})
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a platform client may be granted under an access, and what it is shown as: an installed version's (T1)."""
-
-    required: frozenset[str]
-    optional: frozenset[str]
-    app_name: str
-    app_version: str
-    installation_id: uuid.UUID | None
-    # Where the version reaches besides the company's products.
-    services: tuple[str, ...] = ()
-
-    @property
-    def scopes(self) -> frozenset[str]:
-        return self.required | self.optional
-
-    def write_to(self, access: Access) -> None:
-        """Set them on an access that the caller saves, or shows."""
-        access.required_scopes, access.optional_scopes = sorted(self.required), sorted(self.optional)
-        access.app_name, access.app_version = self.app_name, self.app_version
-        access.installation_id = self.installation_id
-        access.services = list(self.services)
 
 
 @dataclass
@@ -94,8 +62,8 @@ class Screen:
         """True where something is asked that was neither agreed to nor declined."""
         if self.consent is None or self.replace:
             return True
-        settled = {*self.consent.left_off, *self.consent.trimmed}
-        return any(row.scope.name not in settled for row in [*self.new_required, *self.new_optional])
+        refused = refusals(self.consent)
+        return any(row.scope.name not in refused for row in [*self.new_required, *self.new_optional])
 
     @property
     def days(self):
@@ -190,45 +158,11 @@ def seal(page: str, shown: list) -> str:
     return hmac.new(key, json.dumps(shown, sort_keys=True).encode(), "sha256").hexdigest()
 
 
-def membership_for(client: Client, account: Account, by: User) -> Membership:
-    """Return the live membership by which a person may consent here (T12). Raises MayNotConsent."""
-    membership = Membership.objects.live().filter(account=account, user=by).first()
-    if membership is None or account.suspended_at:
-        raise MayNotConsent(_("You do not belong to this account."))
-    if not client.is_agent_level and membership.role != Role.ADMIN:
-        raise MayNotConsent(_("Only an admin of %(account)s can agree to this.") % {"account": account})
-    return membership
-
-
-def grantable_scopes(client: Client, account: Account, access: Access | None) -> set[str]:
-    """Return what may be asked for: the terms (platform), or the client's scopes, less those kept for verified teams (M3)."""
-    if client.is_platform:
-        return access.terms if access else set()
-    scopes = Scope.objects.filter(client_scopes__client=client)
-    if client.is_unverified and account.test_of_team_id != client.team_id:
-        scopes = scopes.exclude(risk__in=Risk.for_verified_teams())
-    return set(scopes.values_list("name", flat=True))
-
-
-def newly_required(access: Access | None, terms: Terms) -> set[str]:
-    """What was optional or not asked for under an access, and is required by new terms: having left it off counts no more."""
-    return set(terms.required) - set(access.required_scopes if access else ())
-
-
 def live_consent(access: Access | None, membership: Membership | None, now) -> Consent | None:
     """Return the consent that a new Agree would renew, or None."""
     if access is None or access.pk is None:
         return None
     return access.consents.filter(membership=membership, revoked_at=None, expires_at__gt=now).first()
-
-
-def undecided() -> Q:
-    """Which agents' consents stand under an access that asks for more than was agreed to or refused: what a screen shows as new."""
-    decided = Func("granted", "left_off", function="array_cat", output_field=scope_list())
-    decided = Func(decided, F("trimmed"), function="array_cat", output_field=scope_list())
-    asked = ("access__required_scopes", "access__optional_scopes")
-    settled = Q(*[(f"{scopes}__contained_by", decided) for scopes in asked])
-    return Q(membership__isnull=False) & ~settled
 
 
 def earlier_consent(client: Client, account: Account, membership: Membership | None) -> Consent | None:
@@ -255,7 +189,7 @@ def build_screen(
     place of the live one; with `terms`, these take the place of the access's, which need not be open. Raises MayNotConsent, NotInstalled, ScopeTooWide.
     """
     membership = membership_for(client, account, by)
-    own = membership if client.is_agent_level else None
+    agent = agent_membership(client, membership)
     access = Access.objects.filter(client=client, account=account, ended_at=None).first()
     raised = newly_required(access, terms) if terms else set()
     if terms:
@@ -268,27 +202,20 @@ def build_screen(
         requested = grantable
     if beyond := requested - grantable:
         raise ScopeTooWide(beyond)
-    consent = live_consent(access, own, now)
-    screen = Screen(client, account, by, own, access, consent, requested, replace, agreement_end(now))
+    consent = live_consent(access, agent, now)
+    screen = Screen(client, account, by, agent, access, consent, requested, replace, agreement_end(now))
     if consent is None or replace:
-        screen.before = earlier_consent(client, account, own)
-    # A platform app's required scopes belong to every consent, whichever were requested.
-    required = set(access.required_scopes) if access and client.is_platform else requested
-    asked = required | requested
-    granted = set(consent.granted) if consent and not replace else set()
-    refused = set() if ask_again or replace or consent is None else {*consent.left_off, *consent.trimmed} - raised
-    # What was granted stays granted even if it is not asked for now, unless new terms end it.
-    held = granted & access.terms if access and client.is_platform else granted
+        screen.before = earlier_consent(client, account, agent)
+    renewed = None if replace else consent
+    asked = question(client, access, renewed, requested, ask_again=ask_again, raised=raised)
     # Of any type: each is given what the page says beside it.
-    rows: Any = ClientScope.objects.filter(client=client, scope__name__in=asked | held)
-    taken_back = taken_back_at(consent) if consent and asked & {*consent.trimmed} - refused else {}
+    rows: Any = ClientScope.objects.filter(client=client, scope__name__in=asked.already | asked.new)
+    taken_back = taken_back_at(consent) if consent and asked.new & {*consent.trimmed} else {}
     for row in sorted(rows.select_related("scope__product"), key=lambda row: row.scope.name):
         row.taken_back_at = taken_back.get(row.scope.name)
-        if row.scope.name in granted:
+        if row.scope.name in asked.already:
             screen.already.append(row)
-        elif row.scope.name in refused:
-            continue
-        elif row.scope.name in required:
+        elif row.scope.name in asked.new_required:
             screen.new_required.append(row)
         else:
             screen.new_optional.append(row)
@@ -299,9 +226,9 @@ def preview_screen(client: Client, account: Account, *, by: User, now, terms: Te
     """Work out what would be shown for a version that nobody installed yet; nothing can be agreed to on it."""
     access = Access(client=client, account=account)
     terms.write_to(access)
-    own = Membership(account=account, user=by) if client.is_agent_level else None
+    agent = agent_membership(client, Membership(account=account, user=by))
     requested = set(terms.scopes)
-    screen = Screen(client, account, by, own, access, None, requested, replace=False, ends_at=agreement_end(now))
+    screen = Screen(client, account, by, agent, access, None, requested, replace=False, ends_at=agreement_end(now))
     rows = ClientScope.objects.filter(client=client, scope__name__in=requested).select_related("scope")
     for row in rows.order_by("scope__name"):
         (screen.new_required if row.scope.name in terms.required else screen.new_optional).append(row)

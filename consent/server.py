@@ -23,6 +23,7 @@ from portal.foundation.limits.rates import spend
 
 from . import parameters
 from .actions.issuing import InvalidGrant, issue_tokens, redeem_code, revoke_token, rotate, standing_consent
+from .asking import beyond_client
 from .models import Consent, Why
 from .validity import suspension, why_scopes_lack
 
@@ -305,7 +306,7 @@ class Validator(OAuth2Validator):
         return Scopes().get_available_scopes(request.client)
 
     def validate_scopes(self, client_id, scopes, client, request, *args, **kwargs):
-        beyond = sorted(set(scopes) - client.scope_names())
+        beyond = beyond_client(client, scopes)
         if beyond:
             known = Scope.objects.filter(name__in=beyond).order_by("name").values_list("name", flat=True)
             text = (

@@ -11,8 +11,9 @@ from django.core.exceptions import ValidationError
 from consent.actions import ending, granting, issuing, succeeding
 from consent.actions.ending import NotYours
 from consent.actions.issuing import InvalidGrant
+from consent.asking import MayNotConsent, NotInstalled
 from consent.reasons import AccessEnd
-from consent.screen import MayNotConsent, NotInstalled, build_screen
+from consent.screen import build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials.models import Product

@@ -9,15 +9,16 @@ from django.utils.translation import gettext as _
 
 from credentials.models import Client
 from docs.verify_receipt import text_hash
-from portal.accounts.models import Account, Membership, Role, User
+from portal.accounts.models import Account, Membership, User
 from portal.foundation.database import database_now, lock
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
+from ..asking import MayNotConsent, Terms, agent_membership, may_open, newly_required
 from ..events import Event
 from ..models import Access, Consent, ShownText
 from ..reasons import ConsentEnd
-from ..screen import MayNotConsent, Screen, Terms, build_screen, newly_required
+from ..screen import Screen, build_screen
 from .ending import end_consent, expire_consent, forget_refusals, narrow
 from .path import queue_revoke_tokens, record_access, record_consent
 
@@ -50,10 +51,8 @@ def open_access(
     Raises AccessIsOpen where one is live, MayNotConsent where `by` may not open it.
     """
     account = lock(Account, account.pk)
-    roles = Membership.objects.live().filter(account=account, user=by)
-    if client.is_platform or not client.is_agent_level:
-        roles = roles.filter(role=Role.ADMIN)
-    if account.suspended_at or not roles.exists():
+    membership = Membership.objects.live().filter(account=account, user=by).first()
+    if account.suspended_at or membership is None or not may_open(client, membership.role):
         raise MayNotConsent(_("Only an admin of %(account)s can do this.") % {"account": account})
     if Access.objects.filter(client=client, account=account, ended_at=None).exists():
         raise AccessIsOpen(_("%(client)s already has access to %(account)s.") % {"client": client, "account": account})
@@ -114,10 +113,9 @@ def grant_consent(
 ) -> Consent:
     """Agree to what a screen showed: the digest `shown` proves that it is still what would be shown now.
 
-    `chosen` are the optional scopes switched on; those shown and not chosen are left off. Makes the consent, widens
-    and renews the live one, or with `replace` ends it and makes a new one (T4). An external client's first consent
-    opens its access; with `terms`, these are the access's from then on, opened where none is. Raises ScreenIsStale,
-    and what `build_screen` raises.
+    `chosen` are the optional scopes switched on; those shown and not chosen are left off. `replace` ends a live
+    consent and makes a new one (T4). An external client's first consent opens its access; with `terms`, these are the
+    access's from then on, opened where none is. Raises ScreenIsStale, and what `build_screen` raises.
     """
     account = lock(Account, account.pk)
     client = lock(Client, client.pk)
@@ -126,8 +124,8 @@ def grant_consent(
     members = Membership.objects.select_for_update(no_key=True).filter(account=account, user=by, ended_at=None)
     membership = members.first()
     access = Access.objects.select_for_update(no_key=True).filter(client=client, account=account, ended_at=None).first()
-    own = membership if client.is_agent_level else None
-    consents = Consent.objects.select_for_update(no_key=True).filter(access=access, membership=own, revoked_at=None)
+    agent = agent_membership(client, membership)
+    consents = Consent.objects.select_for_update(no_key=True).filter(access=access, membership=agent, revoked_at=None)
     live = consents.first() if access else None
     now = database_now()
     asked: dict[str, Any] = {"requested": requested, "ask_again": ask_again, "replace": replace, "terms": terms}

@@ -32,10 +32,10 @@ from portal.foundation.database import database_now, lock
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
+from ..asking import membership_for
 from ..events import Event
 from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken, Why
 from ..reasons import FamilyEnd
-from ..screen import membership_for
 from ..validity import Ended, all_taken_back, why_code_ended, why_consent_ended, why_family_ended, with_validity
 from .path import lock_path
 

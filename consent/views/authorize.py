@@ -21,7 +21,7 @@ from oauthlib.oauth2.rfc6749 import errors
 from credentials.models import Client
 from credentials.redirect_uris import is_loopback
 from credentials.views import clients_seen_by
-from portal.accounts.models import Account, Membership, Role
+from portal.accounts.models import Account, Membership
 from portal.foundation.database import database_now
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import spend
@@ -31,9 +31,10 @@ from portal.foundation.refusals import Refused
 from ..actions.failing import note_failure
 from ..actions.granting import ScreenIsStale, decline_consent, grant_consent
 from ..actions.issuing import InvalidGrant, InvalidScope, issue_code
+from ..asking import MayNotConsent, NotInstalled, ScopeTooWide, may_agree
 from ..models import Access, Where, Why
 from ..parameters import clean_scope
-from ..screen import MayNotConsent, NotInstalled, ScopeTooWide, Screen, build_screen
+from ..screen import Screen, build_screen
 from ..server import Attempt, find_client
 from ..validity import suspension
 from .agreed import take_agreed
@@ -269,7 +270,7 @@ def _choose(request, asked, places):
     choices = []
     for place in places.order_by("account__name"):
         url = f"{request.path}?{urlencode([*query, ('account', place.account.slug)])}"
-        may = asked.client.is_agent_level or place.role == Role.ADMIN
+        may = may_agree(asked.client, place.role)
         choices.append({"account": place.account, "role": place.get_role_display(), "url": url if may else ""})
     return render(request, "consent/authorize_account.html", {"asked": asked, "choices": choices})
 

@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from credentials.models import Level
-from portal.accounts.models import Membership, Role
+from portal.accounts.models import Membership
 from portal.foundation.database import database_now
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
@@ -21,10 +21,10 @@ from portal.foundation.refusals import Refused
 
 from ..actions import ending as ending_actions
 from ..actions import granting, succeeding
+from ..asking import may_agree_again, undecided
 from ..coming_ends import COMING, ended_lately, ending_within, renewable_by
 from ..models import Consent
 from ..reasons import AccessEnd
-from ..screen import undecided
 from ..succession import statement_of, to_confirm
 from ..validity import agreement_days, unended_consents
 from .agreed import tell_agreed
@@ -89,18 +89,11 @@ def authorization_view(request, access_id):
         "access": access,
         "scopes": access.client.scopes.filter(scope__name__in=granted).select_related("scope"),
         "page_obj": paginate(request, consents),
-        "may_reauthorize": not (access.ended_at or access.client.suspended_at) and _may_reauthorize(access, membership),
+        "may_reauthorize": not (access.ended_at or access.client.suspended_at) and may_agree_again(access, membership),
         "receipts": receipts_page(request, membership, access=access),
         **notices,
     }
     return render(request, "consent/authorization_view.html", context)
-
-
-def _may_reauthorize(access, membership):
-    """Who agreed before: an admin for the account, an agent for themself."""
-    if access.client.is_agent_level:
-        return access.consents.filter(membership__user=membership.user_id).exists()
-    return membership.role == Role.ADMIN
 
 
 @login_required

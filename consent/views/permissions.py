@@ -16,8 +16,9 @@ from portal.foundation.once import once
 from portal.foundation.refusals import Refused
 
 from ..actions import ending, granting
+from ..asking import last_agreed, left_to_allow
 from ..coming_ends import renewable_by
-from ..screen import build_screen, grantable_scopes
+from ..screen import build_screen
 from ..validity import agreement_days
 from .agreed import remember_agreed
 from .authorize import consent_page
@@ -84,7 +85,7 @@ def reauthorize(request, access_id):
     """A new consent in place of the old one, which Cancel leaves as it is (T4)."""
     access = get_object_or_404(access_seen_by(request.user).filter(ended_at=None), pk=access_id)
     # An external client is asked within what this person or account agreed to before.
-    more = {} if access.client.is_platform else {"requested": _agreed_before(access, request.user)}
+    more = {} if access.client.is_platform else {"requested": last_agreed(access, request.user)}
     return _ask(request, access, _("You agreed again."), replace=True, **more)
 
 
@@ -101,26 +102,10 @@ def renew_consent(request, consent):
     )
 
 
-def _agreed_before(access, user):
-    consents = access.consents.order_by("-granted_at")
-    if access.client.is_agent_level:
-        consents = consents.filter(membership__user=user)
-    latest = consents.first()
-    return {*latest.granted, *latest.trimmed} if latest else None
-
-
-def _not_allowed(consent):
-    """What could be allowed and is not: of a platform app by its terms, of an external one what was asked for once."""
-    grantable = grantable_scopes(consent.access.client, consent.access.account, consent.access)
-    if not consent.access.client.is_platform:
-        grantable &= {*consent.left_off, *consent.trimmed}
-    return grantable - {*consent.granted}
-
-
 @_changes_consent
 def widen_consent(request, consent):
     """Ask again for what was left off or taken back; nothing else asks for it but `prompt=consent`."""
-    more = {} if consent.access.client.is_platform else {"requested": {*consent.granted} | _not_allowed(consent)}
+    more = {} if consent.access.client.is_platform else {"requested": {*consent.granted} | left_to_allow(consent)}
     return _ask(request, consent.access, _("You agreed."), ask_again=True, **more)
 
 
@@ -147,7 +132,7 @@ def trim_consent(request, consent):
     context = {
         "consent": consent,
         "allowed": rows(consent.granted),
-        "not_allowed": rows(_not_allowed(consent)),
+        "not_allowed": rows(left_to_allow(consent)),
         "chosen": rows(chosen),
         "warned": rows(chosen & required),
         "nothing_chosen": "choose" in request.GET,

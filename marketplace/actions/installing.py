@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from consent.actions.ending import end_access
 from consent.actions.ending import what_ends as consents_that_end
 from consent.actions.granting import open_access
+from consent.asking import Terms
 from consent.reasons import AccessEnd
-from consent.screen import Terms
 from credentials.models import Client
 from portal.accounts.models import Account, User
 from portal.accounts.rights import require_admin, require_teammate

@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Avg, Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat, Now
 
+from consent.asking import undecided
 from consent.events import Event as ConsentEvent
-from consent.screen import undecided
 from consent.validity import live_consents
 from credentials.models import Scope
 from portal.foundation.broker import queue_on_commit

@@ -18,8 +18,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from consent.actions.issuing import InvalidGrant, use_up_code
+from consent.asking import undecided
 from consent.models import Access, Consent
-from consent.screen import undecided
 from consent.validity import live_consents, unended_consents
 from consent.views.agreed import tell_agreed
 from consent.views.receipts import receipts_page, with_receipt

@@ -10,7 +10,8 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from consent.screen import Terms, preview_screen
+from consent.asking import Terms
+from consent.screen import preview_screen
 from portal.foundation.database import database_now
 from portal.foundation.once import once
 from portal.foundation.refusals import Refused

@@ -7,8 +7,8 @@ import pytest
 
 from consent import tasks
 from consent.actions import ending, granting
+from consent.asking import Terms
 from consent.models import Access, AccessToken, Consent, RefreshToken
-from consent.screen import Terms
 from credentials.actions import lift_client, rotate_secret, suspend_client
 from marketplace.actions import installing
 from portal.accounts.actions import accounts, memberships, people

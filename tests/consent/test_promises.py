@@ -11,8 +11,9 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 
+from consent.asking import Terms
 from consent.models import Access
-from consent.screen import Terms, preview_screen
+from consent.screen import preview_screen
 from credentials.models import Endpoint, Kind, Product
 from credentials.registry import import_document, resolve
 from marketplace.actions import installing, packaging, publishing

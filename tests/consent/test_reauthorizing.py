@@ -7,9 +7,9 @@ from django.conf import settings
 
 from consent import tasks
 from consent.actions import ending, granting
+from consent.asking import Terms
 from consent.models import Access, Consent
 from consent.reasons import AccessEnd
-from consent.screen import Terms
 from credentials.actions import lift_client, rotate_secret, suspend_client
 from marketplace.actions import installing
 from portal.accounts.actions import accounts, memberships

@@ -7,7 +7,7 @@ from django.db import connection
 from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 
-from consent.screen import grantable_scopes
+from consent.asking import grantable_scopes
 from credentials import actions, models
 from credentials.forms import scope_picker
 from credentials.models import Kind, Risk, RiskPolicy, Scope

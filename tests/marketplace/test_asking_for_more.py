@@ -8,8 +8,9 @@ from django.test.utils import CaptureQueriesContext
 
 from consent import screen as screen_actions
 from consent.actions import ending, granting
+from consent.asking import undecided
 from consent.models import Consent
-from consent.screen import build_screen, undecided
+from consent.screen import build_screen
 from marketplace.actions import installing, offering, publishing, upgrading
 from portal.accounts.actions import accounts
 from portal.foundation.database import database_now

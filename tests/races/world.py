@@ -12,8 +12,9 @@ from django.test import Client as Browser
 from django.utils import translation
 
 from consent.actions import ending, issuing
+from consent.asking import MayNotConsent
 from consent.reasons import AccessEnd
-from consent.screen import MayNotConsent, build_screen
+from consent.screen import build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials.models import Kind, Level
