@@ -140,16 +140,14 @@ def grant_consent(
         _change_terms(access, terms, by)
         if screen.consent:
             screen.consent.refresh_from_db()
-    if screen.consent and not replace:
-        consent, event = screen.consent, Event.CONSENT_WIDENED if new else Event.CONSENT_RENEWED
-        consent.revision += 1
+    if screen.consent is None:
+        consent, event = _first(access, screen.membership, live)
+    elif replace:
+        consent, event = _replace(access, screen.membership, screen.consent, by)
+    elif new:
+        consent, event = _widen(screen.consent)
     else:
-        if screen.consent:
-            end_consent(screen.consent, by=by, reason=ConsentEnd.REPLACED)
-        elif live:
-            expire_consent(live)
-        consent = Consent(access=access, membership=screen.membership)
-        event = Event.CONSENT_REPLACED if screen.consent else Event.CONSENT_GRANTED
+        consent, event = _renew(screen.consent)
     consent.granted = sorted({*consent.granted, *new})
     consent.left_off = sorted(({*consent.left_off} | offered) - {*consent.granted})
     consent.trimmed = sorted({*consent.trimmed} - {*consent.granted})
@@ -168,6 +166,31 @@ def grant_consent(
         **consent.said,
     )
     return consent
+
+
+def _first(access: Access, membership: Membership | None, expired: Consent | None) -> tuple[Consent, Event]:
+    """Agree where nothing live was agreed to; what expired, and no worker has stamped yet, is stamped here."""
+    if expired:
+        expire_consent(expired)
+    return Consent(access=access, membership=membership), Event.CONSENT_GRANTED
+
+
+def _replace(access: Access, membership: Membership | None, live: Consent, by: User) -> tuple[Consent, Event]:
+    """End the live consent and all that was issued under it, and begin anew (T4)."""
+    end_consent(live, by=by, reason=ConsentEnd.REPLACED)
+    return Consent(access=access, membership=membership), Event.CONSENT_REPLACED
+
+
+def _widen(live: Consent) -> tuple[Consent, Event]:
+    """Add scopes to the live consent; what was issued under it stays as narrow as it was (T10)."""
+    live.revision += 1
+    return live, Event.CONSENT_WIDENED
+
+
+def _renew(live: Consent) -> tuple[Consent, Event]:
+    """Agree to the same scopes for another year (T5)."""
+    live.revision += 1
+    return live, Event.CONSENT_RENEWED
 
 
 def _keep_text(screen: Screen) -> ShownText:
