@@ -102,7 +102,7 @@ def _refuse(request, entry, as_file):
     )
     if as_file:
         return JsonResponse({"error": "not_recorded", "error_description": told}, status=409, headers=_NO_STORE)
-    context = {"text": told, "place": f"{entry.chain_id} #{entry.sequence}"}
+    context = {"text": told, "entry_name": f"{entry.chain_id} #{entry.sequence}"}
     return render(request, "consent/receipt_refused.html", context, status=409)
 
 

@@ -9,3 +9,10 @@ class AccountsConfig(AppConfig):
         super().import_models()
         # Its one table belongs to this app, which has migrations.
         from portal.foundation import models  # noqa: F401
+
+    def ready(self) -> None:
+        from portal.ledger.reading import register_people
+
+        from . import chains
+
+        register_people(chains)

@@ -1,11 +1,12 @@
 """Writing to the ledger, and telling whether anyone tampered with it (E2)."""
 
 from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
 
 from django.db import connection, transaction
 
 from docs.verify_receipt import FIELDS, entry_hash, follow
-from portal.accounts.models import User
 from portal.foundation.database import database_now
 
 from .events import find_event
@@ -15,9 +16,13 @@ PORTAL = "portal"
 SYSTEM = "system"
 
 
-def actor_name(by):
-    """Return the opaque name under which a person, or the portal itself (None), is recorded."""
-    return f"person:{by.public_id}" if isinstance(by, User) else by or SYSTEM
+class Person(Protocol):
+    public_id: UUID
+
+
+def actor_name(by: Person | str | None) -> str:
+    """Return the opaque name under which a person is recorded; a client has one already, and None is the portal."""
+    return by or SYSTEM if by is None or isinstance(by, str) else f"person:{by.public_id}"
 
 
 def as_data(entry) -> dict:
@@ -63,7 +68,7 @@ def record(chain_name, event, *, by, subject, **details):
 
 @dataclass(frozen=True)
 class Fault:
-    """The first place at which a chain is not what was recorded."""
+    """The first entry at which a chain is not what was recorded."""
 
     chain: str
     sequence: int

@@ -38,8 +38,8 @@ def receipt(entry, words=None) -> dict:
     """Return a signed receipt of an entry, with the words that match its `text_hash`. Raises NotRecorded."""
     check_recorded(entry, words)
     sign = signer()
-    place = {"chain": entry.chain_id, "length": entry.sequence, "head": entry.hash, "at": sign.at.isoformat()}
-    content = {"entry": as_data(entry), "checkpoint": place, **({"text": words} if words is not None else {})}
+    checkpoint = {"chain": entry.chain_id, "length": entry.sequence, "head": entry.hash, "at": sign.at.isoformat()}
+    content = {"entry": as_data(entry), "checkpoint": checkpoint, **({"text": words} if words is not None else {})}
     return {**content, "signature": sign.sign("receipt", content)}
 
 
@@ -101,7 +101,7 @@ def csv_lines(entries, chains, named):
         lines = []
         for entry in named(batch):
             row = as_data(entry)
-            names = {"what": entry.title, "about": entry.about, "who": entry.actor_name, "where": entry.place}
+            names = {"what": entry.title, "about": entry.about, "who": entry.actor_name, "where": entry.chain_title}
             names = {name: str(value) for name, value in names.items()}
             told.add(row, names)
             row = {**row, **names, "details": json.dumps(row["details"])}

@@ -1,11 +1,11 @@
 """What of the ledger a person may read, and the names that people read instead of opaque ids."""
 
 import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Protocol
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
-
-from portal.accounts.models import Account, Membership, Team, User
 
 from .actions import PORTAL, SYSTEM, actor_name
 from .events import find_event
@@ -14,36 +14,52 @@ from .models import Entry
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def chains_of(user):
-    """Return {chain name: what to call it} for the accounts a person administers and the teams they belong to."""
-    accounts = Account.objects.filter(memberships__in=Membership.objects.admins().filter(user=user))
-    teams = Team.objects.filter(memberships__user=user, memberships__ended_at=None)
-    return {place.chain_name: place.name for place in [*accounts, *teams]} if user.is_active else {}
+class People(Protocol):
+    """What the app of people, which is above the ledger, answers about readers and names."""
+
+    def chains_seen_by(self, user: Any) -> dict[str, str]:
+        """Return {chain: its name} for the chains that a person reads as a whole."""
+
+    def chains_of_own_acts(self, user: Any) -> Collection[str] | None:
+        """Return the chains in which a person reads their own acts; None means all."""
+
+    def names_of(self, ids: Mapping[str, set[str]]) -> dict[str, str]:
+        """Return {"<kind>:<id>": name} for the ids of each kind: person, team and account."""
 
 
-def entries_seen_by(user):
-    """The entries of a person's accounts (admin) and teams, and their own acts where they still belong (E1)."""
+_people: list[People] = []
+
+
+def register_people(people: People) -> None:
+    """Name the app that knows people; it calls this once, as it gets ready."""
+    _people[:] = [people]
+
+
+def chains_seen_by(user: Any) -> dict[str, str]:
+    """Return {chain: its name} for the chains that a person reads as a whole (E1)."""
+    return _people[0].chains_seen_by(user)
+
+
+def entries_seen_by(user: Any) -> QuerySet[Entry]:
+    """Return the entries of a person's chains, and their own acts where they still belong (E1)."""
     own = Q(actor=actor_name(user))
-    if not user.is_staff:
-        places = Account.objects.filter(memberships__in=Membership.objects.live().filter(user=user))
-        own &= Q(chain__in=[PORTAL, *(place.chain_name for place in places)])
-    return Entry.objects.filter(Q(chain__in=chains_of(user)) | own)
+    chains = _people[0].chains_of_own_acts(user)
+    if chains is not None:
+        own &= Q(chain__in=chains)
+    return Entry.objects.filter(Q(chain__in=chains_seen_by(user)) | own)
 
 
-def with_names(entries):
+def with_names(entries: Iterable[Any]) -> list[Any]:
     """Give each entry the names that people read, in a bounded number of queries."""
     entries = list(entries)
-    ids = {"person": set(), "team": set(), "account": set()}
-    told = (who for entry in entries for who in (entry.actor, entry.subject, entry.chain_id))
-    for kind, _colon, name in (who.partition(":") for who in told):
-        if kind == "account" or _UUID.fullmatch(name):
-            ids.get(kind, set()).add(name)
-    names = {f"person:{user.public_id}": str(user) for user in User.objects.filter(public_id__in=ids["person"])}
-    names |= {f"team:{team.public_id}": team.name for team in Team.objects.filter(public_id__in=ids["team"])}
-    names[SYSTEM] = _("The portal")
-    names |= {f"account:{row.slug}": row.name for row in Account.objects.filter(slug__in=ids["account"])}
+    ids: dict[str, set[str]] = {"person": set(), "team": set(), "account": set()}
+    named = (name for entry in entries for name in (entry.actor, entry.subject, entry.chain_id))
+    for kind, _colon, key in (name.partition(":") for name in named):
+        if kind in ids and (kind == "account" or _UUID.fullmatch(key)):
+            ids[kind].add(key)
+    names: dict[str, Any] = {**_people[0].names_of(ids), SYSTEM: _("The portal")}
     for entry in entries:
-        entry.place = _("The portal") if entry.chain_id == PORTAL else names.get(entry.chain_id, "")
+        entry.chain_title = _("The portal") if entry.chain_id == PORTAL else names.get(entry.chain_id, "")
         event = find_event(entry.event)
         entry.title = event.title_for(entry.details) if event else entry.event
         entry.reason = event.why(entry.details) if event else entry.details.get("reason", "")

@@ -15,7 +15,7 @@ from .actions import actor_name
 from .events import known_events
 from .exports import csv_lines, json_lines
 from .keys import announced
-from .reading import chains_of, entries_seen_by, with_names
+from .reading import chains_seen_by, entries_seen_by, with_names
 
 VERIFIER = Path(verify_receipt.__file__)
 
@@ -38,7 +38,7 @@ def _filtered(user, chosen):
 @login_required
 @require_safe
 def ledger_list(request):
-    chains = chains_of(request.user)
+    chains = chains_seen_by(request.user)
     chosen = _chosen(request, chains)
     page = paginate(request, _filtered(request.user, chosen))
     page.object_list = with_names(page.object_list)
@@ -56,7 +56,7 @@ def ledger_list(request):
 @require_safe
 def ledger_export(request, kind):
     """What the filters show as a file, oldest first, in flat memory."""
-    chains = chains_of(request.user)
+    chains = chains_seen_by(request.user)
     chosen = _chosen(request, chains)
     entries = _filtered(request.user, chosen).order_by("chain", "sequence")
     whole = [] if chosen["event"] or chosen["who"] else [chosen["chain"]] if chosen["chain"] else chains
