@@ -4,8 +4,7 @@ from django.db.models import F, Min, Q, QuerySet
 from django.db.models.functions import Now
 
 from portal.accounts.models import Account, Membership
-from portal.foundation.database import alone
-from portal.foundation.mail import send
+from portal.foundation.mail import Mail, mail_once
 
 from ..coming_ends import TELL_AHEAD, ending_within
 from ..models import Consent
@@ -31,19 +30,17 @@ def whom_to_tell() -> QuerySet:
 
 def tell_of_ends(account: Account, membership: Membership | None) -> None:
     """Mail an agent of their own consents that end soon, or an account's admins of the account's."""
-    with alone(f"ends:{account.pk}:{membership and membership.pk}"):
-        consents = list(_to_tell().filter(access__account=account, membership=membership))
-        if not consents:
-            return
+
+    def mail(consents: list[Consent]) -> Mail:
         members = Membership.objects.live().filter(pk=membership.pk) if membership else account.memberships.admins()
-        send(
-            "consent/mail/ends_soon.txt",
-            to=members.emails(),
-            account=account,
-            consents=consents[:LISTED],
-            more=len(consents[LISTED:]),
-            days=agreement_days(),
-            is_own=membership is not None,
-        )
-        # After sending: told twice is better than never.
-        Consent.objects.filter(pk__in=[consent.pk for consent in consents]).update(told_at=Now())
+        context = {
+            "account": account,
+            "consents": consents[:LISTED],
+            "more": len(consents[LISTED:]),
+            "days": agreement_days(),
+            "is_own": membership is not None,
+        }
+        return Mail("consent/mail/ends_soon.txt", members.emails(), context)
+
+    rows = _to_tell().filter(access__account=account, membership=membership)
+    mail_once(f"ends:{account.pk}:{membership and membership.pk}", rows, mail)

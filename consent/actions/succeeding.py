@@ -2,14 +2,13 @@
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import Account, User
 from portal.accounts.rights import require_admin
 from portal.foundation.broker import queue_on_commit
-from portal.foundation.database import alone, database_now, lock
-from portal.foundation.mail import send
+from portal.foundation.database import database_now, lock
+from portal.foundation.mail import Mail, mail_once
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import actor_name
 
@@ -70,20 +69,15 @@ def whom_to_ask() -> QuerySet:
 
 def ask_for_successor(account: Account) -> None:
     """Mail the admins of an account what one of them should confirm; where there is none, the sweep comes back."""
-    with alone(f"successor:{account.pk}"):
-        consents = list(without_admin().filter(access__account=account, successor_asked_at=None))
-        people = account.memberships.admins().emails()
-        if not consents or not people:
-            return
-        send(
-            "consent/mail/successor.txt",
-            to=people,
-            account=account,
-            consents=consents[:LISTED],
-            more=len(consents[LISTED:]),
-        )
-        # After sending: told twice is better than never.
-        Consent.objects.filter(pk__in=[consent.pk for consent in consents]).update(successor_asked_at=Now())
+
+    def mail(consents: list[Consent]) -> Mail | None:
+        if not (people := account.memberships.admins().emails()):
+            return None
+        context = {"account": account, "consents": consents[:LISTED], "more": len(consents[LISTED:])}
+        return Mail("consent/mail/successor.txt", people, context)
+
+    rows = without_admin().filter(access__account=account, successor_asked_at=None)
+    mail_once(f"successor:{account.pk}", rows, mail, stamp="successor_asked_at")
 
 
 def forget_who_came_back() -> int:

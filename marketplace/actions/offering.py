@@ -6,15 +6,14 @@ from itertools import islice
 from typing import Any
 
 from django.db.models import Avg, Case, CharField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.db.models.functions import Cast, Coalesce, Concat, Now
+from django.db.models.functions import Cast, Coalesce, Concat
 
 from consent.asking import undecided
 from consent.events import Event as ConsentEvent
 from consent.validity import live_consents
 from credentials.models import Scope
 from portal.foundation.broker import queue_on_commit
-from portal.foundation.database import alone
-from portal.foundation.mail import send
+from portal.foundation.mail import Mail, mail_once
 from portal.ledger.models import Entry
 
 from ..differences import Difference
@@ -183,21 +182,20 @@ def _named(offer: Offer) -> dict[str, Any]:
 
 def tell_of_offer(offer: Offer) -> None:
     """Mail an account's admins, once, what waits for them."""
-    # However many of its offers wait: to_tell() leaves out whom one of them has told.
-    with alone(f"offers:{offer.installation_id}"):
-        rows = Offer.objects.to_tell().select_related(
-            "installation__account", "from_version__app__client", "version__app__client"
-        )
-        row = rows.filter(pk=offer.pk).first()
-        if row is None:
-            return
-        send(
-            "marketplace/mail/offer.txt",
-            to=row.installation.account.memberships.admins().emails(),
-            offer=row,
-            installation=row.installation,
-            withdrawn=row.kind == OfferKind.WITHDRAWN,
-            **_named(row),
-        )
-        # After sending: told twice is better than never.
-        Offer.objects.filter(pk=row.pk, told_at=None).update(told_at=Now())
+    rows = Offer.objects.to_tell().select_related(
+        "installation__account", "from_version__app__client", "version__app__client"
+    )
+    # One key for all offers of an installation: to_tell() leaves out whom one of them has told.
+    mail_once(f"offers:{offer.installation_id}", rows.filter(pk=offer.pk), _mail)
+
+
+def _mail(rows: list[Offer]) -> Mail:
+    (offer,) = rows
+    installation = offer.installation
+    context = {
+        "offer": offer,
+        "installation": installation,
+        "withdrawn": offer.kind == OfferKind.WITHDRAWN,
+        **_named(offer),
+    }
+    return Mail("marketplace/mail/offer.txt", installation.account.memberships.admins().emails(), context)

@@ -14,7 +14,7 @@ from portal.accounts.rights import require_admin
 from portal.foundation.broker import queue_on_commit
 from portal.foundation.database import alone, database_now, lock
 from portal.foundation.limits.slots import waiting_for_vendors
-from portal.foundation.mail import send
+from portal.foundation.mail import Mail, mail_once
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
@@ -367,24 +367,21 @@ def _erase_credentials(installation_id: uuid.UUID) -> None:
 
 def tell_of_broken_connection(connection: Connection) -> None:
     """Mail those who can connect it again, once: the account's admins, or the agent whose it is."""
-    with alone(f"broken connection:{connection.pk}"):
-        rows = Connection.objects.live().with_vendor().select_related("installation__account")
-        row = rows.filter(pk=connection.pk, broken_at__isnull=False, told_at=None).first()
-        if row is None:
-            return
-        if row.membership_id:
-            members = Membership.objects.filter(pk=row.membership_id)
-        else:
-            members = row.installation.account.memberships.admins()
-        send(
-            "marketplace/mail/connection_broken.txt",
-            to=members.emails(),
-            installation=row.installation,
-            connection=row,
-            vendor=vendor_name(row.installation, row.integration),
-        )
-        # After sending: told twice is better than never.
-        Connection.objects.filter(pk=row.pk, told_at=None).update(told_at=database_now())
+    rows = Connection.objects.live().with_vendor().select_related("installation__account")
+    rows = rows.filter(pk=connection.pk, broken_at__isnull=False, told_at=None)
+    mail_once(f"broken connection:{connection.pk}", rows, _mail)
+
+
+def _mail(rows: list[Connection]) -> Mail:
+    (connection,) = rows
+    installation = connection.installation
+    if connection.membership_id:
+        members = Membership.objects.filter(pk=connection.membership_id)
+    else:
+        members = installation.account.memberships.admins()
+    vendor = vendor_name(installation, connection.integration)
+    context = {"installation": installation, "connection": connection, "vendor": vendor}
+    return Mail("marketplace/mail/connection_broken.txt", members.emails(), context)
 
 
 def _record(installation: Installation, event: Event, by: User | None, row: Connection | None = None) -> None:

@@ -1,11 +1,17 @@
-"""Send plain-text mail from a template whose first line is the subject."""
+"""Send plain-text mail from a template whose first line is the subject, and mail about rows once."""
 
 import smtplib
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.template.loader import render_to_string
+
+from .database import alone
 
 log = structlog.get_logger(__name__)
 
@@ -22,3 +28,30 @@ def send(template: str, *, to: list[str], **context: object) -> None:
             EmailMessage(subject.strip(), body.strip() + "\n", to=[address]).send()
         except smtplib.SMTPRecipientsRefused:
             log.warning("mail_refused", template=template)
+
+
+class Mail(NamedTuple):
+    """A mail to each of `to`, which may be empty: the rows are stamped all the same."""
+
+    template: str
+    to: list[str]
+    context: dict[str, Any]
+    # Rows that no longer match stay unstamped, and are mailed again.
+    stamp_where: dict[str, Any] = {}
+
+
+def mail_once(key: str, rows: QuerySet, write: Callable[[list[Any]], Mail | None], *, stamp: str = "told_at") -> None:
+    """Mail what `write` makes of the rows still to be mailed, then stamp them; do nothing where it returns None.
+
+    One process at a time does this for a `key`, and reads the rows only then. Call it outside a transaction. Raises
+    what `send` raises, with nothing stamped.
+    """
+    with alone(key):
+        pending = list(rows)
+        mail = write(pending) if pending else None
+        if mail is None:
+            return
+        send(mail.template, to=mail.to, **mail.context)
+        # After sending: two mails are better than none.
+        mailed = rows.model._default_manager.filter(pk__in=[row.pk for row in pending], **mail.stamp_where)
+        mailed.update(**{stamp: Now()})

@@ -163,7 +163,7 @@ def test_a_mail_is_sent_once_and_found_by_the_sweep_until_it_was(cast, mailoutbo
         raise OSError
 
     with monkeypatch.context() as patched:
-        patched.setattr("portal.accounts.actions.inviting.send", away)
+        patched.setattr("portal.foundation.mail.send", away)
         with pytest.raises(OSError):
             inviting.tell_of_invitation(invitation)
     assert not mailoutbox and invitations_to_mail().exists()

@@ -115,7 +115,7 @@ def test_what_was_refused_or_rolled_back_is_mailed_to_nobody(cast, version, rita
 
 def test_a_mail_that_could_not_be_sent_is_sent_later_and_then_once(cast, version, rita, settings):
     publishing.submit_version(version, by=cast.dev)
-    with patch.object(notifying, "send", side_effect=OSError), pytest.raises(OSError):
+    with patch("portal.foundation.mail.send", side_effect=OSError), pytest.raises(OSError):
         deliver()
     assert Notice.objects.filter(told_at=None).count() == 2
     assert deliver().keys() == {cast.dev.email, rita.email} and not deliver()

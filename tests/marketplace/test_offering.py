@@ -253,7 +253,7 @@ def test_a_slow_mail_server_keeps_no_other_work_waiting_and_no_two_workers_mail_
             cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
             held.append(cursor.fetchone()[0])
 
-    monkeypatch.setattr(offering, "send", send)
+    monkeypatch.setattr("portal.foundation.mail.send", send)
     tasks.tell_of_offer(Offer.objects.get().pk)
     assert held == [1]
 

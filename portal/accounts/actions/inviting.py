@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from portal.foundation.broker import queue_on_commit
-from portal.foundation.database import alone, database_now, lock
-from portal.foundation.mail import send
+from portal.foundation.database import database_now, lock
+from portal.foundation.mail import Mail, mail_once
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
@@ -149,16 +149,20 @@ def accept_invitation(invitation, *, by):
 
 
 def tell_of_invitation(invitation):
-    """Mail an invitation, once. Its token is made here: between this and the mail it is nowhere kept."""
-    with alone(f"invitation:{invitation.pk}"):
-        row = Invitation.objects.with_state().filter(pk=invitation.pk, told_at=None).first()
-        if row is None or row.why_over():
-            return
-        token = secrets.token_urlsafe(32)
-        Invitation.objects.open().filter(pk=row.pk).update(token_hash=hash_of(token))
-        send("members/mail/invitation.txt", to=[row.email], invitation=row, token=token)
-        # After sending: told twice is better than never. Sent again meanwhile, it has no token, and is still to be told.
-        Invitation.objects.filter(pk=row.pk, token_hash=hash_of(token)).update(told_at=Now())
+    """Mail an invitation, once. Its token is made for the mail; only its hash is stored."""
+    rows = Invitation.objects.with_state().filter(pk=invitation.pk, told_at=None)
+    mail_once(f"invitation:{invitation.pk}", rows, _mail)
+
+
+def _mail(rows):
+    (invitation,) = rows
+    if invitation.why_over():
+        return None
+    token = secrets.token_urlsafe(32)
+    Invitation.objects.open().filter(pk=invitation.pk).update(token_hash=hash_of(token))
+    context = {"invitation": invitation, "token": token}
+    # Sending it again takes the token away, and then it is still to be mailed.
+    return Mail("members/mail/invitation.txt", [invitation.email], context, {"token_hash": hash_of(token)})
 
 
 def invitations_to_mail():

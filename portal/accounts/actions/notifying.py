@@ -5,8 +5,7 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from portal.foundation.database import alone
-from portal.foundation.mail import send
+from portal.foundation.mail import Mail, mail_once
 
 from ..models import Notice, Team
 from ..rights import reviewers
@@ -30,16 +29,16 @@ def _addresses(notice: Notice) -> list[str]:
 
 
 def tell_of_notice(notice: Notice) -> None:
-    """Send a notice, once."""
-    with alone(f"notice:{notice.pk}"):
-        row = Notice.objects.select_related("team").filter(pk=notice.pk, told_at=None).first()
-        if row is None:
-            return
-        today = Notice.objects.filter(team=row.team, to_reviewers=True, told_at__gt=Now() - timedelta(days=1))
-        if not row.to_reviewers or today.count() < MAX_TO_REVIEWERS:
-            send("members/mail/notice.txt", to=_addresses(row), notice=row)
-        # After sending: told twice is better than never.
-        Notice.objects.filter(pk=row.pk).update(told_at=Now())
+    """Mail a notice, once."""
+    rows = Notice.objects.select_related("team").filter(pk=notice.pk, told_at=None)
+    mail_once(f"notice:{notice.pk}", rows, _mail)
+
+
+def _mail(rows: list[Notice]) -> Mail:
+    (notice,) = rows
+    today = Notice.objects.filter(team=notice.team, to_reviewers=True, told_at__gt=Now() - timedelta(days=1))
+    is_too_many = notice.to_reviewers and today.count() >= MAX_TO_REVIEWERS
+    return Mail("members/mail/notice.txt", [] if is_too_many else _addresses(notice), {"notice": notice})
 
 
 def notices_to_mail() -> QuerySet[Notice]:
