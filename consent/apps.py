@@ -7,7 +7,9 @@ class ConsentConfig(AppConfig):
 
     def ready(self) -> None:
         from portal.accounts.actions.memberships import after_admins_change
+        from portal.accounts.entrance import register_destination
 
         from .actions.succeeding import queue_successor
 
         after_admins_change(queue_successor)
+        register_destination("oauth-authorize")

@@ -8,6 +8,7 @@ from credentials.models import Product, Scope
 from credentials.secrets import ACCESS_TOKEN, digest, is_well_formed
 
 from .models import AccessToken, Consent, Why
+from .pages import access_url
 from .validity import why_scopes_lack, why_token_ended, with_validity
 
 NO_TOKEN = "No access token was sent; add the header Authorization: Bearer"
@@ -70,9 +71,7 @@ def bearer_token(authorization: str) -> str | None:
 
 def reauthorize_url(consent: Consent) -> str:
     """Return the page of the portal on which a person can agree again."""
-    access = consent.access
-    path = f"/installations/{access.installation_id}/" if access.installation_id else f"/authorizations/{access.pk}/"
-    return settings.BASE_URL + path
+    return settings.BASE_URL + access_url(consent.access)
 
 
 def read(value: str | None) -> Bearer:

@@ -12,7 +12,7 @@ from oauth2_provider.models import AbstractApplication
 from portal.accounts.models import Team
 from portal.foundation.text import validate_readable
 
-from .redirect_uris import matches
+from .redirect_uris import hosted, matches
 
 
 class Product(models.Model):
@@ -208,8 +208,9 @@ class Client(AbstractApplication):
         return bool(allowed & set(grant_types))
 
     def redirect_uri_allowed(self, uri):
-        hosted = [f"{settings.BASE_URL}/oauth/callback"] if self.is_platform else []
-        return uri in hosted or any(matches(registered, uri) for registered in self.redirect_uris.split())
+        return (self.is_platform and uri in hosted()) or any(
+            matches(registered, uri) for registered in self.redirect_uris.split()
+        )
 
 
 class ClientSecret(models.Model):

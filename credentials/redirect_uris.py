@@ -3,7 +3,9 @@
 import re
 from urllib.parse import parse_qsl, urlsplit
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from portal.foundation.text import ascii_host, describe
@@ -39,6 +41,18 @@ def matches(registered, requested):
     return registered == requested or (
         is_loopback(registered) and is_loopback(requested) and _without_port(registered) == _without_port(requested)
     )
+
+
+_hosted: list[str] = []
+
+
+def register_hosted(name: str) -> None:
+    """Name the page, by its URL name, at which the portal itself receives codes for platform clients."""
+    _hosted.append(name)
+
+
+def hosted() -> list[str]:
+    return [settings.BASE_URL + reverse(name) for name in _hosted]
 
 
 def _check_characters(uri):

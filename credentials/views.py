@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
@@ -84,7 +85,7 @@ def client_create(request):
     teams = teams_of(request.user)
     if not teams:
         messages.info(request, _("Developers work in a team. Start yours here first."))
-        return redirect("settings")
+        return redirect(settings.TEAM_START_URL)
     chosen = chosen_scopes(request.POST)
     form = ClientForm(request.POST or None, teams=teams)
     if request.method == "POST" and form.is_valid():

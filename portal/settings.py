@@ -152,6 +152,8 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
+# The server answers this by itself, from a file.
+HEALTH_PATH = "/healthz"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -238,6 +240,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "home"
+# Where a person without a team starts one.
+TEAM_START_URL = "settings"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
@@ -320,6 +324,10 @@ ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"} if not TESTING e
 LIMITS_ARE_ON = not TESTING
 # Of a form with a file: an app package has up to 5 MB.
 MAX_BODY = 6 * 1024 * 1024
+# Programs send app packages there; everywhere else only forms with a file are large.
+LARGE_BODIES = "/api/"
+# A gateway asks about a call without sending its body, but many announce one all the same. It would never arrive.
+BODIES_NEVER_SENT = "/oauth/check/"
 # An address carries an app's `state` of 4,000 characters, encoded twice on the way through signing in.
 MAX_ADDRESS = 64 * 1024
 

@@ -12,6 +12,7 @@ from django.urls import get_resolver
 
 from portal.celery import app as celery
 from tests.layers import APPS, BASE, FILES, imports, module, rank
+from tests.strings import rooms_of, upward_strings
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
@@ -19,6 +20,29 @@ def test_imports_go_one_way(path):
     for name in imports(path):
         if name.split(".")[0] in APPS:
             assert rank(name) >= rank(module(path)), f"{module(path)} imports {name}"
+
+
+def test_strings_name_nothing_of_a_higher_room():
+    """Tasks, models, URLs, addresses and templates: passed in from above, registered by `apps.py`, or a setting."""
+    assert [found for path in FILES for found in upward_strings(path)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("consent.tasks.ask_for_successor", "consent"),
+        ("portal.wsgi:application", "portal"),
+        ("marketplace.Installation", "marketplace"),
+        ("oauth-authorize", "consent"),
+        ("admin:marketplace_version_change", "marketplace"),
+        ("/installations/", "marketplace"),
+        ("/healthz", "portal"),
+        ("members/mail/notice.txt", "portal.accounts"),
+        ("portal/home.html", "portal"),
+    ],
+)
+def test_a_string_tells_which_room_it_names(text, named):
+    assert rooms_of(text) == {named}
 
 
 def test_one_file_alone_can_call_others():

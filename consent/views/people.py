@@ -24,12 +24,13 @@ from ..actions import granting, succeeding
 from ..asking import may_agree_again, undecided
 from ..coming_ends import COMING, ended_lately, ending_within, renewable_by
 from ..models import Consent
+from ..pages import access_url
 from ..reasons import AccessEnd
 from ..succession import statement_of, to_confirm
 from ..validity import agreement_days, unended_consents
 from .agreed import tell_agreed
 from .receipts import receipts_page
-from .seen import access_seen_by, access_url, consents_seen_by, notices_of
+from .seen import access_seen_by, consents_seen_by, notices_of
 
 
 @login_required

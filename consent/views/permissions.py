@@ -6,7 +6,6 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
@@ -18,12 +17,13 @@ from portal.foundation.refusals import Refused
 from ..actions import ending, granting
 from ..asking import last_agreed, left_to_allow
 from ..coming_ends import renewable_by
+from ..pages import access_url, connect_url
 from ..screen import build_screen
 from ..validity import agreement_days
 from .agreed import remember_agreed
 from .authorize import consent_page
 from .receipts import receipt_of
-from .seen import access_seen_by, access_url, consents_seen_by
+from .seen import access_seen_by, consents_seen_by
 
 
 def _changes_consent(change):
@@ -73,7 +73,7 @@ def _ask(request, access, said, *, first_asked=False, **asked):
     gained_nothing = first_asked and screen.consent and screen.consent.granted == consent.granted
     if access.installation_id and not gained_nothing:
         # The app gets what is new with a new authorization (T10).
-        return HttpResponseRedirect(reverse("installation-connect", args=[access.installation_id]))
+        return HttpResponseRedirect(connect_url(access))
     return redirect(access_url(access))
 
 

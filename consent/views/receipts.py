@@ -20,7 +20,7 @@ from portal.ledger.reading import entries_seen_by, with_names
 
 from ..events import Event
 from ..models import Access, Consent, ShownText
-from .seen import access_url
+from ..pages import access_url
 
 log = structlog.get_logger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}

@@ -1,7 +1,6 @@
-"""Which accesses and consents a person may see (E1), where they manage them, and what they are told of there."""
+"""Which accesses and consents a person may see (E1), and what they are told of there."""
 
 from django.db.models import Q
-from django.urls import reverse
 
 from portal.accounts.models import Membership, Role
 from portal.foundation.database import database_now
@@ -25,13 +24,6 @@ def consents_seen_by(user):
     return Consent.objects.filter(Q(membership__in=own) | Q(access__account__in=administered)).select_related(
         "access__client__team", "access__account", "membership__user"
     )
-
-
-def access_url(access):
-    """Where a person manages an access: the installation's page, or for an external app the access's own."""
-    if access.installation_id:
-        return reverse("installation-view", args=[access.installation_id])
-    return reverse("authorization-view", args=[access.pk])
 
 
 def notices_of(access, membership):

@@ -1,5 +1,6 @@
 """A developer's apps and their versions."""
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
@@ -62,7 +63,7 @@ def app_create(request):
     teams = teams_of(request.user)
     if not teams:
         messages.info(request, _("Developers work in a team. Start yours here first."))
-        return redirect("settings")
+        return redirect(settings.TEAM_START_URL)
     form = AppForm(request.POST or None, teams=teams)
     if request.method == "POST" and form.is_valid():
         try:

@@ -23,17 +23,24 @@ _ON_THE_WAY = (
     "mfa_authenticate",
     "mfa_reauthenticate",
 )
+# Pages of apps above to which people return from the entrance, by URL name.
+_DESTINATIONS: set[str] = set()
 _SEALED = "then"
 _SALT = "portal.accounts.entrance"
 # No mail carries an address that is longer than any page takes.
 _LONGEST_SEALED = 8192
 
 
+def register_destination(name: str) -> None:
+    """Have people who sign in from the page of this URL name return to it; a request that `leads_nowhere` is excepted."""
+    _DESTINATIONS.add(name)
+
+
 def next_page(request) -> str:
     """Return the address within the portal that a person is on the way to, or an empty string."""
     if request is None:
         return ""
-    if request.path == reverse("oauth-authorize"):
+    if request.path in {reverse(name) for name in _DESTINATIONS}:
         return "" if getattr(request, "leads_nowhere", False) else request.get_full_path()
     return (request.path.startswith("/accounts/") and get_next_redirect_url(request)) or ""
 

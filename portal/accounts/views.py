@@ -1,6 +1,7 @@
 """Who belongs to an account or a team, what those who run it may do about that, and accepting an invitation."""
 
 from allauth.account.views import PasswordResetView as AllauthPasswordResetView
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
@@ -136,7 +137,7 @@ def _act(request, act, done):
 def _onwards(request, organisation):
     """Redirect to the organisation's page, or home if the person has just left it."""
     stays = organisation.memberships.live().filter(user=request.user).exists()
-    return redirect(organisation_url(organisation) if stays else "home")
+    return redirect(organisation_url(organisation) if stays else settings.LOGIN_REDIRECT_URL)
 
 
 # --- an account's members ---

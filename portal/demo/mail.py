@@ -38,7 +38,7 @@ def _mails():
 @require_safe
 @never_cache
 def mail_list(request):
-    return render(request, "portal/mail_list.html", {"page_obj": paginate(request, _mails())})
+    return render(request, "demo/mail_list.html", {"page_obj": paginate(request, _mails())})
 
 
 @require_safe
@@ -47,7 +47,5 @@ def mail_view(request, name):
     for known, message in _mails():
         if known == name:
             body = message.get_body(("plain",))
-            return render(
-                request, "portal/mail_view.html", {"mail": message, "body": body.get_content() if body else ""}
-            )
+            return render(request, "demo/mail_view.html", {"mail": message, "body": body.get_content() if body else ""})
     raise Http404

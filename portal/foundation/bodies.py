@@ -12,13 +12,12 @@ from wsgiref.types import StartResponse, WSGIApplication
 from django.conf import settings
 
 _PIECE = 64 * 1024
-# A gateway asks about a call without sending its body, but many announce one all the same. It would never arrive.
-_SUBREQUESTS = "/oauth/check/"
 
 
 def max_body(path: str, content_type: str) -> int:
     """Return how many bytes a request may have: forms with a file and what programs send may be large."""
-    is_large = content_type.partition(";")[0].strip().lower() == "multipart/form-data" or path.startswith("/api/")
+    is_form_with_file = content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+    is_large = is_form_with_file or path.startswith(settings.LARGE_BODIES)
     return settings.MAX_BODY if is_large else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
 
@@ -65,7 +64,7 @@ def taking_bodies(application: WSGIApplication) -> WSGIApplication:
 
     def wrapped(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         is_chunked = "HTTP_TRANSFER_ENCODING" in environ
-        is_subrequest = environ.get("PATH_INFO", "").startswith(_SUBREQUESTS)
+        is_subrequest = environ.get("PATH_INFO", "").startswith(settings.BODIES_NEVER_SENT)
         is_whole = not is_chunked or (not is_subrequest and _unchunk(environ))
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = _Counted(environ["wsgi.input"])

@@ -53,10 +53,10 @@ class Command(BaseCommand):
                 *python, "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(settings.PORT),
                 "--workers", "2", "--blocking-threads", "4", "--respawn-failed-workers", "--no-ws", "--log-level", "warning",
                 # Answered without a thread, so also while all of them wait for the database.
-                "--static-path-route", "/healthz", "--static-path-mount", str(settings.BASE_DIR / "portal/health"),
+                "--static-path-route", settings.HEALTH_PATH, "--static-path-mount", str(settings.BASE_DIR / "portal/health"),
                 "--static-path-dir-to-file", "ok",
                 # A worker does not hear that it is to stop while it starts.
-                "--workers-kill-timeout", "3", "portal.wsgi:application",
+                "--workers-kill-timeout", "3", ":".join(settings.WSGI_APPLICATION.rsplit(".", 1)),
             ],
             "worker": [*python, "celery", "-q", "-A", "portal", "worker", "-Q", "default,revoke,vendors", "-c", "2", "-l", "warning"],
             "beat": [*python, "celery", "-q", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
