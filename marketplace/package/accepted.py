@@ -68,8 +68,8 @@ class Accepted:
         # Maps the pointer of a parameter to that of the path it was in.
         self._moved: dict[str, str] = {}
         for file, value in self.files.items():
-            for place, read in _READ[file].items():
-                for inside, key in _found(value, place.split("/")):
+            for pattern, read in _READ[file].items():
+                for inside, key in _matches(value, pattern.split("/")):
                     inside[key] = read(inside[key])
         for name, one in as_dict(self.files.get(REQUESTS)).items():
             self._take_query_apart(name, as_dict(as_dict(one).get("schema")))
@@ -85,23 +85,23 @@ class Accepted:
         if found.keys() & query.keys():
             return
         schema["path"], schema["query"] = path, {**query, **found}
-        place = step("", name, "schema")
-        self._moved |= {step(place, "query", key): f"{place}/path" for key in found}
+        base = step("", name, "schema")
+        self._moved |= {step(base, "query", key): f"{base}/path" for key in found}
         self.changes.append(
             _("%(file)s: the query of “%(name)s” moved from its path to “query”.") % {"file": REQUESTS, "name": name}
         )
 
 
-def _found(value: Any, place: list[str]) -> Iterator[tuple[Any, Any]]:
-    """Yield each value at a place, as its container and its key."""
-    key, *rest = place
+def _matches(value: Any, pattern: list[str]) -> Iterator[tuple[Any, Any]]:
+    """Yield each value that a pattern matches, as its container and its key."""
+    key, *rest = pattern
     if isinstance(value, dict):
         keys: list[Any] = [*value] if key == "*" else [key] if key in value else []
     else:
         keys = [*range(len(value))] if key == "*" and isinstance(value, list) else []
     for each in keys:
         if rest:
-            yield from _found(value[each], rest)
+            yield from _matches(value[each], rest)
         else:
             yield value, each
 

@@ -111,8 +111,8 @@ class _Checker(Integrations, Requests):
 
     def _shapes(self) -> None:
         for file, value in self.values.items():
-            for place, message, fix in explain(formats.MODELS[file], value, self.suggest):
-                self.tell(ERROR, file, step("", *place), message, fix)
+            for loc, message, fix in explain(formats.MODELS[file], value, self.suggest):
+                self.tell(ERROR, file, step("", *loc), message, fix)
         manifest = self.values.get(MANIFEST)
         if isinstance(manifest, dict) and isinstance(manifest.get("modules"), dict):
             if not manifest["modules"].keys() - {"common"}:

@@ -1,4 +1,4 @@
-"""Convert a 2.x package to 3.x, and remember which old place each new one came from."""
+"""Convert a 2.x package to 3.x, and remember which old pointer each new one came from."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ ENGINES = {"node": "18.20.8", "fdk": "9.4.0"}
 
 
 class Converted:
-    """A package's files in the 3.x format, the `changes` in words, and `old(file, pointer)`, the place in the old file."""
+    """A package's files in the 3.x format, the `changes` in words, and `old(file, pointer)`, the pointer in the old file."""
 
     def __init__(self, files: dict[str, Any]) -> None:
         self.files = deepcopy(files)
@@ -44,8 +44,8 @@ class Converted:
             return
         name = self.integration = _name_for(flat.get("authorize_url"))
         self.files[OAUTH] = {"integrations": {name: {"display_name": name.replace("_", " ").capitalize(), **flat}}}
-        place = step("/integrations", name)
-        self._origins[OAUTH] = lambda pointer: pointer.removeprefix(place) if pointer.startswith(place) else ""
+        base = step("/integrations", name)
+        self._origins[OAUTH] = lambda pointer: pointer.removeprefix(base) if pointer.startswith(base) else ""
         self.changes.append(
             _("%(file)s: all of it moved into the integration “%(name)s”, with a display name.")
             % {"file": OAUTH, "name": name}

@@ -89,7 +89,7 @@ class _Unreadable(Exception):
 
 
 class _Reader:
-    """Reads a text in one pass. `path` is the current place, turned into a pointer only to report a problem."""
+    """Reads a text in one pass. `path` leads to the current value, turned into a pointer only to report a problem."""
 
     def __init__(self, document: Document, text: str) -> None:
         self.document, self.text, self.at = document, text, 0

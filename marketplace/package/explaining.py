@@ -37,48 +37,46 @@ def explain(model: type[BaseModel], value: Any, suggest: Suggest) -> Iterator[Fo
 def _explain(model: type[BaseModel], error: Any, suggest: Suggest) -> Found:
     # Pydantic marks an error of a key itself with a step that is not part of the document.
     is_key = error["loc"][-1:] == ("[key]",)
-    place = tuple(part for part in error["loc"] if part != "[key]")
+    loc = tuple(part for part in error["loc"] if part != "[key]")
     context = error.get("ctx", {})
-    name = str(place[-1] if place else "")[:100]
+    name = str(loc[-1] if loc else "")[:100]
     match error["type"]:
         case "missing":
-            return place, _("“%(name)s” is missing.") % {"name": name}, _("Add it.")
+            return loc, _("“%(name)s” is missing.") % {"name": name}, _("Add it.")
         case "extra_forbidden":
-            return place, *_unknown(model, place, name, suggest)
+            return loc, *_unknown(model, loc, name, suggest)
         case "literal_error":
             values = ", ".join(f"“{each}”" for each in re.findall(r"'([^']*)'", context["expected"]))
             return (
-                place,
+                loc,
                 _("“%(name)s” has a value that the format does not allow.") % {"name": name},
                 _("Use one of: %(values)s.") % {"values": values},
             )
         case "string_pattern_mismatch" if is_key:
-            return place, *_name(str(place[-1]), with_hyphens="_-]" in context["pattern"])
+            return loc, *_name(str(loc[-1]), with_hyphens="_-]" in context["pattern"])
         case "string_pattern_mismatch":
-            return place, _("“%(name)s” is not a version that the portal reads.") % {"name": name}, _("Write “3.0”.")
+            return loc, _("“%(name)s” is not a version that the portal reads.") % {"name": name}, _("Write “3.0”.")
         case "string_too_long":
             bounds = {"name": name, "most": context["max_length"]}
-            return place, _("“%(name)s” is longer than %(most)d characters.") % bounds, _("Make it shorter.")
+            return loc, _("“%(name)s” is longer than %(most)d characters.") % bounds, _("Make it shorter.")
         case "string_too_short":
-            return place, _("This is empty."), _("Fill it in, or remove it.")
+            return loc, _("This is empty."), _("Fill it in, or remove it.")
         case "greater_than_equal" | "less_than_equal":
             least, most = (1, formats.MAX_ATTEMPTS) if name == "maxAttempts" else (0, formats.MAX_DELAY)
             fix = _("Use a number from %(least)d to %(most)d.") % {"least": least, "most": most}
-            return place, _("“%(name)s” is out of range.") % {"name": name}, fix
+            return loc, _("“%(name)s” is out of range.") % {"name": name}, fix
         case "value_error":
-            return place, str(context.get("error", "")), _("Write it without.")
+            return loc, str(context.get("error", "")), _("Write it without.")
     if not (what := _types().get(error["type"])):
         return (
-            place,
+            loc,
             _("“%(name)s” does not match the format.") % {"name": name},
             _("Compare it with the example in the documentation."),
         )
     message = (
-        _("“%(name)s” has the wrong type.") % {"name": name}
-        if place
-        else _("The file does not contain what it should.")
+        _("“%(name)s” has the wrong type.") % {"name": name} if loc else _("The file does not contain what it should.")
     )
-    return place, message, _("Write %(what)s.") % {"what": what}
+    return loc, message, _("Write %(what)s.") % {"what": what}
 
 
 def _types() -> dict[str, str]:
@@ -112,12 +110,12 @@ def _name(name: str, *, with_hyphens: bool) -> tuple[str, str]:
     )
 
 
-def _unknown(model: type[BaseModel], place: tuple[str | int, ...], name: str, suggest: Suggest) -> tuple[str, str]:
+def _unknown(model: type[BaseModel], loc: tuple[str | int, ...], name: str, suggest: Suggest) -> tuple[str, str]:
     """Explain a key that the format does not allow here."""
     here: type[BaseModel] = model
     homes: dict[str, set[str]] = {}
     if model is formats.Requests:
-        at = str(place[1]) if len(place) > 2 else ""
+        at = str(loc[1]) if len(loc) > 2 else ""
         levels: dict[str, type[BaseModel]] = {"schema": formats.RequestSchema, "options": formats.RequestOptions}
         here = levels.get(at, formats.RequestTemplate)
         homes = {"schema": _keys(formats.RequestSchema), "options": _keys(formats.RequestOptions)}
@@ -129,8 +127,8 @@ def _unknown(model: type[BaseModel], place: tuple[str | int, ...], name: str, su
                 _("Write “oauth” with the name of the integration instead."),
             )
     elif model is formats.OAuthConfig:
-        here = formats.OAuthConfig if len(place) < 2 else formats.Integration
-        homes = {"options": _OPTIONS} if len(place) > 1 else {"integrations/…": _keys(formats.Integration)}
+        here = formats.OAuthConfig if len(loc) < 2 else formats.Integration
+        homes = {"options": _OPTIONS} if len(loc) > 1 else {"integrations/…": _keys(formats.Integration)}
         if name in _OURS:
             return _("The portal sends “%(name)s” itself.") % {"name": name}, _("Remove it.")
     for home, keys in homes.items():

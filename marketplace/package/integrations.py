@@ -7,12 +7,12 @@ from django.utils.translation import gettext as _
 
 from credentials.models import Client
 
-from . import expressions, formats, places
+from . import expressions, formats, hosts
 from .archive import OAUTH
 from .documents import as_dict, as_str, step
 from .expressions import MalformedExpression, Template
+from .hosts import Misplaced
 from .known_vendors import lacks_refresh_token
-from .places import Misplaced
 from .problems import ERROR, WARNING
 from .reading import Reading, texts, words
 from .written import looks_secret, secrets_of_url
@@ -39,54 +39,54 @@ def _secret_fields(one: dict[str, Any]) -> set[str]:
 
 class Integrations(Reading):
     def _integration(self, name: str, one: dict[str, Any]) -> None:
-        place, client = step("/integrations", name), self.clients[name]
-        fields = self.check_fields(OAUTH, f"{place}/oauth_iparams", one.get("oauth_iparams"))
+        base, client = step("/integrations", name), self.clients[name]
+        fields = self.check_fields(OAUTH, f"{base}/oauth_iparams", one.get("oauth_iparams"))
         # Agents can read the URL their browser is sent to. An admin fills in the client secret even where it is not “secure”.
         secure = {key for key, field in fields.items() if as_dict(field).get("secure") is True} | _secret_fields(one)
         hidden = _("a secure field would be seen here.")
         plain = {f"oauth_iparams.{key}": hidden if key in secure else "" for key in fields}
         full = dict.fromkeys(plain, "")
-        self.template(OAUTH, f"{place}/client_id", one.get("client_id"), plain)
-        secret = self.template(OAUTH, f"{place}/client_secret", one.get("client_secret"), full)
+        self.template(OAUTH, f"{base}/client_id", one.get("client_id"), plain)
+        secret = self.template(OAUTH, f"{base}/client_secret", one.get("client_secret"), full)
         options = as_dict(one.get("options"))
         for pointer, text in texts(
             {key: value for key, value in options.items() if key not in ("customHeaders", "revocation_url")},
-            f"{place}/options",
+            f"{base}/options",
         ):
             template = self.template(OAUTH, pointer, text, plain)
             if template and looks_secret(pointer.rpartition("/")[2], template):
                 self.written_secret(OAUTH, pointer, _("Remove it: people’s browsers are sent there with it."))
-        self._custom_headers(f"{place}/options/customHeaders", options.get("customHeaders", {}), full)
+        self._custom_headers(f"{base}/options/customHeaders", options.get("customHeaders", {}), full)
         for key in sorted(options.keys() & _OUR_PARAMETERS):
             self.tell(
                 ERROR,
                 OAUTH,
-                step(f"{place}/options", key),
+                step(f"{base}/options", key),
                 _("The portal sets “%(name)s” itself.") % {"name": key},
                 _("Remove it."),
             )
         # The secret and the tokens go to these hosts; only the person who supplied the secret may choose them.
         fixed = not self.keeps_to_admins(name)
         for where, url, is_fixed in (
-            (f"{place}/authorize_url", one.get("authorize_url"), False),
-            (f"{place}/token_url", one.get("token_url"), fixed),
-            (f"{place}/options/revocation_url", options.get("revocation_url"), fixed),
+            (f"{base}/authorize_url", one.get("authorize_url"), False),
+            (f"{base}/token_url", one.get("token_url"), fixed),
+            (f"{base}/options/revocation_url", options.get("revocation_url"), fixed),
         ):
             if template := self.template(OAUTH, where, url, plain):
                 self._url(where, template, is_fixed)
                 if [*secrets_of_url(template)]:
                     self.written_secret(OAUTH, where)
-        self._own_options(f"{place}/options", options)
-        self._unused(place, fields, one)
+        self._own_options(f"{base}/options", options)
+        self._unused(base, fields, one)
         if client:
-            self._first_party(place, one, client, options)
+            self._first_party(base, one, client, options)
         else:
-            self._vendor(place, one, secret, options, is_kept=name in self.facts.kept_secrets)
+            self._vendor(base, one, secret, options, is_kept=name in self.facts.kept_secrets)
 
-    def _own_options(self, place: str, options: dict[str, Any]) -> None:
+    def _own_options(self, base: str, options: dict[str, Any]) -> None:
         """Check the options meant for the portal (marketplace/vendors/oauth_client.py), and whether the rest can be parameters."""
         for name, value in options.items():
-            pointer = step(place, name)
+            pointer = step(base, name)
             if name == "pkce" and not isinstance(value, bool):
                 self.tell(
                     ERROR, OAUTH, pointer, _("“pkce” is true or false."), _("Write false where a vendor refuses it.")
@@ -112,13 +112,13 @@ class Integrations(Reading):
 
     def _url(self, pointer: str, template: Template, fixed: bool) -> None:
         try:
-            scheme, host = places.split_url(template)
+            scheme, host = hosts.split_url(template)
             literal, loopback = host.fill({}) if host.is_literal else "", self.facts.allows_loopback
             if literal and self.facts.is_portal(f"{scheme}://{literal}"):
                 return
-            if scheme != "https" and not (loopback and places.is_loopback(literal)):
+            if scheme != "https" and not (loopback and hosts.is_loopback(literal)):
                 raise Misplaced(_("This is not https."), _("Use https://."))
-            places.check_host(host, fixed=fixed, loopback=loopback)
+            hosts.check_host(host, fixed=fixed, loopback=loopback)
         except Misplaced as error:
             self.misplaced(OAUTH, pointer, error)
 
@@ -130,14 +130,14 @@ class Integrations(Reading):
         for name, value in looked_into.items():
             template = self.template(OAUTH, step(pointer, name), value, allowed)
             try:
-                places.check_header(name)
+                hosts.check_header(name)
             except Misplaced as error:
                 self.misplaced(OAUTH, step(pointer, name), error)
             if template and looks_secret(name, template):
                 ours = _("Remove the header: the portal sends the client id and secret itself.")
                 self.written_secret(OAUTH, step(pointer, name), ours if name.lower() == "authorization" else "")
 
-    def _unused(self, place: str, fields: dict[str, Any], one: dict[str, Any]) -> None:
+    def _unused(self, base: str, fields: dict[str, Any], one: dict[str, Any]) -> None:
         used = set()
         for _pointer, text in texts({key: value for key, value in one.items() if key != "oauth_iparams"}, ""):
             try:
@@ -149,17 +149,17 @@ class Integrations(Reading):
                 self.tell(
                     WARNING,
                     OAUTH,
-                    step(f"{place}/oauth_iparams", key),
+                    step(f"{base}/oauth_iparams", key),
                     _("Nothing uses this field."),
                     _("Use it in a template, or do not ask for it."),
                 )
 
-    def _first_party(self, place: str, one: dict[str, Any], client: Client, options: dict[str, Any]) -> None:
+    def _first_party(self, base: str, one: dict[str, Any], client: Client, options: dict[str, Any]) -> None:
         if self.facts.is_foreign(client):
             self.tell(
                 ERROR,
                 OAUTH,
-                f"{place}/client_id",
+                f"{base}/client_id",
                 _("These credentials are not this app’s to use."),
                 _("Use marketplace credentials of the app’s own team, that no other app has."),
             )
@@ -169,7 +169,7 @@ class Integrations(Reading):
             self.tell(
                 ERROR,
                 OAUTH,
-                f"{place}/client_secret",
+                f"{base}/client_secret",
                 _("The portal’s own credentials need no secret in a package."),
                 _("Remove client_secret. If it was a real one, rotate it: it has been in a file."),
             )
@@ -177,7 +177,7 @@ class Integrations(Reading):
             self.tell(
                 ERROR,
                 OAUTH,
-                f"{place}/client_id",
+                f"{base}/client_id",
                 _("These are credentials of an external app."),
                 _("Use marketplace credentials."),
             )
@@ -185,7 +185,7 @@ class Integrations(Reading):
             self.tell(
                 ERROR,
                 OAUTH,
-                f"{place}/token_type",
+                f"{base}/token_type",
                 _("The credentials are for the level “%(level)s”.") % {"level": client.level},
                 _("Write “%(level)s”.") % {"level": client.level},
             )
@@ -194,23 +194,23 @@ class Integrations(Reading):
                 self.tell(
                     WARNING,
                     OAUTH,
-                    f"{place}/{key}",
+                    f"{base}/{key}",
                     _("These credentials work at this portal only; this address is not used."),
                     _("Write the portal’s own address."),
                 )
-        self._scopes(place, options, client)
+        self._scopes(base, options, client)
 
-    def _scopes(self, place: str, options: dict[str, Any], client: Client) -> None:
+    def _scopes(self, base: str, options: dict[str, Any], client: Client) -> None:
         # As keys: in order, and quick to look up.
         asked, optional = (dict.fromkeys(words(options.get(key))) for key in ("scope", "optional_scope"))
         if not asked:
-            self.tell(ERROR, OAUTH, f"{place}/options", _("The version asks for no scope."), _("List them in “scope”."))
+            self.tell(ERROR, OAUTH, f"{base}/options", _("The version asks for no scope."), _("List them in “scope”."))
         for name in asked:
             if "," in name:
                 self.tell(
                     ERROR,
                     OAUTH,
-                    f"{place}/options/scope",
+                    f"{base}/options/scope",
                     _("There is no scope “%(name)s”.") % {"name": name[:100]},
                     _("Put spaces between scopes, not commas."),
                 )
@@ -218,7 +218,7 @@ class Integrations(Reading):
                 self.tell(
                     ERROR,
                     OAUTH,
-                    f"{place}/options/scope",
+                    f"{base}/options/scope",
                     _("There is no scope “%(name)s”.") % {"name": name},
                     self.suggest(name, self.facts.scopes, _("See the list of scopes in your credentials.")),
                 )
@@ -226,7 +226,7 @@ class Integrations(Reading):
                 self.tell(
                     ERROR,
                     OAUTH,
-                    f"{place}/options/scope",
+                    f"{base}/options/scope",
                     _("The credentials do not have the scope “%(name)s”.") % {"name": name},
                     _("Add it to the credentials first."),
                 )
@@ -235,19 +235,19 @@ class Integrations(Reading):
                 self.tell(
                     ERROR,
                     OAUTH,
-                    f"{place}/options/optional_scope",
+                    f"{base}/options/optional_scope",
                     _("“%(name)s” is optional but not in “scope”.") % {"name": name},
                     _("List it in “scope” too."),
                 )
 
     def _vendor(
-        self, place: str, one: dict[str, Any], secret: Template | None, options: dict[str, Any], *, is_kept: bool
+        self, base: str, one: dict[str, Any], secret: Template | None, options: dict[str, Any], *, is_kept: bool
     ) -> None:
         if self.facts.is_portal(as_str(one.get("token_url"))):
             self.tell(
                 ERROR,
                 OAUTH,
-                f"{place}/client_id",
+                f"{base}/client_id",
                 _("This portal has no credentials with this id."),
                 _("Copy the client id from your OAuth credentials."),
             )
@@ -255,7 +255,7 @@ class Integrations(Reading):
             self.tell(
                 WARNING,
                 OAUTH,
-                place,
+                base,
                 _("There is no client secret: few vendors accept that."),
                 _("Keep the secret in the portal’s store, or ask for it at install."),
             )
@@ -263,7 +263,7 @@ class Integrations(Reading):
             self.tell(
                 WARNING,
                 OAUTH,
-                f"{place}/client_secret",
+                f"{base}/client_secret",
                 _("The package contains the vendor’s secret, which everyone who sees the package can read."),
                 _("Let the portal keep it encrypted and take it out of the package."),
             )
@@ -271,7 +271,7 @@ class Integrations(Reading):
             self.tell(
                 WARNING,
                 OAUTH,
-                f"{place}/options",
+                f"{base}/options",
                 _(
                     "This vendor gives no refresh token for such a request: each connection ends with its first access token."
                 ),
@@ -281,7 +281,7 @@ class Integrations(Reading):
             self.tell(
                 ERROR,
                 OAUTH,
-                f"{place}/options/optional_scope",
+                f"{base}/options/optional_scope",
                 _("Only the portal’s own scopes can be optional."),
                 _("Remove it."),
             )

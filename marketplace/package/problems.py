@@ -50,13 +50,13 @@ class Problems:
 
     def told(self, order: Sequence[str]) -> list[Problem]:
         """Return the problems that a report lists, in the `order` of files; if there are too many, errors before warnings."""
-        places = {file: number for number, file in enumerate(order)}
+        ranks = {file: number for number, file in enumerate(order)}
 
-        def place(each: Problem) -> tuple[Any, ...]:
-            return places.get(each.file, len(places)), each.file, each.line or 0, each.pointer, each.message
+        def in_order(each: Problem) -> tuple[Any, ...]:
+            return ranks.get(each.file, len(ranks)), each.file, each.line or 0, each.pointer, each.message
 
-        worst_first = sorted(self.kept, key=lambda each: (each.level != ERROR, *place(each)))
-        told = sorted(worst_first[:MAX_TOLD], key=place)
+        worst_first = sorted(self.kept, key=lambda each: (each.level != ERROR, *in_order(each)))
+        told = sorted(worst_first[:MAX_TOLD], key=in_order)
         if (more := self.counts.total() - len(told)) > 0:
             level = ERROR if self.counts[ERROR] > MAX_TOLD else WARNING
             text = ngettext("%(count)d more problem is not listed.", "%(count)d more problems are not listed.", more)

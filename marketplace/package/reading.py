@@ -14,7 +14,7 @@ from .archive import IPARAMS, OAUTH, REQUESTS
 from .documents import Document, as_dict, as_str, step
 from .expressions import MalformedExpression, Template, Text
 from .facts import Facts
-from .places import Misplaced
+from .hosts import Misplaced
 from .problems import ERROR, WARNING, Level, Problem, Problems
 from .written import may_be_secret
 
@@ -58,7 +58,7 @@ class Reading:
     def __init__(
         self, documents: Mapping[str, Document], values: Mapping[str, Any], old: Callable[[str, str], str], facts: Facts
     ) -> None:
-        """`old` maps a place in the 3.x format to the place in the file as it was sent."""
+        """`old` maps a pointer in the 3.x format to the pointer in the file as it was sent."""
         self.documents, self.values, self.old, self.facts = documents, values, old, facts
         self.problems = Problems()
         # References to an unreadable file are not reported.
@@ -94,27 +94,27 @@ class Reading:
             self.tell(ERROR, file, pointer, message % {"most": most}, _("Remove some."))
         return dict(islice(things.items(), most))
 
-    def check_fields(self, file: str, place: str, fields: Any) -> dict[str, Any]:
+    def check_fields(self, file: str, base: str, fields: Any) -> dict[str, Any]:
         """Check the fields that people fill in at install or when they connect a vendor."""
-        looked_into = self.count(file, place, fields, formats.MAX_FIELDS, _("More than %(most)d fields."))
+        looked_into = self.count(file, base, fields, formats.MAX_FIELDS, _("More than %(most)d fields."))
         for name, value in looked_into.items():
             one = as_dict(value)
             for key in sorted(one.keys() - _OF_A_FIELD):
                 self.tell(
                     WARNING,
                     file,
-                    step(place, name, key),
+                    step(base, name, key),
                     _("“%(name)s” is not used here.") % {"name": key},
                     _("Remove it, unless another tool reads it."),
                 )
             if one.get("secure") is True and one.get("default_value"):
                 self.written_secret(
                     file,
-                    step(place, name, "default_value"),
+                    step(base, name, "default_value"),
                     _("Remove the default: whoever installs the app fills it in."),
                 )
             if one.get("type") in ("dropdown", "radio", "multiselect") and not one.get("options"):
-                self.tell(ERROR, file, step(place, name), _("A choice needs “options”."), _("List them."))
+                self.tell(ERROR, file, step(base, name), _("A choice needs “options”."), _("List them."))
         return looked_into
 
     def template(self, file: str, pointer: str, text: Any, allowed: Mapping[str, str]) -> Template | None:

@@ -5,11 +5,11 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from . import expressions, formats, places
+from . import expressions, formats, hosts
 from .archive import IPARAMS, OAUTH, REQUESTS
 from .documents import as_dict, as_str, step
 from .expressions import MalformedExpression, Template
-from .places import Misplaced
+from .hosts import Misplaced
 from .problems import ERROR, WARNING
 from .reading import Reading, outside, parsed, words
 from .written import looks_secret, secrets_of_url
@@ -31,14 +31,14 @@ class _Known(dict[str, str]):
 
 class Requests(Reading):
     def _request(self, name: str, one: dict[str, Any]) -> None:
-        place, schema, options = step("", name), as_dict(one.get("schema")), as_dict(one.get("options"))
+        base, schema, options = step("", name), as_dict(one.get("schema")), as_dict(one.get("options"))
         oauth = options.get("oauth")
         integration = self.integrations.get(oauth) if isinstance(oauth, str) else None
         if isinstance(oauth, str) and integration is None and OAUTH not in self.unreadable:
             self.tell(
                 ERROR,
                 REQUESTS,
-                f"{place}/options/oauth",
+                f"{base}/options/oauth",
                 _("There is no integration “%(name)s”.") % {"name": oauth},
                 self.suggest(oauth, self.integrations, _("Add it to %(file)s.") % {"file": OAUTH}),
             )
@@ -46,13 +46,13 @@ class Requests(Reading):
             self.tell(
                 WARNING,
                 REQUESTS,
-                f"{place}/options/agents",
+                f"{base}/options/agents",
                 _("“agents” has no effect here: it is for account-level integrations."),
                 _("Remove it."),
             )
-        self._schema(place, schema, oauth, integration)
+        self._schema(base, schema, oauth, integration)
         if integration is not None and (client := self.clients[as_str(oauth)]) and not self.facts.is_foreign(client):
-            self._route(place, schema, as_dict(integration.get("options")))
+            self._route(base, schema, as_dict(integration.get("options")))
 
     @cached_property
     def _names(self) -> tuple[_Known, _Known]:
@@ -66,33 +66,33 @@ class Requests(Reading):
             _Known(dict.fromkeys(plain, ""), "context", *unread),
         )
 
-    def _schema(self, place: str, schema: dict[str, Any], oauth: Any, integration: dict[str, Any] | None) -> None:
+    def _schema(self, base: str, schema: dict[str, Any], oauth: Any, integration: dict[str, Any] | None) -> None:
         called, sent = self._names
-        if host := self.template(REQUESTS, f"{place}/schema/host", schema.get("host"), called):
-            self._host(place, schema, host, oauth, integration)
-        if path := self.template(REQUESTS, f"{place}/schema/path", schema.get("path", "/"), called):
+        if host := self.template(REQUESTS, f"{base}/schema/host", schema.get("host"), called):
+            self._host(base, schema, host, oauth, integration)
+        if path := self.template(REQUESTS, f"{base}/schema/path", schema.get("path", "/"), called):
             try:
-                places.check_path(path)
+                hosts.check_path(path)
             except Misplaced as error:
-                self.misplaced(REQUESTS, f"{place}/schema/path", error)
-            self._settings(f"{place}/schema/path", path)
+                self.misplaced(REQUESTS, f"{base}/schema/path", error)
+            self._settings(f"{base}/schema/path", path)
             if [*secrets_of_url(path)]:
-                self.written_secret(REQUESTS, f"{place}/schema/path")
+                self.written_secret(REQUESTS, f"{base}/schema/path")
         more = _("More than %(most)d of them.")
         query, headers = (
-            self.count(REQUESTS, f"{place}/schema/{key}", schema.get(key), formats.MAX_FIELDS, more)
+            self.count(REQUESTS, f"{base}/schema/{key}", schema.get(key), formats.MAX_FIELDS, more)
             for key in ("query", "headers")
         )
         for key, value in query.items():
-            pointer = step(f"{place}/schema/query", key)
+            pointer = step(f"{base}/schema/query", key)
             template = self.template(REQUESTS, pointer, value, called)
             if template and looks_secret(key, template):
                 self.written_secret(REQUESTS, pointer)
         sends = False
         for key, value in headers.items():
-            pointer = step(f"{place}/schema/headers", key)
+            pointer = step(f"{base}/schema/headers", key)
             template = self.template(REQUESTS, pointer, value, sent)
-            if template and (wrong := places.not_in_a_header("".join(template.texts()))):
+            if template and (wrong := hosts.not_in_a_header("".join(template.texts()))):
                 self.tell(
                     ERROR,
                     REQUESTS,
@@ -104,18 +104,18 @@ class Requests(Reading):
                 self.written_secret(REQUESTS, pointer)
             sends = sends or bool(template and any(name.name == "access_token" for name in template.names()))
             try:
-                places.check_header(key)
+                hosts.check_header(key)
             except Misplaced as error:
                 self.misplaced(REQUESTS, pointer, error)
         if sends and not isinstance(oauth, str):
             self.tell(
-                ERROR, REQUESTS, place, _("The access token of which integration?"), _("Name it in options.oauth.")
+                ERROR, REQUESTS, base, _("The access token of which integration?"), _("Name it in options.oauth.")
             )
         if isinstance(oauth, str) and not sends:
             self.tell(
                 WARNING,
                 REQUESTS,
-                place,
+                base,
                 _("This template names an integration but sends no access token."),
                 _("Add the header “Authorization”: “Bearer <%= access_token %>”."),
             )
@@ -137,7 +137,7 @@ class Requests(Reading):
             options = self.fields[key].get("options")
             for option in options if isinstance(options, list) else ():
                 try:
-                    places.check_setting(as_str(option))
+                    hosts.check_setting(as_str(option))
                 except Misplaced as error:
                     self._choices[key] = as_str(option), error
                     break
@@ -190,7 +190,7 @@ class Requests(Reading):
                 )
 
     def _host(
-        self, place: str, schema: dict[str, Any], host: Template, oauth: Any, integration: dict[str, Any] | None
+        self, base: str, schema: dict[str, Any], host: Template, oauth: Any, integration: dict[str, Any] | None
     ) -> None:
         # The secret is the admin's own, and may go where that admin says.
         theirs = self.keeps_to_admins(oauth) if integration else not isinstance(oauth, str)
@@ -199,16 +199,16 @@ class Requests(Reading):
         theirs = theirs and not host.is_called
         loopback = self.facts.allows_loopback
         try:
-            places.check_host(host, fixed=not theirs, loopback=loopback)
+            hosts.check_host(host, fixed=not theirs, loopback=loopback)
             if schema.get("protocol", "https") != "https" and not (
-                loopback and host.is_literal and places.is_loopback(host.fill({}))
+                loopback and host.is_literal and hosts.is_loopback(host.fill({}))
             ):
                 raise Misplaced(_("This is not https."), _("Use https, or leave “protocol” out."))
         except Misplaced as error:
-            self.misplaced(REQUESTS, f"{place}/schema/host", error)
-        self._settings(f"{place}/schema/host", host, is_host=True)
+            self.misplaced(REQUESTS, f"{base}/schema/host", error)
+        self._settings(f"{base}/schema/host", host, is_host=True)
 
-    def _route(self, place: str, schema: dict[str, Any], options: dict[str, Any]) -> None:
+    def _route(self, base: str, schema: dict[str, Any], options: dict[str, Any]) -> None:
         try:
             path = outside(expressions.parse(as_str(schema.get("path", "/")))).replace("\0", "x")
         except MalformedExpression:
@@ -219,7 +219,7 @@ class Requests(Reading):
             self.tell(
                 WARNING,
                 REQUESTS,
-                f"{place}/schema/path",
+                f"{base}/schema/path",
                 _("No product publishes this route."),
                 _("Compare it with the product’s documentation."),
             )
@@ -229,7 +229,7 @@ class Requests(Reading):
                 self.tell(
                     ERROR,
                     REQUESTS,
-                    f"{place}/schema/path",
+                    f"{base}/schema/path",
                     _("This route needs a scope that the version does not ask for: %(scopes)s.")
                     % {"scopes": ", ".join(needed)},
                     _("Add one of them to the integration’s “scope”."),
@@ -238,7 +238,7 @@ class Requests(Reading):
                 self.tell(
                     ERROR,
                     REQUESTS,
-                    f"{place}/schema/path",
+                    f"{base}/schema/path",
                     _("This route is not open to OAuth clients."),
                     _("Remove the template."),
                 )

@@ -13,10 +13,10 @@ from django.utils.translation import gettext as _
 from portal.foundation.refusals import Refused
 from portal.foundation.text import describe
 
-from ..package import expressions, formats, places
+from ..package import expressions, formats, hosts
 from ..package.contents import Contents
 from ..package.documents import MAX_NAME
-from ..package.places import Misplaced
+from ..package.hosts import Misplaced
 from ..package.written import looks_secret
 
 MAX_BODY = 6 * 1024 * 1024
@@ -140,7 +140,7 @@ def _host(text: str, values: Mapping[str, str]) -> str:
 
     host = _filled(text, values, label)
     try:
-        places.check_literal(host, loopback=settings.EGRESS_ALLOW_LOOPBACK)
+        hosts.check_literal(host, loopback=settings.EGRESS_ALLOW_LOOPBACK)
     except Misplaced as error:
         raise BadInput(str(error)) from None
     return host
@@ -160,7 +160,7 @@ def _segment(value: str, name: str) -> str:
     if not name.startswith("iparam."):
         return quote(value, safe="")
     try:
-        places.check_setting(value)
+        hosts.check_setting(value)
     except Misplaced as error:
         raise BadInput(
             _("The setting “%(name)s” cannot be used in a path: %(why)s") % {"name": name, "why": error}
@@ -170,7 +170,7 @@ def _segment(value: str, name: str) -> str:
 
 def _header(name: str, text: str, values: Mapping[str, str]) -> str:
     value = _filled(text, values).strip()
-    if wrong := places.not_in_a_header(value):
+    if wrong := hosts.not_in_a_header(value):
         raise BadInput(
             _("The value for the header “%(name)s” has a character that no header can have: %(character)s.")
             % {"name": name, "character": wrong}

@@ -20,9 +20,9 @@ from django.utils.translation import gettext as _
 from portal.foundation.egress import CLIENT_ERRORS, EgressError, Transport, send
 
 from ..models import App
-from ..package import expressions, formats, places
+from ..package import expressions, formats, hosts
 from ..package.documents import as_dict
-from ..package.places import Misplaced
+from ..package.hosts import Misplaced
 
 with warnings.catch_warnings():
     # It says that httpx is to be followed by another package, to which nothing here is bound.
@@ -95,7 +95,7 @@ class Vendor:
     def _is_written_out(self, text: str) -> bool:
         """True where the package itself names the host of a URL, and nobody who fills in fields does."""
         try:
-            return places.split_url(expressions.parse(text))[1].is_literal
+            return hosts.split_url(expressions.parse(text))[1].is_literal
         except Misplaced:
             return False
 

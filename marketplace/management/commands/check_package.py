@@ -46,9 +46,9 @@ class Command(BaseCommand):
 
     def _tell(self, report, path):
         for problem in report.problems:
-            place = ":".join(str(part) for part in (problem.file or path, problem.line) if part)
+            location = ":".join(str(part) for part in (problem.file or path, problem.line) if part)
             pointer = problem.pointer and f" [{problem.pointer}]"
-            self.stdout.write(f"{place}: {problem.level}: {problem.message} {problem.fix}{pointer}")
+            self.stdout.write(f"{location}: {problem.level}: {problem.message} {problem.fix}{pointer}")
         for change in report.changes:
             self.stdout.write(f"changed: {change}")
         self.stdout.write(f"{'Valid' if report.valid else 'Not valid'}, format {report.format or 'unknown'}.")
