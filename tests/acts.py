@@ -351,11 +351,11 @@ ACTIONS = {
     ),
     "submit_version": Act(
         lambda w, by: publishing.submit_version(w.draft, by=by), "draft", **DEVELOPERS,
-        spoil=lambda w: w.custom, wrong=publishing.Frozen, again=publishing.Frozen,
+        spoil=lambda w: w.custom, wrong=publishing.StatusCannotMove, again=publishing.StatusCannotMove,
     ),
     "take_back_version": Act(
         lambda w, by: publishing.take_back_version(w.review, by=by), "review", **DEVELOPERS,
-        spoil=lambda w: w.approved, wrong=publishing.Frozen, again=publishing.Frozen,
+        spoil=lambda w: w.approved, wrong=publishing.StatusCannotMove, again=publishing.StatusCannotMove,
     ),
     "copy_version": Act(
         lambda w, by: publishing.copy_version(w.taken_back, by=by), "taken_back", **DEVELOPERS,
@@ -364,29 +364,29 @@ ACTIONS = {
     "approve_version": Act(
         lambda w, by: publishing.approve_version(w.review, by=by), "review", **REVIEWERS,
         spoil=lambda w: publishing.reject_version(w.review, reason="No", by=w.people["reviewer"]),
-        wrong=publishing.Frozen, again=publishing.Frozen,
+        wrong=publishing.StatusCannotMove, again=publishing.StatusCannotMove,
     ),
     "reject_version": Act(
         lambda w, by: publishing.reject_version(w.review, reason="No", by=by), "review", **REVIEWERS,
-        spoil=lambda w: w.approved, wrong=publishing.Frozen, again=publishing.Frozen,
+        spoil=lambda w: w.approved, wrong=publishing.StatusCannotMove, again=publishing.StatusCannotMove,
     ),
     "publish_version": Act(
         lambda w, by: publishing.publish_version(w.approved, by=by), "approved", **DEVELOPERS,
-        spoil=lambda w: w.published, wrong=publishing.Frozen, again=publishing.Frozen,
+        spoil=lambda w: w.published, wrong=publishing.StatusCannotMove, again=publishing.StatusCannotMove,
     ),
     "publish_custom": Act(
         lambda w, by: publishing.publish_custom(w.draft, accounts={w.cast.acme.slug}, by=by), "draft", **DEVELOPERS,
-        spoil=lambda w: w.review, wrong=publishing.Frozen, again=publishing.Frozen,
+        spoil=lambda w: w.review, wrong=publishing.StatusCannotMove, again=publishing.StatusCannotMove,
     ),
     "withdraw_version": Act(
         lambda w, by: publishing.withdraw_version(w.published, reason="Why", by=by), "published", **DEVELOPERS,
-        spoil=lambda w: publishing.withdraw_version(w.published, reason="Why", by=w.cast.dev), wrong=publishing.Frozen,
-        again=publishing.Frozen,
+        spoil=lambda w: publishing.withdraw_version(w.published, reason="Why", by=w.cast.dev), wrong=publishing.StatusCannotMove,
+        again=publishing.StatusCannotMove,
     ),
     "list_accounts": Act(
         lambda w, by: publishing.list_accounts(w.draft.app, accounts={w.cast.globex.slug}, by=by), "custom", **DEVELOPERS,
         spoil=lambda w: setattr(w, "_made", {"draft": factories.app(w.cast.dev, None, required_scopes=[])}),
-        wrong=publishing.NotReady, again=ANOTHER,
+        wrong=publishing.NothingPublished, again=ANOTHER,
     ),
     # installations
     "install": Act(
@@ -395,7 +395,7 @@ ACTIONS = {
     ),
     "install_draft": Act(
         lambda w, by: installing.install_draft(w.draft, by=by), "draft", **DEVELOPERS,
-        spoil=lambda w: w.review, wrong=publishing.Frozen, again=ANOTHER,
+        spoil=lambda w: w.review, wrong=installing.NotADraft, again=ANOTHER,
     ),
     "change_values": Act(
         lambda w, by: connecting.change_values(w.multi.installation, values={"owner": "acme"}, by=by), "multi",
@@ -435,11 +435,11 @@ ACTIONS = {
     ),
     "uninstall": Act(
         lambda w, by: installing.uninstall(w.installation, by=by), "installation", **INSTALLERS,
-        spoil=_uninstall, wrong=installing.NotInstallable, again=installing.NotInstallable,
+        spoil=_uninstall, wrong=installing.AlreadyUninstalled, again=installing.AlreadyUninstalled,
     ),
     "discard": Act(
         lambda w, by: installing.discard(w.installation, by=by), "installation", **INSTALLERS,
-        spoil=lambda w: w.consent, wrong=installing.NotUnfinished, again=installing.NotInstallable,
+        spoil=lambda w: w.consent, wrong=installing.NotUnfinished, again=installing.AlreadyUninstalled,
     ),
     # accesses and consents
     "open_access": Act(

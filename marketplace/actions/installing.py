@@ -24,10 +24,18 @@ from ..events import Event
 from ..models import App, Installation, Status, Version
 from ..package.contents import Contents
 from ..vendors.actions import credentials_kept, queue_sweep, vendor_name
-from .publishing import FIELDS, Frozen, check_installable
+from .publishing import FIELDS, check_installable
 
 
 class NotInstallable(Refused):
+    pass
+
+
+class NotADraft(Refused):
+    pass
+
+
+class AlreadyUninstalled(Refused):
     pass
 
 
@@ -69,7 +77,7 @@ def install(app: App, account: Account, *, by: User) -> Installation:
 def install_draft(version: Version, *, by: User) -> Installation:
     """Install a numbered copy of a draft on its team's own test account (M2, M3).
 
-    An installation that is there already is uninstalled first. Raises NotATeammate, Frozen, NotReady, NotAnAdmin.
+    An installation that is there already is uninstalled first. Raises NotATeammate, NotADraft, NotReady, NotAnAdmin.
     """
     team = version.app.team
     require_teammate(team, by)
@@ -78,7 +86,7 @@ def install_draft(version: Version, *, by: User) -> Installation:
     client = lock(Client, version.app.client_id) if version.app.client_id else None
     version = lock(Version, version.pk)
     if version.is_frozen:
-        raise Frozen(_("Only a draft is tested this way."))
+        raise NotADraft(_("Only a draft is tested this way."))
     # Again, as it is under the lock.
     check_installable(version)
     copies = version.app.versions.filter(status=Status.SNAPSHOT, number__startswith=f"{version.number}-draft.").count()
@@ -147,7 +155,7 @@ def _connections_that_end(installation: Installation) -> dict[str, Any]:
 def uninstall(installation: Installation, *, by: User) -> Entry:
     """End an installation and all access with it, at this commit; always possible for an admin (M5).
 
-    Returns the ledger's entry that is its receipt. Raises NotAnAdmin, NotInstallable where it was uninstalled already.
+    Returns the ledger's entry that is its receipt. Raises NotAnAdmin, AlreadyUninstalled.
     """
     return _end(installation, by, Event.INSTALLATION_UNINSTALLED, AccessEnd.UNINSTALLED)
 
@@ -165,7 +173,7 @@ def _end(installation: Installation, by: User, event: Event, reason: AccessEnd) 
     lock(Account, installation.account_id)
     installation = lock(Installation, installation.pk)
     if installation.uninstalled_at:
-        raise NotInstallable(_("This was uninstalled already."))
+        raise AlreadyUninstalled(_("This was uninstalled already."))
     ends = _connections_that_end(installation)
     values = credentials_kept(installation)
     Installation.objects.filter(pk=installation.pk).update(uninstalled_at=Now(), uninstalled_by=by, values=values)

@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from credentials.actions import ReasonMissing
 from credentials.models import Client, Kind
 from credentials.redirect_uris import validate
 from portal.accounts.actions.notifying import put_notices
@@ -40,7 +41,19 @@ class Frozen(Refused):
     pass
 
 
+class StatusCannotMove(Refused):
+    """A status moves only along the paths of M2."""
+
+
 class NotReady(Refused):
+    pass
+
+
+class NothingPublished(Refused):
+    pass
+
+
+class AccountsMissing(Refused):
     pass
 
 
@@ -170,14 +183,14 @@ def check_installable(version: Version) -> None:
 
 def _check_status(version: Version, status: str) -> None:
     if version.status != status:
-        raise Frozen(
+        raise StatusCannotMove(
             _("This version is “%(status)s”, so this cannot be done.") % {"status": version.get_status_display()}
         )
 
 
 @transaction.atomic
 def submit_version(version: Version, *, by: User) -> Version:
-    """Freeze a draft and put it in the reviewers' queue (M2). Raises NotATeammate, Frozen, NotReady."""
+    """Freeze a draft and put it in the reviewers' queue (M2). Raises NotATeammate, StatusCannotMove, NotReady."""
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     _check_status(version, Status.DRAFT)
@@ -192,7 +205,7 @@ def submit_version(version: Version, *, by: User) -> Version:
 
 @transaction.atomic
 def take_back_version(version: Version, *, by: User) -> Version:
-    """Take a submitted version out of the reviewers' queue; it stays frozen (M2). Raises NotATeammate, Frozen."""
+    """Take a submitted version out of the reviewers' queue; it stays frozen (M2). Raises NotATeammate, StatusCannotMove."""
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     _check_status(version, Status.IN_REVIEW)
@@ -205,7 +218,7 @@ def take_back_version(version: Version, *, by: User) -> Version:
 
 @transaction.atomic
 def copy_version(version: Version, *, by: User) -> Version:
-    """Copy a version that was taken back to a new draft, with everything in it, its number included. Raises NotATeammate, Frozen, ValidationError."""
+    """Copy a version that was taken back to a new draft, with everything in it, its number included. Raises NotATeammate, StatusCannotMove, ValidationError."""
     require_teammate(version.app.team, by)
     _check_status(version, Status.TAKEN_BACK)
     return create_version(version.app, by=by, **{name: getattr(version, name) for name in FIELDS})
@@ -213,15 +226,15 @@ def copy_version(version: Version, *, by: User) -> Version:
 
 @transaction.atomic
 def approve_version(version: Version, *, reason: str = "", by: User) -> Version:
-    """Let a submitted version be published. Raises NotAReviewer, OwnTeam, Frozen."""
+    """Let a submitted version be published. Raises NotAReviewer, OwnTeam, StatusCannotMove."""
     return _decide(version, Decision.APPROVED, Status.APPROVED, Event.VERSION_APPROVED, reason, by)
 
 
 @transaction.atomic
 def reject_version(version: Version, *, reason: str, by: User) -> Version:
-    """Turn a submitted version down, with a reason that its developers read. Raises as approving does, and NotReady."""
+    """Turn a submitted version down, with a reason that its developers read. Raises as approving does, and ReasonMissing."""
     if not reason.strip():
-        raise NotReady(_("Say why: the developers read it."))
+        raise ReasonMissing(_("Say why: the developers read it."))
     return _decide(version, Decision.REJECTED, Status.REJECTED, Event.VERSION_REJECTED, reason, by)
 
 
@@ -239,7 +252,7 @@ def _decide(version: Version, decision: str, status: str, event: Event, reason: 
 
 @transaction.atomic
 def publish_version(version: Version, *, by: User) -> Version:
-    """Put an approved version in the marketplace (M3). Raises NotATeammate, Frozen."""
+    """Put an approved version in the marketplace (M3). Raises NotATeammate, StatusCannotMove."""
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     _check_status(version, Status.APPROVED)
@@ -250,7 +263,8 @@ def publish_version(version: Version, *, by: User) -> Version:
 def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version:
     """Publish a draft without review, for the accounts of these slugs beside those listed before (M3).
 
-    Raises NotATeammate, Frozen, NotReady, TooManyAccounts, TooManyVersions, ValidationError.
+    Raises NotATeammate, StatusCannotMove, NotReady, AccountsMissing, TooManyAccounts, TooManyVersions,
+    ValidationError.
     """
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
@@ -274,12 +288,12 @@ def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version
 def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
     """Let further accounts install an app's custom versions (M3).
 
-    Raises NotATeammate, NotReady, TooManyAccounts, ValidationError.
+    Raises NotATeammate, NothingPublished, AccountsMissing, TooManyAccounts, ValidationError.
     """
     require_teammate(app.team, by)
     app = lock(App, app.pk)
     if not _published(app, Audience.CUSTOM).exists():
-        raise NotReady(_("Publish a version for chosen accounts first."))
+        raise NothingPublished(_("Publish a version for chosen accounts first."))
     _list(app, accounts)
     # Those of them that have the app already can have another version from now on.
     offer_version(_published(app, Audience.CUSTOM).latest("published_at"))
@@ -301,7 +315,7 @@ def _published(app: App, audience: str) -> QuerySet[Version]:
 
 def _list(app: App, accounts: set[str]) -> None:
     if not accounts:
-        raise NotReady(_("Choose at least one account."))
+        raise AccountsMissing(_("Choose at least one account."))
     app.custom_accounts = sorted({*app.custom_accounts, *accounts})
     if len(app.custom_accounts) > MAX_CUSTOM_ACCOUNTS:
         raise TooManyAccounts(_("At most %(count)d accounts, please.") % {"count": MAX_CUSTOM_ACCOUNTS})
@@ -323,13 +337,13 @@ def _publish(version: Version, by: User, **details) -> Version:
 def withdraw_version(version: Version, *, reason: str, by: User) -> Version:
     """Take a published version back: nobody can have it from now on, and who has it is told, and offered another.
 
-    What was installed goes on working (M4). Raises NotATeammate, Frozen, NotReady.
+    What was installed goes on working (M4). Raises NotATeammate, StatusCannotMove, ReasonMissing.
     """
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     _check_status(version, Status.PUBLISHED)
     if not (reason := reason.strip()):
-        raise NotReady(_("Say why: the admins who installed it read it."))
+        raise ReasonMissing(_("Say why: the admins who installed it read it."))
     version.status, version.withdrawn_because = Status.WITHDRAWN, reason[:MAX_REASON]
     version.save(update_fields=["status", "withdrawn_because"])
     # What was offered from it before is offered for another reason now, which its admins do not know yet.

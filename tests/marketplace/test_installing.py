@@ -8,8 +8,13 @@ from django.db import connection
 from consent.models import Access, Consent
 from credentials.actions import suspend_client
 from marketplace.actions import installing, publishing
-from marketplace.actions.installing import AlreadyInstalled, NotInstallable, NotUnfinished
-from marketplace.actions.publishing import Frozen
+from marketplace.actions.installing import (
+    AlreadyInstalled,
+    AlreadyUninstalled,
+    NotADraft,
+    NotInstallable,
+    NotUnfinished,
+)
 from marketplace.models import Installation, Version
 from portal.accounts.actions import accounts, memberships
 from portal.accounts.rights import NotAnAdmin
@@ -127,7 +132,7 @@ def test_a_draft_is_installed_on_its_teams_own_test_account_as_a_frozen_copy(cas
 def test_a_submitted_version_is_no_longer_tested_as_a_draft(cast):
     draft = factories.app(cast.dev, factories.client(cast.dev)[0])
     version = publishing.submit_version(draft, by=cast.dev)
-    with pytest.raises(Frozen):
+    with pytest.raises(NotADraft):
         installing.install_draft(version, by=cast.dev)
     assert Version.objects.count() == 1
 
@@ -157,7 +162,7 @@ def test_uninstalling_ends_all_in_one_commit_and_once(cast, version, installatio
     installation.access.refresh_from_db()
     assert installation.uninstalled_at and installation.access.ended_at and installation.uninstalled_by == cast.admin
     assert entry.event == "access.ended"
-    with pytest.raises(NotInstallable):
+    with pytest.raises(AlreadyUninstalled):
         installing.uninstall(installation, by=cast.admin)
     assert Entry.objects.filter(event="installation.uninstalled").count() == 1
 
@@ -186,7 +191,7 @@ def test_an_unfinished_installation_is_discarded_and_a_finished_one_is_not(cast,
     with pytest.raises(NotUnfinished):
         installing.discard(other, by=cast.globex_admin)
     installing.discard(installation, by=cast.admin)
-    with pytest.raises(NotInstallable):
+    with pytest.raises(AlreadyUninstalled):
         installing.discard(installation, by=cast.admin)
     events = Entry.objects.filter(chain=cast.acme.chain_name).values_list("event", flat=True)
     assert "installation.discarded" in events and "installation.uninstalled" not in events

@@ -6,9 +6,17 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
 
+from credentials.actions import ReasonMissing
 from credentials.models import Kind, Level
 from marketplace.actions import installing, publishing
-from marketplace.actions.publishing import ClientTaken, Frozen, NotReady
+from marketplace.actions.publishing import (
+    AccountsMissing,
+    ClientTaken,
+    Frozen,
+    NothingPublished,
+    NotReady,
+    StatusCannotMove,
+)
 from marketplace.models import App, Review, Status, Version
 from portal.accounts.actions import teams
 from portal.accounts.rights import NotAReviewer, NotATeammate, OwnTeam
@@ -204,7 +212,7 @@ def test_an_agent_level_version_needs_an_install_url(cast):
 def test_a_reviewer_approves_and_the_team_publishes(cast, draft):
     """M3"""
     version = publishing.submit_version(draft, by=cast.dev)
-    with pytest.raises(Frozen):
+    with pytest.raises(StatusCannotMove):
         publishing.publish_version(version, by=cast.dev)
     version = publishing.approve_version(version, by=factories.reviewer())
     assert version.status == Status.APPROVED
@@ -218,15 +226,15 @@ def test_a_reviewer_approves_and_the_team_publishes(cast, draft):
 
 def test_a_rejection_has_a_reason_and_ends_the_version(cast, draft):
     version, rita = publishing.submit_version(draft, by=cast.dev), factories.reviewer()
-    with pytest.raises(NotReady):
+    with pytest.raises(ReasonMissing):
         publishing.reject_version(version, reason="  ", by=rita)
     version = publishing.reject_version(version, reason="Asks for too much", by=rita)
     assert (version.status, version.review.reason, version.review.reviewer) == ("rejected", "Asks for too much", rita)
     for act in (publishing.submit_version, publishing.publish_version):
-        with pytest.raises(Frozen):
+        with pytest.raises(StatusCannotMove):
             act(version, by=cast.dev)
     for act in (publishing.approve_version, publishing.reject_version):
-        with pytest.raises(Frozen):
+        with pytest.raises(StatusCannotMove):
             act(version, reason="Again", by=rita)
     assert Review.objects.count() == 1
 
@@ -275,7 +283,7 @@ def test_a_custom_version_is_published_without_review_for_chosen_accounts(cast, 
     version = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
     assert (version.status, version.audience) == ("published", "custom")
     assert version.app.custom_accounts == [cast.acme.slug]
-    with pytest.raises(Frozen):
+    with pytest.raises(StatusCannotMove):
         publishing.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
     second = publishing.create_version(version.app, by=cast.dev, **version_fields("1.1"))
     second = publishing.publish_custom(second, accounts={cast.globex.slug}, by=cast.dev)
@@ -283,7 +291,7 @@ def test_a_custom_version_is_published_without_review_for_chosen_accounts(cast, 
 
 
 def test_a_custom_version_needs_an_account_and_what_every_version_needs(cast, draft):
-    with pytest.raises(NotReady):
+    with pytest.raises(AccountsMissing):
         publishing.publish_custom(draft, accounts=set(), by=cast.dev)
     with pytest.raises(ValidationError):
         publishing.publish_custom(draft, accounts={"Not A Slug"}, by=cast.dev)
@@ -312,12 +320,12 @@ def test_further_accounts_are_listed_for_a_custom_app(cast, draft):
 
 
 def test_only_the_team_lists_accounts_and_only_for_a_custom_app(cast, draft):
-    with pytest.raises(NotReady):
+    with pytest.raises(NothingPublished):
         publishing.list_accounts(draft.app, accounts={cast.acme.slug}, by=cast.dev)
     version = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
     with pytest.raises(NotATeammate):
         publishing.list_accounts(version.app, accounts={cast.globex.slug}, by=cast.other_dev)
-    with pytest.raises(NotReady):
+    with pytest.raises(AccountsMissing):
         publishing.list_accounts(version.app, accounts=set(), by=cast.dev)
     assert App.objects.get().custom_accounts == [cast.acme.slug]
 

@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, transaction
 
 from marketplace.actions import offering, publishing
-from marketplace.actions.publishing import FIELDS, Frozen
+from marketplace.actions.publishing import FIELDS, Frozen, StatusCannotMove
 from marketplace.models import Status, Version
 from portal.ledger.models import Entry
 from tests import factories
@@ -39,7 +39,7 @@ def test_a_version_in_review_is_taken_back_and_nobody_decides_on_it_any_more(cas
     assert review.status == Status.TAKEN_BACK
     rita = factories.reviewer()
     for decide in (publishing.approve_version, publishing.reject_version):
-        with pytest.raises(Frozen, match="Taken back from review"):
+        with pytest.raises(StatusCannotMove, match="Taken back from review"):
             decide(review, reason="Too late", by=rita)
     window = browse(rita).get(f"/admin/marketplace/version/{review.pk}/change/")
     assert "Taken back from review" in text(window) and "press/approve" not in window.content.decode()
@@ -60,7 +60,7 @@ def test_what_was_taken_back_stays_frozen_for_good(cast, review):
 @pytest.mark.parametrize("decide", [publishing.approve_version, publishing.reject_version])
 def test_what_was_decided_on_is_not_taken_back(cast, review, decide):
     version = decide(review, reason="Why", by=factories.reviewer())
-    with pytest.raises(Frozen):
+    with pytest.raises(StatusCannotMove):
         publishing.take_back_version(version, by=cast.dev)
     with pytest.raises(DatabaseError), transaction.atomic():
         Version.objects.filter(pk=version.pk).update(status=Status.TAKEN_BACK)
