@@ -4,7 +4,7 @@ import zoneinfo
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import DataError, OperationalError
-from django.http import HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.http import HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
@@ -13,6 +13,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from consent.answers import NO_STORE, TRY_AGAIN, oauth_error
 from portal.foundation.bodies import max_body
 from portal.foundation.limits.rates import TooMany
 from portal.foundation.once import FormIsStale
@@ -36,10 +37,10 @@ class DatabaseAwayMiddleware:
 
 
 def unavailable(request):
-    text, headers = _("The database is away. Try again in a few seconds."), {"Retry-After": "5"}
+    text = _("The database is away. Try again in a few seconds.")
     if is_for_programs(request):
-        return refuse(request, 503, text, **headers)
-    headers["Cache-Control"] = "no-store"
+        return refuse(request, 503, text, **TRY_AGAIN)
+    headers = {**NO_STORE, **TRY_AGAIN}
     return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8", status=503, headers=headers)
 
 
@@ -182,15 +183,11 @@ _ERRORS = {
 
 def refuse(request, status, text, **headers):
     """Answer a request that is refused before it reaches a view: with a page, or with JSON for a program."""
-    headers["Cache-Control"] = "no-store"
     if is_for_programs(request):
-        # RFC 6749 section 5.1 has both.
-        headers["Pragma"] = "no-cache"
-        told = {"error": _ERRORS.get(status, "invalid_request"), "error_description": text}
-        return JsonResponse(told, status=status, headers=headers)
+        return oauth_error(_ERRORS.get(status, "invalid_request"), text, status, **headers)
     title = _("The address cannot be read") if status == 400 else _("That was too much")
     page = render(request, "refused.html", {"status": status, "title": title, "text": text}, status=status)
-    for name, value in headers.items():
+    for name, value in {**NO_STORE, **headers}.items():
         page[name] = value
     return page
 

@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.defaults import bad_request, page_not_found
 
+from consent.answers import TRY_AGAIN
 from consent.coming_ends import ended_lately, ending_within, renewable_by
 from consent.succession import to_confirm
 from credentials.models import Client
@@ -108,7 +109,7 @@ def readyz(request):
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except OperationalError:
-        return JsonResponse({"database": "away"}, status=503, headers={"Retry-After": "5"})
+        return JsonResponse({"database": "away"}, status=503, headers=TRY_AGAIN)
     try:
         # Which asks Redis itself: the rest of this cache works without it.
         cache.has_key("readyz")

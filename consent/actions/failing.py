@@ -6,6 +6,7 @@ import structlog
 from django.db import Error, connection, transaction
 from django.db.models.functions import Now
 
+from ..check import Refusal
 from ..models import Failure, Where, Why
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,21 @@ def note_failure(
             cursor.execute(_NO_HURRY)
     except Error as problem:
         log.warning("failure_not_noted", client=client_id, error=type(problem).__name__)
+
+
+def note_refusal(refusal: Refusal, where: Where) -> None:
+    """Count what a genuine token was refused; a made-up one belongs to nobody."""
+    if refusal.token and refusal.why:
+        access = refusal.token.consent.access
+        note_failure(
+            access.client_id,
+            account_id=access.account_id,
+            where=where,
+            why=refusal.why,
+            error=refusal.error,
+            text=refusal.description,
+            scope=refusal.scope if refusal.error == "insufficient_scope" else "",
+        )
 
 
 def erase_failures() -> int:

@@ -3,7 +3,7 @@
 import json
 
 from django.db import transaction
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
@@ -17,25 +17,16 @@ from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import TooMany, spend
 
 from .. import check as checking
-from ..actions import failing
+from ..actions.failing import note_failure, note_refusal
+from ..answers import BASIC, OAUTH_NO_STORE, oauth_answer, oauth_error, refused_call
 from ..models import Where, Why
 from ..parameters import PROGRAMS
 from ..server import Attempt, find_client
 
-_BASIC = 'Basic realm="portal", charset="UTF-8"'
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 GRANT_TYPES = ["authorization_code", "client_credentials", "refresh_token"]
 # The headers in which gateways describe a call: nginx and Envoy; Traefik and Caddy.
 _TOLD_BY_GATEWAY = [("X-Original-Method", "X-Original-URI"), ("X-Forwarded-Method", "X-Forwarded-Uri")]
 _OVERRIDES = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"]
-
-
-def _json(data, status=200, **headers):
-    return JsonResponse(data, status=status, headers={**NO_STORE, **headers})
-
-
-def _error(error, description, status=400, **headers):
-    return _json({"error": error, "error_description": description}, status, **headers)
 
 
 def for_programs(view):
@@ -47,10 +38,10 @@ def _oauthlib(core, respond, request):
     """Run an oauthlib endpoint in one transaction, so that the locks of validation hold until the commit."""
     with transaction.atomic():
         _, _headers, body, status = respond(request)
-    response = HttpResponse(body, status=status, content_type="application/json", headers=NO_STORE)
+    response = HttpResponse(body, status=status, content_type="application/json", headers=OAUTH_NO_STORE)
     if status == 401 and "Authorization" in request.headers:
         # RFC 6749 section 5.2. A client that sent credentials in the body would ask for a password and never show the reason.
-        response["WWW-Authenticate"] = _BASIC
+        response["WWW-Authenticate"] = BASIC
     return response
 
 
@@ -64,7 +55,7 @@ def token(request):
     # A failed authentication was already counted, for the client that it names.
     client = attempt.client if attempt.client or attempt.why == Why.SECRET else _client_named_in(request)
     if client:
-        failing.note_failure(
+        note_failure(
             client.pk,
             account_id=attempt.consent and attempt.consent.access.account_id,
             where=Where.TOKEN,
@@ -83,13 +74,13 @@ def _token(request, core, attempt):
     if problem := core.check_body(request):
         name = problem.partition(" ")[0]
         attempt.refused(Why.REQUEST, problem, parameter=name if name in PROGRAMS else "")
-        return _error("invalid_request", problem)
+        return oauth_error("invalid_request", problem)
     grant_type = request.POST.get("grant_type")
     if grant_type not in GRANT_TYPES:
         error = "unsupported_grant_type" if grant_type else "invalid_request"
         problem = f"grant_type must be one of {', '.join(GRANT_TYPES)}" if grant_type else "grant_type is missing"
         attempt.refused(Why.REQUEST, problem, parameter="grant_type")
-        return _error(error, problem)
+        return oauth_error(error, problem)
     return _oauthlib(core, core.create_token_response, request)
 
 
@@ -115,7 +106,7 @@ def revoke(request):
     """RFC 7009."""
     core = get_oauthlib_core()
     if problem := core.check_body(request):
-        return _error("invalid_request", problem)
+        return oauth_error("invalid_request", problem)
     return _oauthlib(core, core.create_revocation_response, request)
 
 
@@ -136,37 +127,16 @@ def introspect(request):
         # Counted after the fact only: products ask about every call, and who proves itself never waits for Redis.
         spend(("introspection failed by address", address_of(request.META)))
         # HTTP Basic is the only way here, so the challenge comes whatever was sent (RFC 7662 section 2.3).
-        return _error("invalid_client", "Authenticate as a product", 401, **{"WWW-Authenticate": _BASIC})
+        return oauth_error("invalid_client", "Authenticate as a product", 401, **{"WWW-Authenticate": BASIC})
     if problem := get_oauthlib_core().check_body(request):
-        return _error("invalid_request", problem)
+        return oauth_error("invalid_request", problem)
     if not request.POST.get("token"):
-        return _error("invalid_request", "token is missing")
+        return oauth_error("invalid_request", "token is missing")
     try:
-        return _json(checking.introspection(request.POST["token"], product))
+        return oauth_answer(checking.introspection(request.POST["token"], product))
     except checking.Refusal as refusal:
-        _note(refusal, Where.INTROSPECTION)
-        return _json({"active": False})
-
-
-def _note(refusal, where):
-    """Count what a genuine token was refused; of any other nobody is told."""
-    if refusal.token:
-        access = refusal.token.consent.access
-        failing.note_failure(
-            access.client_id,
-            account_id=access.account_id,
-            where=where,
-            why=refusal.why,
-            error=refusal.error,
-            text=refusal.description,
-            scope=refusal.scope if refusal.error == "insufficient_scope" else "",
-        )
-
-
-def unauthorized(refusal, resource_metadata):
-    """Answer a Refusal: 401 with the reason in the body and in WWW-Authenticate (RFC 6750 section 3)."""
-    _note(refusal, Where.CHECK)
-    return _json(refusal.body(), 401, **{"WWW-Authenticate": refusal.challenge(resource_metadata)})
+        note_refusal(refusal, Where.INTROSPECTION)
+        return oauth_answer({"active": False})
 
 
 @csrf_exempt
@@ -177,7 +147,7 @@ def check(request, product):
     try:
         return _check(request, found)
     except checking.Refusal as refusal:
-        return unauthorized(refusal, resources.metadata_url_of(found))
+        return refused_call(refusal, resources.metadata_url_of(found))
 
 
 def _original_call(request):

@@ -4,7 +4,6 @@ import structlog
 from django.contrib.auth.decorators import login_required
 from django.db.models import CharField, Value
 from django.db.models.functions import Cast, Concat
-from django.http import JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.html import format_html
@@ -18,12 +17,12 @@ from portal.ledger.exports import NotRecorded, check_recorded, receipt
 from portal.ledger.models import Entry
 from portal.ledger.reading import entries_seen_by, with_names
 
+from ..answers import answer
 from ..events import Event
 from ..models import Access, Consent, ShownText
 from ..pages import access_url
 
 log = structlog.get_logger(__name__)
-_NO_STORE = {"Cache-Control": "no-store"}
 _ENDED = (Event.ACCESS_ENDED, Event.CONSENT_REVOKED, Event.CONSENT_EXPIRED)
 
 
@@ -80,7 +79,7 @@ def receipt_view(request, entry_id):
         return _refuse(request, entry, as_file)
     if as_file:
         disposition = {"Content-Disposition": f'attachment; filename="receipt-{entry.pk}.json"'}
-        return JsonResponse(signed, headers={**disposition, **_NO_STORE})
+        return answer(signed, **disposition)
     kind, _colon, pk = entry.subject.partition(":")
     access = {"access": pk, "consent": entry.details.get("access")}.get(kind)
     access = Access.objects.select_related("account", "client").filter(pk=access).first() if access else None
@@ -101,7 +100,7 @@ def _refuse(request, entry, as_file):
         "This entry, or the text that people read, does not match what was recorded. Please tell the people who run this portal."
     )
     if as_file:
-        return JsonResponse({"error": "not_recorded", "error_description": told}, status=409, headers=_NO_STORE)
+        return answer({"error": "not_recorded", "error_description": told}, 409)
     context = {"text": told, "entry_name": f"{entry.chain_id} #{entry.sequence}"}
     return render(request, "consent/receipt_refused.html", context, status=409)
 

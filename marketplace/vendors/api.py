@@ -3,7 +3,6 @@
 import json
 
 from django.conf import settings
-from django.http import JsonResponse
 from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
@@ -11,7 +10,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
 from consent import check as checking
-from consent.views.endpoints import unauthorized
+from consent.answers import answer, refused_call
 from credentials.authentication import MalformedBasic, check_client_secret, read_basic, touch
 from credentials.models import Client
 from credentials.resources import metadata_url
@@ -33,11 +32,7 @@ class _Answer(Exception):
 
     def __init__(self, status, error, description, **more):
         super().__init__(error)
-        self.response = _json({"error": error, "error_description": description, **more}, status)
-
-
-def _json(data, status=200, **headers):
-    return JsonResponse(data, status=status, headers={"Cache-Control": "no-store", **headers})
+        self.response = answer({"error": error, "error_description": description, **more}, status)
 
 
 def _endpoint(view):
@@ -49,10 +44,10 @@ def _endpoint(view):
     def wrapped(request, **kwargs):
         try:
             return view(request, **kwargs)
-        except _Answer as answer:
-            return answer.response
+        except _Answer as refusal:
+            return refusal.response
         except checking.Refusal as refusal:
-            return unauthorized(refusal, metadata_url())
+            return refused_call(refusal, metadata_url())
 
     return wrapped
 
@@ -88,7 +83,7 @@ def run_request(request, pk, name):
         raise _Answer(409, "not_connected", str(refusal), side="portal", connect_url=url) from None
     except running.VendorFailed as refusal:
         raise _Answer(504 if refusal.is_late else 502, "vendor_failed", str(refusal), side="vendor") from None
-    return _json(result.as_dict())
+    return answer(result.as_dict())
 
 
 def _who(request, pk):
@@ -127,7 +122,7 @@ def check_package(request):
     """Check the bytes of a .zip, as the page and the command do: for an app of the credentials that ask, or of a person's."""
     app = _app_of(request)
     with one_check(app.team):
-        return _json(check_archive(_read_zip(request), Facts(app)).as_dict())
+        return answer(check_archive(_read_zip(request), Facts(app)).as_dict())
 
 
 def _read_zip(request):

@@ -10,7 +10,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from consent import check as checking
-from consent.views.endpoints import unauthorized
+from consent.answers import answer, refused_call
 from credentials.resources import document, metadata_url
 from portal.foundation.pages import paginate
 
@@ -47,17 +47,17 @@ def protected(**scopes):
         @csrf_exempt
         def wrapped(request, **kwargs):
             if request.method not in scopes:
-                return _answer({"error": "Method not allowed"}, 405, Allow=", ".join(sorted(scopes)))
+                return answer({"error": "Method not allowed"}, 405, Allow=", ".join(sorted(scopes)))
             try:
                 value = checking.bearer_token(request.headers.get("Authorization", ""))
                 bearer = checking.check(value, [SCOPE + scopes[request.method]])
                 return view(request, Ticket.objects.filter(account=bearer.account_id), bearer, **kwargs)
             except checking.Refusal as refusal:
-                return unauthorized(refusal, metadata_url(PATH))
+                return refused_call(refusal, metadata_url(PATH))
             except Ticket.DoesNotExist:
-                return _answer({"error": "There is no such ticket"}, 404)
+                return answer({"error": "There is no such ticket"}, 404)
             except BadRequest as problem:
-                return _answer({"error": "The ticket is not valid", "fields": problem.args[0]}, 400)
+                return answer({"error": "The ticket is not valid", "fields": problem.args[0]}, 400)
 
         return wrapped
 
@@ -75,9 +75,9 @@ def metadata(request):
 def tickets(request, own, bearer):
     if request.method == "POST":
         ticket = _save(request, Ticket(account_id=bearer.account_id))
-        return _answer({"ticket": _shown(ticket)}, 201, Location=f"{request.path}/{ticket.pk}")
+        return answer({"ticket": _shown(ticket)}, 201, Location=f"{request.path}/{ticket.pk}")
     page = paginate(request, own)
-    return _answer({"tickets": [_shown(ticket) for ticket in page], "total": page.paginator.count, "page": page.number})
+    return answer({"tickets": [_shown(ticket) for ticket in page], "total": page.paginator.count, "page": page.number})
 
 
 @protected(GET="view", PUT="edit", DELETE="delete")
@@ -88,7 +88,7 @@ def ticket(request, own, bearer, ticket_id):
         return HttpResponse(status=204)
     if request.method == "PUT":
         found = _save(request, found)
-    return _answer({"ticket": _shown(found)})
+    return answer({"ticket": _shown(found)})
 
 
 def _save(request, ticket):
@@ -108,10 +108,6 @@ def _save(request, ticket):
     ticket.save()
     ticket.refresh_from_db()
     return ticket
-
-
-def _answer(data, status=200, **headers):
-    return JsonResponse(data, status=status, headers={"Cache-Control": "no-store", **headers})
 
 
 def _shown(ticket):
