@@ -1,6 +1,8 @@
 """Is this access token good for this call? One statement, at each call (T2, T9)."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from django.conf import settings
 
@@ -9,7 +11,7 @@ from credentials.secrets import ACCESS_TOKEN, digest, is_well_formed
 
 from .models import AccessToken, Consent, Why
 from .pages import access_url
-from .validity import why_scopes_lack, why_token_ended, with_validity
+from .validity import Ended, why_scopes_lack, why_token_ended, with_validity
 
 NO_TOKEN = "No access token was sent; add the header Authorization: Bearer"
 NOT_OPEN = "This route is not open to OAuth clients"
@@ -74,34 +76,103 @@ def reauthorize_url(consent: Consent) -> str:
     return settings.BASE_URL + access_url(consent.access)
 
 
-def read(value: str | None) -> Bearer:
-    """Return whom a token speaks for, whatever the call. Raises Refusal: missing, unknown, expired or ended."""
-    if not value:
-        raise Refusal(description=NO_TOKEN)
-    row = None
-    if is_well_formed(value, ACCESS_TOKEN):
-        row = with_validity(AccessToken.objects.filter(token_checksum=digest(value))).first()
-    if row is None:
-        raise Refusal("invalid_token", "The access token is malformed or unknown")
-    ended = why_token_ended(row, row.now)
-    url = reauthorize_url(row.consent) if ended and ended.can_reauthorize else ""
-    if row.expires <= row.now:
-        # What else ended, since refreshing would not help then.
-        more = f". {ended.text}" if ended else ""
-        why = ended.why if ended else Why.EXPIRED
-        raise Refusal("invalid_token", f"The access token has expired{more}", reauthorize_url=url, why=why, token=row)
-    if ended:
-        raise Refusal("invalid_token", ended.text, reauthorize_url=url, why=ended.why, token=row)
-    consent, access = row.consent, row.consent.access
+@dataclass
+class Call:
+    """A token as it was sent, and the scopes of which the call needs one; what the steps read is kept for the next."""
+
+    value: str | None
+    any_of: list[str] = field(default_factory=list)
+    # An AccessToken with `now`, once it was found.
+    token: Any = None
+    ended: Ended | None = None
+
+
+def token_is_sent(call: Call) -> Refusal | None:
+    return None if call.value else Refusal(description=NO_TOKEN)
+
+
+def token_is_known(call: Call) -> Refusal | None:
+    if is_well_formed(call.value, ACCESS_TOKEN):
+        call.token = with_validity(AccessToken.objects.filter(token_checksum=digest(str(call.value)))).first()
+    if call.token is None:
+        return Refusal(description="The access token is malformed or unknown")
+    call.ended = why_token_ended(call.token, call.token.now)
+    return None
+
+
+def token_has_not_expired(call: Call) -> Refusal | None:
+    token, ended = call.token, call.ended
+    if token.expires > token.now:
+        return None
+    # What else ended, since refreshing would not help then.
+    more = f". {ended.text}" if ended else ""
+    why = ended.why if ended else Why.EXPIRED
+    return Refusal(
+        description=f"The access token has expired{more}", reauthorize_url=_cure(call, ended), why=why, token=token
+    )
+
+
+def token_has_not_ended(call: Call) -> Refusal | None:
+    if (ended := call.ended) is None:
+        return None
+    return Refusal(description=ended.text, reauthorize_url=_cure(call, ended), why=ended.why, token=call.token)
+
+
+def route_is_open(call: Call) -> Refusal | None:
+    return None if call.any_of else Refusal(description=NOT_OPEN, why=Why.NOT_OPEN, token=call.token)
+
+
+def scope_suffices(call: Call) -> Refusal | None:
+    if not set(call.token.scope.split()).isdisjoint(call.any_of):
+        return None
+    lacking = why_scopes_lack(call.token.consent, call.any_of)
+    return Refusal(
+        description="; ".join(filter(None, [f"This call needs the scope {' or '.join(call.any_of)}", lacking.text])),
+        reauthorize_url=_cure(call, lacking),
+        why=lacking.why,
+        token=call.token,
+    )
+
+
+def _cure(call: Call, ended: Ended | None) -> str:
+    return reauthorize_url(call.token.consent) if ended and ended.can_reauthorize else ""
+
+
+Steps = tuple[tuple[Callable[[Call], Refusal | None], str], ...]
+# Each step with the error of RFC 6750 section 3.1 that it refuses with. Without a token there is none.
+READ: Steps = (
+    (token_is_sent, ""),
+    (token_is_known, "invalid_token"),
+    (token_has_not_expired, "invalid_token"),
+    (token_has_not_ended, "invalid_token"),
+)
+CHECK: Steps = (
+    *READ,
+    (route_is_open, "insufficient_scope"),
+    (scope_suffices, "insufficient_scope"),
+)
+
+
+def _run(steps: Steps, call: Call) -> Bearer:
+    for step, error in steps:
+        if refusal := step(call):
+            # RFC 6750 section 3: what the call needs, whatever is wrong with the token.
+            raise replace(refusal, error=error, scope=" ".join(call.any_of))
+    token, consent, access = call.token, call.token.consent, call.token.consent.access
     return Bearer(
-        token=row,
+        token=token,
         client_id=access.client.client_id,
         account=access.account.slug,
         account_id=access.account_id,
         agent=str(consent.membership_id or ""),
         installation=str(access.installation_id or ""),
-        scopes=frozenset(row.scope.split()),
+        scopes=frozenset(token.scope.split()),
     )
+
+
+def read(value: str | None) -> Bearer:
+    """Return whom a token speaks for, whatever the call. Raises Refusal: missing, unknown, expired or ended."""
+    return _run(READ, Call(value))
 
 
 def check(value: str | None, any_of: list[str]) -> Bearer:
@@ -109,26 +180,7 @@ def check(value: str | None, any_of: list[str]) -> Bearer:
 
     An empty `any_of` is a route that is not open to OAuth clients.
     """
-    needed = " ".join(any_of)
-    try:
-        bearer = read(value)
-    except Refusal as refusal:
-        # RFC 6750 section 3: what the call needs, whatever is wrong with the token.
-        raise replace(refusal, scope=needed) from None
-    if not any_of:
-        raise Refusal("insufficient_scope", NOT_OPEN, why=Why.NOT_OPEN, token=bearer.token)
-    if bearer.scopes.isdisjoint(any_of):
-        consent = bearer.token.consent
-        lacking = why_scopes_lack(consent, any_of)
-        raise Refusal(
-            "insufficient_scope",
-            "; ".join(filter(None, [f"This call needs the scope {' or '.join(any_of)}", lacking.text])),
-            needed,
-            reauthorize_url(consent) if lacking.can_reauthorize else "",
-            why=lacking.why,
-            token=bearer.token,
-        )
-    return bearer
+    return _run(CHECK, Call(value, any_of))
 
 
 def introspection(value: str, product: Product) -> dict:
