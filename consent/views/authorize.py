@@ -35,7 +35,7 @@ from ..asking import MayNotConsent, NotInstalled, ScopeTooWide, may_agree
 from ..models import Access, Where, Why
 from ..parameters import clean_scope
 from ..screen import Screen, build_screen
-from ..server import Attempt, find_client
+from ..steps import Attempt, find_client
 from ..validity import suspension
 from .agreed import take_agreed
 

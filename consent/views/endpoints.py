@@ -21,7 +21,7 @@ from ..actions.failing import note_failure, note_refusal
 from ..answers import BASIC, OAUTH_NO_STORE, oauth_answer, oauth_error, refused_call
 from ..models import Where, Why
 from ..parameters import PROGRAMS
-from ..server import Attempt, find_client
+from ..steps import Attempt, find_client
 
 GRANT_TYPES = ["authorization_code", "client_credentials", "refresh_token"]
 # The headers in which gateways describe a call: nginx and Envoy; Traefik and Caddy.
@@ -49,7 +49,7 @@ def _oauthlib(core, respond, request):
 def token(request):
     """RFC 6749 section 3.2."""
     attempt = request.META["attempt"] = Attempt()
-    response = _token(request, get_oauthlib_core(), attempt)
+    response = _token(request, attempt)
     if response.status_code == 200:
         return response
     # A failed authentication was already counted, for the client that it names.
@@ -70,17 +70,34 @@ def token(request):
     return response
 
 
-def _token(request, core, attempt):
-    if problem := core.check_body(request):
-        name = problem.partition(" ")[0]
-        attempt.refused(Why.REQUEST, problem, parameter=name if name in PROGRAMS else "")
-        return oauth_error("invalid_request", problem)
-    grant_type = request.POST.get("grant_type")
-    if grant_type not in GRANT_TYPES:
-        error = "unsupported_grant_type" if grant_type else "invalid_request"
-        problem = f"grant_type must be one of {', '.join(GRANT_TYPES)}" if grant_type else "grant_type is missing"
-        attempt.refused(Why.REQUEST, problem, parameter="grant_type")
-        return oauth_error(error, problem)
+def form_can_be_read(request):
+    return get_oauthlib_core().check_body(request)
+
+
+def grant_type_is_sent(request):
+    return "" if request.POST.get("grant_type") else "grant_type is missing"
+
+
+def grant_type_is_known(request):
+    known = request.POST["grant_type"] in GRANT_TYPES
+    return "" if known else f"grant_type must be one of {', '.join(GRANT_TYPES)}"
+
+
+# What is refused before oauthlib runs the steps of the grant (CODE, REFRESH and CREDENTIALS of steps.py).
+TOKEN = (
+    (form_can_be_read, "invalid_request"),
+    (grant_type_is_sent, "invalid_request"),
+    (grant_type_is_known, "unsupported_grant_type"),
+)
+
+
+def _token(request, attempt):
+    for step, error in TOKEN:
+        if problem := step(request):
+            name = problem.partition(" ")[0]
+            attempt.refused(Why.REQUEST, problem, parameter=name if name in PROGRAMS else "")
+            return oauth_error(error, problem)
+    core = get_oauthlib_core()
     return _oauthlib(core, core.create_token_response, request)
 
 
