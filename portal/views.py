@@ -37,7 +37,7 @@ def _teams(user):
     return TeamMembership.objects.filter(user=user, ended_at=None)
 
 
-def _places(request):
+def _accounts_and_teams(request):
     """Where a person belongs: a page of their accounts, their own test accounts last, and one of their teams."""
     user = request.user
     memberships = Membership.objects.live().filter(user=user).select_related("account")
@@ -55,7 +55,7 @@ def _places(request):
 def home(request):
     if not request.user.is_authenticated:
         return render(request, "portal/home_signed_out.html")
-    context = _places(request)
+    context = _accounts_and_teams(request)
     renewable = renewable_by(request.user)
     context["endings"], context["ended"] = ending_within().filter(renewable)[:3], ended_lately().filter(renewable)[:3]
     context["offers"] = pending_offers(request.user).count()
@@ -79,7 +79,7 @@ def settings_page(request):
     if form.errors:
         # The form has written what was refused into the person; the page shows them as they are.
         request.user.refresh_from_db()
-    context = {"form": form, "has_two_factor": is_mfa_enabled(request.user), **_places(request)}
+    context = {"form": form, "has_two_factor": is_mfa_enabled(request.user), **_accounts_and_teams(request)}
     return render(request, "portal/settings.html", context, status=422 if form.errors else 200)
 
 

@@ -225,8 +225,8 @@ def _signed_in(request, asked):
 
 def _account(request, asked, person):
     """Return the account, and whether the request or the person's having just one fixed it."""
-    places = Membership.objects.live().filter(user=person, account__suspended_at=None).select_related("account")
-    accounts = {place.account.slug: place.account for place in places.order_by("account__name")}
+    memberships = Membership.objects.live().filter(user=person, account__suspended_at=None).select_related("account")
+    accounts = {membership.account.slug: membership.account for membership in memberships.order_by("account__name")}
     if asked.installation or asked.account:
         found = _hinted(asked, accounts)
         if found is None:
@@ -244,7 +244,7 @@ def _account(request, asked, person):
         return next(iter(accounts.values())), True
     if "none" in asked.prompt:
         raise Answered(asked.answer(error="account_selection_required" if accounts else "access_denied"))
-    raise Answered(_choose(request, asked, places))
+    raise Answered(_choose(request, asked, memberships))
 
 
 def _hinted(asked, accounts):
@@ -262,16 +262,18 @@ def _hinted(asked, accounts):
     return accounts.get(asked.account)
 
 
-def _choose(request, asked, places):
+def _choose(request, asked, memberships):
     base = _without_prompt(request, "select_account")
     query = [
         (name, value) for name, value in parse_qsl(base.partition("?")[2]) if name not in ("account", "installation")
     ]
     choices = []
-    for place in places.order_by("account__name"):
-        url = f"{request.path}?{urlencode([*query, ('account', place.account.slug)])}"
-        may = may_agree(asked.client, place.role)
-        choices.append({"account": place.account, "role": place.get_role_display(), "url": url if may else ""})
+    for membership in memberships.order_by("account__name"):
+        url = f"{request.path}?{urlencode([*query, ('account', membership.account.slug)])}"
+        may = may_agree(asked.client, membership.role)
+        choices.append(
+            {"account": membership.account, "role": membership.get_role_display(), "url": url if may else ""}
+        )
     return render(request, "consent/authorize_account.html", {"asked": asked, "choices": choices})
 
 

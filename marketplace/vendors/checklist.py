@@ -1,4 +1,4 @@
-"""The sheet of an installation: everything that it connects to, what is done and what is left, for one person."""
+"""The checklist of an installation: everything that it connects to, what is done and what is left, for one person."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Part:
         return self.connection is not None and self.connection.broken_at is not None
 
 
-class Sheet:
+class Checklist:
     """`connections` are the live ones; `ended`, the names of the account's integrations that one ended of."""
 
     def __init__(
@@ -94,8 +94,8 @@ class Sheet:
         return bool(self.vendors or self.contents.fields)
 
 
-def sheets(installations: Iterable[Installation], membership: Membership) -> dict[Installation, Sheet]:
-    """The sheets of several installations of one account, by two queries."""
+def checklists(installations: Iterable[Installation], membership: Membership) -> dict[Installation, Checklist]:
+    """The checklists of several installations of one account, by two queries."""
     installations = list(installations)
     found: dict[object, list[Connection]] = {installation.pk: [] for installation in installations}
     whose = Q(membership=None) | Q(membership=membership)
@@ -108,4 +108,4 @@ def sheets(installations: Iterable[Installation], membership: Membership) -> dic
     )
     for pk, name in former.values_list("installation", "integration").distinct():
         ended[pk].add(name)
-    return {each: Sheet(each, membership, found[each.pk], ended[each.pk]) for each in installations}
+    return {each: Checklist(each, membership, found[each.pk], ended[each.pk]) for each in installations}

@@ -24,23 +24,23 @@ from ..package.contents import asked_to_connect
 from ..views.developers import add_errors
 from ..views.installations import installation_seen_by
 from . import actions as connecting
-from .checklist import sheets
+from .checklist import checklists
 from .oauth_client import VendorError, said
 
 # How many journeys to vendors one session may be on at once.
 MAX_UNDER_WAY = 10
 
 
-def _sheet(request, pk):
-    """A live installation that the person may see, as its sheet."""
+def _checklist(request, pk):
+    """A live installation that the person may see, as its checklist."""
     installation = installation_seen_by(request.user, pk, uninstalled_at=None)
     membership = Membership.objects.live().get(user=request.user, account=installation.account_id)
-    return sheets([installation], membership)[installation]
+    return checklists([installation], membership)[installation]
 
 
-def _part(sheet, integration):
+def _part(checklist, integration):
     """The part that the person may connect; 404 for what another connects."""
-    part = next((part for part in sheet.vendors if part.name == integration and part.is_theirs), None)
+    part = next((part for part in checklist.vendors if part.name == integration and part.is_theirs), None)
     if part is None:
         raise Http404
     return part
@@ -51,9 +51,9 @@ def _part(sheet, integration):
 @require_http_methods(["GET", "POST"])
 def installation_settings(request, pk):
     """What the app asks at install."""
-    sheet = _sheet(request, pk)
-    fields, installation = sheet.contents.fields, sheet.installation
-    if not fields or not sheet.is_admin:
+    checklist = _checklist(request, pk)
+    fields, installation = checklist.contents.fields, checklist.installation
+    if not fields or not checklist.is_admin:
         raise Http404
     form = ValuesForm(request.POST or None, fields=fields, kept=installation.values)
     if request.method == "POST" and form.is_valid():
@@ -75,15 +75,17 @@ def installation_settings(request, pk):
 @require_http_methods(["GET", "POST"])
 def connection_view(request, pk, integration):
     """Show a connection and its fields; POST keeps them and sends the person to the vendor."""
-    sheet = _sheet(request, pk)
-    part = _part(sheet, integration)
+    checklist = _checklist(request, pk)
+    part = _part(checklist, integration)
     kept = part.connection.values if part.connection else {}
     form = ValuesForm(
         request.POST if request.method == "POST" else None, fields=asked_to_connect(part.integration), kept=kept
     )
     if request.method == "POST" and form.is_valid():
         try:
-            row = connecting.prepare_connection(sheet.installation, integration, values=form.values(), by=request.user)
+            row = connecting.prepare_connection(
+                checklist.installation, integration, values=form.values(), by=request.user
+            )
             return _to_vendor(request, row)
         except Refused as refusal:
             messages.error(request, str(refusal))
@@ -92,7 +94,7 @@ def connection_view(request, pk, integration):
             form.add_error(None, str(error))
         except ValidationError as error:
             add_errors(form, error)
-    context = {"installation": sheet.installation, "part": part, "form": form}
+    context = {"installation": checklist.installation, "part": part, "form": form}
     return render(request, "marketplace/connection_view.html", context, status=422 if form.errors else 200)
 
 
@@ -170,11 +172,11 @@ def _finish(request, installation, vendor, journey):
 @require_http_methods(["GET", "POST"])
 @once
 def connection_disconnect(request, pk, integration):
-    part = _part(sheet := _sheet(request, pk), integration)
+    part = _part(checklist := _checklist(request, pk), integration)
     if part.connection is None:
         raise Http404
     if request.method == "GET":
-        context = {"installation": sheet.installation, "part": part}
+        context = {"installation": checklist.installation, "part": part}
         return render(request, "marketplace/connection_disconnect.html", context)
     try:
         connecting.disconnect(part.connection, by=request.user)

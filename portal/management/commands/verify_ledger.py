@@ -53,7 +53,7 @@ class Command(BaseCommand):
             seen.setdefault(chain, {})[point["length"]] = point["head"]
         orphaned = Entry.objects.order_by().values_list("chain_id", flat=True).distinct()
         # The act that makes an account or a team records it.
-        owed = [place.chain_name for model in (Account, Team) for place in model.objects.iterator()]
+        owed = [organisation.chain_name for model in (Account, Team) for organisation in model.objects.iterator()]
         # Last, so that a chain that begins meanwhile is here wherever it was met.
         rows = {each.name: each for each in Chain.objects.all()}
         known = {*rows, *seen, *orphaned, *owed}

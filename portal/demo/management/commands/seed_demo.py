@@ -304,7 +304,7 @@ class Command(BaseCommand):
     def _answer(self):
         return {
             "people": [
-                {"email": email, "password": PASSWORD, "roles": self._roles(email), "accounts": self._places(email)}
+                {"email": email, "password": PASSWORD, "roles": self._roles(email), "accounts": self._accounts(email)}
                 for email in PEOPLE
             ],
             "clients": [
@@ -331,5 +331,5 @@ class Command(BaseCommand):
             roles.add("reviewer")
         return sorted(roles | ({"staff"} if user.is_staff else set()))
 
-    def _places(self, email):
+    def _accounts(self, email):
         return [slug for slug, member, _ in MEMBERS if member == email]

@@ -1,4 +1,4 @@
-"""The sheet of an installation: what is done, what is left, and who does it."""
+"""The checklist of an installation: what is done, what is left, and who does it."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.vendors import SECRET
 pytestmark = pytest.mark.django_db
 
 
-def test_one_sheet_shows_all_that_is_done_and_left(multi, ada, cast):
+def test_one_checklist_shows_all_that_is_done_and_left(multi, ada, cast):
     """Settings, consent, the account's vendor, then each agent's own: left in the middle, and resumed."""
     page = f"/installations/{multi.installation.pk}/"
     shown = text(ada.get(page))
