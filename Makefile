@@ -17,14 +17,17 @@ test: $(READY) $(GATEWAYS) ## Run the tests, one process a core; T=tests/consent
 soak: $(READY) $(GATEWAYS) ## Run the long tests: races, a year of refreshes, a million ledger entries
 	$(BIN)/python -m pytest -m soak $(T)
 
-lint: $(READY) ## Check style and types: ruff and mypy
+lint: $(READY) ## Check style and types: ruff, mypy, and djLint for templates
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/djlint templates --check
+	$(BIN)/djlint templates --lint
 	DEMO=1 DATABASE_URL=postgres://none@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1 $(BIN)/mypy
 
-format: $(READY) ## Format the code and mend what ruff can mend
+format: $(READY) ## Format code and templates, and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/djlint templates --reformat --quiet --warn
 
 migration: $(READY) ## Write the migration that changed models need; APP=consent NAME=why_it_is_there
 	DEMO=1 $(BIN)/python manage.py makemigrations $(if $(NAME),--name $(NAME)) $(APP)

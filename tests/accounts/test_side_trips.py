@@ -10,6 +10,7 @@ from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, hotp_valu
 from django.core import mail
 from django.test import Client as Browser
 
+from tests.browsing import squeeze
 from tests.factories import PASSWORD, REDIRECT_URI
 from tests.oauth import answer, authorize_url, pkce
 
@@ -56,7 +57,7 @@ class Person:
         self.url = urljoin("http://testserver", self._here(url))
         if response.status_code in (302, 303) and not response["Location"].startswith(REDIRECT_URI):
             return self.open(urljoin(self.url, response["Location"]))
-        self.response, self.text = response, response.content.decode()
+        self.response, self.text = response, squeeze(response.content.decode())
         return self
 
 

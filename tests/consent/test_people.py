@@ -11,6 +11,7 @@ from consent.models import Access, Consent, RefreshToken
 from consent.reasons import AccessEnd
 from portal.ledger.models import Entry
 from tests import factories
+from tests.browsing import squeeze
 from tests.clock import advance
 from tests.factories import EDIT, VIEW
 from tests.oauth import authorize_url, pkce, shown
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 def text(response):
-    return response.content.decode()
+    return squeeze(response.content.decode())
 
 
 @pytest.fixture

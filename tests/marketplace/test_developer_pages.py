@@ -11,13 +11,14 @@ from marketplace.actions import installing, publishing
 from marketplace.models import App, Installation, Version
 from portal.foundation.limits import rates
 from tests import factories
+from tests.browsing import squeeze
 from tests.factories import EDIT, VIEW, team_of, version_fields
 
 pytestmark = pytest.mark.django_db
 
 
 def text(response):
-    return response.content.decode()
+    return squeeze(response.content.decode())
 
 
 def posted_version(**more):
@@ -148,7 +149,7 @@ def test_while_it_is_in_review_a_page_says_what_can_be_done_about_a_mistake(cast
 def test_apps_are_called_by_their_newest_versions_name(cast, browse, draft):
     dev, app = browse(cast.dev), draft.app
     publishing.create_version(app, by=cast.dev, **version_fields("1.1", name="Graphs <b>"))
-    assert f'Graphs &lt;b&gt;</td><td data-label="Address">{app.slug}<' in text(dev.get("/apps/"))
+    assert f'Graphs &lt;b&gt;</td> <td data-label="Address">{app.slug}<' in text(dev.get("/apps/"))
     assert "<title>Graphs &lt;b&gt;" in text(dev.get(f"/apps/{app.slug}/"))
     # A copy of an older one that is tried has no say.
     installing.install_draft(draft, by=cast.dev)

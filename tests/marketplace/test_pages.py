@@ -13,6 +13,7 @@ from marketplace.actions import installing, publishing
 from marketplace.models import Installation
 from portal.accounts.actions import memberships
 from tests import factories
+from tests.browsing import squeeze
 from tests.factories import version_fields
 from tests.marketplace.versions import next_version
 from tests.oauth import agree, answer, shown
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def text(response):
-    return response.content.decode()
+    return squeeze(response.content.decode())
 
 
 # --- the marketplace ---
