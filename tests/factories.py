@@ -83,15 +83,15 @@ def account(name="acme"):
     return accounts.create_account(slug=f"{name}-{next(_numbers)}", name=name.title(), by=None)
 
 
-def member(place, role="agent", name=None):
+def member(account, role="agent", name=None):
     user = person(name or role.title(), team=False)
-    memberships.add_member(place, user, role=role, by=None)
+    memberships.add_member(account, user, role=role, by=None)
     return user
 
 
-def invited(place, email, *, role="agent", by):
+def invited(organisation, email, *, role="agent", by):
     """An invitation as its mail leaves it, and the token that is in the mail."""
-    made = inviting.invite(place, email=email, role=role, by=by)
+    made = inviting.invite(organisation, email=email, role=role, by=by)
     inviting.tell_of_invitation(made)
     made.refresh_from_db()
     return made, mailed_token()
@@ -144,9 +144,9 @@ def publish(draft, developer, by=None):
     return publishing.publish_version(submitted, by=developer)
 
 
-def agree(row, place, by, *, requested=None, chosen=(), **more):
+def agree(row, account, by, *, requested=None, chosen=(), **more):
     """Agree to what the screen shows, as pressing Agree does."""
-    screen = build_screen(row, place, by=by, now=database_now(), requested=requested, **more)
+    screen = build_screen(row, account, by=by, now=database_now(), requested=requested, **more)
     return granting.grant_consent(
-        row, place, by=by, shown=screen.digest(), chosen=set(chosen), requested=requested, **more
+        row, account, by=by, shown=screen.digest(), chosen=set(chosen), requested=requested, **more
     )

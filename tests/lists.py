@@ -44,7 +44,7 @@ def grow(world, count, batch, guarded=True):
     own, copies = world.mine, Copies(batch)
     with connection.cursor() as cursor:
         with contextlib.nullcontext() if guarded else unguarded(cursor, None):
-            for grown in (_places, _people, _clients, _versions, _records, _registry):
+            for grown in (_organisations, _people, _clients, _versions, _records, _registry):
                 grown(own, copies, count)
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; ANALYZE")
 
@@ -57,7 +57,7 @@ def _made(own, rows):
     return own.made[query]
 
 
-def _places(own, copies, count):
+def _organisations(own, copies, count):
     """Accounts of one admin and agent that use the same apps, and teams of one developer."""
     number, slug, name = copies.number, f"'{copies.batch}-' || n", "'Many ' || n"
     _multiply(own.account, count, id=number, slug=slug, name=name)
@@ -117,10 +117,12 @@ def _people(own, copies, count):
         _multiply(consent, count, id=copies.key(consent.pk), membership_id=member, granted_by_id=number)
     [boards] = _made(own, own.planned.connections.filter(integration="boards"))
     _multiply(boards, count, id=copies.key("boards"), membership_id=member, connected_by_id=number)
-    for place in (own.account, own.team):
-        [invitation] = _made(own, place.invitations.all())
+    for organisation in (own.account, own.team):
+        [invitation] = _made(own, organisation.invitations.all())
         key = copies.key(f"{invitation.pk}")
-        _multiply(invitation, count, id=key, email=f"'to-' || {email}", token_hash=f"md5('{copies.batch}{place}' || n)")
+        _multiply(
+            invitation, count, id=key, email=f"'to-' || {email}", token_hash=f"md5('{copies.batch}{organisation}' || n)"
+        )
     _multiply(agent, count, id=copies.key("ended"), ended_at="now()")
 
 

@@ -135,8 +135,8 @@ def test_a_mail_holds_no_name_that_anybody_may_choose(cast):
     type(team.test_account).objects.filter(pk=team.test_account.pk).update(name="http://evil.example/ (test)")
     User.objects.filter(pk=cast.dev.pk).update(name="http://evil.example/")
     team.refresh_from_db()
-    for place, role in ((team, "member"), (team.test_account, "agent")):
-        invited(place, "vic@example.com", role=role, by=User.objects.get(pk=cast.dev.pk))
+    for organisation, role in ((team, "member"), (team.test_account, "agent")):
+        invited(organisation, "vic@example.com", role=role, by=User.objects.get(pk=cast.dev.pk))
         assert "evil" not in mail.outbox[-1].body + mail.outbox[-1].subject
         assert cast.dev.email in mail.outbox[-1].body
 

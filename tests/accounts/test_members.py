@@ -17,7 +17,7 @@ from tests.people.forms import text
 pytestmark = pytest.mark.django_db
 
 
-def place_of(user, account):
+def membership_of(user, account):
     return Membership.objects.get(user=user, account=account, ended_at=None)
 
 
@@ -35,7 +35,7 @@ def team(cast):
 
 
 def test_an_admin_changes_a_role_and_removes_after_being_asked(cast, browse):
-    ada, member = browse(cast.admin), place_of(cast.agent, cast.acme)
+    ada, member = browse(cast.admin), membership_of(cast.agent, cast.acme)
     url = f"/members/{cast.acme.slug}/"
     assert "Axel" in text(ada.get(url))
     assert "New role of Axel in Acme: Admin" in text(ada.get(f"{url}{member.pk}/role/"))
@@ -50,7 +50,7 @@ def test_an_admin_changes_a_role_and_removes_after_being_asked(cast, browse):
 
 
 def test_an_old_page_gives_the_role_it_asked_about_and_no_other(cast, browse):
-    ada, member = browse(cast.admin), place_of(cast.agent, cast.acme)
+    ada, member = browse(cast.admin), membership_of(cast.agent, cast.acme)
     url = f"/members/{cast.acme.slug}/{member.pk}/role/"
     for _twice in range(2):
         assert ada.post(url, {"role": "admin"}).status_code == 302
@@ -62,7 +62,7 @@ def test_an_old_page_gives_the_role_it_asked_about_and_no_other(cast, browse):
 
 
 def test_the_last_admin_can_neither_go_nor_become_an_agent(cast, browse):
-    ada, member = browse(cast.admin), place_of(cast.admin, cast.acme)
+    ada, member = browse(cast.admin), membership_of(cast.admin, cast.acme)
     for act, data in (("role", {"role": "agent"}), ("remove", {})):
         page = text(ada.post(f"/members/{cast.acme.slug}/{member.pk}/{act}/", data, follow=True))
         assert "needs an admin" in page
@@ -75,7 +75,7 @@ def test_the_last_admin_can_neither_go_nor_become_an_agent(cast, browse):
 def test_a_page_says_beforehand_that_the_last_one_stays(cast, browse, kind):
     if kind == "account":
         user, url, who = cast.admin, f"/members/{cast.acme.slug}/", "The last admin"
-        member, more = place_of(user, cast.acme), lambda: factories.member(cast.acme, "admin", "Abe")
+        member, more = membership_of(user, cast.acme), lambda: factories.member(cast.acme, "admin", "Abe")
     else:
         team = factories.team_of(cast.dev)
         user, url, who = cast.dev, f"/teams/{team.public_id}/", "The last owner"
@@ -100,7 +100,7 @@ def test_a_page_says_beforehand_that_the_last_one_stays(cast, browse, kind):
 
 def test_an_admin_who_removes_themself_is_led_home(cast, browse):
     factories.member(cast.acme, "admin", "Abe")
-    answer = browse(cast.admin).post(f"/members/{cast.acme.slug}/{place_of(cast.admin, cast.acme).pk}/remove/")
+    answer = browse(cast.admin).post(f"/members/{cast.acme.slug}/{membership_of(cast.admin, cast.acme).pk}/remove/")
     assert answer["Location"] == "/"
 
 
@@ -128,7 +128,7 @@ def test_an_owner_makes_another_and_removes_them(cast, team, browse):
     dev, url = browse(cast.dev), f"/teams/{team.public_id}/"
     assert "Mats" in text(dev.get(url))
     page = text(dev.post(f"{url}{cast.mate_place.pk}/role/", {"role": "owner"}, follow=True))
-    assert "The role was changed" in page and place_of(cast.mate, team.test_account).role == "admin"
+    assert "The role was changed" in page and membership_of(cast.mate, team.test_account).role == "admin"
     assert "rotate" in text(dev.get(f"{url}{cast.mate_place.pk}/remove/"))
     assert "Removed" in text(dev.post(f"{url}{cast.mate_place.pk}/remove/", follow=True))
     assert not Membership.objects.live().filter(user=cast.mate, account=team.test_account).exists()
@@ -140,8 +140,8 @@ def test_an_owner_who_is_demoted_or_goes_loses_the_place_in_the_test_account(cas
     assert not Membership.objects.live().filter(user=cast.owner, account=team.test_account).exists()
     teams.change_teammate(cast.owner_place, role="owner", by=cast.dev)
     teams.end_teammate(cast.owner_place, by=cast.dev)
-    places = Membership.objects.filter(user=cast.owner, account=team.test_account)
-    assert places.count() == 2 and not places.live().exists(), "coming back made a new place (T4)"
+    rows = Membership.objects.filter(user=cast.owner, account=team.test_account)
+    assert rows.count() == 2 and not rows.live().exists(), "coming back made a new membership (T4)"
     told = Entry.objects.filter(subject=f"person:{cast.owner.public_id}").order_by("at", "sequence")
     assert [entry.event for entry in told.filter(chain_id=team.chain_name)] == [
         "teammate.added", "teammate.role_changed", "teammate.role_changed", "teammate.removed"
@@ -176,9 +176,9 @@ def test_a_test_accounts_admins_are_the_owners_of_its_team(cast, team, browse):
     account = team.test_account
     memberships.add_member(account, cast.mate, role="agent", by=cast.dev)
     for act in (
-        lambda: memberships.end_membership(place_of(cast.owner, account), by=cast.dev),
-        lambda: memberships.change_role(place_of(cast.owner, account), role="agent", by=cast.dev),
-        lambda: memberships.change_role(place_of(cast.mate, account), role="admin", by=cast.dev),
+        lambda: memberships.end_membership(membership_of(cast.owner, account), by=cast.dev),
+        lambda: memberships.change_role(membership_of(cast.owner, account), role="agent", by=cast.dev),
+        lambda: memberships.change_role(membership_of(cast.mate, account), role="admin", by=cast.dev),
         lambda: memberships.add_member(account, cast.agent, role="admin", by=cast.dev),
         lambda: inviting.invite(account, email="nia@example.com", role="admin", by=cast.dev),
     ):
@@ -186,13 +186,13 @@ def test_a_test_accounts_admins_are_the_owners_of_its_team(cast, team, browse):
             act()
     page = browse(cast.dev).get(f"/members/{account.slug}/invite/").content.decode()
     assert 'value="agent"' in page and 'value="admin"' not in page
-    memberships.end_membership(place_of(cast.mate, account), by=cast.dev)
+    memberships.end_membership(membership_of(cast.mate, account), by=cast.dev)
 
 
 def test_an_owner_who_was_an_agent_of_the_test_account_becomes_its_admin(cast, team):
     memberships.add_member(team.test_account, cast.mate, role="agent", by=cast.dev)
     teams.change_teammate(cast.mate_place, role="owner", by=cast.dev)
-    assert place_of(cast.mate, team.test_account).role == "admin"
+    assert membership_of(cast.mate, team.test_account).role == "admin"
 
 
 # --- size ---

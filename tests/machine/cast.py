@@ -34,8 +34,8 @@ def base():
     test = name(Account(name="the test account", test_of=model.team), team.test_account)
     test.members.append(name(Member(developer, test, "admin", name="Dev in test"), dev.memberships.get()))
     model.accounts.append(test)
-    for place, names in (("acme", "Ada Ann Axel Ana"), ("globex", "Gus Gia")):
-        account = name(Account(name=place), factories.account(place))
+    for slug, names in (("acme", "Ada Ann Axel Ana"), ("globex", "Gus Gia")):
+        account = name(Account(name=slug), factories.account(slug))
         model.accounts.append(account)
         for each in names.split():
             model.people.append(person(factories.person(each, team=False)))

@@ -205,18 +205,18 @@ class Model(People, Tokens):
     def live_access(self, client, account):
         return next((a for a in self.accesses if a.client is client and a.account is account and not a.ended), None)
 
-    def _guard_install(self, app, account, by):
+    def _check_install(self, app, account, by):
         need(self.is_admin(account, by) and not account.suspended and app.client and app.client.suspended_at is None)
 
     def install(self, app, account, by):
         version = self.installable(app, account)
         need(version and not self.live_installation(app, account))
-        self._guard_install(app, account, by)
+        self._check_install(app, account, by)
         return self._install(version, account, by)
 
     def install_draft(self, version, account, by):
         need(self.is_developer(by) and version.status == "draft" and version.app.client and version.scopes)
-        self._guard_install(version.app, account, by)
+        self._check_install(version.app, account, by)
         snapshot = Version(version.app, version.number, version.required, version.optional, "snapshot")
         if live := self.live_installation(version.app, account):
             self.uninstall(live, by)
@@ -255,12 +255,12 @@ class Model(People, Tokens):
         reviewed = version.public or not old.public
         return installation.upgrades_itself and version.scopes <= old.scopes and known and reviewed
 
-    def _guard_upgrade(self, installation, version):
+    def _check_upgrade(self, installation, version):
         need(self._is_for(version, installation) and installation.app.client.suspended_at is None)
 
     def upgrade(self, installation, version, by, chosen=()):
         need(self.is_admin(installation.account, by))
-        self._guard_upgrade(installation, version)
+        self._check_upgrade(installation, version)
         self._change_terms(installation, version, by)
         client, account = installation.app.client, installation.account
         if not client.agent_level:
@@ -278,7 +278,7 @@ class Model(People, Tokens):
             if not goes or not theirs or step in self.declined:
                 continue
             try:
-                self._guard_upgrade(installation, version)
+                self._check_upgrade(installation, version)
             except No:
                 self.itself[step] = False
                 continue
@@ -308,7 +308,7 @@ class Model(People, Tokens):
 
     def decline_upgrade(self, installation, version, by):
         need(self.is_admin(installation.account, by))
-        self._guard_upgrade(installation, version)
+        self._check_upgrade(installation, version)
         step = (installation, installation.version, version)
         if step not in self.declined:
             self.declined.add(step)
@@ -343,7 +343,7 @@ class Model(People, Tokens):
     # --- agreeing, and taking it back ---
 
     def screen(self, client, account, by, requested=None, again=False, replace=False):
-        member, access = self.place(account, by), self.live_access(client, account)
+        member, access = self.membership(account, by), self.live_access(client, account)
         need(member and not account.suspended and client.suspended_at is None)
         need(client.agent_level or member.role == "admin")
         if client.external:
@@ -393,16 +393,16 @@ class Model(People, Tokens):
         return consent
 
     def decline(self, client, account, by):
-        need(self.place(account, by))
+        need(self.membership(account, by))
         self.tell(account, "consent.declined", by, client)
 
-    def _guard_own(self, consent, by, an_admin_too):
+    def _check_own(self, consent, by, an_admin_too):
         own = consent.member and consent.member.person is by and consent.member.lives
         need(own or (an_admin_too and self.is_admin(consent.account, by)))
         need(not consent.revoked and not consent.access.ended and self.now < consent.expires)
 
     def trim(self, consent, scopes, by):
-        self._guard_own(consent, by, an_admin_too=consent.member is None)
+        self._check_own(consent, by, an_admin_too=consent.member is None)
         need(scopes and scopes <= consent.granted)
         consent.granted, consent.trimmed = consent.granted - scopes, consent.trimmed | scopes
         self.narrow(consent, scopes)
@@ -411,7 +411,7 @@ class Model(People, Tokens):
         )  # fmt: skip
 
     def revoke_consent(self, consent, by):
-        self._guard_own(consent, by, an_admin_too=True)
+        self._check_own(consent, by, an_admin_too=True)
         consent.revoked = True
         self.queue.add(consent.access)
         self.tell(consent.account, "consent.revoked", by, consent)

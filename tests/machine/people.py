@@ -1,4 +1,4 @@
-"""People, and their places in accounts and in the team: given by staff and admins, or by an invitation."""
+"""People, and their memberships of accounts and of the team: given by staff and admins, or by an invitation."""
 
 from dataclasses import dataclass, field
 
@@ -25,11 +25,11 @@ class People:
         return by is None or (by.active and by.runs_the_portal)
 
     @staticmethod
-    def place(account, person):
+    def membership(account, person):
         return next((member for member in account.members if member.person is person and member.lives), None)
 
     def is_admin(self, account, person):
-        member = self.place(account, person)
+        member = self.membership(account, person)
         return bool(member and member.role == "admin")
 
     def teammate(self, person):
@@ -43,8 +43,8 @@ class People:
         mate = self.teammate(person)
         return bool(mate and mate.lives)
 
-    def runs_place(self, place, person):
-        return self.is_admin(place, person) if isinstance(place, Account) else self.is_owner(person)
+    def runs_organisation(self, organisation, person):
+        return self.is_admin(organisation, person) if isinstance(organisation, Account) else self.is_owner(person)
 
     @property
     def members(self):
@@ -64,9 +64,9 @@ class People:
 
     def add_member(self, account, person, role, by):
         need(self.runs(by) or self.is_admin(account, by))
-        return self._seat(account, person, role, by)
+        return self._add_member(account, person, role, by)
 
-    def _seat(self, account, person, role, by):
+    def _add_member(self, account, person, role, by):
         need(not any(member.person is person and not member.ended for member in account.members))
         if role == "admin":
             self._owners_place(account, person, role)
@@ -94,9 +94,9 @@ class People:
         if member.role == "admin":
             self._owners_place(member.account, member.person, "")
         need(member.role != "admin" or self._another_admin(member))
-        self._unseat(member, by)
+        self._end_member(member, by)
 
-    def _unseat(self, member, by):
+    def _end_member(self, member, by):
         member.ended_at = self.now
         self.tell(member.account, "member.removed", by, member.person)
 
@@ -140,20 +140,20 @@ class People:
         member = next((m for m in account.members if m.person is mate.person and not m.ended), None)
         if mate.role == "owner" and not mate.ended:
             if member is None:
-                self._seat(account, mate.person, "admin", by)
+                self._add_member(account, mate.person, "admin", by)
             elif member.role != "admin":
                 self._give_role(member, "admin", by)
         elif member and member.role == "admin":
-            self._unseat(member, by)
+            self._end_member(member, by)
 
-    def _guard_mate(self, mate, by):
+    def _check_mate(self, mate, by):
         need((self.runs(by) or self.is_owner(by)) and not mate.ended)
 
     def _another_owner(self, mate):
         return any(other is not mate and other.lives and other.role == "owner" for other in self.team.mates)
 
     def change_teammate(self, mate, role, by):
-        self._guard_mate(mate, by)
+        self._check_mate(mate, by)
         if mate.role != role:
             need(mate.role != "owner" or self._another_owner(mate))
             mate.role = role
@@ -161,7 +161,7 @@ class People:
             self.tell(self.team, "teammate.role_changed", by, mate.person, role=role)
 
     def end_teammate(self, mate, by):
-        self._guard_mate(mate, by)
+        self._check_mate(mate, by)
         need(mate.role != "owner" or self._another_owner(mate))
         mate.ended_at = self.now
         self._administer(mate, by)
@@ -170,21 +170,26 @@ class People:
     # --- invitations ---
 
     @staticmethod
-    def _places(place):
-        return place.members if isinstance(place, Account) else place.mates
+    def _memberships(organisation):
+        return organisation.members if isinstance(organisation, Account) else organisation.mates
 
-    def invite(self, place, email, role, by):
-        need(self.runs_place(place, by))
-        need(not (isinstance(place, Account) and place.test_of and role == "admin"))
-        need(not any(seat.person.email == email and not seat.ended for seat in self._places(place)))
-        need(not any(i.place is place and i.email == email and not i.over for i in self.invitations))
-        invitation = self.add(self.invitations, Invitation(place, email, role, by, self.now))
-        self.tell(place, "invitation.made", by, invitation, role=role)
+    def invite(self, organisation, email, role, by):
+        need(self.runs_organisation(organisation, by))
+        need(not (isinstance(organisation, Account) and organisation.test_of and role == "admin"))
+        need(
+            not any(
+                membership.person.email == email and not membership.ended
+                for membership in self._memberships(organisation)
+            )
+        )
+        need(not any(i.organisation is organisation and i.email == email and not i.over for i in self.invitations))
+        invitation = self.add(self.invitations, Invitation(organisation, email, role, by, self.now))
+        self.tell(organisation, "invitation.made", by, invitation, role=role)
         return invitation
 
     def can_be_accepted(self, invitation):
         there = not invitation.over and self.now < invitation.expires
-        return there and self.runs_place(invitation.place, invitation.by)
+        return there and self.runs_organisation(invitation.organisation, invitation.by)
 
     def mail_invitations(self):
         """What workers do: a new token each, once."""
@@ -193,18 +198,18 @@ class People:
             invitation.told, invitation.token = True, None
         return told
 
-    def _guard_open(self, invitation, by):
-        need(self.runs_place(invitation.place, by) and not invitation.over)
+    def _check_open(self, invitation, by):
+        need(self.runs_organisation(invitation.organisation, by) and not invitation.over)
 
     def resend_invitation(self, invitation, by):
-        self._guard_open(invitation, by)
+        self._check_open(invitation, by)
         invitation.by, invitation.made, invitation.told, invitation.token = by, self.now, False, ""
-        self.tell(invitation.place, "invitation.resent", by, invitation)
+        self.tell(invitation.organisation, "invitation.resent", by, invitation)
 
     def revoke_invitation(self, invitation, by):
-        self._guard_open(invitation, by)
+        self._check_open(invitation, by)
         invitation.over = True
-        self.tell(invitation.place, "invitation.revoked", by, invitation)
+        self.tell(invitation.organisation, "invitation.revoked", by, invitation)
 
     def accept_invitation(self, invitation, token, by):
         need(self.can_be_accepted(invitation) and token and token == invitation.token)
@@ -213,12 +218,12 @@ class People:
         need(
             all(
                 s.person is not by or s.ended_at <= invitation.made or not s.ended
-                for s in self._places(invitation.place)
+                for s in self._memberships(invitation.organisation)
             )
         )
-        if isinstance(invitation.place, Account):
-            seat = self._seat(invitation.place, by, invitation.role, by)
+        if isinstance(invitation.organisation, Account):
+            membership = self._add_member(invitation.organisation, by, invitation.role, by)
         else:
-            seat = self._take_in(by, invitation.role, by)
+            membership = self._take_in(by, invitation.role, by)
         invitation.over = True
-        return seat
+        return membership

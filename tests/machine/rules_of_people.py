@@ -1,4 +1,4 @@
-"""How the machine draws people, and what it has them do to their places."""
+"""How the machine draws people, and what it has them do to their memberships."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -96,8 +96,8 @@ class RulesOfPeople:
         else:
             self.world.end_teammate(mate, by)
 
-    def _inviter(self, data, place):
-        inviters = self.model.team.owners if place is self.model.team else self.admins(place)
+    def _inviter(self, data, organisation):
+        inviters = self.model.team.owners if organisation is self.model.team else self.admins(organisation)
         return self.one(
             data, inviters if inviters and data.draw(st.integers(0, 5), "anybody where 0") else self.model.people, "by"
         )
@@ -109,12 +109,12 @@ class RulesOfPeople:
 
     @rule(data=DATA)
     def invite_somebody_who_comes_or_not(self, data):
-        place = self.one(data, [*self.model.accounts, self.model.team], "place")
+        organisation = self.one(data, [*self.model.accounts, self.model.team], "organisation")
         new = data.draw(st.booleans(), "somebody new")
         email = self.world.new_address() if new else self.one(data, self.model.people, "invited").email
-        roles = ["owner", "member"] if place is self.model.team else ["admin", "agent"]
-        by = self._inviter(data, place)
-        invitation = self.world.invite(place, email, self.one(data, roles, "role"), by)
+        roles = ["owner", "member"] if organisation is self.model.team else ["admin", "agent"]
+        by = self._inviter(data, organisation)
+        invitation = self.world.invite(organisation, email, self.one(data, roles, "role"), by)
         if data.draw(st.integers(0, 3), "no mail goes out where 0"):
             self.world.mail_invitations()
         if invitation and data.draw(st.integers(0, 2), "comes later where 0"):
@@ -126,7 +126,7 @@ class RulesOfPeople:
         """Perhaps sent again, taken back, or used: with the link of the newest mail, or of one before."""
         open_ones = [each for each in self.model.invitations if not each.over]
         invitation = self.one(data, open_ones * 4 + self.model.invitations, "invitation")
-        link, by = invitation.token, self._inviter(data, invitation.place)
+        link, by = invitation.token, self._inviter(data, invitation.organisation)
         for way in data.draw(
             st.lists(st.sampled_from(["send again", "take back", "mail", "mail"]), max_size=3), "first"
         ):

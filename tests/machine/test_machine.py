@@ -119,11 +119,11 @@ class Machine(RulesOfPeople, RuleBasedStateMachine):
             self.world.decide(version, way, self.by(data, self.reviewers))
             return
         by = self.by(data, self.developers)
-        places = data.draw(st.sets(st.sampled_from(self.model.accounts), min_size=1), "accounts")
+        accounts = data.draw(st.sets(st.sampled_from(self.model.accounts), min_size=1), "accounts")
         if way == "custom":
-            self.world.publish_custom(version, places, by)
+            self.world.publish_custom(version, accounts, by)
         elif way == "list":
-            self.world.list_accounts(version.app, places, by)
+            self.world.list_accounts(version.app, accounts, by)
         else:
             getattr(self.world, way)(version, by)
 
@@ -301,7 +301,7 @@ class Machine(RulesOfPeople, RuleBasedStateMachine):
         if data.draw(st.booleans(), "somebody new"):
             person = self.world.sign_up(None)
             self.world.add_member(account, person, "admin", None)
-        member = self.model.place(account, consent.agreed_by)
+        member = self.model.membership(account, consent.agreed_by)
         if member and data.draw(st.integers(0, 4), "stays where 0"):
             self.world.change_role(member, "agent", self.by(data, self.admins(account)))
         self.world.confirm(consent, self.by(data, self.admins(account)))

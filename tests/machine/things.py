@@ -62,8 +62,8 @@ class Account(Thing):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class Seat(Thing):
-    """A place that a person has, or had, in an account or the team."""
+class Membership(Thing):
+    """A person's membership of an account or the team, live or ended."""
 
     ended_at: float = NEVER
 
@@ -77,21 +77,21 @@ class Seat(Thing):
 
 
 @dataclass(eq=False, repr=False)
-class Member(Seat):
+class Member(Membership):
     person: Person
     account: Account
     role: str
 
 
 @dataclass(eq=False, repr=False)
-class Teammate(Seat):
+class Teammate(Membership):
     person: Person
     role: str
 
 
 @dataclass(eq=False, repr=False)
 class Invitation(Thing):
-    place: Account | Team
+    organisation: Account | Team
     email: str
     role: str
     by: Person

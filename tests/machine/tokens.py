@@ -14,7 +14,7 @@ class Tokens:
     # --- issuing ---
 
     def issue_code(self, consent, by, scopes):
-        member = self.place(consent.account, by)
+        member = self.membership(consent.account, by)
         if not member or consent.member not in (None, member) or (not consent.member and member.role != "admin"):
             raise No
         if not consent.lives(self.now) or not scopes or not scopes <= consent.granted:

@@ -109,21 +109,21 @@ class World(WorldOfPeople):
     def publish(self, version, by):
         self.act("publish", lambda: publishing.publish_version(row(version), by=row(by)), version, by)
 
-    def publish_custom(self, version, places, by):
-        slugs = {account.ref for account in places}
+    def publish_custom(self, version, accounts, by):
+        slugs = {account.ref for account in accounts}
 
         def portal():
             return publishing.publish_custom(row(version), accounts=slugs, by=row(by))
 
-        self.act("publish_custom", portal, version, places, by)
+        self.act("publish_custom", portal, version, accounts, by)
 
-    def list_accounts(self, app, places, by):
-        slugs = {account.ref for account in places}
+    def list_accounts(self, app, accounts, by):
+        slugs = {account.ref for account in accounts}
 
         def portal():
             return publishing.list_accounts(row(app), accounts=slugs, by=row(by))
 
-        self.act("list_accounts", portal, app, places, by)
+        self.act("list_accounts", portal, app, accounts, by)
 
     # --- installing and ending ---
 

@@ -1,4 +1,4 @@
-"""What happens to people and their places, in the model and in the portal."""
+"""What happens to people and their memberships, in the model and in the portal."""
 
 import re
 
@@ -49,8 +49,8 @@ class WorldOfPeople(Beside):
 
     # --- the team ---
 
-    def _take_seats(self):
-        """Name the places in the test account that came with places in the team."""
+    def _name_members(self):
+        """Name the memberships of the test account that came with those of the team."""
         for member in self.model.members:
             if member.pk is None:
                 found = Membership.objects.get(user=member.person.pk, account=member.account.pk, ended_at=None)
@@ -61,22 +61,22 @@ class WorldOfPeople(Beside):
             return teams.add_teammate(row(self.model.team), row(person), role=role, by=row(by))
 
         self.make("add_teammate", portal, person, role, by)
-        self._take_seats()
+        self._name_members()
 
     def change_teammate(self, mate, role, by):
         self.act("change_teammate", lambda: teams.change_teammate(row(mate), role=role, by=row(by)), mate, role, by)
-        self._take_seats()
+        self._name_members()
 
     def end_teammate(self, mate, by):
         self.act("end_teammate", lambda: teams.end_teammate(row(mate), by=row(by)), mate, by)
 
     # --- invitations ---
 
-    def invite(self, place, email, role, by):
+    def invite(self, organisation, email, role, by):
         def portal():
-            return inviting.invite(row(place), email=email, role=role, by=row(by))
+            return inviting.invite(row(organisation), email=email, role=role, by=row(by))
 
-        return self.make("invite", portal, place, email, role, by)
+        return self.make("invite", portal, organisation, email, role, by)
 
     def mail_invitations(self):
         """What workers do of it; read the links in the mails."""
@@ -109,4 +109,4 @@ class WorldOfPeople(Beside):
             return inviting.accept_invitation(found, by=row(by))
 
         self.make("accept_invitation", portal, invitation, token, by)
-        self._take_seats()
+        self._name_members()

@@ -1,4 +1,4 @@
-"""What the check of an app package says: every problem, with its place and how to mend it."""
+"""What the check of an app package says: every problem, with its pointer and how to mend it."""
 
 import json
 
@@ -129,8 +129,8 @@ def test_what_is_wrong_is_an_error_with_its_place_and_how_to_mend_it(files, app,
     file, pointer, value, words = SPOILED[name]
     spoil(files, file, pointer, value)
     report = run(files, app)
-    place = ELSEWHERE.get(name, pointer)
-    found = [each for each in report.problems if each.pointer == place and each.level == "error"]
+    at = ELSEWHERE.get(name, pointer)
+    found = [each for each in report.problems if each.pointer == at and each.level == "error"]
     assert found and not report.valid, report.problems
     assert any(words in f"{each.message} {each.fix}" for each in found), found
     for each in report.problems:
@@ -151,11 +151,11 @@ def test_every_problem_is_told_at_once(files, app):
     ):
         spoil(files, *SPOILED[name][:3])
     files["config/iparams.json"] = b'{"owner": {"display_name": "O"}, "owner": {}, }'
-    places = told(run(files, app))
+    pointers = told(run(files, app))
     assert {
         ("error", OAUTH, f"{OCTO}/tokn_url"), ("error", REQUESTS, "/issues/schema/host"), ("error", OAUTH, f"{PORTAL}/options/scope"),
         ("error", MANIFEST, "/modules"), ("error", REQUESTS, "/issues/options/maxAttempts"), ("error", IPARAMS, "/owner"), ("error", IPARAMS, ""),
-    } <= places  # fmt: skip
+    } <= pointers  # fmt: skip
 
 
 def test_the_example_in_the_readme_is_a_valid_one(files, app):
@@ -328,17 +328,17 @@ def test_a_field_does_not_choose_where_tokens_are_given_back(files, app):
     assert found.pointer == "/integrations/octo/options/revocation_url"
 
 
-@pytest.mark.parametrize("place", ["client_id", "authorize_url", "token_url", "options"])
+@pytest.mark.parametrize("key", ["client_id", "authorize_url", "token_url", "options"])
 @pytest.mark.parametrize("token_type", ["account", "agent"])
-def test_what_the_client_secret_is_made_of_stands_in_no_address(files, app, place, token_type):
+def test_what_the_client_secret_is_made_of_stands_in_no_address(files, app, key, token_type):
     """Browsers are sent there, those of agents too, from whom an admin’s secret is kept; also where it is not “secure”."""
     vendor = files[OAUTH]["integrations"]["octo"]
     vendor["token_type"], vendor["oauth_iparams"]["secret"]["secure"] = token_type, False
     assert run(files, app).valid
     seen = "<%= oauth_iparams.secret %>"
-    vendor[place] = {"scope": "repo", "hint": seen} if place == "options" else f"{vendor[place]}/{seen}"
+    vendor[key] = {"scope": "repo", "hint": seen} if key == "options" else f"{vendor[key]}/{seen}"
     [found] = [problem for problem in run(files, app).problems if problem.level == "error"]
-    assert "would be seen here" in found.message and found.pointer.startswith(f"/integrations/octo/{place}")
+    assert "would be seen here" in found.message and found.pointer.startswith(f"/integrations/octo/{key}")
 
 
 def test_one_label_of_a_vendors_domain_may_be_chosen(files, app):

@@ -265,13 +265,13 @@ def spots(value, pointer=()):
 def test_whatever_a_package_holds_gives_a_report(cast, old):
     client, _secret = factories.client(cast.dev)
     files = dict(OLD) if old else good(client)
-    places = [(file, spot) for file in files for spot in spots(files[file])]
+    pairs = [(file, spot) for file in files for spot in spots(files[file])]
 
     @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(
         st.lists(
             st.tuples(
-                st.sampled_from(places),
+                st.sampled_from(pairs),
                 json_values | st.sampled_from(["<%= x", "{{", "https://[", "<%= a ? b : c %>", "https://a:b@c:99999/"]),
             ),
             min_size=1,

@@ -145,11 +145,11 @@ values = st.recursive(
 )  # fmt: skip
 
 
-def places(value, pointer=""):
+def pointers(value, pointer=""):
     yield pointer
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from places(inner, f"{pointer}/{key}")
+            yield from pointers(inner, f"{pointer}/{key}")
 
 
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -157,7 +157,7 @@ def places(value, pointer=""):
 def test_no_words_of_a_library_are_told_whatever_is_written(files, app, data):
     spoilt = json.loads(json.dumps(files))
     file = data.draw(st.sampled_from(FILES))
-    pointer = data.draw(st.sampled_from([each for each in places(spoilt[file]) if each]))
+    pointer = data.draw(st.sampled_from([each for each in pointers(spoilt[file]) if each]))
     inside, last = at(spoilt[file], pointer)
     inside[last] = data.draw(values)
     for each in check_values(spoilt, Facts()).problems:

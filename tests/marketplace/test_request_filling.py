@@ -109,10 +109,10 @@ def test_what_a_caller_sends_is_one_label_of_the_vendors_domain(value):
         assert filled({"host": host}, {}, REPO, shop="acme").url.startswith("https://acme.octo.dev/")
 
 
-@pytest.mark.parametrize("place", ["path", "query", "headers"])
-def test_a_name_that_nobody_sent_is_named_and_not_taken_for_empty(place):
+@pytest.mark.parametrize("part", ["path", "query", "headers"])
+def test_a_name_that_nobody_sent_is_named_and_not_taken_for_empty(part):
     def schema(template):
-        return {"path": f"/a/{template}"} if place == "path" else {"path": "/", place: {"X": template}}
+        return {"path": f"/a/{template}"} if part == "path" else {"path": "/", part: {"X": template}}
 
     for sent in ({}, {"x": None}, {"x": {}}):
         with pytest.raises(filling.BadInput, match=r"context\.x"):

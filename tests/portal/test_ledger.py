@@ -121,13 +121,13 @@ def the_first_removed(chain):
 
 
 @pytest.mark.parametrize(
-    ("act", "place"), [(removed, 3), (altered, 3), (another_actor, 3), (swapped, 3), (rehashed, 4), (added, -1), (cut, 0), (followed, -1), (inserted, 4),
+    ("act", "sequence"), [(removed, 3), (altered, 3), (another_actor, 3), (swapped, 3), (rehashed, 4), (added, -1), (cut, 0), (followed, -1), (inserted, 4),
                        (the_first_removed, 1)]
 )  # fmt: skip
-def test_verify_ledger_names_the_first_bad_entry(chain, act, place, capsys):
+def test_verify_ledger_names_the_first_bad_entry(chain, act, sequence, capsys):
     call_command("verify_ledger")
     assert "intact" in capsys.readouterr().out
-    number = place if place > 0 else chain.length - place
+    number = sequence if sequence > 0 else chain.length - sequence
     act(chain)
     with pytest.raises(CommandError) as fault:
         call_command("verify_ledger")
@@ -162,9 +162,9 @@ def test_every_column_is_altered_here(chain):
     """The two that say where an entry stands are another test's: an entry moved is missing where it was."""
     assert ALTERED.keys() | {"chain", "sequence"} == {field.name for field in Entry._meta.fields}
     other = Chain.objects.exclude(name=chain.name).exclude(length=0).first()
-    place = other.length + 1
-    tamper("UPDATE ledger_entry SET chain_id = %s, sequence = %s WHERE chain_id = %s AND sequence = 3", other.name, place, chain.name)  # fmt: skip
-    assert (verify(chain).sequence, verify(other).sequence) == (3, place)
+    sequence = other.length + 1
+    tamper("UPDATE ledger_entry SET chain_id = %s, sequence = %s WHERE chain_id = %s AND sequence = 3", other.name, sequence, chain.name)  # fmt: skip
+    assert (verify(chain).sequence, verify(other).sequence) == (3, sequence)
 
 
 def test_verify_ledger_says_when_there_is_no_such_chain(chain):

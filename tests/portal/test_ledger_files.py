@@ -78,12 +78,12 @@ def test_without_a_file_the_task_says_so_and_goes_on(chain, settings, caplog):
 def test_a_chain_cut_at_the_end_or_rehashed_whole_is_seen(chain, file):
     checkpoint()
     second = chain.entries.get(sequence=2)
-    for act, place in (
+    for act, sequence in (
         (lambda: rehash(chain, without=chain.length), chain.length),
         (lambda: rehash(chain, without=2), 0),
     ):
         act()
-        with pytest.raises(CommandError, match=rf"{chain.name} #{place or ''}"):
+        with pytest.raises(CommandError, match=rf"{chain.name} #{sequence or ''}"):
             verify_ledger()
     assert not Entry.objects.filter(pk=second.pk).exists()
     file.unlink()

@@ -35,8 +35,8 @@ class Portal:
 
     def take_over(self, other):
         """Have the data of another checkout, whose portal is stopped: making them anew takes its time."""
-        places = [portal.folder / "var" for portal in (other, self)]
-        for source, copy in (places, [*map(embedded._data_elsewhere, places)]):
+        folders = [portal.folder / "var" for portal in (other, self)]
+        for source, copy in (folders, [*map(embedded._data_elsewhere, folders)]):
             if source.exists():
                 subprocess.run(["cp", "-a", source, copy], check=True)
         return self
@@ -60,11 +60,11 @@ class Portal:
 
     def children(self):
         """The process ids of this checkout, by the folder that they run in or that they were given."""
-        places, found = (str(self.folder), str(embedded._data_elsewhere(self.folder / "var"))), {}
+        folders, found = (str(self.folder), str(embedded._data_elsewhere(self.folder / "var"))), {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 command = (entry / "cmdline").read_text().replace("\0", " ")
-                if any(place in command or place in str((entry / "cwd").readlink()) for place in places):
+                if any(folder in command or folder in str((entry / "cwd").readlink()) for folder in folders):
                     found[int(entry.name)] = command
             except OSError:
                 continue

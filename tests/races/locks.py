@@ -18,11 +18,11 @@ def in_order(trace):
         elif statement.kind == "insert":
             held.add(statement.table)
         elif statement.kind == "lock" and not {statement.table, (statement.table, statement.row)} & held:
-            place = _ORDER.index(statement.table)
-            if place < reached:
+            position = _ORDER.index(statement.table)
+            if position < reached:
                 return False
             held.add((statement.table, statement.row))
-            reached = place
+            reached = position
     return True
 
 

@@ -26,7 +26,7 @@ def interleavings(stage, actors, pair, selects):
     """Run each interleaving of a pair, either act pausing at each of its points; yield (world, what was played)."""
     world = stage.world
     for begun in (0, 1):
-        first, second = (partial(pair[place], world) for place in (begun, 1 - begun))
+        first, second = (partial(pair[position], world) for position in (begun, 1 - begun))
         pause_at, paused = 0, True
         while paused:
             pause_at += 1

@@ -166,13 +166,13 @@ def any_of_both(w, played, kinds):
     assert "done" in kinds
 
 
-def not_after(place):
-    """Where the act at `place` (0 or 1) was overtaken by the other, it was refused."""
+def not_after(position):
+    """Where the act at `position` (0 or 1) was overtaken by the other, it was refused."""
 
     def verdict(w, played, kinds):
         assert "done" in kinds
-        if played.overtaken and played.begun == place:
-            assert kinds[place] == "refused"
+        if played.overtaken and played.begun == position:
+            assert kinds[position] == "refused"
 
     return verdict
 

@@ -101,9 +101,9 @@ def test_a_name_that_is_not_found_and_a_port_where_nobody_listens_are_unreachabl
 # --- redirects ---
 
 
-def moves(*places, status=302):
-    """Answers each request with the next place, and then with the end."""
-    left = list(places)
+def moves(*locations, status=302):
+    """Answers each request with the next location, and then with the end."""
+    left = list(locations)
 
     def answer(_request, _connection):
         return said(status, Location=left.pop(0)) if left else said(body=b"end")
@@ -127,16 +127,16 @@ def test_redirects_on_the_same_host_are_followed_three_times(peer, status):
 
 
 @pytest.mark.parametrize(
-    "place",
+    "location",
     [
         "http://127.0.0.1:{port}/", "http://127.0.0.1/", "https://vendor.example:{port}/", "http://vendor.example/", "//other.example/",
         "http://169.254.169.254/latest", "http://me@vendor.example:{port}/", "file:///etc/passwd", "http://[::1", "http://vendor.example:x/",
         "javascript:x", "http://vendor.example:{port}@127.0.0.1/", "http://xn--a/", "\x7f",
     ],
 )  # fmt: skip
-def test_a_redirect_to_anywhere_else_is_the_answer(peer, network, place):
+def test_a_redirect_to_anywhere_else_is_the_answer(peer, network, location):
     network.names["other.example"] = ["127.0.0.1"]
-    peer.answer = moves(place.format(port=peer.port))
+    peer.answer = moves(location.format(port=peer.port))
     assert send("GET", named(peer), follow=True).status == 302
     assert len(network.dialled) == len(peer.requests) == 1
 
