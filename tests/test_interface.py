@@ -4,7 +4,9 @@ import re
 
 from django.core.management import get_commands, load_command_class
 
+from consent import check, steps
 from consent.parameters import AUTHORIZE
+from consent.views import authorize, endpoints
 from consent.views.endpoints import GRANT_TYPES
 from tests.layers import APPS, BASE
 from tests.test_architecture import addresses
@@ -55,3 +57,32 @@ def test_the_page_has_every_parameter_of_authorize_and_every_grant():
     token = PAGE[PAGE.index("## Token") : PAGE.index("## Revoke")]
     assert [name for name in AUTHORIZE if not re.search(rf"`{name}\b", authorize)] == []
     assert {*GRANT_TYPES} <= {*re.findall(r"^\| `(\w+)` \|", token, re.M)}
+
+
+def error_of(error):
+    """Name the errors beside a step: a word of an RFC, or one of oauthlib's classes that stands for it."""
+    if isinstance(error, dict):
+        return " or ".join(f"`{each}`" for each in dict.fromkeys(error.values()))
+    return f"`{getattr(error, 'error', error)}`" if error else "no error"
+
+
+def listed(steps, indent=""):
+    for step, error in steps:
+        if isinstance(error, tuple):
+            yield f"{indent}1. `{step.__name__}`, which has the error of"
+            yield from listed(error, f"{indent}   ")
+        else:
+            yield f"{indent}1. `{step.__name__}`: {error_of(error)}"
+
+
+def test_the_page_lists_the_checks_of_each_endpoint_in_the_order_in_which_they_run():
+    lists = {
+        "Authorize": authorize.AUTHORIZE,
+        "Token": endpoints.TOKEN,
+        "Token, `authorization_code`": steps.CODE,
+        "Token, `refresh_token`": steps.REFRESH,
+        "Token, `client_credentials`": steps.CREDENTIALS,
+        "Check": check.CHECK,
+    }
+    text = "\n\n".join(f"{title}:\n\n" + "\n".join(listed(ordered)) for title, ordered in lists.items())
+    assert f"\n{text}\n" in PAGE, text

@@ -1,0 +1,85 @@
+"""The steps of the authorization endpoint that find the account."""
+
+import uuid
+from urllib.parse import parse_qsl, urlencode
+
+from django.shortcuts import render
+
+from portal.accounts.models import Membership
+
+from ..asking import may_agree
+from ..models import Access, Why
+from .flow import note, without_prompt
+
+
+def hinted_account_is_theirs(flow, error):
+    request, asked = flow.request, flow.asked
+    memberships = (
+        Membership.objects.live().filter(user=request.user, account__suspended_at=None).select_related("account")
+    )
+    flow.memberships = {membership.account.slug: membership for membership in memberships.order_by("account__name")}
+    if not (asked.installation or asked.account):
+        return None
+    account = _hinted(asked, {slug: membership.account for slug, membership in flow.memberships.items()})
+    if account:
+        if "select_account" not in asked.prompt:
+            flow.account = account
+        return None
+    if request.method != "POST":
+        text = "The person belongs to no such account, or the app is not installed there"
+        note(asked.client, error, Why.NO_CONSENT, text, "account")
+    if flow.shows_no_page:
+        return asked.answer(error=error)
+    mine = Membership.objects.live().filter(user=request.user, account__slug=asked.account).select_related("account")
+    context = {"asked": asked, "suspended": mine.exclude(account__suspended_at=None).first()}
+    return render(request, "consent/authorize_wrong_account.html", context, status=404)
+
+
+def _hinted(asked, accounts):
+    if asked.installation:
+        try:
+            installation = uuid.UUID(asked.installation)
+        except ValueError:
+            return None
+        access = Access.objects.filter(
+            installation_id=installation, client=asked.client, ended_at=None, account__in=accounts.values()
+        ).first()
+        if access is None or asked.account not in ("", access.account.slug):
+            return None
+        return accounts[access.account.slug]
+    return accounts.get(asked.account)
+
+
+def person_has_an_account(flow, error):
+    if len(flow.memberships) == 1 and flow.account is None and "select_account" not in flow.asked.prompt:
+        flow.account = next(iter(flow.memberships.values())).account
+    return flow.asked.answer(error=error) if flow.shows_no_page and not flow.memberships else None
+
+
+def account_is_settled(flow, error):
+    if flow.account:
+        return None
+    return flow.asked.answer(error=error) if flow.shows_no_page else _choose(flow.request, flow.asked, flow.memberships)
+
+
+def _choose(request, asked, memberships):
+    base = without_prompt(request, "select_account")
+    query = [
+        (name, value) for name, value in parse_qsl(base.partition("?")[2]) if name not in ("account", "installation")
+    ]
+    choices = []
+    for membership in memberships.values():
+        url = f"{request.path}?{urlencode([*query, ('account', membership.account.slug)])}"
+        may = may_agree(asked.client, membership.role)
+        choices.append(
+            {"account": membership.account, "role": membership.get_role_display(), "url": url if may else ""}
+        )
+    return render(request, "consent/authorize_account.html", {"asked": asked, "choices": choices})
+
+
+# Each with the error for an app that wants no page (OpenID Connect Core section 3.1.2.6).
+ACCOUNT = (
+    (hinted_account_is_theirs, "account_selection_required"),
+    (person_has_an_account, "access_denied"),
+    (account_is_settled, "account_selection_required"),
+)

@@ -1,0 +1,105 @@
+"""An authorization request on its way through the steps, and the redirects that answer it."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from oauthlib.common import add_params_to_uri
+from oauthlib.oauth2.rfc6749 import errors
+
+from credentials.models import Client
+from portal.accounts.models import Account, Membership
+
+from ..actions.failing import note_failure
+from ..models import Where
+
+
+class Redirect(HttpResponse):
+    """Django's own refuses the address that a long state makes, which a sign-in in between encodes twice."""
+
+    def __init__(self, location, status=302):
+        super().__init__(status=status, headers={"Location": location})
+
+    @property
+    def url(self):
+        return self["Location"]
+
+
+@dataclass
+class AuthorizationRequest:
+    """A request whose client and redirect URI can be trusted."""
+
+    client: Client
+    redirect_uri: str
+    state: str | None
+    requested: set[str] | None
+    code_challenge: str
+    prompt: set[str]
+    account: str
+    installation: str
+
+    def answer(self, method="GET", **parameters):
+        """Send the browser back to the app (RFC 6749 section 4.1.2, RFC 9207)."""
+        if self.state is not None:
+            parameters["state"] = self.state
+        parameters["iss"] = settings.BASE_URL
+        if "error_description" in parameters:
+            # The characters that RFC 6749 section 4.1.2.1 allows.
+            parameters["error_description"] = re.sub(r"[^ !#-[\]-~]", "?", parameters["error_description"])[:500]
+        # 303, so that no browser posts the form on to the app (RFC 9700 section 4.12).
+        status = 303 if method == "POST" else 302
+        return Redirect(add_params_to_uri(self.redirect_uri, list(parameters.items())), status)
+
+
+def through(name, then):
+    """Redirect to a page of this name that leads on to `then`."""
+    return Redirect(f"{reverse(name)}?{urlencode({'next': then}, safe='/')}")
+
+
+@dataclass
+class Flow:
+    """A request on its way through the steps; each sets what the next ones need."""
+
+    request: HttpRequest
+    # Why it can be answered with nothing but an error, which the app gets.
+    problem: errors.OAuth2Error | None = None
+    asked: Any = None
+    memberships: dict[str, Membership] = field(default_factory=dict)
+    account: Account | None = None
+    screen: Any = None
+
+    @property
+    def decision(self):
+        return self.request.POST.get("decision") if self.request.method == "POST" else None
+
+    @property
+    def shows_no_page(self):
+        return "none" in self.asked.prompt
+
+    @property
+    def asks_again(self):
+        return "consent" in self.asked.prompt
+
+
+def run(these, flow):
+    """Return the answer of the first step that has one, or None."""
+    for step, error in these:
+        if (response := step(flow, error)) is not None:
+            return response
+    return None
+
+
+def note(client, error, why, text="", parameter=""):
+    """Count a refusal for the client's team; people's decisions and answers to prompt=none do not count."""
+    note_failure(client.pk, where=Where.AUTHORIZE, why=why, error=error, text=text, parameter=parameter)
+
+
+def without_prompt(request, done):
+    query = [(name, value) for name, values in request.GET.lists() for value in values]
+    left = " ".join(word for word in request.GET.get("prompt", "").split() if word != done)
+    query = [(name, left if name == "prompt" else value) for name, value in query if name != "prompt" or left]
+    return f"{request.path}?{urlencode(query)}"
