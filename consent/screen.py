@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from credentials.models import Client, ClientScope
 from credentials.registry import operations_of
 from portal.accounts.models import Account, Membership, User
+from portal.foundation.refusals import Refused
 
 from .asking import (
     NotInstalled,
@@ -30,6 +31,10 @@ from .asking import (
 )
 from .models import Access, Consent
 from .validity import agreement_days, agreement_end, taken_back_at
+
+
+class ScreenIsStale(Refused):
+    """What the person read is no longer what would be agreed to; show the new page."""
 
 
 @dataclass
@@ -156,6 +161,13 @@ def seal(page: str, shown: list) -> str:
     """Return a MAC over what a page of this kind showed, which its button sends back."""
     key = hashlib.sha256(page.encode() + settings.SECRET_KEY.encode()).digest()
     return hmac.new(key, json.dumps(shown, sort_keys=True).encode(), "sha256").hexdigest()
+
+
+def check_shown(shown: str, digest: str) -> None:
+    """Raise ScreenIsStale unless the digest that was shown is that of what would be shown now."""
+    # As bytes: of text it takes ASCII alone, and anything may have been posted.
+    if not hmac.compare_digest(digest.encode(), shown.encode()):
+        raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
 
 
 def live_consent(access: Access | None, membership: Membership | None, now) -> Consent | None:

@@ -13,7 +13,7 @@ from consent.actions.ending import NotYours
 from consent.actions.issuing import InvalidGrant
 from consent.asking import MayNotConsent, NotInstalled
 from consent.reasons import AccessEnd
-from consent.screen import build_screen
+from consent.screen import ScreenIsStale, build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials.models import Product
@@ -450,7 +450,7 @@ ACTIONS = {
     "grant_consent": Act(
         lambda w, by: granting.grant_consent(w.client, w.cast.acme, by=by, shown=w.digest), "digest",
         by="admin", refused=MayNotConsent, others="globex_admin agent dev staff superuser",
-        spoil=_uninstall, wrong=NotInstalled, again=granting.ScreenIsStale,
+        spoil=_uninstall, wrong=NotInstalled, again=ScreenIsStale,
     ),
     "decline_consent": Act(
         lambda w, by: granting.decline_consent(w.client, w.cast.acme, by=by), "installation",

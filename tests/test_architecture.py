@@ -106,6 +106,13 @@ def test_one_file_alone_queues_tasks_in_a_request():
         assert not queues or module(path) == "portal.foundation.broker" or path.name == "tasks.py", path
 
 
+def test_one_function_alone_mails_about_a_row_and_stamps_it():
+    """Read alone, sent, stamped after sending: T3 hangs on this order, so it is written once."""
+    for path in FILES:
+        used = {*imports(path)}
+        assert "portal.foundation.mail.send" not in used, path
+
+
 def test_the_routes_alone_say_in_which_queue_a_task_waits():
     """What may wait for a vendor or a mail server keeps nothing else waiting."""
     for path in FILES:

@@ -1,6 +1,5 @@
 """Opening an access, and agreeing under it."""
 
-import hmac
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,24 +17,13 @@ from ..asking import MayNotConsent, Terms, agent_membership, may_open, newly_req
 from ..events import Event
 from ..models import Access, Consent, ShownText
 from ..reasons import ConsentEnd
-from ..screen import Screen, build_screen
+from ..screen import Screen, build_screen, check_shown
 from .ending import end_consent, expire_consent, forget_refusals, narrow
 from .path import queue_revoke_tokens, record_access, record_consent
 
 
 class AccessIsOpen(Refused):
     pass
-
-
-class ScreenIsStale(Refused):
-    """What the person read is no longer what would be agreed to; show the new page."""
-
-
-def check_shown(shown: str, digest: str) -> None:
-    """Raise ScreenIsStale unless the digest that was shown is that of what would be shown now."""
-    # As bytes: of text it takes ASCII alone, and anything may have been posted.
-    if not hmac.compare_digest(digest.encode(), shown.encode()):
-        raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
 
 
 @transaction.atomic

@@ -14,9 +14,9 @@ from portal.ledger.actions import actor_name
 
 from ..events import Event
 from ..models import Consent
+from ..screen import check_shown
 from ..succession import is_answered_for, statement_of, without_admin
 from .ending import AlreadyEnded
-from .granting import check_shown
 from .path import lock_path, record_consent
 
 # A mail has room for so many; pages show the next once these are done.

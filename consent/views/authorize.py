@@ -20,12 +20,12 @@ from portal.foundation.once import once
 from portal.foundation.refusals import Refused
 
 from .. import steps
-from ..actions.granting import ScreenIsStale, decline_consent, grant_consent
+from ..actions.granting import decline_consent, grant_consent
 from ..actions.issuing import InvalidGrant, InvalidScope, issue_code
 from ..asking import MayNotConsent, NotInstalled, ScopeTooWide
 from ..models import Why
 from ..parameters import clean_scope
-from ..screen import Screen, build_screen
+from ..screen import Screen, ScreenIsStale, build_screen
 from ..steps import Attempt, find_client
 from ..validity import suspension
 from .agreed import take_agreed

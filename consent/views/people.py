@@ -20,12 +20,13 @@ from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
 
 from ..actions import ending as ending_actions
-from ..actions import granting, succeeding
+from ..actions import succeeding
 from ..asking import may_agree_again, undecided
 from ..coming_ends import COMING, ended_lately, ending_within, renewable_by
 from ..models import Consent
 from ..pages import access_url
 from ..reasons import AccessEnd
+from ..screen import ScreenIsStale
 from ..succession import statement_of, to_confirm
 from ..validity import agreement_days, unended_consents
 from .agreed import tell_agreed
@@ -129,7 +130,7 @@ def confirm_consent(request, consent_id):
             succeeding.confirm_consent(consent, by=request.user, shown=request.POST.get("shown", ""))
             messages.success(request, _("Confirmed. Nothing changed for the app."))
             return redirect(access_url(consent.access))
-    except granting.ScreenIsStale as stale:
+    except ScreenIsStale as stale:
         problem = str(stale)
         consent.refresh_from_db()
     except Refused as refusal:

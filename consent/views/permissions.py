@@ -18,7 +18,7 @@ from ..actions import ending, granting
 from ..asking import last_agreed, left_to_allow
 from ..coming_ends import renewable_by
 from ..pages import access_url, connect_url
-from ..screen import build_screen
+from ..screen import ScreenIsStale, build_screen
 from ..validity import agreement_days
 from .agreed import remember_agreed
 from .authorize import consent_page
@@ -64,7 +64,7 @@ def _ask(request, access, said, *, first_asked=False, **asked):
             chosen=set(request.POST.getlist("optional")),
             **asked,
         )
-    except granting.ScreenIsStale as stale:
+    except ScreenIsStale as stale:
         return consent_page(request, screen, problem=str(stale), status=409, cancel_url=cancel_url)
     except Refused as refusal:
         messages.error(request, str(refusal))

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from consent.actions.granting import ScreenIsStale
+from consent.screen import ScreenIsStale
 from consent.succession import to_confirm
 from consent.validity import live_consents
 from consent.views.receipts import with_receipt

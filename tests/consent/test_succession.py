@@ -8,9 +8,9 @@ from django.test.utils import CaptureQueriesContext
 from consent import tasks
 from consent.actions import ending, succeeding
 from consent.actions import succeeding as succeeding_actions
-from consent.actions.granting import ScreenIsStale
 from consent.actions.succeeding import NotNeeded
 from consent.models import Consent
+from consent.screen import ScreenIsStale
 from consent.succession import statement_of, without_admin
 from credentials.models import Scope
 from marketplace.actions import installing

@@ -9,8 +9,8 @@ from django.test.utils import CaptureQueriesContext
 
 from consent import screen
 from consent.actions import ending, granting
-from consent.actions.granting import ScreenIsStale
 from consent.models import Access, Consent
+from consent.screen import ScreenIsStale
 from credentials import actions as credentials
 from credentials.models import Level
 from marketplace import tasks
