@@ -25,7 +25,7 @@ class NotInstalled(Refused):
 class ScopeTooWide(Refused):
     """`scopes` names what was asked for beyond what can be granted here."""
 
-    def __init__(self, scopes):
+    def __init__(self, scopes: Iterable[str]) -> None:
         self.scopes = sorted(scopes)
         super().__init__(_("These scopes cannot be granted here: %(scopes)s.") % {"scopes": " ".join(self.scopes)})
 
