@@ -11,7 +11,8 @@ from .rights import accounts_run_by
 def chains_seen_by(user: User) -> dict[str, str]:
     """Return {chain: its name} for the accounts that a person administers and the teams they belong to (E1)."""
     teams = Team.objects.filter(memberships__user=user, memberships__ended_at=None)
-    return {each.chain_name: each.name for each in [*accounts_run_by(user), *teams]} if user.is_active else {}
+    organisations: list[Account | Team] = [*accounts_run_by(user), *teams]
+    return {each.chain_name: each.name for each in organisations} if user.is_active else {}
 
 
 def chains_of_own_acts(user: User) -> list[str] | None:

@@ -105,8 +105,11 @@ def require_teammate(team: Team, by: User) -> None:
 
 def only_runner(organisation: Account | Team) -> Membership | TeamMembership | None:
     """Return the membership of the only one who runs it, which can neither end nor change; None if several do."""
-    rows = organisation.memberships
-    runners = list((rows.admins() if isinstance(organisation, Account) else rows.owners())[:2])
+    runners: list[Membership] | list[TeamMembership]
+    if isinstance(organisation, Account):
+        runners = list(organisation.memberships.admins()[:2])
+    else:
+        runners = list(organisation.memberships.owners()[:2])
     return runners[0] if len(runners) == 1 else None
 
 

@@ -9,7 +9,7 @@ from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event
-from ..models import Account
+from ..models import Account, User
 from ..rights import require_staff
 
 
@@ -22,7 +22,7 @@ class NotSuspended(Refused):
 
 
 @transaction.atomic
-def create_account(*, slug, name, by):
+def create_account(*, slug: str, name: str, by: User | None) -> Account:
     """Make a customer's account. Raises NotStaff."""
     require_staff(by)
     account = Account(slug=slug, name=name)
@@ -33,7 +33,7 @@ def create_account(*, slug, name, by):
 
 
 @transaction.atomic
-def suspend_account(account, *, reason, by):
+def suspend_account(account: Account, *, reason: str, by: User | None) -> Account:
     """Stop everything in an account at once (T2). Raises NotStaff, AlreadySuspended."""
     require_staff(by)
     account = lock(Account, account.pk)
@@ -46,7 +46,7 @@ def suspend_account(account, *, reason, by):
 
 
 @transaction.atomic
-def lift_account(account, *, reason, by):
+def lift_account(account: Account, *, reason: str, by: User | None) -> Account:
     """Let a suspended account work again, as it was. Raises NotStaff, NotSuspended."""
     require_staff(by)
     account = lock(Account, account.pk)

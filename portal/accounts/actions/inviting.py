@@ -3,9 +3,12 @@
 import datetime as dt
 import hashlib
 import secrets
+from collections.abc import Sequence
+from typing import Any
 
 from allauth.account.models import EmailAddress
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -16,7 +19,7 @@ from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event
-from ..models import Account, Invitation, Role
+from ..models import Account, Invitation, Membership, Role, Team, TeamMembership, User
 from ..rights import require_inviter
 from .memberships import AlreadyMember, OwnersAreAdmins, put_member
 from .teams import lock_team, put_teammate
@@ -36,36 +39,36 @@ class NotInvited(Refused):
     """The invitation went to an address that this person has not proved to be theirs."""
 
 
-def hash_of(token):
+def hash_of(token: str) -> str:
     """Return what is kept of a token. It has 256 random bits, so a fast hash will do."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _lock_organisation(organisation):
+def _lock_organisation(organisation: Account | Team) -> Account:
     return lock(Account, organisation.pk) if isinstance(organisation, Account) else lock_team(organisation)
 
 
-def _queue(invitation):
+def _queue(invitation: Invitation) -> None:
     """Once this transaction commits, have a worker send the mail; without a broker the sweep finds it (T3)."""
     queue_on_commit("portal.accounts.tasks.tell_of_invitation", str(invitation.pk))
 
 
-def _record(invitation, event, by, **details):
+def _record(invitation: Invitation, event: Event, by: User | None, **details: Any) -> None:
     record(invitation.organisation.chain_name, event, by=by, subject=f"invitation:{invitation.pk}", **details)
 
 
 @transaction.atomic
-def invite(organisation, *, email, role, by):
+def invite(organisation: Account | Team, *, email: str, role: str, by: User) -> Invitation:
     """Invite whoever owns a mail address to an account or a team.
 
     Raises NotAnInviter, OwnersAreAdmins, AlreadyMember, AlreadyInvited, ValidationError.
     """
     _lock_organisation(organisation)
     require_inviter(organisation, by)
-    is_account, email = isinstance(organisation, Account), email.lower()
+    email = email.lower()
     Invitation._meta.get_field("email").run_validators(email)
-    target = {"account" if is_account else "team": organisation}
-    if is_account and organisation.test_of_team_id and role == Role.ADMIN:
+    target = {"account" if isinstance(organisation, Account) else "team": organisation}
+    if isinstance(organisation, Account) and organisation.test_of_team_id and role == Role.ADMIN:
         raise OwnersAreAdmins(_("The owners of the team administer its test account: invite an owner to the team."))
     # Who is a member is no secret here; whether anybody else has an account is.
     if organisation.memberships.filter(user__email=email, ended_at=None).exists():
@@ -82,7 +85,7 @@ def invite(organisation, *, email, role, by):
     return invitation
 
 
-def _open_one(invitation, by):
+def _open_one(invitation: Invitation, by: User) -> Invitation:
     """Return an invitation, locked with its account or team, for someone who may manage it. Raises NotAnInviter, InvitationOver."""
     _lock_organisation(invitation.organisation)
     require_inviter(invitation.organisation, by)
@@ -94,7 +97,7 @@ def _open_one(invitation, by):
 
 
 @transaction.atomic
-def resend_invitation(invitation, *, by):
+def resend_invitation(invitation: Invitation, *, by: User) -> Invitation:
     """Send an invitation again, in the name of `by`; the link in the earlier mail is dead from this commit.
 
     Raises NotAnInviter, InvitationOver.
@@ -109,7 +112,7 @@ def resend_invitation(invitation, *, by):
 
 
 @transaction.atomic
-def revoke_invitation(invitation, *, by):
+def revoke_invitation(invitation: Invitation, *, by: User) -> Invitation:
     """Take an invitation back. Raises NotAnInviter, InvitationOver."""
     invitation = _open_one(invitation, by)
     Invitation.objects.filter(pk=invitation.pk).update(revoked_at=Now(), email="")
@@ -117,7 +120,7 @@ def revoke_invitation(invitation, *, by):
     return invitation
 
 
-def is_for(invitation, user):
+def is_for(invitation: Invitation, user: User) -> bool:
     """True where the address that was invited is one that this person proved to be theirs."""
     # Compared here: PostgreSQL takes letters of other alphabets for the same in upper case.
     proved = EmailAddress.objects.filter(user=user, verified=True).values_list("email", flat=True)
@@ -125,7 +128,7 @@ def is_for(invitation, user):
 
 
 @transaction.atomic
-def accept_invitation(invitation, *, by):
+def accept_invitation(invitation: Invitation, *, by: User) -> Membership | TeamMembership:
     """Join the account or team; `invitation` was found by its token. Raises InvitationOver, NotInvited, AlreadyMember."""
     account, found_by = _lock_organisation(invitation.organisation), invitation.token_hash
     lock(Invitation, invitation.pk)
@@ -139,22 +142,23 @@ def accept_invitation(invitation, *, by):
     if invitation.organisation.memberships.filter(user=by, ended_at__gt=invitation.expires_at - LIFETIME).exists():
         # Whoever removed them did not know that this one was still about.
         raise InvitationOver(_("You have left since this was sent. Ask for a new invitation."))
-    values = {"role": invitation.role, "by": by, "invitation": str(invitation.pk)}
+    membership: Membership | TeamMembership
+    role, sent = invitation.role, str(invitation.pk)
     if invitation.team:
-        membership = put_teammate(account, invitation.team, by, **values)
+        membership = put_teammate(account, invitation.team, by, role=role, by=by, invitation=sent)
     else:
-        membership = put_member(account, by, **values)
+        membership = put_member(account, by, role=role, by=by, invitation=sent)
     Invitation.objects.filter(pk=invitation.pk).update(accepted_at=Now(), accepted_by=by, email="")
     return membership
 
 
-def tell_of_invitation(invitation):
+def tell_of_invitation(invitation: Invitation) -> None:
     """Mail an invitation, once. Its token is made for the mail; only its hash is stored."""
     rows = Invitation.objects.with_state().filter(pk=invitation.pk, told_at=None)
     mail_once(f"invitation:{invitation.pk}", rows, _mail)
 
 
-def _mail(rows):
+def _mail(rows: Sequence[Invitation]) -> Mail | None:
     (invitation,) = rows
     if invitation.why_over():
         return None
@@ -165,6 +169,6 @@ def _mail(rows):
     return Mail("members/mail/invitation.txt", [invitation.email], context, {"token_hash": hash_of(token)})
 
 
-def invitations_to_mail():
+def invitations_to_mail() -> QuerySet[Invitation]:
     """Return those that nobody was told of yet."""
     return Invitation.objects.open().filter(told_at=None, expires_at__gt=Now())

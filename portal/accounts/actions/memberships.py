@@ -1,6 +1,7 @@
 """Add people to an account, change their roles, and remove them."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -11,7 +12,7 @@ from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event
-from ..models import Account, Membership, Role
+from ..models import Account, Membership, Role, User
 from ..rights import is_owner, require_admin_or_staff
 
 
@@ -31,7 +32,7 @@ class OwnersAreAdmins(Refused):
     """The admins of a team's test account are the owners of the team."""
 
 
-def _check_owners_are_admins(account, user, role):
+def _check_owners_are_admins(account: Account, user: User, role: str | None) -> None:
     """Raise OwnersAreAdmins if a test account would get an admin who owns no team, or lose an owner as admin.
 
     `role` is the person's role afterwards, or None if they are removed.
@@ -44,14 +45,14 @@ def _check_owners_are_admins(account, user, role):
 
 
 @transaction.atomic
-def add_member(account, user, *, role, by):
+def add_member(account: Account, user: User, *, role: str, by: User | None) -> Membership:
     """Add a person to an account. Raises NotStaff, AlreadyMember, OwnersAreAdmins."""
     account = lock(Account, account.pk)
     require_admin_or_staff(account, by)
     return put_member(account, user, role=role, by=by)
 
 
-def put_member(account, user, *, role, by, **details):
+def put_member(account: Account, user: User, *, role: str, by: User | None, **details: Any) -> Membership:
     """Write a membership of a locked account; the caller checked who may. Raises AlreadyMember, OwnersAreAdmins."""
     if Membership.objects.filter(account=account, user=user, ended_at=None).exists():
         raise AlreadyMember(_("%(user)s already belongs to %(account)s.") % {"user": user, "account": account})
@@ -71,7 +72,7 @@ def put_member(account, user, *, role, by, **details):
 
 
 @transaction.atomic
-def change_role(membership, *, role, by):
+def change_role(membership: Membership, *, role: str, by: User | None) -> Membership:
     """Make an admin an agent, or an agent an admin. Raises NotStaff, HasLeft, OwnersAreAdmins, LastAdmin."""
     account = lock(Account, membership.account_id)
     require_admin_or_staff(account, by)
@@ -85,7 +86,7 @@ def change_role(membership, *, role, by):
     return give_role(account, membership, role, by)
 
 
-def give_role(account, membership, role, by):
+def give_role(account: Account, membership: Membership, role: str, by: User | None) -> Membership:
     """Write another role of a membership of a locked account; the caller checked who may."""
     membership.role = Role(role)
     membership.save(update_fields=["role"])
@@ -118,7 +119,7 @@ def follow_up_admins(*accounts: int) -> None:
 
 
 @transaction.atomic
-def end_membership(membership, *, by):
+def end_membership(membership: Membership, *, by: User | None) -> Membership:
     """Remove a person from an account: from this commit their own consents are void (T2).
 
     Raises NotStaff, HasLeft, OwnersAreAdmins, LastAdmin.
@@ -134,7 +135,7 @@ def end_membership(membership, *, by):
     return remove_member(account, membership, by)
 
 
-def remove_member(account, membership, by):
+def remove_member(account: Account, membership: Membership, by: User | None) -> Membership:
     """End a membership of a locked account; the caller checked who may."""
     Membership.objects.filter(pk=membership.pk).update(ended_at=Now())
     membership.refresh_from_db()
@@ -149,7 +150,7 @@ def remove_member(account, membership, by):
     return membership
 
 
-def _keep_an_admin(account, membership):
+def _keep_an_admin(account: Account, membership: Membership) -> None:
     others = Membership.objects.admins().filter(account=account).exclude(pk=membership.pk)
     if membership.role == Role.ADMIN and not others.exists():
         raise LastAdmin(_("%(account)s needs an admin; make somebody else one first.") % {"account": account})

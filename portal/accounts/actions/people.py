@@ -1,7 +1,10 @@
 """What happens to people."""
 
+from collections.abc import Iterable
+
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Group
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -24,7 +27,7 @@ class NoSecondFactor(Refused):
 
 
 @transaction.atomic
-def deactivate_person(user, *, by):
+def deactivate_person(user: User, *, by: User | None) -> User:
     """Close a person's sign-in; what they consented to for themself is void from this commit (T2).
 
     Raises NotStaff, AlreadyDeactivated.
@@ -43,7 +46,7 @@ def deactivate_person(user, *, by):
 
 
 @transaction.atomic
-def change_staff(user, *, is_staff, groups, by):
+def change_staff(user: User, *, is_staff: bool, groups: Iterable[Group], by: User | None) -> User:
     """Say who works for the company, and in which groups; being a superuser is left as it is. Raises NotStaff."""
     require_staff(by)
     user = lock(User, user.pk)
@@ -57,7 +60,7 @@ def change_staff(user, *, is_staff, groups, by):
 
 
 @transaction.atomic
-def remove_two_factor(user, *, by):
+def remove_two_factor(user: User, *, by: User | None) -> User:
     """Let a person who lost their second factor sign in with the password alone. Raises NotStaff, NoSecondFactor."""
     require_staff(by)
     user = lock(User, user.pk)
@@ -68,7 +71,16 @@ def remove_two_factor(user, *, by):
 
 
 @transaction.atomic
-def create_person(*, email, name, password, by, is_staff=False, groups=(), is_superuser=False):
+def create_person(
+    *,
+    email: str,
+    name: str,
+    password: str,
+    by: User | None,
+    is_staff: bool = False,
+    groups: Iterable[Group] = (),
+    is_superuser: bool = False,
+) -> User:
     """Make a person who can sign in at once, as staff do; those who sign up by themselves get a team too."""
     require_staff(by)
     user = User.objects.create_user(email, password, name=name, is_staff=is_staff, is_superuser=is_superuser)

@@ -1,6 +1,7 @@
 """Make and verify teams, add developers to them, change their roles, and remove them."""
 
 import secrets
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -11,7 +12,7 @@ from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event
-from ..models import Account, Membership, Role, Team, TeamMembership, TeamRole
+from ..models import Account, Membership, Role, Team, TeamMembership, TeamRole, User
 from ..rights import require_owner_or_staff, require_staff
 from .memberships import AlreadyMember, HasLeft, give_role, put_member, remove_member
 
@@ -25,7 +26,7 @@ class AlreadyVerified(Refused):
 
 
 @transaction.atomic
-def create_team(*, by, name=None):
+def create_team(*, by: User, name: str | None = None) -> Team:
     """Make a team whose owner is `by`, and the account it tests its apps on, whose admin is `by`."""
     name = name or _("%(person)s’s team") % {"person": by.name or by.email.partition("@")[0]}
     team = Team.objects.create(name=name[:80])
@@ -48,19 +49,21 @@ def create_team(*, by, name=None):
 
 
 @transaction.atomic
-def add_teammate(team, user, *, role, by):
+def add_teammate(team: Team, user: User, *, role: str, by: User | None) -> TeamMembership:
     """Add a developer to a team; an owner also administers its test account. Raises NotStaff, AlreadyMember."""
     account = lock_team(team)
     require_owner_or_staff(team, by)
     return put_teammate(account, team, user, role=role, by=by)
 
 
-def lock_team(team):
+def lock_team(team: Team) -> Account:
     """Lock and return a team's test account; who is in the team changes only under this lock."""
     return lock(Account, team.test_account.pk)
 
 
-def put_teammate(account, team, user, *, role, by, **details):
+def put_teammate(
+    account: Account, team: Team, user: User, *, role: str, by: User | None, **details: Any
+) -> TeamMembership:
     """Write a membership of a team whose test account is locked; the caller checked who may. Raises AlreadyMember."""
     if TeamMembership.objects.filter(team=team, user=user, ended_at=None).exists():
         raise AlreadyMember(_("%(user)s already belongs to %(team)s.") % {"user": user, "team": team})
@@ -71,7 +74,7 @@ def put_teammate(account, team, user, *, role, by, **details):
     return teammate
 
 
-def _match_test_account(account, teammate, by):
+def _match_test_account(account: Account, teammate: TeamMembership, by: User | None) -> None:
     """Make an owner an admin of the team's test account, and remove an admin who is no longer an owner."""
     rows = Membership.objects.select_for_update(no_key=True)
     membership = rows.filter(account=account, user=teammate.user_id, ended_at=None).first()
@@ -85,7 +88,7 @@ def _match_test_account(account, teammate, by):
 
 
 @transaction.atomic
-def change_teammate(teammate, *, role, by):
+def change_teammate(teammate: TeamMembership, *, role: str, by: User | None) -> TeamMembership:
     """Make a member of a team an owner, or an owner a member. Raises NotStaff, HasLeft, LastOwner."""
     account = lock_team(teammate.team)
     teammate = _live_teammate(teammate, by)
@@ -101,7 +104,7 @@ def change_teammate(teammate, *, role, by):
 
 
 @transaction.atomic
-def end_teammate(teammate, *, by):
+def end_teammate(teammate: TeamMembership, *, by: User | None) -> TeamMembership:
     """Remove a developer from a team, and an owner from its test account too. Raises NotStaff, HasLeft, LastOwner."""
     account = lock_team(teammate.team)
     teammate = _live_teammate(teammate, by)
@@ -113,7 +116,7 @@ def end_teammate(teammate, *, by):
     return teammate
 
 
-def _live_teammate(teammate, by):
+def _live_teammate(teammate: TeamMembership, by: User | None) -> TeamMembership:
     require_owner_or_staff(teammate.team, by)
     teammate = TeamMembership.objects.select_related("team", "user").get(pk=teammate.pk)
     if teammate.ended_at:
@@ -121,14 +124,14 @@ def _live_teammate(teammate, by):
     return teammate
 
 
-def _keep_an_owner(teammate):
+def _keep_an_owner(teammate: TeamMembership) -> None:
     others = TeamMembership.objects.owners().filter(team=teammate.team).exclude(pk=teammate.pk)
     if teammate.role == TeamRole.OWNER and not others.exists():
         raise LastOwner(_("%(team)s needs an owner; make somebody else one first.") % {"team": teammate.team})
 
 
 @transaction.atomic
-def verify_team(team, *, by):
+def verify_team(team: Team, *, by: User | None) -> Team:
     """State, as staff, that the team is who it says it is (M3). Raises NotStaff, AlreadyVerified."""
     require_staff(by)
     team = lock(Team, team.pk)
