@@ -304,7 +304,12 @@ class Command(BaseCommand):
     def _answer(self):
         return {
             "people": [
-                {"email": email, "password": PASSWORD, "roles": self._roles(email), "accounts": self._accounts(email)}
+                {
+                    "email": email,
+                    "password": PASSWORD,
+                    "roles": self._roles(email),
+                    "accounts": self._account_slugs(email),
+                }
                 for email in PEOPLE
             ],
             "clients": [
@@ -331,5 +336,5 @@ class Command(BaseCommand):
             roles.add("reviewer")
         return sorted(roles | ({"staff"} if user.is_staff else set()))
 
-    def _accounts(self, email):
+    def _account_slugs(self, email):
         return [slug for slug, member, _ in MEMBERS if member == email]
