@@ -22,7 +22,7 @@ lint: $(READY) ## Check style and types: ruff, mypy, and djLint for templates
 	$(BIN)/ruff format --check .
 	$(BIN)/djlint templates --check
 	$(BIN)/djlint templates --lint
-	DEMO=1 DATABASE_URL=postgres://none@127.0.0.1:1/none REDIS_URL=redis://127.0.0.1:1 $(BIN)/mypy
+	$(BIN)/mypy
 
 format: $(READY) ## Format code and templates, and mend what ruff can mend
 	$(BIN)/ruff check --fix .
@@ -30,7 +30,7 @@ format: $(READY) ## Format code and templates, and mend what ruff can mend
 	$(BIN)/djlint templates --reformat --quiet --warn
 
 migration: $(READY) ## Write the migration that changed models need; APP=consent NAME=why_it_is_there
-	DEMO=1 $(BIN)/python manage.py makemigrations $(if $(NAME),--name $(NAME)) $(APP)
+	$(BIN)/python manage.py makemigrations $(if $(NAME),--name $(NAME)) $(APP)
 
 docs: $(READY) ## Write the generated parts of docs/: the picture of imports, the gateways' configurations
 	$(BIN)/python -m docs.draw_imports

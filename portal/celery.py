@@ -6,12 +6,22 @@ from datetime import timedelta
 from celery import Celery
 from kombu.transport import TRANSPORT_ALIASES
 
+from portal.foundation.environment import require_environment
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 # By these names kombu finds what speaks to the broker.
 TRANSPORT_ALIASES.update(redis="portal.foundation.broker:Transport", rediss="portal.foundation.broker:Transport")
 
-app = Celery("portal")
+
+class Application(Celery):
+    def prepare_config(self, c):
+        """Refuse to start a worker or beat with an incomplete environment, and to queue a task."""
+        require_environment()
+        return super().prepare_config(c)
+
+
+app = Application("portal")
 # In every thread, not only in the one that imported this.
 app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -1,17 +1,15 @@
-"""Settings: one module. The environment is read in one block, and outside the demo nothing secret has a default."""
+"""Settings: one module, which only reads. The environment is read in one block.
 
-import json
+Tools that open no connection load it without an environment. What must not run without one refuses
+(portal/foundation/environment.py).
+"""
+
 import os
-import secrets
-import sys
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import bootstrap_wrapper
 import environ
-from cryptography.fernet import Fernet
-from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -19,85 +17,52 @@ from portal.foundation import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = BASE_DIR / "var"
-TESTING = "pytest" in sys.modules
 
 # --- environment ---------------------------------------------------------------------------------------------
 
 env = environ.Env()
-DEMO = env.bool("DEMO", default=False) or TESTING
+DEMO = env.bool("DEMO", default=False)
 DEBUG = env.bool("DEBUG", default=False)
+# Why the portal is not to be served: a sentence for each variable that is missing.
+MISSING = []
 
 
-def _demo_secrets():
-    """Secrets of the demo and of tests: made once, kept under var/, readable by their owner only."""
-    path = VAR / "demo-secrets.json"
-    if TESTING or not path.exists():
-        made = {
-            "SECRET_KEY": secrets.token_urlsafe(48),
-            "TOKEN_KEYS": secrets.token_urlsafe(32),
-            "LEDGER_KEYS": secrets.token_urlsafe(32),
-            "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
-        }
-        if TESTING:
-            return made
-        VAR.mkdir(exist_ok=True)
-        try:
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                json.dump(made, file)
-        except FileExistsError:
-            pass
-    return json.loads(path.read_text())
-
-
-def _required(name):
-    value = os.environ.get(name) or (_demo_secrets().get(name) if DEMO else None)
+def _required(name, hint="Set it in the environment; see “Configuration” in README.md."):
+    value = os.environ.get(name, "")
     if not value:
-        raise ImproperlyConfigured(f"{name} is not set. Set it in the environment; see “Configuration” in README.md.")
-    # Child processes of `make run` must sign with the same keys.
-    os.environ[name] = value
+        MISSING.append(f"{name} is not set. {hint}")
     return value
+
+
+def _keys(name):
+    return [key.strip() for key in _required(name).split(",") if key.strip()]
 
 
 SECRET_KEY = _required("SECRET_KEY")
 # Comma-separated; the first makes, all verify.
-TOKEN_KEYS = [key.strip() for key in _required("TOKEN_KEYS").split(",") if key.strip()]
-LEDGER_KEYS = [key.strip() for key in _required("LEDGER_KEYS").split(",") if key.strip()]
-FIELD_ENCRYPTION_KEYS = [key.strip() for key in _required("FIELD_ENCRYPTION_KEYS").split(",") if key.strip()]
+TOKEN_KEYS = _keys("TOKEN_KEYS")
+LEDGER_KEYS = _keys("LEDGER_KEYS")
+FIELD_ENCRYPTION_KEYS = _keys("FIELD_ENCRYPTION_KEYS")
 PORT = env.int("PORT", default=8000)
-BASE_URL = env.str("BASE_URL", default=f"http://127.0.0.1:{PORT}" if DEMO else "").rstrip("/")
-if not BASE_URL:
-    raise ImproperlyConfigured(
-        "BASE_URL is not set. Set it to the address people reach, such as https://apps.example.com."
-    )
+BASE_URL = (
+    os.environ.get("BASE_URL", "")
+    if DEMO
+    else _required("BASE_URL", "Set it to the address people reach, such as https://apps.example.com.")
+)
+BASE_URL = BASE_URL.rstrip("/") or f"http://127.0.0.1:{PORT}"
 # How many proxies stand in front, each of which appends to X-Forwarded-For: one ends TLS, where there is https.
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=1 if BASE_URL.startswith("https://") else 0)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"] if DEMO else [])
 # Where the ledger's checkpoints are appended: outside the database, best where nothing can be rewritten.
-CHECKPOINT_FILE = env.str("CHECKPOINT_FILE", default=str(VAR / "checkpoints.jsonl") if DEMO and not TESTING else "")
+CHECKPOINT_FILE = env.str("CHECKPOINT_FILE", default=str(VAR / "checkpoints.jsonl") if DEMO else "")
 # Whether an app's vendors may be on this machine (E3): for tests and the demo.
 EGRESS_ALLOW_LOOPBACK = env.bool("EGRESS_ALLOW_LOOPBACK", default=DEMO)
 EMAIL = env.email_url("EMAIL_URL", default="smtp://localhost:25")
-
-if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
-    if not (DEMO or env.bool("EMBEDDED", default=False)):
-        missing = " and ".join(name for name in ("DATABASE_URL", "REDIS_URL") if not os.environ.get(name))
-        raise ImproperlyConfigured(f"{missing} must be set. Only the demo and tests start servers of their own.")
-    from portal.demo import embedded
-
-    os.environ.update(
-        embedded.services(
-            VAR / f"test-{os.getpid()}" if TESTING else VAR,
-            want_postgres=not os.environ.get("DATABASE_URL"),
-            want_redis=not os.environ.get("REDIS_URL"),
-            temporary=TESTING,
-        )
-    )
-DATABASE_URL = env.str("DATABASE_URL")
-REDIS_URL = env.str("REDIS_URL")
-if TESTING and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
-    # The test processes share a server, not its data; what they start inherits their part of it.
-    REDIS_URL = urlsplit(REDIS_URL)._replace(path=f"/{int(worker.removeprefix('gw')) + 1}").geturl()
-    os.environ["REDIS_URL"] = REDIS_URL
+DATABASE_URL = env.str("DATABASE_URL", default="")
+REDIS_URL = env.str("REDIS_URL", default="")
+if not (DATABASE_URL and REDIS_URL):
+    _absent = " and ".join(name for name in ("DATABASE_URL", "REDIS_URL") if not os.environ.get(name))
+    MISSING.append(f"{_absent} must be set. Only the demo and tests start servers of their own.")
 
 # --- applications --------------------------------------------------------------------------------------------
 
@@ -175,12 +140,13 @@ CRISPY_ALLOWED_TEMPLATE_PACKS = CRISPY_TEMPLATE_PACK = "bootstrap5"
 
 # --- database, Redis, Celery ---------------------------------------------------------------------------------
 
+# Without an address: Django's dummy, which refuses every query.
 DATABASES = {
     "default": {
         **env.db_url_config(DATABASE_URL),
-        "ENGINE": "tests.backend" if TESTING else "portal.foundation.postgres",
+        "ENGINE": "portal.foundation.postgres",
         "OPTIONS": {
-            "pool": False if TESTING else {"min_size": 1, "max_size": 16, "timeout": 5},
+            "pool": {"min_size": 1, "max_size": 16, "timeout": 5},
             # psycopg under Django prepares nothing unless told to.
             "prepare_threshold": 5,
             "connect_timeout": 5,
@@ -189,6 +155,8 @@ DATABASES = {
         },
         "CONN_HEALTH_CHECKS": True,
     }
+    if DATABASE_URL
+    else {}
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Nobody waits longer than this for Redis, without which the portal works.
@@ -255,14 +223,12 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = BASE_URL.partition(":")[0]
 MFA_ADAPTER = "portal.accounts.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "App Management Portal"
-if TESTING:
-    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 EMAIL_BACKEND = EMAIL["EMAIL_BACKEND"]
 for _name in ("HOST", "PORT", "HOST_USER", "HOST_PASSWORD", "USE_TLS", "USE_SSL", "FILE_PATH"):
     if f"EMAIL_{_name}" in EMAIL:
         globals()[f"EMAIL_{_name}"] = EMAIL[f"EMAIL_{_name}"]
-if DEMO and not TESTING and "EMAIL_URL" not in os.environ:
+if DEMO and "EMAIL_URL" not in os.environ:
     # Read at /dev/mail/.
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = VAR / "mail"
@@ -319,9 +285,8 @@ ERASE_AFTER = timedelta(days=1)  # T3
 # --- limits (their numbers are in portal/foundation/limits/rates.py) ------------------------------------------
 
 # Of allauth's own pages. A second factor is tried by who knows the password, so it is limited by person alone.
-ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"} if not TESTING else False
-# Other tests are not to be disturbed.
-LIMITS_ARE_ON = not TESTING
+ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"}
+LIMITS_ARE_ON = True
 # Of a form with a file: an app package has up to 5 MB.
 MAX_BODY = 6 * 1024 * 1024
 # Programs send app packages there; everywhere else only forms with a file are large.
@@ -339,8 +304,6 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static", ("bootstrap", bootstrap_wrapper.get_bootstrap_dir())]
 STATIC_ROOT = VAR / "static"
 WHITENOISE_USE_FINDERS = DEMO
-if DEMO:
-    STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -381,4 +344,4 @@ CONTENT_SECURITY_POLICY = {
 
 # --- logs ----------------------------------------------------------------------------------------------------
 
-LOGGING = logs.configuration(demo=DEMO, level="WARNING" if TESTING else "INFO")
+LOGGING = logs.configuration(demo=DEMO, level="INFO")

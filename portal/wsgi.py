@@ -6,10 +6,12 @@ from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
 from portal.foundation.bodies import taking_bodies
+from portal.foundation.environment import require_environment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 _portal = get_wsgi_application()
+require_environment()
 # Django decodes forms with any codec that a request names, those too that are none for text, and fails before any
 # middleware runs.
 _CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}

@@ -32,8 +32,12 @@ def free_port(*, beside=()):
 
 def environment(**more):
     """What makes a process of its own work on this test's database and Redis."""
-    url = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}"
-    return {**os.environ, "DEMO": "1", "DATABASE_URL": url, **more}
+    own = {
+        "DJANGO_SETTINGS_MODULE": "portal.settings",
+        "DATABASE_URL": os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}",
+        "REDIS_URL": settings.REDIS_URL,
+    }
+    return {**os.environ, **own, **more}
 
 
 def start_worker(level="warning", log=subprocess.DEVNULL, pool=("-P", "solo"), **more):

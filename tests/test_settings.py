@@ -23,9 +23,34 @@ PRODUCTION = {
 }
 
 
+SET_UP = "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'portal.settings'; django.setup()"
+# Refuses whatever a module does at its import but read.
+READ_ONLY = """
+import os, sys
+before = dict(os.environ)
+def refuse(event, arguments):
+    is_written = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if is_written or event in ("os.mkdir", "os.putenv", "subprocess.Popen", "socket.connect"):
+        raise SystemExit(f"{event} {arguments}")
+sys.addaudithook(refuse)
+import portal.settings
+assert dict(os.environ) == before
+"""
+
+
+def python(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=settings.BASE_DIR, env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
 def manage(*arguments, without=(), **more):
+    return python("manage.py", *arguments, **production(without, **more))
+
+
+def production(without=(), **more):
     environment = {
-        "PATH": os.environ["PATH"],
         "DATABASE_URL": os.environ["DATABASE_URL"],
         "REDIS_URL": os.environ["REDIS_URL"],
         **PRODUCTION,
@@ -33,14 +58,7 @@ def manage(*arguments, without=(), **more):
     }
     for name in without:
         del environment[name]
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=settings.BASE_DIR,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return environment
 
 
 def test_check_deploy_finds_nothing():
@@ -68,6 +86,36 @@ def test_outside_the_demo_a_missing_setting_refuses_to_start_and_says_which(name
     assert done.returncode == 2 and name in told
     for secret in (*PRODUCTION.values(), os.environ["DATABASE_URL"], os.environ["REDIS_URL"]):
         assert secret not in done.stdout + done.stderr or secret in (PRODUCTION["BASE_URL"], "apps.example.com")
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "BASE_URL", "DATABASE_URL", "REDIS_URL"])
+@pytest.mark.parametrize(
+    "command", [("-c", "import portal.wsgi"), *(("-m", "celery", "-A", "portal", kind) for kind in ("worker", "beat"))]
+)
+def test_neither_web_server_nor_worker_nor_beat_starts_without_a_required_variable(command, name):
+    done = python(*command, **production(without=[name]))
+    assert done.returncode != 0 and re.search(rf"\b{name} (is not|must be) set", done.stderr)
+
+
+@pytest.mark.parametrize("environment", [{}, {"DEMO": "1"}, {"EMBEDDED": "1"}])
+def test_loading_the_settings_starts_nothing_and_writes_nothing(environment):
+    # Celery would name the settings itself.
+    done = python("-B", "-c", READ_ONLY, DJANGO_SETTINGS_MODULE="portal.settings", **environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_tools_that_read_code_need_no_environment():
+    """`makemigrations`, and what mypy and editors do."""
+    for command in (["manage.py", "makemigrations", "--check"], ["manage.py", "help"], ["-c", SET_UP]):
+        done = python(*command)
+        assert done.returncode == 0 and done.stderr == "", command
+
+
+def test_without_an_environment_nothing_is_signed_or_asked():
+    done = python("-c", f"{SET_UP}; from django.conf import settings; settings.SECRET_KEY")
+    assert "SECRET_KEY setting must not be empty" in done.stderr
+    done = python("-c", f"{SET_UP}; from portal.accounts.models import User; User.objects.exists()")
+    assert "DATABASES is improperly configured" in done.stderr
 
 
 def test_the_demo_is_not_filled_in_outside_the_demo():
@@ -102,8 +150,6 @@ def test_secrets_are_not_in_the_repr_of_settings_or_logs_of_oauthlib():
 
 def test_the_demos_mail_is_kept_under_var():
     """README: `rm -r var` begins anew."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "diffsettings"], cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=60,
-        env={"PATH": os.environ["PATH"], "DEMO": "1", "DATABASE_URL": os.environ["DATABASE_URL"], "REDIS_URL": os.environ["REDIS_URL"]},
-    )  # fmt: skip
+    servers = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")}
+    done = python("manage.py", "diffsettings", DEMO="1", **servers)
     assert re.search(r"EMAIL_FILE_PATH = \w*Path\('.*/var/mail'\)", done.stdout), done.stdout + done.stderr

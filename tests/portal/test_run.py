@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from urllib.request import urlopen
 
+import psycopg
 import pytest
 from django.conf import settings
 
@@ -195,6 +196,26 @@ def test_a_taken_port_is_told(portal):
         portal.start(port=taken.getsockname()[1])
         assert portal.process.wait(120) == 1
     assert "is taken" in portal.told()
+
+
+def test_a_command_starts_the_servers_alone_and_prints_their_addresses(portal):
+    def start():
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "servers"], cwd=portal.folder, env={"PATH": os.environ["PATH"]},
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    first = start()
+    lines = [first.stdout.readline() for _url in range(2)]
+    urls = dict(line.strip().split("=", 1) for line in lines)
+    with psycopg.connect(urls["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT count(*) FROM accounts_user").fetchone()[0] > 0, "the data of `make run`"
+    second = start()
+    assert second.communicate()[0].splitlines(keepends=True) == lines
+    first.send_signal(signal.SIGINT)
+    assert first.wait(60) == 0
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(urls["DATABASE_URL"])
 
 
 def test_the_servers_of_the_environment_are_used_instead(portal, other, start_servers):

@@ -23,7 +23,7 @@ MOST_ENDS, ENDS_WITHIN = 5, 60
 
 class Command(BaseCommand):
     help = (
-        "Run the demo: web server, Celery worker and beat, on the servers that settings started. "
+        "Run the demo: web server, Celery worker and beat, on the servers that manage.py started. "
         "Restarts whatever ends by itself; Ctrl-C stops it all."
     )
 
