@@ -19,3 +19,6 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # The test processes share a server, not its data.
     REDIS_URL = urlsplit(REDIS_URL)._replace(path=f"/{int(worker.removeprefix('gw')) + 1}").geturl()
     CACHES["default"]["LOCATION"] = CELERY_BROKER_URL = REDIS_URL
+
+# Each test browser would read all static files anew.
+WHITENOISE_USE_FINDERS = False

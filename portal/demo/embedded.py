@@ -210,10 +210,13 @@ def _start_postgres(base, url=None, durable=True):
         "unix_socket_directories": "",
         "max_connections": 200,
         "shared_buffers": "128MB",
-        # Written pages outlive a killed process without it, but not the machine: so do temporary data.
-        "fsync": "on" if durable else "off",
-        "full_page_writes": "on" if durable else "off",
     }
+    if not durable:
+        # Temporary data need not survive the machine, nor be copied elsewhere.
+        settings |= {
+            "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "wal_level": "minimal",
+            "max_wal_senders": 0, "max_wal_size": "4GB", "checkpoint_timeout": "1h", "jit": "off",
+        }  # fmt: skip
     command = [binaries / "bin/postgres", "-D", data]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
