@@ -5,20 +5,28 @@ from types import SimpleNamespace
 import pytest
 from django.core.cache import cache
 from django.db import transaction
-from django.test import Client as Browser
 
 from credentials.models import Kind, Level
 from marketplace.actions import installing
 from tests import factories, pressing  # noqa: F401
 from tests.factories import EDIT, VIEW
-from tests.oauth import AppSide, sign_in
+from tests.oauth import AppSide
 from tests.people.world import World
 from tests.servers import Server, start_worker
 from tests.vendors import Vendor
+from tests.worlds import (  # noqa: F401 (hooks, and a fixture)
+    WORLDS,
+    own_worlds,
+    pytest_collection_modifyitems,
+    pytest_fixture_setup,
+    pytest_runtest_setup,
+    shared,
+    signed_in,
+)
 
 
-@pytest.fixture
-def cast(db):
+@shared
+def cast():
     """A developer, an account with an admin and two agents, another account with its own."""
     factories.product()
     acme, globex = factories.account("acme"), factories.account("globex")
@@ -40,18 +48,13 @@ def world(django_db_setup, django_db_blocker):
     """Two tenants and everybody, for a module that takes back whatever it does to them."""
     with django_db_blocker.unblock(), transaction.atomic():
         yield World()
+        WORLDS.leave()
         transaction.set_rollback(True)
 
 
 @pytest.fixture
-def browse(client):
+def browse():
     """A function that gives a browser signed in as somebody."""
-
-    def signed_in(user):
-        browser = Browser()
-        sign_in(browser, user)
-        return browser
-
     return signed_in
 
 
@@ -59,18 +62,18 @@ def _side(cast, client, **more):
     return AppSide(client, *factories.client(cast.dev, **more))
 
 
-@pytest.fixture
+@shared
 def external(cast, client):
     """An external, account-level app."""
     return _side(cast, client, kind=Kind.EXTERNAL)
 
 
-@pytest.fixture
+@shared
 def external_agent(cast, client):
     return _side(cast, client, kind=Kind.EXTERNAL, level=Level.AGENT)
 
 
-@pytest.fixture
+@shared
 def installed(cast, client):
     """A published, account-level platform app, installed in Acme."""
     side = _side(cast, client)
@@ -88,7 +91,7 @@ def installed(cast, client):
     return side
 
 
-@pytest.fixture
+@shared
 def used(installed, browse, cast):
     """Two authorizations, one of them refreshed, and a code that nobody exchanged."""
     for _number in range(2):
@@ -98,7 +101,7 @@ def used(installed, browse, cast):
     return installed
 
 
-@pytest.fixture
+@shared
 def installed_agent(cast, client):
     """A published, agent-level platform app, installed in Acme."""
     side = _side(cast, client, level=Level.AGENT)

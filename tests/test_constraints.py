@@ -18,6 +18,7 @@ from portal.ledger.keys import signer
 from portal.ledger.models import Entry, KeyPeriod
 from tests import factories
 from tests.factories import EDIT, VIEW
+from tests.worlds import shared
 
 OURS = ("accounts", "ledger", "credentials", "consent", "marketplace", "sandbox")
 
@@ -104,7 +105,7 @@ REFUSED = {
 }
 
 
-@pytest.fixture
+@shared
 def everything(cast, installed):
     installed.cast = cast
     installed.access = installed.installation.access
@@ -329,7 +330,7 @@ def the_guard_refuses(sql, why, role):
         cursor.execute("SET LOCAL session_replication_role = origin; SET CONSTRAINTS ALL DEFERRED")
 
 
-@pytest.fixture
+@shared
 def a_row_of_each(everything, browse):
     everything.tokens_for(browse(everything.cast.admin))
     Connection.objects.create(installation=everything.installation, integration="octo")

@@ -22,6 +22,7 @@ from tests.clock import advance
 from tests.factories import PASSWORD, invited, mailed_token
 from tests.people.forms import forms_of, text
 from tests.rows import changed, contents
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 NEW = {"name": "Nia", "email": "nia@example.com", "password1": PASSWORD, "password2": PASSWORD}
@@ -38,7 +39,7 @@ def deliver():
         tasks.sweep_invitations()
 
 
-@pytest.fixture
+@shared
 def offer(cast):
     """Acme's admin invites Otto, who has an account on the portal and none in Acme."""
     cast.invitation, cast.token = invited(cast.acme, cast.other_dev.email, by=cast.admin)

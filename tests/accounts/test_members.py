@@ -13,6 +13,7 @@ from portal.accounts.rights import NotATeammate
 from portal.ledger.models import Entry
 from tests import factories
 from tests.people.forms import text
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +22,7 @@ def membership_of(user, account):
     return Membership.objects.get(user=user, account=account, ended_at=None)
 
 
-@pytest.fixture
+@shared
 def team(cast):
     """Dev's team, with another owner and a member."""
     cast.team = factories.team_of(cast.dev)

@@ -14,17 +14,18 @@ from portal.accounts.actions import notifying, people, teams
 from portal.accounts.models import Notice, User
 from portal.foundation.refusals import Refused
 from tests import factories
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def version(cast):
     client, _secret = factories.client(cast.dev)
     return factories.app(cast.dev, client)
 
 
-@pytest.fixture
+@shared
 def rita(cast):
     return factories.reviewer()
 

@@ -13,6 +13,7 @@ from django.test import Client as Browser
 from tests.browsing import squeeze
 from tests.factories import PASSWORD, REDIRECT_URI
 from tests.oauth import answer, authorize_url, pkce
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 NEW = "another horse battery"
@@ -65,7 +66,7 @@ def mailed_link():
     return re.search(r"https?://\S+", mail.outbox[-1].body)[0]
 
 
-@pytest.fixture
+@shared
 def asked(external):
     """An authorization request, whose state is as long as the portal takes."""
     external.state = "x&y/" * 1000

@@ -13,16 +13,17 @@ from tests.clock import advance
 from tests.factories import CREATE, EDIT, PASSWORD, VIEW
 from tests.oauth import answer, authorize_url, pkce, shown
 from tests.people.forms import forms_of, text
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def ada(browse, cast):
     return browse(cast.admin)
 
 
-@pytest.fixture
+@shared
 def agreed(installed, cast):
     """An app with an install URL of its own and a redirect URI on loopback, which a screen is always shown for."""
     factories.agree(installed.client, cast.acme, cast.admin)

@@ -15,13 +15,14 @@ from tests import factories
 from tests.clock import advance
 from tests.factories import DELETE, EDIT, REDIRECT_URI, VIEW
 from tests.oauth import AppSide, agree, answer, authorize_url, pkce, shown
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 CHALLENGE = pkce()[1]
 HTTPS_URI = "https://app.example/callback"
 
 
-@pytest.fixture
+@shared
 def ada(browse, cast):
     return browse(cast.admin)
 

@@ -12,11 +12,12 @@ from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, VIEW
 from tests.oauth import basic
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def tokens(external, browse, cast):
     return external.tokens_for(browse(cast.admin), account=cast.acme.slug)
 

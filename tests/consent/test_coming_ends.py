@@ -22,6 +22,7 @@ from tests import factories
 from tests.clock import advance, eventually
 from tests.factories import VIEW
 from tests.oauth import shown
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 DAY = dt.timedelta(days=1)
@@ -40,14 +41,14 @@ def told():
     return [to for to, _subject in sweep()]
 
 
-@pytest.fixture
+@shared
 def agreed(installed, cast):
     """An account-level app that Ada agreed to."""
     installed.consent = factories.agree(installed.client, cast.acme, cast.admin)
     return installed
 
 
-@pytest.fixture
+@shared
 def by_agent(installed_agent, cast):
     installed_agent.consent = factories.agree(installed_agent.client, cast.acme, cast.agent)
     return installed_agent

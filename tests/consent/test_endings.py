@@ -22,6 +22,7 @@ from tests import factories
 from tests.clock import advance
 from tests.factories import VIEW
 from tests.oauth import basic
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
@@ -74,12 +75,12 @@ def dead(world, status=400):
     return answers
 
 
-@pytest.fixture
+@shared
 def account_level(cast, browse, client, installed):
     return World(cast, browse, client, installed, cast.admin)
 
 
-@pytest.fixture
+@shared
 def agent_level(cast, browse, client, installed_agent):
     return World(cast, browse, client, installed_agent, cast.agent)
 

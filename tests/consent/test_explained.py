@@ -16,6 +16,7 @@ from tests import factories
 from tests.clock import advance
 from tests.factories import DELETE, EDIT, VIEW
 from tests.oauth import AppSide
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 DAY, HALF_AN_HOUR = dt.timedelta(days=1), dt.timedelta(minutes=30)
@@ -44,17 +45,17 @@ class Held:
         return texts
 
 
-@pytest.fixture
+@shared
 def account_level(cast, browse, installed):
     return Held(cast, browse, installed, cast.admin)
 
 
-@pytest.fixture
+@shared
 def agent_level(cast, browse, installed_agent):
     return Held(cast, browse, installed_agent, cast.agent)
 
 
-@pytest.fixture
+@shared
 def outside(cast, browse, external):
     return Held(cast, browse, external, cast.admin)
 
@@ -219,7 +220,7 @@ def test_times_are_utc_whoever_asks(account_level, settings):
 # --- taken back ---
 
 
-@pytest.fixture
+@shared
 def both(cast, browse, installed):
     """Tokens with the required scope and the optional one."""
     factories.agree(installed.client, cast.acme, cast.admin, requested={VIEW, EDIT}, chosen={EDIT})

@@ -21,12 +21,13 @@ from tests.clock import advance
 from tests.factories import DELETE, VIEW
 from tests.oauth import AppSide, basic
 from tests.servers import Http
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 FORM = "application/x-www-form-urlencoded"
 
 
-@pytest.fixture
+@shared
 def tokens(installed, browse, cast):
     return installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
 
@@ -265,7 +266,7 @@ def test_the_log_is_kept_for_30_days(installed, tokens, cast, monkeypatch):
 # --- its page ---
 
 
-@pytest.fixture
+@shared
 def address(installed):
     return f"/credentials/{installed.client.client_id}/log/"
 

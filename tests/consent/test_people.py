@@ -16,6 +16,7 @@ from tests.clock import advance
 from tests.factories import EDIT, VIEW
 from tests.oauth import authorize_url, pkce, shown
 from tests.volume import grow_agents
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +25,7 @@ def text(response):
     return squeeze(response.content.decode())
 
 
-@pytest.fixture
+@shared
 def outside(external, browse, cast):
     """An external app that Acme's admin agreed to."""
     external.tokens = external.tokens_for(browse(cast.admin), account=cast.acme.slug)
@@ -32,7 +33,7 @@ def outside(external, browse, cast):
     return external
 
 
-@pytest.fixture
+@shared
 def by_agent(installed_agent, browse, cast):
     installed_agent.tokens = installed_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
     installed_agent.consent = Consent.objects.get()

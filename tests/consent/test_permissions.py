@@ -21,16 +21,17 @@ from tests.clock import advance
 from tests.factories import CREATE, EDIT, VIEW
 from tests.oauth import agree, answer, authorize_url, basic, pkce, shown
 from tests.people.forms import forms_of, text
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def ada(browse, cast):
     return browse(cast.admin)
 
 
-@pytest.fixture
+@shared
 def used(installed, ada, cast):
     """A platform app that was allowed all that it asks for: one scope that it needs and one that it does not."""
     verifier, challenge = pkce()
@@ -223,7 +224,7 @@ def test_an_external_app_is_allowed_again_what_it_was_once_and_no_more(external,
 # --- whose ---
 
 
-@pytest.fixture
+@shared
 def by_agent(installed_agent, browse, cast):
     installed_agent.tokens = installed_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
     installed_agent.consent = Consent.objects.get(membership__user=cast.agent)

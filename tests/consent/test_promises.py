@@ -26,6 +26,7 @@ from tests.factories import EDIT, VIEW
 from tests.marketplace import packages
 from tests.oauth import agree, answer, authorize_url, pkce, shown
 from tests.people.forms import text
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 CATALOGUE = Path(settings.BASE_DIR) / "credentials/data/freshservice-openapi.json"
@@ -33,7 +34,7 @@ NOTHING_ELSE, NOTHING_DELETED = "that is not listed on this page", "change or de
 UNSAFE = {"POST", "PUT", "PATCH", "DELETE"}
 
 
-@pytest.fixture
+@shared
 def catalogue(cast):
     product = Product.objects.get(slug="freshservice")
     import_document(product, json.loads(CATALOGUE.read_text()))
@@ -117,7 +118,7 @@ def test_the_receipt_shows_the_promises_as_they_were_read(cast, browse, installe
     assert NOTHING_ELSE in text(page) and "GET /api/v2/tickets/{id}" in text(page)
 
 
-@pytest.fixture
+@shared
 def planner(cast):
     """An app with two vendors and a request of its own, installed in Acme."""
     row = factories.client(cast.dev)[0]

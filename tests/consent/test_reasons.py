@@ -15,6 +15,7 @@ from portal.ledger.actions import record
 from portal.ledger.models import Entry
 from tests.migrating import back_to, column, copied, forward, guards_of
 from tests.people.forms import text
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
@@ -43,7 +44,7 @@ UNKNOWN = "the customer’s lawyer asked for it, 100% sure"
 ENDED = "2026-01-01T00:00:00Z"
 
 
-@pytest.fixture
+@shared
 def outside(external, browse, cast):
     external.tokens_for(browse(cast.admin), account=cast.acme.slug)
     external.access = Access.objects.get(client=external.client)

@@ -17,6 +17,7 @@ from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, VIEW
 from tests.oauth import AppSide
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 YEAR, HALF_AN_HOUR = dt.timedelta(days=365), dt.timedelta(minutes=30)
@@ -61,17 +62,17 @@ class Held:
         return True
 
 
-@pytest.fixture
+@shared
 def account_level(cast, browse, installed):
     return Held(cast, browse, installed, cast.admin)
 
 
-@pytest.fixture
+@shared
 def agent_level(cast, browse, installed_agent):
     return Held(cast, browse, installed_agent, cast.agent)
 
 
-@pytest.fixture
+@shared
 def outside(cast, browse, external):
     return Held(cast, browse, external, cast.admin)
 
@@ -189,6 +190,6 @@ def test_a_stranger_to_the_consent_is_sent_nowhere(account_level, other_app):
         assert "reauthorize_url" not in account_level.side.call(value).json()
 
 
-@pytest.fixture
+@shared
 def other_app(cast, client):
     return AppSide(client, *factories.client(cast.other_dev, kind="external"))

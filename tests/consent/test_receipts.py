@@ -24,16 +24,17 @@ from tests.factories import DOCUMENT, EDIT, VIEW
 from tests.oauth import shown
 from tests.people.forms import text
 from tests.portal.test_ledger import tamper
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def ada(browse, cast):
     return browse(cast.admin)
 
 
-@pytest.fixture
+@shared
 def agreed(installed, cast):
     installed.consent = factories.agree(installed.client, cast.acme, cast.admin, chosen=[EDIT])
     installed.page = f"/installations/{installed.installation.pk}/"

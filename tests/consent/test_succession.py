@@ -20,6 +20,7 @@ from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import EDIT
 from tests.people.forms import forms_of, text
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +38,7 @@ def demote(user, account, role="agent"):
     memberships.change_role(account.memberships.get(user=user, ended_at=None), role=role, by=None)
 
 
-@pytest.fixture
+@shared
 def agreed(installed, cast):
     """An app that works by what Ada agreed to for Acme, which Abe and Bea administer too."""
     cast.abe, cast.bea = (factories.member(cast.acme, "admin", name) for name in ("Abe", "Bea"))
@@ -46,7 +47,7 @@ def agreed(installed, cast):
     return installed
 
 
-@pytest.fixture
+@shared
 def left(agreed, cast):
     demote(cast.admin, cast.acme)
     return agreed

@@ -15,11 +15,12 @@ from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, REDIRECT_URI, VIEW
 from tests.oauth import AppSide, agree, answer, authorize_url, basic, pkce
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def tokens(external, browse, cast):
     return external.tokens_for(browse(cast.admin), account=cast.acme.slug)
 

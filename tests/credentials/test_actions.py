@@ -26,16 +26,17 @@ from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
 from tests.factories import DELETE, EDIT, REDIRECT_URI, VIEW
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def made(cast):
     return factories.client(cast.dev)
 
 
-@pytest.fixture
+@shared
 def row(made):
     return made[0]
 

@@ -12,11 +12,12 @@ from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import DELETE
 from tests.pressing import token
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def row(cast):
     row, _secret = factories.client(cast.dev)
     actions.add_scopes(row, scopes={DELETE: "To tidy up"}, by=cast.dev)

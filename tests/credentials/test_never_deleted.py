@@ -8,11 +8,12 @@ from django.db.models import PROTECT, ProtectedError
 from credentials.models import Client, ClientScope, ClientSecret
 from tests import factories
 from tests.factories import CREATE, EDIT, VIEW
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def client_row(cast):
     return factories.client(cast.dev)[0]
 

@@ -18,16 +18,17 @@ from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, REDIRECT_URI, VIEW
 from tests.people.forms import text
 from tests.pressing import token
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def dev(cast, browse):
     return browse(cast.dev)
 
 
-@pytest.fixture
+@shared
 def row(cast):
     return factories.client(cast.dev)[0]
 

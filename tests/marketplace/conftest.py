@@ -7,30 +7,31 @@ from marketplace.vendors import actions as connecting
 from tests import factories
 from tests.factories import EDIT
 from tests.marketplace.connected import code_of_vendor, installed_with_vendors
+from tests.worlds import shared
 
 
-@pytest.fixture
+@shared
 def draft(cast):
     return factories.app(cast.dev, factories.client(cast.dev)[0], optional_scopes=[EDIT])
 
 
-@pytest.fixture
+@shared
 def published(cast, draft):
     return factories.publish(draft, cast.dev)
 
 
-@pytest.fixture
+@shared
 def hosted(cast, published):
     """An installation whose app the portal hosts: it has no install URL."""
     return installing.install(published.app, cast.acme, by=cast.admin)
 
 
-@pytest.fixture
+@shared
 def ada(cast, browse):
     return browse(cast.admin)
 
 
-@pytest.fixture
+@shared
 def developer_urls(draft):
     base = f"/apps/{draft.app.slug}/"
     reads = [base, f"{base}versions/new/", f"{base}versions/{draft.pk}/", f"{base}versions/{draft.pk}/edit/"]
@@ -69,7 +70,7 @@ def connected(multi, cast):
     return multi
 
 
-@pytest.fixture
+@shared
 def agreed(installed, cast):
     """An installation whose account agreed to all of version 1.0: VIEW, and EDIT that it might have left off."""
     installed.consent = factories.agree(installed.client, cast.acme, cast.admin, chosen={EDIT})

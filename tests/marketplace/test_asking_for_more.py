@@ -21,6 +21,7 @@ from tests.marketplace.versions import next_version
 from tests.oauth import shown
 from tests.people.forms import text
 from tests.volume import grow_agents
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 ASKS = "Asks for more"
@@ -33,7 +34,7 @@ def update(side, cast, number="1.1", **fields):
     upgrading.upgrade(side.installation, version, by=cast.admin)
 
 
-@pytest.fixture
+@shared
 def agreed(installed_agent, cast):
     installed_agent.consent = factories.agree(installed_agent.client, cast.acme, cast.agent)
     installed_agent.page = f"/installations/{installed_agent.installation.pk}/"

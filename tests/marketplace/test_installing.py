@@ -21,17 +21,18 @@ from portal.accounts.rights import NotAnAdmin
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import DELETE, EDIT, VIEW, agree, version_fields
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def version(cast):
     client, _secret = factories.client(cast.dev)
     return factories.publish(factories.app(cast.dev, client, optional_scopes=[EDIT]), cast.dev)
 
 
-@pytest.fixture
+@shared
 def installation(cast, version):
     return installing.install(version.app, cast.acme, by=cast.admin)
 

@@ -23,12 +23,13 @@ from tests.factories import EDIT, VIEW
 from tests.marketplace import packages
 from tests.people.forms import text
 from tests.volume import grow_agents, grow_installations
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 URL = "/installations/overview/"
 
 
-@pytest.fixture
+@shared
 def everything(cast):
     """An app and an external app of the account's, and an app and an external app that agents authorized."""
     made = SimpleNamespace()

@@ -11,6 +11,7 @@ from marketplace.package.facts import Facts
 from tests import factories
 from tests.factories import DELETE, VIEW
 from tests.marketplace.packages import OLD, VENDOR, as_bytes, good
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 OAUTH, REQUESTS, MANIFEST, IPARAMS = (
@@ -19,13 +20,13 @@ OAUTH, REQUESTS, MANIFEST, IPARAMS = (
 OCTO, PORTAL = "/integrations/octo", "/integrations/portal"
 
 
-@pytest.fixture
+@shared
 def app(cast):
     client, _secret = factories.client(cast.dev)
     return factories.app(cast.dev, client).app
 
 
-@pytest.fixture
+@shared
 def files(app):
     return good(app.client)
 

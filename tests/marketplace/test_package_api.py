@@ -12,12 +12,13 @@ from tests import factories
 from tests.factories import VIEW
 from tests.marketplace.packages import as_zip, good
 from tests.oauth import basic
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 CHECK = "/api/v1/packages/check"
 
 
-@pytest.fixture
+@shared
 def draft(cast):
     return factories.app(cast.dev, factories.client(cast.dev)[0], required_scopes=[VIEW])
 

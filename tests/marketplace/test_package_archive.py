@@ -19,11 +19,12 @@ from marketplace.package.facts import Facts
 from marketplace.package.problems import Report
 from tests import factories
 from tests.marketplace.packages import OLD, as_bytes, as_zip, good
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def files(cast):
     client, _secret = factories.client(cast.dev)
     return as_bytes(good(client))

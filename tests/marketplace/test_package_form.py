@@ -8,6 +8,7 @@ from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.marketplace import packages
 from tests.people.forms import forms_of, text
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 VENDOR = {
@@ -36,12 +37,12 @@ REQUEST = {
 }
 
 
-@pytest.fixture
+@shared
 def draft(cast):
     return factories.app(cast.dev, factories.client(cast.dev)[0], required_scopes=[VIEW])
 
 
-@pytest.fixture
+@shared
 def page(draft):
     return f"/apps/{draft.app.slug}/versions/{draft.pk}/package/edit/"
 

@@ -16,22 +16,23 @@ from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.marketplace import packages
 from tests.people.forms import text
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 SECRET = "octo-secret-0123456789"
 
 
-@pytest.fixture
+@shared
 def draft(cast):
     return factories.app(cast.dev, factories.client(cast.dev)[0], required_scopes=[VIEW])
 
 
-@pytest.fixture
+@shared
 def page(draft):
     return f"/apps/{draft.app.slug}/versions/{draft.pk}/package/"
 
 
-@pytest.fixture
+@shared
 def good(draft):
     return packages.good(draft.app.client)
 

@@ -23,16 +23,17 @@ from portal.accounts.rights import NotAReviewer, NotATeammate, OwnTeam
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import DELETE, EDIT, VIEW, team_of, version_fields
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def row(cast):
     return factories.client(cast.dev)[0]
 
 
-@pytest.fixture
+@shared
 def draft(cast, row):
     return factories.app(cast.dev, row)
 

@@ -12,11 +12,12 @@ from tests import factories
 from tests.factories import EDIT, VIEW, version_fields
 from tests.marketplace import packages
 from tests.people.forms import text
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def review(cast):
     client, _secret = factories.client(cast.dev)
     draft = factories.app(

@@ -13,6 +13,7 @@ from django.db import connection
 from marketplace.actions import packaging
 from marketplace.models import Connection, VendorSecret
 from portal.foundation.encryption import EncryptedField, decrypt
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 NEW = Fernet.generate_key().decode()
@@ -24,7 +25,7 @@ def raw(table, column):
         return [value for (value,) in cursor.fetchall()]
 
 
-@pytest.fixture
+@shared
 def kept(installed, cast):
     """One value in each column that is encrypted, and a second factor."""
     Connection.objects.create(

@@ -16,11 +16,12 @@ from portal.ledger.models import Chain, Entry
 from tests import factories
 from tests.backend.base import guards_off
 from tests.factories import DELETE
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
+@shared
 def chain(cast):
     """The chain of a team, with five entries."""
     row, _secret = factories.client(cast.dev)

@@ -16,6 +16,7 @@ from portal.ledger.models import Chain, Entry
 from portal.ledger.tasks import checkpoint
 from tests import factories
 from tests.portal.test_ledger import tamper
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +27,7 @@ def file(settings, tmp_path):
     return tmp_path / "checkpoints.jsonl"
 
 
-@pytest.fixture
+@shared
 def chain(cast, installed, browse):
     """Acme's chain, and in it one consent."""
     installed.tokens_for(browse(cast.admin))

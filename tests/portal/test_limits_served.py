@@ -15,6 +15,7 @@ from tests.clock import eventually
 from tests.factories import PASSWORD
 from tests.oauth import authorize_url, pkce
 from tests.servers import Http, Server, together
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -84,7 +85,7 @@ def all_goes_on(server, side, person):
     assert together(sign_in, reset_password, authorize, token, authorize, token) == [None] * 6
 
 
-@pytest.fixture
+@shared
 def person(cast):
     """Tests hash passwords in a quick way that a server outside them does not take."""
     hasher = PBKDF2PasswordHasher()

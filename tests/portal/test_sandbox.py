@@ -7,12 +7,13 @@ import pytest
 from portal.demo.sandbox.models import Ticket
 from tests.conftest import _side
 from tests.factories import CREATE, DELETE, EDIT, VIEW
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 TICKETS = "/sandbox/api/v2/tickets"
 
 
-@pytest.fixture
+@shared
 def side(cast, client, browse):
     from portal.accounts.actions import teams
 
@@ -25,7 +26,7 @@ def side(cast, client, browse):
     return made
 
 
-@pytest.fixture
+@shared
 def ticket(cast):
     return Ticket.objects.create(account=cast.acme, subject="Printer", description="Jammed")
 

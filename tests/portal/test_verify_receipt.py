@@ -26,12 +26,13 @@ from portal.ledger.keys import Signer, _derive, published, signer
 from portal.ledger.models import Chain
 from tests import factories
 from tests.portal.test_ledger import tamper
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 KEYS, VERIFIER = "/.well-known/ledger-keys.json", "/receipts/verify_receipt.py"
 
 
-@pytest.fixture
+@shared
 def agreed(installed, cast):
     """The entry of Acme's consent."""
     factories.agree(installed.client, cast.acme, cast.admin)

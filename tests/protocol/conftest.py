@@ -5,25 +5,26 @@ from credentials.models import Kind
 from tests import factories
 from tests.oauth import AppSide
 from tests.protocol.asking import FORM
+from tests.worlds import shared
 
 
-@pytest.fixture
+@shared
 def ada(browse, cast):
     return browse(cast.admin)
 
 
-@pytest.fixture
+@shared
 def tokens(external, ada, cast):
     return external.tokens_for(ada, account=cast.acme.slug)
 
 
-@pytest.fixture
+@shared
 def other(cast, client):
     """Another developer's app."""
     return AppSide(client, *factories.client(cast.other_dev, kind=Kind.EXTERNAL))
 
 
-@pytest.fixture
+@shared
 def product_secret(cast):
     return make_product_secret(factories.product(), by=None)
 

@@ -14,18 +14,19 @@ from tests import factories
 from tests.factories import EDIT, REDIRECT_URI, VIEW
 from tests.oauth import AppSide, agree, answer, authorize_url, pkce, shown, sign_in
 from tests.protocol.asking import each, nothing_changed
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 CHALLENGE = pkce()[1]
 HTTPS_URI = "https://app.example/callback?tenant=1"
 
 
-@pytest.fixture
+@shared
 def url(external, cast):
     return authorize_url(external.client, CHALLENGE, account=cast.acme.slug)
 
 
-@pytest.fixture
+@shared
 def hosted(cast, client):
     """An external app whose redirect URI is no loopback, so that no screen is shown where all is granted."""
     return AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL, uris=[HTTPS_URI]))

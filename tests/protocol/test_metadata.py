@@ -8,13 +8,14 @@ from django.conf import settings
 from credentials.models import Scope
 from tests.oauth import authorize_url, basic, pkce
 from tests.protocol.asking import FORM, each
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 SERVER, RESOURCE = "/.well-known/oauth-authorization-server", "/.well-known/oauth-protected-resource"
 
 
-@pytest.fixture
+@shared
 def told(client, cast):
     return client.get(SERVER).json()
 

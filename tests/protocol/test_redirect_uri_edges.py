@@ -11,6 +11,7 @@ from credentials.redirect_uris import is_loopback, matches, validate
 from tests import factories
 from tests.oauth import answer, authorize_url, pkce
 from tests.protocol.asking import each
+from tests.worlds import shared
 
 HTTPS, HTTP, V6 = "https://app.example/a/cb?x=1", "http://localhost:3000/cb", "http://[::1]/cb"
 
@@ -123,7 +124,7 @@ NEAR = [
 ]  # fmt: skip
 
 
-@pytest.fixture
+@shared
 def row(cast):
     return factories.client(cast.dev, kind=Kind.EXTERNAL, uris=[HTTPS, HTTP, V6])[0]
 

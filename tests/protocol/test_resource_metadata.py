@@ -20,6 +20,7 @@ from tests import factories
 from tests.factories import CREATE, DELETE, DOCUMENT, EDIT, VIEW
 from tests.protocol.asking import each, nothing_changed
 from tests.rfc9728 import challenge, covers, discover, well_known
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +30,7 @@ API = "https://desk.example.com"
 SANDBOX = f"{settings.BASE_URL}/sandbox/api/v2"
 
 
-@pytest.fixture
+@shared
 def product(cast):
     return set_base_address(Product.objects.get(), base_address=API, by=None)
 

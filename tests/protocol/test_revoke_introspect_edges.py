@@ -11,6 +11,7 @@ from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.oauth import basic
 from tests.protocol.asking import each, nothing_changed, refused
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +22,7 @@ def hinted(token, hint):
     return urlencode({"token": token, **({} if hint is None else {"token_type_hint": hint})})
 
 
-@pytest.fixture
+@shared
 def auth(external):
     return basic(external.client.client_id, external.secret)
 

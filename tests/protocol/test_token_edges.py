@@ -12,6 +12,7 @@ from tests import factories
 from tests.factories import EDIT, REDIRECT_URI, VIEW
 from tests.oauth import AppSide, agree, answer, authorize_url, basic, pkce
 from tests.protocol.asking import FORM, each, nothing_changed, refused
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
@@ -20,12 +21,12 @@ def header(raw):
     return {"HTTP_AUTHORIZATION": "Basic " + base64.b64encode(raw).decode()}
 
 
-@pytest.fixture
+@shared
 def auth(external):
     return basic(external.client.client_id, external.secret)
 
 
-@pytest.fixture
+@shared
 def form(tokens):
     return {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
 
@@ -304,7 +305,7 @@ def test_a_code_is_exchanged_without_its_redirect_uri_and_never_with_another(ext
         assert external.token(**form, **sent).status_code == 200
 
 
-@pytest.fixture
+@shared
 def two_uris(cast, client):
     uris = ["https://app.example/one", "https://app.example/two", REDIRECT_URI]
     return AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL, uris=uris))
