@@ -153,3 +153,7 @@ def test_the_demos_mail_is_kept_under_var():
     servers = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")}
     done = python("manage.py", "diffsettings", DEMO="1", **servers)
     assert re.search(r"EMAIL_FILE_PATH = \w*Path\('.*/var/mail'\)", done.stdout), done.stdout + done.stderr
+
+
+def test_the_tests_process_has_the_settings_of_tests():
+    assert settings.SETTINGS_MODULE == "tests.settings" and not settings.LIMITS_ARE_ON
