@@ -2,7 +2,7 @@ from django.contrib import admin
 
 
 class HiddenAdmin(admin.ModelAdmin):
-    """For models that the toolkit would register: codes, families and tokens are nobody's to browse, so have no page."""
+    """For models that the toolkit would register: nobody may browse codes, families and tokens, so they have no page."""
 
     def get_urls(self):
         return []

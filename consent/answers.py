@@ -1,4 +1,4 @@
-"""JSON for programs that nothing stores: answers, errors, the 401 of a refused call, and when to come back after a 503."""
+"""Uncached JSON answers for programs: successes, errors, the 401 of a refused call, and the Retry-After of a 503."""
 
 from typing import Any
 
@@ -30,6 +30,6 @@ def oauth_error(error: str, description: str, status: int = 400, **headers: str)
 
 
 def refused_call(refusal: Refusal, resource_metadata: str) -> JsonResponse:
-    """Answer a call that was refused, and count it: 401, with the reason in the body and the header (RFC 6750 section 3)."""
+    """Answer a refused call with 401 and the reason, in body and header, and count it (RFC 6750 section 3)."""
     note_refusal(refusal, Where.CHECK)
     return oauth_answer(refusal.body(), 401, **{"WWW-Authenticate": refusal.challenge(resource_metadata)})

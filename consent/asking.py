@@ -23,7 +23,7 @@ class NotInstalled(Refused):
 
 
 class ScopeTooWide(Refused):
-    """`scopes` names what was asked for beyond what can be granted here."""
+    """`scopes` are the requested scopes beyond what can be granted here."""
 
     def __init__(self, scopes: Iterable[str]) -> None:
         self.scopes = sorted(scopes)
@@ -32,14 +32,14 @@ class ScopeTooWide(Refused):
 
 @dataclass(frozen=True)
 class Terms:
-    """What a platform client may be granted under an access, and what it is shown as: an installed version's (T1)."""
+    """What a platform client may be granted under an access, and how it is shown, taken from the installed version (T1)."""
 
     required: frozenset[str]
     optional: frozenset[str]
     app_name: str
     app_version: str
     installation_id: uuid.UUID | None
-    # Where the version reaches besides the company's products.
+    # What the version reaches besides the company's products.
     services: tuple[str, ...] = ()
 
     @property
@@ -47,7 +47,7 @@ class Terms:
         return self.required | self.optional
 
     def write_to(self, access: Access) -> None:
-        """Set them on an access that the caller saves, or shows."""
+        """Set them on an access, which the caller saves or shows."""
         access.required_scopes, access.optional_scopes = sorted(self.required), sorted(self.optional)
         access.app_name, access.app_version = self.app_name, self.app_version
         access.installation_id = self.installation_id
@@ -58,17 +58,17 @@ class Terms:
 
 
 def may_agree(client: Client, role: str) -> bool:
-    """True where a member with this role may consent: each agent for themself, only an admin for the account."""
+    """Tell whether a member with this role may consent: each agent for themself, only an admin for the account."""
     return client.is_agent_level or role == Role.ADMIN
 
 
 def may_open(client: Client, role: str) -> bool:
-    """True where a member with this role may open an access: installing takes an admin, whatever the level."""
+    """Tell whether a member with this role may open an access: installing takes an admin at every level."""
     return role == Role.ADMIN if client.is_platform else may_agree(client, role)
 
 
 def may_agree_again(access: Access, membership: Membership) -> bool:
-    """True where a member may replace what was agreed to: an admin the account's, an agent what they agreed to before."""
+    """Tell whether a member may replace a consent: an admin the account's, an agent their own earlier one."""
     if access.client.is_agent_level:
         return access.consents.filter(membership__user=membership.user_id).exists()
     return may_agree(access.client, membership.role)
@@ -85,7 +85,7 @@ def membership_for(client: Client, account: Account, by: User) -> Membership:
 
 
 def agent_membership(client: Client, membership: Membership | None) -> Membership | None:
-    """Return the membership that a consent belongs to: an agent's, or None for the account's."""
+    """Return the membership that a consent belongs to: the agent's, or None at account level."""
     return membership if client.is_agent_level else None
 
 
@@ -93,12 +93,12 @@ def agent_membership(client: Client, membership: Membership | None) -> Membershi
 
 
 def beyond_client(client: Client, scopes: Iterable[str]) -> list[str]:
-    """Return the scopes that are not the client's at all, sorted."""
+    """Return the scopes that the client does not have, sorted."""
     return sorted(set(scopes) - client.scope_names())
 
 
 def grantable_scopes(client: Client, account: Account, access: Access | None) -> set[str]:
-    """Return what may be asked for: the terms (platform), or the client's scopes, less those kept for verified teams (M3)."""
+    """Return what may be asked for: the terms (platform), or the client's scopes without those kept for verified teams (M3)."""
     if client.is_platform:
         return access.terms if access else set()
     scopes = Scope.objects.filter(client_scopes__client=client)
@@ -108,7 +108,7 @@ def grantable_scopes(client: Client, account: Account, access: Access | None) ->
 
 
 def newly_required(access: Access | None, terms: Terms) -> set[str]:
-    """Return what new terms require that an access did not: leaving it off before no longer counts."""
+    """Return the scopes that new terms require and the access did not; earlier refusals of them no longer count."""
     return set(terms.required) - set(access.required_scopes if access else ())
 
 
@@ -134,29 +134,29 @@ def question(
     ask_again: bool,
     raised: set[str],
 ) -> Question:
-    """Sort what is requested by what a consent, the one to be renewed, holds already.
+    """Sort the requested scopes by whether the consent to be renewed holds them already.
 
-    Scopes that it left off or that were trimmed are asked for only with `ask_again`, or where `raised` has them.
+    Scopes that were declined or taken back are asked for only with `ask_again`, or if they are in `raised`.
     """
     terms = access if access and client.is_platform else None
-    # A platform app's required scopes belong to every consent, whichever were requested.
+    # A platform app's required scopes are part of every consent, whatever was requested.
     required = set(terms.required_scopes) if terms else requested
     asked = required | requested
     granted = set(consent.granted) if consent else set()
     refused = refusals(consent) - raised if consent and not ask_again else set()
-    # What was granted stays granted even if it is not asked for now, unless new terms end it.
+    # What was granted stays granted even if it is not requested now, unless new terms end it.
     already = granted & (asked | terms.terms) if terms else granted
     new = asked - granted - refused
     return Question(already, new & required, new - required)
 
 
 def refusals(consent: Consent) -> set[str]:
-    """Return the scopes that a person left off or took back."""
+    """Return the scopes that a person declined or took back."""
     return {*consent.left_off, *consent.trimmed}
 
 
 def left_to_allow(consent: Consent) -> set[str]:
-    """Return what a consent could still allow: a platform app's terms, or what an external client asked for once."""
+    """Return what a consent could still allow: a platform app's terms, or what an external client once asked for."""
     access = consent.access
     grantable = grantable_scopes(access.client, access.account, access)
     if not access.client.is_platform:
@@ -165,7 +165,7 @@ def left_to_allow(consent: Consent) -> set[str]:
 
 
 def last_agreed(access: Access, by: User) -> set[str] | None:
-    """Return what this person or account last agreed to, and took back since; None where they never agreed."""
+    """Return what this person or account last agreed to, and what they took back since; None if they never agreed."""
     consents = access.consents.order_by("-granted_at")
     if access.client.is_agent_level:
         consents = consents.filter(membership__user=by)

@@ -19,10 +19,10 @@ NOT_OPEN = "This route is not open to OAuth clients"
 
 @dataclass(frozen=True)
 class Refusal(Exception):
-    """A 401 of RFC 6750 section 3.1; without `error` the caller sent no token. Texts are ASCII, for developers.
+    """A 401 of RFC 6750 section 3.1. Without `error`, the caller sent no token. Texts are ASCII, for developers.
 
-    `scope` is what the call needs, where that is known. `why` and `token` are for the developers' log: of a genuine
-    token only, and not in the answer.
+    `scope` is what the call needs, if known. `why` and `token` are for the developers' log: set for a genuine
+    token only, and never in the answer.
     """
 
     error: str = ""
@@ -46,7 +46,7 @@ class Refusal(Exception):
 
         `resource_metadata` is the document of the API that was called (credentials/resources.py).
         """
-        # Section 3.1: without a token there is no error. The scope is always named, since clients ask for it.
+        # Section 3.1: without a token there is no error. The scope is always named, since clients request it.
         told = self.body() if self.error else {}
         parameters = {"realm": "portal", **told, "scope": self.scope, "resource_metadata": resource_metadata}
         return "Bearer " + ", ".join(f'{key}="{value}"' for key, value in parameters.items() if value)
@@ -54,7 +54,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whom a good access token speaks for. `agent` is an opaque, stable id; empty at account level."""
+    """Whom a good access token speaks for. `agent` is an opaque, stable id, empty at account level."""
 
     token: AccessToken
     client_id: str
@@ -66,7 +66,7 @@ class Bearer:
 
 
 def bearer_token(authorization: str) -> str | None:
-    """Return the token of an Authorization header, or None where it has none (RFC 6750 section 2.1)."""
+    """Return the token of an Authorization header, or None if it has none (RFC 6750 section 2.1)."""
     kind, _, value = authorization.partition(" ")
     return value.strip() if kind.lower() == "bearer" and value.strip() else None
 

@@ -1,4 +1,4 @@
-"""Cleaning up after what ended (T3), and telling of what ends soon. Each can run twice, be killed anywhere, and is found by a sweep."""
+"""Clean up after what ended (T3), and send reminders. Each task can run twice and be killed anywhere; a sweep finds what is left."""
 
 from celery import shared_task
 
@@ -28,7 +28,7 @@ def expire():
 
 @shared_task
 def erase():
-    """Erase codes and access tokens a day after their end, and failures after 30, in batches until none is left."""
+    """Erase codes and access tokens a day after their end, and failures after 30 days, in batches until none is left."""
     while ending.erase_batch() or failing.erase_failures():
         pass
     mark_erased()
@@ -36,21 +36,21 @@ def erase():
 
 @shared_task
 def sweep():
-    """Find what is left to do in the database, whatever became of the messages."""
+    """Find in the database what is left to do, whatever became of the messages."""
     for access in access_to_revoke()[:SWEEP_BATCH]:
         queue_revoke_tokens(access)
 
 
 @shared_task
 def tell_of_ends(account_id, membership_id=None):
-    """Mail those who can agree again: an account's admins, or with `membership_id` that agent."""
+    """Mail those who can agree again: an account's admins, or the agent of `membership_id`."""
     account = Account.objects.get(pk=account_id)
     reminding.tell_of_ends(account, Membership.objects.get(pk=membership_id) if membership_id else None)
 
 
 @shared_task
 def sweep_ends():
-    """Find whom to tell of consents that end soon, those first whose end is nearest."""
+    """Find whom to remind of consents that end soon, the nearest end first."""
     for account_id, membership_id in reminding.whom_to_tell()[:SWEEP_BATCH]:
         tell_of_ends.delay(account_id, membership_id and str(membership_id))
 
@@ -62,7 +62,7 @@ def ask_for_successor(account_id):
 
 @shared_task
 def sweep_successors():
-    """Find the accounts whose admins should be told that whoever agreed has left."""
+    """Find the accounts whose admins have yet to be told that the person who agreed has left."""
     succeeding.forget_who_came_back()
     for pk in succeeding.whom_to_ask().values_list("pk", flat=True)[:SWEEP_BATCH]:
         ask_for_successor.delay(pk)

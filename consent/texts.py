@@ -13,7 +13,7 @@ from .models import ShownText
 
 
 def altered_texts(chain: str | None = None) -> list[str]:
-    """Return which texts were altered or removed, each with the first entry that names it; `chain` limits the search."""
+    """Return the texts that were altered or removed, each with the first entry that names it. `chain` limits the search."""
     altered = [text.pk for text in ShownText.objects.iterator(chunk_size=500) if text_hash(text.words) != text.pk]
     named = Cast(KeyTextTransform("text_hash", "details"), TextField())
     entries = Entry.objects.filter(details__has_key="text_hash", **({"chain": chain} if chain else {}))

@@ -1,4 +1,4 @@
-"""Whether a consent, a family, a code or an access token is good now (T2): read from the rows, never copied or cached."""
+"""Tell whether a consent, family, code or access token is good now (T2). Read from the rows, never copied or cached."""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from .reasons import ConsentEnd, FamilyEnd
 
 # The one home of how long an agreement lasts (T5); texts take the number of days from here.
 def agreement_end(agreed_at: dt.datetime) -> dt.datetime:
-    """Return when an agreement made at a given time ends, unless somebody agrees again."""
+    """Return when an agreement made at a given time ends unless somebody agrees again."""
     return agreed_at + settings.CONSENT_LIFETIME
 
 
@@ -37,7 +37,7 @@ _FAMILY_ENDS = {
 
 
 class Ended(NamedTuple):
-    """Why something is no longer good: an ASCII text for developers that names nobody, and whether to ask a person again."""
+    """Why something is no longer good: an ASCII text for developers that names nobody, and whether a person could agree again."""
 
     why: Why
     text: str
@@ -55,7 +55,7 @@ def _day(time: dt.datetime) -> str:
 
 
 def with_validity(rows: QuerySet) -> QuerySet:
-    """Join, in the one statement that reads `rows`, all that their validity hangs on, and the database's clock as `now`."""
+    """Join everything that the validity of `rows` depends on, and the database's clock as `now`, in one statement."""
     prefix = "" if rows.model is Consent else "consent__"
     joins = [prefix + path for path in _CONSENT_PATH]
     if rows.model is AccessToken:
@@ -74,7 +74,7 @@ def _revoked(consent: Consent) -> tuple[Why, str]:
 
 
 def _ends(consent: Consent, now: dt.datetime) -> Iterator[_End]:
-    """All that ended a consent for good."""
+    """Yield everything that ended a consent for good."""
     access, agent = consent.access, consent.membership
     if access.ended_at and access.installation_id:
         yield _End(access.ended_at, Why.UNINSTALLED, "The app was uninstalled")
@@ -95,14 +95,14 @@ def _made_too_early(made_at: dt.datetime, consent: Consent) -> Iterator[_End]:
 
 
 def suspension(client: Client) -> Ended | None:
-    """Return why a client gets nothing whatever it holds, or None where it is not suspended."""
+    """Return why a suspended client gets nothing, or None if it is not suspended."""
     if not client.suspended_at:
         return None
     return Ended(Why.SUSPENDED, f"The client was suspended on {_day(client.suspended_at)}")
 
 
 def _held_back(consent: Consent) -> Ended | None:
-    """What stands in the way of a consent that did not end."""
+    """Return what suspends a consent that has not ended."""
     access, agent = consent.access, consent.membership
     if suspended := suspension(access.client):
         return suspended
@@ -114,7 +114,7 @@ def _held_back(consent: Consent) -> Ended | None:
 
 
 def _first(consent: Consent, now: dt.datetime, own: Iterable[_End] = ()) -> Ended | None:
-    """What ended first is why, since nothing that ended lives again (T4); what came after it changed nothing."""
+    """Return the earliest end: nothing that ended lives again (T4), so later ends changed nothing."""
     held_back, ends = _held_back(consent), [*_ends(consent, now), *own]
     if not ends:
         return held_back
@@ -125,32 +125,32 @@ def _first(consent: Consent, now: dt.datetime, own: Iterable[_End] = ()) -> Ende
 
 
 def why_consent_ended(consent: Consent, now: dt.datetime) -> Ended | None:
-    """Return why nothing may be issued or accepted under a consent, or None where it is good."""
+    """Return why nothing may be issued or accepted under a consent, or None if it is good."""
     return _first(consent, now)
 
 
 def _family_ends(family: RefreshToken) -> Iterator[_End]:
     if family.ended_at:
-        # Any other reason is a worker's stamp, later than what it tells of.
+        # Any other reason is a worker's stamp, which is later than the end itself.
         stamped = (Why.REVOKED, "The authorization was ended")
         yield _End(family.ended_at, *_FAMILY_ENDS.get(family.reason, stamped))
 
 
 def why_family_ended(family: RefreshToken, now: dt.datetime) -> Ended | None:
-    """Return why a family gives no more tokens, or None where it is good."""
+    """Return why a family gives no more tokens, or None if it is good."""
     early = _made_too_early(family.created_at, family.consent)
     return _first(family.consent, now, [*_family_ends(family), *early])
 
 
 def why_code_ended(code: AuthorizationCode, now: dt.datetime) -> Ended | None:
-    """Return why a code cannot be exchanged, or None where it is good."""
+    """Return why a code cannot be exchanged, or None if it is good."""
     if code.expires <= now:
         return Ended(Why.EXPIRED, "The authorization code has expired")
     return _first(code.consent, now, _made_too_early(code.created, code.consent))
 
 
 def why_token_ended(token: AccessToken, now: dt.datetime) -> Ended | None:
-    """Return why an access token is refused, whether or not it has expired, or None where nothing but that ends it."""
+    """Return why an access token is refused apart from expiry, or None."""
     ends = [*_made_too_early(token.created, token.consent)]
     if token.family:
         ends += _family_ends(token.family)
@@ -159,18 +159,18 @@ def why_token_ended(token: AccessToken, now: dt.datetime) -> Ended | None:
     return _first(token.consent, now, ends)
 
 
-# Who takes back and allows again without end makes no call slow.
+# A bound, so that taking back and allowing again without end slows down no call.
 MAX_NARROWINGS = 50
 
 
 def _narrowings(consent: Consent) -> QuerySet[Entry]:
-    """The ledger's entries of what made a consent narrower, newest first: the consent itself keeps no times of that."""
+    """Return the ledger's entries that narrowed a consent, newest first: the consent itself does not store the times."""
     trimmed = Q(subject=f"consent:{consent.pk}", details__has_key="trimmed")
     return Entry.objects.filter(trimmed | Q(subject=f"access:{consent.access_id}", details__removed__0__isnull=False))
 
 
 def _lost(consent: Consent) -> Iterator[tuple[str, str, dt.datetime]]:
-    """Each scope that a consent lost: how (as the ledger's detail is called), its name, and when, the newest first."""
+    """Yield each scope that a consent lost: how (the name of the ledger's detail), its name and when, newest first."""
     for act in _narrowings(consent)[:MAX_NARROWINGS]:
         for how in ("trimmed", "removed"):
             for name in act.details.get(how, ()):
@@ -178,7 +178,7 @@ def _lost(consent: Consent) -> Iterator[tuple[str, str, dt.datetime]]:
 
 
 def taken_back_at(consent: Consent) -> dict[str, dt.datetime]:
-    """Return when each of a consent's trimmed scopes was last taken back, as far as its newest entries tell."""
+    """Return when each of a consent's trimmed scopes was last taken back, as far as its newest entries say."""
     when: dict[str, dt.datetime] = {}
     for how, name, at in _lost(consent) if consent.trimmed else ():
         if how == "trimmed" and name in consent.trimmed:
@@ -187,9 +187,9 @@ def taken_back_at(consent: Consent) -> dict[str, dt.datetime]:
 
 
 def why_scopes_lack(consent: Consent, scopes: Iterable[str]) -> Ended:
-    """Return why a token has none of `scopes`, where the consent tells; the text is empty for those that never were in it.
+    """Return why a token has none of `scopes`, if the consent tells; the text is empty for scopes it never had.
 
-    A person could agree again to what a person took back, and not to what the installed version asks for no more.
+    A person could agree again to what a person took back, but not to what the installed version no longer requests.
     """
     access, wanted = consent.access, {*scopes}
     trimmed = wanted & {*consent.trimmed}
@@ -209,7 +209,7 @@ def why_scopes_lack(consent: Consent, scopes: Iterable[str]) -> Ended:
 
 
 def all_taken_back(what: str, consent: Consent) -> Ended:
-    """Return why something of which no scope is left gives no more tokens."""
+    """Return why something without any scope left gives no more tokens."""
     last = _narrowings(consent).first()
     when = f"had been taken back by {_day(last.at)}" if last else "were taken back"
     return Ended(Why.TAKEN_BACK, f"All scopes of the {what} {when}", bool(consent.trimmed))
@@ -221,7 +221,7 @@ def live_consents() -> QuerySet:
 
 
 def unended_consents() -> QuerySet:
-    """Return the consents that nothing has ended: those that are good now, and those that a suspension holds back."""
+    """Return the consents that nothing has ended: those good now, and those held back by a suspension."""
     agents = Consent.objects.filter(membership__ended_at=None, membership__user__is_active=True)
     account_level = Consent.objects.filter(membership=None)
     return (agents | account_level).filter(revoked_at=None, expires_at__gt=Now(), access__ended_at=None)

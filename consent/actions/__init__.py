@@ -1,1 +1,1 @@
-"""What happens to accesses and consents, in story order: granting, issuing and refusing, succeeding, ending."""
+"""Actions on accesses and consents, in story order: granting, issuing and refusing, succeeding, ending."""

@@ -1,4 +1,4 @@
-"""Ending an access, a consent, a family or one token. Each is one row written; cleaning up comes later (T2, T3)."""
+"""End an access, a consent, a family or a single token. Each writes one row; cleaning up comes later (T2, T3)."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def _is_own(consent: Consent, by: User) -> bool:
 def end_access(access: Access, *, by: User, reason: AccessEnd, **details: Any) -> Entry:
     """End an access. Every consent and token under it is dead when this commits; erasing comes later (T2, T3).
 
-    `details` say what else ends with it, for the receipt. Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
+    `details` say what else ends with it. Returns the ledger's entry, for the receipt. Raises NotAnAdmin, AlreadyEnded.
     """
     account = lock(Account, access.account_id)
     require_admin(account, by)
@@ -63,7 +63,7 @@ def end_access(access: Access, *, by: User, reason: AccessEnd, **details: Any) -
 def what_ends(access: Access) -> dict[str, int]:
     """Count what ending an access ends: consents, agents among them, and tokens that are still good.
 
-    What a suspension holds back counts too, since lifting it would bring it back.
+    What a suspension holds back counts too, since lifting the suspension would bring it back.
     """
     consents = unended_consents().filter(access=access)
     families = RefreshToken.objects.filter(consent__in=consents, ended_at=None)
@@ -82,7 +82,7 @@ def what_ends(access: Access) -> dict[str, int]:
 
 @transaction.atomic
 def revoke_consent(consent: Consent, *, by: User) -> Consent:
-    """Take back a consent: an admin the account's or any agent's, an agent their own (T2). Raises NotYours, AlreadyEnded."""
+    """Revoke a consent: an admin revokes the account's or any agent's, an agent their own (T2). Raises NotYours, AlreadyEnded."""
     account = lock(Account, consent.access.account_id)
     consent = lock_path(consent)
     own = _is_own(consent, by)
@@ -98,13 +98,13 @@ def revoke_consent(consent: Consent, *, by: User) -> Consent:
 
 @transaction.atomic
 def revoke_for_all(access: Access, *, by: User) -> Entry:
-    """Take back what all agents of an account agreed to with one app; the app stays, and they can authorize it again (T2, T4).
+    """Revoke the consents of all agents of an account for one app. The app stays, and they can authorize it again (T2, T4).
 
-    Returns the ledger's entry, which is what a receipt shows. Raises NotAnAdmin, AlreadyEnded.
+    Returns the ledger's entry, for the receipt. Raises NotAnAdmin, AlreadyEnded.
     """
     account = lock(Account, access.account_id)
     require_admin(account, by)
-    # Whatever else changes a consent under it waits for this lock.
+    # Every other change of a consent under it waits for this lock.
     access = lock(Access, access.pk)
     ends = what_ends(access)
     if access.ended_at or not ends["agents"]:
@@ -116,25 +116,25 @@ def revoke_for_all(access: Access, *, by: User) -> Entry:
 
 
 def end_consent(consent: Consent, *, by: User | None, reason: ConsentEnd) -> None:
-    """Write the one row that ends a locked consent; the caller decided, and records."""
+    """Write the one row that ends a locked consent. The caller has checked, and records it."""
     _end_consents(Consent.objects.filter(pk=consent.pk), by=by, reason=reason)
     consent.refresh_from_db()
 
 
 def _without(value: Any, names: set[str]) -> Any:
-    """A column that is an array, less some of its values."""
+    """Return an array column without some of its values."""
     for name in sorted(names):
         value = Func(value, Value(name), function="array_remove")
     return value
 
 
 def narrow(consents: QuerySet, scopes: set[str]) -> int:
-    """Take scopes from locked consents and from all that was issued under them; the caller decided, and records (T10).
+    """Remove scopes from locked consents and everything issued under them (T10). The caller has checked, and records it.
 
-    Returns how many consents had any of them.
+    Returns how many consents had any of the scopes.
     """
     wider = consents.filter(granted__overlap=sorted(scopes))
-    # The tokens first: once the consent is narrower, the database refuses to leave a wider token under it.
+    # Tokens first: once the consent is narrower, the database refuses a wider token under it.
     under: dict[Any, str] = {AuthorizationCode: "used_at", RefreshToken: "ended_at", AccessToken: "revoked_at"}
     for model, end in under.items():
         names = Func(F("scope"), Value(" "), function="string_to_array")
@@ -144,7 +144,7 @@ def narrow(consents: QuerySet, scopes: set[str]) -> int:
 
 
 def forget_refusals(consents: QuerySet, scopes: set[str]) -> None:
-    """Let scopes that locked consents left off, or that were taken back, be asked for as any other."""
+    """Forget which scopes were declined or taken back, so that they are asked for like any other."""
     refused = Q(left_off__overlap=sorted(scopes)) | Q(trimmed__overlap=sorted(scopes))
     consents.filter(refused).update(
         left_off=_without(F("left_off"), scopes),
@@ -154,13 +154,13 @@ def forget_refusals(consents: QuerySet, scopes: set[str]) -> None:
 
 
 def _end_consents(rows: QuerySet, *, by: User | None, reason: ConsentEnd) -> None:
-    """Write one row for each consent that ends, in one statement."""
+    """End consents in one statement, writing one row for each."""
     rows.update(revoked_at=Least(F("expires_at"), Now()), revoked_by=by, reason=reason, revision=F("revision") + 1)
 
 
 @transaction.atomic
 def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
-    """Take single scopes back: from this commit no code, family or access token under the consent has them (T10).
+    """Take single scopes back. From this commit, no code, family or access token under the consent has them (T10).
 
     Raises NotYours, AlreadyEnded, NotGranted.
     """
@@ -186,7 +186,7 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
 
 @transaction.atomic
 def revoke_tokens(access: Access) -> dict[str, int]:
-    """Stamp and count the tokens under an access that are dead already, and note it on what ended."""
+    """Stamp and count the dead tokens under an access, and record that on whatever ended."""
     access = lock(Access, access.pk)
     over = Consent.objects.filter(access=access)
     if not access.ended_at:
@@ -211,21 +211,21 @@ def revoke_tokens(access: Access) -> dict[str, int]:
 
 
 def access_to_revoke():
-    """Return the accesses of which something ended that is not stamped yet: what the sweep queues again."""
+    """Return the accesses with something ended but not yet stamped, which the sweep queues again."""
     return Access.objects.filter(
         Q(ended_at__isnull=False, revoked_at=None) | Q(consents__revoked_at__isnull=False, consents__stamped_at=None)
     ).distinct()
 
 
 def expire_consent(consent: Consent) -> None:
-    """End a locked consent that has expired, and record it; the caller decided."""
+    """End a locked consent that has expired, and record it. The caller has checked."""
     end_consent(consent, by=None, reason=ConsentEnd.EXPIRED)
     queue_revoke_tokens(consent.access)
     record_consent(consent, Event.CONSENT_EXPIRED, by=None, **consent.said)
 
 
 def expire_consents() -> int:
-    """Stamp the consents that have expired, so that the ledger and the pages say so; they are dead already."""
+    """Stamp expired consents, which are dead already, so that the ledger and the pages say so."""
     due = Consent.objects.filter(revoked_at=None, expires_at__lte=Now()).values_list("pk", flat=True)[:500]
     expired = 0
     for pk in due:
@@ -239,23 +239,23 @@ def expire_consents() -> int:
 
 
 def erase_batch() -> int:
-    """Erase codes and access tokens a day after their end, a bounded number at a time; families keep their rows (T3)."""
+    """Erase a bounded number of codes and access tokens that ended over a day ago. Families keep their rows (T3)."""
     erased = 0
     before = Now() - settings.ERASE_AFTER
-    # Access tokens before codes, always.
+    # Always access tokens before codes.
     for model in (AccessToken, AuthorizationCode):
         over = Q(expires__lt=before)
         if model is AccessToken:
             over |= Q(revoked_at__lt=before)
         with transaction.atomic():
-            # Read first: as a subquery it may run once for each row, and lock and erase others each time.
+            # Read first: a subquery may run once a row, and lock and erase other rows each time.
             doomed = model.objects.select_for_update(skip_locked=True).filter(over)[:ERASE_BATCH]
             erased += model.objects.filter(pk__in=list(doomed.values_list("pk", flat=True))).delete()[0]
     return erased
 
 
 def mark_erased() -> int:
-    """Note the accesses under which nothing is left to erase."""
+    """Mark the accesses under which nothing is left to erase."""
     left = Q(consents__codes__isnull=False) | Q(consents__access_tokens__isnull=False)
     done = Access.objects.filter(erased_at=None, revoked_at__lt=Now() - settings.ERASE_AFTER).exclude(left)
     return Access.objects.filter(pk__in=done.values("pk")[:ERASE_BATCH]).update(erased_at=Now())

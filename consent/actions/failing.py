@@ -1,4 +1,4 @@
-"""The log of what a client was refused, for its developers: counted by the hour, beside the answer and never in its way."""
+"""The log of what a client was refused, for its developers: counted by the hour, without delaying the answer."""
 
 import datetime as dt
 
@@ -13,9 +13,9 @@ log = structlog.get_logger(__name__)
 
 KEPT = dt.timedelta(days=30)
 ERASE_BATCH = 5000
-# An answer is worth more than a count: who would wait for others that count the same gives up, and no disk is waited for.
+# The answer matters more than the count: give up rather than wait for a lock or for the disk.
 _HURRY = "SET LOCAL lock_timeout = '50ms'; SET LOCAL synchronous_commit = off"
-# For whoever has a transaction open around this one, as tests do.
+# For callers with an open transaction, such as tests.
 _NO_HURRY = "SET LOCAL lock_timeout = DEFAULT"
 _COUNT = """
 INSERT INTO consent_failure
@@ -37,12 +37,12 @@ def note_failure(
     scope: str = "",
     parameter: str = "",
 ) -> None:
-    """Count one refusal. Call it after the transaction that refused; whatever goes wrong here, the caller goes on.
+    """Count one refusal. Call it after the transaction that refused. Errors here never reach the caller.
 
-    `text`, `scope` and `parameter` are the portal's own words: what a caller sent may hold a token.
+    `text`, `scope` and `parameter` must be the portal's own words: what a caller sent may hold a token.
     """
     if why == Why.EXPIRED:
-        # Each account's every half an hour, which tells of none of them.
+        # Every account's tokens expire each half hour, which says nothing about any of them.
         account_id = None
     try:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -55,7 +55,7 @@ def note_failure(
 
 
 def note_refusal(refusal: Refusal, where: Where) -> None:
-    """Count what a genuine token was refused; a made-up one belongs to nobody."""
+    """Count the refusal of a genuine token; a made-up one belongs to nobody."""
     if refusal.token and refusal.why:
         access = refusal.token.consent.access
         note_failure(
@@ -70,7 +70,7 @@ def note_refusal(refusal: Refusal, where: Where) -> None:
 
 
 def erase_failures() -> int:
-    """Erase what is older than the log is kept, a bounded number at a time."""
+    """Erase a bounded number of entries that are older than the log is kept."""
     old = Failure.objects.filter(hour__lt=Now() - KEPT)
     return Failure.objects.filter(
         pk__in=list(old.order_by("hour").values_list("pk", flat=True)[:ERASE_BATCH])

@@ -1,4 +1,4 @@
-"""Opening an access, and agreeing under it."""
+"""Open an access, and agree under it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -34,9 +34,9 @@ def open_access(
     by: User,
     terms: Terms | None = None,
 ) -> Access:
-    """Open an account's access for a client, with the terms that consents under it stay within (a platform client's).
+    """Open an account's access for a client; for a platform client, with the terms that limit its consents.
 
-    Raises AccessIsOpen where one is live, MayNotConsent where `by` may not open it.
+    Raises AccessIsOpen if one is live, MayNotConsent if `by` may not open it.
     """
     account = lock(Account, account.pk)
     membership = Membership.objects.live().filter(account=account, user=by).first()
@@ -54,9 +54,9 @@ def open_access(
 
 @transaction.atomic
 def change_terms(access: Access, terms: Terms, *, by: User | None) -> Access:
-    """Put an upgraded version's terms in place of an access's; what they ask no more, no consent or token has (T1).
+    """Replace an access's terms with an upgraded version's. Consents and tokens lose the scopes no longer requested (T1).
 
-    The caller locked the account and decided that it may be (M4). Nothing is granted here.
+    The caller has locked the account and checked that this is allowed (M4). Nothing is granted here.
     """
     return _change_terms(lock(Access, access.pk), terms, by)
 
@@ -67,7 +67,7 @@ def _change_terms(access: Access, terms: Terms, by: User | None) -> Access:
     removed = access.terms - terms.scopes
     narrowed = narrow(live, removed) if removed else 0
     if forgotten := removed | newly_required(access, terms):
-        # Neither what is asked no more, nor what is asked of everybody now, was ever refused.
+        # Forget refusals of scopes that are no longer requested, or that everybody is now asked for.
         forget_refusals(live, forgotten)
     terms.write_to(access)
     access.save(
@@ -99,11 +99,11 @@ def grant_consent(
     replace: bool = False,
     terms: Terms | None = None,
 ) -> Consent:
-    """Agree to what a screen showed: the digest `shown` proves that it is still what would be shown now.
+    """Agree to what a screen showed. The digest `shown` proves that the same would be shown now.
 
-    `chosen` are the optional scopes switched on; those shown and not chosen are left off. `replace` ends a live
-    consent and makes a new one (T4). An external client's first consent opens its access; with `terms`, these are the
-    access's from then on, opened where none is. Raises ScreenIsStale, and what `build_screen` raises.
+    `chosen` are the optional scopes switched on; others that were shown are declined. `replace` ends a live
+    consent and makes a new one (T4). An external client's first consent opens its access. `terms`, if given, become the
+    access's terms, which is opened if there is none. Raises ScreenIsStale, and what `build_screen` raises.
     """
     account = lock(Account, account.pk)
     client = lock(Client, client.pk)
@@ -157,20 +157,20 @@ def grant_consent(
 
 
 def _first(access: Access, membership: Membership | None, expired: Consent | None) -> tuple[Consent, Event]:
-    """Agree where nothing live was agreed to; what expired, and no worker has stamped yet, is stamped here."""
+    """Agree where there is no live consent. Stamp an expired one that no worker has stamped yet."""
     if expired:
         expire_consent(expired)
     return Consent(access=access, membership=membership), Event.CONSENT_GRANTED
 
 
 def _replace(access: Access, membership: Membership | None, live: Consent, by: User) -> tuple[Consent, Event]:
-    """End the live consent and all that was issued under it, and begin anew (T4)."""
+    """End the live consent and everything issued under it, and make a new one (T4)."""
     end_consent(live, by=by, reason=ConsentEnd.REPLACED)
     return Consent(access=access, membership=membership), Event.CONSENT_REPLACED
 
 
 def _widen(live: Consent) -> tuple[Consent, Event]:
-    """Add scopes to the live consent; what was issued under it stays as narrow as it was (T10)."""
+    """Add scopes to the live consent. What was issued under it stays as narrow as before (T10)."""
     live.revision += 1
     return live, Event.CONSENT_WIDENED
 
@@ -182,7 +182,7 @@ def _renew(live: Consent) -> tuple[Consent, Event]:
 
 
 def _keep_text(screen: Screen) -> ShownText:
-    """Keep the words that were read, where nobody has read the same before."""
+    """Store the words that were read, unless the same text is stored already."""
     words = screen.text()
     text = ShownText(id=text_hash(words), words=words)
     ShownText.objects.bulk_create([text], ignore_conflicts=True)
@@ -191,7 +191,7 @@ def _keep_text(screen: Screen) -> ShownText:
 
 @transaction.atomic
 def decline_consent(client: Client, account: Account, *, by: User) -> None:
-    """Note that a person pressed Cancel; nothing else changes. Raises MayNotConsent for a stranger."""
+    """Record that a person pressed Cancel. Nothing else changes. Raises MayNotConsent for a stranger."""
     if not Membership.objects.live().filter(account=account, user=by).exists():
         raise MayNotConsent(_("You do not belong to this account."))
     record(

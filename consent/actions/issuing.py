@@ -1,4 +1,4 @@
-"""Issuing codes and tokens under a consent: by code, by refresh and by client credentials (RFC 6749 sections 4.1, 4.4, 6)."""
+"""Issue codes and tokens under a consent: by code, refresh and client credentials (RFC 6749 sections 4.1, 4.4, 6)."""
 
 import base64
 import contextlib
@@ -41,10 +41,10 @@ from .path import lock_path
 
 
 class InvalidGrant(Refused):
-    """RFC 6749 `invalid_grant`. The text is for developers, in ASCII; what was written before it stays written.
+    """RFC 6749 `invalid_grant`. The text is ASCII, for developers. What was written before it is raised stays written.
 
-    `consent` is the one that the request was for, where what was sent proves that it is its client's; a person could
-    agree to it again where `can_reauthorize` says so.
+    `consent` is the one that the request was for, if what was sent proves that it is this client's. A person could
+    agree to it again if `can_reauthorize`.
     """
 
     def __init__(
@@ -64,17 +64,17 @@ class InvalidScope(Refused):
 
 @dataclass
 class Issue:
-    """What a token request has been found entitled to; `issue_tokens` writes it."""
+    """What a token request is entitled to; `issue_tokens` writes it."""
 
     consent: Consent
     scopes: set[str]
     code: AuthorizationCode | None = None
     family: RefreshToken | None = None
-    # The family's generation that this request leads to; for client credentials there is no family.
+    # The generation of the family that this request leads to. Client credentials have no family.
     family_id: uuid.UUID | None = None
     salt: bytes = field(default=b"", repr=False)
     generation: int = 1
-    # A refresh repeated within the retry window: the pair that the first reply carried.
+    # A refresh repeated within the retry window gets the pair of the first reply.
     repeated: AccessToken | None = None
     key: str = field(default="", repr=False)
     access_token: str = field(default="", repr=False)
@@ -98,7 +98,7 @@ def issue_code(consent: Consent, *, by: User, scopes: set[str], redirect_uri: st
     members.filter(account=consent.access.account_id, user=by, ended_at=None).first()
     lock_path(consent)
     fresh = with_validity(Consent.objects.filter(pk=consent.pk)).get()
-    # A code goes to an admin (account level) or to the agent whose consent it is, with or without a screen (T12).
+    # With or without a screen, a code goes to an admin (account level) or to the agent whose consent it is (T12).
     membership = membership_for(fresh.access.client, fresh.access.account, by)
     if fresh.membership_id and fresh.membership_id != membership.pk:
         raise InvalidGrant("The consent is another member's")
@@ -125,7 +125,7 @@ def _verifier_fits(code: AuthorizationCode, verifier: str) -> bool:
 
 
 def find_code(client: Client, value: object) -> AuthorizationCode | None:
-    """Return a client's code, locked with its path, and with its validity; None for any other value."""
+    """Return a client's code with its validity, locked with its path, or None for any other value."""
     if not is_well_formed(value, AUTHORIZATION_CODE):
         return None
     codes = AuthorizationCode.objects.filter(code=digest(str(value)), consent__access__client=client)
@@ -138,7 +138,7 @@ def find_code(client: Client, value: object) -> AuthorizationCode | None:
 
 
 def redeem_code(client: Client, *, code: object, redirect_uri: str | None, verifier: str) -> Issue:
-    """Find what a code entitles its client to; call it inside the transaction that issues (RFC 6749 section 4.1.3).
+    """Return what a code entitles its client to. Call it inside the transaction that issues (RFC 6749 section 4.1.3).
 
     A code replayed with the right verifier ends the family it made. Raises InvalidGrant.
     """
@@ -166,7 +166,7 @@ def redeem_code(client: Client, *, code: object, redirect_uri: str | None, verif
 
 @transaction.atomic
 def use_up_code(client: Client, value: str) -> None:
-    """Mark a code used without redeeming it, where the portal itself is the recipient. Raises InvalidGrant."""
+    """Mark a code used without redeeming it, when the portal itself is the recipient. Raises InvalidGrant."""
     found = find_code(client, value)
     if found is None or found.used_at or why_code_ended(found, database_now()):
         raise InvalidGrant("The authorization code is unknown, used or expired")
@@ -188,7 +188,7 @@ def _end_family(family: RefreshToken, consent: Consent, reason: FamilyEnd) -> No
 
 
 def _lock_family(client: Client, parts: RefreshTokenParts) -> RefreshToken | None:
-    """Return the family that a genuine token of this client names, locked with its path; None for any other token."""
+    """Return the family of a genuine token of this client, locked with its path, or None for any other token."""
     families = RefreshToken.objects.filter(pk=parts.family, consent__access__client=client)
     found = families.select_related("consent").first()
     if found is None or not is_genuine(parts, bytes(found.salt)):
@@ -199,7 +199,7 @@ def _lock_family(client: Client, parts: RefreshTokenParts) -> RefreshToken | Non
 
 
 def rotate(client: Client, *, refresh_token: object) -> Issue:
-    """Find what a refresh token entitles its client to; call it inside the transaction that issues (T6).
+    """Return what a refresh token entitles its client to. Call it inside the transaction that issues (T6).
 
     Reuse ends the family. Raises InvalidGrant.
     """
@@ -235,7 +235,7 @@ def rotate(client: Client, *, refresh_token: object) -> Issue:
 
 
 def _repeat(family: RefreshToken, scopes: set[str]) -> Issue:
-    """Derive the successor pair again, with whichever key made it."""
+    """Derive the successor pair again, with the key that made it."""
     for key in settings.TOKEN_KEYS:
         issue = Issue(
             family.consent,
@@ -253,22 +253,22 @@ def _repeat(family: RefreshToken, scopes: set[str]) -> Issue:
     raise InvalidGrant(lost, Why.REPLAYED, family.consent)
 
 
-# How exactly a consent knows when a token was last issued under it.
+# How precisely a consent records when a token was last issued under it.
 ISSUED_TO_WITHIN = dt.timedelta(hours=1)
 
 
 def _note_issued(consent: Consent, now: dt.datetime) -> None:
-    """Note that a token is issued under a locked consent: nobody waits for this who does not wait already."""
+    """Record that a token is issued. Costs no extra lock wait: the consent row is locked already."""
     if consent.last_issued_at is None or now - consent.last_issued_at >= ISSUED_TO_WITHIN:
         Consent.objects.filter(pk=consent.pk).update(last_issued_at=Now())
 
 
-# One text for every account where this client has no live consent, unless it once had one there.
+# The same text for every account without a live consent for this client, unless it had one there before.
 NO_CONSENT = "There is no live consent for this client in that account"
 
 
 def standing_consent(client: Client, *, account: str) -> Issue:
-    """Find what client credentials entitle an account-level client to in an account; scopes are the consent's.
+    """Return what client credentials entitle an account-level client to in an account: the consent's scopes.
 
     Call it inside the transaction that issues (RFC 6749 section 4.4). Raises InvalidGrant.
     """
@@ -276,7 +276,7 @@ def standing_consent(client: Client, *, account: str) -> Issue:
     latest = consents.order_by("-granted_at").first()
     if latest is None:
         raise InvalidGrant(NO_CONSENT, Why.NO_CONSENT)
-    # A new agreement may have replaced it meanwhile; with the access locked, the latest stays the latest.
+    # A new consent may have replaced it meanwhile. With the access locked, the latest stays the latest.
     access = lock(Access, latest.access_id)
     latest = lock(Consent, consents.filter(access=access).latest("granted_at").pk)
     fresh = with_validity(consents.filter(pk=latest.pk)).get()
@@ -289,9 +289,9 @@ def standing_consent(client: Client, *, account: str) -> Issue:
 
 @contextlib.contextmanager
 def token_for_one_call(access: Access, membership: Membership | None) -> Iterator[str]:
-    """An access token under the live consent, good within the block and never for more than a minute (T1, T2).
+    """Yield an access token under the live consent, good within the block and for at most a minute (T1, T2).
 
-    For calls that the portal makes itself for an app. Raises InvalidGrant.
+    For calls that the portal itself makes for an app. Raises InvalidGrant.
     """
     with transaction.atomic():
         consents = Consent.objects.filter(access=access, membership=membership)
@@ -316,10 +316,10 @@ def token_for_one_call(access: Access, membership: Membership | None) -> Iterato
 
 
 def issue_tokens(issue: Issue, scopes: set[str], *, asked_at: dt.datetime) -> AccessToken:
-    """Write the tokens of an Issue, for a subset of its scopes, and return the access token with `now` set.
+    """Write the tokens of an Issue for a subset of its scopes; return the access token with `now` set.
 
-    Only to be called in the transaction that found the Issue, so that its locks still hold. `asked_at` is when the
-    client was read, by the database's clock: a request with a leaked secret gets nothing that outlives the leak (C1).
+    Call it in the transaction that made the Issue, so that its locks still hold. `asked_at` is when the
+    client was read, by the database's clock, so that a request with a leaked secret gets nothing that outlives the leak (C1).
     """
     if issue.repeated:
         return AccessToken.objects.annotate(now=Now()).get(pk=issue.repeated.pk)
@@ -352,9 +352,9 @@ def issue_tokens(issue: Issue, scopes: set[str], *, asked_at: dt.datetime) -> Ac
 
 @transaction.atomic
 def revoke_token(client: Client, *, token: object) -> None:
-    """End what a client gives back: a refresh token its family, an access token only itself (RFC 7009).
+    """Revoke a token that its client gives back: a refresh token with its family, an access token alone (RFC 7009).
 
-    Anything else changes nothing, another client's token too: nobody learns by it whether that is one.
+    Anything else changes nothing, not even another client's token, so that nobody can probe for tokens.
     """
     if parts := read_refresh_token(token):
         family = _lock_family(client, parts)

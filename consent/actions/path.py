@@ -1,4 +1,4 @@
-"""What every act on an access or a consent does first and last: lock its path, queue the cleanup, record it."""
+"""The first and last steps of every act on an access or consent: lock its path, queue the cleanup, record it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..models import Access, Consent
 
 
 def lock_path(consent: Consent) -> Consent:
-    """Lock membership, access and consent, in this order (T11), and return the consent as it is then."""
+    """Lock membership, access and consent, in this order (T11), and return the consent as it then is."""
     if consent.membership_id:
         lock(Membership, consent.membership_id)
     lock(Access, consent.access_id)
@@ -21,7 +21,7 @@ def lock_path(consent: Consent) -> Consent:
 
 
 def queue_revoke_tokens(access: Access) -> None:
-    """Once this transaction commits, ask Celery to stamp what ended; without a broker the sweep finds it (T3)."""
+    """On commit, queue the stamping of what ended; without a broker the sweep finds it (T3)."""
     queue_on_commit("consent.tasks.revoke_tokens", str(access.pk))
 
 

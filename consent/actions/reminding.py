@@ -1,4 +1,4 @@
-"""Telling of consents that end soon: once each 30, 7 and 1 days ahead, and late only of the nearest (T5)."""
+"""Remind people of consents that end soon, 30, 7 and 1 days ahead; if late, once for the nearest (T5)."""
 
 from django.db.models import F, Min, Q, QuerySet
 from django.db.models.functions import Now
@@ -10,12 +10,12 @@ from ..coming_ends import TELL_AHEAD, ending_within
 from ..models import Consent
 from ..validity import agreement_days
 
-# A mail has room for so many; a page lists all.
+# A mail lists this many; the page lists all.
 LISTED = 20
 
 
 def _to_tell() -> QuerySet:
-    """The consents of which nobody was told since the latest day on which it was due."""
+    """Return the consents with no reminder since the latest day on which one was due."""
     due = Q()
     for ahead in TELL_AHEAD:
         due |= Q(expires_at__lte=Now() + ahead) & (Q(told_at=None) | Q(told_at__lt=F("expires_at") - ahead))
@@ -23,13 +23,13 @@ def _to_tell() -> QuerySet:
 
 
 def whom_to_tell() -> QuerySet:
-    """Return (account, agent's membership or None) of those to tell, the nearest end first: one mail for each."""
+    """Return the (account, agent's membership or None) to mail, nearest end first; each gets one mail."""
     pairs = _to_tell().values_list("access__account", "membership").annotate(first=Min("expires_at"))
     return pairs.order_by("first", "access__account", "membership").values_list("access__account", "membership")
 
 
 def tell_of_ends(account: Account, membership: Membership | None) -> None:
-    """Mail an agent of their own consents that end soon, or an account's admins of the account's."""
+    """Mail an agent about their own consents that end soon, or an account's admins about the account's."""
 
     def mail(consents: list[Consent]) -> Mail:
         members = Membership.objects.live().filter(pk=membership.pk) if membership else account.memberships.admins()

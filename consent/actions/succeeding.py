@@ -1,4 +1,4 @@
-"""The installer leaves: what they agreed to for the account goes on, and an admin who stays confirms it."""
+"""When the person who agreed for an account leaves, the consent goes on, and another admin confirms it."""
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -19,17 +19,17 @@ from ..succession import is_answered_for, statement_of, without_admin
 from .ending import AlreadyEnded
 from .path import lock_path, record_consent
 
-# A mail has room for so many; pages show the next once these are done.
+# A mail lists this many; pages show the next ones once these are done.
 LISTED = 20
 
 
 class NotNeeded(Refused):
-    """An admin answers for the consent already, or nothing works under it just now."""
+    """An admin already answers for the consent, or it is not in force at the moment."""
 
 
 @transaction.atomic
 def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
-    """Answer for what somebody agreed to who is no admin any more; scopes and the end stay as they are (T5).
+    """Answer for a consent given by a former admin. Its scopes and its end stay as they are (T5).
 
     `shown` is the digest of what was read. Raises NotAnAdmin, AlreadyEnded, NotNeeded, ScreenIsStale.
     """
@@ -57,18 +57,18 @@ def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
 
 
 def queue_successor(account_id: int) -> None:
-    """Once this transaction commits, have a worker ask an account's admins; the sweep finds it too (T3)."""
+    """On commit, have a worker ask an account's admins; the sweep finds it too (T3)."""
     queue_on_commit("consent.tasks.ask_for_successor", account_id)
 
 
 def whom_to_ask() -> QuerySet:
-    """Return the accounts of which an admin should confirm something that none was told of: one mail for each."""
+    """Return the accounts whose admins have yet to be told that something needs confirming; each gets one mail."""
     accounts = without_admin().filter(successor_asked_at=None).values("access__account")
     return Account.objects.filter(pk__in=accounts).order_by("pk")
 
 
 def ask_for_successor(account: Account) -> None:
-    """Mail the admins of an account what one of them should confirm; where there is none, the sweep comes back."""
+    """Mail the admins of an account what one of them should confirm. If it has none, the sweep tries again."""
 
     def mail(consents: list[Consent]) -> Mail | None:
         if not (people := account.memberships.admins().emails()):
@@ -81,5 +81,5 @@ def ask_for_successor(account: Account) -> None:
 
 
 def forget_who_came_back() -> int:
-    """Where an admin answers for a consent again, have the next who leaves told of anew."""
+    """When an admin answers for a consent again, allow a new mail once that admin leaves."""
     return Consent.objects.filter(is_answered_for(), successor_asked_at__isnull=False).update(successor_asked_at=None)

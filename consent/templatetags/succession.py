@@ -1,4 +1,4 @@
-"""What the pages of an account’s people say of consents; those who belong to it stand below consents, and know none."""
+"""What members' pages say about consents. The accounts app is below consent and cannot import it."""
 
 from django import template
 
@@ -9,5 +9,5 @@ register = template.Library()
 
 @register.simple_tag
 def left_behind(membership):
-    """How many agreements for the account nobody else answers for: others are asked once this person is no admin there."""
+    """Return how many agreements for the account only this person answers for: others are asked once they are no longer an admin."""
     return answered_for_by_alone(membership).count()

@@ -1,4 +1,4 @@
-"""Remember what somebody just agreed to on the portal's own pages, before the app sends them through its own authorization.
+"""Remember what somebody just agreed to on the portal's own pages, before the app sends them through authorization.
 
 The app then gets its code without asking them a second time, and its page here says what they did.
 """
@@ -13,7 +13,7 @@ from ..models import Consent
 from .receipts import with_receipt
 
 _SAID, _AGREED = "agreed_said", "agreed_to"
-# How long the way through the app may take, and for how many seconds the app's page mentions the agreement.
+# In seconds: how long the way through the app may take, and how long the app's page mentions the agreement.
 RECENT, TOLD = dt.timedelta(minutes=10), 3600
 
 
@@ -24,7 +24,7 @@ def remember_agreed(request, consent, said):
 
 
 def take_agreed(request, consent):
-    """Return whether this person just agreed to this consent on the portal's own pages, and it has not changed; true only once."""
+    """Tell, only once, whether this person just agreed to this consent on the portal's own pages and it has not changed."""
     agreed = request.session.get(_AGREED)
     if not agreed or consent is None:
         return False
@@ -36,7 +36,7 @@ def take_agreed(request, consent):
 
 
 def tell_agreed(request, access):
-    """Say what was agreed to on the app's page, and never on a page that asks for more."""
+    """Say on the app's page what was agreed to, but never on a page that asks for more."""
     said = request.session.get(_SAID)
     if not access or not said or said["access"] != str(access.pk):
         return

@@ -38,7 +38,7 @@ _ABOUT_THE_URI = {
     errors.InvalidRedirectURIError: "redirect_uri is not an absolute URL",
     errors.MismatchingRedirectURIError: "redirect_uri is not one of the registered redirect URLs, character for character",
 }
-# What the page that refuses a redirect URI says about it.
+# What the page for a refused redirect URI says about it.
 _LONGEST_SHOWN = 300
 
 
@@ -132,7 +132,7 @@ def _untrusted(request, client, problem, error):
     if client is None and len(request.GET.getlist("client_id")) == 1:
         client = find_client(request.GET["client_id"])
     context = {"error": error, "description": problem.description}
-    # The page repeats nothing of a request that cannot be read, not even in its links.
+    # The page repeats nothing of an unreadable request, not even in its links.
     request.leads_nowhere = client is None or client.suspended_at is not None
     if client and client.suspended_at:
         note(client, error, Why.SUSPENDED, suspension(client).text)
@@ -169,10 +169,10 @@ def cancel_was_not_pressed(flow, error):
         return None
     request, asked = flow.request, flow.asked
     if request.user.is_authenticated:
-        # Cancel always works; what could not be recorded changed nothing.
+        # Cancel always works, even if it could not be recorded.
         with contextlib.suppress(Refused, OperationalError):
             if run(ACCOUNT, flow) is None:
-                # Whom the page could not ask had nothing to decline.
+                # A person whom the page could not ask had nothing to decline.
                 build_screen(asked.client, flow.account, by=request.user, now=database_now(), requested=asked.requested)
                 decline_consent(asked.client, flow.account, by=request.user)
     return asked.answer("POST", error=error, error_description="The person pressed Cancel")
@@ -194,7 +194,7 @@ def person_may_be_asked(flow, refusals):
 
 
 def _refused(flow, refusal, error):
-    """Tell the app which scopes are too wide; all else a person is told, unless no page may be shown."""
+    """Tell the app which scopes are too wide. Tell the person everything else, unless no page may be shown."""
     asked = flow.asked
     if isinstance(refusal, ScopeTooWide):
         text = f"These scopes cannot be granted here: {' '.join(refusal.scopes)}"
@@ -209,7 +209,7 @@ def _refused(flow, refusal, error):
 
 
 def person_agrees(flow, refusals):
-    """Do what Agree means, where it was pressed: the first step that grants anything."""
+    """If Agree was pressed, grant the consent. No earlier step grants anything."""
     if flow.decision != "agree":
         return None
     request, asked = flow.request, flow.asked
@@ -237,7 +237,7 @@ def nothing_is_left_to_ask(flow, error):
 
 
 def no_page_is_needed(flow, error):
-    """Show the page where something is to be asked, or where a code would go to whoever has the address (RFC 8252 section 8.6)."""
+    """Show the page if there is something to ask, or if anybody could receive the code (RFC 8252 section 8.6)."""
     screen = flow.screen
     if not (screen.is_due or flow.asks_again or is_loopback(flow.asked.redirect_uri)):
         return None
@@ -294,7 +294,7 @@ READ = (
     (request_is_valid, (*steps.AUTHORIZE, *steps.SCOPES)),
     (prompt_is_known, "invalid_request"),
 )
-# Opening the address, and both buttons of the consent form, which posts to it.
+# Opening the address, and both buttons of the consent form that posts to it.
 AUTHORIZE = (
     *READ,
     (cancel_was_not_pressed, "access_denied"),
@@ -314,7 +314,7 @@ def consent_page(request, screen: Screen, *, problem="", status=200, cancel_url=
         "screen": screen,
         "shown": screen.digest(),
         "problem": problem,
-        # Off at first; where an agreement is replaced, as they were in it.
+        # Off at first; when an agreement is replaced, as they were in it.
         "chosen": request.POST.getlist("optional")
         or (screen.replace and screen.consent and screen.consent.granted)
         or [],

@@ -30,7 +30,7 @@ _OVERRIDES = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"]
 
 
 def for_programs(view):
-    """Take POST alone, without a CSRF token, and keep what was sent out of reports of errors."""
+    """Accept POST only, without a CSRF token, and keep what was sent out of error reports."""
     return csrf_exempt(require_POST(sensitive_post_parameters()(sensitive_variables()(view))))
 
 
@@ -40,7 +40,7 @@ def _oauthlib(core, respond, request):
         _, _headers, body, status = respond(request)
     response = HttpResponse(body, status=status, content_type="application/json", headers=OAUTH_NO_STORE)
     if status == 401 and "Authorization" in request.headers:
-        # RFC 6749 section 5.2. A client that sent credentials in the body would ask for a password and never show the reason.
+        # RFC 6749 section 5.2. With this header, a client that sent credentials in the body would prompt for a password.
         response["WWW-Authenticate"] = BASIC
     return response
 
@@ -52,7 +52,7 @@ def token(request):
     response = _token(request, attempt)
     if response.status_code == 200:
         return response
-    # A failed authentication was already counted, for the client that it names.
+    # A failed authentication was counted already, for the client that it names.
     client = attempt.client if attempt.client or attempt.why == Why.SECRET else _client_named_in(request)
     if client:
         note_failure(
@@ -102,9 +102,9 @@ def _token(request, attempt):
 
 
 def _client_named_in(request):
-    """Return the client that a request which proved nothing names, or None: its team is told what its app sends.
+    """Return the client that an unauthenticated request names, or None, so that its team learns what its app sends.
 
-    What a stranger sends in its name counts as a failed authentication, and no more of it is noted than of those.
+    What a stranger sends in its name counts as a failed authentication, and no more than that is recorded.
     """
     try:
         basic = read_basic(request.headers.get("Authorization", ""))
@@ -128,7 +128,7 @@ def revoke(request):
 
 
 def _product_of(request):
-    """Return the product that authenticates by HTTP Basic, or None."""
+    """Return the product that authenticates with HTTP Basic, or None."""
     try:
         basic = read_basic(request.headers.get("Authorization", ""))
     except MalformedBasic:
@@ -141,9 +141,9 @@ def introspect(request):
     """RFC 7662; only products may ask, with their slug and secret."""
     product = _product_of(request)
     if product is None:
-        # Counted after the fact only: products ask about every call, and who proves itself never waits for Redis.
+        # Only failures are counted: products ask about every call, and must not wait for Redis.
         spend(("introspection failed by address", address_of(request.META)))
-        # HTTP Basic is the only way here, so the challenge comes whatever was sent (RFC 7662 section 2.3).
+        # HTTP Basic is the only way here, so every refusal has the challenge (RFC 7662 section 2.3).
         return oauth_error("invalid_client", "Authenticate as a product", 401, **{"WWW-Authenticate": BASIC})
     if problem := get_oauthlib_core().check_body(request):
         return oauth_error("invalid_request", problem)
@@ -159,7 +159,7 @@ def introspect(request):
 @csrf_exempt
 @never_cache
 def check(request, product):
-    """Answer a gateway's subrequest: 200, 401 or 503. Envoy takes every other 2xx for a refusal."""
+    """Answer a gateway's subrequest with 200, 401 or 503. Envoy takes any other 2xx for a refusal."""
     found = Product.objects.filter(slug=product).first()
     try:
         return _check(request, found)
@@ -168,9 +168,9 @@ def check(request, product):
 
 
 def _original_call(request):
-    """Return the method and the URI that the gateway tells of; empty where the product could read another call than we do."""
+    """Return the method and URI of the gateway's call, or empty ones if the product could read the call differently."""
     told = {tuple(request.headers.get(name, "") for name in names) for names in _TOLD_BY_GATEWAY} - {("", "")}
-    # Of two stories, one is the caller's own: a gateway overwrites only the headers that it knows.
+    # If headers disagree, the caller sent one of them: a gateway overwrites only those that it knows.
     method, uri = told.pop() if len(told) == 1 else ("", "")
     overridden = any(request.headers.get(name, method).upper() != method.upper() for name in _OVERRIDES)
     return ("", "") if overridden else (method, uri)

@@ -1,4 +1,4 @@
-"""The log of what a client was refused, for the team whose client it is."""
+"""Show a team the log of what its client was refused."""
 
 from django.contrib.auth.decorators import login_required
 from django.shortcuts import get_object_or_404, render

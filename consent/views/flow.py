@@ -19,7 +19,7 @@ from ..models import Where
 
 
 class Redirect(HttpResponse):
-    """Django's own refuses the address that a long state makes, which a sign-in in between encodes twice."""
+    """A redirect without Django's limit on length: a long `state`, encoded twice on the way through signing in, exceeds it."""
 
     def __init__(self, location, status=302):
         super().__init__(status=status, headers={"Location": location})
@@ -65,7 +65,7 @@ class Flow:
     """A request on its way through the steps; each sets what the next ones need."""
 
     request: HttpRequest
-    # Why it can be answered with nothing but an error, which the app gets.
+    # The error that the app gets, if the request can be answered with nothing else.
     problem: errors.OAuth2Error | None = None
     asked: Any = None
     memberships: dict[str, Membership] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def run(these, flow):
 
 
 def note(client, error, why, text="", parameter=""):
-    """Count a refusal for the client's team; people's decisions and answers to prompt=none do not count."""
+    """Count a refusal for the client's team. People's decisions and answers to prompt=none do not count."""
     note_failure(client.pk, where=Where.AUTHORIZE, why=why, error=error, text=text, parameter=parameter)
 
 

@@ -12,7 +12,7 @@ from .endpoints import GRANT_TYPES
 
 @require_safe
 def authorization_server(request):
-    """RFC 8414, with RFC 9207's flag. It names no way to authenticate at introspection, which is for products only."""
+    """RFC 8414 metadata, with RFC 9207's flag. It lists no authentication for introspection, which is for products only."""
     base = settings.BASE_URL
     ways = ["client_secret_basic", "client_secret_post"]
     return JsonResponse(
@@ -38,7 +38,7 @@ def authorization_server(request):
 
 @require_safe
 def portal_resource(request):
-    """Describe the portal's own API, /api/v1/, which takes any good token of the installation that it is about."""
+    """Describe the portal's own API, /api/v1/, which accepts any good token of the installation in question."""
     return JsonResponse(resources.document(settings.BASE_URL, name="App Management Portal", scopes=[]))
 
 

@@ -1,4 +1,4 @@
-"""One person's own authorizations, and an access's page with what may be done to it."""
+"""A person's own authorizations, and the page of an access with its actions."""
 
 import datetime as dt
 from functools import partial
@@ -58,7 +58,7 @@ def authorization_list(request):
 @login_required
 @require_safe
 def ending_list(request):
-    """What ends in the coming weeks, of all that a person sees, by week, and what ended lately."""
+    """List what ends in the coming weeks, by week, and what ended lately, of everything that a person sees."""
     is_renewable = Case(When(renewable_by(request.user), then=True), default=False)
     ending, ended = (
         consents.filter(pk__in=consents_seen_by(request.user)).annotate(is_renewable=is_renewable)
@@ -118,7 +118,7 @@ def revoke_consent(request, consent_id):
 @require_http_methods(["GET", "POST"])
 @once
 def confirm_consent(request, consent_id):
-    """An admin answers for what somebody agreed to for the account who is no admin any more."""
+    """Let an admin answer for a consent that a former admin gave."""
     accounts = Membership.objects.administered_by(request.user)
     consents = Consent.objects.filter(membership=None, access__account__in=accounts)
     consent = get_object_or_404(
@@ -149,7 +149,7 @@ def confirm_consent(request, consent_id):
 
 
 def _for_admins(action, template, **kind):
-    """A view that asks for confirmation, and on POST runs an action that ends something of an access of this kind."""
+    """Make a view that asks for confirmation, and on POST ends something of an access of this kind."""
 
     @login_required
     @require_http_methods(["GET", "POST"])

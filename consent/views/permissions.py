@@ -1,4 +1,4 @@
-"""Changing what an app may do: agreeing anew, allowing more, and taking scopes back."""
+"""Change what an app may do: agree again, allow more, take scopes back."""
 
 from functools import wraps
 
@@ -27,7 +27,7 @@ from .seen import access_seen_by, consents_seen_by
 
 
 def _changes_consent(change):
-    """A view of a consent that is this person's to change; where it is over, that is told."""
+    """Decorate a view of a consent that this person may change; if it has ended, say so."""
 
     @login_required
     @never_cache
@@ -46,7 +46,7 @@ def _changes_consent(change):
 
 
 def _ask(request, access, said, *, first_asked=False, **asked):
-    """Show the consent screen for an access, and on Agree do it; Cancel changes nothing, and declines what is `first_asked` here."""
+    """Show the consent screen of an access, and grant on Agree. Cancel changes nothing, but declines what is `first_asked` here."""
     try:
         screen = build_screen(access.client, access.account, by=request.user, now=database_now(), **asked)
         cancel_url = "" if first_asked and screen.is_due else access_url(access)
@@ -82,16 +82,16 @@ def _ask(request, access, said, *, first_asked=False, **asked):
 @require_http_methods(["GET", "POST"])
 @once
 def reauthorize(request, access_id):
-    """A new consent in place of the old one, which Cancel leaves as it is (T4)."""
+    """Replace the consent with a new one (T4). Cancel leaves the old one as it is."""
     access = get_object_or_404(access_seen_by(request.user).filter(ended_at=None), pk=access_id)
-    # An external client is asked within what this person or account agreed to before.
+    # An external client is limited to what this person or account agreed to before.
     more = {} if access.client.is_platform else {"requested": last_agreed(access, request.user)}
     return _ask(request, access, _("You agreed again."), replace=True, **more)
 
 
 @_changes_consent
 def renew_consent(request, consent):
-    """Agree once more to what is agreed to, and to what a version asks since, for as long again: the same consent, so no token of it stops (T5)."""
+    """Renew a consent for another term, with what a version asks since. It is the same consent, so no token stops (T5)."""
     more = {} if consent.access.client.is_platform else {"requested": {*consent.granted}}
     return _ask(
         request,
@@ -104,14 +104,14 @@ def renew_consent(request, consent):
 
 @_changes_consent
 def widen_consent(request, consent):
-    """Ask again for what was left off or taken back; nothing else asks for it but `prompt=consent`."""
+    """Ask again for what was declined or taken back. Besides this, only `prompt=consent` asks for it."""
     more = {} if consent.access.client.is_platform else {"requested": {*consent.granted} | left_to_allow(consent)}
     return _ask(request, consent.access, _("You agreed."), ask_again=True, **more)
 
 
 @_changes_consent
 def trim_consent(request, consent):
-    """What a consent allows. Scopes are chosen by GET and taken back by POST, which names the required ones warned of."""
+    """Take scopes back. They are chosen by GET and taken back by POST, which names the required ones that were warned about."""
     given = request.POST if request.method == "POST" else request.GET
     chosen, required = set(given.getlist("scope")), {*consent.access.required_scopes}
     if request.method == "POST" and chosen & required <= set(request.POST.getlist("warned")):

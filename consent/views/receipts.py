@@ -1,4 +1,4 @@
-"""Receipts: an entry of the ledger, of what was agreed or ended, as a page and as a signed file."""
+"""Receipts: a ledger entry of what was agreed or ended, as a page and as a signed file."""
 
 import structlog
 from django.contrib.auth.decorators import login_required
@@ -27,7 +27,7 @@ _ENDED = (Event.ACCESS_ENDED, Event.CONSENT_REVOKED, Event.CONSENT_EXPIRED)
 
 
 def _entries_about(consents):
-    """The entries about consents, each found by the index of subjects."""
+    """Return the entries about consents, found by the index on subjects."""
     return Entry.objects.filter(subject__in=consents.values_list(Concat(Value("consent:"), Cast("pk", CharField()))))
 
 
@@ -38,18 +38,18 @@ def receipts_seen_by(user):
 
 
 def receipt_of(*things):
-    """The newest entry about a consent or an access, which the act that was just done wrote."""
+    """Return the newest entry about a consent or access, which the act just done wrote."""
     return Entry.objects.filter(subject__in=[f"{thing._meta.model_name}:{thing.pk}" for thing in things]).first()
 
 
 def with_receipt(said, *things):
-    """What is said after an act, with the way to its receipt."""
+    """Return the message after an act, with a link to its receipt."""
     url = reverse("receipt-view", args=[receipt_of(*things).pk])
     return format_html('{} <a class="alert-link" href="{}">{}</a>', said, url, _("See the receipt"))
 
 
 def receipts_page(request, membership, *, access=None, others=None):
-    """A page of the receipts of one app in one account: for an admin all, for agents those of their own consents.
+    """Return a page of receipts of one app in one account: all for an admin, for agents those of their own consents.
 
     `others`: further entries for an admin, as unordered querysets.
     """
@@ -68,7 +68,7 @@ def receipts_page(request, membership, *, access=None, others=None):
 @login_required
 @require_safe
 def receipt_view(request, entry_id):
-    """The page; with `format=json`, the file that `verify_ledger --receipt` checks."""
+    """Show a receipt; with `format=json`, the file that `verify_ledger --receipt` checks."""
     entry = get_object_or_404(receipts_seen_by(request.user), pk=entry_id)
     text = ShownText.objects.filter(pk=entry.details.get("text_hash", "")).first()
     words, as_file = text and text.words, request.GET.get("format") == "json"
@@ -95,7 +95,7 @@ def receipt_view(request, entry_id):
 
 
 def _refuse(request, entry, as_file):
-    """Show nothing of an entry that is not what was recorded, nor words that differ from those people read."""
+    """Show nothing of an entry that was altered, nor of words that differ from those people read."""
     told = _(
         "This entry, or the text that people read, does not match what was recorded. Please tell the people who run this portal."
     )
@@ -106,7 +106,7 @@ def _refuse(request, entry, as_file):
 
 
 def _shown(text):
-    """{title: [(scope as it was told then, why it was asked for)]} of a text."""
+    """Return {title: [(scope as described then, why it was requested)]} of a text."""
     titles = {"already": _("Already allowed"), "new": _("Asked for"), "optional": _("Optional")}
     return {
         title: [(Scope(name=name, sentence=told, risk=risk), why) for name, told, risk, why in text.words[part]]
@@ -116,9 +116,9 @@ def _shown(text):
 
 
 def _agreed(entry, text):
-    """{title: [scope]} of what an entry says was agreed to or ended, in the words that were read then.
+    """Return {title: [scope]} of what an entry says was agreed to or ended, in the words read then.
 
-    A scope that the text does not have goes by its name only, since no other words were recorded.
+    A scope that the text does not have is shown by name, since no other words were recorded.
     """
     read = {scope.name: scope for rows in _shown(text).values() for scope, _why in rows} if text else {}
     titles = {
