@@ -6,6 +6,8 @@ from django.db import connection, transaction
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
 from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
 
+from tests.backend.creation import DatabaseCreation
+
 # What migrations put there stays, so that no test sees another world for having come after this one.
 MADE_BY_MIGRATIONS = {
     "django_content_type": "true",
@@ -83,4 +85,5 @@ class guards_off:
 
 
 class DatabaseWrapper(PostgresWrapper):
+    creation_class = DatabaseCreation
     ops_class = DatabaseOperations
