@@ -32,7 +32,7 @@ class Refusal(Exception):
     why: Why | None = None
     token: AccessToken | None = None
 
-    def body(self):
+    def body(self) -> dict[str, Any]:
         named = {
             "error": self.error,
             "error_description": self.description,
@@ -41,7 +41,7 @@ class Refusal(Exception):
         }
         return {key: value for key, value in named.items() if value}
 
-    def challenge(self, resource_metadata=""):
+    def challenge(self, resource_metadata: str = "") -> str:
         """Return the WWW-Authenticate header (RFC 6750 section 3, RFC 9728 section 5.1).
 
         `resource_metadata` is the document of the API that was called (credentials/resources.py).

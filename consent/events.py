@@ -1,5 +1,8 @@
 """The ledger's events about accesses, agreements and tokens."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.utils.translation import gettext_lazy as _
 
 from portal.ledger.events import LedgerEvent, register
@@ -25,7 +28,11 @@ class Event(LedgerEvent):
     FAMILY_REUSE_DETECTED = "family.reuse_detected", _("Token used twice: authorization ended")
     FAMILY_REVOKED = "family.revoked", _("Token given back by the app")
 
-    def why(self, details):
-        kind = {Event.ACCESS_ENDED: AccessEnd, Event.FAMILY_REUSE_DETECTED: FamilyEnd}.get(self)
+    def why(self, details: Mapping[str, Any]) -> str:
+        kinds: dict[LedgerEvent, type[AccessEnd | FamilyEnd]] = {
+            Event.ACCESS_ENDED: AccessEnd,
+            Event.FAMILY_REUSE_DETECTED: FamilyEnd,
+        }
+        kind = kinds.get(self)
         recorded = super().why(details)
         return title_of(kind, recorded) if kind else recorded

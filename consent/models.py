@@ -1,6 +1,8 @@
 """What was granted: an account's access for a client, the consents under it, and what was issued on them."""
 
 import uuid
+from datetime import datetime
+from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -38,20 +40,20 @@ class Why(models.TextChoices):
     REQUEST = "request", _("Request not valid")
 
 
-def scope_list():
+def scope_list() -> ArrayField:
     return ArrayField(models.CharField(max_length=120), default=list, blank=True)
 
 
-def reason_of(kind):
+def reason_of(kind: type[models.TextChoices]) -> models.CharField:
     return models.CharField(max_length=20, choices=kind, blank=True)
 
 
-def reason_note():
+def reason_note() -> models.CharField:
     """The original words of an older reason that is not among the enumerated ones."""
     return models.CharField(max_length=200, blank=True, db_default="")
 
 
-def reason_is_known(kind, name):
+def reason_is_known(kind: type[models.TextChoices], name: str) -> models.CheckConstraint:
     return models.CheckConstraint(condition=Q(reason__in=["", *kind.values]), name=name)
 
 
@@ -94,21 +96,21 @@ class Access(models.Model):
             models.Index(fields=["account", "client"], name="access_of_account"),
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.client} · {self.account}"
 
     @property
-    def name(self):
+    def name(self) -> str:
         """What the app is called here."""
         return self.app_name or self.client.name
 
     @property
-    def why_ended(self):
+    def why_ended(self) -> str:
         """The title of its end, or the original words if it ended before reasons were enumerated."""
-        return self.reason_note or self.get_reason_display() or _("Ended")
+        return self.reason_note or str(self.get_reason_display() or _("Ended"))
 
     @property
-    def terms(self):
+    def terms(self) -> set[str]:
         return {*self.required_scopes, *self.optional_scopes}
 
 
@@ -118,11 +120,11 @@ class ShownText(models.Model):
     id = models.CharField(max_length=64, primary_key=True, editable=False)
     words = models.JSONField()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.id
 
 
-class Consent(models.Model):
+class Consent(models.Model):  # type: ignore[django-manager-missing]
     """What the account, or one agent of it, let the client do."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -170,34 +172,34 @@ class Consent(models.Model):
             models.Index(fields=["revoked_at"], condition=Q(stamped_at=None), name="consent_to_stamp"),
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.access} · {self.membership.user if self.membership else _('the account')}"
 
     @property
-    def said(self):
+    def said(self) -> dict[str, Any]:
         """Which text was read at the last Agree, as entries of the ledger tell it."""
         return {"text_hash": self.text_id, "language": self.text.words["language"]} if self.text else {}
 
     @property
-    def is_revoked_by_agent(self):
+    def is_revoked_by_agent(self) -> bool:
         """True where its agent revoked it; whoever revoked it for all agents did so as an admin, also for themself."""
         return (
             self.reason == ConsentEnd.REVOKED
-            and bool(self.membership)
+            and self.membership is not None
             and self.membership.user_id == self.revoked_by_id
         )
 
     @property
-    def is_replaced(self):
+    def is_replaced(self) -> bool:
         return self.reason == ConsentEnd.REPLACED
 
-    def is_over(self, now):
+    def is_over(self, now: datetime) -> bool:
         """True where it was ended or has expired; what a suspension holds back is not over."""
         return bool(self.revoked_at or self.access.ended_at or self.expires_at <= now)
 
 
 class FamilyQuerySet(models.QuerySet):
-    def ended_by_reuse(self):
+    def ended_by_reuse(self) -> Self:
         """The families that reuse ended and whose consent nobody has given again since, newest first."""
         return self.filter(
             reason__in=[FamilyEnd.REUSED, FamilyEnd.CODE_REUSED],
@@ -206,7 +208,7 @@ class FamilyQuerySet(models.QuerySet):
         ).order_by("-ended_at")
 
 
-class RefreshToken(models.Model):
+class RefreshToken(models.Model):  # type: ignore[django-manager-missing]
     """A family: all refresh tokens that come from one authorization, as one row (T6)."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -228,7 +230,7 @@ class RefreshToken(models.Model):
         verbose_name = _("refresh token family")
         verbose_name_plural = _("refresh token families")
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.id)
 
 
@@ -253,7 +255,7 @@ class AuthorizationCode(AbstractGrant):
     class Meta:
         indexes = [models.Index(fields=["expires"], name="code_to_erase")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.pk)
 
     __repr__ = __str__
@@ -280,7 +282,7 @@ class AccessToken(AbstractAccessToken):
     class Meta:
         indexes = [models.Index(fields=["expires"], name="access_token_to_erase")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.pk)
 
     __repr__ = __str__
@@ -325,5 +327,5 @@ class Failure(models.Model):
         ]
         indexes = [models.Index(fields=["hour"], name="failure_to_erase")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.client_id} · {self.why} · {self.hour}"

@@ -58,12 +58,12 @@ class Screen:
     before: Consent | None = None
 
     @property
-    def is_due(self):
+    def is_due(self) -> bool:
         """True where something is asked that was not agreed to yet."""
         return self.consent is None or self.replace or bool(self.new_required or self.new_optional)
 
     @property
-    def asks_anew(self):
+    def asks_anew(self) -> bool:
         """True where something is asked that was neither agreed to nor declined."""
         if self.consent is None or self.replace:
             return True
@@ -71,35 +71,35 @@ class Screen:
         return any(row.scope.name not in refused for row in [*self.new_required, *self.new_optional])
 
     @property
-    def days(self):
+    def days(self) -> Any:
         return agreement_days()
 
     @property
-    def rows(self):
+    def rows(self) -> list[Any]:
         """Return everything the app may do under this agreement if everything optional is allowed."""
         return [*self.already, *self.new_required, *self.new_optional]
 
     @cached_property
-    def _operations(self):
+    def _operations(self) -> Any:
         return operations_of([row.scope.name for row in self.rows])
 
     @property
-    def opened(self):
+    def opened(self) -> list[Any]:
         """Return each scope with the published operations that it opens, if any."""
         return [(row.scope, self._operations[row.scope.name]) for row in self.rows]
 
     @property
-    def methods(self):
+    def methods(self) -> list[Any]:
         """Return how many operations of each method are opened, as (method, count)."""
         distinct = {each.pk: each.method for operations in self._operations.values() for each in operations}
         return sorted(Counter(distinct.values()).items())
 
     @property
-    def services(self):
+    def services(self) -> Any:
         return self.access.services if self.access else []
 
     @property
-    def cannot(self):
+    def cannot(self) -> Any:
         """Say what agreeing does not allow, as far as the operations that products publish prove it.
 
         Nobody knows what a scope without published operations opens, so then nothing is said about what it cannot do.
@@ -114,13 +114,13 @@ class Screen:
         return said
 
     @property
-    def name(self):
+    def name(self) -> str:
         return (self.access and self.access.app_name) or self.client.name
 
-    def text(self):
+    def text(self) -> dict[str, Any]:
         """Return the words that were shown, as data, which ShownText keeps; their hash goes into the ledger."""
 
-        def said(rows):
+        def said(rows: Any) -> list[Any]:
             return [[row.scope.name, row.scope.sentence, row.scope.risk, row.justification] for row in rows]
 
         return {
@@ -138,7 +138,7 @@ class Screen:
             "days": self.days,
         }
 
-    def digest(self):
+    def digest(self) -> str:
         """Return a MAC over everything that Agree would mean (person, client, account, texts, the consent's revision)."""
         shown = [
             str(self.by.public_id),
@@ -170,7 +170,7 @@ def check_shown(shown: str, digest: str) -> None:
         raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
 
 
-def live_consent(access: Access | None, membership: Membership | None, now) -> Consent | None:
+def live_consent(access: Access | None, membership: Membership | None, now: dt.datetime) -> Consent | None:
     """Return the consent that a new Agree would renew, or None."""
     if access is None or access.pk is None:
         return None
@@ -189,7 +189,7 @@ def build_screen(
     account: Account,
     *,
     by: User,
-    now,
+    now: dt.datetime,
     requested: set[str] | None = None,
     ask_again: bool = False,
     replace: bool = False,
@@ -234,7 +234,7 @@ def build_screen(
     return screen
 
 
-def preview_screen(client: Client, account: Account, *, by: User, now, terms: Terms) -> Screen:
+def preview_screen(client: Client, account: Account, *, by: User, now: dt.datetime, terms: Terms) -> Screen:
     """Work out what would be shown for a version that nobody installed yet; nothing can be agreed to on it."""
     access = Access(client=client, account=account)
     terms.write_to(access)

@@ -13,7 +13,7 @@ SWEEP_BATCH = 500
 
 
 @shared_task
-def revoke_tokens(access_id):
+def revoke_tokens(access_id: str) -> None:
     """Stamp and count the tokens that an ended access or consent left behind."""
     access = Access.objects.filter(pk=access_id).first()
     if access:
@@ -21,13 +21,13 @@ def revoke_tokens(access_id):
 
 
 @shared_task
-def expire():
+def expire() -> None:
     """Stamp the consents that have expired."""
     ending.expire_consents()
 
 
 @shared_task
-def erase():
+def erase() -> None:
     """Erase codes and access tokens a day after their end, and failures after 30 days, in batches until none is left."""
     while ending.erase_batch() or failing.erase_failures():
         pass
@@ -35,33 +35,33 @@ def erase():
 
 
 @shared_task
-def sweep():
+def sweep() -> None:
     """Find in the database what is left to do, whatever became of the messages."""
     for access in access_to_revoke()[:SWEEP_BATCH]:
         queue_revoke_tokens(access)
 
 
 @shared_task
-def tell_of_ends(account_id, membership_id=None):
+def tell_of_ends(account_id: int, membership_id: str | None = None) -> None:
     """Mail those who can agree again: an account's admins, or the agent of `membership_id`."""
     account = Account.objects.get(pk=account_id)
     reminding.tell_of_ends(account, Membership.objects.get(pk=membership_id) if membership_id else None)
 
 
 @shared_task
-def sweep_ends():
+def sweep_ends() -> None:
     """Find whom to remind of consents that end soon, the nearest end first."""
     for account_id, membership_id in reminding.whom_to_tell()[:SWEEP_BATCH]:
         tell_of_ends.delay(account_id, membership_id and str(membership_id))
 
 
 @shared_task
-def ask_for_successor(account_id):
+def ask_for_successor(account_id: int) -> None:
     succeeding.ask_for_successor(Account.objects.get(pk=account_id))
 
 
 @shared_task
-def sweep_successors():
+def sweep_successors() -> None:
     """Find the accounts whose admins have yet to be told that the person who agreed has left."""
     succeeding.forget_who_came_back()
     for pk in succeeding.whom_to_ask().values_list("pk", flat=True)[:SWEEP_BATCH]:

@@ -22,7 +22,9 @@ def altered_texts(chain: str | None = None) -> list[str]:
     # The words behind the hashes of the earliest entries were not stored yet.
     since = MigrationRecorder(connection).migration_qs.filter(app="consent", name="0005_text_that_was_read").first()
     faults = [(entry, "were altered") for entry in entries.filter(text__in=altered)] if altered else []
-    faults += [(entry, "are missing") for entry in entries.filter(~Exists(kept), at__gte=since.applied)]
+    faults += (
+        [(entry, "are missing") for entry in entries.filter(~Exists(kept), at__gte=since.applied)] if since else []
+    )
     told = [
         f"{entry.chain_id} #{entry.sequence}: the words that were read, {entry.text}, {how}" for entry, how in faults
     ]

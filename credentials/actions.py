@@ -6,7 +6,7 @@ import uuid
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -320,7 +320,7 @@ def _record_review(client: Client, event: Event, by: User, **details: object) ->
 # --- proving who one is ---
 
 
-def active_secrets(client: Client):
+def active_secrets(client: Client) -> QuerySet[ClientSecret]:
     return ClientSecret.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), client=client)
 
 

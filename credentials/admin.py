@@ -1,10 +1,15 @@
+from typing import Any
+
 from django import forms
 from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
+from credentials.models import Client
 from portal.accounts.rights import is_reviewer
 from portal.foundation.admin import ReasonForm, WindowAdmin, shown
+from portal.foundation.once import Press
 from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 
@@ -34,7 +39,7 @@ class BaseAddressForm(forms.Form):
     )
 
 
-def decisions_on(client):
+def decisions_on(client: Client) -> Any:
     """The ledger's entries of a client's suspensions, newest first, with names."""
     acts = Entry.objects.filter(
         subject=f"client:{client.client_id}", event__in=[Event.CLIENT_SUSPENDED, Event.CLIENT_LIFTED]
@@ -62,7 +67,7 @@ class ClientAdmin(WindowAdmin):
         "suspended_at",
         shown(_("Tokens before this are ended"), lambda client: client.not_before),
     ]
-    readonly_fields = fields
+    readonly_fields = fields  # type: ignore[assignment]
     change_form_template = "admin/credentials/client.html"
     buttons = {
         "suspend": (_("Suspend"), ReasonForm, actions.suspend_client),
@@ -73,16 +78,18 @@ class ClientAdmin(WindowAdmin):
         "lift": _("Its tokens work again, unless you end them because a secret leaked."),
     }
 
-    def has_view_permission(self, request, obj=None):
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_reviewer(request.user)
 
-    def has_module_permission(self, request):
+    def has_module_permission(self, request: HttpRequest) -> bool:
         return is_reviewer(request.user)
 
-    def may_press(self, request, name, obj):
+    def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         return is_reviewer(request.user) and (obj.suspended_at is None) == (name == "suspend")
 
-    def change_view(self, request, object_id, form_url="", extra_context=None):
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         client = self.get_object(request, object_id)
         rows = client.scopes.select_related("scope", "added_by") if client else []
         acts = decisions_on(client) if client else []
@@ -93,17 +100,17 @@ class ClientAdmin(WindowAdmin):
 class ProductAdmin(WindowAdmin):
     list_display = ["name", "slug", "base_address"]
     fields = ["slug", "name", "base_address", shown(_("Metadata"), resources.metadata_url_of), "created_at"]
-    readonly_fields = fields
+    readonly_fields = fields  # type: ignore[assignment]
     buttons = {
         "secret": (_("Make a new secret"), None, actions.make_product_secret),
         "base_address": (_("Set the base address"), BaseAddressForm, actions.set_base_address),
     }
     notes = {"secret": _("It is shown once, on the next page. The present one stops working at once.")}
 
-    def values_of(self, request, button):
-        return {"value": derive(PRODUCT_SECRET, request.press.seed)} if button == "secret" else {}
+    def values_of(self, request: HttpRequest, button: str) -> dict[str, Any]:
+        return {"value": derive(PRODUCT_SECRET, request.press.seed)} if button == "secret" else {}  # type: ignore[attr-defined]
 
-    def secret_again(self, request, press):
+    def secret_again(self, request: HttpRequest, press: Press) -> HttpResponse:
         derived = derived_before(PRODUCT_SECRET, press.seed)
         secret = ProductSecret.objects.filter(hash__in=derived).first()
         if secret and secret.expires_at is None and press.is_recent and self.has_view_permission(request):

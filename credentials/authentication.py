@@ -3,9 +3,10 @@
 import base64
 import datetime as dt
 import hmac
+from typing import Any
 from urllib.parse import unquote_plus
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -35,7 +36,7 @@ def read_basic(header: str) -> tuple[str, str] | None:
     return unquote_plus(client_id), unquote_plus(secret)
 
 
-def _find(secrets, value: str):
+def _find(secrets: QuerySet[Any], value: str) -> Any:
     """Return the row whose hash is the value's, comparing all in constant time, or None."""
     given, found = digest(value), None
     for row in secrets.filter(Q(expires_at=None) | Q(expires_at__gt=Now())):

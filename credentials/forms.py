@@ -1,6 +1,9 @@
+from collections.abc import Iterable
 from itertools import groupby
+from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.models import Team
@@ -14,7 +17,7 @@ from .redirect_uris import validate
 class RedirectUris(forms.CharField):
     """One redirect URL a line."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             label=_("Redirect URLs"),
             required=False,
@@ -27,7 +30,7 @@ class RedirectUris(forms.CharField):
             **kwargs,
         )
 
-    def clean(self, value):
+    def clean(self, value: Any) -> list[str]:
         """Return the list; report the problems of all URLs at once. The action checks again."""
         values = super().clean(value).split()
         problems = []
@@ -64,9 +67,9 @@ class ClientForm(forms.Form):
         initial=Kind.PLATFORM,
     )
 
-    def __init__(self, *args, teams, **kwargs):
+    def __init__(self, *args: Any, teams: QuerySet[Team], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["team"].queryset = teams
+        self.fields["team"].queryset = teams  # type: ignore[attr-defined]
         self.fields["team"].initial = teams.first()
         if len(teams) == 1:
             self.fields["team"].widget = forms.HiddenInput()
@@ -89,15 +92,15 @@ class RotateForm(forms.Form):
     )
 
 
-def chosen_scopes(data):
+def chosen_scopes(data: Any) -> dict[str, Any]:
     """Return {scope name: justification} of a posted scope picker."""
     return {name: data.get(f"why:{name}", "") for name in data.getlist("scope")}
 
 
-def scope_picker(chosen=None, held=()):
+def scope_picker(chosen: dict[str, str] | None = None, held: Iterable[str] = ()) -> list[Any]:
     """Return the registry for the picker, without deprecated scopes: [(product, [(resource, [row, …]), …]), …]."""
     chosen = chosen or {}
-    scopes = list(Scope.objects.filter(deprecated_at=None).exclude(name__in=held).select_related("product"))
+    scopes: list[Any] = list(Scope.objects.filter(deprecated_at=None).exclude(name__in=held).select_related("product"))
     for scope in scopes:
         scope.is_chosen = scope.name in chosen
         scope.justification = chosen.get(scope.name, "")

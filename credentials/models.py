@@ -1,11 +1,14 @@
 """Who is asking: products and their scopes, clients, and the secrets that prove who they are."""
 
+from typing import Any
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import AbstractApplication
 
@@ -32,7 +35,7 @@ class Product(models.Model):
             )
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
 
@@ -82,7 +85,7 @@ class Scope(models.Model):
         ordering = ["name"]
         constraints = [models.CheckConstraint(condition=Q(risk__in=Risk.values), name="scope_risk_is_known")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
     @property
@@ -108,11 +111,11 @@ class Endpoint(models.Model):
         ]
         indexes = [GinIndex(fields=["scopes"], name="endpoint_of_scope")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
     @property
-    def is_safe(self):
+    def is_safe(self) -> bool:
         """Tell whether its method is safe: a call changes nothing (RFC 9110 section 9.2.1)."""
         return self.method in ("GET", "HEAD", "OPTIONS")
 
@@ -127,7 +130,7 @@ class ProductSecret(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.prefix}…"
 
 
@@ -177,37 +180,37 @@ class Client(AbstractApplication):
             models.CheckConstraint(condition=Q(level__in=Level.values), name="client_level_is_known"),
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
     @property
-    def is_platform(self):
+    def is_platform(self) -> bool:
         return self.kind == Kind.PLATFORM
 
     @property
-    def is_agent_level(self):
+    def is_agent_level(self) -> bool:
         return self.level == Level.AGENT
 
     @property
-    def is_unverified(self):
+    def is_unverified(self) -> bool:
         return self.team.verified_at is None
 
-    def scope_names(self):
+    def scope_names(self) -> set[str]:
         return set(self.scopes.values_list("scope__name", flat=True))
 
-    def clean(self):
+    def clean(self) -> None:
         """Skip the toolkit's checks: redirect_uris.py is the home of that rule (C5)."""
 
-    def is_usable(self, request):
+    def is_usable(self, request: HttpRequest) -> bool:
         return self.suspended_at is None
 
-    def allows_grant_type(self, *grant_types):
+    def allows_grant_type(self, *grant_types: Any) -> bool:
         allowed = {self.GRANT_AUTHORIZATION_CODE}
         if not self.is_agent_level:
             allowed.add(self.GRANT_CLIENT_CREDENTIALS)
         return bool(allowed & set(grant_types))
 
-    def redirect_uri_allowed(self, uri):
+    def redirect_uri_allowed(self, uri: str) -> bool:
         return (self.is_platform and uri in hosted()) or any(
             matches(registered, uri) for registered in self.redirect_uris.split()
         )
@@ -232,7 +235,7 @@ class ClientSecret(models.Model):
             )
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.prefix}…"
 
 
@@ -249,5 +252,5 @@ class ClientScope(models.Model):
         ordering = ["-added_at", "scope__name"]
         constraints = [models.UniqueConstraint(fields=["client", "scope"], name="one_row_per_client_and_scope")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.scope)

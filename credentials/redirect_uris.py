@@ -21,22 +21,22 @@ _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|\[::1\]|localhost)(?::([0-9]{1,5})
 _NOT_OF_A_URL = re.compile(r"""[^!-~]|["<>\\^`{|}]|%(?![0-9A-Fa-f]{2})""")
 
 
-def _loopback(uri):
+def _loopback(uri: str) -> re.Match[str] | None:
     found = _LOOPBACK.fullmatch(uri)
     return found if found and (found[2] is None or 0 < int(found[2]) < 65536) else None
 
 
-def is_loopback(uri):
+def is_loopback(uri: str) -> bool:
     """Tell whether this is `http` on a loopback host, where the port may vary (RFC 8252 section 7.3)."""
     return bool(_loopback(uri))
 
 
-def _without_port(uri):
+def _without_port(uri: str) -> str | None:
     found = _loopback(uri)
     return f"http://{found[1]}{found[3] or ''}" if found else None
 
 
-def matches(registered, requested):
+def matches(registered: str, requested: str) -> bool:
     """Tell whether `requested` is `registered`, character for character but for a loopback port (RFC 9700 section 2.1)."""
     return registered == requested or (
         is_loopback(registered) and is_loopback(requested) and _without_port(registered) == _without_port(requested)
@@ -55,7 +55,7 @@ def hosted() -> list[str]:
     return [settings.BASE_URL + reverse(name) for name in _hosted]
 
 
-def _check_characters(uri):
+def _check_characters(uri: str) -> None:
     """Raise ValidationError naming the first character that is not allowed in a URL."""
     bracket = re.search(r"[\[\]]", re.sub(r"^[a-z]+://\[[^]]*\]", "", uri))
     wrong = _NOT_OF_A_URL.search(uri) or bracket
@@ -74,7 +74,7 @@ def _check_characters(uri):
     )
 
 
-def validate(uri):
+def validate(uri: str) -> str:
     """Raise ValidationError, saying what to change, unless `uri` may be registered."""
     if len(uri) > MAX_LENGTH:
         raise ValidationError(_("A redirect URL has at most %(count)d characters.") % {"count": MAX_LENGTH})

@@ -1,12 +1,15 @@
 """Import a product's published scopes and endpoints, and find the endpoint that a call is for."""
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
+from portal.accounts.models import User
 from portal.foundation.database import lock
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import PORTAL, record
@@ -24,7 +27,7 @@ class MalformedDocument(Refused):
     pass
 
 
-def _read_scopes(document):
+def _read_scopes(document: Any) -> dict[str, Any]:
     found = {}
     for name, scheme in document["components"]["securitySchemes"].items():
         if scheme.get("type") != "oauth2":
@@ -44,12 +47,12 @@ def _read_scopes(document):
     return found
 
 
-def _pattern(path):
+def _pattern(path: str) -> str:
     parts = _PARAMETER.split(path)
     return "^" + "[^/]+".join(re.escape(part) for part in parts) + "$"
 
 
-def _read_endpoints(document, scopes):
+def _read_endpoints(document: Any, scopes: dict[str, Any]) -> Iterator[Endpoint]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if method not in METHODS:
@@ -67,7 +70,7 @@ def _read_endpoints(document, scopes):
 
 
 @transaction.atomic
-def import_document(product, document, *, by=None):
+def import_document(product: Product, document: Any, *, by: User | None = None) -> dict[str, list[str]]:
     """Bring the registry in line with a product's OpenAPI 3 document; return the names of {"added", "deprecated"} scopes.
 
     A scope no longer listed is deprecated, never removed. Raises MalformedDocument.
@@ -107,33 +110,33 @@ def import_document(product, document, *, by=None):
     return result
 
 
-def methods_of(method):
+def methods_of(method: str) -> tuple[str, ...]:
     """Return the methods whose endpoints can answer a call: HEAD is GET without the body (RFC 9110 section 9.3.2)."""
     method = method.upper()
     return ("HEAD", "GET") if method == "HEAD" else (method,)
 
 
-def operations_of(scopes):
+def operations_of(scopes: Iterable[str]) -> dict[str, list[Endpoint]]:
     """Return {scope name: the published endpoints that it opens}; the list may be empty."""
-    opened = {name: [] for name in scopes}
+    opened: dict[str, list[Endpoint]] = {name: [] for name in scopes}
     for endpoint in Endpoint.objects.filter(scopes__overlap=sorted(opened)):
         for name in opened.keys() & {*endpoint.scopes}:
             opened[name].append(endpoint)
     return opened
 
 
-def resolve(product, method, uri):
+def resolve(product: Product, method: str, uri: str) -> Endpoint | None:
     """Return the published endpoint that a call to a product is for, or None."""
     return match(Endpoint.objects.filter(product=product, method__in=methods_of(method)), uri)
 
 
 @lru_cache(maxsize=10_000)
-def _compiled(pattern):
+def _compiled(pattern: str) -> re.Pattern[str]:
     # re itself caches only a few hundred patterns.
     return re.compile(pattern)
 
 
-def match(endpoints, uri):
+def match(endpoints: Iterable[Endpoint], uri: str) -> Endpoint | None:
     """Return the one of a product's endpoints (all for `methods_of` a call) that the call is for, or None.
 
     A path that two systems could read differently matches none. A published HEAD comes before GET at the same path.
@@ -149,5 +152,5 @@ def match(endpoints, uri):
     return min(candidates, key=_specificity, default=None)
 
 
-def _specificity(endpoint):
+def _specificity(endpoint: Endpoint) -> tuple[list[bool], bool]:
     return ["{" in part for part in endpoint.path.split("/")], endpoint.method != "HEAD"

@@ -1,4 +1,8 @@
+from typing import Any
+
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -13,7 +17,7 @@ from .models import Audience, Status, Version
 from .package.contents import Contents
 
 
-def _icon(version):
+def _icon(version: Version) -> str:
     if version.icon is None:
         return ""
     url = reverse("version-icon", args=[version.app.slug, version.pk])
@@ -41,40 +45,43 @@ class VersionAdmin(WindowAdmin):
         "submitted_at",
         shown(_("Made by"), lambda version: version.created_by),
     ]
-    readonly_fields = fields
+    readonly_fields = fields  # type: ignore[assignment]
     change_form_template = "admin/marketplace/version.html"
     buttons = {
         "approve": (_("Approve"), OptionalReasonForm, publishing.approve_version),
         "reject": (_("Reject"), ReasonForm, publishing.reject_version),
     }
 
-    def has_view_permission(self, request, obj=None):
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return is_reviewer(request.user)
 
-    def has_module_permission(self, request):
+    def has_module_permission(self, request: HttpRequest) -> bool:
         return is_reviewer(request.user)
 
-    def get_queryset(self, request):
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Version]:
         return super().get_queryset(request).exclude(status__in=[Status.DRAFT, Status.SNAPSHOT]).defer("icon")
 
-    def changelist_view(self, request, extra_context=None):
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not request.GET:
-            request.GET = request.GET.copy()
-            request.GET["status__exact"] = Status.IN_REVIEW
-            request.META["QUERY_STRING"] = request.GET.urlencode()
+            query = request.GET.copy()
+            query["status__exact"] = Status.IN_REVIEW
+            request.GET = query  # type: ignore[assignment]
+            request.META["QUERY_STRING"] = query.urlencode()
         return super().changelist_view(request, {"title": _("Versions to review"), **(extra_context or {})})
 
-    def may_press(self, request, name, obj):
+    def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         return (
-            is_reviewer(request.user) and obj.status == Status.IN_REVIEW and not is_teammate(obj.app.team, request.user)
+            is_reviewer(request.user) and obj.status == Status.IN_REVIEW and not is_teammate(obj.app.team, request.user)  # type: ignore[arg-type]
         )
 
-    def change_view(self, request, object_id, form_url="", extra_context=None):
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         version = self.get_object(request, object_id)
         return super().change_view(request, object_id, form_url, _review(version, request) if version else None)
 
 
-def _change(name, before, version):
+def _change(name: str, before: Version | None, version: Version) -> object:
     """Return in words how a scope's use differs from the published version."""
     if before is None or (
         (name in before.required_scopes) == (name in version.required_scopes) and name in before.scopes
@@ -85,7 +92,7 @@ def _change(name, before, version):
     return _("was optional") if name in before.optional_scopes else _("was required")
 
 
-def _package(version):
+def _package(version: Version) -> str:
     """Return a version's package as text, without its secrets."""
     return "".join(Contents(Contents.of(version).without_secrets()).texts().values())
 
@@ -94,7 +101,7 @@ def _package(version):
 MAX_NAMED = 20
 
 
-def _review(version, request):
+def _review(version: Version, request: HttpRequest) -> dict[str, Any]:
     # No reviewer has seen custom versions, so nothing is compared with them.
     earlier = version.app.versions.exclude(published_at=None).exclude(pk=version.pk)
     if version.published_at:
@@ -103,18 +110,20 @@ def _review(version, request):
     # Published for chosen accounts, or since withdrawn.
     others = Version.objects.none() if before else earlier.only("number", "audience", "status")
     client, contents = version.app.client, Contents.of(version)
-    rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
+    rows: list[Any] = (
+        list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
+    )
     for row in rows:
         row.level = _("Required") if row.scope.name in version.required_scopes else _("Optional")
         row.change = _change(row.scope.name, before, version)
-    changed = []
+    changed: list[tuple[object, object, object]] = []
     if before:
         for name in ("name", "tagline", "description", "install_url"):
             old, new = (lines(getattr(each, name)).strip() for each in (before, version))
             if old != new:
-                changed.append((Version._meta.get_field(name).verbose_name, old, new))
+                changed.append((getattr(Version._meta.get_field(name), "verbose_name"), old, new))  # noqa: B009
         if before.package != version.package:
-            changed.append((_("app package"), *(_package(each) for each in (before, version))))
+            changed.append((_("app package"), *(_package(each) for each in (before, version))))  # type: ignore[arg-type]
         if bytes(before.icon or b"") != bytes(version.icon or b""):
             changed.append((_("icon"), _("the former one"), _("the one above")))
     team = version.app.team
@@ -138,5 +147,5 @@ def _review(version, request):
         # Owners first, then members, in the order of joining.
         "developers": developers.select_related("user").order_by("-role", "pk")[:MAX_NAMED],
         "more_developers": max(0, developers.count() - MAX_NAMED),
-        "own_team": developers.filter(user=request.user).exists(),
+        "own_team": developers.filter(user=request.user).exists(),  # type: ignore[misc]
     }

@@ -1,5 +1,8 @@
 """The ledger's events about apps, versions, installations and connections."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.utils.translation import gettext_lazy as _
 
 from portal.ledger.events import LedgerEvent, register
@@ -33,8 +36,8 @@ class Event(LedgerEvent):
     CONNECTION_DISCONNECTED = "connection.disconnected", _("Disconnected from a vendor")
     CONNECTION_RENEWED = "connection.renewed", _("Connected to a vendor again")
 
-    def title_for(self, details):
+    def title_for(self, details: Mapping[str, Any]) -> str:
         if self == Event.INSTALLATION_UPGRADES_ITSELF_CHANGED:
             on = details.get("upgrades_itself")
-            return _("Automatic updates turned on") if on else _("Automatic updates turned off")
-        return f"{self.label}: {details['vendor']}" if "vendor" in details else self.label
+            return str(_("Automatic updates turned on") if on else _("Automatic updates turned off"))
+        return f"{self.label}: {details['vendor']}" if "vendor" in details else str(self.label)

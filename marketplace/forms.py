@@ -1,7 +1,9 @@
 import copy
 import json
+from typing import Any
 
 from django import forms
+from django.db.models import QuerySet
 from django.utils.html import escape
 from django.utils.translation import gettext_lazy as _
 
@@ -30,26 +32,26 @@ class AppForm(forms.Form):
         help_text=_("Marketplace credentials of the team that no other app has. Set once, never changed."),
     )
 
-    def __init__(self, *args, teams, **kwargs):
+    def __init__(self, *args: Any, teams: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["team"].queryset = teams
+        self.fields["team"].queryset = teams  # type: ignore[attr-defined]
         self.fields["team"].initial = teams.first()
-        self.fields["client"].queryset = free_clients(teams)
+        self.fields["client"].queryset = free_clients(teams)  # type: ignore[attr-defined]
 
-    def clean_slug(self):
+    def clean_slug(self) -> str:
         return self.cleaned_data["slug"].lower()
 
 
-def free_clients(teams):
+def free_clients(teams: QuerySet[Team]) -> QuerySet[Client]:
     return Client.objects.filter(team__in=teams, kind=Kind.PLATFORM, app=None).order_by("name")
 
 
 class ClientChoiceForm(forms.Form):
     client = forms.ModelChoiceField(Client.objects.none(), label=_("OAuth credentials"))
 
-    def __init__(self, *args, clients, **kwargs):
+    def __init__(self, *args: Any, clients: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["client"].queryset = clients
+        self.fields["client"].queryset = clients  # type: ignore[attr-defined]
 
 
 class VersionForm(forms.ModelForm):
@@ -80,17 +82,17 @@ class VersionForm(forms.ModelForm):
 
     field_order = ["number", "name", "tagline", "description", "release_notes", "upload", "install_url"]
 
-    def clean_upload(self):
+    def clean_upload(self) -> bytes | None:
         upload = self.cleaned_data["upload"]
         return reencode(upload) if upload else None
 
-    def fields_for_action(self):
+    def fields_for_action(self) -> dict[str, Any]:
         fields = {name: self.cleaned_data[name] for name in self.Meta.fields}
         if self.cleaned_data["upload"]:
             fields["icon"] = self.cleaned_data["upload"]
         return fields
 
-    def _post_clean(self):
+    def _post_clean(self) -> None:
         """Skip model validation: the action does it, and the form must not change the instance that it shows."""
 
 
@@ -101,7 +103,7 @@ class CustomForm(forms.Form):
         max_length=2000,
     )
 
-    def clean_accounts(self):
+    def clean_accounts(self) -> set[str]:
         return set(self.cleaned_data["accounts"].replace(",", " ").lower().split())
 
 
@@ -151,18 +153,24 @@ class ValuesForm(forms.Form):
 
     prefix = "value"
 
-    def __init__(self, data=None, *, fields, kept):
+    def __init__(self, data: Any = None, *, fields: Any, kept: Any) -> None:
         super().__init__(data)
         for name, field in fields.items():
             default = getattr(field, "default_value", None)
             shown = "" if field.secure else kept.get(name, "" if default is None else str(default))
             self.fields[name] = self._field(field, shown, is_kept=field.secure and name in kept)
 
-    def _field(self, field, shown, *, is_kept):
+    def _field(self, field: formats.OAuthParameter, shown: str, *, is_kept: bool) -> forms.Field:
         # Help texts are rendered as HTML, and this one is a developer's.
         help_text = _("It is kept. Fill this in only to replace it.") if is_kept else escape(field.description)
-        common = {"label": field.display_name, "required": False, "help_text": help_text, "initial": shown}
+        common: dict[str, Any] = {
+            "label": field.display_name,
+            "required": False,
+            "help_text": help_text,
+            "initial": shown,
+        }
         options = [(option, option) for option in getattr(field, "options", [])]
+        made: forms.Field
         if field.secure:
             made = forms.CharField(widget=forms.PasswordInput(attrs={"autocomplete": "off"}), **common)
         elif field.type in ("dropdown", "radio"):
@@ -180,15 +188,17 @@ class ValuesForm(forms.Form):
             made.label = _("%(label)s (optional)") % {"label": field.display_name}
         return made
 
-    def values(self):
+    def values(self) -> dict[str, Any]:
         """What was filled in, as texts."""
         return {name: self._as_text(value) for name, value in self.cleaned_data.items()}
 
     @staticmethod
-    def _as_text(value):
+    def _as_text(value: Any) -> str:
         if isinstance(value, list):
             return ",".join(value)
-        return {True: "true", False: ""}.get(value, value) if isinstance(value, bool) else value
+        if isinstance(value, bool):
+            return "true" if value else ""
+        return value
 
 
 class ConsoleForm(forms.Form):
@@ -210,11 +220,11 @@ class ConsoleForm(forms.Form):
         widget=Textarea(attrs={"rows": 4, "spellcheck": "false"}),
     )
 
-    def __init__(self, *args, templates, **kwargs):
+    def __init__(self, *args: Any, templates: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["template"].choices = [(name, name) for name in templates]
+        self.fields["template"].choices = [(name, name) for name in templates]  # type: ignore[attr-defined]
 
-    def clean_context(self):
+    def clean_context(self) -> dict[str, Any]:
         try:
             found = json.loads(self.cleaned_data["context"] or "{}")
         except (ValueError, RecursionError):

@@ -1,6 +1,7 @@
 import io
 
 from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
 from PIL import Image, ImageOps
 
@@ -9,9 +10,9 @@ MAX_BYTES = 1024 * 1024
 MAX_SIDE = 2048
 
 
-def reencode(upload):
+def reencode(upload: UploadedFile) -> bytes:
     """Return a square PNG re-encoded from an uploaded picture. Raises ValidationError, saying what is wrong."""
-    if upload.size > MAX_BYTES:
+    if (upload.size or 0) > MAX_BYTES:
         raise ValidationError(_("The icon is larger than 1 MB."))
     try:
         picture = Image.open(upload, formats=["PNG", "JPEG", "WEBP"])

@@ -7,7 +7,7 @@ _TAGS = {"p", "br", "em", "strong", "ul", "ol", "li", "a", "code", "pre", "block
 _HEADINGS = {"h1": "h3", "h2": "h4"}
 
 
-def render(text):
+def render(text: str) -> str:
     """Return safe HTML for a developer's Markdown: no scripts, handlers or images, and only http(s) and mailto links."""
     tokens = _markdown.parse(text)
     for token in tokens:

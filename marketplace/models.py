@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
@@ -10,7 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.utils.translation import gettext_lazy as _
@@ -68,7 +68,7 @@ class App(models.Model):
         constraints = [models.CheckConstraint(condition=Q(category__in=Category.values), name="app_category_is_known")]
         indexes = [GinIndex(fields=["custom_accounts"], name="app_for_accounts")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.slug
 
 
@@ -86,7 +86,7 @@ class VendorSecret(models.Model):
             models.UniqueConstraint(fields=["app", "integration"], name="one_vendor_secret_per_app_and_integration")
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.app} · {self.integration}"
 
 
@@ -112,15 +112,15 @@ NUMBER = r"^(0|[1-9]\d{0,3})(\.(0|[1-9]\d{0,3})){1,2}\Z"
 
 
 class VersionQuerySet(models.QuerySet):
-    def published_for(self, slugs):
+    def published_for(self, slugs: list[Any]) -> Self:
         """Return the versions that accounts with these slugs may install: published for all, or for one of them (M3)."""
         listed = Q(audience=Audience.CUSTOM, app__custom_accounts__overlap=slugs)
         return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
 
-    def published_for_any(self, accounts):
+    def published_for_any(self, accounts: QuerySet[Account]) -> Self:
         """The same for a queryset of accounts. The apps are looked up once, not once a version."""
-        listed = App.objects.filter(custom_accounts__overlap=ArraySubquery(accounts.order_by().values("slug")))
-        listed = Q(audience=Audience.CUSTOM, app__in=listed)
+        apps = App.objects.filter(custom_accounts__overlap=ArraySubquery(accounts.order_by().values("slug")))
+        listed = Q(audience=Audience.CUSTOM, app__in=apps)
         return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
 
 
@@ -171,15 +171,15 @@ class Version(models.Model):
         ]
         indexes = [models.Index(fields=["status", "-published_at"], name="version_by_status")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name} {self.number}"
 
     @property
-    def is_frozen(self):
+    def is_frozen(self) -> bool:
         return self.status != Status.DRAFT
 
     @property
-    def scopes(self):
+    def scopes(self) -> set[str]:
         return {*self.required_scopes, *self.optional_scopes}
 
 
@@ -197,7 +197,7 @@ class Review(models.Model):
     reason = models.TextField(_("reason"), max_length=2000, blank=True)
     decided_at = models.DateTimeField(db_default=Now())
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.version}: {self.get_decision_display()}"
 
 
@@ -233,7 +233,7 @@ class Installation(models.Model):
         ]
         indexes = [models.Index(fields=["account", "-installed_at"], name="installation_of_account")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.app} · {self.account}"
 
 
@@ -248,7 +248,7 @@ class OfferKind(models.TextChoices):
 
 
 class OfferQuerySet(models.QuerySet):
-    def open(self):
+    def open(self) -> Self:
         """Return the offers that still hold: neither installation nor version has moved on, and no offer is newer.
 
         An unfinished installation is offered nothing until somebody has agreed to it.
@@ -264,11 +264,11 @@ class OfferQuerySet(models.QuerySet):
             installation__account__suspended_at=None,
         )
 
-    def pending(self):
+    def pending(self) -> Self:
         """Return the open offers that no admin has decided on."""
         return self.open().filter(declined_at=None)
 
-    def to_tell(self):
+    def to_tell(self) -> Self:
         """Return the offers that the account's admins have yet to be mailed about."""
         today = Offer.objects.filter(installation=OuterRef("installation"), told_at__gt=Now() - timedelta(days=1))
         # However often a developer publishes and withdraws: one mail a day, and one more if a withdrawal follows
@@ -308,7 +308,7 @@ class Offer(models.Model):
             models.Index(fields=["kind"], condition=Q(told_at=None, taken_at=None), name="offer_to_act_on"),
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.installation} · {self.version or self.from_version}"
 
 
@@ -375,25 +375,25 @@ class Connection(models.Model):
             models.Index(fields=["broken_at"], condition=Q(told_at=None), name="connection_to_tell_of"),
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.installation} · {self.integration}"
 
     __repr__ = __str__
 
     @property
-    def is_connected(self):
+    def is_connected(self) -> bool:
         return self.connected_at is not None and self.broken_at is None
 
     @property
-    def why_broken(self):
-        return self.problem or (_("The vendor gave no reason.") if self.renews else _("It cannot be renewed."))
+    def why_broken(self) -> str:
+        return self.problem or str(_("The vendor gave no reason.") if self.renews else _("It cannot be renewed."))
 
     @property
-    def ends_by_itself(self):
+    def ends_by_itself(self) -> bool:
         """Tell whether the access ends and the vendor gave no way to renew it."""
         return self.is_connected and self.expires_at is not None and not self.renews
 
     @property
-    def is_brief(self):
+    def is_brief(self) -> bool:
         """Tell whether an access token lives for less than ten minutes and is renewed."""
         return self.is_connected and self.renews and (self.lifetime or 600) < 600

@@ -1,5 +1,7 @@
 """Querysets of installations (installed or unfinished) and of connections (live or ended)."""
 
+from typing import Self
+
 from django.db import models
 from django.db.models import Exists, Func, OuterRef, Q, Value
 
@@ -11,7 +13,7 @@ _VENDORS = '$."config/oauth_config.json"."integrations".* ? (@."client_id" != $o
 
 
 class InstallationQuerySet(models.QuerySet):
-    def begun(self):
+    def begun(self) -> Self:
         """Return installations that are, or were, more than unfinished: agreed to, connected, or since moved to another version.
 
         An agent-level app waits for nobody in particular, and an app that asks for nothing works from the start.
@@ -37,13 +39,13 @@ class InstallationQuerySet(models.QuerySet):
             | Exists(moved)
         )
 
-    def installed(self):
+    def installed(self) -> Self:
         """Return the installations that count as installed; unfinished ones do not."""
         return self.begun().filter(uninstalled_at=None)
 
 
 class ConnectionQuerySet(models.QuerySet):
-    def live(self):
+    def live(self) -> Self:
         """Return the connections that may be used: nothing that they depend on has ended (T2)."""
         agents = Q(membership=None) | Q(membership__ended_at=None, membership__user__is_active=True)
         return self.filter(
@@ -54,11 +56,11 @@ class ConnectionQuerySet(models.QuerySet):
             installation__app__client__suspended_at=None,
         )
 
-    def with_vendor(self):
+    def with_vendor(self) -> Self:
         """Load what it takes to talk to the vendor in one query: the app, its version's package and its client."""
         return self.select_related("installation__app", "installation__version__app__client")
 
-    def over(self):
+    def over(self) -> Self:
         """Return the connections that ended in any way and whose tokens have yet to be revoked and erased."""
         ended = Q(ended_at__isnull=False) | Q(installation__uninstalled_at__isnull=False)
         left = Q(membership__ended_at__isnull=False) | Q(membership__user__is_active=False)

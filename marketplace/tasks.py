@@ -17,7 +17,7 @@ SWEEP_BATCH = 500
 
 
 @shared_task
-def refresh_connection(connection_id):
+def refresh_connection(connection_id: str) -> None:
     """Refresh a connection's tokens before they expire."""
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection:
@@ -29,7 +29,7 @@ def refresh_connection(connection_id):
 
 
 @shared_task
-def revoke_connection(connection_id):
+def revoke_connection(connection_id: str) -> None:
     """Revoke a connection at its vendor, and erase what is left of it here."""
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection:
@@ -37,14 +37,14 @@ def revoke_connection(connection_id):
 
 
 @shared_task
-def tell_of_broken_connection(connection_id):
+def tell_of_broken_connection(connection_id: str) -> None:
     connection = Connection.objects.filter(pk=connection_id).first()
     if connection:
         actions.tell_of_broken_connection(connection)
 
 
 @shared_task
-def sweep_connections():
+def sweep_connections() -> None:
     """Find in the database what is due or left to do, whatever became of the messages."""
     now = Now()
     left = {
@@ -58,7 +58,7 @@ def sweep_connections():
 
 
 @shared_task
-def upgrade_itself(offer_id):
+def upgrade_itself(offer_id: int) -> None:
     """Install a version that asks for nothing new, if the account allows that."""
     offer = Offer.objects.select_related("installation__app__client", "version").filter(pk=offer_id).first()
     if offer and offer.taken_at is None and offer.version:
@@ -66,14 +66,14 @@ def upgrade_itself(offer_id):
 
 
 @shared_task
-def tell_of_offer(offer_id):
+def tell_of_offer(offer_id: int) -> None:
     offer = Offer.objects.filter(pk=offer_id).first()
     if offer:
         offering.tell_of_offer(offer)
 
 
 @shared_task
-def sweep_offers():
+def sweep_offers() -> None:
     """Find installations that were not offered a version yet, and offers to act on."""
     # Publishing or withdrawing does not see installations whose transaction was still open.
     lately = Now() - timedelta(days=1)

@@ -19,8 +19,8 @@ for model in (EmailAddress, Authenticator, Group):
     admin.site.unregister(model)
 # One way to sign in for everybody, two-factor included.
 admin.site.site_header = admin.site.site_title = "App Management Portal: staff"
-admin.site.login = secure_admin_login(admin.site.login)
-admin.site.password_change = require_safe(lambda request, extra_context=None: redirect("account_change_password"))
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.site.password_change = require_safe(lambda request, extra_context=None: redirect("account_change_password"))  # type: ignore[assignment, method-assign]
 
 urlpatterns = [
     path("", views.home, name="home"),

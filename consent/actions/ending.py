@@ -210,7 +210,7 @@ def revoke_tokens(access: Access) -> dict[str, int]:
     return counts
 
 
-def access_to_revoke():
+def access_to_revoke() -> QuerySet[Access]:
     """Return the accesses with something ended but not yet stamped, which the sweep queues again."""
     return Access.objects.filter(
         Q(ended_at__isnull=False, revoked_at=None) | Q(consents__revoked_at__isnull=False, consents__stamped_at=None)

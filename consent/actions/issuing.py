@@ -79,7 +79,7 @@ class Issue:
     key: str = field(default="", repr=False)
     access_token: str = field(default="", repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.key = self.key or settings.TOKEN_KEYS[0]
         if self.family_id:
             self.access_token = make_access_token(self.family_id, self.salt, self.generation, self.key)

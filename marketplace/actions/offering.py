@@ -52,7 +52,7 @@ def forecast(version: Version, audience: str = "") -> QuerySet[Installation]:
     for old in Version.objects.filter(pk__in=in_use).defer("icon", "description"):
         old.app = version.app
         step, on_it = Difference(old, version), Q(version=old)
-        if step.always_asks or (step.raised_scopes and client.is_agent_level):
+        if step.always_asks or (step.raised_scopes and client.is_agent_level):  # type: ignore[union-attr]
             kinds.append(When(on_it, then=Value(OfferKind.ASK)))
             continue
         if step.raised_scopes:
@@ -72,7 +72,7 @@ def _described(rows: QuerySet[Installation], kinds: list[When]) -> QuerySet[Inst
 
 def offer_version(version: Version) -> None:
     """Offer a published version to every installation that it is for; to none twice."""
-    rows = forecast(version).values_list("pk", "version_id", "kind").order_by("pk")
+    rows = forecast(version).values_list("pk", "version_id", "kind").order_by("pk")  # type: ignore[misc]
     step = {"version": version}
     _offer(Offer(installation_id=pk, from_version_id=old, kind=kind, **step) for pk, old, kind in rows.iterator())
 
@@ -169,7 +169,7 @@ def _named(offer: Offer) -> dict[str, Any]:
     rows = live_consents().filter(access=offer.installation.access_id, membership=None)
     agreed = {*(rows.values_list("granted", flat=True).first() or [])}
     new = (step.added_scopes | step.raised_scopes) - agreed
-    scopes = list(Scope.objects.filter(name__in=new).order_by("name"))
+    scopes: list[Any] = list(Scope.objects.filter(name__in=new).order_by("name"))
     for scope in scopes:
         scope.is_optional = scope.name in offer.version.optional_scopes
     return {

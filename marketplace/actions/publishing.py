@@ -1,5 +1,7 @@
 """Making an app and its versions, reviewing and publishing them."""
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
@@ -136,7 +138,7 @@ def _check(version: Version) -> None:
 
 
 @transaction.atomic
-def create_version(app: App, *, by: User, **fields) -> Version:
+def create_version(app: App, *, by: User, **fields: Any) -> Version:
     """Add a draft. `fields` are those of FIELDS. Raises NotATeammate, ValidationError."""
     require_teammate(app.team, by)
     app = lock(App, app.pk)
@@ -148,7 +150,7 @@ def create_version(app: App, *, by: User, **fields) -> Version:
 
 
 @transaction.atomic
-def change_version(version: Version, *, by: User, **fields) -> Version:
+def change_version(version: Version, *, by: User, **fields: Any) -> Version:
     """Change a draft. Raises NotATeammate, Frozen, ValidationError (M2)."""
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
@@ -323,7 +325,7 @@ def _list(app: App, accounts: set[str]) -> None:
     app.save(update_fields=["custom_accounts"])
 
 
-def _publish(version: Version, by: User, **details) -> Version:
+def _publish(version: Version, by: User, **details: object) -> Version:
     version.status, version.published_at = Status.PUBLISHED, Now()
     version.save(update_fields=["status", "audience", "published_at"])
     version = Version.objects.select_related("app__client", "app__team").get(pk=version.pk)
@@ -367,7 +369,7 @@ def _notify(version: Version, kind: NoticeKind, reason: str = "") -> None:
     )
 
 
-def _record(version: Version, event: Event, by: User, *more_chains: str, **details) -> None:
+def _record(version: Version, event: Event, by: User, *more_chains: str, **details: object) -> None:
     for chain_name in (version.app.team.chain_name, *more_chains):
         record(
             chain_name,

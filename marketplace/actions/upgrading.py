@@ -74,12 +74,12 @@ def upgrade(
     step = step_to(installation, version, by=by)
     access = installation.access
     if step.screen and (step.screen.new_required or step.screen.new_optional):
-        consent = grant_consent(client, installation.account, by=by, shown=shown, chosen=chosen, terms=terms)
+        consent = grant_consent(client, installation.account, by=by, shown=shown, chosen=chosen, terms=terms)  # type: ignore[arg-type]
         access = consent.access
     elif access:
         change_terms(access, terms, by=by)
     elif version.scopes:
-        access = open_access(client, installation.account, by=by, terms=terms)
+        access = open_access(client, installation.account, by=by, terms=terms)  # type: ignore[arg-type]
     return _move(installation, step.difference, access, by)
 
 
@@ -88,14 +88,14 @@ def upgrade_itself(offer: Offer) -> None:
     """Take an offer without anybody's click, where that is still wanted and still asks for nothing new."""
     installation = offer.installation
     try:
-        installation, version = _lock(installation, offer.version, None)
+        installation, version = _lock(installation, offer.version, None)  # type: ignore[arg-type]
     except Refused:
         # Another came meanwhile, or it cannot be now: a person may still take it, where it is offered.
         Offer.objects.filter(pk=offer.pk).update(kind=OfferKind.CLICK)
         return
     if Offer.objects.get(pk=offer.pk).declined_at:
         return
-    now = forecast(version).filter(pk=installation.pk).values_list("kind", flat=True).first()
+    now = forecast(version).filter(pk=installation.pk).values_list("kind", flat=True).first()  # type: ignore[misc]
     if now != OfferKind.ITSELF:
         Offer.objects.filter(pk=offer.pk).update(kind=now or OfferKind.CLICK)
         return

@@ -1,4 +1,5 @@
 import smtplib
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -9,10 +10,12 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.hashers import check_password
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from portal.accounts.models import User
 from portal.foundation.encryption import decrypt, encrypt
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import TooMany, give_back, spend
@@ -26,19 +29,19 @@ log = structlog.get_logger(__name__)
 class AccountAdapter(DefaultAccountAdapter):
     """What sign-up and sign-in do beyond allauth's own."""
 
-    def save_user(self, request, user, form, commit=True):
+    def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> Any:
         user.name = form.cleaned_data.get("name", "")
         return super().save_user(request, user, form, commit)
 
-    def clean_email(self, email):
+    def clean_email(self, email: str) -> str:
         validate_address(email)
         return email
 
-    def set_password(self, user, password):
+    def set_password(self, user: User, password: str) -> None:
         """Change the password only if it is still the one that was read, so that a reset link works once."""
         before = user.password
         user.set_password(password)
-        people = user._meta.model.objects.filter(pk=user.pk)
+        people = User.objects.filter(pk=user.pk)
         if people.filter(password=before).update(password=user.password):
             return
         user.password = people.values_list("password", flat=True).get()
@@ -47,48 +50,48 @@ class AccountAdapter(DefaultAccountAdapter):
             messages.error(self.request, _("The password was changed a moment ago. Sign in with the new one."))
             raise ImmediateHttpResponse(redirect(self.request.path))
 
-    def get_client_ip(self, request):
+    def get_client_ip(self, request: HttpRequest) -> str:
         return address_of(request.META)
 
-    def get_email_verification_redirect_url(self, email_address):
+    def get_email_verification_redirect_url(self, email_address: Any) -> str:
         """Lead whoever signed up to accept an invitation back to it."""
         if "invitation" in self.request.session:
             return reverse("invitation-accept")
         return super().get_email_verification_redirect_url(email_address)
 
-    def pre_authenticate(self, request, **credentials):
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Count a failure before it is one, so that guesses made at once are counted too.
 
         allauth's own count goes by mail address alone, and a stranger could keep its owner out.
         """
         who = address_of(request.META)
-        request.sign_in_failed = [
+        failed = request.sign_in_failed = [  # type: ignore[attr-defined]
             ("sign-in failed by address", who),
             ("sign-in failed by address and person", who, credentials.get("email", "").lower()),
         ]
-        spend(("sign-in by address", who), *request.sign_in_failed)
+        spend(("sign-in by address", who), *failed)
 
-    def authenticate(self, request, **credentials):
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
         user = super().authenticate(request, **credentials)
         if user:
-            give_back(*request.sign_in_failed)
+            give_back(*request.sign_in_failed)  # type: ignore[attr-defined]
         return user
 
-    def validation_error(self, code, *args):
+    def validation_error(self, code: str, *args: Any) -> Any:
         if code in ("rate_limited", "too_many_login_attempts"):
             # As everywhere else: 429, and how long to wait at most.
             raise TooMany(300)
         return super().validation_error(code, *args)
 
-    def is_safe_url(self, url):
+    def is_safe_url(self, url: str) -> bool:
         """Judge an address without its query: Django refuses addresses longer than 2,048 characters, and a query cannot lead elsewhere."""
         return super().is_safe_url(url.partition("?")[0])
 
-    def post_login(self, request, user, *, redirect_url, **more):
+    def post_login(self, request: HttpRequest, user: User, *, redirect_url: str | None, **more: Any) -> HttpResponse:
         """Follow the form that was sent last, which is newer than what the session stored for the first."""
         return super().post_login(request, user, redirect_url=get_next_redirect_url(request) or redirect_url, **more)
 
-    def send_mail(self, template_prefix, email, context):
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send a mail; if the mail server is away, say so instead of failing.
 
         allauth builds its links from the request's host, which anybody can choose.
@@ -112,8 +115,8 @@ class AccountAdapter(DefaultAccountAdapter):
 class MFAAdapter(DefaultMFAAdapter):
     """Keeps what second factors are derived from encrypted: whoever reads the database passes none of them."""
 
-    def encrypt(self, text):
+    def encrypt(self, text: str) -> str:
         return encrypt(text)
 
-    def decrypt(self, encrypted_text):
+    def decrypt(self, encrypted_text: str) -> str:
         return decrypt(encrypted_text)

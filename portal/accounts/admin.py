@@ -1,8 +1,10 @@
 import re
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
@@ -16,28 +18,34 @@ from .models import Account, Membership, Role, Team, User
 from .rights import is_staff
 
 
-class ActionAdd:
-    """Adding through an action instead of a save."""
+class ActionAdd(WindowAdmin):
+    """A window whose rows are added by an action instead of a save."""
 
     add_form_template = "admin/portal/add.html"
 
-    def has_add_permission(self, request):
+    def add(self, values: dict[str, Any], by: User) -> Any:
+        """Call the action that makes the row, and return it."""
+        raise NotImplementedError
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
         return is_staff(request.user)
 
-    def save_model(self, request, obj, form, change):
-        made = self.add(form.cleaned_data, request.user)
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        made = self.add(form.cleaned_data, request.user)  # type: ignore[arg-type]
         obj.pk = made.pk
         obj._state.adding = False
 
     @method_decorator(once)
-    def add_view(self, request, form_url="", extra_context=None):
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         try:
             return super().add_view(request, form_url, extra_context)
         except Refused as refusal:
             messages.error(request, str(refusal))
             return redirect(request.path)
 
-    def log_addition(self, request, obj, message):
+    def log_addition(self, request: HttpRequest, obj: Any, message: object) -> None:  # type: ignore[override]
         """The ledger is the record."""
 
 
@@ -57,7 +65,7 @@ class StaffForm(forms.Form):
 
 
 @admin.register(User)
-class UserAdmin(ActionAdd, WindowAdmin):
+class UserAdmin(ActionAdd):
     list_display = ["email", "name", "is_active", "is_staff"]
     ordering = ["email"]
     search_fields = ["email", "name"]
@@ -85,29 +93,29 @@ class UserAdmin(ActionAdd, WindowAdmin):
         ),
     }
 
-    def may_press(self, request, name, obj):
+    def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         fits = {"deactivate": obj.is_active, "two-factor": obj.authenticator_set.exists()}
         return super().may_press(request, name, obj) and fits.get(name, True)
 
-    def lookup_allowed(self, lookup, value, request=None):
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         # What can be filtered by can be guessed, a letter at a time.
-        return not lookup.startswith("password") and super().lookup_allowed(lookup, value, request)
+        return not lookup.startswith("password") and super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
-    def get_form(self, request, obj=None, change=False, **kwargs):
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         return PersonForm if obj is None else super().get_form(request, obj, change, **kwargs)
 
-    def get_fields(self, request, obj=None):
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ["email", "name", "password", "is_staff", "groups"] if obj is None else self.fields
 
-    def add(self, data, by):
+    def add(self, data: Any, by: User | None) -> Any:
         return people.create_person(by=by, **data)
 
-    def save_related(self, request, form, formsets, change):
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Done by the action."""
 
 
 @admin.register(Account)
-class AccountAdmin(ActionAdd, WindowAdmin):
+class AccountAdmin(ActionAdd):
     list_display = ["name", "slug", "suspended_at", "created_at"]
     search_fields = ["name", "slug"]
     buttons = {
@@ -119,22 +127,22 @@ class AccountAdmin(ActionAdd, WindowAdmin):
         "lift": _("Everything works again as it did before."),
     }
 
-    def get_fields(self, request, obj=None):
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return ["slug", "name"] if obj is None else ["slug", "name", "created_at", "suspended_at", "test_of_team"]
 
-    def may_press(self, request, name, obj):
+    def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         return super().may_press(request, name, obj) and (obj.suspended_at is None) == (name == "suspend")
 
-    def add(self, data, by):
+    def add(self, data: Any, by: User | None) -> Any:
         return accounts.create_account(slug=data["slug"], name=data["name"], by=by)
 
 
-def _role(role):
+def _role(role: str) -> Any:
     return lambda membership, *, by: memberships.change_role(membership, role=role, by=by)
 
 
 @admin.register(Membership)
-class MembershipAdmin(ActionAdd, WindowAdmin):
+class MembershipAdmin(ActionAdd):
     list_display = ["user", "account", "role", "created_at", "ended_at"]
     list_filter = ["role"]
     search_fields = ["user__email", "account__slug"]
@@ -151,13 +159,15 @@ class MembershipAdmin(ActionAdd, WindowAdmin):
         "end": _("What they agreed to for themself ends at once, and coming back does not revive it."),
     }
 
-    def get_fields(self, request, obj=None):
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return ["user", "account", "role"] if obj is None else ["user", "account", "role", "created_at", "ended_at"]
 
-    def may_press(self, request, name, obj):
+    def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         return super().may_press(request, name, obj) and not obj.ended_at and obj.role != name
 
-    def add_view(self, request, form_url="", extra_context=None):
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         given = [*request.GET.getlist("user"), *request.GET.getlist("account")]
         given += [*request.POST.getlist("user"), *request.POST.getlist("account")]
         # Of anything else the admin's own field for choosing makes an error of 500.
@@ -166,7 +176,7 @@ class MembershipAdmin(ActionAdd, WindowAdmin):
             return redirect(request.path)
         return super().add_view(request, form_url, extra_context)
 
-    def add(self, data, by):
+    def add(self, data: Any, by: User | None) -> Any:
         return memberships.add_member(data["account"], data["user"], role=data["role"], by=by)
 
 
@@ -183,5 +193,5 @@ class TeamAdmin(WindowAdmin):
         )
     }
 
-    def may_press(self, request, name, obj):
+    def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         return super().may_press(request, name, obj) and obj.verified_at is None

@@ -4,11 +4,13 @@ On the portal's own pages it travels in the address and the form, as allauth has
 may be opened in another browser, and nothing that a stranger typed may be read in a mail to somebody else.
 """
 
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlencode
 
 from allauth.account.utils import get_next_redirect_url
 from django.conf import settings
 from django.core import signing
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 # Pages to which allauth redirects people who are not signed in yet.
@@ -36,7 +38,7 @@ def register_destination(name: str) -> None:
     _DESTINATIONS.add(name)
 
 
-def next_page(request) -> str:
+def next_page(request: HttpRequest) -> str:
     """Return the address within the portal that a person is on the way to, or an empty string."""
     if request is None:
         return ""
@@ -50,7 +52,7 @@ def with_next(url: str, address: str) -> str:
     return f"{url}?{urlencode({'next': address}, safe='/')}" if address else url
 
 
-def mailed_link(request, path: str) -> str:
+def mailed_link(request: HttpRequest, path: str) -> str:
     """Return the address of a page for a mail: on BASE_URL, whatever host the request named, with `next` sealed."""
     address = next_page(request) if request else ""
     # An invitation is known to the browser that opened it and to no other, and that one needs no telling.
@@ -60,7 +62,7 @@ def mailed_link(request, path: str) -> str:
     return settings.BASE_URL + path + (f"?{_SEALED}={sealed}" if len(sealed) <= _LONGEST_SEALED else "")
 
 
-def _unsealed(request) -> str:
+def _unsealed(request: HttpRequest) -> str:
     """Return the address sealed in a mail's link; the rest of the link decides whether it is too old."""
     try:
         return str(signing.loads(request.GET[_SEALED], salt=_SALT))
@@ -71,16 +73,17 @@ def _unsealed(request) -> str:
 class NextPageMiddleware:
     """Unseals `next` on pages that a mail leads to, and adds it where allauth redirects without it."""
 
-    def __init__(self, get_response):
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
         self.on_the_way = {reverse(name) for name in _ON_THE_WAY}
 
-    def __call__(self, request):
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         if not request.path.startswith("/accounts/"):
             return self.get_response(request)
         if _SEALED in request.GET:
-            request.GET = request.GET.copy()
-            request.GET.setdefault("next", _unsealed(request))
+            given = request.GET.copy()
+            given.setdefault("next", _unsealed(request))
+            request.GET = given  # type: ignore[assignment]
         address = get_next_redirect_url(request)
         response = self.get_response(request)
         location = response.headers.get("Location", "")

@@ -1,10 +1,12 @@
 import secrets
 import zoneinfo
+from typing import Any
 
 from allauth.account import forms as allauth
 from allauth.core import context
 from django import forms
 from django.db import IntegrityError, transaction
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from portal.foundation.text import validate_address, validate_readable
@@ -16,7 +18,7 @@ class SignupForm(allauth.SignupForm):
     name = forms.CharField(label=_("Your name"), max_length=80, validators=[validate_readable])
     field_order = ["name", "email", "password1", "password2"]
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         invitation = Invitation.objects.opened_in(context.request.session)
         # Whoever opened the link got it by a mail to this address.
@@ -24,7 +26,7 @@ class SignupForm(allauth.SignupForm):
         if self.invitation:
             self.fields["email"].initial = self.invitation.email
 
-    def save(self, request):
+    def save(self, request: HttpRequest) -> Any:
         # Imported late: allauth reads this module while apps are still loading.
         from .actions.teams import create_team
 
@@ -34,8 +36,8 @@ class SignupForm(allauth.SignupForm):
                 create_team(by=user)
         return user
 
-    def try_save(self, request):
-        if self.account_already_exists:
+    def try_save(self, request: HttpRequest) -> Any:
+        if self.account_already_exists:  # type: ignore[has-type]
             self._take_as_long_as_for_a_new_person(request)
         try:
             return super().try_save(request)
@@ -44,7 +46,7 @@ class SignupForm(allauth.SignupForm):
             self.account_already_exists = True
             return super().try_save(request)
 
-    def _take_as_long_as_for_a_new_person(self, request):
+    def _take_as_long_as_for_a_new_person(self, request: HttpRequest) -> None:
         """Create a person and undo it, so that the time of the answer does not tell which addresses are known.
 
         Only the inner transaction is undone. The outer one commits, and so waits for the disk as the real one does.
@@ -58,12 +60,12 @@ class SignupForm(allauth.SignupForm):
 
 
 class LoginForm(allauth.LoginForm):
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["remember"].label = _("Stay signed in")
 
 
-def time_zones():
+def time_zones() -> list[Any]:
     """Return the zones that are named after a city, and UTC; the rest are old names and technical ones."""
     regions = (
         "Africa",
@@ -100,9 +102,9 @@ class InvitationForm(forms.Form):
     email = forms.EmailField(label=_("Email address"), max_length=254, validators=[validate_address])
     role = forms.ChoiceField(label=_("Role"))
 
-    def __init__(self, *args, roles, **kwargs):
+    def __init__(self, *args: Any, roles: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["role"].choices = roles
+        self.fields["role"].choices = roles  # type: ignore[attr-defined]
         # Default to the role with fewer rights.
         self.fields["role"].initial = roles[-1][0]
 
@@ -112,6 +114,6 @@ class RoleForm(forms.Form):
 
     role = forms.ChoiceField(widget=forms.HiddenInput)
 
-    def __init__(self, *args, roles, **kwargs):
+    def __init__(self, *args: Any, roles: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["role"].choices = roles
+        self.fields["role"].choices = roles  # type: ignore[attr-defined]

@@ -1,12 +1,16 @@
 """People, the accounts they work in, and the teams that develop apps."""
 
 import uuid
+from datetime import datetime
+from typing import Any, Self, cast
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.contrib.sessions.backends.base import SessionBase
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portal.foundation.text import validate_address, validate_readable
@@ -16,47 +20,47 @@ REVIEWERS = "Reviewers"
 
 
 class UserManager(DjangoUserManager):
-    def _make(self, email, password, **fields):
-        user = self.model(email=self.normalize_email(email).lower(), **fields)
+    def _make(self, email: str, password: str | None, **fields: Any) -> "User":
+        user: User = self.model(email=self.normalize_email(email).lower(), **fields)  # type: ignore[assignment]
         user.set_password(password)
         user.full_clean()
         user.save(using=self._db)
         return user
 
-    def create_user(self, email, password=None, **fields):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":  # type: ignore[override]
         return self._make(email, password, **fields)
 
-    def create_superuser(self, email, password=None, **fields):
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":  # type: ignore[override]
         """Make the first staff user; who can run this command need not prove the address by mail."""
         user = self._make(email, password, **{"is_staff": True, "is_superuser": True, **fields})
-        user.emailaddress_set.create(email=user.email, verified=True, primary=True)
+        user.emailaddress_set.create(email=user.email, verified=True, primary=True)  # type: ignore[attr-defined]
         return user
 
 
-class User(AbstractUser):
+class User(AbstractUser):  # type: ignore[django-manager-missing]
     """A person, who signs in with email and password."""
 
     # People are named by this in the ledger, so that a person can be forgotten and the chain still verifies (E2).
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    username = None
-    first_name = None
-    last_name = None
+    username = None  # type: ignore[assignment]
+    first_name = None  # type: ignore[assignment]
+    last_name = None  # type: ignore[assignment]
     email = models.EmailField(_("email"), unique=True, validators=[validate_address])
     name = models.CharField(_("name"), max_length=80, blank=True, validators=[validate_readable])
     time_zone = models.CharField(_("time zone"), max_length=64, default="UTC")
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = []
-    objects = UserManager()
+    objects = UserManager()  # type: ignore[misc]
 
     class Meta:
         verbose_name = _("person")
         verbose_name_plural = _("people")
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name or self.email
 
-    def get_full_name(self):
+    def get_full_name(self) -> str:
         return str(self)
 
     get_short_name = get_full_name
@@ -81,26 +85,26 @@ class Account(models.Model):
     class Meta:
         ordering = ["name"]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
     @property
-    def chain_name(self):
+    def chain_name(self) -> str:
         return f"account:{self.slug}"
 
 
 class MembershipQuerySet(models.QuerySet):
-    def live(self):
+    def live(self) -> Self:
         return self.filter(ended_at=None, user__is_active=True)
 
-    def admins(self):
+    def admins(self) -> Self:
         return self.live().filter(role=Role.ADMIN)
 
-    def administered_by(self, user):
+    def administered_by(self, user: User) -> Any:
         """The accounts, by id, whose admin a person is."""
         return self.admins().filter(user=user).values("account")
 
-    def emails(self):
+    def emails(self) -> list[Any]:
         """Return the mail addresses of these people."""
         return list(self.values_list("user__email", flat=True))
 
@@ -125,7 +129,7 @@ class Membership(models.Model):
             models.CheckConstraint(condition=Q(role__in=Role.values), name="membership_role_is_known"),
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.user} · {self.account}"
 
 
@@ -134,7 +138,7 @@ class TeamRole(models.TextChoices):
     MEMBER = "member", _("Member")
 
 
-class Team(models.Model):
+class Team(models.Model):  # type: ignore[django-manager-missing]
     """The developers who own clients and apps together."""
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -145,19 +149,19 @@ class Team(models.Model):
     class Meta:
         ordering = ["name", "pk"]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
     @property
-    def chain_name(self):
+    def chain_name(self) -> str:
         return f"team:{self.public_id}"
 
 
 class TeamMembershipQuerySet(models.QuerySet):
-    def live(self):
+    def live(self) -> Self:
         return self.filter(ended_at=None, user__is_active=True)
 
-    def owners(self):
+    def owners(self) -> Self:
         return self.live().filter(role=TeamRole.OWNER)
 
 
@@ -178,16 +182,16 @@ class TeamMembership(models.Model):
             models.CheckConstraint(condition=Q(role__in=TeamRole.values), name="team_membership_role_is_known"),
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.user} · {self.team}"
 
 
 class InvitationQuerySet(models.QuerySet):
-    def open(self):
+    def open(self) -> Self:
         """Those that are neither used nor taken back; they may have expired, and can be sent again."""
         return self.filter(accepted_at=None, revoked_at=None)
 
-    def with_state(self):
+    def with_state(self) -> Self:
         """Read with each invitation what its validity hangs on (T2), and the database's clock as `now`."""
         sender = {"user": OuterRef("invited_by")}
         admin = Membership.objects.admins().filter(account=OuterRef("account"), **sender)
@@ -196,12 +200,12 @@ class InvitationQuerySet(models.QuerySet):
             now=Now(), sender_may=Exists(admin) | Exists(owner)
         )
 
-    def opened_in(self, session):
+    def opened_in(self, session: SessionBase) -> "Invitation | None":
         """The one whose link was opened last in a browser’s session, or None."""
         opened = session.get("invitation")
-        return self.with_state().filter(token_hash=opened).first() if opened else None
+        return self.with_state().filter(token_hash=opened).first() if opened else None  # type: ignore[return-value]
 
-    def run_by(self, user):
+    def run_by(self, user: User) -> Self:
         """Those that a person may send again and take back: of accounts they administer and teams they own (E1)."""
         accounts = Membership.objects.administered_by(user)
         teams = TeamMembership.objects.owners().filter(user=user).values("team")
@@ -226,6 +230,9 @@ class Invitation(models.Model):
     accepted_at = models.DateTimeField(null=True)
     accepted_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
     revoked_at = models.DateTimeField(null=True)
+    # Read by `with_state`.
+    now: datetime
+    sender_may: bool
 
     objects = InvitationQuerySet.as_manager()
 
@@ -245,28 +252,29 @@ class Invitation(models.Model):
         ]
         indexes = [models.Index(fields=["expires_at"], condition=Q(told_at=None), name="invitation_to_mail")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.pk)
 
     __repr__ = __str__
 
     @property
-    def organisation(self):
-        return self.account or self.team
+    def organisation(self) -> Account | Team:
+        # A constraint says that it has one of them.
+        return self.account or cast(Team, self.team)
 
-    def get_role_display(self):
-        return (Role if self.account_id else TeamRole)(self.role).label
+    def get_role_display(self) -> str:
+        return str((Role if self.account_id else TeamRole)(self.role).label)
 
-    def why_over(self):
+    def why_over(self) -> str:
         """Return why nobody can accept this any more, or "" where somebody can; of a row that was read `with_state`."""
         if self.accepted_at:
-            return _("This invitation was used already. It works once.")
+            return gettext("This invitation was used already. It works once.")
         if self.revoked_at:
-            return _("This invitation was taken back. Ask whoever invited you.")
+            return gettext("This invitation was taken back. Ask whoever invited you.")
         if self.expires_at <= self.now:
-            return _("This invitation has expired. Ask whoever invited you to send it again.")
+            return gettext("This invitation has expired. Ask whoever invited you to send it again.")
         if not self.sender_may:
-            return _(
+            return gettext(
                 "Whoever sent this invitation may no longer invite people there. Ask somebody else to send it again."
             )
         return ""
@@ -302,5 +310,5 @@ class Notice(models.Model):
             models.Index(fields=["team", "told_at"], condition=Q(to_reviewers=True), name="notice_told_to_reviewers"),
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.name}"

@@ -13,40 +13,40 @@ SWEEP_BATCH = 500
 
 
 @shared_task
-def tell_of_invitation(invitation_id):
+def tell_of_invitation(invitation_id: str) -> None:
     invitation = Invitation.objects.filter(pk=invitation_id).first()
     if invitation:
         inviting.tell_of_invitation(invitation)
 
 
 @shared_task
-def sweep_invitations():
+def sweep_invitations() -> None:
     """Find the mails that are left to send in the database, whatever became of the messages."""
     for pk in invitations_to_mail().order_by("expires_at").values_list("pk", flat=True)[:SWEEP_BATCH]:
         tell_of_invitation.delay(str(pk))
 
 
 @shared_task
-def tell_of_notice(notice_id):
+def tell_of_notice(notice_id: int) -> None:
     notice = Notice.objects.filter(pk=notice_id).first()
     if notice:
         notifying.tell_of_notice(notice)
 
 
 @shared_task
-def sweep_notices():
+def sweep_notices() -> None:
     """Find the mails to developers and reviewers that are left to send."""
     for pk in notifying.notices_to_mail().values_list("pk", flat=True)[:SWEEP_BATCH]:
         tell_of_notice.delay(pk)
 
 
 @shared_task
-def clear_sessions():
+def clear_sessions() -> None:
     """Remove the sessions that have expired."""
     SessionStore.clear_expired()
 
 
 @shared_task
-def clear_sent_forms():
+def clear_sent_forms() -> None:
     """Remove once-only tokens that can no longer be sent."""
     forget_sent_forms()

@@ -21,6 +21,7 @@ import subprocess
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -31,7 +32,7 @@ _STOP_SECONDS = 20
 _ELSEWHERE = Path("/var/lib/app-management-portal")
 _libc = ctypes.CDLL(None, use_errno=True)
 # Servers that this process started, by the name of their URL: the process, and how to restart it.
-_started = {}
+_started: dict[str, tuple[Any, ...]] = {}
 
 
 class CannotStart(RuntimeError):

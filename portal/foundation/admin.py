@@ -33,7 +33,7 @@ class OptionalReasonForm(ReasonForm):
         self.fields["reason"].label = _("Reason, if there is something to say")
 
 
-def shown(label: Any, value: Callable[[Any], object]) -> Callable[[Any], object]:
+def shown(label: Any, value: Callable[[Any], object]) -> Any:
     """Return a read-only field that shows text. The admin's own fields link to pages that the reader may not open."""
 
     @admin.display(description=label)

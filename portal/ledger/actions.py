@@ -1,13 +1,15 @@
 """Writing to the ledger, and telling whether anyone tampered with it (E2)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from docs.verify_receipt import FIELDS, entry_hash, follow
 from portal.foundation.database import database_now
+from portal.ledger.events import LedgerEvent
 
 from .events import find_event
 from .models import Chain, Entry
@@ -25,18 +27,18 @@ def actor_name(by: Person | str | None) -> str:
     return by or SYSTEM if by is None or isinstance(by, str) else f"person:{by.public_id}"
 
 
-def as_data(entry) -> dict:
+def as_data(entry: Entry) -> dict:
     """Return an entry as JSON can hold it."""
     values = {name: getattr(entry, name if name != "chain" else "chain_id") for name in FIELDS}
     return {**values, "id": str(entry.id), "at": entry.at.isoformat()}
 
 
-def digest(entry):
+def digest(entry: Entry) -> str:
     """Return the SHA-256 over an entry's content and the hash before it, in hexadecimal."""
     return entry_hash(as_data(entry))
 
 
-def record(chain_name, event, *, by, subject, **details):
+def record(chain_name: str, event: LedgerEvent, *, by: Person | str | None, subject: str, **details: object) -> Entry:
     """Append an entry to a chain and return it. Call it last in the transaction, which it must be in (T11).
 
     Raises TypeError for an event that no app's `events.py` has.
@@ -74,11 +76,11 @@ class Fault:
     sequence: int
     problem: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.chain} #{self.sequence}: {self.problem}"
 
 
-def verify(chain, seen=None):
+def verify(chain: Chain, seen: Any = None) -> Fault | None:
     """Return the first Fault of a chain, or None where it is intact; other connections may go on writing to it.
 
     `seen` is what checkpoints say of it, as {length: head}.
@@ -86,7 +88,7 @@ def verify(chain, seen=None):
     # The chain's own row comes with each entry, so that all is of one moment.
     entries, last = chain.entries.select_related("chain").order_by("sequence"), None
 
-    def told():
+    def told() -> Iterator[Any]:
         nonlocal last
         for last in entries.iterator(chunk_size=2000):
             yield as_data(last)

@@ -6,5 +6,5 @@ class LedgerConfig(AppConfig):
     name = "portal.ledger"
     default_auto_field = "django.db.models.BigAutoField"
 
-    def ready(self):
+    def ready(self) -> None:
         autodiscover_modules("events")

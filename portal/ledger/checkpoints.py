@@ -8,6 +8,8 @@ import hashlib
 import hmac
 import json
 import os
+from collections.abc import Iterable
+from typing import IO, Any
 
 from django.conf import settings
 from django.db.models import F
@@ -35,7 +37,7 @@ def _mac(key: str, checkpoint: dict, purpose: bytes) -> str:
     return hmac.new(key.encode(), purpose + content.encode(), hashlib.sha256).hexdigest()
 
 
-def check_mac(checkpoint, purpose: bytes = LENGTH) -> dict:
+def check_mac(checkpoint: dict[str, Any], purpose: bytes = LENGTH) -> dict:
     """Return a checkpoint that one of LEDGER_KEYS authenticated for `purpose`; raise BadCheckpoint for anything else."""
     try:
         given = str(checkpoint["mac"]).encode()
@@ -51,7 +53,7 @@ def _hash(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
-def _last_line(file) -> bytes:
+def _last_line(file: IO[bytes]) -> bytes:
     file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
     return b"".join(file.readlines()[-1:])
 
@@ -110,7 +112,7 @@ def _check_line(line: bytes, keys: dict, before: bytes) -> dict:
     return content
 
 
-def missing_checkpoints(chains, seen: dict[str, dict[int, str]]) -> list[str]:
+def missing_checkpoints(chains: Iterable[Chain], seen: dict[str, dict[int, str]]) -> list[str]:
     """Say of which chains, as their rows were before the file was read, the file lacks the last checkpoint."""
     return [
         f"the checkpoint of {chain.name} at {chain.checkpointed} is missing: the file was emptied, cut or replaced"

@@ -2,9 +2,11 @@
 
 import csv
 import json
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import Any
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from docs import verify_receipt
 from docs.verify_receipt import COLUMNS, NAMES, Digest, OperatorOnly, escape, text_hash
@@ -22,7 +24,7 @@ class NotRecorded(Exception):
     """An entry, or the words it names, is not what was recorded."""
 
 
-def check_recorded(entry, words=None) -> None:
+def check_recorded(entry: Entry, words: dict[str, Any] | None = None) -> None:
     """Raise NotRecorded if an entry was altered or added by hand, or if `words` do not match its `text_hash`."""
     if digest(entry) != entry.hash:
         raise NotRecorded("the entry was altered")
@@ -34,7 +36,7 @@ def check_recorded(entry, words=None) -> None:
         raise NotRecorded("the words that were read were altered")
 
 
-def receipt(entry, words=None) -> dict:
+def receipt(entry: Entry, words: dict[str, Any] | None = None) -> dict:
     """Return a signed receipt of an entry, with the words that match its `text_hash`. Raises NotRecorded."""
     check_recorded(entry, words)
     sign = signer()
@@ -43,7 +45,7 @@ def receipt(entry, words=None) -> dict:
     return {**content, "signature": sign.sign("receipt", content)}
 
 
-def check_receipt(data) -> tuple[dict, bool]:
+def check_receipt(data: Any) -> tuple[dict, bool]:
     """Return a receipt's checkpoint, and whether everybody can verify it or, being an earlier one, only the operator.
 
     Raises NotIntact, Unreadable, BadCheckpoint.
@@ -59,20 +61,20 @@ def check_receipt(data) -> tuple[dict, bool]:
         return point, False
 
 
-def _batches(entries):
+def _batches(entries: QuerySet[Entry]) -> Iterator[Any]:
     rows = entries.iterator(chunk_size=_BATCH)
     while batch := list(islice(rows, _BATCH)):
         yield batch
 
 
-def _checkpoints(chains) -> list[dict]:
+def _checkpoints(chains: Iterable[str]) -> list[dict]:
     """Return how long each chain is now, and its last hash."""
     now = database_now().isoformat()
     rows = Chain.objects.filter(pk__in=chains).order_by("pk")
     return [{"chain": row.name, "length": row.length, "head": row.head, "at": now} for row in rows]
 
 
-def json_lines(entries, chains):
+def json_lines(entries: QuerySet[Entry], chains: Iterable[str]) -> Iterator[Any]:
     """Yield an export as pieces of one JSON document; `chains` are those of which it holds every entry."""
     checkpoints, told = _checkpoints(chains), Digest()
     yield '{"entries": ['
@@ -88,11 +90,13 @@ def json_lines(entries, chains):
 
 
 class _Echo:
-    def write(self, value):
+    def write(self, value: Any) -> str:
         return value
 
 
-def csv_lines(entries, chains, named):
+def csv_lines(
+    entries: QuerySet[Entry], chains: Iterable[str], named: Callable[[list[Entry]], Iterable[Any]]
+) -> Iterator[Any]:
     """Yield an export as lines of CSV, in which no cell is a formula; `named` gives entries what people read."""
     write = csv.writer(_Echo()).writerow
     checkpoints, told = _checkpoints(chains), Digest(NAMES)

@@ -15,7 +15,7 @@ class Chain(models.Model):
     # The length at the last checkpoint; what is trusted is the file, this only says which chains have grown.
     checkpointed = models.BigIntegerField(default=0)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
 
@@ -45,7 +45,7 @@ class Entry(models.Model):
             models.Index(fields=["subject", "-at"], name="ledger_of_a_subject"),
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.chain_id} #{self.sequence} {self.event}"
 
 
@@ -63,5 +63,5 @@ class KeyPeriod(models.Model):
         ]
         indexes = [models.Index(fields=["key", "from_at"], name="period_of_a_key")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.key

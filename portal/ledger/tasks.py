@@ -8,7 +8,7 @@ log = structlog.get_logger(__name__)
 
 
 @shared_task
-def checkpoint():
+def checkpoint() -> None:
     """Sign each chain's length and head into a file outside the database."""
     if not settings.CHECKPOINT_FILE:
         log.warning("checkpoint_file_not_set")

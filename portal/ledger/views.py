@@ -1,10 +1,12 @@
 """The record of what happened, newest first."""
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -15,19 +17,20 @@ from .actions import actor_name
 from .events import known_events
 from .exports import csv_lines, json_lines
 from .keys import announced
+from .models import Entry
 from .reading import chains_seen_by, entries_seen_by, with_names
 
 VERIFIER = Path(verify_receipt.__file__)
 
 
-def _chosen(request, chains):
+def _chosen(request: HttpRequest, chains: Any) -> dict[str, Any]:
     """The filters that a request names, empty where it names none or one that is not this person's."""
     allowed = {"chain": chains, "event": known_events(), "who": ("me",)}
     values = {name: request.GET.get(name, "") for name in allowed}
     return {name: value if value in allowed[name] else "" for name, value in values.items()}
 
 
-def _filtered(user, chosen):
+def _filtered(user: Any, chosen: dict[str, str]) -> QuerySet[Entry]:
     entries = entries_seen_by(user)
     filters = {name: chosen[name] for name in ("chain", "event") if chosen[name]}
     if chosen["who"]:
@@ -37,7 +40,7 @@ def _filtered(user, chosen):
 
 @login_required
 @require_safe
-def ledger_list(request):
+def ledger_list(request: HttpRequest) -> HttpResponse:
     chains = chains_seen_by(request.user)
     chosen = _chosen(request, chains)
     page = paginate(request, _filtered(request.user, chosen))
@@ -54,7 +57,7 @@ def ledger_list(request):
 
 @login_required
 @require_safe
-def ledger_export(request, kind):
+def ledger_export(request: HttpRequest, kind: str) -> StreamingHttpResponse:
     """What the filters show as a file, oldest first, in flat memory."""
     chains = chains_seen_by(request.user)
     chosen = _chosen(request, chains)
@@ -69,13 +72,13 @@ def ledger_export(request, kind):
 
 
 @require_safe
-def ledger_keys(request):
+def ledger_keys(request: HttpRequest) -> HttpResponse:
     """The public keys, for anyone on any site: verifying a receipt takes no account here."""
     return JsonResponse(announced(), headers={"Cache-Control": "public, max-age=300"})
 
 
 @require_safe
-def receipt_verifier(request):
+def receipt_verifier(request: HttpRequest) -> HttpResponse:
     """`docs/verify_receipt.py`, for whoever holds a receipt."""
     headers = {
         "Content-Disposition": 'attachment; filename="verify_receipt.py"',

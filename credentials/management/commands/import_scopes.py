@@ -1,8 +1,9 @@
 import json
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from credentials.actions import create_product
@@ -14,13 +15,13 @@ from portal.foundation.refusals import Refused
 class Command(BaseCommand):
     help = "Read a product's scopes and endpoints from an OpenAPI 3 document."
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path)
         parser.add_argument("--product", required=True, help="the product's slug; it is made when it is not there")
         parser.add_argument("--name", help="what people call the product")
 
     @transaction.atomic
-    def handle(self, *, file, product, name, **options):
+    def handle(self, *, file: Path, product: str, name: str | None, **options: Any) -> None:
         try:
             document = json.loads(file.read_text())
         except (OSError, ValueError) as error:

@@ -1,12 +1,14 @@
 import json
 from pathlib import Path
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from marketplace.models import App
 from marketplace.package.checking import check_archive, check_folder
 from marketplace.package.facts import Facts
+from marketplace.package.problems import Report
 
 
 class Command(BaseCommand):
@@ -15,12 +17,12 @@ class Command(BaseCommand):
         "Exits 0 if valid, 1 if not, 2 if it could not be checked."
     )
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("path", type=Path)
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
         parser.add_argument("--app", help="the address of the app that it is for, so that its credentials count")
 
-    def handle(self, *args, path, app, **options):
+    def handle(self, *args: Any, path: Path, app: str | None, **options: Any) -> None:
         try:
             facts = Facts(self._app(app))
             report = check_folder(path, facts) if path.is_dir() else check_archive(path.read_bytes(), facts)
@@ -36,7 +38,7 @@ class Command(BaseCommand):
         if not report.valid:
             raise SystemExit(1)
 
-    def _app(self, slug):
+    def _app(self, slug: str | None) -> App | None:
         if not slug:
             return None
         app = App.objects.select_related("team").filter(slug=slug).first()
@@ -44,7 +46,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no app “{slug}”.", returncode=2)
         return app
 
-    def _tell(self, report, path):
+    def _tell(self, report: Report, path: Path) -> None:
         for problem in report.problems:
             location = ":".join(str(part) for part in (problem.file or path, problem.line) if part)
             pointer = problem.pointer and f" [{problem.pointer}]"
@@ -54,5 +56,5 @@ class Command(BaseCommand):
         self.stdout.write(f"{'Valid' if report.valid else 'Not valid'}, format {report.format or 'unknown'}.")
 
 
-def _as_json(report):
+def _as_json(report: Report) -> str:
     return json.dumps(report.as_dict(), ensure_ascii=False, indent=2)

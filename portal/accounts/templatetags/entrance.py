@@ -11,12 +11,12 @@ register = template.Library()
 
 
 @register.simple_tag
-def next_page():
+def next_page() -> str:
     """Return the address that somebody is on the way to, or an empty string; a field's help text has no request of its own."""
     return _next_page(context.request)
 
 
 @register.simple_tag
-def entrance_url(name):
+def entrance_url(name: str) -> str:
     """Return the address of a page of allauth, with `next` where somebody is on the way to something."""
     return with_next(reverse(name), next_page())
