@@ -1,1 +1,1 @@
-"""What happens to apps, versions and installations, in story order: publishing and offering, installing, connecting, upgrading."""
+"""Actions on apps, versions and installations, in story order: publishing, offering, installing, upgrading."""

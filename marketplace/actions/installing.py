@@ -1,4 +1,4 @@
-"""Installing an app's version in an account, and ending it."""
+"""Install an app's version in an account, and uninstall it."""
 
 import uuid
 from typing import Any
@@ -48,12 +48,12 @@ class NotUnfinished(Refused):
 
 
 def installable_version(app: App, account: Account) -> Version | None:
-    """The version that installing an app there would bring: the newest published one."""
+    """Return the version that would be installed: the newest published one for the account."""
     return Version.objects.published_for([account.slug]).filter(app=app).order_by("-published_at", "-pk").first()
 
 
 def terms_of(version: Version, installation_id: uuid.UUID) -> Terms:
-    """What a version asks of the company's own products, as an access keeps it."""
+    """Return what a version asks of the company's own products, as terms of an access."""
     required, optional = frozenset(version.required_scopes), frozenset(version.optional_scopes)
     services = tuple(Contents.of(version).services)
     return Terms(required, optional, version.name, version.number, installation_id, services)
@@ -61,7 +61,7 @@ def terms_of(version: Version, installation_id: uuid.UUID) -> Terms:
 
 @transaction.atomic
 def install(app: App, account: Account, *, by: User) -> Installation:
-    """Install the newest version that the account may have; what it may do is agreed to next.
+    """Install the newest version that the account may have. Consent comes next.
 
     Raises NotAnAdmin, NotInstallable, AlreadyInstalled.
     """
@@ -77,7 +77,7 @@ def install(app: App, account: Account, *, by: User) -> Installation:
 def install_draft(version: Version, *, by: User) -> Installation:
     """Install a numbered copy of a draft on its team's own test account (M2, M3).
 
-    An installation that is there already is uninstalled first. Raises NotATeammate, NotADraft, NotReady, NotAnAdmin.
+    An existing installation is uninstalled first. Raises NotATeammate, NotADraft, NotReady, NotAnAdmin.
     """
     team = version.app.team
     require_teammate(team, by)
@@ -87,7 +87,7 @@ def install_draft(version: Version, *, by: User) -> Installation:
     version = lock(Version, version.pk)
     if version.is_frozen:
         raise NotADraft(_("Only a draft is tested this way."))
-    # Again, as it is under the lock.
+    # Read it again under the lock.
     check_installable(version)
     copies = version.app.versions.filter(status=Status.SNAPSHOT, number__startswith=f"{version.number}-draft.").count()
     fields = {name: getattr(version, name) for name in FIELDS} | {"number": f"{version.number}-draft.{copies + 1}"}
@@ -99,7 +99,7 @@ def install_draft(version: Version, *, by: User) -> Installation:
 
 
 def _install(version: Version, client: Client | None, account: Account, by: User) -> Installation:
-    """Install a version; account, client and version are locked."""
+    """Install a version. Account, client and version are locked."""
     require_admin(account, by)
     if version.status not in (Status.PUBLISHED, Status.SNAPSHOT) or account.suspended_at:
         raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
@@ -121,7 +121,7 @@ def _install(version: Version, client: Client | None, account: Account, by: User
 def record_installation(
     installation: Installation, event: Event, by: User | None, version: Version, **details: Any
 ) -> Entry:
-    """Record an act on an installation that is about this version; call it last, as record()."""
+    """Record an act on an installation with its version. Call it last, like record()."""
     return record(
         installation.account.chain_name,
         event,
@@ -135,12 +135,12 @@ def record_installation(
 
 
 def is_begun(installation: Installation) -> bool:
-    """True once an installation is no longer unfinished. Then it is uninstalled; before, it is discarded."""
+    """Tell whether an installation is more than unfinished: it is then uninstalled instead of discarded."""
     return Installation.objects.begun().filter(pk=installation.pk).exists()
 
 
 def what_ends(installation: Installation) -> dict[str, Any]:
-    """Count what uninstalling ends: consents and tokens, and connections to vendors, which are named."""
+    """Count what uninstalling ends: consents, tokens, and connections to vendors by name."""
     ends = consents_that_end(installation.access) if installation.access else {}
     return {**ends, **_connections_that_end(installation)}
 
@@ -153,16 +153,16 @@ def _connections_that_end(installation: Installation) -> dict[str, Any]:
 
 @transaction.atomic
 def uninstall(installation: Installation, *, by: User) -> Entry:
-    """End an installation and all access with it, at this commit; always possible for an admin (M5).
+    """End an installation and all its access, at this commit. An admin always can (M5).
 
-    Returns the ledger's entry that is its receipt. Raises NotAnAdmin, AlreadyUninstalled.
+    Returns the ledger's entry, for the receipt. Raises NotAnAdmin, AlreadyUninstalled.
     """
     return _end(installation, by, Event.INSTALLATION_UNINSTALLED, AccessEnd.UNINSTALLED)
 
 
 @transaction.atomic
 def discard(installation: Installation, *, by: User) -> Entry:
-    """Drop an installation that nobody finished. Raises NotUnfinished, and what uninstalling raises."""
+    """Discard an unfinished installation. Raises NotUnfinished, and what uninstalling raises."""
     lock(Account, installation.account_id)
     if is_begun(installation):
         raise NotUnfinished(_("This app was agreed to. Uninstall it instead."))

@@ -1,4 +1,4 @@
-"""What a published or withdrawn version means for the installations of its app, and offering it to them (M4)."""
+"""Offer published versions to installations, and alternatives to withdrawn ones (M4)."""
 
 from collections.abc import Iterable
 from copy import copy
@@ -20,14 +20,14 @@ from ..differences import Difference
 from ..models import Audience, Installation, Offer, OfferKind, Status, Version
 
 BATCH = 1000
-# A mail has room for so many permissions; the page has them all.
+# A mail lists this many permissions; the page lists all.
 LISTED = 10
 
 
 def forecast(version: Version, audience: str = "") -> QuerySet[Installation]:
-    """The installations that a version is for, each with its `kind` (of OfferKind) and how many `agents` authorized it.
+    """Return the installations that a version is for, each with its `kind` (of OfferKind) and how many `agents` authorized it.
 
-    What publishing does and what a developer is told before are this one query. `audience` stands for that of a draft.
+    Publishing acts on the same query that a developer is shown before. `audience` replaces a draft's own.
     """
     if not version.audience:
         version = copy(version)
@@ -39,7 +39,7 @@ def forecast(version: Version, audience: str = "") -> QuerySet[Installation]:
     if version.audience == Audience.CUSTOM:
         rows = rows.filter(account__slug__in=version.app.custom_accounts)
     if version.published_at:
-        # A later one is theirs instead.
+        # They get a later version instead.
         later = version.app.versions.filter(status=Status.PUBLISHED, published_at__gt=version.published_at)
         if later.filter(audience=Audience.PUBLIC).exists():
             return _described(rows.none(), [])
@@ -71,14 +71,14 @@ def _described(rows: QuerySet[Installation], kinds: list[When]) -> QuerySet[Inst
 
 
 def offer_version(version: Version) -> None:
-    """Offer a published version to every installation that it is for; to none twice."""
+    """Offer a published version once to every installation that it is for."""
     rows = forecast(version).values_list("pk", "version_id", "kind").order_by("pk")  # type: ignore[misc]
     step = {"version": version}
     _offer(Offer(installation_id=pk, from_version_id=old, kind=kind, **step) for pk, old, kind in rows.iterator())
 
 
 def offer_another(version: Version) -> None:
-    """Offer to those on a withdrawn version what is published yet, where anything is; to none twice."""
+    """Offer another published version, if there is one, once to every installation of a withdrawn version."""
     left = version.app.versions.filter(status=Status.PUBLISHED).order_by("-published_at", "-pk")
     for_all, for_some = left.filter(audience=Audience.PUBLIC).first(), left.first()
     listed = set(version.app.custom_accounts)
@@ -101,15 +101,15 @@ def _offer(offers: Iterable[Offer]) -> None:
 
 
 def queue_offers() -> None:
-    """Once this transaction commits, have workers act on what was offered; without a broker beat does (T3)."""
+    """On commit, have workers act on the offers; without a broker, beat does (T3)."""
     queue_on_commit("marketplace.tasks.sweep_offers")
 
 
-# --- what a developer sees of it ---
+# --- what a developer sees ---
 
 
 def progress(version: Version) -> dict[str, Any]:
-    """How many admins agreed, declined and wait, of those whom a version asks, since when the first waits, and how many moved unasked."""
+    """Count the admins who agreed, declined and have yet to answer, since when the first waits, and the installations updated unasked."""
     asked = Offer.objects.filter(version=version, kind=OfferKind.ASK)
     pending = asked.pending().order_by("offered_at")
     took = asked.exclude(taken_at=None)
@@ -124,7 +124,7 @@ def progress(version: Version) -> dict[str, Any]:
 
 
 def with_answer(consents: QuerySet) -> QuerySet:
-    """Annotate agents' consents with whether each `said_no`: pressed Cancel since their account moved to the version it has."""
+    """Annotate agents' consents with `said_no`: they pressed Cancel since their account moved to its version."""
     here = Offer.objects.filter(
         installation__access=OuterRef("access"),
         version=OuterRef("access__installation__version"),
@@ -143,7 +143,7 @@ def with_answer(consents: QuerySet) -> QuerySet:
 
 
 def agents_answers(version: Version) -> dict[str, int]:
-    """How the agents whose consents live answered what a version of an agent-level app asks, where it is installed."""
+    """Count how agents with live consents answered what a version of an agent-level app asks, where it is installed."""
     installed = Installation.objects.filter(version=version, uninstalled_at=None)
     consents = live_consents().filter(access__in=installed.values("access"), membership__isnull=False)
     waits, said_no = undecided(), Q(said_no=True)
@@ -162,7 +162,7 @@ def agents_answers(version: Version) -> dict[str, int]:
 
 
 def _named(offer: Offer) -> dict[str, Any]:
-    """What an account has not agreed to of what it is offered, as its mail names it: permissions, and vendors to connect."""
+    """Return what an offer asks for that the account has not agreed to, for its mail: permissions, and vendors to connect."""
     if offer.version is None:
         return {}
     step = Difference(offer.from_version, offer.version)
@@ -181,11 +181,11 @@ def _named(offer: Offer) -> dict[str, Any]:
 
 
 def tell_of_offer(offer: Offer) -> None:
-    """Mail an account's admins, once, what waits for them."""
+    """Mail an account's admins, once, about what waits for them."""
     rows = Offer.objects.to_tell().select_related(
         "installation__account", "from_version__app__client", "version__app__client"
     )
-    # One key for all offers of an installation: to_tell() leaves out whom one of them has told.
+    # One lock for all offers of an installation: to_tell() leaves out installations that were told of another offer.
     mail_once(f"offers:{offer.installation_id}", rows.filter(pk=offer.pk), _mail)
 
 

@@ -1,4 +1,4 @@
-"""Making a version of an app package, and keeping vendors' secrets out of it."""
+"""Put an app package into a version, and keep vendors' secrets out of it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ from .publishing import Frozen, change_version
 
 
 def take_package(version: Version, data: bytes, *, keep_secrets: bool, by: User) -> Report:
-    """Check a package, the bytes of a .zip, and put it into a draft where nothing in it is wrong.
+    """Check a package, the bytes of a .zip, and put it into a draft if nothing is wrong with it.
 
     With `keep_secrets`, the portal keeps vendors' secrets, encrypted, and takes them out of the package. A report that
     is not valid changed nothing. Raises NotATeammate, Frozen, ValidationError.
@@ -61,7 +61,7 @@ def _take(
     for integration, secret in {**secrets, **carried}.items():
         keep_vendor_secret(app, integration, secret=secret, by=by)
     if secrets:
-        # What is said of the package is said of what is kept.
+        # Check what is stored, so that the report is about that.
         sent, report = report, check_values(version.package, Facts(app))
         report.format, report.changes = sent.format, sent.changes
     return report

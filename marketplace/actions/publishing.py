@@ -1,4 +1,4 @@
-"""Making an app and its versions, reviewing and publishing them."""
+"""Make apps and versions, review and publish them."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ class TooManyVersions(Refused):
 
 @transaction.atomic
 def create_app(team: Team, *, slug: str, category: str, client: Client | None = None, by: User) -> App:
-    """Make an app, whose address never changes. Raises NotATeammate, ClientTaken, ValidationError."""
+    """Make an app. Its slug never changes. Raises NotATeammate, ClientTaken, ValidationError."""
     require_teammate(team, by)
     if client:
         # Before the ledger's chain, which record() locks (T11).
@@ -166,16 +166,16 @@ def change_version(version: Version, *, by: User, **fields: Any) -> Version:
 
 
 def check_installable(version: Version) -> None:
-    """Raise NotReady unless an app's version has all that installing it needs."""
+    """Raise NotReady unless an app's version has everything that installing it needs."""
     client = version.app.client
     contents = Contents.of(version)
-    # Settings, such as a key, are enough: a later version brings what has to be agreed to.
+    # Settings such as a key are enough; a later version may ask for consent.
     if not (version.scopes or contents.integrations or contents.templates or contents.fields):
         raise NotReady(_("This version does nothing yet: choose a scope that it asks for, or give it an app package."))
     agents_agree = version.scopes and client and client.is_agent_level
     if agents_agree and not version.install_url and not contents.templates:
         raise NotReady(_("An app that each agent authorizes needs an install URL, or request templates."))
-    # Again, since the registry and the credentials may have changed.
+    # Checked again, since the registry and the credentials may have changed.
     problems = check_values(version.package, Facts(version.app)).problems if version.package else []
     if wrong := next((found for found in problems if found.level == ERROR), None):
         raise NotReady(
@@ -220,7 +220,7 @@ def take_back_version(version: Version, *, by: User) -> Version:
 
 @transaction.atomic
 def copy_version(version: Version, *, by: User) -> Version:
-    """Copy a version that was taken back to a new draft, with everything in it, its number included. Raises NotATeammate, StatusCannotMove, ValidationError."""
+    """Copy a version that was taken back to a new draft, its number included. Raises NotATeammate, StatusCannotMove, ValidationError."""
     require_teammate(version.app.team, by)
     _check_status(version, Status.TAKEN_BACK)
     return create_version(version.app, by=by, **{name: getattr(version, name) for name in FIELDS})
@@ -228,13 +228,13 @@ def copy_version(version: Version, *, by: User) -> Version:
 
 @transaction.atomic
 def approve_version(version: Version, *, reason: str = "", by: User) -> Version:
-    """Let a submitted version be published. Raises NotAReviewer, OwnTeam, StatusCannotMove."""
+    """Approve a submitted version for publication. Raises NotAReviewer, OwnTeam, StatusCannotMove."""
     return _decide(version, Decision.APPROVED, Status.APPROVED, Event.VERSION_APPROVED, reason, by)
 
 
 @transaction.atomic
 def reject_version(version: Version, *, reason: str, by: User) -> Version:
-    """Turn a submitted version down, with a reason that its developers read. Raises as approving does, and ReasonMissing."""
+    """Reject a submitted version with a reason for its developers. Raises as approving does, and ReasonMissing."""
     if not reason.strip():
         raise ReasonMissing(_("Say why: the developers read it."))
     return _decide(version, Decision.REJECTED, Status.REJECTED, Event.VERSION_REJECTED, reason, by)
@@ -263,7 +263,7 @@ def publish_version(version: Version, *, by: User) -> Version:
 
 @transaction.atomic
 def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version:
-    """Publish a draft without review, for the accounts of these slugs beside those listed before (M3).
+    """Publish a draft without review for the accounts with these slugs, besides those listed before (M3).
 
     Raises NotATeammate, StatusCannotMove, NotReady, AccountsMissing, TooManyAccounts, TooManyVersions,
     ValidationError.
@@ -274,7 +274,7 @@ def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version
     check_installable(version)
     _check(version)
     app = lock(App, version.app_id)
-    # Under the lock of the app, which every other such publication takes.
+    # Under the app's lock, which every such publication takes.
     if _published(app, Audience.CUSTOM).count() >= MAX_CUSTOM_VERSIONS:
         raise TooManyVersions(
             _("Chosen accounts have %(count)d versions already. Withdraw one that nobody needs first.")
@@ -297,7 +297,7 @@ def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
     if not _published(app, Audience.CUSTOM).exists():
         raise NothingPublished(_("Publish a version for chosen accounts first."))
     _list(app, accounts)
-    # Those of them that have the app already can have another version from now on.
+    # Accounts that have the app already can now have another version.
     offer_version(_published(app, Audience.CUSTOM).latest("published_at"))
     queue_offers()
     record(
@@ -337,9 +337,9 @@ def _publish(version: Version, by: User, **details: object) -> Version:
 
 @transaction.atomic
 def withdraw_version(version: Version, *, reason: str, by: User) -> Version:
-    """Take a published version back: nobody can have it from now on, and who has it is told, and offered another.
+    """Withdraw a published version: nobody can install it from now on, and those who have it are told and offered another.
 
-    What was installed goes on working (M4). Raises NotATeammate, StatusCannotMove, ReasonMissing.
+    Existing installations go on working (M4). Raises NotATeammate, StatusCannotMove, ReasonMissing.
     """
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
@@ -348,8 +348,8 @@ def withdraw_version(version: Version, *, reason: str, by: User) -> Version:
         raise ReasonMissing(_("Say why: the admins who installed it read it."))
     version.status, version.withdrawn_because = Status.WITHDRAWN, reason[:MAX_REASON]
     version.save(update_fields=["status", "withdrawn_because"])
-    # What was offered from it before is offered for another reason now, which its admins do not know yet.
-    # Where it is not used any more, when they were told still counts: one mail a day is enough.
+    # Earlier offers to its installations now have another reason, which their admins do not know yet.
+    # If it is no longer in use, earlier mails still count: one a day is enough.
     left = Offer.objects.filter(from_version=version, installation__version=version, taken_at=None)
     left.update(kind=OfferKind.WITHDRAWN, told_at=None)
     offer_another(version)

@@ -1,4 +1,4 @@
-"""Moving an installation to another version of its app: agreeing to it, or declining (M4)."""
+"""Move an installation to another version of its app, or decline it (M4)."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -25,24 +25,24 @@ from .offering import forecast
 
 
 class NotOffered(Refused):
-    """The version is not, or no longer, the one that this installation can have."""
+    """This installation cannot have the version, or no longer can."""
 
 
 def offered_version(installation: Installation) -> Version | None:
-    """The version that an installation can be moved to: the newest for its account, where it is on another."""
+    """Return the version that an installation can be moved to: the newest for its account, unless it has that already."""
     version = installable_version(installation.app, installation.account)
     return None if version is None or version.pk == installation.version_id else version
 
 
 class Step(NamedTuple):
-    """What moving an installation means: the difference, and what the account is asked for, where it is asked."""
+    """What moving an installation means: the difference, and the consent screen if the account is asked."""
 
     difference: Difference
     screen: Screen | None
 
     @property
     def asks(self) -> bool:
-        """True where the permission of an admin is needed (M4)."""
+        """Tell whether an admin's permission is needed (M4)."""
         difference, screen = self
         if screen:
             return bool(screen.new_required or screen.new_optional or difference.always_asks)
@@ -63,10 +63,10 @@ def step_to(installation: Installation, version: Version, *, by: User) -> Step:
 def upgrade(
     installation: Installation, version: Version, *, by: User, shown: str = "", chosen: Iterable[str] = ()
 ) -> Installation:
-    """Move an installation to the version that it is offered, as an admin read it.
+    """Move an installation to the version it was offered, as an admin read it.
 
-    `shown` is the digest of the consent screen, where something new is asked for, and `chosen` are the optional scopes
-    switched on. What the version asks no more is taken from every consent and token at this commit (T1). Raises
+    `shown` is the digest of the consent screen, if something new is asked for, and `chosen` are the optional scopes
+    switched on. Every consent and token loses what the version no longer requests, at this commit (T1). Raises
     NotAnAdmin, NotOffered, and what agreeing raises.
     """
     installation, version = _lock(installation, version, by)
@@ -85,12 +85,12 @@ def upgrade(
 
 @transaction.atomic
 def upgrade_itself(offer: Offer) -> None:
-    """Take an offer without anybody's click, where that is still wanted and still asks for nothing new."""
+    """Update without a click, if that is still wanted and still asks for nothing new."""
     installation = offer.installation
     try:
         installation, version = _lock(installation, offer.version, None)  # type: ignore[arg-type]
     except Refused:
-        # Another came meanwhile, or it cannot be now: a person may still take it, where it is offered.
+        # Another version came, or it is not possible now. A person can still accept it, if it is offered.
         Offer.objects.filter(pk=offer.pk).update(kind=OfferKind.CLICK)
         return
     if Offer.objects.get(pk=offer.pk).declined_at:
@@ -105,7 +105,7 @@ def upgrade_itself(offer: Offer) -> None:
 
 
 def _lock(installation: Installation, version: Version, by: User | None) -> tuple[Installation, Version]:
-    """Lock what a step decides on (T11), and see that it may be taken; None is the portal itself."""
+    """Lock what a step depends on (T11), and check that it is allowed. None is the portal itself."""
     account = lock(Account, installation.account_id)
     app = App.objects.select_related("client", "team").get(pk=installation.app_id)
     client = lock(Client, app.client_id) if app.client_id else None
@@ -127,7 +127,7 @@ def _lock(installation: Installation, version: Version, by: User | None) -> tupl
 def _move(installation: Installation, difference: Difference, access: Any, by: User | None) -> Installation:
     old, new = difference.old, difference.new
     ended = end_connections(installation, difference.removed_integrations | difference.changed_integrations, by=by)
-    # What was filled in for one question is no answer to another under the same name.
+    # What was filled in for one question does not answer another of the same name.
     dropped = difference.added_fields | difference.removed_fields
     moved = difference.removed_integrations | difference.changed_integrations
     values = {
@@ -144,7 +144,7 @@ def _move(installation: Installation, difference: Difference, access: Any, by: U
 
 @transaction.atomic
 def decline_upgrade(installation: Installation, version: Version, *, by: User) -> None:
-    """Note that an admin read what a version asks for and said no; nothing else changes (M4). Raises NotAnAdmin, NotOffered."""
+    """Record that an admin declined what a version asks for. Nothing else changes (M4). Raises NotAnAdmin, NotOffered."""
     installation, version = _lock(installation, version, by)
     offer, _made = Offer.objects.get_or_create(
         installation=installation, from_version=installation.version, version=version, defaults={"kind": OfferKind.ASK}
@@ -157,7 +157,7 @@ def decline_upgrade(installation: Installation, version: Version, *, by: User) -
 
 @transaction.atomic
 def set_upgrades_itself(installation: Installation, *, on: bool, by: User) -> Installation:
-    """Let an installation take versions that ask for nothing new by itself, or not. Raises NotAnAdmin, NotOffered."""
+    """Turn automatic updates on or off, for versions that ask for nothing new. Raises NotAnAdmin, NotOffered."""
     account = lock(Account, installation.account_id)
     require_admin(account, by)
     installation = lock(Installation, installation.pk)

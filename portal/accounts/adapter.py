@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """What sign-up and sign-in do beyond allauth's own."""
+    """Signing up and in, beyond what allauth does itself."""
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> Any:
         user.name = form.cleaned_data.get("name", "")
@@ -38,14 +38,14 @@ class AccountAdapter(DefaultAccountAdapter):
         return email
 
     def set_password(self, user: User, password: str) -> None:
-        """Change the password only if it is still the one that was read, so that a reset link works once."""
+        """Change the password only if it has not changed since it was read, so that a reset link works once."""
         before = user.password
         user.set_password(password)
         people = User.objects.filter(pk=user.pk)
         if people.filter(password=before).update(password=user.password):
             return
         user.password = people.values_list("password", flat=True).get()
-        # The same password again: somebody pressed twice.
+        # The same password again means that somebody pressed twice.
         if not check_password(password, user.password):
             messages.error(self.request, _("The password was changed a moment ago. Sign in with the new one."))
             raise ImmediateHttpResponse(redirect(self.request.path))
@@ -54,15 +54,15 @@ class AccountAdapter(DefaultAccountAdapter):
         return address_of(request.META)
 
     def get_email_verification_redirect_url(self, email_address: Any) -> str:
-        """Lead whoever signed up to accept an invitation back to it."""
+        """Return a person who signed up to accept an invitation to it."""
         if "invitation" in self.request.session:
             return reverse("invitation-accept")
         return super().get_email_verification_redirect_url(email_address)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """Count a failure before it is one, so that guesses made at once are counted too.
+        """Count a failure in advance, so that simultaneous guesses are counted too.
 
-        allauth's own count goes by mail address alone, and a stranger could keep its owner out.
+        allauth counts by mail address alone, so a stranger could lock its owner out.
         """
         who = address_of(request.META)
         failed = request.sign_in_failed = [  # type: ignore[attr-defined]
@@ -79,16 +79,16 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def validation_error(self, code: str, *args: Any) -> Any:
         if code in ("rate_limited", "too_many_login_attempts"):
-            # As everywhere else: 429, and how long to wait at most.
+            # As everywhere else: 429, with the longest wait.
             raise TooMany(300)
         return super().validation_error(code, *args)
 
     def is_safe_url(self, url: str) -> bool:
-        """Judge an address without its query: Django refuses addresses longer than 2,048 characters, and a query cannot lead elsewhere."""
+        """Judge a URL without its query: Django refuses URLs longer than 2,048 characters, and a query cannot lead elsewhere."""
         return super().is_safe_url(url.partition("?")[0])
 
     def post_login(self, request: HttpRequest, user: User, *, redirect_url: str | None, **more: Any) -> HttpResponse:
-        """Follow the form that was sent last, which is newer than what the session stored for the first."""
+        """Follow the form that was sent last, not what the session stored for an earlier one."""
         return super().post_login(request, user, redirect_url=get_next_redirect_url(request) or redirect_url, **more)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 class MFAAdapter(DefaultMFAAdapter):
-    """Keeps what second factors are derived from encrypted: whoever reads the database passes none of them."""
+    """Encrypts the secrets of second factors, so that reading the database is not enough to pass them."""
 
     def encrypt(self, text: str) -> str:
         return encrypt(text)

@@ -98,7 +98,7 @@ class UserAdmin(ActionAdd):
         return super().may_press(request, name, obj) and fits.get(name, True)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        # What can be filtered by can be guessed, a letter at a time.
+        # A column that can be filtered by can be guessed a letter at a time.
         return not lookup.startswith("password") and super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -170,7 +170,7 @@ class MembershipAdmin(ActionAdd):
     ) -> HttpResponse:
         given = [*request.GET.getlist("user"), *request.GET.getlist("account")]
         given += [*request.POST.getlist("user"), *request.POST.getlist("account")]
-        # Of anything else the admin's own field for choosing makes an error of 500.
+        # The admin's own choice field answers anything else with a 500.
         if any(value and not re.fullmatch("[0-9]{1,18}", value) for value in given):
             messages.error(request, _("Choose the person and the account from the lists."))
             return redirect(request.path)

@@ -1,4 +1,4 @@
-"""Which of the ledger's chains a person reads, and the names behind its opaque ids; registered with the ledger, which is below."""
+"""Which of the ledger's chains a person reads, and the names behind opaque ids. Registered with the ledger, which is below."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ def chains_seen_by(user: User) -> dict[str, str]:
 
 
 def chains_of_own_acts(user: User) -> list[str] | None:
-    """Return the chains in which a person sees what they did themself: where they still belong. None means all, for staff."""
+    """Return the chains in which a person sees their own acts: where they still belong. None means all, for staff."""
     if user.is_staff:
         return None
     accounts = Account.objects.filter(memberships__in=Membership.objects.live().filter(user=user))

@@ -25,16 +25,16 @@ _ON_THE_WAY = (
     "mfa_authenticate",
     "mfa_reauthenticate",
 )
-# Pages of apps above to which people return from the entrance, by URL name.
+# Pages of the apps above to which people return after signing in, by URL name.
 _DESTINATIONS: set[str] = set()
 _SEALED = "then"
 _SALT = "portal.accounts.entrance"
-# No mail carries an address that is longer than any page takes.
+# A bound on addresses in mails.
 _LONGEST_SEALED = 8192
 
 
 def register_destination(name: str) -> None:
-    """Have people who sign in from the page of this URL name return to it; a request that `leads_nowhere` is excepted."""
+    """Return people who sign in from the page with this URL name to it, except for requests that `leads_nowhere`."""
     _DESTINATIONS.add(name)
 
 
@@ -55,7 +55,7 @@ def with_next(url: str, address: str) -> str:
 def mailed_link(request: HttpRequest, path: str) -> str:
     """Return the address of a page for a mail: on BASE_URL, whatever host the request named, with `next` sealed."""
     address = next_page(request) if request else ""
-    # An invitation is known to the browser that opened it and to no other, and that one needs no telling.
+    # Only the browser that opened an invitation knows it, and that browser needs no hint.
     if not address.startswith("/") or address == reverse("invitation-accept"):
         return settings.BASE_URL + path
     sealed = signing.dumps(address, salt=_SALT, compress=True)
@@ -63,7 +63,7 @@ def mailed_link(request: HttpRequest, path: str) -> str:
 
 
 def _unsealed(request: HttpRequest) -> str:
-    """Return the address sealed in a mail's link; the rest of the link decides whether it is too old."""
+    """Return the address sealed in a mail's link. The rest of the link decides whether it has expired."""
     try:
         return str(signing.loads(request.GET[_SEALED], salt=_SALT))
     except signing.BadSignature:

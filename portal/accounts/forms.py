@@ -21,7 +21,7 @@ class SignupForm(allauth.SignupForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         invitation = Invitation.objects.opened_in(context.request.session)
-        # Whoever opened the link got it by a mail to this address.
+        # The link was mailed to this address.
         self.invitation = invitation if invitation and not invitation.why_over() else None
         if self.invitation:
             self.fields["email"].initial = self.invitation.email
@@ -42,14 +42,14 @@ class SignupForm(allauth.SignupForm):
         try:
             return super().try_save(request)
         except IntegrityError:
-            # Somebody took the address a moment ago: answer as for any known address.
+            # Somebody took the address a moment ago, so answer as for any known address.
             self.account_already_exists = True
             return super().try_save(request)
 
     def _take_as_long_as_for_a_new_person(self, request: HttpRequest) -> None:
-        """Create a person and undo it, so that the time of the answer does not tell which addresses are known.
+        """Create a person and roll back, so that the time of the answer does not tell which addresses are known.
 
-        Only the inner transaction is undone. The outer one commits, and so waits for the disk as the real one does.
+        Only the inner transaction is rolled back. The outer one commits, and so waits for the disk as a real one does.
         """
         email = self.cleaned_data["email"]
         self.cleaned_data["email"], self.account_already_exists = f"{secrets.token_hex(16)}@nobody.invalid", False
@@ -66,7 +66,7 @@ class LoginForm(allauth.LoginForm):
 
 
 def time_zones() -> list[Any]:
-    """Return the zones that are named after a city, and UTC; the rest are old names and technical ones."""
+    """Return UTC and the zones named after a city; the others are old or technical names."""
     regions = (
         "Africa",
         "America",
@@ -85,7 +85,7 @@ def time_zones() -> list[Any]:
 
 class ProfileForm(forms.ModelForm):
     time_zone = forms.ChoiceField(label=_("Time zone"), choices=time_zones)
-    # Kept in the browser (portal/theme.py), as one person's screens differ.
+    # Kept in the browser (portal/theme.py), since one person's screens differ.
     theme = forms.ChoiceField(
         label=_("Theme"),
         choices=[("system", _("Same as the system")), ("light", _("Light")), ("dark", _("Dark"))],
@@ -110,7 +110,7 @@ class InvitationForm(forms.Form):
 
 
 class RoleForm(forms.Form):
-    """Confirms the role that the page asked about, so that a page of yesterday gives no other."""
+    """Confirms the role that the page asked about, so that a stale page cannot give another."""
 
     role = forms.ChoiceField(widget=forms.HiddenInput)
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.foundation.text import validate_address, validate_readable
 
-# The group of those who review versions and suspend clients; a migration makes it.
+# The group of people who review versions and suspend clients, made by a migration.
 REVIEWERS = "Reviewers"
 
 
@@ -31,7 +31,7 @@ class UserManager(DjangoUserManager):
         return self._make(email, password, **fields)
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":  # type: ignore[override]
-        """Make the first staff user; who can run this command need not prove the address by mail."""
+        """Make a staff user. Whoever can run this command need not verify the address by mail."""
         user = self._make(email, password, **{"is_staff": True, "is_superuser": True, **fields})
         user.emailaddress_set.create(email=user.email, verified=True, primary=True)  # type: ignore[attr-defined]
         return user
@@ -40,7 +40,7 @@ class UserManager(DjangoUserManager):
 class User(AbstractUser):  # type: ignore[django-manager-missing]
     """A person, who signs in with email and password."""
 
-    # People are named by this in the ledger, so that a person can be forgotten and the chain still verifies (E2).
+    # The ledger names people by this id, so that a person can be forgotten and the chain still verifies (E2).
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     username = None  # type: ignore[assignment]
     first_name = None  # type: ignore[assignment]
@@ -72,7 +72,7 @@ class Role(models.TextChoices):
 
 
 class Account(models.Model):
-    """A customer's tenant. Its slug never changes and is never used again."""
+    """A customer's tenant. Its slug never changes and is never reused."""
 
     slug = models.SlugField(_("slug"), max_length=50, unique=True)
     name = models.CharField(_("name"), max_length=80, validators=[validate_readable])
@@ -101,7 +101,7 @@ class MembershipQuerySet(models.QuerySet):
         return self.live().filter(role=Role.ADMIN)
 
     def administered_by(self, user: User) -> Any:
-        """The accounts, by id, whose admin a person is."""
+        """Return the ids of the accounts that a person administers."""
         return self.admins().filter(user=user).values("account")
 
     def emails(self) -> list[Any]:
@@ -110,7 +110,7 @@ class MembershipQuerySet(models.QuerySet):
 
 
 class Membership(models.Model):
-    """A person's membership of an account. Ended, it never lives again (T4): coming back makes a new one."""
+    """A person's membership of an account. Once ended it never lives again (T4): coming back makes a new one."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
@@ -188,11 +188,11 @@ class TeamMembership(models.Model):
 
 class InvitationQuerySet(models.QuerySet):
     def open(self) -> Self:
-        """Those that are neither used nor taken back; they may have expired, and can be sent again."""
+        """Return the invitations neither used nor taken back. They may have expired, and can be sent again."""
         return self.filter(accepted_at=None, revoked_at=None)
 
     def with_state(self) -> Self:
-        """Read with each invitation what its validity hangs on (T2), and the database's clock as `now`."""
+        """Join what an invitation's validity depends on (T2), and the database's clock as `now`."""
         sender = {"user": OuterRef("invited_by")}
         admin = Membership.objects.admins().filter(account=OuterRef("account"), **sender)
         owner = TeamMembership.objects.owners().filter(team=OuterRef("team"), **sender)
@@ -201,30 +201,30 @@ class InvitationQuerySet(models.QuerySet):
         )
 
     def opened_in(self, session: SessionBase) -> "Invitation | None":
-        """The one whose link was opened last in a browser’s session, or None."""
+        """Return the invitation whose link was opened last in a browser’s session, or None."""
         opened = session.get("invitation")
         return self.with_state().filter(token_hash=opened).first() if opened else None  # type: ignore[return-value]
 
     def run_by(self, user: User) -> Self:
-        """Those that a person may send again and take back: of accounts they administer and teams they own (E1)."""
+        """Return the invitations that a person may resend and take back: to accounts they administer and teams they own (E1)."""
         accounts = Membership.objects.administered_by(user)
         teams = TeamMembership.objects.owners().filter(user=user).values("team")
         return self.filter(Q(account__in=accounts) | Q(team__in=teams))
 
 
 class Invitation(models.Model):
-    """An offer of membership in an account or a team to a mail address. Its token is in the mail, and here as a hash."""
+    """An offer of membership to a mail address. The token is in the mail, and stored as a hash."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     account = models.ForeignKey(Account, null=True, on_delete=models.PROTECT, related_name="invitations")
     team = models.ForeignKey(Team, null=True, on_delete=models.PROTECT, related_name="invitations")
-    # Empty once it was used or taken back: nobody needs it then.
+    # Empty once it was used or taken back, since nobody needs it then.
     email = models.EmailField(blank=True, validators=[validate_address])
     role = models.CharField(max_length=10)
     invited_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
-    # Null, as several may be, until a worker made the token, which it does as it sends the mail.
+    # Null until a worker makes the token as it sends the mail.
     token_hash = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001
     told_at = models.DateTimeField(null=True)
     accepted_at = models.DateTimeField(null=True)
@@ -266,7 +266,7 @@ class Invitation(models.Model):
         return str((Role if self.account_id else TeamRole)(self.role).label)
 
     def why_over(self) -> str:
-        """Return why nobody can accept this any more, or "" where somebody can; of a row that was read `with_state`."""
+        """Return why nobody can accept this any more, or "" if somebody can. The row must be read `with_state`."""
         if self.accepted_at:
             return gettext("This invitation was used already. It works once.")
         if self.revoked_at:
@@ -291,7 +291,7 @@ class NoticeKind(models.TextChoices):
 
 
 class Notice(models.Model):
-    """One mail to a team's developers, or to the reviewers, about a version or OAuth credentials of the team."""
+    """A mail to a team's developers, or to the reviewers, about a version or OAuth credentials of the team."""
 
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="notices")
     to_reviewers = models.BooleanField()

@@ -1,6 +1,6 @@
-"""Who may: each rule once, as a question (`is_admin`), a demand (`require_admin`) or a queryset.
+"""Who may do what: each rule once, as a question (`is_admin`), a demand (`require_admin`) or a queryset.
 
-An action demands the right again under its locks; a page only asks.
+A page only asks; an action demands the right again, under its locks.
 """
 
 from django.contrib.auth.models import AnonymousUser
@@ -104,7 +104,7 @@ def require_teammate(team: Team, by: User) -> None:
 
 
 def only_runner(organisation: Account | Team) -> Membership | TeamMembership | None:
-    """Return the membership of the only one who runs it, which can neither end nor change; None if several do."""
+    """Return the membership of the only person who runs it, which can neither end nor change, or None if several do."""
     runners: list[Membership] | list[TeamMembership]
     if isinstance(organisation, Account):
         runners = list(organisation.memberships.admins()[:2])
@@ -124,12 +124,12 @@ def require_inviter(organisation: Account | Team, by: User) -> None:
 
 
 def reviewers() -> QuerySet[User]:
-    """The people of the group Reviewers; being staff alone, or a superuser, is not enough."""
+    """Return the people in the group Reviewers. Being staff, or a superuser, is not enough."""
     return User.objects.filter(is_active=True, is_staff=True, groups__name=REVIEWERS)
 
 
 def is_reviewer(by: User | AnonymousUser) -> bool:
-    # Most people are not staff, which costs no query.
+    # Costs no query for most people, who are not staff.
     return by.is_staff and reviewers().filter(pk=by.pk).exists()
 
 

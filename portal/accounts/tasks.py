@@ -1,4 +1,4 @@
-"""Mailing invitations and notices, and forgetting sessions and sent forms. Each task can run twice, be killed anywhere, and is found by the sweep (T3)."""
+"""Mail invitations and notices, and clear sessions and sent forms. Each task can run twice and be killed anywhere; the sweep finds what is left (T3)."""
 
 from celery import shared_task
 from django.contrib.sessions.backends.db import SessionStore
@@ -21,7 +21,7 @@ def tell_of_invitation(invitation_id: str) -> None:
 
 @shared_task
 def sweep_invitations() -> None:
-    """Find the mails that are left to send in the database, whatever became of the messages."""
+    """Find in the database the mails left to send, whatever became of the messages."""
     for pk in invitations_to_mail().order_by("expires_at").values_list("pk", flat=True)[:SWEEP_BATCH]:
         tell_of_invitation.delay(str(pk))
 

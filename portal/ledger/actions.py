@@ -1,4 +1,4 @@
-"""Writing to the ledger, and telling whether anyone tampered with it (E2)."""
+"""Write to the ledger, and verify that nobody tampered with it (E2)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ class Person(Protocol):
 
 
 def actor_name(by: Person | str | None) -> str:
-    """Return the opaque name under which a person is recorded; a client has one already, and None is the portal."""
+    """Return the opaque name under which an actor is recorded. A client has one already; None is the portal."""
     return by or SYSTEM if by is None or isinstance(by, str) else f"person:{by.public_id}"
 
 
 def as_data(entry: Entry) -> dict:
-    """Return an entry as JSON can hold it."""
+    """Return an entry as JSON values."""
     values = {name: getattr(entry, name if name != "chain" else "chain_id") for name in FIELDS}
     return {**values, "id": str(entry.id), "at": entry.at.isoformat()}
 
@@ -70,7 +70,7 @@ def record(chain_name: str, event: LedgerEvent, *, by: Person | str | None, subj
 
 @dataclass(frozen=True)
 class Fault:
-    """The first entry at which a chain is not what was recorded."""
+    """The first entry at which a chain differs from what was recorded."""
 
     chain: str
     sequence: int
@@ -81,11 +81,11 @@ class Fault:
 
 
 def verify(chain: Chain, seen: Any = None) -> Fault | None:
-    """Return the first Fault of a chain, or None where it is intact; other connections may go on writing to it.
+    """Return the first Fault of a chain, or None if it is intact. Other connections may go on writing to it.
 
-    `seen` is what checkpoints say of it, as {length: head}.
+    `seen` is what checkpoints say about it, as {length: head}.
     """
-    # The chain's own row comes with each entry, so that all is of one moment.
+    # The chain's own row is read with each entry, so that both are of the same moment.
     entries, last = chain.entries.select_related("chain").order_by("sequence"), None
 
     def told() -> Iterator[Any]:

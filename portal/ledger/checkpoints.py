@@ -1,6 +1,6 @@
 """Signed statements of how long a chain was and which hash it ended with, kept outside the database (E2).
 
-A chain that was cut at its end, or rehashed whole, is intact in itself; only a checkpoint tells.
+A chain that was cut at its end, or rehashed from the start, verifies in itself; only a checkpoint shows it.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from docs.verify_receipt import NotIntact, Unreadable
 from .keys import own_keys, signer
 from .models import Chain
 
-# What an HMAC was made over, before checkpoints, receipts and exports were signed with public keys.
+# What the HMAC covered, before checkpoints, receipts and exports were signed with public keys.
 _AUTHENTICATED = ("chain", "length", "head", "at")
 LENGTH, RECEIPT = b"ledger checkpoint ", b"ledger receipt "
 _BATCH = 1000
@@ -29,7 +29,7 @@ _TAIL = 65536
 
 
 class BadCheckpoint(Exception):
-    """A statement that no key of LEDGER_KEYS signed, or that is none; the text says where."""
+    """A statement is malformed, or no key of LEDGER_KEYS signed it. The text says where."""
 
 
 def _mac(key: str, checkpoint: dict, purpose: bytes) -> str:
@@ -59,15 +59,15 @@ def _last_line(file: IO[bytes]) -> bytes:
 
 
 def write_checkpoints(path: str) -> int:
-    """Append a checkpoint of each chain that has grown since its last one to a file; return how many.
+    """Append to a file a checkpoint of each chain that has grown since its last one; return how many.
 
-    Each names the hash of the line before it, so that none can be taken out.
+    Each has the hash of the line before it, so that none can be removed.
     """
     written = 0
     while grown := list(Chain.objects.filter(length__gt=F("checkpointed")).order_by("pk")[:_BATCH]):
         sign = signer()
         with open(path, "a+b", buffering=0) as file:
-            # Two workers' lines never mix.
+            # So that two workers' lines never mix.
             fcntl.flock(file, fcntl.LOCK_EX)
             line = _last_line(file)
             lines = []
@@ -113,7 +113,7 @@ def _check_line(line: bytes, keys: dict, before: bytes) -> dict:
 
 
 def missing_checkpoints(chains: Iterable[Chain], seen: dict[str, dict[int, str]]) -> list[str]:
-    """Say of which chains, as their rows were before the file was read, the file lacks the last checkpoint."""
+    """Name the chains whose last checkpoint, by their rows as read before the file, the file lacks."""
     return [
         f"the checkpoint of {chain.name} at {chain.checkpointed} is missing: the file was emptied, cut or replaced"
         for chain in chains

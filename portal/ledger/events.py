@@ -1,4 +1,4 @@
-"""What can be recorded: each app lists its events in its `events.py`, the title of each beside what entries keep."""
+"""The events that can be recorded. Each app lists its own in its `events.py`, each stored value with its title."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ class LedgerEvent(models.TextChoices):
     """An app's events: entries store the value, people read the label."""
 
     def title_for(self, details: Mapping[str, Any]) -> Any:
-        """Return what people read of an entry with these details."""
+        """Return the title of an entry with these details."""
         return self.label
 
     def why(self, details: Mapping[str, Any]) -> str:
@@ -23,7 +23,7 @@ _known: dict[str, LedgerEvent] = {}
 
 
 def register(events: type[LedgerEvent]) -> type[LedgerEvent]:
-    """Let these events be recorded; a class decorator."""
+    """Register an app's events; a class decorator."""
     for event in events:
         if _known.setdefault(event.value, event) is not event:
             raise ImproperlyConfigured(f"Two apps record an event named {event.value}.")

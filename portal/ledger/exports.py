@@ -21,7 +21,7 @@ _BATCH = 500
 
 
 class NotRecorded(Exception):
-    """An entry, or the words it names, is not what was recorded."""
+    """An entry, or the text it names, differs from what was recorded."""
 
 
 def check_recorded(entry: Entry, words: dict[str, Any] | None = None) -> None:
@@ -46,7 +46,7 @@ def receipt(entry: Entry, words: dict[str, Any] | None = None) -> dict:
 
 
 def check_receipt(data: Any) -> tuple[dict, bool]:
-    """Return a receipt's checkpoint, and whether everybody can verify it or, being an earlier one, only the operator.
+    """Return a receipt's checkpoint, and whether anybody can verify it or, for an older one, only the operator.
 
     Raises NotIntact, Unreadable, BadCheckpoint.
     """
@@ -68,14 +68,14 @@ def _batches(entries: QuerySet[Entry]) -> Iterator[Any]:
 
 
 def _checkpoints(chains: Iterable[str]) -> list[dict]:
-    """Return how long each chain is now, and its last hash."""
+    """Return each chain's current length and last hash."""
     now = database_now().isoformat()
     rows = Chain.objects.filter(pk__in=chains).order_by("pk")
     return [{"chain": row.name, "length": row.length, "head": row.head, "at": now} for row in rows]
 
 
 def json_lines(entries: QuerySet[Entry], chains: Iterable[str]) -> Iterator[Any]:
-    """Yield an export as pieces of one JSON document; `chains` are those of which it holds every entry."""
+    """Yield an export as pieces of one JSON document. `chains` are the ones that it holds completely."""
     checkpoints, told = _checkpoints(chains), Digest()
     yield '{"entries": ['
     comma = ""
@@ -97,7 +97,7 @@ class _Echo:
 def csv_lines(
     entries: QuerySet[Entry], chains: Iterable[str], named: Callable[[list[Entry]], Iterable[Any]]
 ) -> Iterator[Any]:
-    """Yield an export as lines of CSV, in which no cell is a formula; `named` gives entries what people read."""
+    """Yield an export as lines of CSV in which no cell is a formula. `named` adds the names that people read."""
     write = csv.writer(_Echo()).writerow
     checkpoints, told = _checkpoints(chains), Digest(NAMES)
     yield write(COLUMNS)
@@ -117,7 +117,7 @@ def csv_lines(
 
 
 def check_export(text: str) -> tuple[dict, bool]:
-    """Return what an export's signature says of it, and whether everybody can verify it or only the operator.
+    """Return what an export's signature says about it, and whether anybody can verify it or only the operator.
 
     Raises NotIntact, Unreadable, BadCheckpoint.
     """

@@ -31,15 +31,15 @@ def _derive(value: str) -> OKPKey:
 
 @dataclass(frozen=True)
 class Signer:
-    """The key that signs now, and a time at which it certainly did."""
+    """The key that signs now, and a time that is certainly within its period."""
 
     key: OKPKey
     at: datetime
 
     def sign(self, purpose: str, content: Any) -> str:
-        """Return a signature (JWS, RFC 7515) that holds the content, who signs it and when.
+        """Return a signature (JWS, RFC 7515) over the content, the signer and the time.
 
-        A signature for one purpose is none for another: a cut export must find no receipt whose signature fits it.
+        A signature is for one purpose only, so that a receipt's signature cannot pass for that of a cut export.
         """
         statement = {
             "purpose": purpose,
@@ -53,14 +53,14 @@ class Signer:
 
 @transaction.atomic
 def signer() -> Signer:
-    """Return the signer of the first of LEDGER_KEYS, whose period begins here if another key signed until now."""
+    """Return the signer of the first of LEDGER_KEYS, and begin its period if another key signed until now."""
     key = _derive(settings.LEDGER_KEYS[0])
     kid = key.thumbprint()
     while (period := _locked_period()) is None or period.key != kid:
         if period:
             KeyPeriod.objects.filter(pk=period.pk).update(until_at=Now())
         KeyPeriod.objects.bulk_create([KeyPeriod(key=kid)], ignore_conflicts=True)
-    # The clock is read under the lock that ending the period waits for.
+    # The clock is read under the lock that the end of the period waits for.
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         return Signer(key, cursor.fetchone()[0])
@@ -84,7 +84,7 @@ def _locked_period() -> KeyPeriod | None:
 def published() -> dict[str, Any]:
     """Return the public keys with the times from and until which each signed, as a JWK set (RFC 7517, RFC 8037).
 
-    Only keys of LEDGER_KEYS: a row that somebody else wrote publishes nothing.
+    Only keys of LEDGER_KEYS are published, so that a forged row publishes nothing.
     """
     keys = {key.thumbprint(): key for key in map(_derive, settings.LEDGER_KEYS)}
     periods: dict[str, list] = {}

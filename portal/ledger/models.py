@@ -7,12 +7,12 @@ from django.db.models.functions import Now
 
 
 class Chain(models.Model):
-    """One for each account (`account:<slug>`), one for each team (`team:<id>`), and `portal`."""
+    """A chain of entries: one for each account (`account:<slug>`) and team (`team:<id>`), and `portal`."""
 
     name = models.CharField(max_length=100, primary_key=True)
     length = models.BigIntegerField(default=0)
     head = models.CharField(max_length=64, blank=True)
-    # The length at the last checkpoint; what is trusted is the file, this only says which chains have grown.
+    # The length at the last checkpoint. It only says which chains have grown; the file is what is trusted.
     checkpointed = models.BigIntegerField(default=0)
 
     def __str__(self) -> str:
@@ -20,7 +20,7 @@ class Chain(models.Model):
 
 
 class Entry(models.Model):
-    """One act. `hash` covers every other column and the hash of the entry before."""
+    """An act. `hash` covers every other column and the hash of the entry before."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     chain = models.ForeignKey(Chain, on_delete=models.PROTECT, related_name="entries")
@@ -50,7 +50,7 @@ class Entry(models.Model):
 
 
 class KeyPeriod(models.Model):
-    """A period in which one key of LEDGER_KEYS signed. Both times come from the database's clock, whatever is written."""
+    """A period in which a key of LEDGER_KEYS signed. A trigger takes both times from the database's clock."""
 
     # The thumbprint of the public key (RFC 7638).
     key = models.CharField(max_length=43)

@@ -1,4 +1,4 @@
-"""What of the ledger a person may read, and the names that people read instead of opaque ids."""
+"""What a person may read in the ledger, and the names that people see instead of opaque ids."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +15,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class People(Protocol):
-    """What the app of people, which is above the ledger, answers about readers and names."""
+    """What the accounts app, which is above the ledger, tells it about readers and names."""
 
     def chains_seen_by(self, user: Any) -> dict[str, str]:
         """Return {chain: its name} for the chains that a person reads as a whole."""
@@ -31,7 +31,7 @@ _people: list[People] = []
 
 
 def register_people(people: People) -> None:
-    """Name the app that knows people; it calls this once, as it gets ready."""
+    """Register the module that knows people; the accounts app calls this when it is ready."""
     _people[:] = [people]
 
 
@@ -50,7 +50,7 @@ def entries_seen_by(user: Any) -> QuerySet[Entry]:
 
 
 def with_names(entries: Iterable[Any]) -> list[Any]:
-    """Give each entry the names that people read, in a bounded number of queries."""
+    """Add the names that people see to each entry, in a bounded number of queries."""
     entries = list(entries)
     ids: dict[str, set[str]] = {"person": set(), "team": set(), "account": set()}
     named = (name for entry in entries for name in (entry.actor, entry.subject, entry.chain_id))

@@ -1,4 +1,4 @@
-"""The record of what happened, newest first."""
+"""The ledger's pages and files."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ VERIFIER = Path(verify_receipt.__file__)
 
 
 def _chosen(request: HttpRequest, chains: Any) -> dict[str, Any]:
-    """The filters that a request names, empty where it names none or one that is not this person's."""
+    """Return the filters of a request, empty if missing or not open to this person."""
     allowed = {"chain": chains, "event": known_events(), "who": ("me",)}
     values = {name: request.GET.get(name, "") for name in allowed}
     return {name: value if value in allowed[name] else "" for name, value in values.items()}
@@ -58,7 +58,7 @@ def ledger_list(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_safe
 def ledger_export(request: HttpRequest, kind: str) -> StreamingHttpResponse:
-    """What the filters show as a file, oldest first, in flat memory."""
+    """Stream the filtered entries as a file, oldest first, in constant memory."""
     chains = chains_seen_by(request.user)
     chosen = _chosen(request, chains)
     entries = _filtered(request.user, chosen).order_by("chain", "sequence")
@@ -73,13 +73,13 @@ def ledger_export(request: HttpRequest, kind: str) -> StreamingHttpResponse:
 
 @require_safe
 def ledger_keys(request: HttpRequest) -> HttpResponse:
-    """The public keys, for anyone on any site: verifying a receipt takes no account here."""
+    """Publish the public keys to anyone, on any site: verifying a receipt takes no account here."""
     return JsonResponse(announced(), headers={"Cache-Control": "public, max-age=300"})
 
 
 @require_safe
 def receipt_verifier(request: HttpRequest) -> HttpResponse:
-    """`docs/verify_receipt.py`, for whoever holds a receipt."""
+    """Serve `docs/verify_receipt.py` to anyone who holds a receipt."""
     headers = {
         "Content-Disposition": 'attachment; filename="verify_receipt.py"',
         "Cache-Control": "public, max-age=300",

@@ -1,1 +1,1 @@
-"""What happens to accounts and teams, to those who are invited to them, and to people."""
+"""Actions on accounts, teams, invitations and people."""

@@ -47,7 +47,7 @@ def suspend_account(account: Account, *, reason: str, by: User | None) -> Accoun
 
 @transaction.atomic
 def lift_account(account: Account, *, reason: str, by: User | None) -> Account:
-    """Let a suspended account work again, as it was. Raises NotStaff, NotSuspended."""
+    """Lift an account's suspension; everything in it works as before. Raises NotStaff, NotSuspended."""
     require_staff(by)
     account = lock(Account, account.pk)
     if not account.suspended_at:

@@ -1,4 +1,4 @@
-"""Inviting people by mail, and accepting: it takes the token that only the mail has, and the address that it went to."""
+"""Invite people by mail. Accepting takes the token that only the mail has, and the address it went to."""
 
 import datetime as dt
 import hashlib
@@ -32,15 +32,15 @@ class AlreadyInvited(Refused):
 
 
 class InvitationOver(Refused):
-    """It was used, taken back, or has expired."""
+    """The invitation was used, taken back, or has expired."""
 
 
 class NotInvited(Refused):
-    """The invitation went to an address that this person has not proved to be theirs."""
+    """The invitation went to an address that this person has not verified."""
 
 
 def hash_of(token: str) -> str:
-    """Return what is kept of a token. It has 256 random bits, so a fast hash will do."""
+    """Return the hash that is stored of a token. A token has 256 random bits, so a fast hash will do."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -49,7 +49,7 @@ def _lock_organisation(organisation: Account | Team) -> Account:
 
 
 def _queue(invitation: Invitation) -> None:
-    """Once this transaction commits, have a worker send the mail; without a broker the sweep finds it (T3)."""
+    """On commit, have a worker send the mail; without a broker the sweep finds it (T3)."""
     queue_on_commit("portal.accounts.tasks.tell_of_invitation", str(invitation.pk))
 
 
@@ -70,7 +70,7 @@ def invite(organisation: Account | Team, *, email: str, role: str, by: User) -> 
     target = {"account" if isinstance(organisation, Account) else "team": organisation}
     if isinstance(organisation, Account) and organisation.test_of_team_id and role == Role.ADMIN:
         raise OwnersAreAdmins(_("The owners of the team administer its test account: invite an owner to the team."))
-    # Who is a member is no secret here; whether anybody else has an account is.
+    # Members are no secret here, but whether anybody else has an account is.
     if organisation.memberships.filter(user__email=email, ended_at=None).exists():
         raise AlreadyMember(
             _("%(user)s already belongs to %(organisation)s.") % {"user": email, "organisation": organisation}
@@ -98,7 +98,7 @@ def _open_one(invitation: Invitation, by: User) -> Invitation:
 
 @transaction.atomic
 def resend_invitation(invitation: Invitation, *, by: User) -> Invitation:
-    """Send an invitation again, in the name of `by`; the link in the earlier mail is dead from this commit.
+    """Send an invitation again, in the name of `by`. From this commit the link in the earlier mail is dead.
 
     Raises NotAnInviter, InvitationOver.
     """
@@ -121,8 +121,8 @@ def revoke_invitation(invitation: Invitation, *, by: User) -> Invitation:
 
 
 def is_for(invitation: Invitation, user: User) -> bool:
-    """True where the address that was invited is one that this person proved to be theirs."""
-    # Compared here: PostgreSQL takes letters of other alphabets for the same in upper case.
+    """Tell whether the invited address is one that this person has verified."""
+    # Compared here: in PostgreSQL, letters of different alphabets can be equal in upper case.
     proved = EmailAddress.objects.filter(user=user, verified=True).values_list("email", flat=True)
     return user.is_active and invitation.email in {address.lower() for address in proved}
 
@@ -140,7 +140,7 @@ def accept_invitation(invitation: Invitation, *, by: User) -> Membership | TeamM
     if not is_for(invitation, by):
         raise NotInvited(_("This invitation went to an address that is not one of yours."))
     if invitation.organisation.memberships.filter(user=by, ended_at__gt=invitation.expires_at - LIFETIME).exists():
-        # Whoever removed them did not know that this one was still about.
+        # Whoever removed them did not know about this invitation.
         raise InvitationOver(_("You have left since this was sent. Ask for a new invitation."))
     membership: Membership | TeamMembership
     role, sent = invitation.role, str(invitation.pk)
@@ -165,10 +165,10 @@ def _mail(rows: Sequence[Invitation]) -> Mail | None:
     token = secrets.token_urlsafe(32)
     Invitation.objects.open().filter(pk=invitation.pk).update(token_hash=hash_of(token))
     context = {"invitation": invitation, "token": token}
-    # Sending it again takes the token away, and then it is still to be mailed.
+    # If it was sent again meanwhile, it has no token and is still to be mailed.
     return Mail("members/mail/invitation.txt", [invitation.email], context, {"token_hash": hash_of(token)})
 
 
 def invitations_to_mail() -> QuerySet[Invitation]:
-    """Return those that nobody was told of yet."""
+    """Return the invitations that have not been mailed yet."""
     return Invitation.objects.open().filter(told_at=None, expires_at__gt=Now())

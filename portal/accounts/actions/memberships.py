@@ -21,7 +21,7 @@ class AlreadyMember(Refused):
 
 
 class HasLeft(Refused):
-    """A membership that has ended never changes again (T4)."""
+    """An ended membership never changes again (T4)."""
 
 
 class LastAdmin(Refused):
@@ -53,7 +53,7 @@ def add_member(account: Account, user: User, *, role: str, by: User | None) -> M
 
 
 def put_member(account: Account, user: User, *, role: str, by: User | None, **details: Any) -> Membership:
-    """Write a membership of a locked account; the caller checked who may. Raises AlreadyMember, OwnersAreAdmins."""
+    """Write a membership of a locked account. The caller has checked the rights. Raises AlreadyMember, OwnersAreAdmins."""
     if Membership.objects.filter(account=account, user=user, ended_at=None).exists():
         raise AlreadyMember(_("%(user)s already belongs to %(account)s.") % {"user": user, "account": account})
     if role == Role.ADMIN:
@@ -87,7 +87,7 @@ def change_role(membership: Membership, *, role: str, by: User | None) -> Member
 
 
 def give_role(account: Account, membership: Membership, role: str, by: User | None) -> Membership:
-    """Write another role of a membership of a locked account; the caller checked who may."""
+    """Change the role of a membership of a locked account. The caller has checked the rights."""
     membership.role = Role(role)
     membership.save(update_fields=["role"])
     follow_up_admins(account.pk)
@@ -105,7 +105,7 @@ _FOLLOW_UPS: list[Callable[[int], None]] = []
 
 
 def after_admins_change(follow_up: Callable[[int], None]) -> None:
-    """Register what an app above queues, by the account's id, whenever an account may have lost an admin.
+    """Register a task that an app above queues, by the account's id, whenever an account may have lost an admin.
 
     It carries no rule: a sweep finds the same work (T3).
     """
@@ -120,7 +120,7 @@ def follow_up_admins(*accounts: int) -> None:
 
 @transaction.atomic
 def end_membership(membership: Membership, *, by: User | None) -> Membership:
-    """Remove a person from an account: from this commit their own consents are void (T2).
+    """Remove a person from an account. From this commit their own consents are void (T2).
 
     Raises NotStaff, HasLeft, OwnersAreAdmins, LastAdmin.
     """
@@ -136,7 +136,7 @@ def end_membership(membership: Membership, *, by: User | None) -> Membership:
 
 
 def remove_member(account: Account, membership: Membership, by: User | None) -> Membership:
-    """End a membership of a locked account; the caller checked who may."""
+    """End a membership of a locked account. The caller has checked the rights."""
     Membership.objects.filter(pk=membership.pk).update(ended_at=Now())
     membership.refresh_from_db()
     follow_up_admins(account.pk)

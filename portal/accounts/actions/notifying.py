@@ -10,7 +10,7 @@ from portal.foundation.mail import Mail, mail_once
 from ..models import Notice, Team
 from ..rights import reviewers
 
-# A team that keeps submitting and taking back fills nobody's mailbox: the reviewers' queue shows the rest.
+# A bound, so that a team that keeps submitting and taking back fills no mailbox; the reviewers' queue shows the rest.
 MAX_TO_REVIEWERS = 20  # a day, about one team
 
 

@@ -1,4 +1,4 @@
-"""What happens to people."""
+"""Actions on people."""
 
 from collections.abc import Iterable
 
@@ -28,7 +28,7 @@ class NoSecondFactor(Refused):
 
 @transaction.atomic
 def deactivate_person(user: User, *, by: User | None) -> User:
-    """Close a person's sign-in; what they consented to for themself is void from this commit (T2).
+    """Close a person's sign-in. From this commit their own consents are void (T2).
 
     Raises NotStaff, AlreadyDeactivated.
     """
@@ -47,7 +47,7 @@ def deactivate_person(user: User, *, by: User | None) -> User:
 
 @transaction.atomic
 def change_staff(user: User, *, is_staff: bool, groups: Iterable[Group], by: User | None) -> User:
-    """Say who works for the company, and in which groups; being a superuser is left as it is. Raises NotStaff."""
+    """Set whether a person is staff, and their groups. Superuser status stays as it is. Raises NotStaff."""
     require_staff(by)
     user = lock(User, user.pk)
     user.is_staff = is_staff
@@ -61,7 +61,7 @@ def change_staff(user: User, *, is_staff: bool, groups: Iterable[Group], by: Use
 
 @transaction.atomic
 def remove_two_factor(user: User, *, by: User | None) -> User:
-    """Let a person who lost their second factor sign in with the password alone. Raises NotStaff, NoSecondFactor."""
+    """Let a person who lost their second factor sign in with their password alone. Raises NotStaff, NoSecondFactor."""
     require_staff(by)
     user = lock(User, user.pk)
     if not Authenticator.objects.filter(user=user).delete()[0]:
@@ -81,7 +81,7 @@ def create_person(
     groups: Iterable[Group] = (),
     is_superuser: bool = False,
 ) -> User:
-    """Make a person who can sign in at once, as staff do; those who sign up by themselves get a team too."""
+    """Make a person who can sign in at once. Unlike those who sign up, they get no team. Raises NotStaff."""
     require_staff(by)
     user = User.objects.create_user(email, password, name=name, is_staff=is_staff, is_superuser=is_superuser)
     user.groups.set(groups)

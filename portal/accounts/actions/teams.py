@@ -43,7 +43,7 @@ def create_team(*, by: User, name: str | None = None) -> Team:
         subject=f"account:{account.slug}",
         test_of=subject,
     )
-    # A team is called after its person, whom the ledger names by id only (E2).
+    # A team is named after its person, whom the ledger knows by id only (E2).
     record(team.chain_name, Event.TEAM_CREATED, by=by, subject=subject)
     return team
 
@@ -64,7 +64,7 @@ def lock_team(team: Team) -> Account:
 def put_teammate(
     account: Account, team: Team, user: User, *, role: str, by: User | None, **details: Any
 ) -> TeamMembership:
-    """Write a membership of a team whose test account is locked; the caller checked who may. Raises AlreadyMember."""
+    """Write a membership of a team whose test account is locked. The caller has checked the rights. Raises AlreadyMember."""
     if TeamMembership.objects.filter(team=team, user=user, ended_at=None).exists():
         raise AlreadyMember(_("%(user)s already belongs to %(team)s.") % {"user": user, "team": team})
     teammate = TeamMembership.objects.create(team=team, user=user, role=TeamRole(role))
@@ -132,7 +132,7 @@ def _keep_an_owner(teammate: TeamMembership) -> None:
 
 @transaction.atomic
 def verify_team(team: Team, *, by: User | None) -> Team:
-    """State, as staff, that the team is who it says it is (M3). Raises NotStaff, AlreadyVerified."""
+    """Record, as staff, that the team is who it says it is (M3). Raises NotStaff, AlreadyVerified."""
     require_staff(by)
     team = lock(Team, team.pk)
     if team.verified_at:
