@@ -10,7 +10,7 @@ from portal.foundation.environment import require_environment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-# By these names kombu finds what speaks to the broker.
+# kombu looks up transports by these names.
 TRANSPORT_ALIASES.update(redis="portal.foundation.broker:Transport", rediss="portal.foundation.broker:Transport")
 
 
@@ -22,7 +22,7 @@ class Application(Celery):
 
 
 app = Application("portal")
-# In every thread, not only in the one that imported this.
+# For every thread, not only the one that imports this.
 app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
@@ -46,7 +46,7 @@ app.conf.beat_schedule = {
     task: {"task": task, "schedule": timedelta(minutes=minutes)} for task, minutes in EVERY.items()
 }
 
-# What waits for vendors or mail servers, which may be as slow, keeps nothing else waiting.
+# Tasks that wait for vendors or mail servers have a queue of their own, so that they delay nothing else.
 app.conf.task_routes = {
     "consent.tasks.revoke_tokens": {"queue": "revoke"},
     "consent.tasks.tell_of_ends": {"queue": "vendors"},

@@ -7,9 +7,9 @@ from portal.demo.mail import has_mail_pages
 
 
 def _develops(user):
-    """True for who makes something here, or is nobody's customer: the rest are not asked to read of credentials.
+    """Tell whether a person develops apps, or is in no customer's account: the others see no navigation for developers.
 
-    Settings lead everyone to their team's credentials all the same.
+    The settings page still leads everyone to their team's credentials.
     """
     teams = TeamMembership.objects.filter(user=user, ended_at=None)
     made = Q(team__clients__isnull=False) | Q(team__apps__isnull=False)
@@ -18,14 +18,14 @@ def _develops(user):
 
 
 def chrome(request):
-    """The navigation, by what the person is; read once for each request, however many templates a page renders."""
+    """Return the navigation for this person, read once a request however many templates a page renders."""
     if not hasattr(request, "portal_chrome"):
         request.portal_chrome = _chrome(request)
     return {"chrome": request.portal_chrome}
 
 
 def _leads_to(url, path):
-    """Whether a page belongs to an item; what is under one's own authorizations belongs to the account's apps, as its way back says."""
+    """Tell whether a page belongs to a navigation item. Pages below one's own authorizations belong to the account's apps."""
     own = reverse("authorization-list")
     if path.startswith(own) and path != own:
         return url == reverse("installation-list")

@@ -22,7 +22,7 @@ from .accounts.entrance import next_page, with_next
 
 
 class DatabaseAwayMiddleware:
-    """Answers 503 with Retry-After while PostgreSQL is away, so that no client takes it for a verdict."""
+    """Answers 503 with Retry-After while PostgreSQL is away, so that no client takes that for a verdict."""
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -47,7 +47,7 @@ def unavailable(request):
 class HeadMiddleware:
     """Answer HEAD as GET on every page (RFC 9110 section 9.3.2); the server leaves out the body.
 
-    A view that knew GET alone might take HEAD for the other method that it knows, which is POST.
+    A view that tests for GET alone might take HEAD for POST.
     """
 
     def __init__(self, get_response):
@@ -62,8 +62,8 @@ class HeadMiddleware:
         return response
 
 
-# Pages that an app's window goes through on its way to Agree or Cancel and back. An app may open them in a popup, and
-# COOP would cut that off from the page that opened it; these pages cannot be framed, and their forms carry CSRF tokens.
+# Pages on an app's way to Agree or Cancel and back. An app may open them in a popup, and
+# COOP would cut the popup off from its opener. These pages cannot be framed, and their forms carry CSRF tokens.
 IN_AN_APPS_WINDOW = ("/oauth/authorize", *(
     f"/accounts/{page}/"
     for page in (
@@ -74,7 +74,7 @@ IN_AN_APPS_WINDOW = ("/oauth/authorize", *(
 
 
 class HeadersMiddleware:
-    """Tells browsers that no page uses what it might ask a device for, and to keep none of those with a person's secrets."""
+    """Tells browsers that no page uses device features, and not to store pages with a person's secrets."""
 
     POLICY = ", ".join(
         f"{feature}=()"
@@ -90,13 +90,13 @@ class HeadersMiddleware:
         if request.path.startswith(IN_AN_APPS_WINDOW):
             del response["Cross-Origin-Opener-Policy"]
         if request.path.startswith("/accounts/"):
-            # allauth says so for some of its pages only, and not where it shows the secret of a second factor.
+            # allauth does that for some pages only, and not for the one that shows the secret of a second factor.
             add_never_cache_headers(response)
         return response
 
 
 class PublicMetadataMiddleware:
-    """Let scripts of any site read what is under /.well-known/ (RFC 9728 section 3.1), and accept no other methods there."""
+    """Lets scripts of any site read /.well-known/ (RFC 9728 section 3.1), and allows only reading there."""
 
     PREFIX = "/.well-known/"
     PREFLIGHT = {
@@ -124,9 +124,9 @@ class PublicMetadataMiddleware:
 
 
 class BoundsMiddleware:
-    """Refuses what is too big to be meant before anything reads it, and NUL, which PostgreSQL cannot compare.
+    """Refuses oversized requests before anything reads them, and NUL, which PostgreSQL cannot compare.
 
-    Answers for what a view found out to be too much, or too often.
+    Also answers exceptions of views about requests that are too large or too frequent.
     """
 
     def __init__(self, get_response):
@@ -135,7 +135,7 @@ class BoundsMiddleware:
     def __call__(self, request):
         query = request.META.get("QUERY_STRING", "")
         most = max_body(request.path, request.META.get("CONTENT_TYPE", ""))
-        # The authorization server judges its own parameters, and tells the app (RFC 6749 section 4.1.2.1).
+        # The authorization server checks its own parameters, and tells the app (RFC 6749 section 4.1.2.1).
         judges_itself = request.path.startswith("/oauth/") and not request.path.startswith("/oauth/callback")
         if (
             "\0" in request.path
@@ -168,13 +168,13 @@ def _posted(request):
 
 
 def is_for_programs(request):
-    """True for addresses that answer with JSON."""
+    """Tell whether an address answers with JSON."""
     if request.path.startswith("/oauth/callback") or request.path == reverse("oauth-authorize"):
         return False
     return request.path.startswith(("/oauth/", "/sandbox/api/", "/api/", PublicMetadataMiddleware.PREFIX))
 
 
-# Whatever else is refused is an invalid_request.
+# Any other refusal is an invalid_request.
 _ERRORS = {
     403: "access_denied", 404: "not_found", 429: "temporarily_unavailable", 500: "server_error",
     503: "temporarily_unavailable",
@@ -182,7 +182,7 @@ _ERRORS = {
 
 
 def refuse(request, status, text, **headers):
-    """Answer a request that is refused before it reaches a view: with a page, or with JSON for a program."""
+    """Answer a request that is refused before it reaches a view, with a page, or with JSON for programs."""
     if is_for_programs(request):
         return oauth_error(_ERRORS.get(status, "invalid_request"), text, status, **headers)
     title = _("The address cannot be read") if status == 400 else _("That was too much")
@@ -193,7 +193,7 @@ def refuse(request, status, text, **headers):
 
 
 def too_many_requests(request, exception=None):
-    """429 with Retry-After; allauth's own limits, which do not say how long to wait, count by the minute."""
+    """Answer 429 with Retry-After. allauth's own limits do not say how long to wait; they count by the minute."""
     wait = exception.wait if exception else 60
     text = ngettext(
         "This was tried too often. Wait %(wait)d second, then try again.",
@@ -204,7 +204,7 @@ def too_many_requests(request, exception=None):
 
 
 class TimeZoneMiddleware:
-    """Shows times in the time zone of the person who reads them."""
+    """Shows times in the reader's time zone."""
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -215,20 +215,20 @@ class TimeZoneMiddleware:
 
 
 def _zone(name):
-    """Return a time zone, or None where there is none of this name. Listing all at each request would read a folder tree."""
+    """Return a time zone, or None if there is none of this name. Listing all zones would read a folder tree each time."""
     with contextlib.suppress(KeyError, ValueError, OSError):
         return zoneinfo.ZoneInfo(name)
     return None
 
 
-# What of Django's admin a form is sent to; all else there is read only.
+# The admin's URLs that take forms; everything else there is read only.
 FORMS = ("login", "logout", "_add", "_change", "_delete", "_press")
 
 
 class MethodNotAllowedMiddleware:
-    """Refuses methods that other packages' pages would take for others, which our own views do themselves.
+    """Refuses methods that pages of other packages mistake for others. Our own views do that themselves.
 
-    Shows a page, with a way on, to a person who opened or reloaded an address that only a form is sent to.
+    Shows a page with a way on to people who open or reload an address that only takes forms.
     """
 
     def __init__(self, get_response):
@@ -246,7 +246,7 @@ class MethodNotAllowedMiddleware:
         return page
 
     def process_view(self, request, view, args, kwargs):
-        """Refuse PUT, which allauth takes for POST, and in the admin whatever is neither a page nor a form."""
+        """Refuse PUT, which allauth takes for POST, and in the admin everything that is neither a page nor a form."""
         here, allowed = request.resolver_match, ["GET", "HEAD"]
         if "admin" not in here.namespaces or (here.url_name or "").endswith(FORMS):
             allowed.append("POST")
@@ -255,12 +255,12 @@ class MethodNotAllowedMiddleware:
 
 
 def page_of_form(request):
-    """Return the address of the page from which a form was sent, with whatever was to follow, or the nearest there is."""
+    """Return the address of the page that a form was sent from, with its `next`, or the nearest page."""
     if request.path.startswith("/accounts/"):
-        # These forms post to the address of their own page, and carry `next` in a field.
+        # These forms post to their own page, and carry `next` in a field.
         return with_next(request.path, next_page(request))
     page = request.headers.get("Referer", "")
-    # Without the query, which leads nowhere: Django refuses all that is longer than 2,048 characters.
+    # Without the query, which cannot lead elsewhere: Django refuses URLs longer than 2,048 characters.
     if url_has_allowed_host_and_scheme(page.partition("?")[0], {request.get_host()}):
         return page
     return next_page(request) or _page_above(request.path)
@@ -273,7 +273,7 @@ def _stale_form(request):
 
 
 def _page_above(path):
-    """Return the nearest address above a path that the portal knows."""
+    """Return the nearest page above a path."""
     while path.count("/") > 1:
         path = path.rstrip("/").rpartition("/")[0] + "/"
         try:

@@ -1,4 +1,4 @@
-"""Connecting an installation to its vendors: filling in, connecting, refreshing, disconnecting, cleaning up (T2, T3)."""
+"""Connect an installation to its vendors: fill in, connect, refresh, disconnect, clean up (T2, T3)."""
 
 import datetime as dt
 import uuid
@@ -25,9 +25,9 @@ from ..package.contents import Contents, asked_to_connect
 from . import settings_values as values_
 from .oauth_client import Tokens, Vendor, VendorError, when_to_refresh
 
-# How long to wait before the vendor is asked again: seconds, and the last one from then on.
+# Seconds to wait before the vendor is asked again; the last one repeats.
 RETRIES = (30, 60, 300, 900, 3600)
-# After these a vendor that cannot be told is told no more: what it issued is erased all the same.
+# After these, give up on a vendor that cannot be reached. Its tokens are erased all the same.
 REVOKE_RETRIES = (60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600)
 
 
@@ -44,25 +44,25 @@ def vendors_of(installation: Installation) -> dict[str, formats.Integration]:
 
 
 def vendor_name(installation: Installation, name: str) -> str:
-    """What people call an integration; its name in the package where this version has it no more."""
+    """Return an integration's name for people, or its name in the package if this version no longer has it."""
     integration = vendors_of(installation).get(name)
     return integration.display_name if integration else name
 
 
 def vendor_of(connection: Connection) -> Vendor:
-    """Raises NotThere where the installation's version has no such integration any more."""
+    """Return the vendor of a connection. Raises NotThere if the installation's version no longer has the integration."""
     installation = connection.installation
     version = connection.version or installation.version
     integration = Contents.of(version).vendors.get(connection.integration)
     if integration is None:
         raise NotThere(_("This version of the app has no such connection."))
-    # What an admin fills in from then on may be another vendor's of the same name.
+    # From then on, what an admin fills in may be for another vendor of the same name.
     values = connection.values if connection.version else _values(connection)
     return Vendor(installation.app, connection.integration, integration, values)
 
 
 def _values(connection: Connection) -> dict[str, str]:
-    """What whoever connected filled in, and an admin for all."""
+    """Return the values filled in by the person who connected, and by an admin for all."""
     prefix = f"{connection.integration}."
     return connection.values | {
         name.removeprefix(prefix): value
@@ -72,7 +72,7 @@ def _values(connection: Connection) -> dict[str, str]:
 
 
 def _member(account: Account, by: User) -> Membership:
-    """The live membership of a person, locked. Raises NotThere."""
+    """Return a person's live membership, locked. Raises NotThere."""
     members = Membership.objects.select_for_update(no_key=True, of=("self",)).live()
     if not (found := members.filter(account=account, user=by, user__is_active=True).first()):
         raise NotThere(_("You do not belong to this account."))
@@ -80,9 +80,9 @@ def _member(account: Account, by: User) -> Membership:
 
 
 def _lock(installation: Installation, by: User, name: str | None) -> tuple[Installation, Membership | None]:
-    """Lock what a connection hangs on (T11), and return it with the membership whose the connection is, if an agent's.
+    """Lock what a connection depends on (T11); return it with the membership that the connection belongs to, if an agent's.
 
-    Without a `name` it is about the whole account. Raises NotThere, NotAnAdmin.
+    Without a `name`, lock for the whole account. Raises NotThere, NotAnAdmin.
     """
     account = lock(Account, installation.account_id)
     member = _member(account, by)
@@ -97,13 +97,13 @@ def _lock(installation: Installation, by: User, name: str | None) -> tuple[Insta
 
 
 def _lock_connection(installation: Installation, name: str, membership: Membership | None) -> Connection | None:
-    """The one that has not ended, locked; there is none before anything was filled in."""
+    """Return the connection that has not ended, locked, or None if nothing has been filled in yet."""
     rows = Connection.objects.select_for_update(no_key=True)
     return rows.filter(installation=installation, integration=name, membership=membership, ended_at=None).first()
 
 
 def check_same_version(installation: Installation, version: int) -> None:
-    """Raise NotThere where an upgrade came between: by now the same name may mean another vendor (RFC 9700, 4.4)."""
+    """Raise NotThere if an upgrade came between: the same name may now mean another vendor (RFC 9700, 4.4)."""
     if installation.version_id != version:
         raise NotThere(_("The app was updated meanwhile. Please connect again."))
 
@@ -116,7 +116,7 @@ def _check_not_suspended(installation: Installation) -> None:
 
 @transaction.atomic
 def change_values(installation: Installation, *, values: Mapping[str, str], by: User) -> Installation:
-    """Fill in what the package asks at install. Raises NotThere, NotAnAdmin, ValidationError."""
+    """Store what the package asks for at install. Raises NotThere, NotAnAdmin, ValidationError."""
     installation, _none = _lock(installation, by, None)
     fields = Contents.of(installation.version).fields
     cleaned = values_.clean(fields, values, installation.values)
@@ -130,9 +130,9 @@ def change_values(installation: Installation, *, values: Mapping[str, str], by: 
 
 @transaction.atomic
 def prepare_connection(installation: Installation, name: str, *, values: Mapping[str, str], by: User) -> Connection:
-    """Keep what was filled in for a vendor, before anybody is sent there; a connection that works stays as it is.
+    """Store what was filled in for a vendor, before anybody is sent there. A working connection stays as it is.
 
-    Returns the connection, unsaved where it works already, with the new values. Raises NotThere, NotAnAdmin,
+    Returns the connection with the new values, unsaved if it works already. Raises NotThere, NotAnAdmin,
     ValidationError.
     """
     installation, membership = _lock(installation, by, name)
@@ -160,7 +160,7 @@ def finish_connection(
     by: User,
     iss: str = "",
 ) -> Connection:
-    """Redeem the code that a vendor sent a person back with, and keep its tokens. `iss` came with it (RFC 9207).
+    """Exchange the code that a vendor sent a person back with, and store the tokens. `iss` came with it (RFC 9207).
 
     Raises VendorError, TooMany, and as preparing does.
     """
@@ -169,7 +169,7 @@ def finish_connection(
         _check_not_suspended(found)
         check_same_version(found, installation.version_id)
     draft = Connection(installation=found, integration=name, membership=membership, values=dict(values))
-    # Outside of any transaction: the vendor takes as long as it takes.
+    # Outside of any transaction, since a vendor may take long.
     with waiting_for_vendors.take(found.app.team_id):
         vendor = vendor_of(draft)
         tokens = vendor.exchange(code, verifier)
@@ -184,7 +184,7 @@ def _keep(draft: Connection, tokens: Tokens, by: User) -> Connection:
         installation, membership = _lock(draft.installation, by, draft.integration)
         check_same_version(installation, version.pk)
     except Refused:
-        # It ended meanwhile. The tokens are there all the same: they are kept as ended, to be revoked.
+        # It ended meanwhile. Store the tokens all the same, on an ended connection, so that they are revoked.
         draft.values, draft.ended_at, draft.version = _values(draft), database_now(), version
         _fill(draft, tokens, by)
         _queue("revoke_connection", draft)
@@ -192,7 +192,7 @@ def _keep(draft: Connection, tokens: Tokens, by: User) -> Connection:
         return draft
     row = _lock_connection(installation, draft.integration, membership)
     again = row is not None and row.connected_at is not None
-    # What was issued before is not revoked: at many vendors that would end what was issued now.
+    # Earlier tokens are not revoked: at many vendors that would end the new ones.
     row = row or draft
     row.values, row.revocation_url = draft.values, draft.revocation_url
     _fill(row, tokens, by)
@@ -213,7 +213,7 @@ def _fill(row: Connection, tokens: Tokens, by: User | None) -> None:
     if tokens.missing_scopes is not None:
         row.missing_scopes = tokens.missing_scopes
     wait = when_to_refresh(tokens.expires_in, has_refresh_token=refresh is not None)
-    # Nothing renews what has ended; its newest tokens are those to revoke.
+    # An ended connection is not refreshed; its newest tokens are the ones to revoke.
     row.refresh_at = now + wait if wait is not None and not row.ended_at else None
     row.refresh_failures = 0
     if by:
@@ -229,9 +229,9 @@ def _end(row: Connection, by: User | None, installation: Installation) -> None:
 
 
 def end_connections(installation: Installation, names: set[str], *, by: User | None) -> int:
-    """End what a locked installation connected to by these integrations, which its next version does without.
+    """End a locked installation's connections of these integrations, which its next version lacks.
 
-    Returns how many. The vendors are told as the version before says.
+    Returns how many. They are revoked as the version before says.
     """
     rows = Connection.objects.select_for_update(no_key=True).filter(
         installation=installation, integration__in=names, ended_at=None
@@ -244,7 +244,7 @@ def end_connections(installation: Installation, names: set[str], *, by: User | N
 
 @transaction.atomic
 def disconnect(connection: Connection, *, by: User) -> Connection:
-    """End a connection: from this commit nothing uses it. Raises NotThere, NotAnAdmin, NotConnected."""
+    """End a connection. From this commit nothing uses it. Raises NotThere, NotAnAdmin, NotConnected."""
     installation, membership = _lock(connection.installation, by, connection.integration)
     row = lock(Connection, connection.pk)
     if row.membership_id != (membership and membership.pk):
@@ -264,14 +264,14 @@ def _queue(task: str, row: Connection) -> None:
 
 
 def queue_sweep() -> None:
-    """Once this transaction commits, have workers tell the vendors of what it ended; without a broker beat does (T3)."""
+    """On commit, have workers revoke at the vendors what it ended; without a broker, beat does (T3)."""
     queue_on_commit("marketplace.tasks.sweep_connections")
 
 
 def refresh_connection(connection: Connection, *, rejected: int | None = None) -> Connection:
-    """Ask the vendor for the next tokens where that is due, or where those of generation `rejected` are refused.
+    """Refresh the tokens if that is due, or if those of generation `rejected` were refused.
 
-    Returns the connection as it is then. Raises NotConnected, VendorError.
+    Returns the connection as it then is. Raises NotConnected, VendorError.
     """
     with alone(f"connection:{connection.pk}"):
         if (row := Connection.objects.live().with_vendor().filter(pk=connection.pk).first()) is None:
@@ -280,7 +280,7 @@ def refresh_connection(connection: Connection, *, rejected: int | None = None) -
             return row
         due = row.refresh_at is not None and row.refresh_at <= database_now()
         if not due and (row.generation != rejected or row.refresh_failures > connection.refresh_failures):
-            # Another process was here first, or was here in vain: not all who ask at once wait for the vendor in turn.
+            # Another process refreshed it, or failed to: simultaneous callers must not all wait for the vendor in turn.
             return row
         if not (refresh_token := row.tokens.get("refresh_token")):
             return _refused(row, VendorError("", is_final=True))
@@ -296,7 +296,7 @@ def refresh_connection(connection: Connection, *, rejected: int | None = None) -
 def _refreshed(row: Connection, tokens: Tokens) -> Connection:
     now = lock(Connection, row.pk)
     if now.erased_at or now.generation != row.generation:
-        # A person connected anew meanwhile.
+        # A person connected again meanwhile.
         return now
     _fill(now, tokens, None)
     now.save()
@@ -323,7 +323,7 @@ def _refused(row: Connection, error: VendorError) -> Connection:
 
 
 def revoke_connection(connection: Connection) -> None:
-    """Tell the vendor that a connection is over, and erase its tokens: at once where it was told, else after some tries."""
+    """Revoke a connection at its vendor and erase its tokens: at once if that worked, or else after some tries."""
     with alone(f"connection:{connection.pk}"):
         row = Connection.objects.over().with_vendor().filter(pk=connection.pk).first()
         if row is None or (row.revoke_at and row.revoke_at > database_now()):
@@ -331,7 +331,7 @@ def revoke_connection(connection: Connection) -> None:
         try:
             if row.tokens:
                 vendor = vendor_of(row)
-                # Connected before this was kept: it is looked up now.
+                # Connected before the endpoint was stored, so look it up now.
                 url = vendor.revocation_url() if row.revocation_url is None else row.revocation_url
                 if url:
                     vendor.revoke(row.tokens, url)
@@ -351,7 +351,7 @@ def revoke_connection(connection: Connection) -> None:
 
 
 def credentials_kept(installation: Installation) -> dict[str, str]:
-    """What of an installation's values it takes to tell vendors that it is over, while there are tokens to give back."""
+    """Return the values of an installation that revoking at vendors takes, while there are tokens to revoke."""
     if not installation.connections.exclude(tokens=None).exists():
         return {}
     settings = Contents.of(installation.version).iparams
@@ -359,14 +359,14 @@ def credentials_kept(installation: Installation) -> dict[str, str]:
 
 
 def _erase_credentials(installation_id: uuid.UUID) -> None:
-    """Erase the rest of what was filled in, once the last vendor was told that an installation is over."""
+    """Erase the rest of what was filled in once an uninstalled app's last vendor has been told."""
     left = Connection.objects.filter(installation=OuterRef("pk"), erased_at=None)
     ended = Installation.objects.filter(pk=installation_id, uninstalled_at__isnull=False)
     ended.exclude(Exists(left)).update(values={})
 
 
 def tell_of_broken_connection(connection: Connection) -> None:
-    """Mail those who can connect it again, once: the account's admins, or the agent whose it is."""
+    """Mail, once, those who can connect it again: the account's admins, or the agent it belongs to."""
     rows = Connection.objects.live().with_vendor().select_related("installation__account")
     rows = rows.filter(pk=connection.pk, broken_at__isnull=False, told_at=None)
     mail_once(f"broken connection:{connection.pk}", rows, _mail)

@@ -1,4 +1,4 @@
-"""The checklist of an installation: everything that it connects to, what is done and what is left, for one person."""
+"""The checklist of an installation for one person: what it connects to, what is done and what is left."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from . import settings_values
 
 @dataclass
 class Part:
-    """One vendor integration, with the connection of the account, or of the person who looks."""
+    """A vendor integration with its connection, of the account or of the person who looks."""
 
     name: str
     integration: formats.Integration
     connection: Connection | None
-    # Whether this person connects it: an admin the account's, everybody their own.
+    # Whether this person can connect it: an admin the account's, everybody their own.
     is_theirs: bool
-    # Whether it was connected before, and ended.
+    # Whether it was connected before and has ended.
     was_connected: bool = False
     # Whether an admin has to fill something in first.
     waits_for_admin: bool = False
@@ -42,7 +42,7 @@ class Part:
 
 
 class Checklist:
-    """`connections` are the live ones; `ended`, the names of the account's integrations that one ended of."""
+    """`connections` are the live ones. `ended` are the names of the account's integrations with an ended connection."""
 
     def __init__(
         self, installation: Installation, membership: Membership, connections: Iterable[Connection], ended: set[str]
@@ -62,7 +62,7 @@ class Checklist:
             was = not is_own and name in self._ended
             waits = is_own and settings_values.lacks_credentials(self.contents, name, self.installation.values)
             parts.append(Part(name, one, next(found, None), is_own or self.is_admin, was, waits))
-        # What the account does comes before what each agent does.
+        # The account's part comes before each agent's.
         return sorted(parts, key=lambda part: part.is_agent_level)
 
     @property
@@ -71,7 +71,7 @@ class Checklist:
 
     @property
     def is_waiting(self) -> bool:
-        """True while something that the account has to do, beside agreeing, is not done."""
+        """Tell whether the account has something left to do besides agreeing."""
         return self.needs_settings or any(map(self._is_left, self.vendors))
 
     @staticmethod
@@ -80,7 +80,7 @@ class Checklist:
 
     @property
     def is_disconnected(self) -> bool:
-        """True where what is left was connected before."""
+        """Tell whether what is left was connected before."""
         left = [part for part in self.vendors if self._is_left(part)]
         return bool(left) and not self.needs_settings and all(part.was_connected for part in left)
 
@@ -90,12 +90,12 @@ class Checklist:
 
     @property
     def has_more(self) -> bool:
-        """True where there is more to do than to agree."""
+        """Tell whether there is more to do than to agree."""
         return bool(self.vendors or self.contents.fields)
 
 
 def checklists(installations: Iterable[Installation], membership: Membership) -> dict[Installation, Checklist]:
-    """The checklists of several installations of one account, by two queries."""
+    """Return the checklists of several installations of one account, in two queries."""
     installations = list(installations)
     found: dict[object, list[Connection]] = {installation.pk: [] for installation in installations}
     whose = Q(membership=None) | Q(membership=membership)

@@ -1,4 +1,4 @@
-"""A console on which the people of an account try an app's request templates, and see what is sent and what comes back."""
+"""A console where members of an account try an app's request templates, and see what is sent and what comes back."""
 
 import json
 
@@ -37,7 +37,7 @@ def installation_console(request, pk):
     )
     result = refusal = None
     is_sent = request.method == "POST" and form.is_valid()
-    # What a vendor did is not undone. The answer is kept nowhere, so a second press cannot show it.
+    # What a vendor did cannot be undone, and the answer is not stored, so a second press cannot show it.
     is_repeated = is_sent and not is_first_press(request)
     if is_sent and not is_repeated:
         try:
@@ -70,7 +70,7 @@ def installation_console(request, pk):
 
 
 def _start(templates, chosen):
-    """The template that was chosen, or the first, with the names that its context wants."""
+    """Return the chosen template, or the first one, with the context names that it needs."""
     name = chosen if chosen in templates else next(iter(templates))
     schema = templates[name].request
     texts = [schema.host, schema.path, *schema.query.values(), *schema.headers.values()]
@@ -92,7 +92,7 @@ def _written(schema):
 
 
 def _sent(request):
-    """A request as it went out, without what is secret in it."""
+    """Return a request as it was sent, without its secrets."""
     lines = [f"{request.method} {request.url}", *(f"{name}: {value}" for name, value in request.headers.items())]
     body = request.body.decode()
     return request.mask("\n".join([*lines, *(["", body] if body else [])]))

@@ -1,4 +1,4 @@
-"""Fill in a request template: which value goes where, and which cannot go there."""
+"""Fill in request templates: which value goes where, and which must not."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from ..package.written import looks_secret
 
 MAX_BODY = 6 * 1024 * 1024
 MAX_CONTEXT = 100
-# Of a header, or of the path or a parameter: more than this no server takes.
+# Of a header, the path or a parameter; no server accepts more.
 MAX_FILLED = 16 * 1024
 MASK = "••••••"
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
@@ -33,7 +33,7 @@ class BadInput(Refused):
 
 @dataclass
 class Request:
-    """A template filled in. `secrets` are what must not be shown of it."""
+    """A filled-in template. `secrets` are the values that must not be shown."""
 
     method: str
     url: str = field(repr=False)
@@ -42,14 +42,14 @@ class Request:
     secrets: set[str] = field(default_factory=set, repr=False)
 
     def mask(self, text: str) -> str:
-        # The longest first: of one that holds another, nothing is left.
+        # The longest first, so that nothing is left of a secret that contains another.
         for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)
         return text
 
 
 def texts_of(context: Mapping[str, Any]) -> dict[str, str]:
-    """A caller's context as the names of templates: {"context.ticket.id": "7"}. Raises BadInput."""
+    """Return a caller's context by the names that templates use: {"context.ticket.id": "7"}. Raises BadInput."""
     found: dict[str, str] = {}
     too_much = BadInput(
         _("The context has more than %(most)d values, or a name or value that is too long.") % {"most": MAX_CONTEXT}
@@ -90,7 +90,7 @@ def fill(
     contents: Contents, template: formats.RequestTemplate, fields: Mapping[str, str], context: Mapping[str, str],
     token: str, body: Any,
 ) -> Request:  # fmt: skip
-    """Put values into a template; none can add a parameter, a header or a host, and none of a caller's a path segment.
+    """Put values into a template. No value can add a parameter, header or host, and a caller's cannot add a path segment.
 
     Raises BadInput.
     """
@@ -110,7 +110,7 @@ def fill(
     for name, text in schema.headers.items():
         parsed = expressions.parse(text)
         if secret_names & {each.name for each in parsed.names()} or looks_secret(name, parsed):
-            # As it is sent, which may be another form of what is secret.
+            # The form that is sent, which may be an encoding of the secret.
             secrets |= {part for part in headers[name.title()].split() if len(part) > 8}
     written = [name for name, text in schema.query.items() if looks_secret(name, expressions.parse(text))]
     secrets |= {text for name in written for text in (query[name], quote_plus(query[name])) if len(text) > 5}
@@ -118,7 +118,7 @@ def fill(
 
 
 def _filled(text: str, values: Mapping[str, str], escape: expressions.Escape | None = None) -> str:
-    """Fill in a text. What nobody sent is never taken for empty: a call without it would be another."""
+    """Fill in a text. A missing value is never taken for an empty one: that would be another call."""
     try:
         template = expressions.parse(text)
         filled = template.fill(values, escape) if escape else template.fill(values)
@@ -147,7 +147,7 @@ def _host(text: str, values: Mapping[str, str]) -> str:
 
 
 def _path(text: str, values: Mapping[str, str]) -> str:
-    # An empty value would make it the path of something else, such as of the whole collection.
+    # An empty value would make it another path, such as that of the whole collection.
     values = {name: value for name, value in values.items() if value}
     path = _filled(text, values, _segment)
     if {".", "..", ""} & {*path.split("/")[1:-1]} or path.rpartition("/")[2] in (".", ".."):
@@ -189,7 +189,7 @@ def _body(method: str, body: Any) -> tuple[bytes, str]:
         )
     except RecursionError:
         raise BadInput(_("The body is nested too deeply.")) from None
-    # A half of a character, which JSON can name, is none.
+    # A lone surrogate is valid JSON but not valid text.
     sent = text.encode(errors="replace")
     if len(sent) > MAX_BODY:
         raise BadInput(_("The body is larger than %(most)d MB.") % {"most": MAX_BODY // 2**20})

@@ -1,4 +1,4 @@
-"""Being an OAuth client of a vendor (RFC 6749, 7636, 7009, 9207): what is sent there, and what is made of the answers."""
+"""The OAuth client for vendors (RFC 6749, 7636, 7009, 9207): what it sends, and how it reads the answers."""
 
 import base64
 import datetime as dt
@@ -25,22 +25,22 @@ from ..package.documents import as_dict
 from ..package.hosts import Misplaced
 
 with warnings.catch_warnings():
-    # It says that httpx is to be followed by another package, to which nothing here is bound.
+    # It announces that httpx will be replaced, which does not concern this project.
     warnings.simplefilter("ignore", AuthlibDeprecationWarning)
     from authlib.integrations.httpx_client import OAuth2Client
 
-# What a package's options say to the portal, and no vendor is sent.
+# Options of a package that are for the portal, and are not sent to vendors.
 OWN_OPTIONS = {"customHeaders", "pkce", "client_authentication", "issuer", "revocation_url", "optional_scope"}
 SECONDS = 10
-# For all addresses at which an issuer may say where tokens are given back; somebody waits for it.
+# For all addresses together where an issuer's metadata may be; a person waits for it.
 LOOK_UP_SECONDS = 8
 MAX_TOKEN = 16 * 1024
-# After these a later try may succeed (RFC 6749, section 5.2, and what vendors add).
+# After these errors a later try may succeed (RFC 6749, section 5.2, and what vendors add).
 _PASSING = {"temporarily_unavailable", "server_error", "slow_down", "rate_limit_exceeded", "invalid_client"}
 
 
 class VendorError(Exception):
-    """A vendor did not do what was asked. `is_final`: asking again is of no use; a person has to connect anew."""
+    """A vendor refused or failed. If `is_final`, trying again is of no use; a person has to connect again."""
 
     def __init__(self, text: str, *, is_final: bool = False) -> None:
         super().__init__(text)
@@ -49,26 +49,26 @@ class VendorError(Exception):
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a vendor issued; `expires_in` in seconds, None where the vendor does not say."""
+    """What a vendor issued. `expires_in` is in seconds, or None if the vendor does not say."""
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_in: int | None
-    # The scopes that were asked for and not granted; None where the vendor does not say (RFC 6749, section 5.1).
+    # The requested scopes that were not granted, or None if the vendor does not say (RFC 6749, section 5.1).
     missing_scopes: list[str] | None = None
 
 
 def redirect_uri(app: App, integration: str) -> str:
-    """Where a vendor sends people back to; one for each integration, the same for every version (RFC 9700, 4.4)."""
+    """Return the redirect URI of an integration, the same for every version (RFC 9700, 4.4)."""
     return f"{settings.BASE_URL}/oauth/callback/{app.slug}/{integration}"
 
 
 class Vendor:
-    """One vendor integration of an app, with the `values` that somebody filled in for it."""
+    """A vendor integration of an app, with the `values` that somebody filled in."""
 
     def __init__(self, app: App, name: str, integration: formats.Integration, values: Mapping[str, str]) -> None:
         self.app, self.name, self.integration = app, name, integration
-        # A field that nobody had to fill in is empty.
+        # Optional fields may be empty.
         given = {**dict.fromkeys(integration.oauth_iparams, ""), **values}
         self._values = {f"oauth_iparams.{key}": value for key, value in given.items()}
         self.options = integration.options
@@ -80,7 +80,7 @@ class Vendor:
         return expressions.parse(text).fill(self._values)
 
     def _url(self, text: str) -> str:
-        """Fill in a URL; what was filled in can add no path, query or host to it, nor lead to another path.
+        """Fill in a URL. Values can add no path, query or host to it, nor lead to another path.
 
         Raises VendorError.
         """
@@ -93,7 +93,7 @@ class Vendor:
         return url
 
     def _is_written_out(self, text: str) -> bool:
-        """True where the package itself names the host of a URL, and nobody who fills in fields does."""
+        """Tell whether the package itself names the host of a URL, rather than a field that somebody fills in."""
         try:
             return hosts.split_url(expressions.parse(text))[1].is_literal
         except Misplaced:
@@ -119,7 +119,7 @@ class Vendor:
 
     def _client(self) -> OAuth2Client:
         secret = self._secret()
-        # A package may bring its own way to say who it is; then that is the only one (RFC 6749, section 2.3).
+        # A package may authenticate in its own way, which is then the only one (RFC 6749, section 2.3).
         if not secret or "Authorization" in self._headers():
             method = "none"
         elif self.options.get("client_authentication") == "basic":
@@ -144,7 +144,7 @@ class Vendor:
         return " ".join(self._fill(_text(each)) for each in (value if isinstance(value, list) else [value]))
 
     def authorization_url(self, state: str, verifier: str) -> str:
-        """Where to send a person, with all that the package's options add. Raises VendorError."""
+        """Return the URL to send a person to, with what the package's options add. Raises VendorError."""
         asked = {name: self._option(value) for name, value in self.options.items() if name not in OWN_OPTIONS}
         with self._client() as client:
             url, _state = client.create_authorization_url(
@@ -156,7 +156,7 @@ class Vendor:
         return add_params_to_uri(url, asked.items())
 
     def is_issuer(self, iss: str) -> bool:
-        """True where an `iss` that came back is this vendor's (RFC 9207): as the package says, or of the same origin."""
+        """Tell whether a returned `iss` is this vendor's (RFC 9207): as the package says, or of the same origin."""
         if issuer := self.options.get("issuer"):
             return iss == self._url(issuer)
         try:
@@ -166,12 +166,12 @@ class Vendor:
         return (here.scheme, here.netloc) == (there.scheme, there.netloc)
 
     def exchange(self, code: str, verifier: str) -> Tokens:
-        """Redeem a code (RFC 6749, section 4.1.3). Raises VendorError."""
+        """Exchange a code (RFC 6749, section 4.1.3). Raises VendorError."""
         more = {"code_verifier": verifier} if self.uses_pkce else {}
         return self._ask("fetch_token", code=code, **more)
 
     def refresh(self, refresh_token: str) -> Tokens:
-        """Ask for the next tokens (RFC 6749, section 6). Raises VendorError."""
+        """Refresh the tokens (RFC 6749, section 6). Raises VendorError."""
         return self._ask("refresh_token", refresh_token=refresh_token)
 
     def _ask(self, method: str, **sent: Any) -> Tokens:
@@ -182,7 +182,7 @@ class Vendor:
             raise VendorError(str(error)) from None
         except AuthlibBaseError as error:
             final = error.error not in _PASSING
-            # Some repeat what they refuse.
+            # Some vendors repeat what they refuse.
             hidden = (self._secret(), *sent.values())
             raise VendorError(said(error.error, error.description, hidden=hidden), is_final=final) from None
         except (*CLIENT_ERRORS, ValueError):
@@ -190,8 +190,8 @@ class Vendor:
         return _tokens(answer, _scopes(self._option(self.options.get("scope", ""))))
 
     def revoke(self, tokens: Mapping[str, Any], url: str) -> None:
-        """Tell the vendor that its tokens are no longer needed (RFC 7009). Raises VendorError."""
-        # The refresh token first: with it, most vendors end the access token too.
+        """Revoke the tokens (RFC 7009). Raises VendorError."""
+        # The refresh token first: most vendors then end the access token too.
         for kind in ("refresh_token", "access_token"):
             if not tokens.get(kind):
                 continue
@@ -206,7 +206,7 @@ class Vendor:
                 raise VendorError(_("It answered %(status)d.") % {"status": answer.status_code})
 
     def revocation_url(self, iss: str = "") -> str:
-        """Return where this vendor takes tokens back, or "" where it does not say.
+        """Return the vendor's revocation endpoint, or "" if it names none.
 
         The package says it, or the metadata of the vendor's issuer (RFC 8414): the package's `issuer`, the `iss` that came
         back with the code (RFC 9207), or else the origin of the token endpoint.
@@ -215,7 +215,7 @@ class Vendor:
             return self._url(given)
         token_url = self._url(self.integration.token_url)
         origin = _origin(token_url)
-        # The client secret goes there too, which need not be known to whoever fills in the fields of a connection.
+        # The client secret goes there too, which the person who fills in the fields may not know.
         urls = (self.integration.authorize_url, self.options.get("issuer") or "")
         trusted = {origin, *(_origin(self._url(url)) for url in urls if self._is_written_out(url))}
         deadline = time.monotonic() + LOOK_UP_SECONDS
@@ -229,7 +229,7 @@ class Vendor:
                 except (EgressError, ValueError, RecursionError):
                     continue
                 url = found.get("revocation_endpoint")
-                # Of another issuer (RFC 8414, 3.3), or of one that issued none of these tokens, it means nothing.
+                # Metadata of another issuer (RFC 8414, 3.3), or of one that issued none of these tokens, does not count.
                 is_theirs = found.get("issuer") == issuer and found.get("token_endpoint", token_url) == token_url
                 if is_theirs and isinstance(url, str) and _origin(url) in trusted & {origin, _origin(issuer)}:
                     return url
@@ -237,7 +237,7 @@ class Vendor:
 
 
 def _origin(url: str) -> str:
-    """Return scheme and host of a URL; "" where it is not one."""
+    """Return the scheme and host of a URL, or "" if it is not a URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -263,7 +263,7 @@ def _basic(client: OAuth2Client, method: str, uri: str, headers: dict[str, str],
 
 
 def _scopes(text: str) -> frozenset[str]:
-    """Return the scopes of a text; some vendors separate them by commas."""
+    """Return the scopes in a text; some vendors separate them by commas."""
     return frozenset(re.split(r"[\s,]+", text.strip())) - {""}
 
 
@@ -276,7 +276,7 @@ def _text(value: Any) -> str:
 
 
 def said(error: object, description: object, *, hidden: Iterable[str] = ()) -> str:
-    """A vendor's words, cut short and without what no page should show; `hidden` are secrets that may be among them."""
+    """Return a vendor's words, shortened and without what no page should show. `hidden` are secrets to take out."""
     words = " ".join(str(part) for part in (error, description) if part)
     for secret in filter(None, hidden):
         words = words.replace(secret, "***")
@@ -284,7 +284,7 @@ def said(error: object, description: object, *, hidden: Iterable[str] = ()) -> s
 
 
 def words_of(problem: object, *, depth: int = 3) -> str:
-    """Return the text in a vendor's error, which may be an object or a list; "" where there is none."""
+    """Return the text in a vendor's error, which may be an object or a list, or "" if there is none."""
     if isinstance(problem, str | int) and not isinstance(problem, bool):
         return str(problem)
     if isinstance(problem, list):
@@ -307,10 +307,10 @@ def words_of(problem: object, *, depth: int = 3) -> str:
 
 
 def _as_json(response: Any) -> Any:
-    """Read an answer in whatever form it comes, and pass it on in the form of RFC 6749, section 5. Raises VendorError."""
+    """Read an answer of any form, and convert it to that of RFC 6749, section 5. Raises VendorError."""
     found = _read(response)
     if found.get("error"):
-        # Some say so with 200, and some as an object with words and a code of their own.
+        # Some report errors with 200, and some as an object with words and a code of their own.
         told = found["error"]
         code = told if isinstance(told, str) else as_dict(told).get("status") or as_dict(told).get("code") or ""
         about = found.get("error_description") or ("" if isinstance(told, str) else told)
@@ -319,7 +319,7 @@ def _as_json(response: Any) -> Any:
         status, words = response.status_code, said(words_of(found), "")
         text = _("It answered %(status)d: %(words)s") if words else _("It answered %(status)d.")
         raise VendorError(text % {"status": status, "words": words})
-    # What it means is read by _tokens; Authlib would count with `expires_in`.
+    # _tokens reads it; Authlib would calculate with `expires_in`.
     tokens = {name: found.get(name) for name in ("access_token", "refresh_token")}
     more = {"portal_expires_in": str(found.get("expires_in")), "portal_scope": found.get("scope")}
     return _made(response, {**tokens, "expires_in": None, **more}, 200)
@@ -330,7 +330,7 @@ def _made(response: Any, value: Any, status: int) -> Any:
 
 
 def _read(response: Any) -> dict[str, Any]:
-    # Whatever its headers say of its writing: some name what no decoder knows.
+    # Whatever its headers say about its encoding: some name one that does not exist.
     text = response.content.decode(errors="replace")
     try:
         return as_dict(json.loads(text))
@@ -364,7 +364,7 @@ def _is_token(value: object) -> bool:
 
 
 def when_to_refresh(expires_in: int | None, *, has_refresh_token: bool) -> dt.timedelta | None:
-    """How long to wait before asking for the next access token: ahead of its end, by a tenth of its life or 5 minutes."""
+    """Return how long to wait before refreshing an access token: until a tenth of its life, or 5 minutes, before its end."""
     if expires_in is None or not has_refresh_token:
         return None
     return dt.timedelta(seconds=max(0, expires_in - min(300, max(30, expires_in // 10))))

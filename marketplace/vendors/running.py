@@ -27,7 +27,7 @@ from .filling import MAX_BODY, BadInput, Request, fill, texts_of
 from .oauth_client import VendorError
 
 SECONDS = 15.0
-# What of an answer's headers is the caller's business.
+# The headers of an answer that are passed on to the caller.
 _SHOWN = {
     "content-type", "content-language", "date", "etag", "last-modified", "link", "location", "retry-after",
     "x-request-id", "x-total-count", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset",
@@ -36,7 +36,7 @@ _SHOWN = {
 
 
 class MayNotRun(Refused):
-    """Somebody may not run this template."""
+    """The caller may not run this template."""
 
 
 class NoSuchTemplate(Refused):
@@ -44,11 +44,11 @@ class NoSuchTemplate(Refused):
 
 
 class NeedsConnection(Refused):
-    """There is no connection or consent that works; a person has to see to it."""
+    """There is no working connection or consent; a person has to act."""
 
 
 class VendorFailed(Refused):
-    """The other side did not answer well. `is_late` where it took too long."""
+    """The other side failed. `is_late` if it took too long."""
 
     def __init__(self, text: str, *, is_late: bool = False) -> None:
         super().__init__(text)
@@ -84,7 +84,7 @@ class Result:
 
 
 def templates_for(installation: Installation, caller: Caller) -> dict[str, formats.RequestTemplate]:
-    """The templates that somebody may run."""
+    """Return the templates that a caller may run."""
     contents = Contents.of(installation.version)
     return {name: one for name, one in contents.templates.items() if _may_run(contents, one, caller)}
 
@@ -99,7 +99,7 @@ def _may_run(contents: Contents, template: formats.RequestTemplate, caller: Call
 def run(
     installation: Installation, name: str, *, context: Mapping[str, Any], body: Any = None, caller: Caller
 ) -> Result:
-    """Run a template. Raises the refusals of this file, and TooMany."""
+    """Run a template. Raises the refusals of this module, and TooMany."""
     contents = Contents.of(installation.version)
     template = contents.templates.get(name)
     if template is None:
@@ -123,7 +123,7 @@ def run(
         request = fill(contents, template, installation.values, texts, source.token, body)
         answer, attempts = _send(template, request, deadline, source)
         if answer.status == 401 and source.renew(answer):
-            # What the vendor no longer takes is renewed once, and the call repeated.
+            # If the vendor refuses the token, refresh it once and repeat the call.
             request = fill(contents, template, installation.values, texts, source.token, body)
             answer, more = _send(template, request, deadline, source)
             attempts += more
@@ -134,18 +134,18 @@ def run(
 
 
 class _Source:
-    """Where a call's access token comes from: nowhere, a consent here, or a connection to a vendor."""
+    """The source of a call's access token: none, a consent here, or a connection to a vendor."""
 
     def __init__(self, token: str = "", connection: Connection | None = None) -> None:
         self.token, self._connection = token, connection
         self._is_renewed = False
 
     def is_live(self) -> bool:
-        """False once the connection ended, however that came about. What is the portal's own is judged where it arrives."""
+        """Tell whether the connection is live. A token of the portal's own is checked where it arrives."""
         return self._connection is None or Connection.objects.live().filter(pk=self._connection.pk).exists()
 
     def renew(self, answer: Answer | None = None) -> bool:
-        """Ask for the next token after a 401; where there is nothing to ask with, that may only say “not permitted”."""
+        """Refresh the token after a 401. Without a refresh token, a 401 may only mean “not permitted”."""
         if self._connection is None or self._is_renewed:
             return False
         is_over = self._connection.expires_at and self._connection.expires_at <= dt.datetime.now(dt.UTC)
@@ -200,9 +200,9 @@ def _token(
 
 
 def _send(template: formats.RequestTemplate, request: Request, deadline: float, source: _Source) -> tuple[Answer, int]:
-    """Send, and again where that may help: after network errors, 429 and 5xx, as often and as long as there is.
+    """Send, and try again after network errors, 429 and 5xx, as long as tries and time are left.
 
-    Raises BadInput, VendorFailed, NeedsConnection where the connection ended before a further try.
+    Raises BadInput, VendorFailed, and NeedsConnection if the connection ended before another try.
     """
     options = template.options
     for attempt in range(1, options.max_attempts + 1):
@@ -230,7 +230,7 @@ def _send(template: formats.RequestTemplate, request: Request, deadline: float, 
 
 
 def _wait(seconds: float, deadline: float) -> bool:
-    """Wait, where that leaves time for another try."""
+    """Wait, if that leaves time for another try; return whether it did."""
     if time.monotonic() + seconds + 0.1 >= deadline:
         return False
     time.sleep(seconds)
@@ -238,7 +238,7 @@ def _wait(seconds: float, deadline: float) -> bool:
 
 
 def _retry_after(answer: Answer) -> float:
-    """The seconds that an answer asks to wait (RFC 9110, section 10.2.3)."""
+    """Return the seconds that an answer asks to wait (RFC 9110, section 10.2.3)."""
     text = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,6}", text):
         return float(text)
@@ -249,7 +249,7 @@ def _retry_after(answer: Answer) -> float:
 
 def _result(request: Request, answer: Answer, attempts: int) -> Result:
     shown = {name: request.mask(value) for name, value in answer.headers.items() if name in _SHOWN}
-    # What is no text keeps its bytes until they are written as Base64.
+    # Binary content keeps its bytes, which are written as Base64.
     body = request.mask(answer.body.decode(errors="surrogateescape"))
     if is_binary := re.search("[\udc80-\udcff]", body) is not None:
         body = base64.b64encode(body.encode(errors="surrogateescape")).decode()

@@ -1,4 +1,4 @@
-"""What people fill in for the fields that a package asks for; every value is a text, as templates use them."""
+"""Validate what people fill in for a package's fields. Every value is a text, as templates use it."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 def clean(
     fields: Mapping[str, formats.OAuthParameter], given: Mapping[str, str], kept: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the values to keep. A secret that is left empty stays as it was. Raises ValidationError, by field."""
+    """Return the values to store. A secret left empty stays as it was. Raises ValidationError, by field."""
     values, errors = {}, {}
     for name, field in fields.items():
         text = given.get(name, "").strip()
@@ -44,7 +44,7 @@ def missing(fields: Mapping[str, formats.OAuthParameter], values: Mapping[str, s
 
 
 def lacks_credentials(contents: Contents, integration: str, values: Mapping[str, str]) -> bool:
-    """True where agents cannot connect to a vendor until an admin has filled in the app's credentials there."""
+    """Tell whether agents cannot connect until an admin has filled in the app's credentials at the vendor."""
     asked = {key: field for key, field in contents.fields.items() if key.startswith(f"{integration}.")}
     return missing(asked, values)
 

