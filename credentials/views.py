@@ -4,7 +4,6 @@ from functools import partial
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.shortcuts import get_object_or_404, redirect, render
@@ -65,7 +64,6 @@ def _created_before(request, press, *, rotated=False):
     return redirect("client-view", secret.client.client_id)
 
 
-@login_required
 @require_safe
 def client_list(request):
     clients = clients_seen_by(request.user)
@@ -76,7 +74,6 @@ def client_list(request):
     return render(request, "credentials/client_list.html", context)
 
 
-@login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once(again=_created_before)
@@ -126,7 +123,6 @@ def _view(request, client, *, chosen=None, change=None, rotate=None, status=200)
     return render(request, "credentials/client_view.html", context, status=status)
 
 
-@login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 def client_view(request, client_id):
@@ -145,7 +141,6 @@ def client_view(request, client_id):
     return _view(request, client, change=form, status=422)
 
 
-@login_required
 @require_POST
 @once
 def client_add_scopes(request, client_id):
@@ -163,7 +158,6 @@ def client_add_scopes(request, client_id):
         return _view(request, client, chosen=chosen, status=422)
 
 
-@login_required
 @never_cache
 @require_POST
 @once(again=partial(_created_before, rotated=True))
@@ -181,7 +175,6 @@ def client_rotate(request, client_id):
     return _view(request, client, rotate=form, status=422)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def client_end_secret(request, client_id, secret_id):

@@ -2,6 +2,7 @@ import contextlib
 import zoneinfo
 
 from django.conf import settings
+from django.contrib.auth import middleware
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import DataError, OperationalError
 from django.http import HttpResponse, HttpResponseNotAllowed
@@ -247,11 +248,24 @@ class MethodNotAllowedMiddleware:
 
     def process_view(self, request, view, args, kwargs):
         """Refuse PUT, which allauth takes for POST, and in the admin everything that is neither a page nor a form."""
+        if not _guards_itself(request, view):
+            return None
         here, allowed = request.resolver_match, ["GET", "HEAD"]
         if "admin" not in here.namespaces or (here.url_name or "").endswith(FORMS):
             allowed.append("POST")
-        theirs = "admin" in here.namespaces or view.__module__.startswith("allauth.")
-        return HttpResponseNotAllowed(allowed) if theirs and request.method not in allowed else None
+        return HttpResponseNotAllowed(allowed) if request.method not in allowed else None
+
+
+class LoginRequiredMiddleware(middleware.LoginRequiredMiddleware):
+    """Have people sign in for every view that is not marked `login_not_required`."""
+
+    def process_view(self, request, view, args, kwargs):
+        return None if _guards_itself(request, view) else super().process_view(request, view, args, kwargs)
+
+
+def _guards_itself(request, view):
+    """Tell whether a view is of Django's admin or of allauth, which have people sign in their own way."""
+    return "admin" in request.resolver_match.namespaces or view.__module__.startswith("allauth.")
 
 
 def page_of_form(request):

@@ -113,6 +113,7 @@ MIDDLEWARE = [
     "portal.accounts.entrance.NextPageMiddleware",
     "portal.middleware.TimeZoneMiddleware",
     "portal.middleware.MethodNotAllowedMiddleware",
+    "portal.middleware.LoginRequiredMiddleware",
 ]
 
 ROOT_URLCONF = "portal.urls"

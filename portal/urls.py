@@ -4,6 +4,7 @@ from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import Group
 from django.shortcuts import redirect
 from django.templatetags.static import static
@@ -36,7 +37,7 @@ urlpatterns = [
     path("", include("consent.urls")),
     path("", include("portal.ledger.urls")),
     path("admin/", admin.site.urls),
-    path("favicon.ico", require_safe(lambda request: redirect(static("img/icon.svg")))),
+    path("favicon.ico", login_not_required(require_safe(lambda request: redirect(static("img/icon.svg"))))),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
 ]

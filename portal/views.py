@@ -4,7 +4,7 @@ import sys
 
 from allauth.mfa.utils import is_mfa_enabled
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required
 from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.db.models import Count, F, OuterRef, Subquery
@@ -51,6 +51,7 @@ def _accounts_and_teams(request):
     }
 
 
+@login_not_required
 @require_safe
 def home(request):
     if not request.user.is_authenticated:
@@ -68,7 +69,6 @@ def home(request):
     return render(request, "portal/home.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def settings_page(request):
     form = ProfileForm(request.POST or None, instance=request.user, initial=theme(request))
@@ -83,7 +83,6 @@ def settings_page(request):
     return render(request, "portal/settings.html", context, status=422 if form.errors else 200)
 
 
-@login_required
 @require_POST
 @once
 def team_create(request):
@@ -96,12 +95,14 @@ def team_create(request):
     return redirect("client-list")
 
 
+@login_not_required
 @require_safe
 @never_cache
 def healthz(request):
     return HttpResponse("ok\n", content_type="text/plain")
 
 
+@login_not_required
 @require_safe
 @never_cache
 def readyz(request):

@@ -2,6 +2,7 @@
 
 import contextlib
 
+from django.contrib.auth.decorators import login_not_required
 from django.db import OperationalError, transaction
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -42,6 +43,7 @@ _ABOUT_THE_URI = {
 _LONGEST_SHOWN = 300
 
 
+@login_not_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 def authorize(request):

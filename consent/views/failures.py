@@ -1,6 +1,5 @@
 """Show a team the log of what its client was refused."""
 
-from django.contrib.auth.decorators import login_required
 from django.shortcuts import get_object_or_404, render
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
@@ -40,7 +39,6 @@ FIXES = {
 }
 
 
-@login_required
 @require_safe
 def failure_list(request, client_id):
     client = get_object_or_404(clients_seen_by(request.user), client_id=client_id)

@@ -1,6 +1,7 @@
 """The documents that describe the authorization server (RFC 8414) and the APIs that it protects (RFC 9728)."""
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, JsonResponse
 from django.views.decorators.http import require_safe
 
@@ -10,6 +11,7 @@ from credentials.models import Scope
 from .endpoints import GRANT_TYPES
 
 
+@login_not_required
 @require_safe
 def authorization_server(request):
     """RFC 8414 metadata, with RFC 9207's flag. It lists no authentication for introspection, which is for products only."""
@@ -36,12 +38,14 @@ def authorization_server(request):
     )
 
 
+@login_not_required
 @require_safe
 def portal_resource(request):
     """Describe the portal's own API, /api/v1/, which accepts any good token of the installation in question."""
     return JsonResponse(resources.document(settings.BASE_URL, name="App Management Portal", scopes=[]))
 
 
+@login_not_required
 @require_safe
 def product_resource(request, path):
     product = resources.find_product(path)

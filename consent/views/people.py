@@ -4,7 +4,6 @@ import datetime as dt
 from functools import partial
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.db.models import Case, Exists, F, Func, OuterRef, When
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -34,7 +33,6 @@ from .receipts import receipts_page
 from .seen import access_seen_by, consents_seen_by, notices_of
 
 
-@login_required
 @require_safe
 def authorization_list(request):
     own = Membership.objects.live().filter(user=request.user)
@@ -55,7 +53,6 @@ def authorization_list(request):
     return render(request, "consent/authorization_list.html", context)
 
 
-@login_required
 @require_safe
 def ending_list(request):
     """List what ends in the coming weeks, by week, and what ended lately, of everything that a person sees."""
@@ -72,7 +69,6 @@ def ending_list(request):
     return render(request, "consent/ending_list.html", context)
 
 
-@login_required
 @require_safe
 def authorization_view(request, access_id):
     access = get_object_or_404(access_seen_by(request.user), pk=access_id)
@@ -98,7 +94,6 @@ def authorization_view(request, access_id):
     return render(request, "consent/authorization_view.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def revoke_consent(request, consent_id):
@@ -113,7 +108,6 @@ def revoke_consent(request, consent_id):
     return redirect(access_url(consent.access))
 
 
-@login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once
@@ -151,7 +145,6 @@ def confirm_consent(request, consent_id):
 def _for_admins(action, template, **kind):
     """Make a view that asks for confirmation, and on POST ends something of an access of this kind."""
 
-    @login_required
     @require_http_methods(["GET", "POST"])
     @once
     def view(request, access_id):

@@ -3,7 +3,6 @@
 from functools import wraps
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -29,7 +28,6 @@ from .seen import access_seen_by, consents_seen_by
 def _changes_consent(change):
     """Decorate a view of a consent that this person may change; if it has ended, say so."""
 
-    @login_required
     @never_cache
     @require_http_methods(["GET", "POST"])
     @once
@@ -77,7 +75,6 @@ def _ask(request, access, said, *, first_asked=False, **asked):
     return redirect(access_url(access))
 
 
-@login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once

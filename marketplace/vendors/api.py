@@ -3,6 +3,7 @@
 import json
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
@@ -38,6 +39,7 @@ class _Answer(Exception):
 def _endpoint(view):
     """POST only, and every refusal as JSON."""
 
+    @login_not_required
     @csrf_exempt
     @require_POST
     @sensitive_variables()

@@ -5,7 +5,7 @@ import secrets
 
 from cryptography.fernet import InvalidToken
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -46,7 +46,6 @@ def _part(checklist, integration):
     return part
 
 
-@login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 def installation_settings(request, pk):
@@ -70,7 +69,6 @@ def installation_settings(request, pk):
     return render(request, "marketplace/installation_settings.html", context, status=422 if form.errors else 200)
 
 
-@login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 def connection_view(request, pk, integration):
@@ -113,6 +111,7 @@ def _to_vendor(request, connection):
     return HttpResponseRedirect(connecting.vendor_of(connection).authorization_url(state, verifier))
 
 
+@login_not_required
 @never_cache
 @require_safe
 def vendor_callback(request, slug, integration):
@@ -168,7 +167,6 @@ def _finish(request, installation, vendor, journey):
             messages.success(request, _("%(vendor)s is connected.") % {"vendor": name})
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def connection_disconnect(request, pk, integration):

@@ -2,7 +2,6 @@
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.db.models import Count, OuterRef, Subquery
 from django.shortcuts import get_object_or_404, redirect, render
@@ -49,14 +48,12 @@ def in_words(error):
     return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
 
 
-@login_required
 @require_safe
 def app_list(request):
     context = {"page_obj": paginate(request, apps_seen_by(request.user)), "teams": teams_of(request.user)}
     return render(request, "marketplace/app_list.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def app_create(request):
@@ -79,7 +76,6 @@ def _app(request, slug):
     return get_object_or_404(apps_seen_by(request.user), slug=slug)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def app_view(request, slug):
@@ -139,7 +135,6 @@ def _version_page(request, app, form, version=None, chosen=None):
     return render(request, "marketplace/version_edit.html", context, status=422 if form.errors else 200)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def version_create(request, slug):
@@ -195,13 +190,11 @@ def _show(request, version, *, custom=None, status=200):
     return render(request, "marketplace/version_view.html", context, status=status)
 
 
-@login_required
 @require_safe
 def version_view(request, slug, pk):
     return _show(request, version_seen_by(request.user, slug, pk))
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def version_edit(request, slug, pk):
     version = version_seen_by(request.user, slug, pk)
@@ -228,7 +221,6 @@ def _spend(app, rate):
 def _step(action, done, rate):
     """A view whose POST runs one action on a version, and shows the one that it returns."""
 
-    @login_required
     @require_POST
     @once
     def view(request, slug, pk):
@@ -286,7 +278,6 @@ def _agents_answers(version):
     return offering.agents_answers(version) if client and client.is_agent_level and version.published_at else None
 
 
-@login_required
 @require_safe
 def version_changes(request, slug, pk):
     """Compare a version with the one published before, and tell what publishing it does, or did, to whom."""
@@ -309,7 +300,6 @@ def version_changes(request, slug, pk):
     return render(request, "marketplace/version_changes.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def version_withdraw(request, slug, pk):
@@ -344,7 +334,6 @@ def _spelling(form):
     return _("Accounts with these short names can install it: %(names)s. Check the spelling.") % {"names": names}
 
 
-@login_required
 @require_POST
 @once
 def app_list_accounts(request, slug):
@@ -361,7 +350,6 @@ def app_list_accounts(request, slug):
     return _show_app(request, app, custom=form, status=422)
 
 
-@login_required
 @require_POST
 @once
 def version_publish_custom(request, slug, pk):
@@ -378,7 +366,6 @@ def version_publish_custom(request, slug, pk):
     return _show(request, version, custom=form, status=422)
 
 
-@login_required
 @require_POST
 @once
 def version_test(request, slug, pk):

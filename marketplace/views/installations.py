@@ -7,7 +7,6 @@ from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.db.models import CharField, Count, Q, Value
 from django.db.models.functions import Cast, Concat
 from django.http import HttpResponseRedirect
@@ -82,7 +81,6 @@ def _give_states(accesses, membership):
         access.account = membership.account
 
 
-@login_required
 @require_safe
 def installation_list(request):
     memberships = Membership.objects.live().filter(user=request.user).select_related("account")
@@ -135,7 +133,6 @@ def _entries_about(installation):
     ]
 
 
-@login_required
 @require_safe
 def installation_view(request, pk):
     installation = installation_seen_by(request.user, pk)
@@ -193,7 +190,6 @@ def _scopes(access, consent):
     return rows
 
 
-@login_required
 @never_cache
 @require_safe
 def installation_connect(request, pk):
@@ -228,7 +224,6 @@ def installation_connect(request, pk):
     return HttpResponseRedirect(f"{reverse('oauth-authorize')}?{urlencode(query)}")
 
 
-@login_required
 @never_cache
 @require_safe
 def oauth_callback(request):
@@ -259,7 +254,6 @@ def oauth_callback(request):
 def _ending(action, template):
     """A view that asks for confirmation, and on POST runs an action that ends an installation."""
 
-    @login_required
     @require_http_methods(["GET", "POST"])
     @once
     def view(request, pk):

@@ -1,6 +1,5 @@
 """One page of all that has access to an account: its apps, its external apps, and what each agent authorized."""
 
-from django.contrib.auth.decorators import login_required
 from django.db.models import CharField, Count, Exists, F, Max, OuterRef, Q, Value
 from django.db.models.functions import Coalesce, NullIf
 from django.http import Http404
@@ -81,7 +80,6 @@ def _give_things(page):
         row["scopes"] = [scopes[name] for name in row["consent"].granted if name in scopes] if row["consent"] else []
 
 
-@login_required
 @require_safe
 def overview(request):
     accounts = accounts_run_by(request.user).order_by("name", "pk")

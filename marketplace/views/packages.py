@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -68,7 +67,6 @@ def _page(request, version, *, report=None, form=None, status=200):
     return render(request, "marketplace/version_package.html", context, status=status)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def version_package(request, slug, pk):
     version = version_seen_by(request.user, slug, pk)
@@ -94,7 +92,6 @@ def version_package(request, slug, pk):
     return _page(request, version_seen_by(request.user, slug, pk), report=report)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 def version_package_edit(request, slug, pk):
     """Fill in what a package says. The button “Add” shows one more of a part; only “Save” changes anything."""
@@ -129,7 +126,6 @@ def version_package_edit(request, slug, pk):
     return render(request, "marketplace/version_package_edit.html", context, status=422 if is_saved else 200)
 
 
-@login_required
 @require_POST
 def version_package_preview(request, slug, pk):
     """How the consent screen will look with what is filled in; nothing is kept."""
@@ -143,7 +139,6 @@ def version_package_preview(request, slug, pk):
     return render(request, "marketplace/_consent_preview.html", context)
 
 
-@login_required
 @require_safe
 def version_package_download(request, slug, pk):
     version = version_seen_by(request.user, slug, pk)
@@ -157,7 +152,6 @@ def version_package_download(request, slug, pk):
     )
 
 
-@login_required
 @require_POST
 @once
 def vendor_secret_keep(request, slug, pk, integration):

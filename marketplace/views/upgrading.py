@@ -1,7 +1,6 @@
 """Moving an account's app to another version: what it means, agreeing, declining, and doing it without a click."""
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -23,7 +22,6 @@ from ..models import Status
 from .installations import installation_run_by, is_suspended, pending_offers
 
 
-@login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once
@@ -96,7 +94,6 @@ def _page(request, installation, version, problem="", status=200):
     return render(request, "marketplace/installation_upgrade.html", context, status=status)
 
 
-@login_required
 @require_POST
 def installation_upgrades_itself(request, pk):
     """Turn updating without a click on or off."""
@@ -111,7 +108,6 @@ def installation_upgrades_itself(request, pk):
     return redirect("installation-view", pk)
 
 
-@login_required
 @require_safe
 def offer_list(request):
     leaderless = paginate(request, to_confirm(request.user), name="confirming")

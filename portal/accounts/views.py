@@ -3,7 +3,7 @@
 from allauth.account.views import PasswordResetView as AllauthPasswordResetView
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -143,14 +143,12 @@ def _onwards(request, organisation):
 # --- an account's members ---
 
 
-@login_required
 @require_safe
 def member_list(request, slug):
     account = get_object_or_404(accounts_seen_by(request.user), slug=slug)
     return _organisation_view(request, account, is_run=accounts_run_by(request.user).filter(pk=account.pk).exists())
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def member_invite(request, slug):
@@ -166,7 +164,6 @@ def _member(request, slug, pk):
     return get_object_or_404(members, pk=pk)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def member_role(request, slug, pk):
@@ -174,7 +171,6 @@ def member_role(request, slug, pk):
     return _change_role(request, member, member.account, Role, memberships.change_role)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def member_remove(request, slug, pk):
@@ -185,21 +181,18 @@ def member_remove(request, slug, pk):
 # --- a team's members ---
 
 
-@login_required
 @require_safe
 def team_list(request):
     rows = TeamMembership.objects.live().filter(user=request.user).select_related("team").order_by("team__name", "pk")
     return render(request, "members/team_list.html", {"page_obj": paginate(request, rows)})
 
 
-@login_required
 @require_safe
 def team_view(request, public_id):
     team = get_object_or_404(teams_seen_by(request.user), public_id=public_id)
     return _organisation_view(request, team, is_run=teams_run_by(request.user).filter(pk=team.pk).exists())
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def team_invite(request, public_id):
@@ -212,7 +205,6 @@ def _teammate(request, public_id, pk):
     return get_object_or_404(teammates, pk=pk)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def teammate_role(request, public_id, pk):
@@ -220,7 +212,6 @@ def teammate_role(request, public_id, pk):
     return _change_role(request, teammate, teammate.team, TeamRole, teams.change_teammate)
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def teammate_remove(request, public_id, pk):
@@ -236,7 +227,6 @@ def _invitation_run_by(user, pk):
     return get_object_or_404(invitations, pk=pk)
 
 
-@login_required
 @require_POST
 @once
 def invitation_resend(request, pk):
@@ -250,7 +240,6 @@ def invitation_resend(request, pk):
     return redirect(organisation_url(invitation.organisation))
 
 
-@login_required
 @require_http_methods(["GET", "POST"])
 @once
 def invitation_revoke(request, pk):
@@ -266,6 +255,7 @@ def invitation_revoke(request, pk):
     return render(request, "members/invitation_revoke.html", context)
 
 
+@login_not_required
 @never_cache
 @require_safe
 def invitation_open(request, token):
@@ -280,6 +270,7 @@ def invitation_open(request, token):
     return redirect("invitation-accept")
 
 
+@login_not_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once

@@ -6,6 +6,7 @@ from base64 import urlsafe_b64encode
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import Http404
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -25,6 +26,7 @@ def _redirect_uri():
     return settings.BASE_URL + reverse("demo-app-callback")
 
 
+@login_not_required
 @never_cache
 @require_safe
 def install(request):
@@ -45,6 +47,7 @@ def install(request):
     return render(request, "sandbox/demo_app.html", {"app": app, "url": url})
 
 
+@login_not_required
 @never_cache
 @require_safe
 def callback(request):

@@ -5,6 +5,7 @@ import email.policy
 from pathlib import Path
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import Http404
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -35,12 +36,14 @@ def _mails():
     return mails
 
 
+@login_not_required
 @require_safe
 @never_cache
 def mail_list(request):
     return render(request, "demo/mail_list.html", {"page_obj": paginate(request, _mails())})
 
 
+@login_not_required
 @require_safe
 @never_cache
 def mail_view(request, name):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import render
@@ -38,7 +38,6 @@ def _filtered(user: Any, chosen: dict[str, str]) -> QuerySet[Entry]:
     return entries.filter(**filters)
 
 
-@login_required
 @require_safe
 def ledger_list(request: HttpRequest) -> HttpResponse:
     chains = chains_seen_by(request.user)
@@ -55,7 +54,6 @@ def ledger_list(request: HttpRequest) -> HttpResponse:
     return render(request, "ledger/ledger_list.html", context)
 
 
-@login_required
 @require_safe
 def ledger_export(request: HttpRequest, kind: str) -> StreamingHttpResponse:
     """Stream the filtered entries as a file, oldest first, in constant memory."""
@@ -71,12 +69,14 @@ def ledger_export(request: HttpRequest, kind: str) -> StreamingHttpResponse:
     return StreamingHttpResponse(lines, content_type=content_type, headers=disposition)
 
 
+@login_not_required
 @require_safe
 def ledger_keys(request: HttpRequest) -> HttpResponse:
     """Publish the public keys to anyone, on any site: verifying a receipt takes no account here."""
     return JsonResponse(announced(), headers={"Cache-Control": "public, max-age=300"})
 
 
+@login_not_required
 @require_safe
 def receipt_verifier(request: HttpRequest) -> HttpResponse:
     """Serve `docs/verify_receipt.py` to anyone who holds a receipt."""

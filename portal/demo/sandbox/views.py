@@ -4,6 +4,7 @@ import json
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.db.models.functions import Now
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -44,6 +45,7 @@ def protected(**scopes):
     _SCOPES.update(SCOPE + name for name in scopes.values())
 
     def decorate(view):
+        @login_not_required
         @csrf_exempt
         def wrapped(request, **kwargs):
             if request.method not in scopes:
@@ -64,6 +66,7 @@ def protected(**scopes):
     return decorate
 
 
+@login_not_required
 @require_safe
 def metadata(request):
     """RFC 9728, for the sandbox."""

@@ -1,0 +1,35 @@
+"""What is served to people who are not signed in: written down here, so that no view becomes public by oversight."""
+
+import pytest
+from django.test import Client
+
+from tests.test_architecture import addresses
+
+# Programs authenticate themselves; the others show nothing of a person's.
+PUBLIC = {
+    "",
+    "invitations/", "invitations/<str:token>/",
+    "oauth/authorize", "oauth/token", "oauth/revoke", "oauth/introspect", "oauth/check/<slug:product>",
+    "oauth/callback/<slug:slug>/<str:integration>",
+    "api/v1/installations/<uuid:pk>/requests/<str:name>", "api/v1/packages/check",
+    ".well-known/oauth-authorization-server", ".well-known/oauth-protected-resource",
+    ".well-known/oauth-protected-resource/<path:path>", ".well-known/oauth-protected-resource/sandbox/api/v2",
+    ".well-known/ledger-keys.json", "receipts/verify_receipt.py",
+    "sandbox/api/v2/tickets", "sandbox/api/v2/tickets/<int:ticket_id>", "sandbox/app/install", "sandbox/app/callback",
+    "dev/mail/", "dev/mail/<str:name>/",
+    "favicon.ico", "healthz", "readyz",
+}  # fmt: skip
+# Of other packages, which have people sign in their own way; tests/people/table.txt says what each shows.
+GUARD_THEMSELVES = ("accounts/", "admin/")
+OURS = {address: view for address, view in addresses() if not address.startswith(GUARD_THEMSELVES)}
+
+
+def test_exactly_these_views_are_public():
+    assert {address for address, view in OURS.items() if not getattr(view, "login_required", True)} == PUBLIC
+
+
+@pytest.mark.django_db
+def test_a_view_that_nobody_marked_leads_to_signing_in():
+    for method in ("get", "post", "put", "delete", "options"):
+        response = getattr(Client(), method)("/settings/?a=b")
+        assert (response.status_code, response["Location"]) == (302, "/accounts/login/?next=/settings/%3Fa%3Db")
