@@ -115,6 +115,7 @@ def test_every_address_answers_everybody_with_every_header(who, method, cast, in
 
 
 def test_answers_that_no_view_makes_carry_them_too(cast, browse, production, monkeypatch, settings):
+    settings.WHITENOISE_USE_FINDERS = True
     client = browse(cast.dev)
     client.raise_request_exception = False
     for path, status in (
