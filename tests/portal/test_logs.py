@@ -31,6 +31,7 @@ def test_stack_traces_are_text():
 def test_bad_input_from_strangers_is_no_error_and_leaves_no_stack_trace():
     """A foreign host, an unknown address, and whatever else Django makes a 400 or a 403 of."""
     lines = logged(
+        "from django.contrib.auth.decorators import login_not_required\n"
         "from django.core import exceptions as e\n"
         "from django.test import Client\n"
         "from django.contrib.staticfiles.storage import staticfiles_storage\n"
@@ -40,7 +41,7 @@ def test_bad_input_from_strangers_is_no_error_and_leaves_no_stack_trace():
         "from django.urls import path\n"
         "def raises(error):\n"
         "    def view(request): raise error\n"
-        "    return view\n"
+        "    return login_not_required(view)\n"
         "kinds = [e.BadRequest, e.SuspiciousOperation, e.DisallowedRedirect, e.PermissionDenied, MultiPartParserError]\n"
         "urls.urlpatterns[:0] = [path(f'raise/{number}', raises(kind('x'))) for number, kind in enumerate(kinds)]\n"
         "https = {'HTTP_X_FORWARDED_PROTO': 'https'}\n"
