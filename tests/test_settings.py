@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import oauth2_provider.settings
 import pytest
 from cryptography.fernet import Fernet
 from django.conf import settings
+from django.utils.deprecation import RemovedInDjango60Warning, RemovedInDjango61Warning
 
 PRODUCTION = {
     "SECRET_KEY": "s" * 20 + "abcdefghijklmnopqrstuvwxyz0123456789",
@@ -133,6 +135,12 @@ def test_production_cookies_and_headers_are_strict():
     show = f"from django.conf import settings; print([bool(getattr(settings, n)) for n in '{names}'.split()], settings.DEBUG)"
     done = manage("shell", "--no-imports", "-c", show)
     assert done.stdout.strip() == "[True, True, True, True, True] False", done.stderr
+
+
+@pytest.mark.parametrize("kind", [DeprecationWarning, RemovedInDjango60Warning, RemovedInDjango61Warning])
+def test_what_is_deprecated_fails_the_test_that_uses_it(kind):
+    with pytest.raises(kind):
+        warnings.warn("deprecated", kind, stacklevel=1)
 
 
 def test_every_gate_of_rfc_9700_is_on():
