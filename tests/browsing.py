@@ -21,7 +21,7 @@ class Browser(httpx.Client):
     """A person at a browser without JavaScript: follows redirects inside the portal, and fills in forms."""
 
     def __init__(self, base_url, user=None):
-        super().__init__(base_url=base_url, follow_redirects=False, timeout=20)
+        super().__init__(base_url=base_url, follow_redirects=False, timeout=180)
         if user:
             self.sign_in(user)
 

@@ -46,7 +46,7 @@ def stopped():
                 cursor.execute("RESET tests.clock; SET search_path TO DEFAULT; DROP SCHEMA stopped_clock CASCADE")
 
 
-def eventually(condition, seconds=30):
+def eventually(condition, seconds=180):
     """Wait until `condition()` is true; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -119,7 +119,7 @@ def worker(transactional_db):
     process = start_worker()
     yield process
     process.terminate()
-    process.wait(15)
+    process.wait(180)
 
 
 @pytest.fixture(scope="session")

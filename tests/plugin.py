@@ -13,3 +13,9 @@ from tests.layers import BASE
 def pytest_load_initial_conftests():
     environment.complete_for_tests(BASE / "var" / f"test-{os.getpid()}")
     return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One process more than there are cores: servers, browsers and killed processes are waited for."""
+    return (os.cpu_count() or 1) + 1

@@ -81,7 +81,7 @@ class Server:
     def stop(self):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, 9)
-        self.process.wait(15)
+        self.process.wait(180)
 
 
 @dataclass

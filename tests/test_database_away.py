@@ -66,7 +66,7 @@ def test_once_the_server_is_back_so_is_the_pool_whatever_became_of_its_connectio
         for connection in [mine.getconn() for _number in range(5)]:
             mine.putconn(connection)
         postgres.kill()
-        postgres.wait(60)
+        postgres.wait(180)
         assert {type(error) for error in together(*[mine.getconn] * 20)} == {Refused}
         postgres, _url = embedded._start_postgres(tmp_path, url)
         answers = []
@@ -79,11 +79,11 @@ def test_once_the_server_is_back_so_is_the_pool_whatever_became_of_its_connectio
                 return False
             return True
 
-        eventually(answers_again, 60)
+        eventually(answers_again)
         assert answers == [(1,)]
     finally:
         postgres.kill()
-        postgres.wait(60)
+        postgres.wait(180)
         embedded._remove(tmp_path)
 
 
@@ -101,11 +101,11 @@ def served(transactional_db):
     )  # fmt: skip
     process.port = port
     try:
-        eventually(lambda: Server._answers(process), 120)
+        eventually(lambda: Server._answers(process))
         yield process
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(60)
+        process.wait(180)
 
 
 def children(process):
@@ -124,7 +124,7 @@ def test_the_health_check_answers_while_every_thread_waits_for_the_database(serv
     threads = []
     with held("LOCK TABLE django_session IN ACCESS EXCLUSIVE MODE"):
         # Which of the two processes takes a connection is chance.
-        eventually(one_more_waits, 120)
+        eventually(one_more_waits)
         for _number in range(10):
             answer = Http(served.port, timeout=120).get("/healthz")
             assert (answer.status, answer.body) == (200, b"ok\n")
@@ -137,6 +137,6 @@ def test_a_killed_web_worker_is_replaced(served):
     before = children(served)
     victim = max(before, key=int)
     os.kill(int(victim), signal.SIGKILL)
-    eventually(lambda: len(children(served)) == len(before) and victim not in children(served), 120)
-    eventually(lambda: Server._answers(served), 120)
+    eventually(lambda: len(children(served)) == len(before) and victim not in children(served))
+    eventually(lambda: Server._answers(served))
     assert served.poll() is None

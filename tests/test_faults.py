@@ -258,7 +258,7 @@ def test_while_postgresql_is_away_the_answer_is_503_and_then_all_is_well_again(u
         celery.send_task("consent.tasks.erase")
         eventually(lambda: not told("SELECT FROM consent_authorizationcode"))
         postgres.send_signal(signal.SIGINT)
-        postgres.wait(20)
+        postgres.wait(180)
         celery.send_task("consent.tasks.sweep")
         for answer in together(*asks):
             assert answer.status == 503 and int(answer.headers["Retry-After"]) > 0, answer

@@ -75,4 +75,4 @@ class Vendor:
     def stop(self):
         self.http.close()
         self.process.kill()
-        self.process.wait(15)
+        self.process.wait(180)

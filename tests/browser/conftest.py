@@ -23,6 +23,8 @@ from tests.oauth import sign_in
 
 from .looking import WIDTHS, Look
 
+# In milliseconds: a page that does not come within minutes does not come.
+PATIENCE = 180_000
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
@@ -85,7 +87,7 @@ class Person:
             viewport={"width": WIDTHS["wide"], "height": 900}, java_script_enabled=javascript, **options
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(8000)
+        self.page.set_default_timeout(PATIENCE)
         self.outside = []
         self.page.on("request", self._note)
         if not by_form:
@@ -176,7 +178,7 @@ def stranger(chromium, demo):
     """A page of somebody who is not signed in."""
     context = chromium.new_context(base_url=demo["url"], reduced_motion="reduce")
     page = context.new_page()
-    page.set_default_timeout(8000)
+    page.set_default_timeout(PATIENCE)
     yield page
     context.close()
 

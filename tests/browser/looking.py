@@ -19,6 +19,22 @@ COLOURS = {
     "resultTypes": ["violations"],
     "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
 }
+# The markup is the same at both widths; these rules read how it is laid out. What shows at one width only is the frame
+# of the page, which a test's first look reads in full.
+LAYOUT = {
+    "preload": False,
+    "resultTypes": ["violations"],
+    "runOnly": {
+        "type": "rule",
+        "values": [
+            "color-contrast",
+            "link-in-text-block",
+            "target-size",
+            "scrollable-region-focusable",
+            "css-orientation-lock",
+        ],
+    },
+}
 AXE = """async (options) => (await axe.run(options)).violations.map((found) =>
     `${found.id}: ${found.nodes.slice(0, 4).map((node) => node.html.slice(0, 200) + " | " +
         node.any.concat(node.all).map((check) => check.message).join(" ").slice(0, 200)).join("\\n    ")}`)"""
@@ -79,7 +95,8 @@ class Look:
         page.evaluate(FOLD)
         for label, width in WIDTHS.items():
             page.set_viewport_size({"width": width, "height": 900})
-            for theme, options in (("light", EVERYTHING), ("dark", COLOURS)):
+            light = EVERYTHING if label == "wide" or not self.seen else LAYOUT
+            for theme, options in (("light", light), ("dark", COLOURS)):
                 page.emulate_media(color_scheme=theme)
                 problems += [f"{page.url} {label} {theme} {found}" for found in page.evaluate(AXE, options)]
             if "/admin/" not in page.url and page.evaluate("document.documentElement.scrollWidth") > width:

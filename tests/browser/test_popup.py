@@ -8,6 +8,8 @@ import pytest
 
 from tests.oauth import pkce
 
+from .conftest import PATIENCE
+
 pytestmark = pytest.mark.django_db(transaction=True)
 OPENER = "<button onclick=\"open(location.hash.slice(1), 'popup', 'width=600')\">Connect</button><script>onmessage = event => told = event.data; told = ''</script>"
 CALLBACK = "<script>if (opener) opener.postMessage(location.search, location.origin)</script>"
@@ -47,7 +49,7 @@ def test_the_page_that_opened_the_popup_hears_how_it_went(stranger, demo, app, b
     with stranger.expect_popup() as opened:
         stranger.get_by_role("button", name="Connect").click()
     popup = opened.value
-    popup.set_default_timeout(8000)
+    popup.set_default_timeout(PATIENCE)
     popup.get_by_role("link", name="Forgot your password?").click()
     popup.get_by_role("link", name="Back to sign in").click()
     popup.locator("main").get_by_role("link", name="Sign up").click()

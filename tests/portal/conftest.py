@@ -42,7 +42,7 @@ def start_servers(tmp_path):
     yield start
     for process in started:
         process.stdin.close()
-        process.wait(20)
+        process.wait(180)
     for base in bases:
         embedded._remove(base)
 

@@ -22,10 +22,10 @@ def test_a_second_process_joins_and_the_first_ones_end_takes_the_servers_with_it
     assert same == urls and postgres(urls, "SHOW fsync") == ("on",)
     assert redis.Redis.from_url(urls["REDIS_URL"]).ping()
     second.stdin.close()
-    second.wait(20)
+    second.wait(180)
     assert postgres(urls, "SELECT 1") == (1,), "the one that joined ends nothing"
     first.stdin.close()
-    first.wait(20)
+    first.wait(180)
     with pytest.raises(psycopg.OperationalError):
         postgres(urls, "SELECT 1")
 
@@ -35,7 +35,7 @@ def test_a_kill_of_the_parent_ends_the_servers_and_the_data_is_there_again(start
     postgres(urls, "CREATE TABLE kept (n int)")
     redis.Redis.from_url(urls["REDIS_URL"]).set("kept", "1")
     first.send_signal(signal.SIGKILL)
-    first.wait(20)
+    first.wait(180)
     _second, again = start_servers()
     assert postgres(again, "SELECT count(*) FROM kept") == (0,)
     assert redis.Redis.from_url(again["REDIS_URL"]).get("kept") == b"1"
@@ -46,7 +46,7 @@ def test_a_stale_postmaster_pid_is_seen_for_what_it_is(start_servers, tmp_path):
     first, urls = start_servers()
     data = Path(postgres(urls, "SHOW data_directory")[0])
     first.stdin.close()
-    first.wait(20)
+    first.wait(180)
     # The id of a process that lives, and is no PostgreSQL: this one.
     (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n")
     _second, again = start_servers()

@@ -32,7 +32,7 @@ class Raw:
     """One connection, whose every byte is seen."""
 
     def __init__(self, server):
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=180)
         self.stream = self.socket.makefile("rb")
 
     def __enter__(self):
@@ -84,7 +84,7 @@ def test_after_a_refusal_the_next_request_on_the_connection_is_answered(servers)
 @pytest.mark.parametrize("library", ["httpx", "requests"])
 def test_a_client_that_keeps_its_connection_never_loses_a_call(servers, library):
     """40 refusals of every kind, and after each a call that has to arrive."""
-    client = httpx.Client(timeout=30) if library == "httpx" else requests.Session()
+    client = httpx.Client(timeout=180) if library == "httpx" else requests.Session()
     content = "content" if library == "httpx" else "data"
     with client:
         for path, body, kind, status in itertools.islice(itertools.cycle(REFUSALS), 40):

@@ -99,7 +99,7 @@ def quickly_unlimited(server, side):
     begin = time.monotonic()
     for _number in range(30):
         assert ask(server, side, "amp_cs_wrong").status == 401
-    return time.monotonic() - begin < 10
+    return time.monotonic() - begin < 30
 
 
 def test_while_redis_hangs_all_goes_on_with_an_alarm_and_limits_come_back_with_it(external, person, served, valkey):
@@ -129,7 +129,7 @@ def test_no_caller_chooses_its_own_address(external, served):
     """What a caller writes stands before what the proxy appends, in one header or in two."""
 
     def guess(number):
-        http = HTTPConnection("127.0.0.1", served.port, timeout=15)
+        http = HTTPConnection("127.0.0.1", served.port, timeout=180)
         body = form(external, "amp_cs_wrong").encode()
         http.putrequest("POST", "/oauth/token")
         forged = f"198.51.100.{number}"

