@@ -3,7 +3,7 @@ BIN := .venv/bin
 READY := .venv/ready
 GATEWAYS := .venv/gateways
 
-.PHONY: help run test soak lint format migration docs lock
+.PHONY: help run test test-fast soak lint format migration docs lock
 
 help: ## Print this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -12,7 +12,10 @@ run: $(READY) ## Run the demo with servers of its own; PORT=8001 chooses another
 	@DEMO=1 exec $(BIN)/python manage.py run
 
 test: $(READY) $(GATEWAYS) ## Run the tests, one process a core; T=tests/consent runs these only
-	$(BIN)/python -m pytest $(or $(T),-n auto --dist loadfile)
+	$(BIN)/python -m pytest $(or $(T),-n auto --dist loadfile --no-loadscope-reorder)
+
+test-fast: $(READY) ## Run the tests that need no browser, server process or committed rows, for use while working
+	$(BIN)/python -m pytest -m 'not soak and not slow' -n auto --dist loadfile --no-loadscope-reorder $(T)
 
 soak: $(READY) $(GATEWAYS) ## Run the long tests: races, a year of refreshes, a million ledger entries
 	$(BIN)/python -m pytest -m soak $(T)

@@ -1,0 +1,48 @@
+"""Which tests take long. A run starts with them, so that none of them keeps one process busy at the end."""
+
+from collections import Counter
+
+import pytest
+
+# The longest first.
+SLOW_FILES = [
+    "tests/portal/test_run.py",
+    "tests/races/",
+    "tests/test_faults.py",
+    "tests/browser/",
+    "tests/portal/test_ledger_volume.py",
+    "tests/test_broker_faults.py",
+    "tests/marketplace/test_connecting_races.py",
+    "tests/portal/test_embedded.py",
+    "tests/test_whole_story.py",
+    "tests/portal/test_limits_served.py",
+    "tests/test_database_away.py",
+    "tests/gateways/",
+]
+# They start processes, or a test with them has to empty the database afterwards.
+SLOW_FIXTURES = {"live_server", "servers", "start_servers", "transactional_db", "vendors", "worker"}
+
+
+def _file(item):
+    return item.nodeid.partition("::")[0]
+
+
+def _place(item):
+    """The file's place among the slow ones; past their end for any other."""
+    file = _file(item)
+    return next((place for place, slow in enumerate(SLOW_FILES) if file.startswith(slow)), len(SLOW_FILES))
+
+
+def _commits(item):
+    marker = item.get_closest_marker("django_db")
+    return bool(marker and (marker.kwargs.get("transaction") or marker.args[:1] == (True,)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark slow tests, and put their files first, then the files of most tests."""
+    for item in items:
+        if _place(item) < len(SLOW_FILES) or SLOW_FIXTURES & {*item.fixturenames} or _commits(item):
+            item.add_marker("slow")
+    sizes = Counter(_file(item) for item in items)
+    items.sort(key=lambda item: (_place(item), -sizes[_file(item)], _file(item)))
