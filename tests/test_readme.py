@@ -97,7 +97,7 @@ INERT = [
     r"\((?:[CTME]\d+(?:, )?)+\)",
     r"Unset: 1 with|otherwise 0",
     r"^\| \d+ \|",
-    r"^\d\. ",
+    r"^ *\d+\. ",
 ]
 
 
