@@ -1,5 +1,6 @@
 """Which tests take long. A run starts with them, so that none of them keeps one process busy at the end."""
 
+import gc
 from collections import Counter
 
 import pytest
@@ -46,3 +47,10 @@ def pytest_collection_modifyitems(items):
             item.add_marker("slow")
     sizes = Counter(_file(item) for item in items)
     items.sort(key=lambda item: (_place(item), -sizes[_file(item)], _file(item)))
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector what lives to the end. It searched all collected tests again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
