@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from portal.accounts.models import Team
+from portal.accounts.seen import teams_seen_by
 from portal.foundation.database import database_now
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
@@ -22,17 +22,9 @@ from portal.ledger.models import Entry
 from . import actions
 from .events import Event
 from .forms import ChangeClientForm, ClientForm, RotateForm, chosen_scopes, scope_picker
-from .models import Client, ClientSecret
+from .models import ClientSecret
 from .secrets import CLIENT_SECRET, derive, derived_before
-
-
-def teams_of(user):
-    return Team.objects.filter(memberships__user=user, memberships__ended_at=None).order_by("name", "pk")
-
-
-def clients_seen_by(user):
-    """The clients of a person's teams (E1)."""
-    return Client.objects.filter(team__in=teams_of(user)).select_related("team", "user")
+from .seen import clients_seen_by
 
 
 def _why(error):
@@ -70,7 +62,7 @@ def client_list(request):
     query = request.GET.get("q", "").strip().replace("\0", "")
     if query:
         clients = clients.filter(Q(name__icontains=query) | Q(client_id__startswith=query))
-    context = {"page_obj": paginate(request, clients), "query": query, "teams": teams_of(request.user)}
+    context = {"page_obj": paginate(request, clients), "query": query, "teams": teams_seen_by(request.user)}
     return render(request, "credentials/client_list.html", context)
 
 
@@ -79,7 +71,7 @@ def client_list(request):
 @once(again=_created_before)
 @sensitive_variables("secret")
 def client_create(request):
-    teams = teams_of(request.user)
+    teams = teams_seen_by(request.user)
     if not teams:
         messages.info(request, _("Developers work in a team. Start yours here first."))
         return redirect(settings.TEAM_START_URL)

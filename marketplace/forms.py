@@ -3,6 +3,7 @@ import json
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.utils.html import escape
 from django.utils.translation import gettext_lazy as _
@@ -232,3 +233,17 @@ class ConsoleForm(forms.Form):
         if not isinstance(found, dict):
             raise forms.ValidationError(_('Write an object, such as {"ticket": 7}.'))
         return found
+
+
+def add_errors(form: forms.BaseForm, error: Exception) -> None:
+    """Put an action's refusal on the form, beside its field if it names one."""
+    if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
+        for name, problems in error.error_dict.items():
+            form.add_error(name if name in form.fields else None, problems)
+    else:
+        form.add_error(None, error.messages if isinstance(error, ValidationError) else str(error))
+
+
+def in_words(error: Exception) -> str:
+    """Return an action's refusal as one text, where there is no form to put it on."""
+    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)

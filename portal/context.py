@@ -2,7 +2,7 @@ from django.db.models import Exists, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from portal.accounts.models import Membership, TeamMembership
+from portal.accounts.seen import memberships_of, team_memberships_of
 from portal.demo.mail import has_mail_pages
 
 
@@ -11,9 +11,9 @@ def _develops(user):
 
     The settings page still leads everyone to their team's credentials.
     """
-    teams = TeamMembership.objects.filter(user=user, ended_at=None)
+    teams = team_memberships_of(user)
     made = Q(team__clients__isnull=False) | Q(team__apps__isnull=False)
-    customer = Membership.objects.live().filter(user=user, account__test_of_team=None)
+    customer = memberships_of(user).filter(account__test_of_team=None)
     return teams.filter(made | ~Exists(customer)).exists()
 
 
@@ -37,7 +37,7 @@ def _chrome(request):
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return made
-    member = Membership.objects.live().filter(user=user).exists()
+    member = memberships_of(user).exists()
     developer = _develops(user)
     pages = [
         (True, _("Marketplace"), "listing-list"),

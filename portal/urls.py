@@ -11,8 +11,6 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.decorators.http import require_safe
 
-from portal.accounts.views import PasswordResetView
-
 from . import views
 
 # Windows of other packages through which rows could be changed or removed behind the actions' back.
@@ -25,11 +23,11 @@ admin.site.password_change = require_safe(lambda request, extra_context=None: re
 
 urlpatterns = [
     path("", views.home, name="home"),
-    path("accounts/password/reset/", PasswordResetView.as_view(), name="account_reset_password"),
+    # Before allauth, whose page for a forgotten password it replaces.
+    path("", include("portal.accounts.urls")),
     path("accounts/", include("allauth.urls")),
     path("settings/", views.settings_page, name="settings"),
     path("teams/new/", views.team_create, name="team-create"),
-    path("", include("portal.accounts.urls")),
     path("", include("credentials.urls")),
     path("", include("marketplace.urls")),
     # Before consent, which looks for the metadata of products at any address like the sandbox's.

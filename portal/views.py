@@ -19,13 +19,13 @@ from django.views.defaults import bad_request, page_not_found
 from consent.answers import TRY_AGAIN
 from consent.coming_ends import ended_lately, ending_within, renewable_by
 from consent.succession import to_confirm
-from credentials.models import Client
-from marketplace.models import App, Installation, Status, Version
-from marketplace.views.installations import asking_for_more, pending_offers
+from credentials.seen import clients_seen_by
+from marketplace.models import Installation, Status, Version
+from marketplace.seen import apps_seen_by, consents_to_widen_seen_by, offers_seen_by
 from portal.accounts.actions.teams import create_team
 from portal.accounts.forms import ProfileForm
-from portal.accounts.models import Membership, TeamMembership
 from portal.accounts.rights import is_reviewer
+from portal.accounts.seen import memberships_of, team_memberships_of
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 
@@ -33,21 +33,19 @@ from .middleware import is_for_programs, page_of_form, refuse, unavailable
 from .theme import keep_theme, theme
 
 
-def _teams(user):
-    return TeamMembership.objects.filter(user=user, ended_at=None)
-
-
 def _accounts_and_teams(request):
     """Where a person belongs: a page of their accounts, their own test accounts last, and one of their teams."""
     user = request.user
-    memberships = Membership.objects.live().filter(user=user).select_related("account")
+    memberships = memberships_of(user).select_related("account")
     installed = Installation.objects.installed().filter(account=OuterRef("account")).order_by()
     apps = Coalesce(Subquery(installed.values("account").annotate(count=Count("pk")).values("count")), 0)
     memberships = memberships.annotate(apps=apps)
     order = F("account__test_of_team").asc(nulls_first=True), "account__name", "pk"
     return {
         "memberships": paginate(request, memberships.order_by(*order), name="accounts"),
-        "teams": paginate(request, _teams(user).select_related("team").order_by("team__name", "pk"), name="teams"),
+        "teams": paginate(
+            request, team_memberships_of(user).select_related("team").order_by("team__name", "pk"), name="teams"
+        ),
     }
 
 
@@ -59,12 +57,11 @@ def home(request):
     context = _accounts_and_teams(request)
     renewable = renewable_by(request.user)
     context["endings"], context["ended"] = ending_within().filter(renewable)[:3], ended_lately().filter(renewable)[:3]
-    context["offers"] = pending_offers(request.user).count()
-    context["asking"] = asking_for_more(request.user)[:3]
+    context["offers"] = offers_seen_by(request.user).count()
+    context["asking"] = consents_to_widen_seen_by(request.user)[:3]
     context["leaderless"] = to_confirm(request.user)[:3]
-    teams = _teams(request.user).values("team") if context["teams"] else []
-    context["clients"] = Client.objects.filter(team__in=teams).count()
-    context["apps"] = App.objects.filter(team__in=teams).count()
+    context["clients"] = clients_seen_by(request.user).count() if context["teams"] else 0
+    context["apps"] = apps_seen_by(request.user).count() if context["teams"] else 0
     context["reviews"] = Version.objects.filter(status=Status.IN_REVIEW).count() if is_reviewer(request.user) else None
     return render(request, "portal/home.html", context)
 
@@ -87,7 +84,7 @@ def settings_page(request):
 @once
 def team_create(request):
     """Make a team for a person whom staff added; who signs up has one already."""
-    if TeamMembership.objects.filter(user=request.user, ended_at=None).exists():
+    if team_memberships_of(request.user).exists():
         messages.info(request, _("You have a team already."))
     else:
         create_team(by=request.user)

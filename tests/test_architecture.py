@@ -11,7 +11,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.urls import get_resolver
 
 from portal.celery import app as celery
-from tests.layers import APPS, BASE, FILES, imports, module, rank
+from tests.layers import APPS, BASE, FILES, imports, module, rank, room
 from tests.strings import rooms_of, upward_strings
 
 
@@ -20,6 +20,44 @@ def test_imports_go_one_way(path):
     for name in imports(path):
         if name.split(".")[0] in APPS:
             assert rank(name) >= rank(module(path)), f"{module(path)} imports {name}"
+
+
+# What one app may import of another besides models, actions and `seen`.
+PUBLIC = {
+    "portal.ledger": {"checkpoints", "events", "exports", "reading"},
+    "portal.accounts": {"entrance", "forms", "rights"},
+    "credentials": {"authentication", "redirect_uris", "registry", "resources", "secrets"},
+    "consent": {
+        "agreed", "answers", "asking", "check", "coming_ends", "events", "pages", "reasons", "receipts", "screen",
+        "succession", "texts", "validity",
+    },
+    "marketplace": {"package", "vendors.oauth_client"},
+    "portal.demo": {"embedded", "mail"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_apps_import_each_others_models_actions_and_seen_and_what_is_public(path):
+    """Never views, forms of a page, or tasks; the foundation is for everyone."""
+    files = {module(each) for each in FILES}
+    for name in imports(path):
+        if name.split(".")[0] not in APPS:
+            continue
+        while name not in files:
+            # A name that a module has, rather than a module.
+            name = name.rpartition(".")[0]
+        there = room(name)
+        if there in (room(module(path)), "portal.foundation") or name == there:
+            continue
+        part = name.removeprefix(f"{there}.")
+        may = {"models", "actions", "seen"} | PUBLIC[there]
+        assert any(f"{part}.".startswith(f"{each}.") for each in may), f"{module(path)} imports {name}"
+
+
+def test_acting_at_vendors_imports_no_view_of_the_marketplace():
+    for path in FILES:
+        if "vendors" in module(path).split("."):
+            assert not [name for name in imports(path) if name.startswith("marketplace.views")], path
 
 
 def test_strings_name_nothing_of_a_higher_room():

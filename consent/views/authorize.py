@@ -12,7 +12,7 @@ from oauth2_provider.oauth2_backends import get_oauthlib_core
 from oauthlib.oauth2.rfc6749 import errors
 
 from credentials.redirect_uris import is_loopback
-from credentials.views import clients_seen_by
+from credentials.seen import clients_seen_by
 from portal.accounts.models import Membership
 from portal.foundation.database import database_now
 from portal.foundation.limits.address import address_of
@@ -23,13 +23,13 @@ from portal.foundation.refusals import Refused
 from .. import steps
 from ..actions.granting import decline_consent, grant_consent
 from ..actions.issuing import InvalidGrant, InvalidScope, issue_code
+from ..agreed import take_agreed
 from ..asking import MayNotConsent, NotInstalled, ScopeTooWide
 from ..models import Why
 from ..parameters import clean_scope
 from ..screen import Screen, ScreenIsStale, build_screen
 from ..steps import Attempt, find_client
 from ..validity import suspension
-from .agreed import take_agreed
 from .choosing import ACCOUNT
 from .flow import AuthorizationRequest, Flow, Redirect, note, run, through, without_prompt
 

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from django.shortcuts import render
 
-from portal.accounts.models import Membership
+from portal.accounts.seen import memberships_of
 
 from ..asking import may_agree
 from ..models import Access, Why
@@ -14,9 +14,7 @@ from .flow import note, without_prompt
 
 def hinted_account_is_theirs(flow, error):
     request, asked = flow.request, flow.asked
-    memberships = (
-        Membership.objects.live().filter(user=request.user, account__suspended_at=None).select_related("account")
-    )
+    memberships = memberships_of(request.user).filter(account__suspended_at=None).select_related("account")
     flow.memberships = {membership.account.slug: membership for membership in memberships.order_by("account__name")}
     if not (asked.installation or asked.account):
         return None
@@ -30,7 +28,7 @@ def hinted_account_is_theirs(flow, error):
         note(asked.client, error, Why.NO_CONSENT, text, "account")
     if flow.shows_no_page:
         return asked.answer(error=error)
-    mine = Membership.objects.live().filter(user=request.user, account__slug=asked.account).select_related("account")
+    mine = memberships_of(request.user).filter(account__slug=asked.account).select_related("account")
     context = {"asked": asked, "suspended": mine.exclude(account__suspended_at=None).first()}
     return render(request, "consent/authorize_wrong_account.html", context, status=404)
 

@@ -5,7 +5,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from credentials.views import clients_seen_by
+from credentials.seen import clients_seen_by
 from portal.foundation.pages import paginate
 
 from ..models import Failure, Why

@@ -13,34 +13,33 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from credentials.models import Level
 from portal.accounts.models import Membership
+from portal.accounts.seen import memberships_of
 from portal.foundation.database import database_now
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
 
-from ..actions import ending as ending_actions
-from ..actions import succeeding
+from ..actions import ending, succeeding
+from ..agreed import tell_agreed
 from ..asking import may_agree_again, undecided
 from ..coming_ends import COMING, ended_lately, ending_within, renewable_by
 from ..models import Consent
 from ..pages import access_url
 from ..reasons import AccessEnd
+from ..receipts import receipts_page
 from ..screen import ScreenIsStale
+from ..seen import accesses_seen_by, consents_seen_by, notices_of, own_consents_seen_by
 from ..succession import statement_of, to_confirm
 from ..validity import agreement_days, unended_consents
-from .agreed import tell_agreed
-from .receipts import receipts_page
-from .seen import access_seen_by, consents_seen_by, notices_of
 
 
 @require_safe
 def authorization_list(request):
-    own = Membership.objects.live().filter(user=request.user)
     later = Consent.objects.filter(
         access=OuterRef("access"), membership=OuterRef("membership"), granted_at__gt=OuterRef("granted_at")
     )
     consents = (
-        Consent.objects.filter(membership__in=own)
+        own_consents_seen_by(request.user)
         .select_related("access__client__team", "access__account", "membership")
         .annotate(is_latest=~Exists(later), asks_for_more=undecided())
         .order_by("-granted_at")
@@ -48,7 +47,7 @@ def authorization_list(request):
     context = {
         "page_obj": paginate(request, consents),
         "now": database_now(),
-        "endings": ending_within().filter(membership__in=own)[:3],
+        "endings": ending_within().filter(membership__in=memberships_of(request.user))[:3],
     }
     return render(request, "consent/authorization_list.html", context)
 
@@ -57,11 +56,11 @@ def authorization_list(request):
 def ending_list(request):
     """List what ends in the coming weeks, by week, and what ended lately, of everything that a person sees."""
     is_renewable = Case(When(renewable_by(request.user), then=True), default=False)
-    ending, ended = (
+    coming, ended = (
         consents.filter(pk__in=consents_seen_by(request.user)).annotate(is_renewable=is_renewable)
         for consents in (ending_within(COMING), ended_lately())
     )
-    page = paginate(request, ending)
+    page = paginate(request, coming)
     for consent in page:
         day = timezone.localtime(consent.expires_at).date()
         consent.week = day - dt.timedelta(days=day.weekday())
@@ -71,10 +70,10 @@ def ending_list(request):
 
 @require_safe
 def authorization_view(request, access_id):
-    access = get_object_or_404(access_seen_by(request.user), pk=access_id)
+    access = get_object_or_404(accesses_seen_by(request.user), pk=access_id)
     if access.installation_id:
         return redirect(access_url(access))
-    membership = Membership.objects.live().get(user=request.user, account=access.account)
+    membership = memberships_of(request.user).get(account=access.account)
     notices = notices_of(access, membership)
     tell_agreed(request, access)
     consents = access.consents.select_related("membership__user", "granted_by", "confirmed_by").order_by("-granted_at")
@@ -101,7 +100,7 @@ def revoke_consent(request, consent_id):
     if request.method == "GET":
         return render(request, "consent/consent_revoke.html", {"consent": consent, "back": access_url(consent.access)})
     try:
-        ending_actions.revoke_consent(consent, by=request.user)
+        ending.revoke_consent(consent, by=request.user)
         messages.success(request, _("Revoked. No token of this authorization works any more."))
     except Refused as refusal:
         messages.error(request, str(refusal))
@@ -149,9 +148,9 @@ def _for_admins(action, template, **kind):
     @once
     def view(request, access_id):
         accounts = Membership.objects.administered_by(request.user)
-        access = get_object_or_404(access_seen_by(request.user), pk=access_id, account__in=accounts, **kind)
+        access = get_object_or_404(accesses_seen_by(request.user), pk=access_id, account__in=accounts, **kind)
         if request.method == "GET":
-            ends = ending_actions.what_ends(access)
+            ends = ending.what_ends(access)
             return render(request, template, {"access": access, "ends": ends, "back": access_url(access)})
         try:
             return redirect("receipt-view", action(access, by=request.user).pk)
@@ -164,8 +163,6 @@ def _for_admins(action, template, **kind):
 
 # A marketplace app is uninstalled instead.
 end_access = _for_admins(
-    partial(ending_actions.end_access, reason=AccessEnd.REVOKED), "consent/access_end.html", installation_id=None
+    partial(ending.end_access, reason=AccessEnd.REVOKED), "consent/access_end.html", installation_id=None
 )
-revoke_for_all = _for_admins(
-    ending_actions.revoke_for_all, "consent/access_revoke_for_all.html", client__level=Level.AGENT
-)
+revoke_for_all = _for_admins(ending.revoke_for_all, "consent/access_revoke_for_all.html", client__level=Level.AGENT)

@@ -14,15 +14,15 @@ from portal.foundation.once import once
 from portal.foundation.refusals import Refused
 
 from ..actions import ending, granting
+from ..agreed import remember_agreed
 from ..asking import last_agreed, left_to_allow
 from ..coming_ends import renewable_by
 from ..pages import access_url, connect_url
+from ..receipts import receipt_of
 from ..screen import ScreenIsStale, build_screen
+from ..seen import accesses_seen_by, consents_seen_by
 from ..validity import agreement_days
-from .agreed import remember_agreed
 from .authorize import consent_page
-from .receipts import receipt_of
-from .seen import access_seen_by, consents_seen_by
 
 
 def _changes_consent(change):
@@ -80,7 +80,7 @@ def _ask(request, access, said, *, first_asked=False, **asked):
 @once
 def reauthorize(request, access_id):
     """Replace the consent with a new one (T4). Cancel leaves the old one as it is."""
-    access = get_object_or_404(access_seen_by(request.user).filter(ended_at=None), pk=access_id)
+    access = get_object_or_404(accesses_seen_by(request.user).filter(ended_at=None), pk=access_id)
     # An external client is limited to what this person or account agreed to before.
     more = {} if access.client.is_platform else {"requested": last_agreed(access, request.user)}
     return _ask(request, access, _("You agreed again."), replace=True, **more)

@@ -1,67 +1,23 @@
 """Receipts: a ledger entry of what was agreed or ended, as a page and as a signed file."""
 
 import structlog
-from django.db.models import CharField, Value
-from django.db.models.functions import Cast, Concat
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from credentials.models import Scope
-from portal.accounts.models import Membership, Role
-from portal.foundation.pages import paginate
 from portal.ledger.exports import NotRecorded, check_recorded, receipt
-from portal.ledger.models import Entry
-from portal.ledger.reading import entries_seen_by, with_names
+from portal.ledger.reading import with_names
 
 from ..answers import answer
 from ..events import Event
-from ..models import Access, Consent, ShownText
+from ..models import Access, ShownText
 from ..pages import access_url
+from ..seen import receipts_seen_by
 
 log = structlog.get_logger(__name__)
 _ENDED = (Event.ACCESS_ENDED, Event.CONSENT_REVOKED, Event.CONSENT_EXPIRED)
-
-
-def _entries_about(consents):
-    """Return the entries about consents, found by the index on subjects."""
-    return Entry.objects.filter(subject__in=consents.values_list(Concat(Value("consent:"), Cast("pk", CharField()))))
-
-
-def receipts_seen_by(user):
-    """What a person may read of the ledger, and whatever happened to their own consents, whoever did it (E1)."""
-    live = Membership.objects.live().filter(user=user)
-    return entries_seen_by(user) | _entries_about(Consent.objects.filter(membership__in=live))
-
-
-def receipt_of(*things):
-    """Return the newest entry about a consent or access, which the act just done wrote."""
-    return Entry.objects.filter(subject__in=[f"{thing._meta.model_name}:{thing.pk}" for thing in things]).first()
-
-
-def with_receipt(said, *things):
-    """Return the message after an act, with a link to its receipt."""
-    url = reverse("receipt-view", args=[receipt_of(*things).pk])
-    return format_html('{} <a class="alert-link" href="{}">{}</a>', said, url, _("See the receipt"))
-
-
-def receipts_page(request, membership, *, access=None, others=None):
-    """Return a page of receipts of one app in one account: all for an admin, for agents those of their own consents.
-
-    `others`: further entries for an admin, as unordered querysets.
-    """
-    about = [f"access:{access.pk}"] if access else []
-    consents = Consent.objects.filter(access=access)
-    if membership.role == Role.ADMIN:
-        own = Entry.objects.filter(subject__in=about).order_by()
-        entries = _entries_about(consents).order_by().union(own, *(others or []), all=True)
-    else:
-        entries = _entries_about(consents.filter(membership__user=request.user))
-    page = paginate(request, entries.order_by("-at", "-sequence"), name="receipts")
-    page.object_list = with_names(page.object_list)
-    return page
 
 
 @require_safe

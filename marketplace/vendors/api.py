@@ -15,8 +15,7 @@ from consent.answers import answer, refused_call
 from credentials.authentication import MalformedBasic, check_client_secret, read_basic, touch
 from credentials.models import Client
 from credentials.resources import metadata_url
-from credentials.views import teams_of
-from portal.accounts.models import Membership
+from portal.accounts.seen import memberships_of, teams_seen_by
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import spend
 
@@ -97,7 +96,7 @@ def _who(request, pk):
         membership = bearer.token.consent.membership
         return rows.get(pk=pk), running.Caller(membership, is_app=True)
     _check_session(request)
-    membership = Membership.objects.live().filter(user=request.user, account__installations=pk).first()
+    membership = memberships_of(request.user).filter(account__installations=pk).first()
     if membership is None:
         raise _Answer(404, "not_found", "There is no such installation")
     return rows.get(pk=pk), running.Caller(membership)
@@ -151,7 +150,7 @@ def _app_of(request):
     if not request.user.is_authenticated:
         raise _Unauthenticated
     _check_session(request)
-    app = App.objects.filter(team__in=teams_of(request.user), slug=slug).select_related("team").first()
+    app = App.objects.filter(team__in=teams_seen_by(request.user), slug=slug).select_related("team").first()
     if app is None:
         raise _Answer(404, "not_found", "Name one of your apps: ?app=its-address")
     return app

@@ -4,19 +4,19 @@ import json
 
 from django.core.exceptions import ValidationError
 from django.http import Http404
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
-from portal.accounts.models import Membership
+from portal.accounts.seen import memberships_of
 from portal.foundation.once import is_first_press
 from portal.foundation.refusals import Refused
 
 from ..forms import ConsoleForm
 from ..package.expressions import parse
 from ..package.written import looks_secret
-from ..views.installations import installation_seen_by
+from ..seen import installations_seen_by
 from . import running
 from .filling import MASK
 
@@ -25,8 +25,8 @@ from .filling import MASK
 @sensitive_variables()
 @require_http_methods(["GET", "POST"])
 def installation_console(request, pk):
-    installation = installation_seen_by(request.user, pk, uninstalled_at=None)
-    caller = running.Caller(Membership.objects.live().get(user=request.user, account=installation.account_id))
+    installation = get_object_or_404(installations_seen_by(request.user), pk=pk, uninstalled_at=None)
+    caller = running.Caller(memberships_of(request.user).get(account=installation.account_id))
     templates = running.templates_for(installation, caller)
     if not templates:
         raise Http404

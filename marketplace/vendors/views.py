@@ -8,21 +8,20 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponseRedirect
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from portal.accounts.models import Membership
+from portal.accounts.seen import memberships_of
 from portal.foundation.encryption import decrypt, encrypt
 from portal.foundation.once import once
 from portal.foundation.refusals import Refused
 
-from ..forms import ValuesForm
+from ..forms import ValuesForm, add_errors
 from ..models import Connection
 from ..package.contents import asked_to_connect
-from ..views.developers import add_errors
-from ..views.installations import installation_seen_by
+from ..seen import installations_seen_by
 from . import actions as connecting
 from .checklist import checklists
 from .oauth_client import VendorError, said
@@ -33,8 +32,8 @@ MAX_UNDER_WAY = 10
 
 def _checklist(request, pk):
     """A live installation that the person may see, as its checklist."""
-    installation = installation_seen_by(request.user, pk, uninstalled_at=None)
-    membership = Membership.objects.live().get(user=request.user, account=installation.account_id)
+    installation = get_object_or_404(installations_seen_by(request.user), pk=pk, uninstalled_at=None)
+    membership = memberships_of(request.user).get(account=installation.account_id)
     return checklists([installation], membership)[installation]
 
 
@@ -119,7 +118,7 @@ def vendor_callback(request, slug, integration):
     journey = _journey(request) if request.user.is_authenticated else {}
     if journey.get("integration") != integration:
         return render(request, "marketplace/callback_unknown.html", status=400)
-    installation = installation_seen_by(request.user, journey["installation"])
+    installation = get_object_or_404(installations_seen_by(request.user), pk=journey["installation"])
     if installation.app.slug != slug:
         return render(request, "marketplace/callback_unknown.html", status=400)
     draft = Connection(installation=installation, integration=integration, values=journey["values"])

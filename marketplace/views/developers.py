@@ -3,14 +3,14 @@
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import Count
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from consent.validity import live_consents
-from credentials.views import teams_of
+from portal.accounts.seen import teams_seen_by
 from portal.foundation.limits.rates import spend
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
@@ -18,46 +18,35 @@ from portal.foundation.refusals import Refused
 
 from ..actions import installing, offering, publishing
 from ..differences import Difference
-from ..forms import AppForm, ClientChoiceForm, CustomForm, VersionForm, WithdrawForm, free_clients
+from ..forms import (
+    AppForm,
+    ClientChoiceForm,
+    CustomForm,
+    VersionForm,
+    WithdrawForm,
+    add_errors,
+    free_clients,
+    in_words,
+)
 from ..markdown import render as render_markdown
-from ..models import App, Audience, OfferKind, Status, Version
+from ..models import Audience, OfferKind, Status, Version
 from ..package.contents import Contents
+from ..seen import apps_seen_by, versions_seen_by
 
 # What is limited, of `RATES`.
 NEW, PUBLISHED = "versions by team", "publications by team"
 
 
-def apps_seen_by(user):
-    """The apps of a person's teams (E1), each with the `name` that its newest version gives it, or None."""
-    versions = Version.objects.filter(app=OuterRef("pk")).exclude(status=Status.SNAPSHOT)
-    apps = App.objects.filter(team__in=teams_of(user)).select_related("team__test_account", "client")
-    return apps.annotate(name=Subquery(versions.values("name")[:1]))
-
-
-def add_errors(form, error):
-    """Put an action's refusal on the form, beside its field where it names one."""
-    if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
-        for name, problems in error.error_dict.items():
-            form.add_error(name if name in form.fields else None, problems)
-    else:
-        form.add_error(None, error.messages if isinstance(error, ValidationError) else str(error))
-
-
-def in_words(error):
-    """An action's refusal as one text, where there is no form to put it on."""
-    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-
-
 @require_safe
 def app_list(request):
-    context = {"page_obj": paginate(request, apps_seen_by(request.user)), "teams": teams_of(request.user)}
+    context = {"page_obj": paginate(request, apps_seen_by(request.user)), "teams": teams_seen_by(request.user)}
     return render(request, "marketplace/app_list.html", context)
 
 
 @require_http_methods(["GET", "POST"])
 @once
 def app_create(request):
-    teams = teams_of(request.user)
+    teams = teams_seen_by(request.user)
     if not teams:
         messages.info(request, _("Developers work in a team. Start yours here first."))
         return redirect(settings.TEAM_START_URL)
@@ -158,11 +147,6 @@ def version_create(request, slug):
     return _version_page(request, app, form, chosen=chosen_scopes(request))
 
 
-def version_seen_by(user, slug, pk):
-    versions = Version.objects.filter(app__in=apps_seen_by(user), app__slug=slug)
-    return get_object_or_404(versions.select_related("app__team__test_account", "app__client", "review"), pk=pk)
-
-
 def beside_scopes(contents):
     """What a version has people connect and fill in, and where it calls, as _scopes.html shows it."""
     return {
@@ -192,12 +176,12 @@ def _show(request, version, *, custom=None, status=200):
 
 @require_safe
 def version_view(request, slug, pk):
-    return _show(request, version_seen_by(request.user, slug, pk))
+    return _show(request, get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk))
 
 
 @require_http_methods(["GET", "POST"])
 def version_edit(request, slug, pk):
-    version = version_seen_by(request.user, slug, pk)
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if version.is_frozen:
         return redirect("version-view", slug, pk)
     form = VersionForm(request.POST or None, request.FILES or None, instance=version)
@@ -224,7 +208,7 @@ def _step(action, done, rate):
     @require_POST
     @once
     def view(request, slug, pk):
-        version = version_seen_by(request.user, slug, pk)
+        version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
         _spend(version.app, rate)
         try:
             version = action(version, by=request.user)
@@ -281,7 +265,7 @@ def _agents_answers(version):
 @require_safe
 def version_changes(request, slug, pk):
     """Compare a version with the one published before, and tell what publishing it does, or did, to whom."""
-    version = version_seen_by(request.user, slug, pk)
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     outlook = _outlook(version)
     page = paginate(request, outlook.pop("rows").select_related("account", "version").order_by("account__slug"))
     offers = {offer.installation_id: offer for offer in version.offers.open().filter(installation__in=[*page])}
@@ -303,7 +287,7 @@ def version_changes(request, slug, pk):
 @require_http_methods(["GET", "POST"])
 @once
 def version_withdraw(request, slug, pk):
-    version = version_seen_by(request.user, slug, pk)
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if version.status != Status.PUBLISHED:
         return redirect("version-view", slug, pk)
     form = WithdrawForm(request.POST or None)
@@ -353,7 +337,7 @@ def app_list_accounts(request, slug):
 @require_POST
 @once
 def version_publish_custom(request, slug, pk):
-    version = version_seen_by(request.user, slug, pk)
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     form = CustomForm(request.POST)
     if form.is_valid():
         _spend(version.app, PUBLISHED)
@@ -369,7 +353,7 @@ def version_publish_custom(request, slug, pk):
 @require_POST
 @once
 def version_test(request, slug, pk):
-    version = version_seen_by(request.user, slug, pk)
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     _spend(version.app, NEW)
     try:
         installation = installing.install_draft(version, by=request.user)

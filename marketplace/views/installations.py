@@ -17,50 +17,25 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from consent.actions.issuing import InvalidGrant, use_up_code
+from consent.agreed import tell_agreed
 from consent.asking import undecided
 from consent.models import Access, Consent
+from consent.receipts import receipts_page, with_receipt
+from consent.seen import notices_of
 from consent.validity import live_consents, unended_consents
-from consent.views.agreed import tell_agreed
-from consent.views.receipts import receipts_page, with_receipt
-from consent.views.seen import notices_of
 from credentials.models import Client
-from portal.accounts.models import Membership, Role
+from portal.accounts.models import Role
+from portal.accounts.seen import memberships_of
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
 from portal.ledger.models import Entry
 
-from ..actions import installing, offering, upgrading
-from ..models import Installation, Offer, OfferKind, Version
+from ..actions import installing, upgrading
+from ..models import Version
+from ..seen import installations_run_by, installations_seen_by, offers_seen_by
 from ..vendors.checklist import checklists
 from ..vendors.running import Caller, templates_for
-
-
-def installations_seen_by(user):
-    """The installations of accounts that a person belongs to (E1)."""
-    accounts = Membership.objects.live().filter(user=user).values("account")
-    return (
-        Installation.objects.filter(account__in=accounts)
-        .select_related("account", "app__team", "app__client", "version__app__client", "access__client", "installed_by")
-        .defer("version__icon", "version__description")
-    )
-
-
-def pending_offers(user):
-    """The offers that wait for a person as an admin, oldest first."""
-    offers = Offer.objects.pending().filter(installation__account__in=Membership.objects.administered_by(user))
-    rows = offers.exclude(kind=OfferKind.ITSELF).select_related("installation__account", "from_version", "version")
-    return rows.defer(
-        "from_version__icon", "from_version__description", "from_version__package",
-        "version__icon", "version__description", "version__package",
-    ).order_by("offered_at", "pk")  # fmt: skip
-
-
-def asking_for_more(user):
-    """The consents a person gave for themself under which the version there asks for more, to which they did not say no, the newest first."""
-    own = Membership.objects.live().filter(user=user)
-    consents = offering.with_answer(live_consents().filter(undecided(), membership__in=own)).filter(said_no=False)
-    return consents.select_related("access__client", "access__account").order_by("-granted_at", "pk")
 
 
 def _give_states(accesses, membership):
@@ -83,7 +58,7 @@ def _give_states(accesses, membership):
 
 @require_safe
 def installation_list(request):
-    memberships = Membership.objects.live().filter(user=request.user).select_related("account")
+    memberships = memberships_of(request.user).select_related("account")
     memberships = memberships.order_by("account__name", "pk")
     shown = paginate(request, memberships, name="accounts")
     if not shown:
@@ -108,20 +83,11 @@ def installation_list(request):
         "memberships": shown,
         "membership": membership,
         "is_admin": membership.role == Role.ADMIN,
-        "waiting": pending_offers(request.user).count(),
+        "waiting": offers_seen_by(request.user).count(),
         "page_obj": page,
         "external": external,
     }
     return render(request, "marketplace/installation_list.html", context)
-
-
-def installation_seen_by(user, pk, **live):
-    return get_object_or_404(installations_seen_by(user).filter(**live), pk=pk)
-
-
-def installation_run_by(user, pk, **live):
-    """The same, of an account that they administer."""
-    return installation_seen_by(user, pk, account__in=Membership.objects.administered_by(user), **live)
 
 
 def _entries_about(installation):
@@ -135,11 +101,9 @@ def _entries_about(installation):
 
 @require_safe
 def installation_view(request, pk):
-    installation = installation_seen_by(request.user, pk)
+    installation = get_object_or_404(installations_seen_by(request.user), pk=pk)
     access = installation.access
-    membership = (
-        Membership.objects.live().select_related("account").get(user=request.user, account=installation.account)
-    )
+    membership = memberships_of(request.user).select_related("account").get(account=installation.account)
     _give_states([access] if access else [], membership)
     notices = notices_of(access, membership)
     tell_agreed(request, access)
@@ -194,7 +158,7 @@ def _scopes(access, consent):
 @require_safe
 def installation_connect(request, pk):
     """Send the person to where the app is authorized: its own install URL, or the portal's for a hosted app."""
-    installation = installation_seen_by(request.user, pk, uninstalled_at=None)
+    installation = get_object_or_404(installations_seen_by(request.user), pk=pk, uninstalled_at=None)
     if installation.access is None:
         return redirect("installation-view", pk)
     hints = {"account": installation.account.slug, "installation": str(installation.pk)}
@@ -233,11 +197,11 @@ def oauth_callback(request):
     request.session["hosted"] = hosted
     if pk is None or request.GET.get("iss") != settings.BASE_URL:
         return render(request, "marketplace/callback_unknown.html", status=400)
-    installation = installation_seen_by(request.user, pk)
+    installation = get_object_or_404(installations_seen_by(request.user), pk=pk)
     try:
         if "code" in request.GET:
             use_up_code(Client.objects.get(pk=installation.access.client_id), request.GET["code"])
-            membership = Membership.objects.live().get(user=request.user, account=installation.account)
+            membership = memberships_of(request.user).get(account=installation.account)
             waits = checklists([installation], membership)[installation].is_waiting
             said = _("Agreed. Now the rest.") if waits else _("Done. The app is ready to work.")
             own = Q(membership=None) | Q(membership=membership)
@@ -257,7 +221,7 @@ def _ending(action, template):
     @require_http_methods(["GET", "POST"])
     @once
     def view(request, pk):
-        installation = installation_run_by(request.user, pk)
+        installation = get_object_or_404(installations_run_by(request.user), pk=pk)
         if request.method == "GET":
             ends = installing.what_ends(installation)
             return render(request, template, {"installation": installation, "ends": ends})

@@ -7,7 +7,6 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from portal.accounts.models import Account, Membership
 from portal.accounts.rights import accounts_run_by
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
@@ -17,24 +16,13 @@ from ..actions import installing
 from ..markdown import render as render_markdown
 from ..models import Audience, Category, Installation, Status, Version
 from ..package.contents import Contents
+from ..seen import listings_seen_by, may_see_icon
 from .developers import beside_scopes
-
-
-def _accounts_of(user):
-    return Account.objects.filter(memberships__in=Membership.objects.live().filter(user=user))
-
-
-def listed_for(user, **which):
-    """The newest version of each app that a person may see: public ones, and custom ones of their accounts."""
-    published = Version.objects.published_for_any(_accounts_of(user)).filter(app__client__suspended_at=None, **which)
-    newest = published.order_by("app_id", "-published_at", "-pk").distinct("app_id").values("pk")
-    found = Version.objects.filter(pk__in=newest).select_related("app__team", "app__client")
-    return found.annotate(has_icon=Q(icon__isnull=False))
 
 
 @require_safe
 def listing_list(request):
-    versions = listed_for(request.user).defer("icon", "description").order_by("name", "pk")
+    versions = listings_seen_by(request.user).defer("icon", "description").order_by("name", "pk")
     query = request.GET.get("q", "").strip().replace("\0", "")
     category = request.GET.get("category", "")
     if query:
@@ -58,7 +46,7 @@ def _administered(user):
 
 @require_safe
 def listing_view(request, slug):
-    version = get_object_or_404(listed_for(request.user, app__slug=slug))
+    version = get_object_or_404(listings_seen_by(request.user, app__slug=slug))
     client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     context = {
@@ -78,7 +66,7 @@ def listing_view(request, slug):
 @require_http_methods(["GET", "POST"])
 @once
 def listing_install(request, slug):
-    version = get_object_or_404(listed_for(request.user, app__slug=slug))
+    version = get_object_or_404(listings_seen_by(request.user, app__slug=slug))
     accounts = _administered(request.user)
     if request.method == "POST":
         account = get_object_or_404(accounts, slug=request.POST.get("account", ""))
@@ -124,18 +112,8 @@ def listing_install(request, slug):
 @require_safe
 def icon(request, slug, pk):
     version = Version.objects.filter(app__slug=slug, pk=pk).exclude(icon=None).select_related("app__team").first()
-    if version is None or not _may_see(request.user, version):
+    if version is None or not may_see_icon(request.user, version):
         raise Http404
     return HttpResponse(
         bytes(version.icon), content_type="image/png", headers={"Cache-Control": "private, max-age=86400"}
-    )
-
-
-def _may_see(user, version):
-    return (
-        user.is_staff
-        or (version.audience == Audience.PUBLIC and version.status == Status.PUBLISHED)
-        or version.app.team.memberships.filter(user=user, ended_at=None).exists()
-        or _accounts_of(user).filter(slug__in=version.app.custom_accounts).exists()
-        or version.installations.filter(account__memberships__in=Membership.objects.live().filter(user=user)).exists()
     )

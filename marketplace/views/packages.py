@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -16,15 +16,16 @@ from portal.foundation.once import once
 from portal.foundation.refusals import Refused
 
 from ..actions import packaging
-from ..forms import PackageForm, SecretForm
+from ..forms import PackageForm, SecretForm, add_errors, in_words
 from ..package import formats
 from ..package.checking import check_values, one_check
 from ..package.contents import Contents
 from ..package.facts import Facts
 from ..package.form import PackageFields
 from ..package.problems import Report
+from ..seen import versions_seen_by
 from ..vendors.oauth_client import redirect_uri
-from .developers import add_errors, chosen_scopes, in_words, scope_rows, scopes_of, version_seen_by
+from .developers import chosen_scopes, scope_rows, scopes_of
 
 
 def _vendors(app, contents):
@@ -69,7 +70,7 @@ def _page(request, version, *, report=None, form=None, status=200):
 
 @require_http_methods(["GET", "POST"])
 def version_package(request, slug, pk):
-    version = version_seen_by(request.user, slug, pk)
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if request.method == "GET":
         return _page(request, version)
     form = PackageForm(request.POST, request.FILES)
@@ -89,13 +90,13 @@ def version_package(request, slug, pk):
     if form.errors or not report.valid:
         return _page(request, version, report=report, form=form, status=422)
     messages.success(request, _("The package is in order; this version is made of it now."))
-    return _page(request, version_seen_by(request.user, slug, pk), report=report)
+    return _page(request, get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk), report=report)
 
 
 @require_http_methods(["GET", "POST"])
 def version_package_edit(request, slug, pk):
     """Fill in what a package says. The button “Add” shows one more of a part; only “Save” changes anything."""
-    version = version_seen_by(request.user, slug, pk)
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if version.is_frozen:
         return redirect("version-package", slug, pk)
     is_saved = request.method == "POST" and "add" not in request.POST
@@ -129,7 +130,7 @@ def version_package_edit(request, slug, pk):
 @require_POST
 def version_package_preview(request, slug, pk):
     """How the consent screen will look with what is filled in; nothing is kept."""
-    version = version_seen_by(request.user, slug, pk)
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     chosen = chosen_scopes(request)
     shown = PackageFields(version.package, version.app.client, request.POST).shown()
     context = {
@@ -141,7 +142,7 @@ def version_package_preview(request, slug, pk):
 
 @require_safe
 def version_package_download(request, slug, pk):
-    version = version_seen_by(request.user, slug, pk)
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if not version.package:
         raise Http404
     name = f"{version.app.slug}-{version.number}.zip"
@@ -156,7 +157,7 @@ def version_package_download(request, slug, pk):
 @once
 def vendor_secret_keep(request, slug, pk, integration):
     """Keep the client secret of one vendor of this version, in place of the one that is kept."""
-    version = version_seen_by(request.user, slug, pk)
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if integration not in Contents.of(version).vendors:
         raise Http404
     form = SecretForm(request.POST)

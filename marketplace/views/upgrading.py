@@ -2,15 +2,15 @@
 
 from django.contrib import messages
 from django.http import Http404
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from consent.receipts import with_receipt
 from consent.screen import ScreenIsStale
 from consent.succession import to_confirm
 from consent.validity import live_consents
-from consent.views.receipts import with_receipt
 from credentials.models import Scope
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
@@ -19,7 +19,8 @@ from portal.foundation.refusals import Refused
 from ..actions import upgrading
 from ..markdown import render as render_markdown
 from ..models import Status
-from .installations import installation_run_by, is_suspended, pending_offers
+from ..seen import installations_run_by, offers_seen_by
+from .installations import is_suspended
 
 
 @never_cache
@@ -27,7 +28,7 @@ from .installations import installation_run_by, is_suspended, pending_offers
 @once
 def installation_upgrade(request, pk):
     """Show what the offered version changes and asks; POST agrees to it, or declines."""
-    installation = installation_run_by(request.user, pk, uninstalled_at=None)
+    installation = get_object_or_404(installations_run_by(request.user), pk=pk, uninstalled_at=None)
     if is_suspended(installation):
         messages.info(request, _("This app cannot be updated here now."))
         return redirect("installation-view", pk)
@@ -97,7 +98,7 @@ def _page(request, installation, version, problem="", status=200):
 @require_POST
 def installation_upgrades_itself(request, pk):
     """Turn updating without a click on or off."""
-    installation = installation_run_by(request.user, pk, uninstalled_at=None)
+    installation = get_object_or_404(installations_run_by(request.user), pk=pk, uninstalled_at=None)
     on = request.POST.get("on") == "1"
     try:
         upgrading.set_upgrades_itself(installation, on=on, by=request.user)
@@ -111,5 +112,5 @@ def installation_upgrades_itself(request, pk):
 @require_safe
 def offer_list(request):
     leaderless = paginate(request, to_confirm(request.user), name="confirming")
-    context = {"page_obj": paginate(request, pending_offers(request.user)), "leaderless": leaderless}
+    context = {"page_obj": paginate(request, offers_seen_by(request.user)), "leaderless": leaderless}
     return render(request, "marketplace/offer_list.html", context)

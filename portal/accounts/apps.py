@@ -13,6 +13,6 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from portal.ledger.reading import register_people
 
-        from . import chains
+        from . import seen
 
-        register_people(chains)
+        register_people(seen)

@@ -20,8 +20,9 @@ from portal.foundation.refusals import Refused
 from .actions import inviting, memberships, teams
 from .actions.inviting import hash_of, is_for
 from .forms import InvitationForm, RoleForm
-from .models import Account, Invitation, Membership, Role, Team, TeamMembership, TeamRole
+from .models import Account, Invitation, Membership, Role, TeamMembership, TeamRole
 from .rights import accounts_run_by, only_runner, teams_run_by
+from .seen import accounts_seen_by, team_memberships_of, teams_seen_by
 
 
 class PasswordResetView(AllauthPasswordResetView):
@@ -31,16 +32,6 @@ class PasswordResetView(AllauthPasswordResetView):
 
     def get_success_url(self):
         return reverse("account_reset_password_done")
-
-
-def accounts_seen_by(user):
-    """The accounts that a person belongs to (E1)."""
-    return Account.objects.filter(memberships__in=Membership.objects.live().filter(user=user))
-
-
-def teams_seen_by(user):
-    """The teams that a person belongs to (E1)."""
-    return Team.objects.filter(memberships__in=TeamMembership.objects.live().filter(user=user))
 
 
 def organisation_url(organisation):
@@ -183,7 +174,7 @@ def member_remove(request, slug, pk):
 
 @require_safe
 def team_list(request):
-    rows = TeamMembership.objects.live().filter(user=request.user).select_related("team").order_by("team__name", "pk")
+    rows = team_memberships_of(request.user).select_related("team").order_by("team__name", "pk")
     return render(request, "members/team_list.html", {"page_obj": paginate(request, rows)})
 
 

@@ -7,7 +7,6 @@ from django.test.utils import CaptureQueriesContext
 
 from consent import tasks
 from consent.actions import ending, succeeding
-from consent.actions import succeeding as succeeding_actions
 from consent.actions.succeeding import NotNeeded
 from consent.models import Consent
 from consent.screen import ScreenIsStale
@@ -54,7 +53,7 @@ def left(agreed, cast):
 
 
 def confirm(consent, by):
-    return succeeding_actions.confirm_consent(consent, by=by, shown=statement_of(consent, by).digest())
+    return succeeding.confirm_consent(consent, by=by, shown=statement_of(consent, by).digest())
 
 
 leavings = pytest.mark.parametrize("leave", [
@@ -176,10 +175,10 @@ def test_what_was_not_read_is_not_confirmed(left, cast, browse):
     """Another's page, another wording, another extent."""
     statement = statement_of(left.consent, cast.abe)
     with pytest.raises(ScreenIsStale):
-        succeeding_actions.confirm_consent(left.consent, by=cast.bea, shown=statement.digest())
+        succeeding.confirm_consent(left.consent, by=cast.bea, shown=statement.digest())
     Scope.objects.filter(name=EDIT).update(sentence="Edit and resolve tickets")
     with pytest.raises(ScreenIsStale):
-        succeeding_actions.confirm_consent(left.consent, by=cast.abe, shown=statement.digest())
+        succeeding.confirm_consent(left.consent, by=cast.abe, shown=statement.digest())
     statement = statement_of(left.consent, cast.abe)
     ending.trim_consent(left.consent, scopes={EDIT}, by=cast.bea)
     url = f"/consents/{left.consent.pk}/confirm/"

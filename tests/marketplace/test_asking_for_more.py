@@ -6,9 +6,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from consent import screen as screen_actions
 from consent.actions import ending, granting
-from consent.asking import undecided
+from consent.asking import Terms, undecided
 from consent.models import Consent
 from consent.screen import build_screen
 from marketplace.actions import installing, offering, publishing, upgrading
@@ -165,7 +164,7 @@ def test_all_of_it_takes_as_many_queries_for_30_apps_as_for_2(agreed, cast, brow
             draft = factories.app(cast.dev, row, install_url="https://app.example/install")
             installation = installing.install(factories.publish(draft, cast.dev).app, cast.acme, by=cast.admin)
             factories.agree(installation.access.client, cast.acme, cast.agent)
-            terms = screen_actions.Terms(frozenset([VIEW]), frozenset([EDIT]), "Insights", "1.1", installation.pk)
+            terms = Terms(frozenset([VIEW]), frozenset([EDIT]), "Insights", "1.1", installation.pk)
             granting.change_terms(installation.access, terms, by=cast.admin)
         counts = []
         for path in PLACES:

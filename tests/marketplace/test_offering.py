@@ -15,7 +15,6 @@ from consent.models import Consent
 from credentials import actions as credentials
 from marketplace import tasks
 from marketplace.actions import installing, offering, publishing, upgrading
-from marketplace.actions import offering as offering_actions
 from marketplace.models import Installation, Offer, OfferKind
 from portal.accounts.actions import accounts, memberships
 from tests import factories
@@ -190,7 +189,7 @@ def test_the_forecast_of_hundreds_of_installations_is_the_rule_and_what_publicat
         due = {(row.pk, row.version_id, rule(row, draft)) for row in rows.prefetch_related("access__consents")}
         due = {row for row in due if row[2]}
         assert {kind for _pk, _version, kind in due} == kinds and len(due) > 250
-        assert set(offering_actions.forecast(draft, "public").values_list("pk", "version", "kind")) == due
+        assert set(offering.forecast(draft, "public").values_list("pk", "version", "kind")) == due
         version = factories.publish(draft, cast.dev)
         assert set(Offer.objects.filter(version=version).values_list("installation", "from_version", "kind")) == due
 

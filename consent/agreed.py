@@ -9,7 +9,7 @@ import time
 from django.contrib import messages
 from django.db.models.functions import Now
 
-from ..models import Consent
+from .models import Consent
 from .receipts import with_receipt
 
 _SAID, _AGREED = "agreed_said", "agreed_to"

@@ -1,0 +1,71 @@
+"""Which accesses, consents and receipts a person sees (E1), and the notices on an app's page."""
+
+from typing import Any
+
+from django.db.models import CharField, Q, QuerySet, Value
+from django.db.models.functions import Cast, Concat
+
+from portal.accounts.models import Membership, Role, User
+from portal.accounts.seen import accounts_seen_by, memberships_of
+from portal.foundation.database import database_now
+from portal.ledger.models import Entry
+from portal.ledger.reading import entries_seen_by
+
+from .coming_ends import ending_within
+from .models import Access, Consent, RefreshToken
+from .succession import without_admin
+from .validity import unended_consents
+
+
+def accesses_seen_by(user: User) -> QuerySet[Access]:
+    """Return the accesses of accounts that a person belongs to (E1)."""
+    return Access.objects.filter(account__in=accounts_seen_by(user)).select_related("client__team", "account")
+
+
+def own_consents_seen_by(user: User) -> QuerySet[Consent]:
+    """Return the consents that a person gave for themself, where they still belong (E1)."""
+    return Consent.objects.filter(membership__in=memberships_of(user))
+
+
+def consents_seen_by(user: User) -> QuerySet[Consent]:
+    """Return a person's own consents, and all of the accounts they administer (E1)."""
+    administered = Membership.objects.administered_by(user)
+    return Consent.objects.filter(
+        Q(membership__in=memberships_of(user)) | Q(access__account__in=administered)
+    ).select_related("access__client__team", "access__account", "membership__user")
+
+
+def entries_about(consents: QuerySet[Consent]) -> QuerySet[Entry]:
+    """Return the ledger's entries about consents, each found by the index of subjects."""
+    return Entry.objects.filter(subject__in=consents.values_list(Concat(Value("consent:"), Cast("pk", CharField()))))
+
+
+def receipts_seen_by(user: User) -> QuerySet[Entry]:
+    """Return what a person may read of the ledger, and all that happened to their own consents, whoever did it (E1)."""
+    return entries_seen_by(user) | entries_about(own_consents_seen_by(user))
+
+
+def receipts_of_app(membership: Membership, access: Access | None, others: list[QuerySet[Entry]]) -> QuerySet[Entry]:
+    """Return the receipts of one app in one account: all for an admin, those of their own consents for an agent.
+
+    `others`: further entries for an admin, as unordered querysets.
+    """
+    consents = Consent.objects.filter(access=access)
+    if membership.role != Role.ADMIN:
+        return entries_about(consents.filter(membership__user=membership.user_id))
+    about = [f"access:{access.pk}"] if access else []
+    own = Entry.objects.filter(subject__in=about).order_by()
+    return entries_about(consents).order_by().union(own, *others, all=True)
+
+
+def notices_of(access: Access | None, membership: Membership) -> dict[str, Any]:
+    """Return what an app's page tells a member besides what was agreed: what ends, was misused or needs an admin."""
+    is_admin = membership.role == Role.ADMIN
+    return {
+        "is_admin": is_admin,
+        "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
+        "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
+        "leaderless": without_admin().filter(access=access) if is_admin else None,
+        "may_revoke_for_all": is_admin and unended_consents().filter(access=access, membership__isnull=False).exists(),
+        "now": database_now(),
+    }

@@ -1,0 +1,87 @@
+"""Which apps, versions, listings, installations and offers a person sees (E1)."""
+
+from typing import Any
+
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+
+from consent.asking import undecided
+from consent.models import Consent
+from consent.validity import live_consents
+from portal.accounts.models import Membership, User
+from portal.accounts.rights import is_teammate
+from portal.accounts.seen import accounts_seen_by, memberships_of, teams_seen_by
+
+from .actions.offering import with_answer
+from .models import App, Audience, Installation, Offer, OfferKind, Status, Version
+
+# --- developers ---
+
+
+def apps_seen_by(user: User) -> QuerySet[App]:
+    """Return the apps of a person's teams (E1), each with the `name` that its newest version gives it, or None."""
+    versions = Version.objects.filter(app=OuterRef("pk")).exclude(status=Status.SNAPSHOT)
+    apps = App.objects.filter(team__in=teams_seen_by(user)).select_related("team__test_account", "client")
+    return apps.annotate(name=Subquery(versions.values("name")[:1]))
+
+
+def versions_seen_by(user: User) -> QuerySet[Version]:
+    """Return the versions of the apps of a person's teams (E1)."""
+    versions = Version.objects.filter(app__in=apps_seen_by(user))
+    return versions.select_related("app__team__test_account", "app__client", "review")
+
+
+# --- everyone, in the marketplace ---
+
+
+def listings_seen_by(user: User, **which: Any) -> QuerySet[Version]:
+    """Return the newest version of each app that is public, or custom for one of a person's accounts."""
+    published = Version.objects.published_for_any(accounts_seen_by(user)).filter(
+        app__client__suspended_at=None, **which
+    )
+    newest = published.order_by("app_id", "-published_at", "-pk").distinct("app_id").values("pk")
+    versions = Version.objects.filter(pk__in=newest).select_related("app__team", "app__client")
+    return versions.annotate(has_icon=Q(icon__isnull=False))
+
+
+def may_see_icon(user: User, version: Version) -> bool:
+    return (
+        user.is_staff
+        or (version.audience == Audience.PUBLIC and version.status == Status.PUBLISHED)
+        or is_teammate(version.app.team, user)
+        or accounts_seen_by(user).filter(slug__in=version.app.custom_accounts).exists()
+        or version.installations.filter(account__in=accounts_seen_by(user)).exists()
+    )
+
+
+# --- members of an account ---
+
+
+def installations_seen_by(user: User) -> QuerySet[Installation]:
+    """Return the installations of accounts that a person belongs to (E1)."""
+    return (
+        Installation.objects.filter(account__in=accounts_seen_by(user))
+        .select_related("account", "app__team", "app__client", "version__app__client", "access__client", "installed_by")
+        .defer("version__icon", "version__description")
+    )
+
+
+def installations_run_by(user: User) -> QuerySet[Installation]:
+    """Return the installations of accounts that a person administers (E1)."""
+    return installations_seen_by(user).filter(account__in=Membership.objects.administered_by(user))
+
+
+def offers_seen_by(user: User) -> QuerySet[Offer]:
+    """Return the offers that wait for a person as an admin, oldest first."""
+    offers = Offer.objects.pending().filter(installation__account__in=Membership.objects.administered_by(user))
+    rows = offers.exclude(kind=OfferKind.ITSELF).select_related("installation__account", "from_version", "version")
+    return rows.defer(
+        "from_version__icon", "from_version__description", "from_version__package",
+        "version__icon", "version__description", "version__package",
+    ).order_by("offered_at", "pk")  # fmt: skip
+
+
+def consents_to_widen_seen_by(user: User) -> QuerySet[Consent]:
+    """Return a person's own consents whose app asks for more and was not told no, newest first."""
+    consents = live_consents().filter(undecided(), membership__in=memberships_of(user))
+    consents = with_answer(consents).filter(said_no=False)
+    return consents.select_related("access__client", "access__account").order_by("-granted_at", "pk")
