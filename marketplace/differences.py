@@ -18,19 +18,6 @@ def _essence(one: formats.Integration) -> object:
     return one.client_id, one.authorize_url, one.token_url, one.token_type, one.options, fields
 
 
-def _calls(contents: Contents) -> dict[str, tuple[formats.RequestTemplate, bool]]:
-    """Return the request templates, each with whether it uses the app's own credentials, whose name may have been a vendor's."""
-    ours = contents.first_party
-    return {name: (one, bool(ours) and one.options.oauth == ours) for name, one in contents.templates.items()}
-
-
-def _hosts(contents: Contents) -> set[str]:
-    """Return where requests go, each with whose token: a host known for one vendor's token is new for another's."""
-    calls = _calls(contents).values()
-    pairs = {(one.request.host, _("our own products") if is_ours else one.options.oauth) for one, is_ours in calls}
-    return {f"{host} ({whose})" if whose else host for host, whose in pairs}
-
-
 def _shown(names: set[str], things: Mapping[str, Any]) -> set[str]:
     return {things[name].display_name for name in names}
 
@@ -98,17 +85,17 @@ class Difference:
     @cached_property
     def added_hosts(self) -> set[str]:
         old, new = self._contents
-        return _hosts(new) - _hosts(old)
+        return new.hosts - old.hosts
 
     @cached_property
     def removed_hosts(self) -> set[str]:
         old, new = self._contents
-        return _hosts(old) - _hosts(new)
+        return old.hosts - new.hosts
 
     @cached_property
     def changed_requests(self) -> set[str]:
         """Return the request templates that are new or changed, even if only in who may run them or whose token they send."""
-        old, new = map(_calls, self._contents)
+        old, new = (contents.calls for contents in self._contents)
         return {name for name, call in new.items() if call != old.get(name)}
 
     @cached_property

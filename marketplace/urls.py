@@ -1,6 +1,6 @@
-from django.urls import path
+from django.urls import include, path
 
-from .vendors import api, console, views
+from .package import api
 from .views import developers, installations, market, overview, packages, upgrading
 
 urlpatterns = [
@@ -45,20 +45,11 @@ urlpatterns = [
     path("marketplace/<slug:slug>/install/", market.listing_install, name="listing-install"),
     path("marketplace/<slug:slug>/icon/<int:pk>/", market.icon, name="version-icon"),
     path("oauth/callback", installations.oauth_callback, name="oauth-callback"),
-    path("oauth/callback/<slug:slug>/<str:integration>", views.vendor_callback, name="vendor-callback"),
     path("installations/", installations.installation_list, name="installation-list"),
     path("installations/waiting/", upgrading.offer_list, name="offer-list"),
     path("installations/overview/", overview.overview, name="overview"),
     path("installations/<uuid:pk>/", installations.installation_view, name="installation-view"),
     path("installations/<uuid:pk>/connect/", installations.installation_connect, name="installation-connect"),
-    path("installations/<uuid:pk>/settings/", views.installation_settings, name="installation-settings"),
-    path("installations/<uuid:pk>/connections/<str:integration>/", views.connection_view, name="connection-view"),
-    path(
-        "installations/<uuid:pk>/connections/<str:integration>/disconnect/",
-        views.connection_disconnect,
-        name="connection-disconnect",
-    ),
-    path("installations/<uuid:pk>/console/", console.installation_console, name="installation-console"),
     path("installations/<uuid:pk>/upgrade/", upgrading.installation_upgrade, name="installation-upgrade"),
     path(
         "installations/<uuid:pk>/upgrades-itself/",
@@ -67,6 +58,6 @@ urlpatterns = [
     ),
     path("installations/<uuid:pk>/uninstall/", installations.installation_uninstall, name="installation-uninstall"),
     path("installations/<uuid:pk>/discard/", installations.installation_discard, name="installation-discard"),
-    path("api/v1/installations/<uuid:pk>/requests/<str:name>", api.run_request, name="api-run-request"),
+    path("", include("marketplace.vendors.urls")),
     path("api/v1/packages/check", api.check_package, name="api-check-package"),
 ]

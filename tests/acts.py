@@ -20,6 +20,7 @@ from credentials.models import Product
 from marketplace.actions import installing, packaging, publishing, upgrading
 from marketplace.vendors import actions as connecting
 from marketplace.vendors.oauth_client import VendorError
+from marketplace.vendors.secrets import keep_vendor_secret
 from portal.accounts.actions import accounts, inviting, memberships, people, teams
 from portal.accounts.rights import NotAnAdmin, NotAnInviter, NotAReviewer, NotATeammate, NotStaff
 from portal.foundation.database import database_now
@@ -346,7 +347,7 @@ ACTIONS = {
         spoil=lambda w: w.review, wrong=publishing.Frozen, again=NOTHING_MORE,
     ),
     "keep_vendor_secret": Act(
-        lambda w, by: packaging.keep_vendor_secret(w.draft.app, "octo", secret="s3cret", by=by), "draft", **DEVELOPERS,
+        lambda w, by: keep_vendor_secret(w.draft.app, "octo", secret="s3cret", by=by), "draft", **DEVELOPERS,
         spoil=ALWAYS, wrong=None, again=ANOTHER,
     ),
     "submit_version": Act(

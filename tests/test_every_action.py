@@ -8,7 +8,7 @@ from django.db import transaction
 from consent.actions import ending, granting, issuing, succeeding
 from credentials import actions as credentials
 from marketplace.actions import installing, packaging, publishing, upgrading
-from marketplace.vendors import actions
+from marketplace.vendors import actions, secrets
 from portal.accounts.actions import accounts, inviting, memberships, people, teams
 from tests.acts import ACTIONS, ALWAYS, NOTHING_MORE, World
 from tests.rows import changed, contents
@@ -43,6 +43,7 @@ def test_each_action_is_listed_here():
         credentials,
         publishing,
         packaging,
+        secrets,
         installing,
         upgrading,
         actions,

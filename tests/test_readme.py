@@ -9,7 +9,7 @@ from consent.actions import failing
 from marketplace.vendors import actions, running
 from portal.accounts.actions import notifying
 from portal.celery import EVERY
-from portal.demo import demo_vendors
+from portal.demo import vendors
 from portal.demo.management.commands import run
 from portal.foundation import once
 from portal.foundation.limits import breaker, rates, slots
@@ -28,7 +28,7 @@ DAYS = settings.CONSENT_LIFETIME.days
 MINUTES = settings.ACCESS_TOKEN_LIFETIME.total_seconds() / 60
 PORT = int(re.search(r'"PORT", default=(\d+)', (BASE / "portal/settings.py").read_text())[1])
 PYTHON = float(re.search(r'requires-python = ">=([\d.]+)', (BASE / "pyproject.toml").read_text())[1])
-PORTS = [offset for _name, _level, offset in demo_vendors.VENDORS.values()]
+PORTS = [offset for _name, _level, offset in vendors.VENDORS.values()]
 TRIES = 1 + len(actions.REVOKE_RETRIES)
 SWEEPS = [minutes for task, minutes in EVERY.items() if "sweep" in task]
 SMALL, FIELDS = settings.DATA_UPLOAD_MAX_MEMORY_SIZE, settings.DATA_UPLOAD_MAX_NUMBER_FIELDS

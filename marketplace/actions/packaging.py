@@ -9,16 +9,14 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.accounts.rights import require_teammate
-from portal.foundation.database import database_now, lock
-from portal.ledger.actions import record
+from portal.foundation.database import lock
 
-from ..events import Event
-from ..models import App, VendorSecret, Version
-from ..package import formats
+from ..models import App, Version
 from ..package.checking import check_archive, check_values
 from ..package.contents import Contents
 from ..package.facts import Facts
 from ..package.problems import Report
+from ..vendors.secrets import keep_vendor_secret
 from .publishing import Frozen, change_version
 
 
@@ -81,27 +79,3 @@ def _carried(app: App, contents: Contents, renamed: Mapping[str, str]) -> dict[s
             )
         carried[name] = kept[former]
     return carried
-
-
-@transaction.atomic
-def keep_vendor_secret(app: App, integration: str, *, secret: str, by: User) -> VendorSecret:
-    """Keep a vendor's client secret for an app's integration, in place of an earlier one; from now on that one is used.
-
-    Raises NotATeammate, ValidationError.
-    """
-    require_teammate(app.team, by)
-    app = lock(App, app.pk)
-    if not secret or len(secret) > formats.MAX_VALUE or not secret.isprintable():
-        raise ValidationError(_("Enter the client secret as the vendor shows it, in one line."))
-    kept, _made = VendorSecret.objects.update_or_create(
-        app=app, integration=integration, defaults={"secret": secret, "saved_at": database_now(), "saved_by": by}
-    )
-    record(
-        app.team.chain_name,
-        Event.VENDOR_SECRET_KEPT,
-        by=by,
-        subject=f"app:{app.slug}",
-        name=app.slug,
-        integration=integration,
-    )
-    return kept

@@ -9,6 +9,8 @@ from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext as _
+
 from . import expressions, formats
 from .archive import FILES, IPARAMS, OAUTH, REQUESTS
 from .documents import as_dict, as_str
@@ -60,6 +62,19 @@ class Contents:
             if key not in asked_to_connect(one)
         }
         return {**self.iparams, **credentials}
+
+    @property
+    def calls(self) -> dict[str, tuple[formats.RequestTemplate, bool]]:
+        """Return the request templates, each with whether it uses the app's own credentials, whose name may have been a vendor's."""
+        ours = self.first_party
+        return {name: (one, bool(ours) and one.options.oauth == ours) for name, one in self.templates.items()}
+
+    @property
+    def hosts(self) -> set[str]:
+        """Return where requests go, each with whose token: a host known for one vendor's token is new for another's."""
+        calls = self.calls.values()
+        pairs = {(one.request.host, _("our own products") if is_ours else one.options.oauth) for one, is_ours in calls}
+        return {f"{host} ({whose})" if whose else host for host, whose in pairs}
 
     @property
     def other_hosts(self) -> set[str]:

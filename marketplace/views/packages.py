@@ -25,6 +25,7 @@ from ..package.form import PackageFields
 from ..package.problems import Report
 from ..seen import versions_seen_by
 from ..vendors.oauth_client import redirect_uri
+from ..vendors.secrets import keep_vendor_secret
 from .developers import chosen_scopes, scope_rows, scopes_of
 
 
@@ -164,7 +165,7 @@ def vendor_secret_keep(request, slug, pk, integration):
     try:
         if not form.is_valid():
             raise ValidationError(form.errors["secret"])
-        packaging.keep_vendor_secret(version.app, integration, secret=form.cleaned_data["secret"], by=request.user)
+        keep_vendor_secret(version.app, integration, secret=form.cleaned_data["secret"], by=request.user)
         messages.success(request, _("Saved. The portal uses it from now on and never shows it."))
     except (Refused, ValidationError) as error:
         messages.error(request, in_words(error))

@@ -2,8 +2,9 @@
 
 import pytest
 
-from marketplace.actions import packaging, publishing
+from marketplace.actions import publishing
 from marketplace.models import VendorSecret
+from marketplace.vendors.secrets import keep_vendor_secret
 from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.marketplace import packages
@@ -146,7 +147,7 @@ def test_a_kept_secret_goes_with_the_new_name(cast, browse, draft, page):
     publishing.change_version(draft, by=cast.dev, package=files)
     browser = browse(cast.dev)
     for name in ("octo", "taken"):
-        packaging.keep_vendor_secret(draft.app, name, secret=f"{name}-secret", by=cast.dev)
+        keep_vendor_secret(draft.app, name, secret=f"{name}-secret", by=cast.dev)
     refused = renamed(draft, browser, page, "taken")
     assert refused.status_code == 422 and "another client secret" in text(refused)
     assert "taken" not in draft.package["config/oauth_config.json"]["integrations"]

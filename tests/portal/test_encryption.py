@@ -10,8 +10,8 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from marketplace.actions import packaging
 from marketplace.models import Connection, VendorSecret
+from marketplace.vendors.secrets import keep_vendor_secret
 from portal.foundation.encryption import EncryptedField, decrypt
 from tests.worlds import shared
 
@@ -31,7 +31,7 @@ def kept(installed, cast):
     Connection.objects.create(
         installation=installed.installation, integration="octo", values={"a": "b"}, tokens={"access_token": "t"}
     )
-    packaging.keep_vendor_secret(installed.version.app, "octo", secret="s3cret", by=cast.dev)
+    keep_vendor_secret(installed.version.app, "octo", secret="s3cret", by=cast.dev)
     TOTP.activate(cast.agent, secret := generate_totp_secret())
     return secret
 

@@ -180,7 +180,7 @@ STAY = {
         "T11: the row that is decided on; every other act on it holds its account or team's",
     ),
     f"marketplace.packaging._take {APP}": "T11: what the package is checked against; a draft is checked again later",
-    f"marketplace.packaging.keep_vendor_secret {APP}": "T11: whose secret it is; the row itself is locked as it is replaced",
+    f"marketplace.vendors.secrets.keep_vendor_secret {APP}": "T11: whose secret it is; the row itself is locked as it is replaced",
     f"marketplace.vendors._lock_connection {CONNECTION}": (
         "T11: what a person connects wins over a worker, whichever came first; people hold the account"
     ),

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from portal.demo import demo_vendors, embedded
+from portal.demo import embedded, vendors
 
 STOP_SECONDS = 15
 # A process that ends more often than this within this many seconds is not restarted.
@@ -35,8 +35,8 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Process {owner} runs this checkout's servers already. Stop it first, or use its portal."
             )
-        vendors = demo_vendors.VENDORS if settings.EGRESS_ALLOW_LOOPBACK else ()
-        for port in (settings.PORT, *map(demo_vendors.port, vendors)):
+        names = vendors.VENDORS if settings.EGRESS_ALLOW_LOOPBACK else ()
+        for port in (settings.PORT, *map(vendors.port, names)):
             self._check_free(port)
         # A shell that starts this in the background leaves SIGINT ignored.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -60,7 +60,7 @@ class Command(BaseCommand):
             ],
             "worker": [*python, "celery", "-q", "-A", "portal", "worker", "-Q", "default,revoke,vendors", "-c", "2", "-l", "warning"],
             "beat": [*python, "celery", "-q", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
-            **{f"vendor {name}": demo_vendors.command(name) for name in vendors},
+            **{f"vendor {name}": vendors.command(name) for name in names},
         }  # fmt: skip
         self.children = {}
         try:

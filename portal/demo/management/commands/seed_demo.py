@@ -18,7 +18,7 @@ from marketplace.models import App
 from portal.accounts.actions import accounts, memberships, people, teams
 from portal.accounts.models import REVIEWERS, Account, Membership, Notice, TeamMembership, User
 from portal.accounts.rights import is_reviewer
-from portal.demo import demo_vendors
+from portal.demo import vendors
 from portal.demo.sandbox.models import Ticket
 from portal.foundation.database import database_now
 
@@ -59,7 +59,7 @@ CLIENTS = {
 REDIRECT_URIS = ["http://127.0.0.1:9000/callback", "https://oauth.pstmn.io/v1/callback"]
 # Nobody answers there: the sandbox stands for this product.
 BASE_ADDRESS = "https://freshservice.example"
-# Where Reply Helper’s own pages are, in the demo (portal/demo/demo_app.py).
+# Where Reply Helper’s own pages are, in the demo (portal/demo/app.py).
 OWN_PAGES = "/sandbox/app/"
 SUBJECTS = [
     "Printer on floor 3 is jammed", "VPN drops every hour", "New laptop for Monday", "Cannot open the payroll page",
@@ -264,10 +264,10 @@ class Command(BaseCommand):
 
     def _app_with_vendors(self):
         """An app whose two vendors are processes of this machine, so there where it may call those."""
-        if not settings.EGRESS_ALLOW_LOOPBACK or App.objects.filter(slug=demo_vendors.SLUG).exists():
+        if not settings.EGRESS_ALLOW_LOOPBACK or App.objects.filter(slug=vendors.SLUG).exists():
             return
         dev, client = self.people["dev@example.com"], self.clients["Team Planner"]
-        app = publishing.create_app(self.team, slug=demo_vendors.SLUG, category="productivity", client=client, by=dev)
+        app = publishing.create_app(self.team, slug=vendors.SLUG, category="productivity", client=client, by=dev)
         draft = publishing.create_version(
             app,
             by=dev,
@@ -279,7 +279,7 @@ class Command(BaseCommand):
             required_scopes=[],
             optional_scopes=[],
         )
-        package = demo_vendors.package(client, [f"{TICKETS}view"], [f"{TICKETS}edit"])
+        package = vendors.package(client, [f"{TICKETS}view"], [f"{TICKETS}edit"])
         packaging.take_package(draft, package, keep_secrets=True, by=dev)
         submitted = publishing.submit_version(draft, by=dev)
         publishing.approve_version(submitted, by=self.people["reviewer@example.com"])
