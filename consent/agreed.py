@@ -8,6 +8,9 @@ import time
 
 from django.contrib import messages
 from django.db.models.functions import Now
+from django.http import HttpRequest
+
+from consent.models import Access
 
 from .models import Consent
 from .receipts import with_receipt
@@ -17,13 +20,13 @@ _SAID, _AGREED = "agreed_said", "agreed_to"
 RECENT, TOLD = dt.timedelta(minutes=10), 3600
 
 
-def remember_agreed(request, consent, said):
+def remember_agreed(request: HttpRequest, consent: Consent, said: object) -> None:
     row = {"access": str(consent.access_id), "consent": str(consent.pk)}
     request.session[_AGREED] = {**row, "revision": consent.revision}
     request.session[_SAID] = {**row, "said": str(said), "at": time.time()}
 
 
-def take_agreed(request, consent):
+def take_agreed(request: HttpRequest, consent: Consent | None) -> bool:
     """Tell, only once, whether this person just agreed to this consent on the portal's own pages and it has not changed."""
     agreed = request.session.get(_AGREED)
     if not agreed or consent is None:
@@ -31,11 +34,11 @@ def take_agreed(request, consent):
     if (agreed["consent"], agreed["revision"]) != (str(consent.pk), consent.revision):
         return False
     del request.session[_AGREED]
-    recent = Consent.objects.filter(pk=consent.pk, granted_by=request.user, granted_at__gt=Now() - RECENT)
+    recent = Consent.objects.filter(pk=consent.pk, granted_by=request.user, granted_at__gt=Now() - RECENT)  # type: ignore[misc]
     return recent.exists()
 
 
-def tell_agreed(request, access):
+def tell_agreed(request: HttpRequest, access: Access | None) -> None:
     """Say on the app's page what was agreed to, but never on a page that asks for more."""
     said = request.session.get(_SAID)
     if not access or not said or said["access"] != str(access.pk):
