@@ -76,7 +76,7 @@ class Server:
 
     def _answers(self):
         with contextlib.suppress(OSError, HTTPException):
-            return Http(self.port).get("/readyz").status == 200
+            return Http(self.port, timeout=15).get("/readyz").status == 200
 
     def stop(self):
         with contextlib.suppress(ProcessLookupError):
@@ -97,7 +97,7 @@ class Answer:
 class Http:
     """One connection to a server, kept alive; not to be shared by threads."""
 
-    def __init__(self, port, timeout=15):
+    def __init__(self, port, timeout=180):
         self.connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
 
     def request(self, method, path, body=None, **headers):
@@ -124,7 +124,7 @@ def together(*acts):
 
     def run(number, act):
         try:
-            start.wait(10)
+            start.wait(180)
             results[number] = act()
         except Exception as error:
             results[number] = error
@@ -135,6 +135,6 @@ def together(*acts):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(240)
         assert not thread.is_alive(), "a thread hangs"
     return results

@@ -114,7 +114,7 @@ def children(process):
 
 def test_the_health_check_answers_while_every_thread_waits_for_the_database(served):
     def ask():
-        return Http(served.port, timeout=120).get("/", Cookie=f"sessionid={'x' * 32}").status
+        return Http(served.port, timeout=180).get("/", Cookie=f"sessionid={'x' * 32}").status
 
     def one_more_waits():
         threads.append(threading.Thread(target=ask, daemon=True))
@@ -126,7 +126,7 @@ def test_the_health_check_answers_while_every_thread_waits_for_the_database(serv
         # Which of the two processes takes a connection is chance.
         eventually(one_more_waits)
         for _number in range(10):
-            answer = Http(served.port, timeout=120).get("/healthz")
+            answer = Http(served.port, timeout=180).get("/healthz")
             assert (answer.status, answer.body) == (200, b"ok\n")
         assert all(thread.is_alive() for thread in threads)
     for thread in threads:

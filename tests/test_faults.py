@@ -61,7 +61,7 @@ def kill_a_worker_inside(act, lock):
             act()
             eventually(somebody_waits)
             worker.send_signal(signal.SIGKILL)
-            worker.wait(10)
+            worker.wait(180)
         eventually(lambda: not somebody_waits())
         redis.Redis.from_url(settings.REDIS_URL).flushdb()
     finally:
@@ -124,7 +124,7 @@ def cut_off(act):
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     yield
-    thread.join(15)
+    thread.join(180)
     assert isinstance(outcome[0], Exception), f"there was an answer: {outcome}"
 
 
@@ -168,7 +168,7 @@ def test_a_server_killed_between_commit_and_reply_of_an_uninstall_has_ended_all(
     finally:
         doomed.stop()
         valkey.kill()
-        valkey.wait(10)
+        valkey.wait(180)
     assert used.call(used.tokens["access_token"]).status_code == 401
     assert [access.pk for access in ending.access_to_revoke()] == [Access.objects.get().pk]
     request.getfixturevalue("worker")
@@ -188,7 +188,7 @@ def test_without_redis_installing_tokens_checks_and_uninstalling_work(cast, brow
         http = Http(server.port)
         assert http.get("/readyz").json() == {"database": "ok", "redis": "ok"}
         valkey.kill()
-        valkey.wait(10)
+        valkey.wait(180)
         answer = http.get("/readyz")
         assert (answer.status, answer.json()) == (200, {"database": "ok", "redis": "away"})
         ada = visitor(server, browse(cast.admin))
@@ -279,7 +279,7 @@ def test_while_postgresql_is_away_the_answer_is_503_and_then_all_is_well_again(u
     finally:
         server.stop()
         worker.kill()
-        worker.wait(10)
+        worker.wait(180)
         postgres.kill()
-        postgres.wait(10)
+        postgres.wait(180)
         embedded._remove(tmp_path)

@@ -43,7 +43,7 @@ assert dict(os.environ) == before
 def python(*arguments, **environment):
     return subprocess.run(
         [sys.executable, *arguments], cwd=settings.BASE_DIR, env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
 
 

@@ -93,7 +93,7 @@ class Story:
     def end(self):
         self.server.stop()
         self.worker.kill()
-        self.worker.wait(10)
+        self.worker.wait(180)
         for someone in self.people:
             someone.context.close()
 

@@ -255,7 +255,7 @@ def test_an_ending_needs_neither_redis_nor_a_worker(account_level, end, tmp_path
     try:
         celery.connection_for_write().ensure_connection(max_retries=1)
         process.kill()
-        process.wait(10)
+        process.wait(180)
         ENDINGS[end](account_level)
         assert "rate_limits_off" in caplog.text, "the broker was reached"
         assert account_level.statuses() == dead(account_level)

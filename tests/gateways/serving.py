@@ -86,7 +86,7 @@ class Gateway:
             )  # fmt: skip
 
     def wait(self):
-        eventually(lambda: self.process.poll() is not None or self._is_ready(), seconds=120)
+        eventually(lambda: self.process.poll() is not None or self._is_ready())
         assert self.process.poll() is None, self.log.read_text()[-2000:]
         return self
 
@@ -101,7 +101,7 @@ class Gateway:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(180)
 
     def send(self, method, target, headers=(), body=b""):
         """Send exactly these bytes, which client libraries would tidy up; return (status, headers, body)."""
@@ -109,7 +109,7 @@ class Gateway:
         if body or method in ("POST", "PUT"):
             lines.append(("Content-Length", str(len(body))))
         head = f"{method} {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines)
-        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=180) as connection:
             connection.sendall(head.encode("latin-1") + b"\r\n" + body)
             response = HTTPResponse(connection, method=method)
             response.begin()

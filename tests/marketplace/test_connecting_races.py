@@ -100,7 +100,7 @@ def test_a_killed_workers_refresh_is_done_by_the_next(row, calendar):
         sweep_connections()
         eventually(lambda: calendar.log("/token"))
         os.kill(worker.pid, signal.SIGKILL)
-        worker.wait(10)
+        worker.wait(180)
     finally:
         worker.kill()
     assert connecting.refresh_connection(row).generation == 2
