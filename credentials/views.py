@@ -1,17 +1,21 @@
 """A developer's OAuth credentials."""
 
 from functools import partial
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Q
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from credentials.models import Client
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import teams_seen_by
 from portal.foundation.database import database_now
 from portal.foundation.once import once
@@ -27,16 +31,16 @@ from .secrets import CLIENT_SECRET, derive, derived_before
 from .seen import clients_seen_by
 
 
-def _why(error):
+def _why(error: Exception) -> str:
     return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
 
 
-def _created(request, client, secret, *, rotated, status=200):
+def _created(request: SignedInRequest, client: Client, secret: str, *, rotated: Any, status: int = 200) -> HttpResponse:
     context = {"client": client, "secret": secret, "rotated": rotated}
     return render(request, "credentials/client_created.html", context, status=status)
 
 
-def _created_before(request, press, *, rotated=False):
+def _created_before(request: SignedInRequest, press: Any, *, rotated: bool = False) -> HttpResponse:
     """Show again the secret that the form's first press made; later, say how to get another."""
     derived = derived_before(CLIENT_SECRET, press.seed)
     secrets = ClientSecret.objects.filter(hash__in=derived, client__in=clients_seen_by(request.user))
@@ -57,7 +61,7 @@ def _created_before(request, press, *, rotated=False):
 
 
 @require_safe
-def client_list(request):
+def client_list(request: SignedInRequest) -> HttpResponse:
     clients = clients_seen_by(request.user)
     query = request.GET.get("q", "").strip().replace("\0", "")
     if query:
@@ -70,7 +74,7 @@ def client_list(request):
 @require_http_methods(["GET", "POST"])
 @once(again=_created_before)
 @sensitive_variables("secret")
-def client_create(request):
+def client_create(request: SignedInRequest) -> HttpResponse:
     teams = teams_seen_by(request.user)
     if not teams:
         messages.info(request, _("Developers work in a team. Start yours here first."))
@@ -88,11 +92,19 @@ def client_create(request):
     return render(request, "credentials/client_create.html", context, status=422 if form.errors else 200)
 
 
-def _client(request, client_id):
+def _client(request: SignedInRequest, client_id: str) -> Any:
     return get_object_or_404(clients_seen_by(request.user), client_id=client_id)
 
 
-def _view(request, client, *, chosen=None, change=None, rotate=None, status=200):
+def _view(
+    request: SignedInRequest,
+    client: Client,
+    *,
+    chosen: Any = None,
+    change: Any = None,
+    rotate: Any = None,
+    status: int = 200,
+) -> HttpResponse:
     scopes = list(client.scopes.select_related("scope__product", "added_by"))
     # The newest ones, of which two at most still work (C3).
     secrets_ = list(client.secrets.all()[:20])
@@ -117,7 +129,7 @@ def _view(request, client, *, chosen=None, change=None, rotate=None, status=200)
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def client_view(request, client_id):
+def client_view(request: SignedInRequest, client_id: str) -> HttpResponse:
     """Show a client; POST changes its redirect URLs and description."""
     client = _client(request, client_id)
     if request.method == "GET":
@@ -135,7 +147,7 @@ def client_view(request, client_id):
 
 @require_POST
 @once
-def client_add_scopes(request, client_id):
+def client_add_scopes(request: SignedInRequest, client_id: str) -> HttpResponse:
     client = _client(request, client_id)
     chosen = chosen_scopes(request.POST)
     try:
@@ -154,7 +166,7 @@ def client_add_scopes(request, client_id):
 @require_POST
 @once(again=partial(_created_before, rotated=True))
 @sensitive_variables("secret")
-def client_rotate(request, client_id):
+def client_rotate(request: SignedInRequest, client_id: str) -> HttpResponse:
     client = _client(request, client_id)
     form = RotateForm(request.POST)
     if form.is_valid():
@@ -169,7 +181,7 @@ def client_rotate(request, client_id):
 
 @require_http_methods(["GET", "POST"])
 @once
-def client_end_secret(request, client_id, secret_id):
+def client_end_secret(request: SignedInRequest, client_id: str, secret_id: int) -> HttpResponse:
     secret = get_object_or_404(ClientSecret, pk=secret_id, client=_client(request, client_id))
     if request.method == "GET":
         return render(request, "credentials/secret_end.html", {"secret": secret, "client": secret.client})

@@ -5,7 +5,7 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
@@ -24,7 +24,7 @@ class ErrorAnswer(Exception):
         self.response = answer({"error": error, "error_description": description, **more}, status)
 
 
-def endpoint(view: Callable[..., JsonResponse]) -> Callable[..., HttpResponse]:
+def endpoint(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Accept POST only, and answer every refusal as JSON."""
 
     @login_not_required

@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from typing import Any
 
 from celery import Celery
 from kombu.transport import TRANSPORT_ALIASES
@@ -15,7 +16,7 @@ TRANSPORT_ALIASES.update(redis="portal.foundation.broker:Transport", rediss="por
 
 
 class Application(Celery):
-    def prepare_config(self, c):
+    def prepare_config(self, c: Any) -> Any:
         """Refuse to start a worker or beat with an incomplete environment, and to queue a task."""
         require_environment()
         return super().prepare_config(c)

@@ -1,12 +1,16 @@
+from typing import Any
+
 from django.db.models import Exists, Q
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from portal.accounts.models import User
 from portal.accounts.seen import memberships_of, team_memberships_of
 from portal.demo.mail import has_mail_pages
 
 
-def _develops(user):
+def _develops(user: User) -> bool:
     """Tell whether a person develops apps, or is in no customer's account: the others see no navigation for developers.
 
     The settings page still leads everyone to their team's credentials.
@@ -17,14 +21,14 @@ def _develops(user):
     return teams.filter(made | ~Exists(customer)).exists()
 
 
-def chrome(request):
+def chrome(request: HttpRequest) -> dict[str, Any]:
     """Return the navigation for this person, read once a request however many templates a page renders."""
     if not hasattr(request, "portal_chrome"):
-        request.portal_chrome = _chrome(request)
-    return {"chrome": request.portal_chrome}
+        request.portal_chrome = _chrome(request)  # type: ignore[attr-defined]
+    return {"chrome": request.portal_chrome}  # type: ignore[attr-defined]
 
 
-def _leads_to(url, path):
+def _leads_to(url: str, path: str) -> bool:
     """Tell whether a page belongs to a navigation item. Pages below one's own authorizations belong to the account's apps."""
     own = reverse("authorization-list")
     if path.startswith(own) and path != own:
@@ -32,7 +36,7 @@ def _leads_to(url, path):
     return path.startswith(url)
 
 
-def _chrome(request):
+def _chrome(request: HttpRequest) -> Any:
     made = {"path": request.path, "mail_url": reverse("mail-list") if has_mail_pages() else ""}
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
@@ -50,7 +54,7 @@ def _chrome(request):
     ]
     items = [{"label": label, "url": reverse(name)} for shown, label, name in pages if shown]
     for item in items:
-        item["current"] = _leads_to(item["url"], request.path)
+        item["current"] = _leads_to(item["url"], request.path)  # type: ignore[assignment]
     words = str(user).split("@")[0].split() or ["?"]
     return {
         **made,

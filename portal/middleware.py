@@ -1,11 +1,13 @@
 import contextlib
 import zoneinfo
+from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import middleware
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import DataError, OperationalError
-from django.http import HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
 from django.utils import timezone
@@ -25,19 +27,19 @@ from .accounts.entrance import next_page, with_next
 class DatabaseAwayMiddleware:
     """Answers 503 with Retry-After while PostgreSQL is away, so that no client takes that for a verdict."""
 
-    def __init__(self, get_response):
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request):
+    def __call__(self, request: HttpRequest) -> Any:
         return self.get_response(request)
 
-    def process_exception(self, request, exception):
+    def process_exception(self, request: HttpRequest, exception: BaseException) -> Any:
         if isinstance(exception, OperationalError):
             return unavailable(request)
         return None
 
 
-def unavailable(request):
+def unavailable(request: HttpRequest) -> HttpResponse:
     text = _("The database is away. Try again in a few seconds.")
     if is_for_programs(request):
         return refuse(request, 503, text, **TRY_AGAIN)
@@ -51,10 +53,10 @@ class HeadMiddleware:
     A view that tests for GET alone might take HEAD for POST.
     """
 
-    def __init__(self, get_response):
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request):
+    def __call__(self, request: HttpRequest) -> Any:
         if request.method != "HEAD":
             return self.get_response(request)
         request.method = "GET"
@@ -82,10 +84,10 @@ class HeadersMiddleware:
         for feature in ("camera", "display-capture", "geolocation", "microphone", "midi", "payment", "serial", "usb")
     )
 
-    def __init__(self, get_response):
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request):
+    def __call__(self, request: HttpRequest) -> Any:
         response = self.get_response(request)
         response["Permissions-Policy"] = self.POLICY
         if request.path.startswith(IN_AN_APPS_WINDOW):
@@ -107,16 +109,16 @@ class PublicMetadataMiddleware:
         "Access-Control-Max-Age": "86400",
     }
 
-    def __init__(self, get_response):
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request):
+    def __call__(self, request: HttpRequest) -> Any:
         response = self.get_response(request)
         if request.path.startswith(self.PREFIX):
             response["Access-Control-Allow-Origin"] = "*"
         return response
 
-    def process_view(self, request, view, args, kwargs):
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         if not request.path.startswith(self.PREFIX) or request.method in ("GET", "HEAD"):
             return None
         if request.method == "OPTIONS":
@@ -130,10 +132,10 @@ class BoundsMiddleware:
     Also answers exceptions of views about requests that are too large or too frequent.
     """
 
-    def __init__(self, get_response):
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request):
+    def __call__(self, request: HttpRequest) -> Any:
         query = request.META.get("QUERY_STRING", "")
         most = max_body(request.path, request.META.get("CONTENT_TYPE", ""))
         # The authorization server checks its own parameters, and tells the app (RFC 6749 section 4.1.2.1).
@@ -152,7 +154,7 @@ class BoundsMiddleware:
             return refuse(request, 413, _("What was sent is larger than %(most)d KB.") % {"most": most // 1024})
         return self.get_response(request)
 
-    def process_exception(self, request, exception):
+    def process_exception(self, request: HttpRequest, exception: BaseException) -> Any:
         if isinstance(exception, TooMany):
             return too_many_requests(request, exception)
         if isinstance(exception, FormIsStale):
@@ -164,11 +166,11 @@ class BoundsMiddleware:
         return None
 
 
-def _posted(request):
+def _posted(request: HttpRequest) -> list[Any]:
     return [text for name, values in request.POST.lists() for text in (name, *values)]
 
 
-def is_for_programs(request):
+def is_for_programs(request: HttpRequest) -> bool:
     """Tell whether an address answers with JSON."""
     if request.path.startswith("/oauth/callback") or request.path == reverse("oauth-authorize"):
         return False
@@ -182,7 +184,7 @@ _ERRORS = {
 }  # fmt: skip
 
 
-def refuse(request, status, text, **headers):
+def refuse(request: HttpRequest, status: int, text: str, **headers: Any) -> Any:
     """Answer a request that is refused before it reaches a view, with a page, or with JSON for programs."""
     if is_for_programs(request):
         return oauth_error(_ERRORS.get(status, "invalid_request"), text, status, **headers)
@@ -193,7 +195,7 @@ def refuse(request, status, text, **headers):
     return page
 
 
-def too_many_requests(request, exception=None):
+def too_many_requests(request: HttpRequest, exception: TooMany | None = None) -> HttpResponse:
     """Answer 429 with Retry-After. allauth's own limits do not say how long to wait; they count by the minute."""
     wait = exception.wait if exception else 60
     text = ngettext(
@@ -207,15 +209,15 @@ def too_many_requests(request, exception=None):
 class TimeZoneMiddleware:
     """Shows times in the reader's time zone."""
 
-    def __init__(self, get_response):
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request):
+    def __call__(self, request: HttpRequest) -> Any:
         with timezone.override(_zone(request.user.time_zone) if request.user.is_authenticated else None):
             return self.get_response(request)
 
 
-def _zone(name):
+def _zone(name: str) -> Any:
     """Return a time zone, or None if there is none of this name. Listing all zones would read a folder tree each time."""
     with contextlib.suppress(KeyError, ValueError, OSError):
         return zoneinfo.ZoneInfo(name)
@@ -232,10 +234,10 @@ class MethodNotAllowedMiddleware:
     Shows a page with a way on to people who open or reload an address that only takes forms.
     """
 
-    def __init__(self, get_response):
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request):
+    def __call__(self, request: HttpRequest) -> Any:
         response = self.get_response(request)
         if response.status_code == 405 and not response.content and is_for_programs(request):
             text = _("Use another method: %(methods)s.") % {"methods": response["Allow"]}
@@ -246,12 +248,12 @@ class MethodNotAllowedMiddleware:
         page["Allow"] = response["Allow"]
         return page
 
-    def process_view(self, request, view, args, kwargs):
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None | None:
         """Refuse PUT, which allauth takes for POST, and in the admin everything that is neither a page nor a form."""
         if not _guards_itself(request, view):
             return None
         here, allowed = request.resolver_match, ["GET", "HEAD"]
-        if "admin" not in here.namespaces or (here.url_name or "").endswith(FORMS):
+        if "admin" not in here.namespaces or (here.url_name or "").endswith(FORMS):  # type: ignore[union-attr]
             allowed.append("POST")
         return HttpResponseNotAllowed(allowed) if request.method not in allowed else None
 
@@ -259,16 +261,16 @@ class MethodNotAllowedMiddleware:
 class LoginRequiredMiddleware(middleware.LoginRequiredMiddleware):
     """Have people sign in for every view that is not marked `login_not_required`."""
 
-    def process_view(self, request, view, args, kwargs):
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Any:
         return None if _guards_itself(request, view) else super().process_view(request, view, args, kwargs)
 
 
-def _guards_itself(request, view):
+def _guards_itself(request: HttpRequest, view: Any) -> bool:
     """Tell whether a view is of Django's admin or of allauth, which have people sign in their own way."""
-    return "admin" in request.resolver_match.namespaces or view.__module__.startswith("allauth.")
+    return "admin" in request.resolver_match.namespaces or view.__module__.startswith("allauth.")  # type: ignore[union-attr]
 
 
-def page_of_form(request):
+def page_of_form(request: HttpRequest) -> Any:
     """Return the address of the page that a form was sent from, with its `next`, or the nearest page."""
     if request.path.startswith("/accounts/"):
         # These forms post to their own page, and carry `next` in a field.
@@ -280,13 +282,13 @@ def page_of_form(request):
     return next_page(request) or _page_above(request.path)
 
 
-def _stale_form(request):
+def _stale_form(request: HttpRequest) -> Any:
     response = render(request, "stale_form.html", {"back": page_of_form(request)}, status=409)
     add_never_cache_headers(response)
     return response
 
 
-def _page_above(path):
+def _page_above(path: str) -> Any:
     """Return the nearest page above a path."""
     while path.count("/") > 1:
         path = path.rstrip("/").rpartition("/")[0] + "/"

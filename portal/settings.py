@@ -7,6 +7,7 @@ Tools that open no connection load it without an environment. What must not run 
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import bootstrap_wrapper
 import environ
@@ -27,14 +28,14 @@ DEBUG = env.bool("DEBUG", default=False)
 MISSING = []
 
 
-def _required(name, hint="Set it in the environment; see “Configuration” in README.md."):
+def _required(name: str, hint: str = "Set it in the environment; see “Configuration” in README.md.") -> Any:
     value = os.environ.get(name, "")
     if not value:
         MISSING.append(f"{name} is not set. {hint}")
     return value
 
 
-def _keys(name):
+def _keys(name: str) -> list[Any]:
     return [key.strip() for key in _required(name).split(",") if key.strip()]
 
 

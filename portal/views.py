@@ -1,6 +1,7 @@
 """Home, one's settings, health, and the error pages."""
 
 import sys
+from typing import Any
 
 from allauth.mfa.utils import is_mfa_enabled
 from django.contrib import messages
@@ -9,7 +10,7 @@ from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.db.models import Count, F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -24,6 +25,7 @@ from marketplace.models import Installation, Status, Version
 from marketplace.seen import apps_seen_by, consents_to_widen_seen_by, offers_seen_by
 from portal.accounts.actions.teams import create_team
 from portal.accounts.forms import ProfileForm
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import is_reviewer
 from portal.accounts.seen import memberships_of, team_memberships_of
 from portal.foundation.once import once
@@ -33,7 +35,7 @@ from .middleware import is_for_programs, page_of_form, refuse, unavailable
 from .theme import keep_theme, theme
 
 
-def _accounts_and_teams(request):
+def _accounts_and_teams(request: SignedInRequest) -> dict[str, Any]:
     """Where a person belongs: a page of their accounts, their own test accounts last, and one of their teams."""
     user = request.user
     memberships = memberships_of(user).select_related("account")
@@ -51,10 +53,10 @@ def _accounts_and_teams(request):
 
 @login_not_required
 @require_safe
-def home(request):
+def home(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "portal/home_signed_out.html")
-    context = _accounts_and_teams(request)
+    context = _accounts_and_teams(request)  # type: ignore[arg-type]
     renewable = renewable_by(request.user)
     context["endings"], context["ended"] = ending_within().filter(renewable)[:3], ended_lately().filter(renewable)[:3]
     context["offers"] = offers_seen_by(request.user).count()
@@ -67,7 +69,7 @@ def home(request):
 
 
 @require_http_methods(["GET", "POST"])
-def settings_page(request):
+def settings_page(request: SignedInRequest) -> HttpResponse:
     form = ProfileForm(request.POST or None, instance=request.user, initial=theme(request))
     if request.method == "POST" and form.is_valid():
         form.save()
@@ -82,7 +84,7 @@ def settings_page(request):
 
 @require_POST
 @once
-def team_create(request):
+def team_create(request: SignedInRequest) -> HttpResponse:
     """Make a team for a person whom staff added; who signs up has one already."""
     if team_memberships_of(request.user).exists():
         messages.info(request, _("You have a team already."))
@@ -95,14 +97,14 @@ def team_create(request):
 @login_not_required
 @require_safe
 @never_cache
-def healthz(request):
+def healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 @login_not_required
 @require_safe
 @never_cache
-def readyz(request):
+def readyz(request: HttpRequest) -> HttpResponse:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -118,27 +120,27 @@ def readyz(request):
     return JsonResponse({"database": "ok", "redis": redis})
 
 
-def malformed(request, exception):
+def malformed(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django refuses to read, such as a host name that is not served."""
     if is_for_programs(request):
         return refuse(request, 400, "The request cannot be read, or is for a host that is not served here")
     return bad_request(request, exception)
 
 
-def not_found(request, exception):
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_for_programs(request):
         return refuse(request, 404, "There is nothing at this address")
     return page_not_found(request, exception)
 
 
-def csrf_failure(request, reason=""):
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Refuse a stale form, and link to the page that it was on, with whatever was to follow."""
     if is_for_programs(request):
         return refuse(request, 403, "Send the header X-CSRFToken with the token of your session")
     return render(request, "csrf.html", {"back": page_of_form(request)}, status=403)
 
 
-def server_error(request):
+def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(sys.exc_info()[1], OperationalError):
         return unavailable(request)
     if is_for_programs(request):

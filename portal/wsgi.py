@@ -1,6 +1,7 @@
 import codecs
 import json
 import os
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
@@ -18,7 +19,7 @@ _CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}
 
 
 @taking_bodies
-def application(environ, start_response):
+def application(environ: dict[str, Any], start_response: Any) -> Any:
     """The portal. Answers 400 where the content type names a character set that no form is in."""
     if _is_readable(environ.get("CONTENT_TYPE", "")):
         return _portal(environ, start_response)
@@ -32,7 +33,7 @@ def application(environ, start_response):
     return [body]
 
 
-def _is_readable(content_type):
+def _is_readable(content_type: str) -> bool:
     try:
         _kind, parameters = parse_header_parameters(content_type)
         return codecs.lookup(parameters.get("charset", "utf-8")).name in _CODECS

@@ -1,9 +1,11 @@
 """The authorization endpoint (RFC 6749 section 3.1): who is asked, for which account, for what."""
 
 import contextlib
+from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import OperationalError, transaction
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
@@ -11,9 +13,12 @@ from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
 from oauth2_provider.oauth2_backends import get_oauthlib_core
 from oauthlib.oauth2.rfc6749 import errors
 
+from consent.models import Consent
+from credentials.models import Client
 from credentials.redirect_uris import is_loopback
 from credentials.seen import clients_seen_by
-from portal.accounts.models import Membership
+from portal.accounts.models import Account, Membership
+from portal.accounts.requests import SignedInRequest
 from portal.foundation.database import database_now
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import spend
@@ -46,19 +51,19 @@ _LONGEST_SHOWN = 300
 @login_not_required
 @never_cache
 @require_http_methods(["GET", "POST"])
-def authorize(request):
+def authorize(request: HttpRequest) -> HttpResponse:
     is_agree = request.method == "POST" and request.POST.get("decision") == "agree"
     return _agree_once(request) if is_agree else _authorize(request)
 
 
-def _authorize(request):
+def _authorize(request: HttpRequest) -> Any:
     who = address_of(request.META)
     client_id = request.GET.get("client_id", "")
     spend(("authorize by address", who), ("authorize by address and client", who, client_id))
     return run(AUTHORIZE, Flow(request))
 
 
-def _agreed_before(request, press):
+def _agreed_before(request: SignedInRequest, press: Any) -> Any:
     """Answer a second press of Agree with a new code: the first was lost with its page and is stored nowhere."""
     flow = Flow(request)
     if response := run((*READ, *ACCOUNT), flow):
@@ -77,17 +82,17 @@ _agree_once = once(_authorize, again=_agreed_before)
 # --- reading the request ---
 
 
-def client_and_redirect_uri_can_be_trusted(flow, error):
+def client_and_redirect_uri_can_be_trusted(flow: Any, error: str) -> Any:
     """Show a page where they cannot, since an error here never redirects (RFC 6749 section 4.1.2.1)."""
     request = flow.request
     attempt = request.META["attempt"] = Attempt()
     try:
         _, parameters = get_oauthlib_core().validate_authorization_request(request)
     except FatalClientError as refusal:
-        return _untrusted(request, attempt.client, refusal.oauthlib_error, error)
+        return _untrusted(request, attempt.client, refusal.oauthlib_error, error)  # type: ignore[arg-type]
     except OAuthToolkitError as refusal:
         flow.problem = problem = refusal.oauthlib_error
-        flow.asked = AuthorizationRequest(None, problem.redirect_uri, problem.state, None, "", set(), "", "")
+        flow.asked = AuthorizationRequest(None, problem.redirect_uri, problem.state, None, "", set(), "", "")  # type: ignore[arg-type]
         return None
     scope = clean_scope(request.GET.get("scope", "")).split()
     flow.asked = AuthorizationRequest(
@@ -103,7 +108,7 @@ def client_and_redirect_uri_can_be_trusted(flow, error):
     return None
 
 
-def request_is_valid(flow, _steps):
+def request_is_valid(flow: Any, _steps: Any) -> Any:
     """Answer what the first of these steps refused, which oauthlib ran once it trusted the redirect URI."""
     if (problem := flow.problem) is None:
         return None
@@ -112,7 +117,7 @@ def request_is_valid(flow, _steps):
     return _refuse(flow, problem.error, problem.description or "")
 
 
-def prompt_is_known(flow, error):
+def prompt_is_known(flow: Any, error: str) -> Any:
     prompt = flow.asked.prompt
     if not prompt - PROMPTS and not ("none" in prompt and len(prompt) > 1):
         return None
@@ -121,7 +126,7 @@ def prompt_is_known(flow, error):
     return _refuse(flow, error, description)
 
 
-def _refuse(flow, error, description):
+def _refuse(flow: Any, error: str, description: str) -> Any:
     """Send a refusal to the app, but only people who signed in: anyone may register a redirect URI, and a request made to
     fail would turn the portal into an open redirector (RFC 9700 section 4.11.2).
     """
@@ -130,14 +135,14 @@ def _refuse(flow, error, description):
     return flow.asked.answer(error=error, error_description=description)
 
 
-def _untrusted(request, client, problem, error):
+def _untrusted(request: SignedInRequest, client: Client, problem: Any, error: str) -> HttpResponse:
     if client is None and len(request.GET.getlist("client_id")) == 1:
         client = find_client(request.GET["client_id"])
     context = {"error": error, "description": problem.description}
     # The page repeats nothing of an unreadable request, not even in its links.
-    request.leads_nowhere = client is None or client.suspended_at is not None
+    request.leads_nowhere = client is None or client.suspended_at is not None  # type: ignore[attr-defined]
     if client and client.suspended_at:
-        note(client, error, Why.SUSPENDED, suspension(client).text)
+        note(client, error, Why.SUSPENDED, suspension(client).text)  # type: ignore[union-attr]
     elif client:
         text = _ABOUT_THE_URI.get(type(problem), "redirect_uri is repeated")
         note(client, error, Why.REQUEST, text, "redirect_uri")
@@ -148,7 +153,7 @@ def _untrusted(request, client, problem, error):
     return render(request, "consent/authorize_error.html", context, status=400)
 
 
-def _sign_in(flow):
+def _sign_in(flow: Any) -> Any:
     """Return the page on which this person has to sign in first, or None."""
     if not flow.request.user.is_authenticated:
         return through("account_login", without_prompt(flow.request, "login"))
@@ -157,7 +162,7 @@ def _sign_in(flow):
     return None
 
 
-def person_is_signed_in(flow, error):
+def person_is_signed_in(flow: Any, error: str) -> Any:
     if flow.shows_no_page and not flow.request.user.is_authenticated:
         return flow.asked.answer(error=error)
     return _sign_in(flow)
@@ -166,7 +171,7 @@ def person_is_signed_in(flow, error):
 # --- deciding ---
 
 
-def cancel_was_not_pressed(flow, error):
+def cancel_was_not_pressed(flow: Any, error: str) -> Any:
     if flow.decision != "cancel":
         return None
     request, asked = flow.request, flow.asked
@@ -180,14 +185,14 @@ def cancel_was_not_pressed(flow, error):
     return asked.answer("POST", error=error, error_description="The person pressed Cancel")
 
 
-def _build_screen(flow, **more):
+def _build_screen(flow: Any, **more: Any) -> None:
     asked, person = flow.asked, flow.request.user
     flow.screen = build_screen(
         asked.client, flow.account, by=person, now=database_now(), requested=asked.requested, **more
     )
 
 
-def person_may_be_asked(flow, refusals):
+def person_may_be_asked(flow: Any, refusals: Any) -> Any:
     try:
         _build_screen(flow, ask_again=flow.asks_again)
     except tuple(refusals) as refusal:
@@ -195,7 +200,7 @@ def person_may_be_asked(flow, refusals):
     return None
 
 
-def _refused(flow, refusal, error):
+def _refused(flow: Any, refusal: Any, error: str) -> Any:
     """Tell the app which scopes are too wide. Tell the person everything else, unless no page may be shown."""
     asked = flow.asked
     if isinstance(refusal, ScopeTooWide):
@@ -210,7 +215,7 @@ def _refused(flow, refusal, error):
     return _who_can_help(flow.request, asked, flow.account, refusal)
 
 
-def person_agrees(flow, refusals):
+def person_agrees(flow: Any, refusals: Any) -> Any:
     """If Agree was pressed, grant the consent. No earlier step grants anything."""
     if flow.decision != "agree":
         return None
@@ -234,11 +239,11 @@ def person_agrees(flow, refusals):
         return _refused(flow, refusal, refusals[type(refusal)])
 
 
-def nothing_is_left_to_ask(flow, error):
+def nothing_is_left_to_ask(flow: Any, error: str) -> Any:
     return flow.asked.answer(error=error) if flow.shows_no_page and flow.screen.is_due else None
 
 
-def no_page_is_needed(flow, error):
+def no_page_is_needed(flow: Any, error: str) -> Any:
     """Show the page if there is something to ask, or if anybody could receive the code (RFC 8252 section 8.6)."""
     screen = flow.screen
     if not (screen.is_due or flow.asks_again or is_loopback(flow.asked.redirect_uri)):
@@ -251,14 +256,14 @@ def no_page_is_needed(flow, error):
     return None
 
 
-def code_is_issued(flow, error):
+def code_is_issued(flow: Any, error: str) -> Any:
     try:
         return _with_code(flow, flow.screen.consent, error)
     except MayNotConsent as refusal:
         return _refused(flow, refusal, error)
 
 
-def _with_code(flow, consent, error):
+def _with_code(flow: Any, consent: Consent, error: str) -> Any:
     request, asked = flow.request, flow.asked
     scopes = flow.screen.requested & {*consent.granted}
     if not scopes:
@@ -276,7 +281,7 @@ def _with_code(flow, consent, error):
     return asked.answer(request.method, code=code)
 
 
-def _who_can_help(request, asked, account, refusal):
+def _who_can_help(request: SignedInRequest, asked: Any, account: Account, refusal: Any) -> HttpResponse:
     admins = Membership.objects.admins().filter(account=account).select_related("user").order_by("user__name")[:5]
     context = {
         "asked": asked,
@@ -310,7 +315,9 @@ AUTHORIZE = (
 )
 
 
-def consent_page(request, screen: Screen, *, problem="", status=200, cancel_url=""):
+def consent_page(
+    request: SignedInRequest, screen: Screen, *, problem: str = "", status: int = 200, cancel_url: str = ""
+) -> HttpResponse:
     """Show what would be agreed to."""
     context = {
         "screen": screen,

@@ -1,10 +1,13 @@
 """The steps of the authorization endpoint that find the account."""
 
 import uuid
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from django.http import HttpResponse
 from django.shortcuts import render
 
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import memberships_of
 
 from ..asking import may_agree
@@ -12,7 +15,7 @@ from ..models import Access, Why
 from .flow import note, without_prompt
 
 
-def hinted_account_is_theirs(flow, error):
+def hinted_account_is_theirs(flow: Any, error: str) -> Any:
     request, asked = flow.request, flow.asked
     memberships = memberships_of(request.user).filter(account__suspended_at=None).select_related("account")
     flow.memberships = {membership.account.slug: membership for membership in memberships.order_by("account__name")}
@@ -33,7 +36,7 @@ def hinted_account_is_theirs(flow, error):
     return render(request, "consent/authorize_wrong_account.html", context, status=404)
 
 
-def _hinted(asked, accounts):
+def _hinted(asked: Any, accounts: Any) -> Any:
     if asked.installation:
         try:
             installation = uuid.UUID(asked.installation)
@@ -48,19 +51,19 @@ def _hinted(asked, accounts):
     return accounts.get(asked.account)
 
 
-def person_has_an_account(flow, error):
+def person_has_an_account(flow: Any, error: str) -> Any:
     if len(flow.memberships) == 1 and flow.account is None and "select_account" not in flow.asked.prompt:
         flow.account = next(iter(flow.memberships.values())).account
     return flow.asked.answer(error=error) if flow.shows_no_page and not flow.memberships else None
 
 
-def account_is_settled(flow, error):
+def account_is_settled(flow: Any, error: str) -> Any:
     if flow.account:
         return None
     return flow.asked.answer(error=error) if flow.shows_no_page else _choose(flow.request, flow.asked, flow.memberships)
 
 
-def _choose(request, asked, memberships):
+def _choose(request: SignedInRequest, asked: Any, memberships: Any) -> HttpResponse:
     base = without_prompt(request, "select_account")
     query = [
         (name, value) for name, value in parse_qsl(base.partition("?")[2]) if name not in ("account", "installation")

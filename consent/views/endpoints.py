@@ -1,10 +1,11 @@
 """The endpoints that programs call: token, revoke, introspect and check."""
 
 import json
+from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
@@ -14,6 +15,7 @@ from oauth2_provider.oauth2_backends import get_oauthlib_core
 from credentials import registry, resources
 from credentials.authentication import MalformedBasic, check_product_secret, read_basic
 from credentials.models import Product, Scope
+from portal.accounts.requests import SignedInRequest
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import TooMany, spend
 
@@ -30,13 +32,13 @@ _TOLD_BY_GATEWAY = [("X-Original-Method", "X-Original-URI"), ("X-Forwarded-Metho
 _OVERRIDES = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"]
 
 
-def for_programs(view):
+def for_programs(view: Any) -> Any:
     """Accept POST only, without a session or a CSRF token, and keep what was sent out of error reports."""
     view = require_POST(sensitive_post_parameters()(sensitive_variables()(view)))
     return login_not_required(csrf_exempt(view))
 
 
-def _oauthlib(core, respond, request):
+def _oauthlib(core: Any, respond: Any, request: SignedInRequest) -> Any:
     """Run an oauthlib endpoint in one transaction, so that the locks of validation hold until the commit."""
     with transaction.atomic():
         _, _headers, body, status = respond(request)
@@ -48,7 +50,7 @@ def _oauthlib(core, respond, request):
 
 
 @for_programs
-def token(request):
+def token(request: SignedInRequest) -> HttpResponse:
     """RFC 6749 section 3.2."""
     attempt = request.META["attempt"] = Attempt()
     response = _token(request, attempt)
@@ -59,7 +61,7 @@ def token(request):
     if client:
         note_failure(
             client.pk,
-            account_id=attempt.consent and attempt.consent.access.account_id,
+            account_id=attempt.consent and attempt.consent.access.account_id,  # type: ignore[arg-type]
             where=Where.TOKEN,
             why=attempt.why or Why.REQUEST,
             error=json.loads(response.content)["error"],
@@ -67,20 +69,20 @@ def token(request):
             parameter=attempt.parameter,
         )
     if attempt.can_reauthorize:
-        url = checking.reauthorize_url(attempt.consent)
+        url = checking.reauthorize_url(attempt.consent)  # type: ignore[arg-type]
         response.content = json.dumps({**json.loads(response.content), "reauthorize_url": url})
     return response
 
 
-def form_can_be_read(request):
+def form_can_be_read(request: SignedInRequest) -> Any:
     return get_oauthlib_core().check_body(request)
 
 
-def grant_type_is_sent(request):
+def grant_type_is_sent(request: SignedInRequest) -> str:
     return "" if request.POST.get("grant_type") else "grant_type is missing"
 
 
-def grant_type_is_known(request):
+def grant_type_is_known(request: SignedInRequest) -> str:
     known = request.POST["grant_type"] in GRANT_TYPES
     return "" if known else f"grant_type must be one of {', '.join(GRANT_TYPES)}"
 
@@ -93,7 +95,7 @@ TOKEN = (
 )
 
 
-def _token(request, attempt):
+def _token(request: SignedInRequest, attempt: Any) -> Any:
     for step, error in TOKEN:
         if problem := step(request):
             name = problem.partition(" ")[0]
@@ -103,7 +105,7 @@ def _token(request, attempt):
     return _oauthlib(core, core.create_token_response, request)
 
 
-def _client_named_in(request):
+def _client_named_in(request: SignedInRequest) -> Any:
     """Return the client that an unauthenticated request names, or None, so that its team learns what its app sends.
 
     What a stranger sends in its name counts as a failed authentication, and no more than that is recorded.
@@ -121,7 +123,7 @@ def _client_named_in(request):
 
 
 @for_programs
-def revoke(request):
+def revoke(request: SignedInRequest) -> HttpResponse:
     """RFC 7009."""
     core = get_oauthlib_core()
     if problem := core.check_body(request):
@@ -129,7 +131,7 @@ def revoke(request):
     return _oauthlib(core, core.create_revocation_response, request)
 
 
-def _product_of(request):
+def _product_of(request: SignedInRequest) -> Any:
     """Return the product that authenticates with HTTP Basic, or None."""
     try:
         basic = read_basic(request.headers.get("Authorization", ""))
@@ -139,7 +141,7 @@ def _product_of(request):
 
 
 @for_programs
-def introspect(request):
+def introspect(request: SignedInRequest) -> HttpResponse:
     """RFC 7662; only products may ask, with their slug and secret."""
     product = _product_of(request)
     if product is None:
@@ -161,7 +163,7 @@ def introspect(request):
 @login_not_required
 @csrf_exempt
 @never_cache
-def check(request, product):
+def check(request: HttpRequest, product: Product) -> HttpResponse:
     """Answer a gateway's subrequest with 200, 401 or 503. Envoy takes any other 2xx for a refusal."""
     found = Product.objects.filter(slug=product).first()
     try:
@@ -170,7 +172,7 @@ def check(request, product):
         return refused_call(refusal, resources.metadata_url_of(found))
 
 
-def _original_call(request):
+def _original_call(request: HttpRequest) -> Any:
     """Return the method and URI of the gateway's call, or empty ones if the product could read the call differently."""
     told = {tuple(request.headers.get(name, "") for name in names) for names in _TOLD_BY_GATEWAY} - {("", "")}
     # If headers disagree, the caller sent one of them: a gateway overwrites only those that it knows.
@@ -179,7 +181,7 @@ def _original_call(request):
     return ("", "") if overridden else (method, uri)
 
 
-def _check(request, product):
+def _check(request: HttpRequest, product: Product | None) -> HttpResponse:
     method, uri = _original_call(request)
     endpoint = registry.resolve(product, method, uri) if product else None
     value = checking.bearer_token(request.headers.get("Authorization", ""))

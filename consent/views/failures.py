@@ -1,11 +1,13 @@
 """Show a team the log of what its client was refused."""
 
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from credentials.seen import clients_seen_by
+from portal.accounts.requests import SignedInRequest
 from portal.foundation.pages import paginate
 
 from ..models import Failure, Why
@@ -40,7 +42,7 @@ FIXES = {
 
 
 @require_safe
-def failure_list(request, client_id):
+def failure_list(request: SignedInRequest, client_id: str) -> HttpResponse:
     client = get_object_or_404(clients_seen_by(request.user), client_id=client_id)
     failures = Failure.objects.filter(client=client).select_related("account")
     why, account = (request.GET.get(name, "").strip() for name in ("why", "account"))

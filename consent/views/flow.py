@@ -13,6 +13,7 @@ from oauthlib.oauth2.rfc6749 import errors
 
 from credentials.models import Client
 from portal.accounts.models import Account, Membership
+from portal.accounts.requests import SignedInRequest
 
 from ..actions.failing import note_failure
 from ..models import Where
@@ -21,11 +22,11 @@ from ..models import Where
 class Redirect(HttpResponse):
     """A redirect without Django's limit on length: a long `state`, encoded twice on the way through signing in, exceeds it."""
 
-    def __init__(self, location, status=302):
+    def __init__(self, location: str, status: int = 302) -> None:
         super().__init__(status=status, headers={"Location": location})
 
     @property
-    def url(self):
+    def url(self) -> Any:
         return self["Location"]
 
 
@@ -42,7 +43,7 @@ class AuthorizationRequest:
     account: str
     installation: str
 
-    def answer(self, method="GET", **parameters):
+    def answer(self, method: str = "GET", **parameters: Any) -> Any:
         """Send the browser back to the app (RFC 6749 section 4.1.2, RFC 9207)."""
         if self.state is not None:
             parameters["state"] = self.state
@@ -55,7 +56,7 @@ class AuthorizationRequest:
         return Redirect(add_params_to_uri(self.redirect_uri, list(parameters.items())), status)
 
 
-def through(name, then):
+def through(name: str, then: Any) -> Any:
     """Redirect to a page of this name that leads on to `then`."""
     return Redirect(f"{reverse(name)}?{urlencode({'next': then}, safe='/')}")
 
@@ -73,19 +74,19 @@ class Flow:
     screen: Any = None
 
     @property
-    def decision(self):
+    def decision(self) -> Any:
         return self.request.POST.get("decision") if self.request.method == "POST" else None
 
     @property
-    def shows_no_page(self):
+    def shows_no_page(self) -> bool:
         return "none" in self.asked.prompt
 
     @property
-    def asks_again(self):
+    def asks_again(self) -> bool:
         return "consent" in self.asked.prompt
 
 
-def run(these, flow):
+def run(these: Any, flow: Any) -> Any:
     """Return the answer of the first step that has one, or None."""
     for step, error in these:
         if (response := step(flow, error)) is not None:
@@ -93,12 +94,12 @@ def run(these, flow):
     return None
 
 
-def note(client, error, why, text="", parameter=""):
+def note(client: Client, error: str, why: Any, text: str = "", parameter: str = "") -> None:
     """Count a refusal for the client's team. People's decisions and answers to prompt=none do not count."""
     note_failure(client.pk, where=Where.AUTHORIZE, why=why, error=error, text=text, parameter=parameter)
 
 
-def without_prompt(request, done):
+def without_prompt(request: SignedInRequest, done: Any) -> str:
     query = [(name, value) for name, values in request.GET.lists() for value in values]
     left = " ".join(word for word in request.GET.get("prompt", "").split() if word != done)
     query = [(name, left if name == "prompt" else value) for name, value in query if name != "prompt" or left]

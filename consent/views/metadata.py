@@ -2,7 +2,7 @@
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from credentials import resources
@@ -13,7 +13,7 @@ from .endpoints import GRANT_TYPES
 
 @login_not_required
 @require_safe
-def authorization_server(request):
+def authorization_server(request: HttpRequest) -> HttpResponse:
     """RFC 8414 metadata, with RFC 9207's flag. It lists no authentication for introspection, which is for products only."""
     base = settings.BASE_URL
     ways = ["client_secret_basic", "client_secret_post"]
@@ -40,14 +40,14 @@ def authorization_server(request):
 
 @login_not_required
 @require_safe
-def portal_resource(request):
+def portal_resource(request: HttpRequest) -> HttpResponse:
     """Describe the portal's own API, /api/v1/, which accepts any good token of the installation in question."""
     return JsonResponse(resources.document(settings.BASE_URL, name="App Management Portal", scopes=[]))
 
 
 @login_not_required
 @require_safe
-def product_resource(request, path):
+def product_resource(request: HttpRequest, path: str) -> HttpResponse:
     product = resources.find_product(path)
     if product is None:
         raise Http404

@@ -1,10 +1,13 @@
 """A person's own authorizations, and the page of an access with its actions."""
 
 import datetime as dt
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from django.contrib import messages
 from django.db.models import Case, Exists, F, Func, OuterRef, When
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -13,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from credentials.models import Level
 from portal.accounts.models import Membership
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import memberships_of
 from portal.foundation.database import database_now
 from portal.foundation.once import once
@@ -34,7 +38,7 @@ from ..validity import agreement_days, unended_consents
 
 
 @require_safe
-def authorization_list(request):
+def authorization_list(request: SignedInRequest) -> HttpResponse:
     later = Consent.objects.filter(
         access=OuterRef("access"), membership=OuterRef("membership"), granted_at__gt=OuterRef("granted_at")
     )
@@ -53,7 +57,7 @@ def authorization_list(request):
 
 
 @require_safe
-def ending_list(request):
+def ending_list(request: SignedInRequest) -> HttpResponse:
     """List what ends in the coming weeks, by week, and what ended lately, of everything that a person sees."""
     is_renewable = Case(When(renewable_by(request.user), then=True), default=False)
     coming, ended = (
@@ -69,7 +73,7 @@ def ending_list(request):
 
 
 @require_safe
-def authorization_view(request, access_id):
+def authorization_view(request: SignedInRequest, access_id: int) -> HttpResponse:
     access = get_object_or_404(accesses_seen_by(request.user), pk=access_id)
     if access.installation_id:
         return redirect(access_url(access))
@@ -95,7 +99,7 @@ def authorization_view(request, access_id):
 
 @require_http_methods(["GET", "POST"])
 @once
-def revoke_consent(request, consent_id):
+def revoke_consent(request: SignedInRequest, consent_id: str) -> HttpResponse:
     consent = get_object_or_404(consents_seen_by(request.user), pk=consent_id)
     if request.method == "GET":
         return render(request, "consent/consent_revoke.html", {"consent": consent, "back": access_url(consent.access)})
@@ -110,7 +114,7 @@ def revoke_consent(request, consent_id):
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once
-def confirm_consent(request, consent_id):
+def confirm_consent(request: SignedInRequest, consent_id: str) -> HttpResponse:
     """Let an admin answer for a consent that a former admin gave."""
     accounts = Membership.objects.administered_by(request.user)
     consents = Consent.objects.filter(membership=None, access__account__in=accounts)
@@ -141,12 +145,12 @@ def confirm_consent(request, consent_id):
     return render(request, "consent/consent_confirm.html", context, status=409 if problem else 200)
 
 
-def _for_admins(action, template, **kind):
+def _for_admins(action: Callable[..., Any], template: str, **kind: Any) -> Any:
     """Make a view that asks for confirmation, and on POST ends something of an access of this kind."""
 
     @require_http_methods(["GET", "POST"])
     @once
-    def view(request, access_id):
+    def view(request: SignedInRequest, access_id: int) -> HttpResponse:
         accounts = Membership.objects.administered_by(request.user)
         access = get_object_or_404(accesses_seen_by(request.user), pk=access_id, account__in=accounts, **kind)
         if request.method == "GET":

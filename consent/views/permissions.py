@@ -1,14 +1,17 @@
 """Change what an app may do: agree again, allow more, take scopes back."""
 
 from functools import wraps
+from typing import Any
 
 from django.contrib import messages
-from django.http import HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from consent.models import Access, Consent
+from portal.accounts.requests import SignedInRequest
 from portal.foundation.database import database_now
 from portal.foundation.once import once
 from portal.foundation.refusals import Refused
@@ -25,14 +28,14 @@ from ..validity import agreement_days
 from .authorize import consent_page
 
 
-def _changes_consent(change):
+def _changes_consent(change: Any) -> Any:
     """Decorate a view of a consent that this person may change; if it has ended, say so."""
 
     @never_cache
     @require_http_methods(["GET", "POST"])
     @once
     @wraps(change)
-    def view(request, consent_id):
+    def view(request: SignedInRequest, consent_id: str) -> HttpResponse:
         consents = consents_seen_by(request.user).filter(renewable_by(request.user))
         consent = get_object_or_404(consents, pk=consent_id)
         if consent.is_over(database_now()):
@@ -43,7 +46,9 @@ def _changes_consent(change):
     return view
 
 
-def _ask(request, access, said, *, first_asked=False, **asked):
+def _ask(
+    request: SignedInRequest, access: Access, said: Any, *, first_asked: bool = False, **asked: Any
+) -> HttpResponse:
     """Show the consent screen of an access, and grant on Agree. Cancel changes nothing, but declines what is `first_asked` here."""
     try:
         screen = build_screen(access.client, access.account, by=request.user, now=database_now(), **asked)
@@ -78,16 +83,16 @@ def _ask(request, access, said, *, first_asked=False, **asked):
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once
-def reauthorize(request, access_id):
+def reauthorize(request: SignedInRequest, access_id: int) -> HttpResponse:
     """Replace the consent with a new one (T4). Cancel leaves the old one as it is."""
     access = get_object_or_404(accesses_seen_by(request.user).filter(ended_at=None), pk=access_id)
     # An external client is limited to what this person or account agreed to before.
     more = {} if access.client.is_platform else {"requested": last_agreed(access, request.user)}
-    return _ask(request, access, _("You agreed again."), replace=True, **more)
+    return _ask(request, access, _("You agreed again."), replace=True, **more)  # type: ignore[arg-type]
 
 
 @_changes_consent
-def renew_consent(request, consent):
+def renew_consent(request: SignedInRequest, consent: Consent) -> HttpResponse:
     """Renew a consent for another term, with what a version asks since. It is the same consent, so no token stops (T5)."""
     more = {} if consent.access.client.is_platform else {"requested": {*consent.granted}}
     return _ask(
@@ -100,14 +105,14 @@ def renew_consent(request, consent):
 
 
 @_changes_consent
-def widen_consent(request, consent):
+def widen_consent(request: SignedInRequest, consent: Consent) -> HttpResponse:
     """Ask again for what was declined or taken back. Besides this, only `prompt=consent` asks for it."""
     more = {} if consent.access.client.is_platform else {"requested": {*consent.granted} | left_to_allow(consent)}
-    return _ask(request, consent.access, _("You agreed."), ask_again=True, **more)
+    return _ask(request, consent.access, _("You agreed."), ask_again=True, **more)  # type: ignore[arg-type]
 
 
 @_changes_consent
-def trim_consent(request, consent):
+def trim_consent(request: SignedInRequest, consent: Consent) -> HttpResponse:
     """Take scopes back. They are chosen by GET and taken back by POST, which names the required ones that were warned about."""
     given = request.POST if request.method == "POST" else request.GET
     chosen, required = set(given.getlist("scope")), {*consent.access.required_scopes}
@@ -123,7 +128,7 @@ def trim_consent(request, consent):
     for row in held:
         row.note = _("The app needs this to work.") if row.scope.name in required else ""
 
-    def rows(names):
+    def rows(names: Any) -> list[Any]:
         return [row for row in held if row.scope.name in names]
 
     context = {

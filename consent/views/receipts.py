@@ -1,13 +1,18 @@
 """Receipts: a ledger entry of what was agreed or ended, as a page and as a signed file."""
 
+from typing import Any
+
 import structlog
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from credentials.models import Scope
+from portal.accounts.requests import SignedInRequest
 from portal.ledger.exports import NotRecorded, check_recorded, receipt
+from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 
 from ..answers import answer
@@ -21,19 +26,19 @@ _ENDED = (Event.ACCESS_ENDED, Event.CONSENT_REVOKED, Event.CONSENT_EXPIRED)
 
 
 @require_safe
-def receipt_view(request, entry_id):
+def receipt_view(request: SignedInRequest, entry_id: str) -> HttpResponse:
     """Show a receipt; with `format=json`, the file that `verify_ledger --receipt` checks."""
     entry = get_object_or_404(receipts_seen_by(request.user), pk=entry_id)
     text = ShownText.objects.filter(pk=entry.details.get("text_hash", "")).first()
     words, as_file = text and text.words, request.GET.get("format") == "json"
     try:
-        signed = receipt(entry, words) if as_file else check_recorded(entry, words)
+        signed = receipt(entry, words) if as_file else check_recorded(entry, words)  # type: ignore[arg-type, func-returns-value]
     except NotRecorded as altered:
         log.error("ledger_entry_altered", chain=entry.chain_id, sequence=entry.sequence, what=str(altered))
         return _refuse(request, entry, as_file)
     if as_file:
         disposition = {"Content-Disposition": f'attachment; filename="receipt-{entry.pk}.json"'}
-        return answer(signed, **disposition)
+        return answer(signed, **disposition)  # type: ignore[arg-type]
     kind, _colon, pk = entry.subject.partition(":")
     access = {"access": pk, "consent": entry.details.get("access")}.get(kind)
     access = Access.objects.select_related("account", "client").filter(pk=access).first() if access else None
@@ -48,7 +53,7 @@ def receipt_view(request, entry_id):
     return render(request, "consent/receipt_view.html", context)
 
 
-def _refuse(request, entry, as_file):
+def _refuse(request: SignedInRequest, entry: Entry, as_file: Any) -> HttpResponse:
     """Show nothing of an entry that was altered, nor of words that differ from those people read."""
     told = _(
         "This entry, or the text that people read, does not match what was recorded. Please tell the people who run this portal."
@@ -59,7 +64,7 @@ def _refuse(request, entry, as_file):
     return render(request, "consent/receipt_refused.html", context, status=409)
 
 
-def _shown(text):
+def _shown(text: ShownText) -> dict[str, Any]:
     """Return {title: [(scope as described then, why it was requested)]} of a text."""
     titles = {"already": _("Already allowed"), "new": _("Asked for"), "optional": _("Optional")}
     return {
@@ -69,7 +74,7 @@ def _shown(text):
     }
 
 
-def _agreed(entry, text):
+def _agreed(entry: Entry, text: ShownText | None) -> dict[str, Any]:
     """Return {title: [scope]} of what an entry says was agreed to or ended, in the words read then.
 
     A scope that the text does not have is shown by name, since no other words were recorded.

@@ -1,11 +1,14 @@
 """The endpoint that runs a request template, for programs. JSON, whatever happens."""
 
 import json
+from typing import Any
 
 from django.conf import settings
+from django.http import HttpResponse
 
 from consent import check as checking
 from consent.answers import answer
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import memberships_of
 
 from ..endpoints import ErrorAnswer, check_session, endpoint
@@ -15,7 +18,7 @@ from .filling import MAX_BODY
 
 
 @endpoint
-def run_request(request, pk, name):
+def run_request(request: SignedInRequest, pk: Any, name: str) -> HttpResponse:
     """Run a template of an installation, for the app with its own access token or for a signed-in person of the account."""
     installation, caller = _who(request, pk)
     given = _read_json(request)
@@ -37,7 +40,7 @@ def run_request(request, pk, name):
     return answer(result.as_dict())
 
 
-def _who(request, pk):
+def _who(request: SignedInRequest, pk: Any) -> Any:
     rows = Installation.objects.select_related("account", "app__client", "version__app__client", "access")
     if header := request.headers.get("Authorization"):
         bearer = checking.read(checking.bearer_token(header))
@@ -52,7 +55,7 @@ def _who(request, pk):
     return rows.get(pk=pk), running.Caller(membership)
 
 
-def _read_json(request):
+def _read_json(request: SignedInRequest) -> Any:
     raw = request.read(MAX_BODY + 1)
     if len(raw) > MAX_BODY:
         raise ErrorAnswer(413, "invalid_request", "What was sent is larger than 6 MB", side="caller")

@@ -1,14 +1,16 @@
 """A console where members of an account try an app's request templates, and see what is sent and what comes back."""
 
 import json
+from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import memberships_of
 from portal.foundation.once import is_first_press
 from portal.foundation.refusals import Refused
@@ -18,13 +20,13 @@ from ..package.expressions import parse
 from ..package.written import looks_secret
 from ..seen import installations_seen_by
 from . import running
-from .filling import MASK
+from .filling import MASK, Request
 
 
 @never_cache
 @sensitive_variables()
 @require_http_methods(["GET", "POST"])
-def installation_console(request, pk):
+def installation_console(request: SignedInRequest, pk: Any) -> HttpResponse:
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk, uninstalled_at=None)
     caller = running.Caller(memberships_of(request.user).get(account=installation.account_id))
     templates = running.templates_for(installation, caller)
@@ -67,7 +69,7 @@ def installation_console(request, pk):
     return render(request, "marketplace/installation_console.html", context, status=status)
 
 
-def _start(templates, chosen):
+def _start(templates: Any, chosen: Any) -> dict[str, Any]:
     """Return the chosen template, or the first one, with the context names that it needs."""
     name = chosen if chosen in templates else next(iter(templates))
     schema = templates[name].request
@@ -77,10 +79,10 @@ def _start(templates, chosen):
     return {"template": name, "context": json.dumps(wanted, indent=2)}
 
 
-def _written(schema):
+def _written(schema: Any) -> str:
     """Return a template as it is in the package, with anything that looks like the developer's secret masked."""
 
-    def shown(name, text):
+    def shown(name: str, text: str) -> Any:
         return MASK if looks_secret(name, parse(text)) else text
 
     query = "&".join(f"{name}={shown(name, text)}" for name, text in schema.query.items())
@@ -89,14 +91,14 @@ def _written(schema):
     return "\n".join([f"{schema.method} {url}", *headers])
 
 
-def _sent(request):
+def _sent(request: Request) -> Any:
     """Return a request as it was sent, without its secrets."""
     lines = [f"{request.method} {request.url}", *(f"{name}: {value}" for name, value in request.headers.items())]
     body = request.body.decode()
     return request.mask("\n".join([*lines, *(["", body] if body else [])]))
 
 
-def _readable(text):
+def _readable(text: str) -> Any:
     """Return JSON indented, unless that would make it many times longer; anything else unchanged."""
     most, made = 4 * len(text) + 1000, []
     try:

@@ -2,17 +2,20 @@
 
 import json
 import secrets
+from typing import Any
 
 from cryptography.fernet import InvalidToken
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from marketplace.models import Installation
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import memberships_of
 from portal.foundation.encryption import decrypt, encrypt
 from portal.foundation.once import once
@@ -30,14 +33,14 @@ from .oauth_client import VendorError, said
 MAX_UNDER_WAY = 10
 
 
-def _checklist(request, pk):
+def _checklist(request: SignedInRequest, pk: str) -> Any:
     """A live installation that the person may see, as its checklist."""
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk, uninstalled_at=None)
     membership = memberships_of(request.user).get(account=installation.account_id)
     return checklists([installation], membership)[installation]
 
 
-def _part(checklist, integration):
+def _part(checklist: Any, integration: str) -> Any:
     """The part that the person may connect; 404 for what another connects."""
     part = next((part for part in checklist.vendors if part.name == integration and part.is_theirs), None)
     if part is None:
@@ -47,7 +50,7 @@ def _part(checklist, integration):
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def installation_settings(request, pk):
+def installation_settings(request: SignedInRequest, pk: str) -> HttpResponse:
     """What the app asks at install."""
     checklist = _checklist(request, pk)
     fields, installation = checklist.contents.fields, checklist.installation
@@ -70,7 +73,7 @@ def installation_settings(request, pk):
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def connection_view(request, pk, integration):
+def connection_view(request: SignedInRequest, pk: str, integration: str) -> HttpResponse:
     """Show a connection and its fields; POST keeps them and sends the person to the vendor."""
     checklist = _checklist(request, pk)
     part = _part(checklist, integration)
@@ -95,7 +98,7 @@ def connection_view(request, pk, integration):
     return render(request, "marketplace/connection_view.html", context, status=422 if form.errors else 200)
 
 
-def _to_vendor(request, connection):
+def _to_vendor(request: SignedInRequest, connection: Connection) -> HttpResponse:
     """Send the person to the vendor. What is needed on their way back is kept in their session, sealed, and used once."""
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
     journey = {
@@ -113,19 +116,19 @@ def _to_vendor(request, connection):
 @login_not_required
 @never_cache
 @require_safe
-def vendor_callback(request, slug, integration):
+def vendor_callback(request: HttpRequest, slug: str, integration: str) -> HttpResponse:
     """Where a vendor sends people back to. Whoever is not on their way from there learns nothing, signed in or not."""
     journey = _journey(request) if request.user.is_authenticated else {}
     if journey.get("integration") != integration:
         return render(request, "marketplace/callback_unknown.html", status=400)
-    installation = get_object_or_404(installations_seen_by(request.user), pk=journey["installation"])
+    installation = get_object_or_404(installations_seen_by(request.user), pk=journey["installation"])  # type: ignore[arg-type]
     if installation.app.slug != slug:
         return render(request, "marketplace/callback_unknown.html", status=400)
     draft = Connection(installation=installation, integration=integration, values=journey["values"])
     try:
         connecting.check_same_version(installation, journey["version"])
         vendor = connecting.vendor_of(draft)
-        _finish(request, installation, vendor, journey)
+        _finish(request, installation, vendor, journey)  # type: ignore[arg-type]
     except Refused as refusal:
         messages.error(request, str(refusal))
     except VendorError as error:
@@ -134,7 +137,7 @@ def vendor_callback(request, slug, integration):
     return redirect("installation-view", installation.pk)
 
 
-def _journey(request):
+def _journey(request: HttpRequest) -> Any:
     """What was sealed when the person set out, used up by being read; {} where there is none, or no key for it any more."""
     under_way = request.session.get("vendors", {})
     sealed = under_way.pop(request.GET.get("state", ""), "")
@@ -145,7 +148,7 @@ def _journey(request):
         return {}
 
 
-def _finish(request, installation, vendor, journey):
+def _finish(request: SignedInRequest, installation: Installation, vendor: Any, journey: Any) -> None:
     name = vendor.integration.display_name
     if "iss" in request.GET and not vendor.is_issuer(request.GET["iss"]):
         # Somebody else's answer (RFC 9207, section 2.4): its code is not for this vendor's ears.
@@ -168,7 +171,7 @@ def _finish(request, installation, vendor, journey):
 
 @require_http_methods(["GET", "POST"])
 @once
-def connection_disconnect(request, pk, integration):
+def connection_disconnect(request: SignedInRequest, pk: str, integration: str) -> HttpResponse:
     part = _part(checklist := _checklist(request, pk), integration)
     if part.connection is None:
         raise Http404

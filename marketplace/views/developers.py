@@ -1,15 +1,22 @@
 """A developer's apps and their versions."""
 
+from collections.abc import Callable
+from typing import Any
+
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from consent.validity import live_consents
+from credentials.models import Client
+from marketplace.models import App
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import teams_seen_by
 from portal.foundation.limits.rates import spend
 from portal.foundation.once import once
@@ -38,14 +45,14 @@ NEW, PUBLISHED = "versions by team", "publications by team"
 
 
 @require_safe
-def app_list(request):
+def app_list(request: SignedInRequest) -> HttpResponse:
     context = {"page_obj": paginate(request, apps_seen_by(request.user)), "teams": teams_seen_by(request.user)}
     return render(request, "marketplace/app_list.html", context)
 
 
 @require_http_methods(["GET", "POST"])
 @once
-def app_create(request):
+def app_create(request: SignedInRequest) -> HttpResponse:
     teams = teams_seen_by(request.user)
     if not teams:
         messages.info(request, _("Developers work in a team. Start yours here first."))
@@ -61,16 +68,16 @@ def app_create(request):
     return render(request, "marketplace/app_create.html", {"form": form}, status=422 if form.errors else 200)
 
 
-def _app(request, slug):
+def _app(request: SignedInRequest, slug: str) -> Any:
     return get_object_or_404(apps_seen_by(request.user), slug=slug)
 
 
 @require_http_methods(["GET", "POST"])
 @once
-def app_view(request, slug):
+def app_view(request: SignedInRequest, slug: str) -> HttpResponse:
     """Show an app; POST sets its OAuth credentials."""
     app = _app(request, slug)
-    form = ClientChoiceForm(request.POST or None, clients=free_clients([app.team]))
+    form = ClientChoiceForm(request.POST or None, clients=free_clients([app.team]))  # type: ignore[arg-type]
     if request.method == "POST" and form.is_valid():
         try:
             publishing.set_client(app, form.cleaned_data["client"], by=request.user)
@@ -81,11 +88,13 @@ def app_view(request, slug):
     return _show_app(request, app, form=form, status=422 if form.errors else 200)
 
 
-def _show_app(request, app, *, form=None, custom=None, status=200):
+def _show_app(
+    request: SignedInRequest, app: App, *, form: Any = None, custom: Any = None, status: int = 200
+) -> HttpResponse:
     versions = app.versions.defer("icon", "description").select_related("review")
     context = {
         "app": app,
-        "form": form or ClientChoiceForm(clients=free_clients([app.team])),
+        "form": form or ClientChoiceForm(clients=free_clients([app.team])),  # type: ignore[arg-type]
         "custom": custom or CustomForm(),
         "page_obj": paginate(request, versions),
         "published": app.versions.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).exists(),
@@ -93,7 +102,7 @@ def _show_app(request, app, *, form=None, custom=None, status=200):
     return render(request, "marketplace/app_view.html", context, status=status)
 
 
-def chosen_scopes(request):
+def chosen_scopes(request: SignedInRequest) -> dict[str, Any]:
     levels = {name.removeprefix("level:"): value for name, value in request.POST.items() if name.startswith("level:")}
     return {
         "required_scopes": [name for name, level in levels.items() if level == "required"],
@@ -101,13 +110,13 @@ def chosen_scopes(request):
     }
 
 
-def scopes_of(version):
+def scopes_of(version: Version | None) -> dict[str, Any]:
     """The same of a version that is there, or of none."""
     names = ("required_scopes", "optional_scopes")
     return {name: getattr(version, name) if version else [] for name in names}
 
 
-def scope_rows(client, chosen):
+def scope_rows(client: Client, chosen: Any) -> Any:
     """The scopes of an app's credentials, each with the level that was chosen for it."""
     rows = list(client.scopes.select_related("scope").order_by("scope__name")) if client else []
     for row in rows:
@@ -116,9 +125,11 @@ def scope_rows(client, chosen):
     return rows
 
 
-def _version_page(request, app, form, version=None, chosen=None):
+def _version_page(
+    request: SignedInRequest, app: App, form: Any, version: Version | None = None, chosen: Any = None
+) -> HttpResponse:
     chosen = chosen or scopes_of(version)
-    rows = scope_rows(app.client, chosen)
+    rows = scope_rows(app.client, chosen)  # type: ignore[arg-type]
     title = _("Edit version %(number)s") % {"number": form.instance.number} if form.instance.pk else _("New version")
     context = {"app": app, "form": form, "version": version, "rows": rows, "title": title}
     return render(request, "marketplace/version_edit.html", context, status=422 if form.errors else 200)
@@ -126,7 +137,7 @@ def _version_page(request, app, form, version=None, chosen=None):
 
 @require_http_methods(["GET", "POST"])
 @once
-def version_create(request, slug):
+def version_create(request: SignedInRequest, slug: str) -> HttpResponse:
     app = _app(request, slug)
     if request.method == "GET":
         latest = app.versions.exclude(status=Status.SNAPSHOT).first()
@@ -147,7 +158,7 @@ def version_create(request, slug):
     return _version_page(request, app, form, chosen=chosen_scopes(request))
 
 
-def beside_scopes(contents):
+def beside_scopes(contents: Any) -> dict[str, Any]:
     """What a version has people connect and fill in, and where it calls, as _scopes.html shows it."""
     return {
         "vendors": contents.vendors.values(),
@@ -156,9 +167,9 @@ def beside_scopes(contents):
     }
 
 
-def _show(request, version, *, custom=None, status=200):
+def _show(request: SignedInRequest, version: Version, *, custom: Any = None, status: int = 200) -> HttpResponse:
     client = version.app.client
-    version.has_icon = version.icon is not None
+    version.has_icon = version.icon is not None  # type: ignore[attr-defined]
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     context = {
         "version": version,
@@ -175,12 +186,12 @@ def _show(request, version, *, custom=None, status=200):
 
 
 @require_safe
-def version_view(request, slug, pk):
+def version_view(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     return _show(request, get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk))
 
 
 @require_http_methods(["GET", "POST"])
-def version_edit(request, slug, pk):
+def version_edit(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if version.is_frozen:
         return redirect("version-view", slug, pk)
@@ -197,17 +208,17 @@ def version_edit(request, slug, pk):
     return _version_page(request, version.app, form, version, chosen=chosen_scopes(request))
 
 
-def _spend(app, rate):
+def _spend(app: App, rate: Any) -> None:
     """A version is read by reviewers, and told to the admins of many accounts."""
     spend((rate, str(app.team.public_id)))
 
 
-def _step(action, done, rate):
+def _step(action: Callable[..., Any], done: Any, rate: Any) -> Any:
     """A view whose POST runs one action on a version, and shows the one that it returns."""
 
     @require_POST
     @once
-    def view(request, slug, pk):
+    def view(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
         version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
         _spend(version.app, rate)
         try:
@@ -220,7 +231,7 @@ def _step(action, done, rate):
     return view
 
 
-def _published_before(version):
+def _published_before(version: Version) -> Any:
     """The version that a new one takes the place of: the newest published one for the same people."""
     others = version.app.versions.filter(status=Status.PUBLISHED).exclude(pk=version.pk)
     if version.published_at:
@@ -230,7 +241,7 @@ def _published_before(version):
     return others.order_by("-published_at", "-pk").first()
 
 
-def _outlook(version):
+def _outlook(version: Version) -> dict[str, Any]:
     """What a version changes, and what publishing it does to how many, as both of its pages tell."""
     client, before = version.app.client, _published_before(version)
     difference = Difference(before or Version(app=version.app), version)
@@ -240,10 +251,10 @@ def _outlook(version):
         _("Optional from now on"): difference.lowered_scopes,
         _("Asked for no more"): difference.removed_scopes,
     }
-    held = scope_rows(client, scopes_of(version))
+    held = scope_rows(client, scopes_of(version))  # type: ignore[arg-type]
     # A draft goes to those that the app was for until now.
     audience = Audience.CUSTOM if before and before.audience == Audience.CUSTOM else Audience.PUBLIC
-    rows = offering.forecast(version, audience).installed()
+    rows = offering.forecast(version, audience).installed()  # type: ignore[attr-defined]
     counts = dict(rows.order_by().values_list("kind").annotate(Count("pk")))
     asked = live_consents().exclude(membership=None).filter(access__in=rows.filter(kind=OfferKind.ASK).values("access"))
     return {
@@ -256,14 +267,14 @@ def _outlook(version):
     }
 
 
-def _agents_answers(version):
+def _agents_answers(version: Version) -> Any:
     """What became of a published version with the agents, where each of them agrees for themself."""
     client = version.app.client
     return offering.agents_answers(version) if client and client.is_agent_level and version.published_at else None
 
 
 @require_safe
-def version_changes(request, slug, pk):
+def version_changes(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     """Compare a version with the one published before, and tell what publishing it does, or did, to whom."""
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     outlook = _outlook(version)
@@ -286,7 +297,7 @@ def version_changes(request, slug, pk):
 
 @require_http_methods(["GET", "POST"])
 @once
-def version_withdraw(request, slug, pk):
+def version_withdraw(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if version.status != Status.PUBLISHED:
         return redirect("version-view", slug, pk)
@@ -312,7 +323,7 @@ version_copy = _step(publishing.copy_version, gettext_lazy("Copied. Change what 
 version_publish = _step(publishing.publish_version, gettext_lazy("Published."), PUBLISHED)
 
 
-def _spelling(form):
+def _spelling(form: Any) -> Any:
     # Whether an account exists is not for developers to learn (E1).
     names = ", ".join(sorted(form.cleaned_data["accounts"]))
     return _("Accounts with these short names can install it: %(names)s. Check the spelling.") % {"names": names}
@@ -320,7 +331,7 @@ def _spelling(form):
 
 @require_POST
 @once
-def app_list_accounts(request, slug):
+def app_list_accounts(request: SignedInRequest, slug: str) -> HttpResponse:
     app = _app(request, slug)
     form = CustomForm(request.POST)
     if form.is_valid():
@@ -336,7 +347,7 @@ def app_list_accounts(request, slug):
 
 @require_POST
 @once
-def version_publish_custom(request, slug, pk):
+def version_publish_custom(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     form = CustomForm(request.POST)
     if form.is_valid():
@@ -352,7 +363,7 @@ def version_publish_custom(request, slug, pk):
 
 @require_POST
 @once
-def version_test(request, slug, pk):
+def version_test(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     _spend(version.app, NEW)
     try:

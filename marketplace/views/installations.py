@@ -3,13 +3,15 @@
 import hashlib
 import secrets
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import CharField, Count, Q, Value
 from django.db.models.functions import Cast, Concat
-from django.http import HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -24,7 +26,9 @@ from consent.receipts import receipts_page, with_receipt
 from consent.seen import notices_of
 from consent.validity import live_consents, unended_consents
 from credentials.models import Client
-from portal.accounts.models import Role
+from marketplace.models import Installation
+from portal.accounts.models import Membership, Role
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import memberships_of
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
@@ -38,7 +42,7 @@ from ..vendors.checklist import checklists
 from ..vendors.running import Caller, templates_for
 
 
-def _give_states(accesses, membership):
+def _give_states(accesses: Any, membership: Membership) -> None:
     """Give each access its live consent (the account's or this member's) and what that lacks, whether it ever had one, and how many agents' live ones."""
     # What a suspension holds back was agreed to all the same.
     live = unended_consents().filter(access__in=accesses).annotate(asks_for_more=undecided())
@@ -46,7 +50,7 @@ def _give_states(accesses, membership):
     own = {consent.access_id: consent for consent in own}
     agents = dict(live.exclude(membership=None).values_list("access").annotate(Count("pk")))
     ever = Consent.objects.filter(Q(membership=None) | Q(membership__user=membership.user_id), access__in=accesses)
-    ever = set(ever.values_list("access", flat=True))
+    ever = set(ever.values_list("access", flat=True))  # type: ignore[assignment]
     for access in accesses:
         access.live_consent = own.get(access.pk)
         granted = access.live_consent.granted if access.live_consent else access.required_scopes
@@ -57,7 +61,7 @@ def _give_states(accesses, membership):
 
 
 @require_safe
-def installation_list(request):
+def installation_list(request: SignedInRequest) -> HttpResponse:
     memberships = memberships_of(request.user).select_related("account")
     memberships = memberships.order_by("account__name", "pk")
     shown = paginate(request, memberships, name="accounts")
@@ -69,12 +73,12 @@ def installation_list(request):
     rows = installations_seen_by(request.user).filter(account=membership.account, uninstalled_at=None)
     page = paginate(request, rows.order_by("version__name", "pk"))
     external = Access.objects.filter(account=membership.account, installation_id=None, ended_at=None)
-    external = paginate(
+    external = paginate(  # type: ignore[assignment]
         request, external.select_related("client__team").order_by("client__name", "pk"), name="external"
     )
     _give_states([row.access for row in page if row.access] + list(external), membership)
     for row, checklist in checklists(page, membership).items():
-        row.checklist = checklist
+        row.checklist = checklist  # type: ignore[attr-defined]
     offered = Version.objects.published_for([membership.account.slug]).filter(app__in=[row.app_id for row in page])
     newest = dict(offered.order_by("app", "published_at", "pk").values_list("app", "number"))
     for row in page:
@@ -90,7 +94,7 @@ def installation_list(request):
     return render(request, "marketplace/installation_list.html", context)
 
 
-def _entries_about(installation):
+def _entries_about(installation: Installation) -> list[Any]:
     """The entries about an installation and about its connections, each found by the index of subjects."""
     connections = installation.connections.values_list(Concat(Value("connection:"), Cast("pk", CharField())))
     return [
@@ -100,7 +104,7 @@ def _entries_about(installation):
 
 
 @require_safe
-def installation_view(request, pk):
+def installation_view(request: SignedInRequest, pk: str) -> HttpResponse:
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk)
     access = installation.access
     membership = memberships_of(request.user).select_related("account").get(account=installation.account)
@@ -117,7 +121,7 @@ def installation_view(request, pk):
     )
     if not notices["is_admin"]:
         agents = agents.filter(membership=membership)
-    consent = access and access.live_consent
+    consent = access and access.live_consent  # type: ignore[attr-defined]
     checklist = checklists([installation], membership)[installation]
     context = {
         "installation": installation,
@@ -125,7 +129,7 @@ def installation_view(request, pk):
         # Where nothing was agreed to or connected it is discarded; the word on the button, not the rule (M5).
         "is_begun": installing.is_begun(installation),
         "consent": consent,
-        "scopes": _scopes(access, consent) if access else [],
+        "scopes": _scopes(access, consent) if access else [],  # type: ignore[arg-type]
         "checklist": checklist,
         "has_console": not installation.uninstalled_at and bool(templates_for(installation, Caller(membership))),
         "newest": newest,
@@ -138,12 +142,12 @@ def installation_view(request, pk):
     return render(request, "marketplace/installation_view.html", context)
 
 
-def is_suspended(installation):
+def is_suspended(installation: Installation) -> bool:
     client = installation.app.client
     return bool((client and client.suspended_at) or installation.account.suspended_at)
 
 
-def _scopes(access, consent):
+def _scopes(access: Access, consent: Consent) -> Any:
     """What the app may do, or where nothing is agreed to, what it will ask for."""
     asked = consent.granted if consent else [] if access.ended_at else access.terms
     rows = list(access.client.scopes.filter(scope__name__in=asked).select_related("scope"))
@@ -156,7 +160,7 @@ def _scopes(access, consent):
 
 @never_cache
 @require_safe
-def installation_connect(request, pk):
+def installation_connect(request: SignedInRequest, pk: str) -> HttpResponse:
     """Send the person to where the app is authorized: its own install URL, or the portal's for a hosted app."""
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk, uninstalled_at=None)
     if installation.access is None:
@@ -190,7 +194,7 @@ def installation_connect(request, pk):
 
 @never_cache
 @require_safe
-def oauth_callback(request):
+def oauth_callback(request: SignedInRequest) -> HttpResponse:
     """Where a hosted app's own flow returns: the code is used up here, and the app asks with client credentials."""
     hosted = request.session.get("hosted", {})
     pk = hosted.pop(request.GET.get("state", ""), None)
@@ -200,7 +204,7 @@ def oauth_callback(request):
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk)
     try:
         if "code" in request.GET:
-            use_up_code(Client.objects.get(pk=installation.access.client_id), request.GET["code"])
+            use_up_code(Client.objects.get(pk=installation.access.client_id), request.GET["code"])  # type: ignore[union-attr]
             membership = memberships_of(request.user).get(account=installation.account)
             waits = checklists([installation], membership)[installation].is_waiting
             said = _("Agreed. Now the rest.") if waits else _("Done. The app is ready to work.")
@@ -215,12 +219,12 @@ def oauth_callback(request):
     return redirect("installation-view", installation.pk)
 
 
-def _ending(action, template):
+def _ending(action: Callable[..., Any], template: str) -> Any:
     """A view that asks for confirmation, and on POST runs an action that ends an installation."""
 
     @require_http_methods(["GET", "POST"])
     @once
-    def view(request, pk):
+    def view(request: SignedInRequest, pk: str) -> HttpResponse:
         installation = get_object_or_404(installations_run_by(request.user), pk=pk)
         if request.method == "GET":
             ends = installing.what_ends(installation)

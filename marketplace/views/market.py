@@ -1,5 +1,7 @@
 """The marketplace: the gallery, a listing, installing."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.db.models import Q
 from django.http import Http404, HttpResponse
@@ -7,6 +9,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from portal.accounts.models import Account, User
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import accounts_run_by
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
@@ -21,7 +25,7 @@ from .developers import beside_scopes
 
 
 @require_safe
-def listing_list(request):
+def listing_list(request: SignedInRequest) -> HttpResponse:
     versions = listings_seen_by(request.user).defer("icon", "description").order_by("name", "pk")
     query = request.GET.get("q", "").strip().replace("\0", "")
     category = request.GET.get("category", "")
@@ -40,12 +44,12 @@ def listing_list(request):
     return render(request, "marketplace/listing_list.html", context)
 
 
-def _administered(user):
+def _administered(user: User) -> Any:
     return accounts_run_by(user).order_by("name")
 
 
 @require_safe
-def listing_view(request, slug):
+def listing_view(request: SignedInRequest, slug: str) -> HttpResponse:
     version = get_object_or_404(listings_seen_by(request.user, app__slug=slug))
     client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
@@ -65,7 +69,7 @@ def listing_view(request, slug):
 
 @require_http_methods(["GET", "POST"])
 @once
-def listing_install(request, slug):
+def listing_install(request: SignedInRequest, slug: str) -> HttpResponse:
     version = get_object_or_404(listings_seen_by(request.user, app__slug=slug))
     accounts = _administered(request.user)
     if request.method == "POST":
@@ -91,7 +95,7 @@ def listing_install(request, slug):
         version.app.versions.filter(status=Status.PUBLISHED).defer("icon").order_by("-published_at", "-pk")
     )
 
-    def offered(account):
+    def offered(account: Account) -> Any:
         custom = account.slug in version.app.custom_accounts
         return next((each for each in published if custom or each.audience == Audience.PUBLIC), None)
 
@@ -110,10 +114,12 @@ def listing_install(request, slug):
 
 
 @require_safe
-def icon(request, slug, pk):
+def icon(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     version = Version.objects.filter(app__slug=slug, pk=pk).exclude(icon=None).select_related("app__team").first()
     if version is None or not may_see_icon(request.user, version):
         raise Http404
     return HttpResponse(
-        bytes(version.icon), content_type="image/png", headers={"Cache-Control": "private, max-age=86400"}
+        bytes(version.icon),  # type: ignore[arg-type]
+        content_type="image/png",
+        headers={"Cache-Control": "private, max-age=86400"},  # type: ignore[arg-type]
     )

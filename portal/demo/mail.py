@@ -3,10 +3,11 @@
 import email
 import email.policy
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -14,12 +15,12 @@ from django.views.decorators.http import require_safe
 from portal.foundation.pages import paginate
 
 
-def has_mail_pages():
+def has_mail_pages() -> Any:
     """Return True in a demo that writes its mail to files."""
     return settings.DEMO and "filebased" in settings.EMAIL_BACKEND
 
 
-def _mails():
+def _mails() -> Any:
     """The mails that the demo wrote, newest first, as (name, message)."""
     if not has_mail_pages():
         raise Http404
@@ -39,14 +40,14 @@ def _mails():
 @login_not_required
 @require_safe
 @never_cache
-def mail_list(request):
+def mail_list(request: HttpRequest) -> HttpResponse:
     return render(request, "demo/mail_list.html", {"page_obj": paginate(request, _mails())})
 
 
 @login_not_required
 @require_safe
 @never_cache
-def mail_view(request, name):
+def mail_view(request: HttpRequest, name: str) -> HttpResponse:
     for known, message in _mails():
         if known == name:
             body = message.get_body(("plain",))

@@ -33,7 +33,9 @@ CONSENT = """
 
 
 class Vendor:
-    def __init__(self, name: str, url: str, switches: Switches, clients: Iterable[Client], state: Path | None = None):
+    def __init__(
+        self, name: str, url: str, switches: Switches, clients: Iterable[Client], state: Path | None = None
+    ) -> None:
         self.name, self.url, self.state = name, url, state
         self.at_first = switches, list(clients)
         # One call at a time, except for those that a switch delays.

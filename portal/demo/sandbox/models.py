@@ -36,5 +36,5 @@ class Ticket(models.Model):
         ]
         indexes = [models.Index(fields=["account", "-id"], name="ticket_of_account")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.subject

@@ -1,12 +1,13 @@
 """The tickets API: each call needs its Freshservice scope, and sees one account only."""
 
 import json
+from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db.models.functions import Now
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
@@ -28,7 +29,7 @@ class TicketForm(forms.ModelForm):
         model = Ticket
         fields = ["subject", "description", "status", "priority"]
 
-    def __init__(self, data, instance):
+    def __init__(self, data: Any, instance: Any) -> None:
         kept = {name: getattr(instance, name) for name in self.Meta.fields}
         super().__init__({**kept, **data}, instance=instance)
 
@@ -37,17 +38,17 @@ class BadRequest(Exception):
     pass
 
 
-def protected(**scopes):
+def protected(**scopes: Any) -> Any:
     """Let a view be called with a token that has the scope named for the method; anything else is answered here."""
 
     # RFC 9110 section 9.3.2: HEAD is GET without the body.
     scopes = {**scopes, "HEAD": scopes["GET"]}
     _SCOPES.update(SCOPE + name for name in scopes.values())
 
-    def decorate(view):
+    def decorate(view: Any) -> Any:
         @login_not_required
         @csrf_exempt
-        def wrapped(request, **kwargs):
+        def wrapped(request: HttpRequest, **kwargs: Any) -> HttpResponse:
             if request.method not in scopes:
                 return answer({"error": "Method not allowed"}, 405, Allow=", ".join(sorted(scopes)))
             try:
@@ -68,14 +69,14 @@ def protected(**scopes):
 
 @login_not_required
 @require_safe
-def metadata(request):
+def metadata(request: HttpRequest) -> HttpResponse:
     """RFC 9728, for the sandbox."""
     resource = f"{settings.BASE_URL}/{PATH}"
     return JsonResponse(document(resource, name="Sandbox service desk", scopes=sorted(_SCOPES)))
 
 
 @protected(GET="view", POST="create")
-def tickets(request, own, bearer):
+def tickets(request: HttpRequest, own: Any, bearer: Any) -> HttpResponse:
     if request.method == "POST":
         ticket = _save(request, Ticket(account_id=bearer.account_id))
         return answer({"ticket": _shown(ticket)}, 201, Location=f"{request.path}/{ticket.pk}")
@@ -84,7 +85,7 @@ def tickets(request, own, bearer):
 
 
 @protected(GET="view", PUT="edit", DELETE="delete")
-def ticket(request, own, bearer, ticket_id):
+def ticket(request: HttpRequest, own: Any, bearer: Any, ticket_id: int) -> HttpResponse:
     found = own.get(pk=ticket_id)
     if request.method == "DELETE":
         found.delete()
@@ -94,7 +95,7 @@ def ticket(request, own, bearer, ticket_id):
     return answer({"ticket": _shown(found)})
 
 
-def _save(request, ticket):
+def _save(request: HttpRequest, ticket: Any) -> Any:
     try:
         data = json.loads(request.body)
         # Half of a surrogate pair is JSON, and no text.
@@ -113,7 +114,7 @@ def _save(request, ticket):
     return ticket
 
 
-def _shown(ticket):
+def _shown(ticket: Any) -> dict[str, Any]:
     return {
         "id": ticket.pk,
         "subject": ticket.subject,

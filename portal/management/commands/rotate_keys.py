@@ -1,3 +1,5 @@
+from typing import Any
+
 from allauth.mfa.models import Authenticator
 from cryptography.fernet import InvalidToken
 from django.apps import apps
@@ -16,7 +18,7 @@ class Command(BaseCommand):
         "then the other keys can be taken out. May run beside the portal, and twice."
     )
 
-    def handle(self, **options):
+    def handle(self, **options: Any) -> None:
         rotated = 0
         try:
             for model in apps.get_models():
@@ -30,7 +32,7 @@ class Command(BaseCommand):
             ) from None
         self.stdout.write(f"{rotated} values are encrypted with the first key.")
 
-    def _column(self, model, name):
+    def _column(self, model: Any, name: str) -> Any:
         rows = model._base_manager.exclude(**{name: None}).annotate(raw=Cast(name, TextField())).order_by("pk")
         done, last = 0, None
         while batch := list((rows.filter(pk__gt=last) if last else rows).values_list("pk", "raw")[:BATCH]):
@@ -41,7 +43,7 @@ class Command(BaseCommand):
             last = batch[-1][0]
         return done
 
-    def _second_factors(self):
+    def _second_factors(self) -> Any:
         done = 0
         for row in Authenticator.objects.order_by("pk").iterator(BATCH):
             data = row.data | {name: rotate(row.data[name]) for name in ("secret", "seed") if name in row.data}

@@ -1,7 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from consent.texts import altered_texts
 from docs.verify_receipt import NotIntact, Unreadable, load
@@ -14,11 +15,11 @@ from portal.ledger.models import Chain, Entry
 OPERATOR_ONLY = "It was made before receipts were signed with public keys: only whoever runs the portal can verify it."
 
 
-def _count(number, one, many):
+def _count(number: int, one: Any, many: Any) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def _checked(path, check):
+def _checked(path: str, check: Any) -> Any:
     """Return what `check` makes of a file's text. Raises CommandError with what is wrong with it."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -35,14 +36,14 @@ class Command(BaseCommand):
         " the words people agreed to are still those they read; exit 1 names each problem."
     )
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--chain", help="check this chain only")
         parser.add_argument("--receipt", metavar="FILE", help="check a receipt, and the chain it is of against it")
         parser.add_argument(
             "--export", metavar="FILE", help="check a JSON or CSV export, without the database’s ledger"
         )
 
-    def handle(self, *, chain, receipt, export, **options):
+    def handle(self, *, chain: Any, receipt: Any, export: Any, **options: Any) -> None:
         if export:
             self._check_export(export)
             return
@@ -74,11 +75,11 @@ class Command(BaseCommand):
         total = sum(rows[name].length for name in names)
         self.stdout.write(f"{_count(len(names), 'chain', 'chains')}, {_count(total, 'entry', 'entries')}: intact.")
 
-    def _say_who_can_verify(self, is_public):
+    def _say_who_can_verify(self, is_public: bool) -> None:
         if not is_public:
             self.stdout.write(OPERATOR_ONLY)
 
-    def _checkpoints(self):
+    def _checkpoints(self) -> Any:
         """Return what checkpoints say of each chain, as {chain: {length: head}}, and the problems with their file."""
         # Read before the file, which a worker writes to first.
         rows = list(Chain.objects.filter(checkpointed__gt=0))
@@ -93,7 +94,7 @@ class Command(BaseCommand):
             return {}, [str(bad)]
         return seen, [f"{path}: {problem}" for problem in missing_checkpoints(rows, seen)]
 
-    def _check_export(self, path):
+    def _check_export(self, path: str) -> None:
         content, is_public = _checked(path, check_export)
         entries, chains = _count(content["digest"]["count"], "entry", "entries"), len(content["checkpoints"])
         held = f"{_count(chains, 'chain', 'chains')}, {entries}" if chains else f"{entries}, no complete chain"

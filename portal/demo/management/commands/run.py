@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
@@ -29,7 +30,7 @@ class Command(BaseCommand):
 
     is_interrupted = False
 
-    def handle(self, **options):
+    def handle(self, **options: Any) -> None:
         owner = embedded.owner(settings.VAR)
         if owner not in (None, os.getpid()):
             raise CommandError(
@@ -46,7 +47,7 @@ class Command(BaseCommand):
         call_command("seed_demo", json=True, stdout=(seeded := io.StringIO()))
         # The children are forked from here, which threads of a connection pool do not survive.
         connection.close()
-        connection.close_pool()
+        connection.close_pool()  # type: ignore[attr-defined]
         python = [sys.executable, "-W", "ignore:You're running the worker with superuser privileges", "-m"]
         commands = {
             "web": [
@@ -62,7 +63,7 @@ class Command(BaseCommand):
             "beat": [*python, "celery", "-q", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
             **{f"vendor {name}": vendors.command(name) for name in names},
         }  # fmt: skip
-        self.children = {}
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
         try:
             # The web first: it is what a person waits for.
             for name, command in commands.items():
@@ -76,19 +77,19 @@ class Command(BaseCommand):
         finally:
             self._stop()
 
-    def _interrupt(self, *_signal):
+    def _interrupt(self, *_signal: Any) -> None:
         # Where this is raised in a callback of the garbage collector, Python drops it.
         self.is_interrupted = True
         raise KeyboardInterrupt
 
-    def _start(self, name, command):
+    def _start(self, name: str, command: Any) -> None:
         self.children[name] = subprocess.Popen(
             command, cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, start_new_session=True
         )
 
-    def _watch(self, commands):
+    def _watch(self, commands: Any) -> None:
         """Restart what dies, until something dies over and over. Raises CommandError."""
-        ends = defaultdict(list)
+        ends: defaultdict[str, list[float]] = defaultdict(list)
         while True:
             if self.is_interrupted:
                 raise KeyboardInterrupt
@@ -110,7 +111,7 @@ class Command(BaseCommand):
                     self._start(name, commands[name])
                 self.stderr.write(f"{name} ended by itself. Restarted it.")
 
-    def _check_free(self, port):
+    def _check_free(self, port: int) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -118,14 +119,14 @@ class Command(BaseCommand):
             except OSError:
                 raise CommandError(f"Port {port} is taken. Choose others: make run PORT=8001") from None
 
-    def _wait_until_served(self, web):
+    def _wait_until_served(self, web: Any) -> None:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and web.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", settings.PORT), timeout=1):
                 return
             time.sleep(0.05)
 
-    def _stop(self):
+    def _stop(self) -> None:
         for child in self.children.values():
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
@@ -138,12 +139,12 @@ class Command(BaseCommand):
                 child.wait()
             self._kill_group(child)
 
-    def _kill_group(self, child):
+    def _kill_group(self, child: Any) -> None:
         """Kill what an ended process left behind: its own children would keep the port and the tasks."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
 
-    def _print(self, demo):
+    def _print(self, demo: Any) -> None:
         self.stdout.write(
             f"\nThe portal is at {settings.BASE_URL}/ (mail at {settings.BASE_URL}/dev/mail/)\n\nSign in as:"
         )

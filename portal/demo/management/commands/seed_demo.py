@@ -1,10 +1,11 @@
 import json
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils.functional import cached_property
 
@@ -71,15 +72,17 @@ SUBJECTS = [
 class Command(BaseCommand):
     help = "Fill the demo with people, accounts, apps and tickets. Running it again changes nothing."
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print what a client program needs, as JSON")
         parser.add_argument("--rotate", action="store_true", help="make new client and product secrets, ending the old")
 
     @transaction.atomic
-    def handle(self, *, rotate, **options):
+    def handle(self, *, rotate: Any, **options: Any) -> None:
         if not settings.DEMO:
             raise CommandError("seed_demo makes people with a known password, so it runs with DEMO=1 only.")
-        self.rotate, self.client_secrets, self.product_secrets = rotate, {}, {}
+        self.rotate = rotate
+        self.client_secrets: dict[str, str] = {}
+        self.product_secrets: dict[str, str] = {}
         is_new = not Notice.objects.exists()
         self.people = {email: self._person(email, name) for email, name in PEOPLE.items()}
         self._staff()
@@ -99,10 +102,10 @@ class Command(BaseCommand):
         for person in answer["people"]:
             self.stdout.write(f"{person['email']:28} {person['password']:22} {', '.join(person['roles'])}")
 
-    def _person(self, email, name):
+    def _person(self, email: str, name: str) -> Any:
         user = User.objects.filter(email=email).first()
         if user is None:
-            user = people.create_person(email=email, name=name, password=None, by=None)
+            user = people.create_person(email=email, name=name, password=None, by=None)  # type: ignore[arg-type]
             user.password = self.hashed
             user.save(update_fields=["password"])
             if "dev" in email:
@@ -110,18 +113,18 @@ class Command(BaseCommand):
         return user
 
     @cached_property
-    def hashed(self):
+    def hashed(self) -> Any:
         """The password of them all, hashed once: it takes a quarter of a second, and is told to everybody."""
         return make_password(PASSWORD)
 
-    def _staff(self):
+    def _staff(self) -> None:
         for email in ("reviewer@example.com", "staff@example.com"):
             user = self.people[email]
             user.is_staff, user.is_superuser = True, email.startswith("staff")
             user.save(update_fields=["is_staff", "is_superuser"])
         self.people["reviewer@example.com"].groups.add(Group.objects.get(name=REVIEWERS))
 
-    def _accounts(self):
+    def _accounts(self) -> None:
         for slug, name in (("acme", "Acme"), ("globex", "Globex")):
             if not Account.objects.filter(slug=slug).exists():
                 accounts.create_account(slug=slug, name=name, by=self.people["staff@example.com"])
@@ -137,10 +140,10 @@ class Command(BaseCommand):
                 self.team, self.people["dev2@example.com"], role="member", by=self.people["dev@example.com"]
             )
 
-    def _team(self, email):
+    def _team(self, email: str) -> Any:
         return self.people[email].team_memberships.filter(role="owner").order_by("pk").first().team
 
-    def _product(self):
+    def _product(self) -> None:
         self.product, made = Product.objects.get_or_create(slug="freshservice", defaults={"name": "Freshservice"})
         if made:
             path = settings.BASE_DIR / "credentials" / "data" / "freshservice-openapi.json"
@@ -150,7 +153,7 @@ class Command(BaseCommand):
         if made or self.rotate:
             self.product_secrets["freshservice"] = credentials.make_product_secret(self.product, by=None)
 
-    def _clients(self):
+    def _clients(self) -> None:
         self.clients = {}
         for name, (kind, level, scopes) in CLIENTS.items():
             owner = "other-dev@example.com" if name == "Desk Companion" else "dev@example.com"
@@ -174,12 +177,12 @@ class Command(BaseCommand):
                 self.client_secrets[name] = credentials.rotate_secret(client, overlap_hours=0, by=by)[1]
             self.clients[name] = client
 
-    def _apps(self):
+    def _apps(self) -> None:
         if App.objects.filter(slug="ticket-insights").exists():
             return
         dev, reviewer = self.people["dev@example.com"], self.people["reviewer@example.com"]
 
-        def version(app, number, required, optional=(), **texts):
+        def version(app: App, number: str, required: Any, optional: Any = (), **texts: Any) -> Any:
             return publishing.create_version(
                 app,
                 by=dev,
@@ -189,10 +192,10 @@ class Command(BaseCommand):
                 **texts,
             )
 
-        def app(slug, category, name):
+        def app(slug: str, category: Any, name: str) -> Any:
             return publishing.create_app(self.team, slug=slug, category=category, client=self.clients[name], by=dev)
 
-        def public(draft):
+        def public(draft: Any) -> Any:
             submitted = publishing.submit_version(draft, by=dev)
             publishing.approve_version(submitted, by=reviewer)
             return publishing.publish_version(submitted, by=dev)
@@ -255,14 +258,14 @@ class Command(BaseCommand):
             by=dev,
         )
 
-    def _install_on_test_account(self, app):
+    def _install_on_test_account(self, app: App) -> None:
         """So that the next version has somebody to wait for."""
         dev, account = self.people["dev@example.com"], self.team.test_account
         installing.install(app, account, by=dev)
-        screen = build_screen(app.client, account, by=dev, now=database_now())
-        grant_consent(app.client, account, by=dev, shown=screen.digest())
+        screen = build_screen(app.client, account, by=dev, now=database_now())  # type: ignore[arg-type]
+        grant_consent(app.client, account, by=dev, shown=screen.digest())  # type: ignore[arg-type]
 
-    def _app_with_vendors(self):
+    def _app_with_vendors(self) -> None:
         """An app whose two vendors are processes of this machine, so there where it may call those."""
         if not settings.EGRESS_ALLOW_LOOPBACK or App.objects.filter(slug=vendors.SLUG).exists():
             return
@@ -285,7 +288,7 @@ class Command(BaseCommand):
         publishing.approve_version(submitted, by=self.people["reviewer@example.com"])
         publishing.publish_version(submitted, by=dev)
 
-    def _tickets(self):
+    def _tickets(self) -> None:
         if Ticket.objects.exists():
             return
         Ticket.objects.bulk_create(
@@ -301,7 +304,7 @@ class Command(BaseCommand):
             for number in range(40)
         )
 
-    def _answer(self):
+    def _answer(self) -> dict[str, Any]:
         return {
             "people": [
                 {
@@ -327,7 +330,7 @@ class Command(BaseCommand):
             "products": [{"slug": "freshservice", "secret": self.product_secrets.get("freshservice")}],
         }
 
-    def _roles(self, email):
+    def _roles(self, email: str) -> list[Any]:
         roles = {role for _, member, role in MEMBERS if member == email}
         if "dev" in email.partition("@")[0]:
             roles.add("developer")
@@ -336,5 +339,5 @@ class Command(BaseCommand):
             roles.add("reviewer")
         return sorted(roles | ({"staff"} if user.is_staff else set()))
 
-    def _account_slugs(self, email):
+    def _account_slugs(self, email: str) -> list[Any]:
         return [slug for slug, member, _ in MEMBERS if member == email]

@@ -1,5 +1,6 @@
 import os
 import signal
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -14,7 +15,7 @@ class Command(BaseCommand):
     )
     requires_system_checks = []
 
-    def handle(self, **options):
+    def handle(self, **options: Any) -> None:
         urls = embedded.services(settings.VAR, want_postgres=True, want_redis=True)
         for name, url in urls.items():
             self.stdout.write(f"{name}={url}")
