@@ -11,7 +11,7 @@ help: ## Print this list
 run: $(READY) ## Run the demo with servers of its own; PORT=8001 chooses another port
 	@DEMO=1 exec $(BIN)/python manage.py run
 
-test: $(READY) $(GATEWAYS) ## Run the tests, one process a core; T=tests/consent runs these only
+test: $(READY) $(GATEWAYS) ## Run the tests on all cores; T=tests/consent runs these only
 	$(BIN)/python -m pytest $(or $(T),-n auto --dist loadfile --no-loadscope-reorder)
 
 test-fast: $(READY) ## Run the tests that need no browser, server process or committed rows, for use while working

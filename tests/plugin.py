@@ -15,7 +15,7 @@ def pytest_load_initial_conftests():
     return (yield)
 
 
-@pytest.hookimpl(optionalhook=True)
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """One process more than there are cores: servers, browsers and killed processes are waited for."""
     return (os.cpu_count() or 1) + 1
