@@ -1,4 +1,4 @@
-"""What each action is, who may do it, when it cannot be done, and what twice means; read by tests/test_every_action.py."""
+"""Each action: who may do it, when it cannot be done, and what a second call does. Read by tests/test_every_action.py."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ from tests.factories import CREATE, VIEW, version_fields
 from tests.marketplace import packages
 from tests.marketplace.connected import code_of_vendor, installed_with_vendors
 
-# What a second call does that is not refused.
+# What a second call does if it is not refused.
 ANOTHER, NOTHING_MORE = "makes another", "changes nothing more"
-# Why an action is never in a wrong state.
+# Why an action has no wrong state.
 ALWAYS = "there is no state in which it cannot be done"
 
 
 class World:
-    """A draft, a version in review, an approved one, a published one and what was installed of it, made when asked for."""
+    """Versions in each state and their installations, made on demand."""
 
     def __init__(self, cast, vendors):
         self.cast, self.vendors = cast, vendors
@@ -76,13 +76,13 @@ class World:
         return installing.install(self.published.app, self.cast.acme, by=self.cast.admin)
 
     def make_next_version(self):
-        """One that asks for nothing new, once the one before is installed and agreed to."""
+        """A version that asks for nothing new, after the one before is installed and agreed to."""
         assert self.consent
         draft = publishing.create_version(self.published.app, by=self.cast.dev, **version_fields("1.1"))
         return factories.publish(draft, self.cast.dev, by=self.people["reviewer"])
 
     def make_by_agents(self):
-        """An app that each agent authorizes for themself, as two did."""
+        """An agent-level app that two agents authorized."""
         client, _secret = factories.client(self.cast.dev, level="agent")
         draft = factories.app(self.cast.dev, client, install_url="https://app.example/install")
         publishing.publish_custom(draft, accounts={self.cast.acme.slug}, by=self.cast.dev)
@@ -98,7 +98,7 @@ class World:
         return factories.agree(self.client, self.cast.acme, self.cast.admin) if self.installation else None
 
     def make_leaderless(self):
-        """The account's consent, whose admin left it to another."""
+        """An account-level consent whose admin has left."""
         made, successor = self.consent, factories.member(self.cast.acme, "admin", "Abe")
         memberships.change_role(self.cast.acme.memberships.get(user=self.cast.admin), role="agent", by=successor)
         self.people["successor"] = successor
@@ -153,7 +153,7 @@ class World:
 
 @dataclass
 class Act:
-    """An action, who may do it, who may not and what they are told, when it cannot be done, and what twice means."""
+    """An action: who may do it, who may not and how they are refused, when it cannot be done, and what a second call does."""
 
     call: Callable
     needs: str

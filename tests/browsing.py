@@ -1,4 +1,4 @@
-"""People at a browser and an app with Authlib, over HTTP, knowing nothing of what runs behind the address."""
+"""People at a browser, and an app with Authlib, over HTTP, without knowledge of the server."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -13,12 +13,12 @@ CALLBACK = "http://127.0.0.1:9999/callback"
 
 
 def squeeze(html):
-    """Return a page without the whitespace that its layout has inside tags' edges and that nobody sees."""
+    """Return a page without invisible whitespace at the edges of its tags."""
     return re.sub(r"(<[a-z][^>]*>) | (?=</)", r"\1", re.sub(r"\s+", " ", html))
 
 
 class Browser(httpx.Client):
-    """A person at a browser without JavaScript: follows redirects inside the portal, and fills in forms."""
+    """A person at a browser without JavaScript, who follows redirects inside the portal and fills in forms."""
 
     def __init__(self, base_url, user=None):
         super().__init__(base_url=base_url, follow_redirects=False, timeout=180)
@@ -37,7 +37,7 @@ class Browser(httpx.Client):
     def submit(self, page, _follow=True, _action=None, **fields):
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)[1]
         forms = re.findall(r"<form.*?</form>", page.text, re.S)
-        # The form of this address, where the page has one; the others' fields stay with them.
+        # The form that is sent to this address, if the page has one, without the fields of other forms.
         form = next((form for form in forms if _action and f'action="{_action}"' in form), page.text)
         hidden = dict(re.findall(r'<input type="hidden" name="(once|shown|account|next)" value="([^"]*)"', form))
         response = self.post(

@@ -1,4 +1,4 @@
-"""Time in tests: moving the clock, stopping it, and waiting for what another process does."""
+"""Time in tests: move the clock, stop it, and wait for another process."""
 
 import contextlib
 import time
@@ -9,7 +9,7 @@ from tests.backend.base import guards_off
 
 
 def advance(length):
-    """Make every time in the database (but the ledger's) `length` older."""
+    """Make every time in the database, except the ledger's, `length` older."""
     with transaction.atomic(), connection.cursor() as cursor, guards_off(cursor):
         cursor.execute(
             """
@@ -26,9 +26,9 @@ def advance(length):
 
 @contextlib.contextmanager
 def stopped():
-    """Give a function that sets the database's clock, which stands still, for this connection, until the block ends.
+    """Stop the database's clock for this connection until the block ends; yield a function that sets it.
 
-    A schema that comes before the system's own hides its statement_timestamp(), by which all that decides is timed.
+    A schema that precedes the system's hides its statement_timestamp(), which decides every time limit.
     """
     with connection.cursor() as cursor:
         cursor.execute(

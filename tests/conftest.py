@@ -45,7 +45,7 @@ def cast():
 
 @pytest.fixture(scope="module")
 def world(django_db_setup, django_db_blocker):
-    """Two tenants and everybody, for a module that takes back whatever it does to them."""
+    """Two tenants with everybody, for a module whose tests roll back their changes."""
     with django_db_blocker.unblock(), transaction.atomic():
         yield World()
         WORLDS.leave()
@@ -115,7 +115,7 @@ def installed_agent(cast, client):
 
 @pytest.fixture
 def worker(transactional_db):
-    """A Celery worker of its own, on this test's database and Redis."""
+    """A Celery worker on this test's database and Redis."""
     process = start_worker()
     yield process
     process.terminate()
@@ -135,7 +135,7 @@ def _servers(django_db_setup, django_db_blocker):
 
 @pytest.fixture
 def servers(transactional_db, _servers):
-    """Two server processes on this test's database, whose caches are warm from the second test on."""
+    """Two server processes on this test's database, with warm caches from the second test on."""
     return _servers
 
 
@@ -149,7 +149,7 @@ def _vendors():
 
 @pytest.fixture
 def vendors(_vendors):
-    """Two example vendors, as if newly started."""
+    """Two example vendors, reset as if newly started."""
     for vendor in _vendors:
         vendor.reset()
     return _vendors
@@ -157,6 +157,6 @@ def vendors(_vendors):
 
 @pytest.fixture
 def limited(settings):
-    """Have the limits count, which one address makes use of in all tests."""
+    """Turn on rate limits, which are off since all tests share one address."""
     settings.LIMITS_ARE_ON = True
     cache.clear()

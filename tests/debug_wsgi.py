@@ -1,4 +1,4 @@
-"""The portal as it is served, with every logger that is not held back by the settings at DEBUG."""
+"""The portal as it is served, with every logger at DEBUG that the settings do not hold back."""
 
 import logging
 

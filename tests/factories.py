@@ -1,4 +1,4 @@
-"""Makes a test's people and things by calling the actions, so that no test starts from an impossible state."""
+"""Make a test's people and things by calling actions, so that no test starts from an impossible state."""
 
 import itertools
 import re
@@ -90,7 +90,7 @@ def member(account, role="agent", name=None):
 
 
 def invited(organisation, email, *, role="agent", by):
-    """An invitation as its mail leaves it, and the token that is in the mail."""
+    """Return a mailed invitation and the token in its mail."""
     made = inviting.invite(organisation, email=email, role=role, by=by)
     inviting.tell_of_invitation(made)
     made.refresh_from_db()
@@ -98,7 +98,7 @@ def invited(organisation, email, *, role="agent", by):
 
 
 def mailed_token():
-    """The token of the invitation that was mailed last."""
+    """Return the token of the last mailed invitation."""
     return re.search(r"/invitations/([^/\s]+)/", mail.outbox[-1].body)[1]
 
 

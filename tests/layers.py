@@ -1,4 +1,4 @@
-"""The layers of the project and what each file imports: for tests, and for the picture in docs/architecture.md."""
+"""The layers of the project, and what each file imports, for tests and for the picture in docs/architecture.md."""
 
 import ast
 from pathlib import Path
@@ -17,7 +17,7 @@ def module(path):
 
 
 def room(name):
-    """The room that a module is in: the longest name of one that begins its own."""
+    """Return the room that a module is in: the longest one that its name begins with."""
     return max((each for each in LAYERS if f"{name}.".startswith(f"{each}.")), key=len)
 
 
@@ -26,7 +26,7 @@ def rank(name):
 
 
 def imports(path):
-    """The project's modules that a file imports, wherever in it."""
+    """Yield the project's modules that a file imports, anywhere in it."""
     own = module(path).split(".")
     package = own if path.name == "__init__.py" else own[:-1]
     for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""Thousands of everything that a person lists, grown from what tests/people/world.py has one of each."""
+"""Thousands of everything that a person lists, multiplied from the one of each in tests/people/world.py."""
 
 import contextlib
 from functools import partial
@@ -22,7 +22,7 @@ def prepare(world):
     """Make the rows that the world lacks, so that each table has one to multiply."""
     own = world.mine
     own.made = {}
-    # Credentials with two secrets that work cannot have another.
+    # Credentials with two active secrets cannot have another.
     world.ids[MINE][1]["credentials/<slug:client_id>/"] = {"client_id": own.grown.client.client_id}
     factories.invited(own.team, "mate@example.com", by=own.dev, role="member")
     Connection.objects.create(
@@ -37,9 +37,9 @@ def prepare(world):
 
 
 def grow(world, count, batch, guarded=True):
-    """Multiply by set-based SQL everything that a person of `mine` may list, `count` times.
+    """Multiply everything that a person of `mine` may list `count` times, by set-based SQL.
 
-    Without the guards it takes seconds instead of minutes: for rows like those that the guards let pass before.
+    Without the guards, which passed the same rows before, this takes seconds instead of minutes.
     """
     own, copies = world.mine, Copies(batch)
     with connection.cursor() as cursor:
@@ -50,7 +50,7 @@ def grow(world, count, batch, guarded=True):
 
 
 def _made(own, rows):
-    """The rows of a queryset that were there before anything grew."""
+    """Return the rows of a queryset from before anything was multiplied."""
     query = str(rows.query)
     if query not in own.made:
         own.made[query] = [*rows]
@@ -58,7 +58,7 @@ def _made(own, rows):
 
 
 def _organisations(own, copies, count):
-    """Accounts of one admin and agent that use the same apps, and teams of one developer."""
+    """Grow accounts of one admin and agent that use the same apps, and teams of one developer."""
     number, slug, name = copies.number, f"'{copies.batch}-' || n", "'Many ' || n"
     _multiply(own.account, count, id=number, slug=slug, name=name)
     for user in (own.admin, own.agent):
@@ -169,7 +169,7 @@ def _versions(own, copies, count):
 
 
 def _records(own, copies, count):
-    """What is kept of acts and calls: secrets, refusals, tokens, tickets and the ledger."""
+    """Grow what acts and calls leave behind: secrets, refusals, tokens, tickets and the ledger."""
     digest = f"md5('{copies.batch}' || n)"
     [secret] = _made(own, own.grown.client.secrets.all())
     _multiply(secret, count, id=copies.number, hash=digest, expires_at="now() - interval '1 day'")
@@ -185,7 +185,7 @@ def _records(own, copies, count):
 
 
 def _entries(own, chain, copies, count):
-    """Together `count` more entries, of each kind about each thing in the chain; lists do not look at hashes."""
+    """Grow the chain by `count` entries, of each kind and thing in it. Lists do not check hashes."""
     kinds = Entry.objects.filter(chain=chain).order_by("subject", "event", "sequence").distinct("subject", "event")
     entries = _made(own, kinds)
     for entry in entries:
@@ -195,7 +195,7 @@ def _entries(own, chain, copies, count):
 
 
 def _registry(own, copies, count):
-    """Products with their scopes and operations, which staff alone add; a hundredth as many."""
+    """Grow products with scopes and operations, a hundredth as many, since only staff add them."""
     product, number, few = factories.product(), copies.of("product").number, max(count // 100, 1)
     _multiply(product, few, id=number, slug=f"'p-{copies.batch}-' || n", base_address="''")
     scope, endpoint = _made(own, product.scopes.all())[0], _made(own, product.endpoints.all())[0]

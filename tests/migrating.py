@@ -1,4 +1,4 @@
-"""Take a test's database back to a former state, in which rows are written as they were then, and forward again."""
+"""Migrate a test's database back, so that rows can be written as they once were, and forward again."""
 
 import json
 import uuid
@@ -8,7 +8,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 
 def back_to(app, name):
-    """Undo migrations until `name` is the newest of its app; the test's transaction takes that back."""
+    """Undo migrations until `name` is the newest of its app. The test's transaction is rolled back."""
     _migrate([(app, name)])
 
 
@@ -18,7 +18,7 @@ def forward():
 
 
 def _check_constraints(*_progress):
-    """Elsewhere each migration commits; a table that has constraints still to be checked cannot be altered by the next."""
+    """Check deferred constraints, or the next migration could not alter the table: in a test none of them commits."""
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
@@ -29,7 +29,7 @@ def _migrate(targets):
 
 
 def copied(table, pk, **changes):
-    """Write a row once more by SQL, with a key of its own and `changes`, and return its key."""
+    """Copy a row by SQL with a new key and `changes`; return the key."""
     key = str(uuid.uuid4())
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""The portal, except that it never answers a form: for tests of what a lost reply leaves behind."""
+"""The portal, except that it never answers a form, for tests of lost replies."""
 
 import threading
 

@@ -54,7 +54,7 @@ def answer(response):
 
 
 class AppSide:
-    """An app that holds credentials, and what it got."""
+    """An app with its credentials and tokens."""
 
     def __init__(self, http, client, secret):
         self.http, self.client, self.secret = http, client, secret

@@ -1,4 +1,4 @@
-"""Which tests take long. A run starts with them, so that none of them keeps one process busy at the end."""
+"""The slow tests. A run starts with them, so that none keeps one process busy at the end."""
 
 import gc
 from collections import Counter
@@ -20,7 +20,7 @@ SLOW_FILES = [
     "tests/test_database_away.py",
     "tests/gateways/",
 ]
-# They start processes, or a test with them has to empty the database afterwards.
+# They start processes, or need the database emptied afterwards.
 SLOW_FIXTURES = {"live_server", "servers", "start_servers", "transactional_db", "vendors", "worker"}
 
 
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Spare the garbage collector what lives to the end. It searched all collected tests again and again."""
+    """Exempt the collected tests from garbage collection, which would search them again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

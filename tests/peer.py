@@ -1,4 +1,4 @@
-"""The other side of a connection, in a thread of the test: it answers with any bytes, HTTP or not, as slowly as a test wants."""
+"""The other side of a connection, in a thread of the test. It answers with any bytes, as slowly as a test wants."""
 
 import contextlib
 import datetime
@@ -72,14 +72,14 @@ class Peer:
 
     def stop(self):
         self.over.set()
-        # Only this wakes a thread that waits in accept().
+        # Nothing else wakes a thread that waits in accept().
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
 
 def certificate(name, folder):
-    """Make a certificate that only itself vouches for; return a server's context with it, and the file."""
+    """Make a self-signed certificate; return a server's context with it, and the file."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     made = (

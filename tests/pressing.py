@@ -1,4 +1,4 @@
-"""Has Django's test browser send the once-only token that a page's form holds, wherever a test posts without the page."""
+"""Make Django's test client send the once-only token of a form, as if a test had loaded the page first."""
 
 from functools import wraps
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from portal.foundation.once import new_token
 
 
 def token(browser, path):
-    """A token as a page makes it for this browser's person, in a form that is sent to `path`; "" for a stranger."""
+    """Return the token that a page would give this browser's person for a form sent to `path`, or "" if signed out."""
     session = browser.session
     user = SimpleNamespace(pk=session.get("_auth_user_id"))
     return new_token(SimpleNamespace(session=session, user=user), urlsplit(path).path) if user.pk else ""

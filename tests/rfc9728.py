@@ -1,4 +1,4 @@
-"""A client that follows RFC 9728 from a 401 to the scopes to ask for, and stops where the RFC tells it to."""
+"""A client that follows RFC 9728 from a 401 to the scopes to request, and stops where the RFC says so."""
 
 import re
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ def well_known(resource):
 
 
 def covers(resource, url):
-    """True where a resource is the API that a URL belongs to: the same origin, and the same path or one above it."""
+    """Tell whether a resource covers a URL: the same origin, and the same path or one above it."""
     one, other = urlsplit(resource), urlsplit(url)
     return one[:2] == other[:2] and (other.path + "/").startswith(one.path.rstrip("/") + "/")
 

@@ -21,7 +21,7 @@ from tests.clock import eventually
 
 
 def free_port(*, beside=()):
-    """Return a port that nothing has, nor those so far `beside` it; below where systems take the ports of clients from."""
+    """Return a free port, with the ports at the distances `beside` free too, below the range of clients' ports."""
     while True:
         port = random.SystemRandom().randrange(10_000, 30_000)
         with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
@@ -31,7 +31,7 @@ def free_port(*, beside=()):
 
 
 def environment(**more):
-    """What makes a process of its own work on this test's database and Redis."""
+    """Return the environment for a process on this test's database and Redis."""
     own = {
         "DJANGO_SETTINGS_MODULE": "portal.settings",
         "DATABASE_URL": os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{connection.settings_dict['NAME']}",
@@ -119,7 +119,7 @@ class Http:
 
 
 def together(*acts):
-    """Run functions at the same moment, each in a thread with a connection of its own; return what each returned or raised."""
+    """Run functions simultaneously, each in a thread with its own connection; return what each returned or raised."""
     start, results = threading.Barrier(len(acts)), [None] * len(acts)
 
     def run(number, act):

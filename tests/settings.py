@@ -1,4 +1,4 @@
-"""The portal's settings as the tests' process has them; processes that tests start have the portal's own."""
+"""The settings of the tests' own process. Processes that tests start have the portal's settings."""
 
 import os
 from urllib.parse import urlsplit

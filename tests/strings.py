@@ -1,4 +1,4 @@
-"""Dependencies hidden in strings: dotted names, model labels, names of URLs, addresses and templates, each with its room."""
+"""Find dependencies hidden in strings: dotted names, model labels, URL names, URLs and templates, with their rooms."""
 
 import ast
 import contextlib
@@ -11,7 +11,7 @@ from django.urls import Resolver404, get_resolver, resolve
 from tests.layers import APPS, module, rank, room
 
 _DOTTED = re.compile(rf"(?:{'|'.join(APPS)})(?:[.:]\w+)+")
-# Folders of templates that are not called after their app; those of other packages, and the admin's, are nobody's.
+# Template folders not named after their app. Those of other packages and of the admin have no room.
 _FOLDERS = {
     "components": "portal.foundation", "demo": "portal.demo", "ledger": "portal.ledger", "members": "portal.accounts",
     "sandbox": "portal.demo",
@@ -24,7 +24,7 @@ def _room_of_app(label):
 
 
 def _room_of_view(view):
-    """The room that a view is in; None for one of another package."""
+    """Return the room of a view, or None for another package's."""
     name = type(view.model_admin).__module__ if hasattr(view, "model_admin") else view.__module__
     return room(name) if name.split(".")[0] in APPS else None
 
@@ -40,7 +40,7 @@ def _patterns(resolver, prefix="/"):
 
 @cache
 def _urls():
-    """Each address with the rooms that serve it, and each name of a URL with its rooms."""
+    """Return each URL path and each URL name with the rooms that serve it."""
     addresses, names = {}, {}
     for address, pattern in _patterns(get_resolver()):
         served_by = _room_of_view(pattern.callback)
@@ -63,7 +63,7 @@ def _rooms_of_address(text):
 
 
 def rooms_of(text):
-    """The rooms that a string may name; none if it names nothing."""
+    """Return the rooms that a string may name, or none."""
     if _DOTTED.fullmatch(text):
         return {room(text.replace(":", "."))}
     if label := re.fullmatch(r"([a-z]+)\.[A-Za-z]+", text):
@@ -74,12 +74,12 @@ def rooms_of(text):
     # What is under /.well-known/ is registered with IANA, and nobody's own.
     if re.match(r"/[a-z]", text):
         return _rooms_of_address(text)
-    # A single word is taken for the name of a URL only where one is asked for.
+    # A single word counts as a URL name only where one is expected.
     return rooms_of_url(text) if re.search("[-:]", text) else set()
 
 
 def _texts(path):
-    """Each string of a file, with its line and the rooms that it may name."""
+    """Yield each string of a file with its line and the rooms that it may name."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value, rooms_of(node.value)
@@ -90,7 +90,7 @@ def _texts(path):
 
 
 def upward_strings(path):
-    """The strings of a file that name what only a higher room has, each with its line."""
+    """Yield the strings of a file that name something only a higher room has."""
     own = rank(module(path))
     return [
         f"{module(path)}:{line} names {text!r} of {', '.join(sorted(rooms))}"

@@ -1,4 +1,4 @@
-"""Redis is killed, restarted and stopped: workers come back by themselves, and nobody waits for it (T3)."""
+"""Redis is killed, restarted and frozen: workers recover by themselves, and nobody waits for it (T3)."""
 
 import signal
 import socket
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def valkey(tmp_path):
-    """A Redis of the test's own, which `restart` brings back at the same address."""
+    """A Redis for this test, which `restart` brings back at the same address."""
     process, url = embedded._start_valkey(tmp_path)
 
     class Valkey:
@@ -71,7 +71,7 @@ def test_workers_come_back_by_themselves_when_redis_restarts_with_a_task_in_flig
 
 @pytest.fixture
 def black_hole(monkeypatch):
-    """A broker that takes connections and never answers; the list of those that it took."""
+    """A broker that accepts connections and never answers; yields the accepted ones."""
     taken = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

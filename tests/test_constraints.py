@@ -1,4 +1,4 @@
-"""What the database itself refuses. Only here are rows written by hand."""
+"""What the database itself refuses. Only these tests write rows by hand."""
 
 import uuid
 
@@ -24,7 +24,7 @@ OURS = ("accounts", "ledger", "credentials", "consent", "marketplace", "sandbox"
 
 
 def copy(row, **changes):
-    """Write the same row once more, under a key of its own."""
+    """Insert a copy of a row under a new key."""
     key = row._meta.pk
     row.pk = uuid.uuid4() if isinstance(key, models.UUIDField) else None
     row._state.adding = True

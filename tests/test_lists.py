@@ -1,4 +1,4 @@
-"""Every page and every answer of an API, with 10 and with thousands of whatever it may list: no more queries, and no longer."""
+"""Every page and API answer takes as many queries, and is as long, for thousands of rows as for 10."""
 
 import pytest
 from django.db import connection, transaction
@@ -10,13 +10,13 @@ from tests.people.table import read
 
 pytestmark = pytest.mark.django_db
 FEW = 10
-# Of each kind of person; those who are signed out see no lists.
+# For each kind of person; signed-out people see no lists.
 WHO = ("dev", "admin", "agent", "rev", "super")
-# Every address is in the table, so a new list is measured without being named here.
+# Every URL is in the table, so a new list is measured without being named here.
 LINES = [
     line for line in read()[1] if line.method == "GET" and any(line.cells.get(who, "")[:3] == "200" for who in WHO)
 ]
-# Files of any length, which are streamed by the batch.
+# Files of any length, which are streamed.
 FILES = ("GET ledger/export.csv", "GET ledger/export.json")
 # Selects of what a person works with, an option each: the teams, their free OAuth credentials, the places of a ledger.
 SELECTS = (
@@ -31,7 +31,7 @@ ROW = 2500
 
 
 def viewers(line):
-    """Two of those who get what the line is about, or one who gets the page without it."""
+    """Return two people who see what the line is about, or one who sees the page without it."""
     seen = [who for who in WHO if line.cells.get(who, "")[:3] == "200"]
     return [who for who in seen if line.cells[who].endswith("+")][:2] or seen[:1]
 
@@ -52,7 +52,7 @@ def sizes(world, request):
         assert response.status_code == 200, (str(line), who, response.status_code)
         return len(queries), length
 
-    # However slow the machine is, nobody is asked for their password meanwhile.
+    # So that nobody is asked for their password, however slow the machine is.
     with transaction.atomic(), override_settings(ACCOUNT_REAUTHENTICATION_TIMEOUT=24 * 60 * 60):
         prepare(world)
         grow(world, FEW - 1, "few")

@@ -1,4 +1,4 @@
-"""Every address and method, by everybody, as tests/people/table.txt has it: the answer, its body, and what it changed."""
+"""Every URL and method by everybody: the answer, its body and what it changes are as in tests/people/table.txt."""
 
 import pytest
 
@@ -42,19 +42,19 @@ def test_everybody_gets_what_the_table_says_and_changes_no_more(world, line):
     with world.undone():
         for who in together:
             problems += line.problems(who, world.send(who, line.address, line.method, line.about))
-        # A session is where a browser keeps what it is doing, also before anybody signs in.
+        # Browsers have sessions even before anybody signs in.
         if changed := {change for change in world.changes() if not change.startswith("session")}:
             problems.append(f"one of {', '.join(together)} changed {sorted(changed)}")
     assert not problems, "\n".join(problems)
 
 
 def others(address):
-    """The methods that the table does not have for an address."""
+    """Return the methods that the table lacks for a URL."""
     return [method for method in METHODS if method not in {line.method for line in LINES if line.address == address}]
 
 
 def refuses_other_methods(world, address, tries):
-    """404 to a stranger, and to sign in first, are answers as good as 405: they tell even less."""
+    """Tell whether other methods are refused. 404 and signing in first are as good as 405: they tell even less."""
     here = [line for line in LINES if line.address == address]
     problems = []
     with world.undone():

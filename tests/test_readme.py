@@ -33,7 +33,7 @@ TRIES = 1 + len(actions.REVOKE_RETRIES)
 SWEEPS = [minutes for task, minutes in EVERY.items() if "sweep" in task]
 SMALL, FIELDS = settings.DATA_UPLOAD_MAX_MEMORY_SIZE, settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
 
-# What the README may say of a number, and what the code has there. A statement that it no longer makes stays unused.
+# What the README may state, and what the code has. Statements that it no longer makes are unused.
 STATED = {
     rf"With Python ({NUMBER}) and make": [PYTHON],
     rf"after ({NUMBER}) days\b": [DAYS],
@@ -106,13 +106,13 @@ def value(text):
 
 
 def prose():
-    """The README without what is typed or configured: of a block of code only its comments, of a line no code."""
+    """Return the README without code: of code blocks only the comments remain."""
     lines = [re.sub(r"^    .*?(?=#|$)", "", line) for line in README.splitlines()]
     return "\n".join(lines)
 
 
 def as_wrapped(pattern):
-    """The pattern of a text in which any space may be where a line ends."""
+    """Return a pattern for a text in which any space may be a line break."""
     return pattern.replace(" ", r"\s+")
 
 

@@ -1,4 +1,4 @@
-"""Another tenant's id wherever an id is taken: in addresses, forms, links and what programs send. Refused, and nothing changed."""
+"""Another tenant's id in every place that takes one: URLs, forms, links and API calls. Refused, with nothing changed."""
 
 import itertools
 
@@ -17,15 +17,15 @@ from tests.people.table import read
 from tests.people.world import MINE, THEIRS, body
 
 pytestmark = pytest.mark.django_db
-# Those of the tenant whose ids are swapped for the other's.
+# The tenant whose ids are swapped for the other's.
 OURS = ("dev", "mate", "admin", "agent", "oagt")
 LINES = [
     line
     for line in read()[1]
-    # Staff serve all tenants, and one's own sign-in has no ids but the email address.
+    # Staff serve all tenants, and signing in takes no id but the email address.
     if not line.address.startswith("admin/") and any(line.cells.get(who, "").endswith("+") for who in OURS)
 ]
-# What hidden fields and selects send that names no row of a tenant. A new field is either here or an id that is swapped.
+# Values of hidden fields and selects that name no row of a tenant. A new field is either here or a swapped id.
 NOT_IDS = {
     "csrfmiddlewaretoken", "once", "shown", "next",  # of the page itself
     "category", "event", "who", "why", "kind", "role", "time_zone", "theme", "template", "scope", "warned",  # words that are the same for all
@@ -35,7 +35,7 @@ NOT_IDS = {
 
 
 def with_ids(line):
-    """The parameters of a line's address that mean another row for each tenant, found when the world is there."""
+    """Return the URL parameters of a line that differ between tenants."""
     return "<" in line.address
 
 
@@ -68,7 +68,7 @@ def known(world):
     words = {
         mine.account.slug: theirs.account.slug,
         **{
-            # Each one's own test account is a tenant too.
+            # Everybody's own test account is a tenant too.
             world.people[who].memberships.first().account.slug: theirs.account.slug
             for who in OURS
             if world.people[who].memberships.exists()
@@ -106,10 +106,10 @@ def submissions(world, who, form, path):
     """What a form sends by each of its buttons, filled in as sent.py would where a blank one would not do."""
     kind = f"POST {resolve(path).route}"
     given = SENT[kind](world, who).get("data", {}) if form.method == "POST" and kind in SENT else {}
-    # What the page itself was given, sent.py could not know.
+    # sent.py cannot know what this page contains.
     given = {name: value for name, value in given.items() if name not in ("once", "shown")}
     buttons = {name for name, field in form.fields.items() if field["kind"] == "button"}
-    # The browser puts a new once-only token into each.
+    # The browser puts a new once-only token into each form.
     values = {name: value for name, value in form.values.items() if name not in {*buttons, "once"}}
     for button in sorted(buttons) or [None]:
         yield {**values, **({button: form.fields[button]["options"][0]} if button else {}), **given}

@@ -1,4 +1,4 @@
-"""Example vendors, each a process of its own, which tests have act as they like; see portal/demo/example_vendor."""
+"""Example vendors, each in a process of its own, which tests control; see portal/demo/example_vendor."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ CLIENT_ID, SECRET, REDIRECT_URI = "portal", "a secret: of & ours", "https://port
 
 
 class Vendor:
-    """One vendor, with a client that is registered there; more arguments are the command line's."""
+    """A vendor with a registered client. Further arguments go to its command line."""
 
     def __init__(self, name, *more):
         self.name, port = name, free_port()
@@ -45,7 +45,7 @@ class Vendor:
         return answer.json() if answer.content else None
 
     def switch(self, **changes):
-        """Have it act so; the names are those of portal/demo/example_vendor/switches.py."""
+        """Change its behaviour by the names in portal/demo/example_vendor/switches.py."""
         self._told("PUT", "/_switches", json=changes)
 
     def register(self, *redirect_uris, client_id=CLIENT_ID, secret=SECRET):
@@ -54,22 +54,22 @@ class Vendor:
         self._told("PUT", "/_clients", json=client)
 
     def log(self, path=""):
-        """What it was sent under a path, oldest first: time, method, path, query, headers, body, form; and the status."""
+        """Return the calls to a path, oldest first: time, method, path, query, headers, body, form and status."""
         return [entry for entry in self._told("GET", "/_log") if entry["path"].startswith(path)]
 
     def clear_log(self):
         self._told("DELETE", "/_log")
 
     def tokens(self, kind=None):
-        """The tokens that are good there: "access", "refresh" or both."""
+        """Return its good tokens: "access", "refresh" or both."""
         return [token for token in self._told("GET", "/_tokens") if kind in (None, token["kind"])]
 
     def end_tokens(self, kind="access refresh"):
-        """Have tokens be unknown there, as if they had run out or the person had sent the client away."""
+        """Make tokens unknown to it, as if they had expired or been revoked."""
         self._told("DELETE", "/_tokens", params={"kind": kind})
 
     def reset(self):
-        """Have it forget everything, and act as when it was started."""
+        """Reset it to the state after its start."""
         self._told("DELETE", "/_state")
 
     def stop(self):

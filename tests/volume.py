@@ -1,4 +1,4 @@
-"""Rows by the thousand, multiplied from those that actions made, for tests of size."""
+"""Multiply rows that actions made by set-based SQL, for tests of size."""
 
 import json
 import uuid
@@ -13,7 +13,7 @@ _COLUMNS = ("id", "chain_id", "sequence", "at", "actor", "event", "subject", "de
 
 
 def grow_chain(name, length):
-    """Repeat a chain's last entry until the chain has `length` of them, each hashed onto the one before."""
+    """Repeat a chain's last entry until the chain has `length` entries, each hashed onto the one before."""
     with transaction.atomic(), connection.cursor() as cursor:
         chain = Chain.objects.select_for_update().get(name=name)
         entry = chain.entries.get(sequence=chain.length)
@@ -38,7 +38,7 @@ def multiply(row, count, /, *, analyze=True, **columns):
             [count, row.pk],
         )
         if analyze:
-            # As the database does by itself when a table has grown.
+            # As the database itself does once a table has grown.
             cursor.execute(f"ANALYZE {table}")
 
 

@@ -23,7 +23,7 @@ from tests.oauth import sign_in
 
 from .looking import WIDTHS, Look
 
-# In milliseconds: a page that does not come within minutes does not come.
+# In milliseconds. A page that takes minutes is not coming.
 PATIENCE = 180_000
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 
@@ -42,7 +42,7 @@ def chromium():
 
 
 class Seeded:
-    """The demo as it was seeded first; each test gets its rows again, which is ten times as quick as seeding."""
+    """The demo as first seeded. Restoring its rows for each test is ten times as quick as seeding."""
 
     told = None
 
@@ -67,7 +67,7 @@ def seeded():
 
 @pytest.fixture
 def demo(transactional_db, live_server, settings, seeded):
-    """The demo's people and apps, as `seed_demo --json` tells of them, and the address of the portal."""
+    """The demo's people and apps, as `seed_demo --json` prints them, and the address of the portal."""
     settings.BASE_URL = live_server.url
     seeded.put_back() if seeded.told else seeded.seed()
     told = json.loads(seeded.told)
@@ -77,11 +77,11 @@ def demo(transactional_db, live_server, settings, seeded):
 
 
 class Person:
-    """Somebody at a browser window, signed in by the form or (where that is not what is told) by a cookie."""
+    """A person at a browser window, signed in through the form or by a cookie."""
 
     def __init__(self, chromium, demo, email, *, javascript=True, by_form=True, **options):
         self.demo = demo
-        # The addresses that a page may fetch from.
+        # Where a page may fetch from.
         self.welcome = (demo["url"], "data:", "http://127.0.0.1:9000/")
         self.context = chromium.new_context(
             viewport={"width": WIDTHS["wide"], "height": 900}, java_script_enabled=javascript, **options
@@ -131,10 +131,10 @@ class Person:
         self.page.set_viewport_size({"width": WIDTHS["wide"], "height": 900})
 
     def is_sent_to(self, address, act):
-        """Do what leads away to an app, and return the address with which it is called; nobody need be there."""
+        """Do something that redirects to an app, and return the URL called; no app needs to answer."""
         with self.page.expect_request(f"{address}**") as sent, contextlib.suppress(Error):
             act()
-        # The page that tells that nobody is there is itself on its way: a page opened meanwhile would be lost to it.
+        # Chromium's error page is still loading, and would replace a page opened meanwhile.
         with contextlib.suppress(Error):
             self.page.wait_for_url(re.compile(f"^(chrome-error:|{re.escape(address)})"), wait_until="commit")
         return sent.value.url
@@ -145,7 +145,7 @@ class Person:
 
 @pytest.fixture
 def sit_down(chromium, demo):
-    """A function that gives a Person; none of them may have fetched anything from another host."""
+    """A function that returns a Person. None of them may fetch anything from another host."""
     people = []
 
     def begin(email, **more):
@@ -160,7 +160,7 @@ def sit_down(chromium, demo):
 
 @pytest.fixture
 def look(request):
-    """Looks at pages for a test marked with @covers; in the end it must have seen what it said, and no problem."""
+    """Looks at pages for a test marked with @covers, which must see all that it lists and no problem."""
     looking = Look()
     yield looking
     assert not looking.problems, "\n".join(looking.problems)
@@ -169,7 +169,7 @@ def look(request):
 
 @pytest.fixture
 def calm(sit_down):
-    """As sit_down, but nothing moves, so that no colour is measured on its way to another."""
+    """Like sit_down, but without animation, so that no colour is measured during a transition."""
     return lambda email: sit_down(email, by_form=False, reduced_motion="reduce")
 
 

@@ -1,4 +1,4 @@
-"""Looking at a page as axe, a keyboard and a screen reader do: at both widths, light and dark."""
+"""Look at a page as axe, a keyboard and a screen reader do, at both widths, light and dark."""
 
 from urllib.parse import urlsplit
 
@@ -6,21 +6,21 @@ from axe_playwright_python.base import AXE_SCRIPT
 from django.urls import Resolver404, resolve
 
 WIDTHS = {"wide": 1280, "narrow": 390}
-# Everything but what WCAG keeps for AAA and what axe calls experimental; the size of targets it leaves off unasked.
+# Everything except AAA and experimental rules. The size of targets is off by default.
 EVERYTHING = {
     "preload": False,
     "resultTypes": ["violations"],
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "rules": {"target-size": {"enabled": True}},
 }
-# A theme changes nothing but colours, and these rules are the ones that read them.
+# A theme changes only colours; these rules read them.
 COLOURS = {
     "preload": False,
     "resultTypes": ["violations"],
     "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
 }
-# The markup is the same at both widths; these rules read how it is laid out. What shows at one width only is the frame
-# of the page, which a test's first look reads in full.
+# The markup is the same at both widths; these rules read its layout. Only the page's frame differs,
+# which a test's first look checks in full.
 LAYOUT = {
     "preload": False,
     "resultTypes": ["violations"],
@@ -38,7 +38,7 @@ LAYOUT = {
 AXE = """async (options) => (await axe.run(options)).violations.map((found) =>
     `${found.id}: ${found.nodes.slice(0, 4).map((node) => node.html.slice(0, 200) + " | " +
         node.any.concat(node.all).map((check) => check.message).join(" ").slice(0, 200)).join("\\n    ")}`)"""
-# Most of a scope picker is folded away; axe would pass over it, but takes its time to. Of closed groups, two are enough.
+# Most of a scope picker is folded; axe takes long to skip it. Two closed groups are enough.
 FOLD = """() => { window.folded = [...document.querySelectorAll("details:not([open]) > :not(summary), "
     + "details.group:not([open]) ~ details.group:not([open]) ~ details.group:not([open])")].map((element) => {
     const place = document.createComment("");
@@ -46,7 +46,7 @@ FOLD = """() => { window.folded = [...document.querySelectorAll("details:not([op
     return [place, element];
 }) }"""
 UNFOLD = "() => { for (const [place, element] of window.folded.reverse()) place.replaceWith(element); }"
-# What stays as it looked when the keyboard comes to it.
+# Elements that look the same with and without focus.
 UNSEEN_FOCUS = """() => {
     const outline = (element) => {
         const style = getComputedStyle(element);
@@ -70,7 +70,7 @@ UNSEEN_FOCUS = """() => {
     was.focus();
     return unseen.map((element) => "unseen focus: " + element.outerHTML.slice(0, 200));
 }"""
-# A field that is wrong says so, and names the text that says why.
+# An invalid field must say so, and refer to the text that says why.
 SILENT_ERRORS = """() => [...document.querySelectorAll(".is-invalid:is(input, select, textarea)")]
     .filter((field) => {
         const told = (field.getAttribute("aria-describedby") ?? field.closest("fieldset")
@@ -82,14 +82,14 @@ SILENT_ERRORS = """() => [...document.querySelectorAll(".is-invalid:is(input, se
 
 
 class Look:
-    """Call it with a page that is open. `seen` are the names of the addresses that it saw, `problems` what it found."""
+    """Call it with an open page. `seen` are the URL names that it saw, `problems` what it found."""
 
     def __init__(self):
         self.seen, self.problems = set(), []
 
     def __call__(self, page):
         problems = []
-        # A press returns once the next page has begun.
+        # A click returns once the next page has begun to load.
         page.wait_for_load_state()
         page.evaluate(AXE_SCRIPT)
         page.evaluate(FOLD)
@@ -121,7 +121,7 @@ class Look:
 
 
 def covers(*names):
-    """Say which addresses, by name, a test looks at; the fixture `look` holds it to that."""
+    """Declare which pages, by URL name, a test looks at; the fixture `look` checks that."""
 
     def mark(test):
         test.covers = frozenset(names)
