@@ -1,4 +1,4 @@
-"""Does one act twice, in the model and in the portal, and compares what came of it."""
+"""Do each act in the model and in the portal, and compare the results."""
 
 import contextlib
 import datetime as dt
@@ -30,7 +30,7 @@ REFS = {"Person": "public_id", "Team": "public_id", "Account": "slug", "Client":
 
 
 def row(thing):
-    """The portal's row of a thing, read anew as a view does; None stands for the portal itself."""
+    """Return the portal's row of a thing, freshly read as in a view; None stands for the portal itself."""
     return thing and ROWS[type(thing)].objects.get(pk=thing.pk)
 
 
@@ -41,7 +41,7 @@ def name(thing, found):
 
 
 def messages():
-    """Take what waits in Redis for a worker: (task, arguments) each."""
+    """Take the messages that wait in Redis for a worker, as (task, arguments)."""
     with (
         celery.connection_for_write() as connection,
         connection.SimpleQueue("revoke") as waiting,
@@ -54,7 +54,7 @@ def messages():
 
 
 class Beside:
-    """The model beside the portal. Every method is one act, at one moment."""
+    """The model beside the portal. Every method is one act."""
 
     def __init__(self, model=None):
         self.model = model

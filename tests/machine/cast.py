@@ -1,4 +1,4 @@
-"""Where each sequence begins: people, accounts, clients and apps, in the model and in the portal."""
+"""The start of each sequence: people, accounts, clients and apps, in the model and in the portal."""
 
 from django.contrib.auth.models import Group
 

@@ -1,4 +1,4 @@
-"""What the portal promises, told once more in plain Python. No line of the portal's is used here.
+"""The portal's promises written again in plain Python, without any of the portal's code.
 
 Each act of a person, an app or the worker is a method: it raises No where the rules refuse the act, and otherwise does
 to the model what the portal is to do, and notes in `story` what the ledger is to say.
@@ -42,7 +42,7 @@ class Model(People, Tokens):
     installations: list[Installation] = field(default_factory=list)
     accesses: list[Access] = field(default_factory=list)
     consents: list[Consent] = field(default_factory=list)
-    # What Celery was told of, and has not done yet.
+    # Tasks queued and not done yet.
     queue: set[Access] = field(default_factory=set)
     # Which step of an installation was offered: whether it is to be taken by itself, and whether it was declined.
     itself: dict[tuple[Installation, Version, Version], bool] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What happens to people and their memberships, in the model and in the portal."""
+"""Acts on people and their memberships, in the model and in the portal."""
 
 import re
 
@@ -79,7 +79,7 @@ class WorldOfPeople(Beside):
         return self.make("invite", portal, organisation, email, role, by)
 
     def mail_invitations(self):
-        """What workers do of it; read the links in the mails."""
+        """Do the workers' part; read the links in the mails."""
 
         def portal():
             for invitation in invitations_to_mail():

@@ -1,4 +1,4 @@
-"""The forms of a page as a browser would read them, and its words as a person does."""
+"""Read a page's forms as a browser does, and its text as a person does."""
 
 import html
 import re
@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 @dataclass
 class Form:
-    """What a form sends as it stands (`values`), and what each of its fields could be made to (`choices`)."""
+    """A form: what it would send unchanged (`values`), and what each field could send (`choices`)."""
 
     method: str
     action: str
@@ -76,7 +76,7 @@ def _read(response):
 
 
 def forms_of(response):
-    """Return the forms of a page; none where the answer is not one."""
+    """Return the forms of a page, or none if the answer is not a page."""
     return _read(response).forms
 
 
@@ -88,5 +88,5 @@ def links_of(response):
 
 
 def text(response):
-    """What a person reads of a page."""
+    """Return the text that a person reads on a page."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())

@@ -1,4 +1,4 @@
-"""What is sent to an address, where a method alone is not enough: the form that would do it, filled in as it should be."""
+"""What to send to a URL where the method alone is not enough: the correctly filled-in form."""
 
 import json
 
@@ -14,7 +14,7 @@ STRONG = "another long enough one"
 
 
 def _hidden(world, who, path, name):
-    """The value of a hidden field of the page as this person sees it, or else as the one who may would."""
+    """Return the value of a page's hidden field as this person sees it, or else as somebody who may see it."""
     for reader in (who, "admin", "dev", "agent"):
         for form in forms_of(world.browsers[reader].get(path)):
             if form.values.get(name):
@@ -87,7 +87,7 @@ def _version(number):
 
 
 def _package(world, who):
-    """As an upload is sent: the form's other field and a file."""
+    """Return an upload: the form's other field and a file."""
     made = packages.as_zip(packages.good(world.mine.client))
     return {"data": {"package": SimpleUploadedFile("app.zip", made, "application/zip"), "keep_secrets": "on"}}
 
@@ -119,7 +119,7 @@ def _totp(world, who):
 
 
 def _opened(world, who):
-    """After the link in the mail was opened."""
+    """Open the link in the mail first."""
     world.browsers[who].get(f"/invitations/{world.mine.invitation_token}/")
     return {}
 

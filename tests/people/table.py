@@ -1,11 +1,11 @@
-"""Reads table.txt, and judges an answer by it."""
+"""Read table.txt, and judge answers by it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.people.world import MINE, PEOPLE, body
 
-# Where those are sent who must sign in first, as a person or as staff.
+# Where people are sent to sign in first, as a person or as staff.
 DOORS = {"in": "/accounts/login/?next=", "door": "/admin/login/?next="}
 
 
@@ -27,13 +27,13 @@ class Line:
         return f"{self.method}{'/' if self.about else ''}{self.about} {self.address}"
 
     def problems(self, who, response):
-        """Return what is wrong with a person's answer, but for what it changed."""
+        """Return what is wrong with a person's answer, apart from what it changed."""
         cell, told, location = self.cells[who], body(response), response.get("Location", "")
         door = next((name for name, door in DOORS.items() if location.startswith(door)), "")
         got = door or str(response.status_code)
         if got != cell.rstrip("+~"):
             return [f"{who}: {cell} expected, {got} {location}"]
-        # A door keeps the address that was asked for, for afterwards.
+        # The sign-in page keeps the requested URL.
         told += "" if door else location
         if cell.endswith("+"):
             return [] if self.says in told else [f"{who}: {self.says!r} is not there"]
@@ -56,7 +56,7 @@ def read(text=None):
                 name, _, values = row.partition(" = ")
                 names[f"{{{name}}}"] = values.split()
                 continue
-            # An address with the name of a set stands for one with each of its members.
+            # A URL with the name of a set stands for one with each of its members.
             name = next((name for name in names if name in row), None)
             here = [row.strip().replace(name, each) for each in names[name]] if name else [row.strip()]
             here = ["" if address == "/" else address for address in here]

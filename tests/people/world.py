@@ -1,4 +1,4 @@
-"""Two tenants with one of everything, and everybody who may come: built once, and each request undone."""
+"""Two tenants with one of everything, and every kind of person: built once, with each request rolled back."""
 
 import contextlib
 import datetime as dt
@@ -29,7 +29,7 @@ from tests.oauth import AppSide, sign_in
 from tests.people.sent import SENT
 
 PEOPLE = ("out", "dev", "mate", "odev", "admin", "oadm", "agent", "oagt", "rev", "staff", "super")
-# A word in the name of everything of a tenant, which no page shows to a stranger.
+# A word in all of a tenant's names, which no page may show to a stranger.
 # `<slug:client_id>`, or `(?P<key>…)` in an address that is a pattern.
 PARAMETER = re.compile(r"\(\?P<(\w+)>[^)]*\)|<(?:\w+:)?(\w+)>")
 MINE, THEIRS = "Quokka", "Wombat"
@@ -66,7 +66,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     if slug:
         own.version = factories.publish(draft, dev, by=factories.reviewer())
     else:
-        # Not for the eyes of other accounts.
+        # Other accounts must not see it.
         own.version = publishing.publish_custom(draft, accounts={account.slug}, by=dev)
     own.installation = installing.install(own.app, account, by=admin)
     own.consent = factories.agree(own.client, account, admin, requested={VIEW})
@@ -117,7 +117,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     publishing.publish_custom(draft, accounts={account.slug}, by=dev)
     own.agent_installation = installing.install(made, account, by=admin)
     own.agent_consent = factories.agree(own.agent_client, account, agent)
-    # Near enough for the list of what ends, and too far for pages and mails to tell of it.
+    # Near enough for the list of what ends, but too far for pages and mails to mention.
     Consent.objects.filter(pk=own.agent_consent.pk).update(expires_at=Now() + dt.timedelta(days=45))
     # Credentials without an app, and an app without credentials.
     own.free, _secret = client("Spare")
@@ -149,7 +149,7 @@ def _token(client, secret, account):
 
 
 def ids(own):
-    """What each parameter of an address stands for in a tenant, and where an address means another than the usual."""
+    """Return what each URL parameter stands for in a tenant, with the URLs where it stands for something else."""
     usual = {
         "client_id": own.client.client_id,
         "secret_id": own.old_secret.pk,
@@ -260,7 +260,7 @@ def body(response):
 
 
 class World:
-    """The people by their columns, `mine` and `theirs`, and a browser for each person."""
+    """The people by column, `mine` and `theirs`, with a browser for each."""
 
     def __init__(self):
         factories.product()
@@ -278,7 +278,7 @@ class World:
             "staff": person("Stef", team=False, is_staff=True),
             "super": person("Sue", team=False, is_staff=True, is_superuser=True),
         }
-        # Downloading a receipt signs it, which is recorded of each key once.
+        # Downloading a receipt signs it, which is recorded once for each key.
         signer()
         for user, word in (("dev", MINE), ("odev", THEIRS)):
             team = team_of(self.people[user])
@@ -304,7 +304,7 @@ class World:
         credentials.set_base_address(factories.product(), base_address="https://desk.example.com", by=None)
         self.product_secret = credentials.make_product_secret(factories.product(), by=None)
         self.ids = {own.word: ids(own) for own in (self.mine, self.theirs)}
-        # Any refusal is counted for the client's developers, and changes nothing; most forms leave their token.
+        # Refusals are counted for the client's developers, and most forms store their token; neither counts as a change.
         uncounted = {"consent_failure", "accounts_sentform"}
         self.tables = sorted({*connection.introspection.table_names()} - uncounted)
         self.before = self.snapshot()
@@ -319,9 +319,9 @@ class World:
         return {name: found.get(name) for name in (match[1] or match[2] for match in PARAMETER.finditer(address))}
 
     def send(self, who, address, method, about="", values=None, **more):
-        """Send a person's request to an address, with what sent.py says of it; `about` is what kind of request.
+        """Send a person's request to a URL, with what sent.py has for it; `about` is the kind of request.
 
-        `values` are parameters of the address in place of those of `mine`.
+        `values` replace the URL parameters of `mine`.
         """
         path, given = self.prepared(who, address, method, about, values, **more)
         return getattr(self.browsers[who], method.lower())(path, **given)
@@ -337,7 +337,7 @@ class World:
 
     @contextlib.contextmanager
     def undone(self):
-        """Let a block do what it likes, and take it back; what the end of a transaction would refuse fails here."""
+        """Roll back whatever a block does, after checking deferred constraints."""
         cookies = {name: browser.cookies.copy() for name, browser in self.browsers.items()}
         with transaction.atomic():
             yield
@@ -347,7 +347,7 @@ class World:
             browser.cookies = cookies[name]
 
     def snapshot(self):
-        """{table: (rows, a hash of all they hold)}; of sessions only how many: they keep what was shown to whom."""
+        """Return {table: (rows, a hash of their content)}; of sessions only the number, since they keep what was shown to whom."""
         asked = [
             f"SELECT '{table}', count(*), "
             + ("''" if table == "django_session" else "coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '')")
@@ -359,7 +359,7 @@ class World:
             return {table: (rows, digest) for table, rows, digest in cursor.fetchall()}
 
     def changes(self):
-        """What differs from how the world was made, such as {"entry+1", "client~"}; ~ is a row that was changed."""
+        """Return the differences from the original world, such as {"entry+1", "client~"}; ~ is a changed row."""
         found = set()
         for table, (rows, digest) in self.snapshot().items():
             before, was = self.before[table]
@@ -369,6 +369,6 @@ class World:
             elif digest != was:
                 found.add(f"{name}~")
         if any(change.startswith("entry+") for change in found):
-            # A chain's length and head move with every entry.
+            # A chain's length and head change with every entry.
             found = {change for change in found if not change.startswith("chain")}
         return found

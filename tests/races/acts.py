@@ -1,4 +1,4 @@
-"""The acts that race: each takes the world and does one thing, as one person, with rows read anew as a view does."""
+"""The acts that race. Each does one thing in the world, as one person, with freshly read rows as in a view."""
 
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse
@@ -26,14 +26,14 @@ def anew(row):
 
 
 def answer_of(outcome):
-    """Status and body of an outcome that is an HTTP answer, of this process or another; else (None, b"")."""
+    """Return the status and body of an outcome that is an HTTP answer, or (None, b"")."""
     if isinstance(outcome, Answer):
         return outcome.status, outcome.body
     return (outcome.status_code, outcome.content) if isinstance(outcome, HttpResponse) else (None, b"")
 
 
 def kind_of(outcome):
-    """Whether an act was done or refused; whatever else happened is raised."""
+    """Return whether an act was done or refused; raise anything else."""
     status, body = answer_of(outcome)
     if status:
         assert status in (200, 400, 401), (status, body)
@@ -90,7 +90,7 @@ def use_up(w):
 
 
 def agree(name, who, **more):
-    """Press Agree on the page that was shown before the race."""
+    """Press Agree on the page shown before the race."""
 
     def act(w):
         row, person = w.sides[name].client, getattr(w, who)
@@ -144,7 +144,7 @@ def uninstall(name, who="admin2"):
 
 
 def upgrade(who="admin2", name="grown"):
-    """Move to the next version, and agree to it where it asks, as it was read before."""
+    """Update to the next version, and agree if it asks, as read before."""
 
     def act(w):
         here, there, by = anew(w.installations[name]), anew(w.versions[f"{name}_next"]), getattr(w, who)
@@ -176,7 +176,7 @@ def discard(who="admin2"):
 
 
 def prepare(who):
-    """Fill in what the agents' vendor asks, which is nothing: the first makes the row."""
+    """Fill in the agents' vendor's fields, of which there are none: the first call makes the row."""
     return lambda w: connecting.prepare_connection(
         anew(w.installations["planner"]), "boards", values={}, by=getattr(w, who)
     )
@@ -187,7 +187,7 @@ def disconnect(who):
 
 
 def refreshed(w):
-    """What a worker does once the vendor has answered."""
+    """Do what a worker does once the vendor has answered."""
     return actions._refreshed(anew(w.connection), Tokens("t2", "r2", 3600))
 
 
@@ -208,7 +208,7 @@ def install_draft(w):
 
 
 def leave_test_account(w):
-    """As an owner who is removed from the team."""
+    """Leave it as an owner who is removed from the team."""
     return end_teammate("dev")(w)
 
 

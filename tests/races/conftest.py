@@ -9,7 +9,7 @@ from tests.races.world import There
 
 @pytest.fixture(scope="module")
 def transactional_db(django_db_setup, django_db_blocker):
-    """Here the database is flushed after a module, and put back after each race."""
+    """The database is flushed after a module, and restored after each race."""
     with django_db_blocker.unblock(), Stage() as stage:
         yield stage
 

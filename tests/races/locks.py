@@ -1,6 +1,6 @@
-"""Every lock that actions take: its function and its table, and the race that needs it."""
+"""Every lock that actions take, by function and table, and the race that needs it."""
 
-# T11 names most of these, in this order; the others have their place among them.
+# T11 names most of these, in this order; the others fit in between.
 _ORDER = [
     "accounts_user", "accounts_account", "accounts_team", "accounts_invitation", "credentials_product", "credentials_client",
     "marketplace_version", "marketplace_app", "accounts_membership", "marketplace_installation", "consent_access",
@@ -10,7 +10,7 @@ _ORDER = [
 
 
 def in_order(trace):
-    """Whether an act's transactions took each lock in the order of T11; rows it made or holds already are its own."""
+    """Tell whether an act's transactions took their locks in the order of T11, except of rows that they made or hold already."""
     held, reached = set(), 0
     for statement in trace:
         if statement.kind == "commit":
@@ -39,7 +39,7 @@ _CONNECT = (
     f"marketplace.vendors._lock {INSTALLATION}",
 )
 
-# Take one of these away, and this race fails in an interleaving.
+# Without one of these locks, its race fails in an interleaving.
 NEEDED = {
     f"marketplace.upgrading._lock {ACCOUNT}": "upgrade to what asks for nothing against the account's suspension",
     f"marketplace.upgrading._lock {CLIENT}": "upgrade to what asks for nothing against suspension",
@@ -114,8 +114,8 @@ _END = f"marketplace.installing._end {ACCOUNT}"
 _END_ACCESS = (f"consent.ending.end_access {ACCOUNT}", f"consent.ending.end_access {ACCESS}")
 _OPEN = (f"consent.granting.open_access {ACCOUNT}",)
 
-# T11 locks every row that is decided on, so that no rule hangs on another row's lock. These are such: the race holds
-# with them even where the locks beside them are taken away, and fails where they are too.
+# T11 locks every row that is decided on, so that no rule depends on another row's lock. With these the race holds
+# even without the locks listed beside them, and fails without both.
 SECOND = {
     f"consent.path.lock_path {CONSENT}": (_PATH[:1], "exchange against revocation"),
     f"consent.ending.revoke_for_all {ACCESS}": (
@@ -166,7 +166,7 @@ SECOND = {
     f"marketplace.installing.install_draft {ACCOUNT}": (_OPEN, "a draft installed against the admin's removal"),
 }
 
-# No race of today's acts needs these; why they stay.
+# No race needs these; the reasons why they stay.
 STAY = {
     f"consent.succeeding.confirm_consent {PATH}": "T11: the row it writes; every other act on it but expiry holds the account",
     "consent.ending.revoke_tokens rows": "T11: the consents it stamps; every other act on them holds their access",

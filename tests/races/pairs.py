@@ -1,4 +1,4 @@
-"""Which acts race with which, and what each race promises beyond what always holds."""
+"""Which acts race, and what each race promises besides what always holds."""
 
 from tests.factories import EDIT, VIEW
 from tests.races import acts
@@ -57,7 +57,7 @@ def _crossed(asking, ending, name):
     }
 
 
-# Races that the design names: each is run at random, and forced.
+# Races that the rules name: each is run at random and forced.
 TOKENS = {
     **_crossed(ASKING, ENDING, "account"),
     **_crossed(AGENT_ASKING, AGENT_ENDING, "agent"),
@@ -369,7 +369,7 @@ UPGRADING = {
     "install against withdrawal": (acts.install(), acts.withdraw("listed"), not_after(0)),
 }
 PAIRS = {**UPGRADING, **INVITING, **CONNECTING, **TOKENS, **AGREEING, **ENDINGS, **REVIEWING, **CREDENTIALS, **PEOPLE}
-# What the design does not name is forced in the long run only.
+# Other races are forced in the soak only.
 SOAKED = {
     *UPGRADING, *INVITING, *REVIEWING, *CREDENTIALS, *PEOPLE, "trim against giving back", "refresh against giving back", "exchange against using up", "a code replayed against giving back",
     *(f"{what} against {how}" for what in AGENT_ASKING for how in ("an admin's revocation", "uninstall", "deactivation")),
@@ -382,7 +382,7 @@ SOAKED = {
 } - {"upgraded twice", "refresh against an upgrade", "exchange against an upgrade that asks for nothing", "upgrade against uninstall",
      "upgrade against withdrawal", "approve against reject", "rotate twice", "rotate twice without overlap", "an app made against a scope added"}  # fmt: skip
 
-# All ways of asking at once against one ending, with what the tokens get from then on.
+# All grants at once against one ending, with the status that tokens get afterwards.
 TOGETHER = {
     **{how: (*ASKING.values(), end, dead("account"), 401) for how, end in ENDING.items()},
     **{f"{how} (agents)": (*AGENT_ASKING.values(), end, dead("agent"), 401) for how, end in AGENT_ENDING.items()},

@@ -1,4 +1,4 @@
-"""Forced interleavings: an actor on a connection of its own pauses at a chosen statement, and another acts meanwhile."""
+"""Forced interleavings: an actor with its own connection pauses at a chosen statement while another acts."""
 
 import queue
 import re
@@ -15,7 +15,7 @@ _TABLE = re.compile(r'(?:FROM|INTO|UPDATE) "(\w+)"')
 _BASE = Path(settings.BASE_DIR)
 _PROJECT = tuple(str(_BASE / app) for app in ("portal", "credentials", "consent", "marketplace"))
 _DATABASE = str(_BASE / "portal/foundation/database.py")
-# In seconds: a lock that comes after minutes does not come.
+# In seconds. A lock that takes minutes is not coming.
 _PATIENCE = 180
 
 
@@ -23,10 +23,10 @@ _PATIENCE = 180
 class Statement:
     kind: str
     table: str = ""
-    # The function that asked for a lock, and the one that asked it to.
+    # The function that requested a lock, and its caller.
     function: str = ""
     caller: str = ""
-    # The row, as far as the statement tells.
+    # The row, as far as the statement shows it.
     row: tuple = ()
 
     @property
@@ -35,12 +35,12 @@ class Statement:
 
 
 def named(path):
-    """What tests call a file of actions: consent.ending, credentials, portal.accounts."""
+    """Return the tests' name for a module of actions: consent.ending, credentials, portal.accounts."""
     return ".".join(path.relative_to(_BASE).with_suffix("").parts).replace(".actions", "")
 
 
 def _functions():
-    """The two innermost functions of the project that led here, apart from lock()."""
+    """Return the two innermost functions of the project on the stack, apart from lock()."""
     frame, found = sys._getframe(2), []
     while frame and len(found) < 2:
         name = frame.f_code.co_filename
@@ -51,7 +51,7 @@ def _functions():
 
 
 class Actor:
-    """A thread that keeps its connection. `without` names lock sites whose locks it asks for in vain."""
+    """A thread that keeps its connection. Locks requested at the sites `without` are not taken."""
 
     def __init__(self):
         self.without, self.acts, self.pause_at = frozenset(), queue.Queue(), None
@@ -96,7 +96,7 @@ class Actor:
         return Statement("insert" if sql.startswith("INSERT") else "other", table)
 
     def _pass(self, statement):
-        """Count a statement about to run, and pause before it where this is asked for."""
+        """Count a statement about to run, and pause before it if requested."""
         if self.selects(self.trace, statement):
             self.points += 1
             if self.points == self.pause_at:
@@ -135,14 +135,14 @@ def everywhere(trace, statement):
 
 @dataclass
 class Played:
-    """What came of acts that raced: their outcomes, and for a forced interleaving how it went."""
+    """The result of a race: outcomes, and the course of a forced interleaving."""
 
     outcomes: list
-    # Whether the first to begin paused at all; whether the other came to its end during the pause.
+    # Whether the first act paused at all, and whether the other finished during the pause.
     paused: bool = False
     overtaken: bool = False
     traces: list[list[Statement]] = field(default_factory=list)
-    # Which act of a pair was the first to begin.
+    # Which act of the pair began.
     begun: int = 0
 
 

@@ -1,11 +1,11 @@
-"""One world that is put back as it was after each race, and judges inside the database, who see the order of commits."""
+"""A world that is restored after each race, and judges inside the database, which see the order of commits."""
 
 from django.core.management import call_command
 from django.db import connection, transaction
 
 from tests.races.world import World
 
-# The ledger's times are hashed, so they stay; all others move with the clock.
+# The ledger's times are hashed, so they stay. All others move with the clock.
 _COLUMNS = """
 SELECT table_name, string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position),
     string_agg(
@@ -19,7 +19,7 @@ WHERE table_schema = 'public'
 GROUP BY table_name
 """
 
-# Each runs as its transaction commits and reads what is committed by then: an ending it sees was committed before.
+# Each runs at commit and reads what is committed by then, so an ending that it sees was committed before.
 _JUDGES = {
     "issued": (
         ("consent_accesstoken", "INSERT"),
@@ -63,7 +63,7 @@ _VERDICTS = {
 
 
 class Stage:
-    """The world of a module's races. `reset()` puts it back, its times moved to now."""
+    """The world of a module's races. `reset()` restores it with its times moved to now."""
 
     def __enter__(self):
         with connection.cursor() as cursor:
@@ -72,7 +72,7 @@ class Stage:
         self.world = World()
         with transaction.atomic(), connection.cursor() as cursor:
             self._save(cursor)
-            # The guards go on guarding, but for reset(), which replica mode lets past them.
+            # The guards stay on, except for reset(), which bypasses them in replica mode.
             self._guards(cursor, "ENABLE TRIGGER")
             for name, verdict in _VERDICTS.items():
                 cursor.execute(
@@ -102,7 +102,7 @@ class Stage:
         for table, columns, values in tables:
             cursor.execute(f"CREATE TABLE races.{table} AS TABLE public.{table}")
             if table == "ledger_entry":
-                # Which holds most of the rows, and never changes one.
+                # It has most of the rows, which never change.
                 steps.append(f"DELETE FROM public.{table} WHERE id NOT IN (SELECT id FROM races.{table});")
                 continue
             steps.append(

@@ -1,4 +1,4 @@
-"""T11, M6: every interleaving of two acts, forced by a pause of one of them at each lock, and what must hold after each."""
+"""T11, M6: every interleaving of two acts, forced by pausing one at each lock, and what must hold after each."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ EACH += [pytest.param(name, everywhere, marks=pytest.mark.soak, id=f"{name}, at 
 
 
 def judge(world, played, verdict):
-    """Assert that a race kept what always holds, and its own promise."""
+    """Assert what always holds, and the race's own promise."""
     kinds = [kind_of(outcome) for outcome in played.outcomes]
     assert all(map(in_order, played.traces))
     hold(world)
@@ -33,7 +33,7 @@ def interleavings(stage, actors, pair, selects):
             stage.reset()
             played = interleave(actors, first, second, pause_at, selects)
             played.begun, paused = begun, played.paused
-            # As they stand in the pair.
+            # In the order of the pair.
             played.outcomes = played.outcomes[::-1] if begun else played.outcomes
             yield world, played
 

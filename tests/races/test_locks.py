@@ -1,4 +1,4 @@
-"""T11: every lock has a race that needs it. Taken away, an interleaving breaks what the race promises."""
+"""T11: every lock has a race that needs it. Without the lock, an interleaving breaks the race's promise."""
 
 import ast
 from pathlib import Path
@@ -17,7 +17,7 @@ TABLES = {model.__name__: model._meta.db_table for model in apps.get_models()}
 
 
 def what_is_locked(call):
-    """The table that a call locks, `rows` where it is not named, "> …" for a path; None for any other call."""
+    """Return the table that a call locks, `rows` if it is not named, "> …" for a path, or None for any other call."""
     match call:
         case ast.Call(func=ast.Name(id="lock"), args=[ast.Name(id=model), *_]):
             return TABLES[model]
@@ -41,12 +41,12 @@ def locks_in_the_code():
 
 
 def test_every_lock_has_a_race_that_needs_it_or_a_reason():
-    """A lock taken away is missed here at once, whatever a race of the day shows."""
+    """A removed lock is noticed here at once, whether or not a random race shows it."""
     assert {*locks_in_the_code()} == {*NEEDED, *SECOND, *STAY}
 
 
 def fails(stage, actors, name, without, selects=at_locks):
-    """Whether a race breaks in an interleaving, once these locks are asked for in vain."""
+    """Tell whether a race breaks in some interleaving without these locks."""
     *pair, verdict = PAIRS[name]
     for actor in actors:
         actor.without = frozenset(without)

@@ -1,4 +1,4 @@
-"""Two presses of one form at the same moment, on two connections, in either order at each statement that could tell."""
+"""Two simultaneous presses of one form, on two connections, interleaved at each statement that matters."""
 
 import re
 from itertools import count
@@ -25,7 +25,7 @@ def at_writes(trace, statement):
 
 
 def both_orders(stage, actors, prepare, at=at_writes):
-    """Play two presses, the first pausing at each of its points; yield what they came to. `prepare(world)` gives both."""
+    """Play two presses from `prepare(world)`, the first pausing at each of its points; yield their outcomes."""
     for number in count(1):
         stage.reset()
         first, second = prepare(stage.world)
@@ -46,7 +46,7 @@ def signed_in(user):
 
 
 def twice(user, path, data):
-    """The same form sent from two windows of one browser."""
+    """Return the same form twice, from two windows of one browser."""
     one, two = signed_in(user), Browser()
     two.cookies = one.cookies.copy()
     data = {**data, "once": token(one, path)}
@@ -75,7 +75,7 @@ def test_two_presses_rotate_a_secret_once(stage, actors):
 
 
 def test_two_presses_remove_a_member_once_and_nobody_is_shown_an_error(stage, actors):
-    """The second press would find nobody there any more."""
+    """Without the token, the second press would find nobody to remove."""
 
     def prepare(world):
         member = world.members[world.agent2.pk]
@@ -123,7 +123,7 @@ def test_a_password_reset_link_sets_one_password_however_many_press(stage, actor
         prepare.person.refresh_from_db()
         done = [each.get("Location", "").endswith("/done/") for each in outcomes]
         now = [prepare.person.check_password(password) for password in (first, second)]
-        # Who is told that it was done has that password.
+        # Whoever is told that it was done has set the password.
         assert any(done) and all(has for is_done, has in zip(done, now, strict=True) if is_done)
         assert first == second or sum(done) == 1
     assert not prepare.person.check_password(PASSWORD)

@@ -1,4 +1,4 @@
-"""T11, M6: acts that begin at the same moment on connections of their own, apps on two server processes, many times over."""
+"""T11, M6: acts that begin simultaneously on their own connections, apps on two server processes, many times over."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from tests.races.pauses import Played
 from tests.races.verdicts import hold, issued
 from tests.servers import Http, together
 
-# Those of the design run always; all of them in the long run.
+# The ones that the rules name always run; all run in the soak.
 TWO = [
     "two admins agreeing", "two admins with stale pages", "agreeing against uninstall",
     "an agent agreeing against removal", "install twice", "uninstall twice", "approve against reject", "rotate twice",
@@ -32,7 +32,7 @@ def rounds(always, every):
 
 
 def play(stage, acts, verdict):
-    """One round: the world as it was, all acts at once, and what must hold then."""
+    """Play one round: reset the world, run all acts at once, and assert what must hold."""
     world = stage.reset()
     played = Played(together(*(partial(act, world) for act in acts)))
     kinds = [kind_of(outcome) for outcome in played.outcomes]
@@ -50,7 +50,7 @@ def test_two_at_once(stage, name, times):
 
 @pytest.mark.parametrize(("name", "times"), rounds(ASKED, TOGETHER))
 def test_apps_asking_while_it_ends(served, servers, name, times):
-    """By code, by refresh and by client credentials, all against one ending, or what takes or gives scopes."""
+    """Code exchange, refresh and client credentials, all against one ending or change of scopes."""
     *acts, verdict, status = TOGETHER[name]
     for number in range(times):
         played = play(served, acts, verdict)

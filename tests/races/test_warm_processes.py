@@ -1,4 +1,4 @@
-"""T2: two server processes that have served a token again and again refuse it from the commit that ends it."""
+"""T2: two server processes that have served a token repeatedly refuse it from the commit that ends it."""
 
 import pytest
 
@@ -18,7 +18,7 @@ ENDINGS = {
 
 
 class Asker:
-    """Asks one process for one app's tokens in every way there is; `old` is the refresh token before the current one."""
+    """Uses an app's tokens in every way at one process. `old` is the refresh token before the current one."""
 
     def __init__(self, server, side, product, old, token):
         self.http, self.auth, self.product = Http(server.port), (side.client.client_id, side.secret), product

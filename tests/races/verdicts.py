@@ -1,4 +1,4 @@
-"""What must hold after every race, and what a certain race promises beyond that."""
+"""What must hold after every race, and what single races promise besides."""
 
 import json
 
@@ -16,7 +16,7 @@ from portal.ledger.models import Chain, Entry
 from tests.factories import EDIT, VIEW
 from tests.races.acts import answer_of
 
-# Rows made later, by the database's clock, than the end of what they hang on.
+# Rows made, by the database's clock, after the end of what they depend on.
 _YOUNGER_THAN_THE_ENDING = """
 SELECT 'access token' FROM consent_accesstoken issued JOIN consent_consent consent ON consent.id = issued.consent_id
 JOIN consent_access access ON access.id = consent.access_id
@@ -67,7 +67,7 @@ def _nobody_acted_after_leaving(w):
 
 
 def issued(outcome):
-    """The access token in an answer, or None."""
+    """Return the access token in an answer, or None."""
     status, body = answer_of(outcome)
     return json.loads(body).get("access_token") if status == 200 and body else None
 
@@ -85,13 +85,13 @@ def _tokens(w, played, name):
 
 
 def one_row(w, played, kinds):
-    """Both were done, and what they made is one."""
+    """Both were done, and made one thing."""
     both(w, played, kinds)
     assert Connection.objects.filter(integration="boards").count() == 1
 
 
 def stays_ended(w, played, kinds):
-    """Disconnecting was done; what a worker writes brings nothing back."""
+    """Disconnecting was done, and a worker's write revives nothing."""
     assert "done" in kinds and not [each for each in played.outcomes if isinstance(each, DatabaseError)]
     assert Connection.objects.get(pk=w.connection.pk).ended_at
 
@@ -102,7 +102,7 @@ def made_before_the_end(w, played, kinds):
 
 
 def dead(name):
-    """The ending was done, and no token of the app passes, whichever came first."""
+    """The ending was done, and no token of the app passes, in either order."""
 
     def verdict(w, played, kinds):
         assert "done" in kinds
@@ -112,14 +112,14 @@ def dead(name):
 
 
 def narrow(w, played, kinds):
-    """The trimming was done, and no token has the scope that was taken back."""
+    """The scope was taken back, and no token has it."""
     both(w, played, kinds)
     for token in _tokens(w, played, "account"):
         assert accepted(token).scopes == {VIEW}
 
 
 def upgraded(name):
-    """The upgrade was done, and no token has the scope that the new version asks for no more, nor yet a new one."""
+    """The upgrade was done, and no token has a scope that the new version dropped or added."""
 
     def verdict(w, played, kinds):
         both(w, played, kinds)
@@ -141,7 +141,7 @@ def unchanged(w, played, kinds):
 
 
 def one(*events, count=1):
-    """Exactly one was done, and the ledger has exactly one entry more of these events."""
+    """Exactly one was done, and the ledger has exactly one more entry of these events."""
 
     def verdict(w, played, kinds):
         assert kinds.count("done") == 1, played.outcomes
@@ -152,7 +152,7 @@ def one(*events, count=1):
 
 
 def once(event):
-    """Both were taken, and the ledger has one entry more: the second found it done."""
+    """Both were accepted, and the ledger has one more entry: the second found it done."""
 
     def verdict(w, played, kinds):
         both(w, played, kinds)
@@ -162,12 +162,12 @@ def once(event):
 
 
 def any_of_both(w, played, kinds):
-    """Whatever came first; that it was in an order is what always holds."""
+    """Either order will do."""
     assert "done" in kinds
 
 
 def not_after(position):
-    """Where the act at `position` (0 or 1) was overtaken by the other, it was refused."""
+    """If the act at `position` (0 or 1) was overtaken by the other, it was refused."""
 
     def verdict(w, played, kinds):
         assert "done" in kinds
@@ -221,7 +221,7 @@ def listed(w, played, kinds):
 
 
 def renewed_once(w, played, kinds):
-    """What expired was ended once, whoever did it, and one consent is live at most (M6)."""
+    """The expired consent was ended once, by either, and at most one consent is live (M6)."""
     assert "done" in kinds
     rows = Consent.objects.filter(access__client=w.sides["expired"].client)
     assert rows.get(pk=w.consents["expired"].pk).revision == 2
@@ -230,7 +230,7 @@ def renewed_once(w, played, kinds):
 
 
 def registered(w, played, kinds):
-    """The registry says what the document imported last says: its scopes, its routes."""
+    """The registry has the scopes and routes of the document imported last."""
     both(w, played, kinds)
     scopes = {*Scope.objects.filter(deprecated_at=None).values_list("name", flat=True)}
     assert scopes in ({VIEW, EDIT}, {VIEW, "freshservice.new"}), scopes
@@ -243,7 +243,7 @@ def one_product_secret(w, played, kinds):
 
 
 def counted(w, played, kinds):
-    """What ended is counted once, however many stamped it (T3)."""
+    """Endings are counted once, however many workers stamped them (T3)."""
     both(w, played, kinds)
     access = Access.objects.get(pk=w.consents["ended"].access_id)
     assert access.revoked_counts == {"refresh_tokens": 1, "access_tokens": 1}, access.revoked_counts

@@ -1,4 +1,4 @@
-"""Everybody and everything that races are about, made by actions."""
+"""The people and things that race, made by actions."""
 
 import datetime as dt
 import itertools
@@ -38,14 +38,14 @@ _own = threading.local()
 
 
 def _here():
-    """A browser whose calls run in this thread and on its connection."""
+    """Return a browser whose calls run in this thread, on its connection."""
     if not hasattr(_own, "browser"):
         _own.browser = Browser()
     return _own.browser
 
 
 class There:
-    """The same for an app's calls to server processes, one after the other."""
+    """Sends an app's calls to server processes in turn."""
 
     def __init__(self, servers):
         self.ports = itertools.cycle([server.port for server in servers])
@@ -56,9 +56,9 @@ class There:
 
 
 class World:
-    """`sides` are apps by what was done with them; what races take from them is under the same name."""
+    """`sides` are apps by their state; the other dicts have what belongs to them under the same name."""
 
-    # Where apps ask: There, or in the thread that plays them.
+    # Where apps send their calls: There, or None for the acting thread.
     there = None
 
     def __init__(self):
@@ -107,7 +107,7 @@ class World:
         self._events = Counter(Entry.objects.values_list("event", flat=True))
 
     def before(self, events):
-        """How many entries the ledger had of these events before any race."""
+        """Return how many ledger entries of these events there were before any race."""
         return sum(self._events[event] for event in events)
 
     def _read(self, name, who, **more):
@@ -130,7 +130,7 @@ class World:
             self._used(name, person)
 
     def _grown(self, name, *scopes):
-        """An app in use whose next version asks for these scopes more, and for EDIT no more; what who read before."""
+        """An app in use whose next version adds these scopes and drops EDIT, and what each admin read before."""
         self._installed(name, Level.ACCOUNT, self.admin)
         if scopes:
             credentials.add_scopes(self.sides[name].client, scopes=dict.fromkeys(scopes, "It grew"), by=self.dev)
@@ -143,7 +143,7 @@ class World:
                 self.steps[name, who] = step.screen.digest()
 
     def _connected(self):
-        """An app with vendors, which are never called: one is connected for the account, the agents' is not yet."""
+        """An app with vendors that are never called: one is connected for the account, the agents' is not."""
         client, _secret = factories.client(self.dev, name="planner")
         draft = publishing.change_version(factories.app(self.dev, client), by=self.dev, package=planner(client))
         publishing.publish_custom(draft, accounts={self.account.slug}, by=self.dev)
@@ -160,12 +160,12 @@ class World:
             self._used(name, person)
 
     def _expired(self):
-        """A consent whose 365 days are over, not stamped yet."""
+        """A consent that has expired and is not stamped yet."""
         self._external("expired", Level.ACCOUNT, self.admin)
         advance(dt.timedelta(days=366))
 
     def _left(self):
-        """A consent whose admin is none any more, as two others read it."""
+        """A consent whose giver is no longer an admin, as two others read it."""
         leaver = factories.member(self.account, "admin", "Lea")
         self._external("left", Level.ACCOUNT, leaver)
         memberships.change_role(self.account.memberships.get(user=leaver), role="agent", by=None)
@@ -173,14 +173,14 @@ class World:
         self.statements = {who: statement_of(self.consents["left"], by).digest() for who, by in readers.items()}
 
     def _reused(self):
-        """A family whose first token was replaced over a minute ago: presented again, it is reuse (T6)."""
+        """A family whose first token was replaced over a minute ago; presenting it again is reuse (T6)."""
         self._external("reused", Level.ACCOUNT, self.admin)
         self.replaced = self.tokens["reused"]
         self.tokens["reused"] = self.app_side("reused").refresh(self.replaced["refresh_token"]).json()
         advance(dt.timedelta(minutes=2))
 
     def _used(self, name, person):
-        """Consented to with both scopes, and with a family, an access token and a code that nobody exchanged yet."""
+        """Consent to both scopes, and issue a family, an access token and a code that is not exchanged yet."""
         client, secret = self.sides[name].client, self.sides[name].secret
         granted = factories.agree(client, self.account, person, chosen=[EDIT])
         app = AppSide(_here(), client, secret)
@@ -198,7 +198,7 @@ class World:
         return code, verifier
 
     def _versions(self):
-        """Drafts and versions on their way."""
+        """Drafts, and versions in review and approved."""
         make = {"draft": (), "in_review": (1,), "approved": (1, 2)}
         for name, steps in make.items():
             client, _secret = factories.client(self.dev, name=name)
