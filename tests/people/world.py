@@ -339,6 +339,7 @@ class World:
     def undone(self):
         """Roll back whatever a block does, after checking deferred constraints."""
         cookies = {name: browser.cookies.copy() for name, browser in self.browsers.items()}
+        self.written = self._written()
         with transaction.atomic():
             yield
             connection.check_constraints()
@@ -346,22 +347,32 @@ class World:
         for name, browser in self.browsers.items():
             browser.cookies = cookies[name]
 
-    def snapshot(self):
+    def _written(self):
+        """Return how many rows of each table this transaction has written so far, rolled back or not."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables")
+            return dict(cursor.fetchall())
+
+    def snapshot(self, tables=None):
         """Return {table: (rows, a hash of their content)}; of sessions only the number, since they keep what was shown to whom."""
+        tables = self.tables if tables is None else tables
+        if not tables:
+            return {}
         asked = [
             f"SELECT '{table}', count(*), "
             + ("''" if table == "django_session" else "coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '')")
             + f' FROM "{table}" t'
-            for table in self.tables
+            for table in tables
         ]
         with connection.cursor() as cursor:
             cursor.execute(" UNION ALL ".join(asked))
             return {table: (rows, digest) for table, rows, digest in cursor.fetchall()}
 
     def changes(self):
-        """Return the differences from the original world, such as {"entry+1", "client~"}; ~ is a changed row."""
-        found = set()
-        for table, (rows, digest) in self.snapshot().items():
+        """Return what a block of `undone` changed so far, such as {"entry+1", "client~"}; ~ is a changed row."""
+        found, written = set(), self._written()
+        tables = [table for table in self.tables if written[table] != self.written[table]]
+        for table, (rows, digest) in self.snapshot(tables).items():
             before, was = self.before[table]
             name = table.partition("_")[2]
             if rows != before:
