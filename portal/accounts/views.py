@@ -274,9 +274,7 @@ def invitation_accept(request: SignedInRequest) -> HttpResponse:
     """What the last link that was opened here offers, to whoever is signed in or not yet."""
     invitation = Invitation.objects.opened_in(request.session)
     if not invitation:
-        return _told(
-            request, None, 404, _("There is no such invitation. A newer mail may have taken its organisation.")
-        )
+        return _told(request, None, 404, _("There is no such invitation. A newer mail may have taken its place."))
     if why := invitation.why_over():
         return _told(request, None, 410, why)
     if request.method == "GET" or not request.user.is_authenticated:

@@ -178,7 +178,7 @@ def test_an_unknown_token_and_no_token_are_told(cast, browse):
     for browser in (Browser(), browse(cast.other_dev)):
         assert browser.get("/invitations/").status_code == 404
         for token in ("made-up", "x" * 500, "ünknown", "%20"):
-            assert "no such invitation" in text(opened(browser, token))
+            assert "no such invitation. A newer mail may have taken its place." in text(opened(browser, token))
         assert browser.post("/invitations/").status_code == 404
 
 
