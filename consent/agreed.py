@@ -5,12 +5,14 @@ The app then gets its code without asking them a second time, and its page here 
 
 import datetime as dt
 import time
+from typing import cast
 
 from django.contrib import messages
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from consent.models import Access
+from portal.accounts.models import User
 
 from .models import Consent
 from .receipts import with_receipt
@@ -34,7 +36,7 @@ def take_agreed(request: HttpRequest, consent: Consent | None) -> bool:
     if (agreed["consent"], agreed["revision"]) != (str(consent.pk), consent.revision):
         return False
     del request.session[_AGREED]
-    recent = Consent.objects.filter(pk=consent.pk, granted_by=request.user, granted_at__gt=Now() - RECENT)  # type: ignore[misc]
+    recent = Consent.objects.filter(pk=consent.pk, granted_by=cast(User, request.user), granted_at__gt=Now() - RECENT)
     return recent.exists()
 
 

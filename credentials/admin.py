@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from credentials.models import Client
 from portal.accounts.rights import is_reviewer
 from portal.foundation.admin import ReasonForm, WindowAdmin, shown
-from portal.foundation.once import Press
+from portal.foundation.once import Press, press_of
 from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 
@@ -108,7 +108,7 @@ class ProductAdmin(WindowAdmin):
     notes = {"secret": _("It is shown once, on the next page. The present one stops working at once.")}
 
     def values_of(self, request: HttpRequest, button: str) -> dict[str, Any]:
-        return {"value": derive(PRODUCT_SECRET, request.press.seed)} if button == "secret" else {}  # type: ignore[attr-defined]
+        return {"value": derive(PRODUCT_SECRET, press_of(request).seed)} if button == "secret" else {}
 
     def secret_again(self, request: HttpRequest, press: Press) -> HttpResponse:
         derived = derived_before(PRODUCT_SECRET, press.seed)

@@ -18,7 +18,7 @@ from credentials.models import Client
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import teams_seen_by
 from portal.foundation.database import database_now
-from portal.foundation.once import once
+from portal.foundation.once import once, press_of
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
 from portal.ledger.models import Entry
@@ -82,7 +82,7 @@ def client_create(request: SignedInRequest) -> HttpResponse:
     chosen = chosen_scopes(request.POST)
     form = ClientForm(request.POST or None, teams=teams)
     if request.method == "POST" and form.is_valid():
-        secret = derive(CLIENT_SECRET, request.press.seed)
+        secret = derive(CLIENT_SECRET, press_of(request).seed)
         try:
             client, _value = actions.create_client(scopes=chosen, by=request.user, value=secret, **form.cleaned_data)
             return _created(request, client, secret, rotated=False, status=201)
@@ -170,7 +170,7 @@ def client_rotate(request: SignedInRequest, client_id: str) -> HttpResponse:
     client = _client(request, client_id)
     form = RotateForm(request.POST)
     if form.is_valid():
-        secret = derive(CLIENT_SECRET, request.press.seed)
+        secret = derive(CLIENT_SECRET, press_of(request).seed)
         try:
             actions.rotate_secret(client, by=request.user, value=secret, **form.cleaned_data)
             return _created(request, client, secret, rotated=True)

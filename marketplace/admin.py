@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -7,6 +7,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from portal.accounts.models import User
 from portal.accounts.rights import is_reviewer, is_teammate
 from portal.foundation.admin import OptionalReasonForm, ReasonForm, WindowAdmin, shown
 from portal.foundation.text import lines
@@ -71,7 +72,9 @@ class VersionAdmin(WindowAdmin):
 
     def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         return (
-            is_reviewer(request.user) and obj.status == Status.IN_REVIEW and not is_teammate(obj.app.team, request.user)  # type: ignore[arg-type]
+            is_reviewer(request.user)
+            and obj.status == Status.IN_REVIEW
+            and not is_teammate(obj.app.team, cast(User, request.user))
         )
 
     def change_view(
@@ -123,7 +126,7 @@ def _review(version: Version, request: HttpRequest) -> dict[str, Any]:
             if old != new:
                 changed.append((getattr(Version._meta.get_field(name), "verbose_name"), old, new))  # noqa: B009
         if before.package != version.package:
-            changed.append((_("app package"), *(_package(each) for each in (before, version))))  # type: ignore[arg-type]
+            changed.append((_("app package"), _package(before), _package(version)))
         if bytes(before.icon or b"") != bytes(version.icon or b""):
             changed.append((_("icon"), _("the former one"), _("the one above")))
     team = version.app.team
@@ -147,5 +150,5 @@ def _review(version: Version, request: HttpRequest) -> dict[str, Any]:
         # Owners first, then members, in the order of joining.
         "developers": developers.select_related("user").order_by("-role", "pk")[:MAX_NAMED],
         "more_developers": max(0, developers.count() - MAX_NAMED),
-        "own_team": developers.filter(user=request.user).exists(),  # type: ignore[misc]
+        "own_team": developers.filter(user=cast(User, request.user)).exists(),
     }

@@ -1,5 +1,6 @@
 import copy
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -43,7 +44,7 @@ class AppForm(forms.Form):
         return self.cleaned_data["slug"].lower()
 
 
-def free_clients(teams: QuerySet[Team]) -> QuerySet[Client]:
+def free_clients(teams: Iterable[Team]) -> QuerySet[Client]:
     return Client.objects.filter(team__in=teams, kind=Kind.PLATFORM, app=None).order_by("name")
 
 

@@ -62,7 +62,7 @@ def upgrade_itself(offer_id: int) -> None:
     """Install a version that asks for nothing new, if the account allows that."""
     offer = Offer.objects.select_related("installation__app__client", "version").filter(pk=offer_id).first()
     if offer and offer.taken_at is None and offer.version:
-        upgrading.upgrade_itself(offer)
+        upgrading.upgrade_itself(offer, offer.version)
 
 
 @shared_task

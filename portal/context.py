@@ -52,9 +52,9 @@ def _chrome(request: HttpRequest) -> Any:
         (True, _("Ledger"), "ledger-list"),
         (user.is_staff, _("Staff"), "admin:index"),
     ]
-    items = [{"label": label, "url": reverse(name)} for shown, label, name in pages if shown]
+    items: list[dict[str, Any]] = [{"label": label, "url": reverse(name)} for shown, label, name in pages if shown]
     for item in items:
-        item["current"] = _leads_to(item["url"], request.path)  # type: ignore[assignment]
+        item["current"] = _leads_to(item["url"], request.path)
     words = str(user).split("@")[0].split() or ["?"]
     return {
         **made,

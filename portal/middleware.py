@@ -1,7 +1,7 @@
 import contextlib
 import zoneinfo
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth import middleware
@@ -9,7 +9,7 @@ from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooMany
 from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
-from django.urls import Resolver404, resolve, reverse
+from django.urls import Resolver404, ResolverMatch, resolve, reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -252,8 +252,8 @@ class MethodNotAllowedMiddleware:
         """Refuse PUT, which allauth takes for POST, and in the admin everything that is neither a page nor a form."""
         if not _guards_itself(request, view):
             return None
-        here, allowed = request.resolver_match, ["GET", "HEAD"]
-        if "admin" not in here.namespaces or (here.url_name or "").endswith(FORMS):  # type: ignore[union-attr]
+        here, allowed = _match_of(request), ["GET", "HEAD"]
+        if "admin" not in here.namespaces or (here.url_name or "").endswith(FORMS):
             allowed.append("POST")
         return HttpResponseNotAllowed(allowed) if request.method not in allowed else None
 
@@ -265,9 +265,14 @@ class LoginRequiredMiddleware(middleware.LoginRequiredMiddleware):
         return None if _guards_itself(request, view) else super().process_view(request, view, args, kwargs)
 
 
+def _match_of(request: HttpRequest) -> ResolverMatch:
+    """Return what a request's path led to; `process_view` runs after that is found."""
+    return cast(ResolverMatch, request.resolver_match)
+
+
 def _guards_itself(request: HttpRequest, view: Any) -> bool:
     """Tell whether a view is of Django's admin or of allauth, which have people sign in their own way."""
-    return "admin" in request.resolver_match.namespaces or view.__module__.startswith("allauth.")  # type: ignore[union-attr]
+    return "admin" in _match_of(request).namespaces or view.__module__.startswith("allauth.")
 
 
 def page_of_form(request: HttpRequest) -> Any:

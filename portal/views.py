@@ -1,7 +1,7 @@
 """Home, one's settings, health, and the error pages."""
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 from allauth.mfa.utils import is_mfa_enabled
 from django.contrib import messages
@@ -56,7 +56,7 @@ def _accounts_and_teams(request: SignedInRequest) -> dict[str, Any]:
 def home(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "portal/home_signed_out.html")
-    context = _accounts_and_teams(request)  # type: ignore[arg-type]
+    context = _accounts_and_teams(cast(SignedInRequest, request))
     renewable = renewable_by(request.user)
     context["endings"], context["ended"] = ending_within().filter(renewable)[:3], ended_lately().filter(renewable)[:3]
     context["offers"] = offers_seen_by(request.user).count()

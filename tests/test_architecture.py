@@ -1,7 +1,9 @@
 """Which way imports go, and what no file may hold (STYLE.md's one idea: what may be asked, was granted, is asking)."""
 
 import ast
+import inspect
 import re
+from uuid import UUID
 
 import pytest
 from django.apps import apps
@@ -10,6 +12,7 @@ from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 from django.urls import get_resolver
 
+from portal.accounts.requests import SignedInRequest
 from portal.celery import app as celery
 from tests.layers import APPS, BASE, FILES, imports, module, rank, room
 from tests.strings import rooms_of, upward_strings
@@ -198,18 +201,42 @@ def test_the_toolkits_models_are_swapped_in_the_very_first_migrations():
         assert model in {operation.name.lower() for operation in first.operations if hasattr(operation, "fields")}
 
 
-def addresses(resolver=None, prefix=""):
+def patterns(resolver=None, prefix=""):
+    """Yield (address, pattern) of every URL."""
     for pattern in (resolver or get_resolver()).url_patterns:
         if hasattr(pattern, "url_patterns"):
-            yield from addresses(pattern, prefix + str(pattern.pattern))
+            yield from patterns(pattern, prefix + str(pattern.pattern))
         else:
-            yield prefix + str(pattern.pattern), pattern.callback
+            yield prefix + str(pattern.pattern), pattern
+
+
+def addresses():
+    return ((address, pattern.callback) for address, pattern in patterns())
 
 
 def test_none_of_the_toolkits_own_pages_is_served():
     """They would delete and register clients, and list tokens."""
     for address, view in addresses():
         assert not view.__module__.startswith("oauth2_provider"), address
+
+
+def test_views_say_what_their_urls_give_them():
+    """Each parameter has the type of its converter, and who may be signed out is no SignedInRequest."""
+    kinds = {"UUIDConverter": UUID, "IntConverter": int}
+    wrong = []
+    for _address, pattern in patterns():
+        view = inspect.unwrap(pattern.callback)
+        if view.__module__.split(".")[0] not in {app.split(".")[0] for app in APPS}:
+            continue
+        says = inspect.get_annotations(view)
+        for name, converter in getattr(pattern.pattern, "converters", {}).items():
+            # A decorator may replace a parameter by what it stands for.
+            if name in says and says[name] != kinds.get(type(converter).__name__, str):
+                wrong.append(f"{view.__module__}.{view.__name__}: {name}")
+        is_public = not getattr(pattern.callback, "login_required", True)
+        if is_public and says.get("request") is SignedInRequest:
+            wrong.append(f"{view.__module__}.{view.__name__}: request")
+    assert not wrong
 
 
 def test_the_top_level_holds_what_the_readme_names():

@@ -1,7 +1,7 @@
 """The authorization endpoint (RFC 6749 section 3.1): who is asked, for which account, for what."""
 
 import contextlib
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import OperationalError, transaction
@@ -18,11 +18,10 @@ from credentials.models import Client
 from credentials.redirect_uris import is_loopback
 from credentials.seen import clients_seen_by
 from portal.accounts.models import Account, Membership
-from portal.accounts.requests import SignedInRequest
 from portal.foundation.database import database_now
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import spend
-from portal.foundation.once import once
+from portal.foundation.once import Press, once, press_of
 from portal.foundation.refusals import Refused
 
 from .. import steps
@@ -37,6 +36,9 @@ from ..steps import Attempt, find_client
 from ..validity import suspension
 from .choosing import ACCOUNT
 from .flow import AuthorizationRequest, Flow, Redirect, note, run, through, without_prompt
+
+# Each refusal, with the error that the app gets.
+Refusals = dict[type[Refused], str]
 
 PROMPTS = {"none", "login", "consent", "select_account"}
 _ABOUT_THE_URI = {
@@ -56,14 +58,15 @@ def authorize(request: HttpRequest) -> HttpResponse:
     return _agree_once(request) if is_agree else _authorize(request)
 
 
-def _authorize(request: HttpRequest) -> Any:
+def _authorize(request: HttpRequest) -> HttpResponse:
     who = address_of(request.META)
     client_id = request.GET.get("client_id", "")
     spend(("authorize by address", who), ("authorize by address and client", who, client_id))
-    return run(AUTHORIZE, Flow(request))
+    # The last step always answers.
+    return cast(HttpResponse, run(AUTHORIZE, Flow(request)))
 
 
-def _agreed_before(request: SignedInRequest, press: Any) -> Any:
+def _agreed_before(request: HttpRequest, press: Press) -> HttpResponse:
     """Answer a second press of Agree with a new code: the first was lost with its page and is stored nowhere."""
     flow = Flow(request)
     if response := run((*READ, *ACCOUNT), flow):
@@ -71,7 +74,7 @@ def _agreed_before(request: SignedInRequest, press: Any) -> Any:
     with contextlib.suppress(ScopeTooWide, MayNotConsent, NotInstalled):
         # Opening the request anew says so.
         _build_screen(flow)
-        if press.is_recent and not flow.screen.is_due:
+        if press.is_recent and flow.screen.consent and not flow.screen.is_due:
             return _with_code(flow, flow.screen.consent, "access_denied")
     return Redirect(request.get_full_path(), 303)
 
@@ -82,17 +85,19 @@ _agree_once = once(_authorize, again=_agreed_before)
 # --- reading the request ---
 
 
-def client_and_redirect_uri_can_be_trusted(flow: Any, error: str) -> Any:
+def client_and_redirect_uri_can_be_trusted(flow: Flow, error: str) -> HttpResponse | None:
     """Show a page where they cannot, since an error here never redirects (RFC 6749 section 4.1.2.1)."""
     request = flow.request
     attempt = request.META["attempt"] = Attempt()
     try:
         _, parameters = get_oauthlib_core().validate_authorization_request(request)
     except FatalClientError as refusal:
-        return _untrusted(request, attempt.client, refusal.oauthlib_error, error)  # type: ignore[arg-type]
+        return _untrusted(request, attempt.client, refusal.oauthlib_error, error)
     except OAuthToolkitError as refusal:
         flow.problem = problem = refusal.oauthlib_error
-        flow.asked = AuthorizationRequest(None, problem.redirect_uri, problem.state, None, "", set(), "", "")  # type: ignore[arg-type]
+        flow.asked = AuthorizationRequest(
+            cast(Client, attempt.client), problem.redirect_uri, problem.state, None, "", set(), "", ""
+        )
         return None
     scope = clean_scope(request.GET.get("scope", "")).split()
     flow.asked = AuthorizationRequest(
@@ -108,7 +113,7 @@ def client_and_redirect_uri_can_be_trusted(flow: Any, error: str) -> Any:
     return None
 
 
-def request_is_valid(flow: Any, _steps: Any) -> Any:
+def request_is_valid(flow: Flow, _steps: object) -> HttpResponse | None:
     """Answer what the first of these steps refused, which oauthlib ran once it trusted the redirect URI."""
     if (problem := flow.problem) is None:
         return None
@@ -117,7 +122,7 @@ def request_is_valid(flow: Any, _steps: Any) -> Any:
     return _refuse(flow, problem.error, problem.description or "")
 
 
-def prompt_is_known(flow: Any, error: str) -> Any:
+def prompt_is_known(flow: Flow, error: str) -> HttpResponse | None:
     prompt = flow.asked.prompt
     if not prompt - PROMPTS and not ("none" in prompt and len(prompt) > 1):
         return None
@@ -126,7 +131,7 @@ def prompt_is_known(flow: Any, error: str) -> Any:
     return _refuse(flow, error, description)
 
 
-def _refuse(flow: Any, error: str, description: str) -> Any:
+def _refuse(flow: Flow, error: str, description: str) -> HttpResponse:
     """Send a refusal to the app, but only people who signed in: anyone may register a redirect URI, and a request made to
     fail would turn the portal into an open redirector (RFC 9700 section 4.11.2).
     """
@@ -135,14 +140,14 @@ def _refuse(flow: Any, error: str, description: str) -> Any:
     return flow.asked.answer(error=error, error_description=description)
 
 
-def _untrusted(request: SignedInRequest, client: Client, problem: Any, error: str) -> HttpResponse:
+def _untrusted(request: HttpRequest, client: Client | None, problem: errors.OAuth2Error, error: str) -> HttpResponse:
     if client is None and len(request.GET.getlist("client_id")) == 1:
         client = find_client(request.GET["client_id"])
     context = {"error": error, "description": problem.description}
     # The page repeats nothing of an unreadable request, not even in its links.
     request.leads_nowhere = client is None or client.suspended_at is not None  # type: ignore[attr-defined]
-    if client and client.suspended_at:
-        note(client, error, Why.SUSPENDED, suspension(client).text)  # type: ignore[union-attr]
+    if client and (why := suspension(client)):
+        note(client, error, Why.SUSPENDED, why.text)
     elif client:
         text = _ABOUT_THE_URI.get(type(problem), "redirect_uri is repeated")
         note(client, error, Why.REQUEST, text, "redirect_uri")
@@ -153,7 +158,7 @@ def _untrusted(request: SignedInRequest, client: Client, problem: Any, error: st
     return render(request, "consent/authorize_error.html", context, status=400)
 
 
-def _sign_in(flow: Any) -> Any:
+def _sign_in(flow: Flow) -> HttpResponse | None:
     """Return the page on which this person has to sign in first, or None."""
     if not flow.request.user.is_authenticated:
         return through("account_login", without_prompt(flow.request, "login"))
@@ -162,7 +167,7 @@ def _sign_in(flow: Any) -> Any:
     return None
 
 
-def person_is_signed_in(flow: Any, error: str) -> Any:
+def person_is_signed_in(flow: Flow, error: str) -> HttpResponse | None:
     if flow.shows_no_page and not flow.request.user.is_authenticated:
         return flow.asked.answer(error=error)
     return _sign_in(flow)
@@ -171,7 +176,7 @@ def person_is_signed_in(flow: Any, error: str) -> Any:
 # --- deciding ---
 
 
-def cancel_was_not_pressed(flow: Any, error: str) -> Any:
+def cancel_was_not_pressed(flow: Flow, error: str) -> HttpResponse | None:
     if flow.decision != "cancel":
         return None
     request, asked = flow.request, flow.asked
@@ -180,19 +185,19 @@ def cancel_was_not_pressed(flow: Any, error: str) -> Any:
         with contextlib.suppress(Refused, OperationalError):
             if run(ACCOUNT, flow) is None:
                 # A person whom the page could not ask had nothing to decline.
-                build_screen(asked.client, flow.account, by=request.user, now=database_now(), requested=asked.requested)
-                decline_consent(asked.client, flow.account, by=request.user)
+                _build_screen(flow)
+                decline_consent(asked.client, flow.account, by=flow.person)
     return asked.answer("POST", error=error, error_description="The person pressed Cancel")
 
 
-def _build_screen(flow: Any, **more: Any) -> None:
-    asked, person = flow.asked, flow.request.user
+def _build_screen(flow: Flow, **more: Any) -> None:
+    asked = flow.asked
     flow.screen = build_screen(
-        asked.client, flow.account, by=person, now=database_now(), requested=asked.requested, **more
+        asked.client, flow.account, by=flow.person, now=database_now(), requested=asked.requested, **more
     )
 
 
-def person_may_be_asked(flow: Any, refusals: Any) -> Any:
+def person_may_be_asked(flow: Flow, refusals: Refusals) -> HttpResponse | None:
     try:
         _build_screen(flow, ask_again=flow.asks_again)
     except tuple(refusals) as refusal:
@@ -200,7 +205,7 @@ def person_may_be_asked(flow: Any, refusals: Any) -> Any:
     return None
 
 
-def _refused(flow: Any, refusal: Any, error: str) -> Any:
+def _refused(flow: Flow, refusal: Refused, error: str) -> HttpResponse:
     """Tell the app which scopes are too wide. Tell the person everything else, unless no page may be shown."""
     asked = flow.asked
     if isinstance(refusal, ScopeTooWide):
@@ -215,7 +220,7 @@ def _refused(flow: Any, refusal: Any, error: str) -> Any:
     return _who_can_help(flow.request, asked, flow.account, refusal)
 
 
-def person_agrees(flow: Any, refusals: Any) -> Any:
+def person_agrees(flow: Flow, refusals: Refusals) -> HttpResponse | None:
     """If Agree was pressed, grant the consent. No earlier step grants anything."""
     if flow.decision != "agree":
         return None
@@ -225,13 +230,13 @@ def person_agrees(flow: Any, refusals: Any) -> Any:
             consent = grant_consent(
                 asked.client,
                 flow.screen.account,
-                by=request.user,
+                by=flow.person,
                 shown=request.POST.get("shown", ""),
                 chosen=set(request.POST.getlist("optional")),
                 requested=asked.requested,
                 ask_again=flow.asks_again,
             )
-            request.press.hides_answer = True
+            press_of(request).hides_answer = True
             return _with_code(flow, consent, refusals[MayNotConsent])
     except ScreenIsStale as stale:
         return consent_page(request, flow.screen, problem=str(stale), status=409)
@@ -239,11 +244,11 @@ def person_agrees(flow: Any, refusals: Any) -> Any:
         return _refused(flow, refusal, refusals[type(refusal)])
 
 
-def nothing_is_left_to_ask(flow: Any, error: str) -> Any:
+def nothing_is_left_to_ask(flow: Flow, error: str) -> HttpResponse | None:
     return flow.asked.answer(error=error) if flow.shows_no_page and flow.screen.is_due else None
 
 
-def no_page_is_needed(flow: Any, error: str) -> Any:
+def no_page_is_needed(flow: Flow, error: str) -> HttpResponse | None:
     """Show the page if there is something to ask, or if anybody could receive the code (RFC 8252 section 8.6)."""
     screen = flow.screen
     if not (screen.is_due or flow.asks_again or is_loopback(flow.asked.redirect_uri)):
@@ -256,14 +261,15 @@ def no_page_is_needed(flow: Any, error: str) -> Any:
     return None
 
 
-def code_is_issued(flow: Any, error: str) -> Any:
+def code_is_issued(flow: Flow, error: str) -> HttpResponse | None:
     try:
-        return _with_code(flow, flow.screen.consent, error)
+        # Something was agreed to, or a page would have asked.
+        return _with_code(flow, cast(Consent, flow.screen.consent), error)
     except MayNotConsent as refusal:
         return _refused(flow, refusal, error)
 
 
-def _with_code(flow: Any, consent: Consent, error: str) -> Any:
+def _with_code(flow: Flow, consent: Consent, error: str) -> HttpResponse:
     request, asked = flow.request, flow.asked
     scopes = flow.screen.requested & {*consent.granted}
     if not scopes:
@@ -271,7 +277,7 @@ def _with_code(flow: Any, consent: Consent, error: str) -> Any:
     try:
         code = issue_code(
             consent,
-            by=request.user,
+            by=flow.person,
             scopes=scopes,
             redirect_uri=asked.redirect_uri,
             code_challenge=asked.code_challenge,
@@ -281,7 +287,9 @@ def _with_code(flow: Any, consent: Consent, error: str) -> Any:
     return asked.answer(request.method, code=code)
 
 
-def _who_can_help(request: SignedInRequest, asked: Any, account: Account, refusal: Any) -> HttpResponse:
+def _who_can_help(
+    request: HttpRequest, asked: AuthorizationRequest, account: Account, refusal: Refused
+) -> HttpResponse:
     admins = Membership.objects.admins().filter(account=account).select_related("user").order_by("user__name")[:5]
     context = {
         "asked": asked,
@@ -295,7 +303,7 @@ def _who_can_help(request: SignedInRequest, asked: Any, account: Account, refusa
 
 # --- the order of the steps, each with the error that the app gets (RFC 6749 section 4.1.2.1) ---
 
-REFUSALS = {MayNotConsent: "access_denied", NotInstalled: "access_denied", ScopeTooWide: "invalid_scope"}
+REFUSALS: Refusals = {MayNotConsent: "access_denied", NotInstalled: "access_denied", ScopeTooWide: "invalid_scope"}
 READ = (
     (client_and_redirect_uri_can_be_trusted, "invalid_request"),
     (request_is_valid, (*steps.AUTHORIZE, *steps.SCOPES)),
@@ -316,7 +324,7 @@ AUTHORIZE = (
 
 
 def consent_page(
-    request: SignedInRequest, screen: Screen, *, problem: str = "", status: int = 200, cancel_url: str = ""
+    request: HttpRequest, screen: Screen, *, problem: str = "", status: int = 200, cancel_url: str = ""
 ) -> HttpResponse:
     """Show what would be agreed to."""
     context = {

@@ -1,23 +1,22 @@
 """The steps of the authorization endpoint that find the account."""
 
 import uuid
-from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from portal.accounts.requests import SignedInRequest
+from portal.accounts.models import Account, Membership
 from portal.accounts.seen import memberships_of
 
 from ..asking import may_agree
 from ..models import Access, Why
-from .flow import note, without_prompt
+from .flow import AuthorizationRequest, Flow, note, without_prompt
 
 
-def hinted_account_is_theirs(flow: Any, error: str) -> Any:
+def hinted_account_is_theirs(flow: Flow, error: str) -> HttpResponse | None:
     request, asked = flow.request, flow.asked
-    memberships = memberships_of(request.user).filter(account__suspended_at=None).select_related("account")
+    memberships = memberships_of(flow.person).filter(account__suspended_at=None).select_related("account")
     flow.memberships = {membership.account.slug: membership for membership in memberships.order_by("account__name")}
     if not (asked.installation or asked.account):
         return None
@@ -31,12 +30,12 @@ def hinted_account_is_theirs(flow: Any, error: str) -> Any:
         note(asked.client, error, Why.NO_CONSENT, text, "account")
     if flow.shows_no_page:
         return asked.answer(error=error)
-    mine = memberships_of(request.user).filter(account__slug=asked.account).select_related("account")
+    mine = memberships_of(flow.person).filter(account__slug=asked.account).select_related("account")
     context = {"asked": asked, "suspended": mine.exclude(account__suspended_at=None).first()}
     return render(request, "consent/authorize_wrong_account.html", context, status=404)
 
 
-def _hinted(asked: Any, accounts: Any) -> Any:
+def _hinted(asked: AuthorizationRequest, accounts: dict[str, Account]) -> Account | None:
     if asked.installation:
         try:
             installation = uuid.UUID(asked.installation)
@@ -51,19 +50,19 @@ def _hinted(asked: Any, accounts: Any) -> Any:
     return accounts.get(asked.account)
 
 
-def person_has_an_account(flow: Any, error: str) -> Any:
+def person_has_an_account(flow: Flow, error: str) -> HttpResponse | None:
     if len(flow.memberships) == 1 and flow.account is None and "select_account" not in flow.asked.prompt:
         flow.account = next(iter(flow.memberships.values())).account
     return flow.asked.answer(error=error) if flow.shows_no_page and not flow.memberships else None
 
 
-def account_is_settled(flow: Any, error: str) -> Any:
+def account_is_settled(flow: Flow, error: str) -> HttpResponse | None:
     if flow.account:
         return None
     return flow.asked.answer(error=error) if flow.shows_no_page else _choose(flow.request, flow.asked, flow.memberships)
 
 
-def _choose(request: SignedInRequest, asked: Any, memberships: Any) -> HttpResponse:
+def _choose(request: HttpRequest, asked: AuthorizationRequest, memberships: dict[str, Membership]) -> HttpResponse:
     base = without_prompt(request, "select_account")
     query = [
         (name, value) for name, value in parse_qsl(base.partition("?")[2]) if name not in ("account", "installation")

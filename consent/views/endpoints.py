@@ -15,7 +15,6 @@ from oauth2_provider.oauth2_backends import get_oauthlib_core
 from credentials import registry, resources
 from credentials.authentication import MalformedBasic, check_product_secret, read_basic
 from credentials.models import Product, Scope
-from portal.accounts.requests import SignedInRequest
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import TooMany, spend
 
@@ -38,7 +37,7 @@ def for_programs(view: Any) -> Any:
     return login_not_required(csrf_exempt(view))
 
 
-def _oauthlib(core: Any, respond: Any, request: SignedInRequest) -> Any:
+def _oauthlib(core: Any, respond: Any, request: HttpRequest) -> Any:
     """Run an oauthlib endpoint in one transaction, so that the locks of validation hold until the commit."""
     with transaction.atomic():
         _, _headers, body, status = respond(request)
@@ -50,7 +49,7 @@ def _oauthlib(core: Any, respond: Any, request: SignedInRequest) -> Any:
 
 
 @for_programs
-def token(request: SignedInRequest) -> HttpResponse:
+def token(request: HttpRequest) -> HttpResponse:
     """RFC 6749 section 3.2."""
     attempt = request.META["attempt"] = Attempt()
     response = _token(request, attempt)
@@ -61,28 +60,28 @@ def token(request: SignedInRequest) -> HttpResponse:
     if client:
         note_failure(
             client.pk,
-            account_id=attempt.consent and attempt.consent.access.account_id,  # type: ignore[arg-type]
+            account_id=attempt.consent.access.account_id if attempt.consent else None,
             where=Where.TOKEN,
             why=attempt.why or Why.REQUEST,
             error=json.loads(response.content)["error"],
             text=attempt.text,
             parameter=attempt.parameter,
         )
-    if attempt.can_reauthorize:
-        url = checking.reauthorize_url(attempt.consent)  # type: ignore[arg-type]
+    if attempt.consent and attempt.can_reauthorize:
+        url = checking.reauthorize_url(attempt.consent)
         response.content = json.dumps({**json.loads(response.content), "reauthorize_url": url})
     return response
 
 
-def form_can_be_read(request: SignedInRequest) -> Any:
+def form_can_be_read(request: HttpRequest) -> Any:
     return get_oauthlib_core().check_body(request)
 
 
-def grant_type_is_sent(request: SignedInRequest) -> str:
+def grant_type_is_sent(request: HttpRequest) -> str:
     return "" if request.POST.get("grant_type") else "grant_type is missing"
 
 
-def grant_type_is_known(request: SignedInRequest) -> str:
+def grant_type_is_known(request: HttpRequest) -> str:
     known = request.POST["grant_type"] in GRANT_TYPES
     return "" if known else f"grant_type must be one of {', '.join(GRANT_TYPES)}"
 
@@ -95,7 +94,7 @@ TOKEN = (
 )
 
 
-def _token(request: SignedInRequest, attempt: Any) -> Any:
+def _token(request: HttpRequest, attempt: Any) -> Any:
     for step, error in TOKEN:
         if problem := step(request):
             name = problem.partition(" ")[0]
@@ -105,7 +104,7 @@ def _token(request: SignedInRequest, attempt: Any) -> Any:
     return _oauthlib(core, core.create_token_response, request)
 
 
-def _client_named_in(request: SignedInRequest) -> Any:
+def _client_named_in(request: HttpRequest) -> Any:
     """Return the client that an unauthenticated request names, or None, so that its team learns what its app sends.
 
     What a stranger sends in its name counts as a failed authentication, and no more than that is recorded.
@@ -123,7 +122,7 @@ def _client_named_in(request: SignedInRequest) -> Any:
 
 
 @for_programs
-def revoke(request: SignedInRequest) -> HttpResponse:
+def revoke(request: HttpRequest) -> HttpResponse:
     """RFC 7009."""
     core = get_oauthlib_core()
     if problem := core.check_body(request):
@@ -131,7 +130,7 @@ def revoke(request: SignedInRequest) -> HttpResponse:
     return _oauthlib(core, core.create_revocation_response, request)
 
 
-def _product_of(request: SignedInRequest) -> Any:
+def _product_of(request: HttpRequest) -> Any:
     """Return the product that authenticates with HTTP Basic, or None."""
     try:
         basic = read_basic(request.headers.get("Authorization", ""))
@@ -141,7 +140,7 @@ def _product_of(request: SignedInRequest) -> Any:
 
 
 @for_programs
-def introspect(request: SignedInRequest) -> HttpResponse:
+def introspect(request: HttpRequest) -> HttpResponse:
     """RFC 7662; only products may ask, with their slug and secret."""
     product = _product_of(request)
     if product is None:
@@ -163,7 +162,7 @@ def introspect(request: SignedInRequest) -> HttpResponse:
 @login_not_required
 @csrf_exempt
 @never_cache
-def check(request: HttpRequest, product: Product) -> HttpResponse:
+def check(request: HttpRequest, product: str) -> HttpResponse:
     """Answer a gateway's subrequest with 200, 401 or 503. Envoy takes any other 2xx for a refusal."""
     found = Product.objects.filter(slug=product).first()
     try:

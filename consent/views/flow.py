@@ -1,8 +1,9 @@
 """An authorization request on its way through the steps, and the redirects that answer it."""
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -12,11 +13,11 @@ from oauthlib.common import add_params_to_uri
 from oauthlib.oauth2.rfc6749 import errors
 
 from credentials.models import Client
-from portal.accounts.models import Account, Membership
-from portal.accounts.requests import SignedInRequest
+from portal.accounts.models import Account, Membership, User
 
 from ..actions.failing import note_failure
-from ..models import Where
+from ..models import Where, Why
+from ..screen import Screen
 
 
 class Redirect(HttpResponse):
@@ -26,7 +27,7 @@ class Redirect(HttpResponse):
         super().__init__(status=status, headers={"Location": location})
 
     @property
-    def url(self) -> Any:
+    def url(self) -> str:
         return self["Location"]
 
 
@@ -43,7 +44,7 @@ class AuthorizationRequest:
     account: str
     installation: str
 
-    def answer(self, method: str = "GET", **parameters: Any) -> Any:
+    def answer(self, method: str | None = "GET", **parameters: str) -> Redirect:
         """Send the browser back to the app (RFC 6749 section 4.1.2, RFC 9207)."""
         if self.state is not None:
             parameters["state"] = self.state
@@ -56,7 +57,7 @@ class AuthorizationRequest:
         return Redirect(add_params_to_uri(self.redirect_uri, list(parameters.items())), status)
 
 
-def through(name: str, then: Any) -> Any:
+def through(name: str, then: str) -> Redirect:
     """Redirect to a page of this name that leads on to `then`."""
     return Redirect(f"{reverse(name)}?{urlencode({'next': then}, safe='/')}")
 
@@ -68,13 +69,18 @@ class Flow:
     request: HttpRequest
     # The error that the app gets, if the request can be answered with nothing else.
     problem: errors.OAuth2Error | None = None
-    asked: Any = None
+    asked: AuthorizationRequest = None  # type: ignore[assignment]
     memberships: dict[str, Membership] = field(default_factory=dict)
-    account: Account | None = None
-    screen: Any = None
+    account: Account = None  # type: ignore[assignment]
+    screen: Screen = None  # type: ignore[assignment]
 
     @property
-    def decision(self) -> Any:
+    def person(self) -> User:
+        """The person who is asked, from the step that has them sign in."""
+        return cast(User, self.request.user)
+
+    @property
+    def decision(self) -> str | None:
         return self.request.POST.get("decision") if self.request.method == "POST" else None
 
     @property
@@ -86,7 +92,11 @@ class Flow:
         return "consent" in self.asked.prompt
 
 
-def run(these: Any, flow: Any) -> Any:
+# Answers a request, or returns None to go on; beside it in a list, what the app or the person is told.
+Step = Callable[[Flow, Any], HttpResponse | None]
+
+
+def run(these: Iterable[tuple[Step, Any]], flow: Flow) -> HttpResponse | None:
     """Return the answer of the first step that has one, or None."""
     for step, error in these:
         if (response := step(flow, error)) is not None:
@@ -94,12 +104,12 @@ def run(these: Any, flow: Any) -> Any:
     return None
 
 
-def note(client: Client, error: str, why: Any, text: str = "", parameter: str = "") -> None:
+def note(client: Client, error: str, why: Why, text: str = "", parameter: str = "") -> None:
     """Count a refusal for the client's team. People's decisions and answers to prompt=none do not count."""
     note_failure(client.pk, where=Where.AUTHORIZE, why=why, error=error, text=text, parameter=parameter)
 
 
-def without_prompt(request: SignedInRequest, done: Any) -> str:
+def without_prompt(request: HttpRequest, done: str) -> str:
     query = [(name, value) for name, values in request.GET.lists() for value in values]
     left = " ".join(word for word in request.GET.get("prompt", "").split() if word != done)
     query = [(name, left if name == "prompt" else value) for name, value in query if name != "prompt" or left]

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.db.models import Case, Exists, F, Func, OuterRef, When
@@ -73,7 +74,7 @@ def ending_list(request: SignedInRequest) -> HttpResponse:
 
 
 @require_safe
-def authorization_view(request: SignedInRequest, access_id: int) -> HttpResponse:
+def authorization_view(request: SignedInRequest, access_id: UUID) -> HttpResponse:
     access = get_object_or_404(accesses_seen_by(request.user), pk=access_id)
     if access.installation_id:
         return redirect(access_url(access))
@@ -99,7 +100,7 @@ def authorization_view(request: SignedInRequest, access_id: int) -> HttpResponse
 
 @require_http_methods(["GET", "POST"])
 @once
-def revoke_consent(request: SignedInRequest, consent_id: str) -> HttpResponse:
+def revoke_consent(request: SignedInRequest, consent_id: UUID) -> HttpResponse:
     consent = get_object_or_404(consents_seen_by(request.user), pk=consent_id)
     if request.method == "GET":
         return render(request, "consent/consent_revoke.html", {"consent": consent, "back": access_url(consent.access)})
@@ -114,7 +115,7 @@ def revoke_consent(request: SignedInRequest, consent_id: str) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once
-def confirm_consent(request: SignedInRequest, consent_id: str) -> HttpResponse:
+def confirm_consent(request: SignedInRequest, consent_id: UUID) -> HttpResponse:
     """Let an admin answer for a consent that a former admin gave."""
     accounts = Membership.objects.administered_by(request.user)
     consents = Consent.objects.filter(membership=None, access__account__in=accounts)
@@ -150,7 +151,7 @@ def _for_admins(action: Callable[..., Any], template: str, **kind: Any) -> Any:
 
     @require_http_methods(["GET", "POST"])
     @once
-    def view(request: SignedInRequest, access_id: int) -> HttpResponse:
+    def view(request: SignedInRequest, access_id: UUID) -> HttpResponse:
         accounts = Membership.objects.administered_by(request.user)
         access = get_object_or_404(accesses_seen_by(request.user), pk=access_id, account__in=accounts, **kind)
         if request.method == "GET":

@@ -2,6 +2,7 @@
 
 from functools import wraps
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
@@ -35,7 +36,7 @@ def _changes_consent(change: Any) -> Any:
     @require_http_methods(["GET", "POST"])
     @once
     @wraps(change)
-    def view(request: SignedInRequest, consent_id: str) -> HttpResponse:
+    def view(request: SignedInRequest, consent_id: UUID) -> HttpResponse:
         consents = consents_seen_by(request.user).filter(renewable_by(request.user))
         consent = get_object_or_404(consents, pk=consent_id)
         if consent.is_over(database_now()):
@@ -83,18 +84,18 @@ def _ask(
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once
-def reauthorize(request: SignedInRequest, access_id: int) -> HttpResponse:
+def reauthorize(request: SignedInRequest, access_id: UUID) -> HttpResponse:
     """Replace the consent with a new one (T4). Cancel leaves the old one as it is."""
     access = get_object_or_404(accesses_seen_by(request.user).filter(ended_at=None), pk=access_id)
     # An external client is limited to what this person or account agreed to before.
-    more = {} if access.client.is_platform else {"requested": last_agreed(access, request.user)}
-    return _ask(request, access, _("You agreed again."), replace=True, **more)  # type: ignore[arg-type]
+    more: dict[str, Any] = {} if access.client.is_platform else {"requested": last_agreed(access, request.user)}
+    return _ask(request, access, _("You agreed again."), replace=True, **more)
 
 
 @_changes_consent
 def renew_consent(request: SignedInRequest, consent: Consent) -> HttpResponse:
     """Renew a consent for another term, with what a version asks since. It is the same consent, so no token stops (T5)."""
-    more = {} if consent.access.client.is_platform else {"requested": {*consent.granted}}
+    more: dict[str, Any] = {} if consent.access.client.is_platform else {"requested": {*consent.granted}}
     return _ask(
         request,
         consent.access,
@@ -107,8 +108,10 @@ def renew_consent(request: SignedInRequest, consent: Consent) -> HttpResponse:
 @_changes_consent
 def widen_consent(request: SignedInRequest, consent: Consent) -> HttpResponse:
     """Ask again for what was declined or taken back. Besides this, only `prompt=consent` asks for it."""
-    more = {} if consent.access.client.is_platform else {"requested": {*consent.granted} | left_to_allow(consent)}
-    return _ask(request, consent.access, _("You agreed."), ask_again=True, **more)  # type: ignore[arg-type]
+    more: dict[str, Any] = (
+        {} if consent.access.client.is_platform else {"requested": {*consent.granted} | left_to_allow(consent)}
+    )
+    return _ask(request, consent.access, _("You agreed."), ask_again=True, **more)
 
 
 @_changes_consent

@@ -1,6 +1,7 @@
 """Receipts: a ledger entry of what was agreed or ended, as a page and as a signed file."""
 
 from typing import Any
+from uuid import UUID
 
 import structlog
 from django.http import HttpResponse
@@ -26,19 +27,19 @@ _ENDED = (Event.ACCESS_ENDED, Event.CONSENT_REVOKED, Event.CONSENT_EXPIRED)
 
 
 @require_safe
-def receipt_view(request: SignedInRequest, entry_id: str) -> HttpResponse:
+def receipt_view(request: SignedInRequest, entry_id: UUID) -> HttpResponse:
     """Show a receipt; with `format=json`, the file that `verify_ledger --receipt` checks."""
     entry = get_object_or_404(receipts_seen_by(request.user), pk=entry_id)
     text = ShownText.objects.filter(pk=entry.details.get("text_hash", "")).first()
-    words, as_file = text and text.words, request.GET.get("format") == "json"
+    words, as_file = text.words if text else None, request.GET.get("format") == "json"
     try:
-        signed = receipt(entry, words) if as_file else check_recorded(entry, words)  # type: ignore[arg-type, func-returns-value]
+        if as_file:
+            disposition = {"Content-Disposition": f'attachment; filename="receipt-{entry.pk}.json"'}
+            return answer(receipt(entry, words), 200, **disposition)
+        check_recorded(entry, words)
     except NotRecorded as altered:
         log.error("ledger_entry_altered", chain=entry.chain_id, sequence=entry.sequence, what=str(altered))
         return _refuse(request, entry, as_file)
-    if as_file:
-        disposition = {"Content-Disposition": f'attachment; filename="receipt-{entry.pk}.json"'}
-        return answer(signed, **disposition)  # type: ignore[arg-type]
     kind, _colon, pk = entry.subject.partition(":")
     access = {"access": pk, "consent": entry.details.get("access")}.get(kind)
     access = Access.objects.select_related("account", "client").filter(pk=access).first() if access else None

@@ -52,7 +52,7 @@ def forecast(version: Version, audience: str = "") -> QuerySet[Installation]:
     for old in Version.objects.filter(pk__in=in_use).defer("icon", "description"):
         old.app = version.app
         step, on_it = Difference(old, version), Q(version=old)
-        if step.always_asks or (step.raised_scopes and client.is_agent_level):  # type: ignore[union-attr]
+        if step.always_asks or (step.raised_scopes and client and client.is_agent_level):
             kinds.append(When(on_it, then=Value(OfferKind.ASK)))
             continue
         if step.raised_scopes:

@@ -1,7 +1,7 @@
 """Move an installation to another version of its app, or decline it (M4)."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -70,25 +70,26 @@ def upgrade(
     NotAnAdmin, NotOffered, and what agreeing raises.
     """
     installation, version = _lock(installation, version, by)
-    client, terms = version.app.client, terms_of(version, installation.pk)
-    step = step_to(installation, version, by=by)
+    # Set wherever a version asks for scopes.
+    client = cast(Client, version.app.client)
+    terms, step = terms_of(version, installation.pk), step_to(installation, version, by=by)
     access = installation.access
     if step.screen and (step.screen.new_required or step.screen.new_optional):
-        consent = grant_consent(client, installation.account, by=by, shown=shown, chosen=chosen, terms=terms)  # type: ignore[arg-type]
+        consent = grant_consent(client, installation.account, by=by, shown=shown, chosen=chosen, terms=terms)
         access = consent.access
     elif access:
         change_terms(access, terms, by=by)
     elif version.scopes:
-        access = open_access(client, installation.account, by=by, terms=terms)  # type: ignore[arg-type]
+        access = open_access(client, installation.account, by=by, terms=terms)
     return _move(installation, step.difference, access, by)
 
 
 @transaction.atomic
-def upgrade_itself(offer: Offer) -> None:
-    """Update without a click, if that is still wanted and still asks for nothing new."""
+def upgrade_itself(offer: Offer, version: Version) -> None:
+    """Update to an offered version without a click, if that is still wanted and still asks for nothing new."""
     installation = offer.installation
     try:
-        installation, version = _lock(installation, offer.version, None)  # type: ignore[arg-type]
+        installation, version = _lock(installation, version, None)
     except Refused:
         # Another version came, or it is not possible now. A person can still accept it, if it is offered.
         Offer.objects.filter(pk=offer.pk).update(kind=OfferKind.CLICK)

@@ -1,14 +1,15 @@
 """The endpoint that runs a request template, for programs. JSON, whatever happens."""
 
 import json
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 
 from consent import check as checking
 from consent.answers import answer
-from portal.accounts.requests import SignedInRequest
+from portal.accounts.models import User
 from portal.accounts.seen import memberships_of
 
 from ..endpoints import ErrorAnswer, check_session, endpoint
@@ -18,7 +19,7 @@ from .filling import MAX_BODY
 
 
 @endpoint
-def run_request(request: SignedInRequest, pk: Any, name: str) -> HttpResponse:
+def run_request(request: HttpRequest, pk: UUID, name: str) -> HttpResponse:
     """Run a template of an installation, for the app with its own access token or for a signed-in person of the account."""
     installation, caller = _who(request, pk)
     given = _read_json(request)
@@ -40,7 +41,7 @@ def run_request(request: SignedInRequest, pk: Any, name: str) -> HttpResponse:
     return answer(result.as_dict())
 
 
-def _who(request: SignedInRequest, pk: Any) -> Any:
+def _who(request: HttpRequest, pk: UUID) -> Any:
     rows = Installation.objects.select_related("account", "app__client", "version__app__client", "access")
     if header := request.headers.get("Authorization"):
         bearer = checking.read(checking.bearer_token(header))
@@ -49,13 +50,13 @@ def _who(request: SignedInRequest, pk: Any) -> Any:
         membership = bearer.token.consent.membership
         return rows.get(pk=pk), running.Caller(membership, is_app=True)
     check_session(request)
-    membership = memberships_of(request.user).filter(account__installations=pk).first()
+    membership = memberships_of(cast(User, request.user)).filter(account__installations=pk).first()
     if membership is None:
         raise ErrorAnswer(404, "not_found", "There is no such installation")
     return rows.get(pk=pk), running.Caller(membership)
 
 
-def _read_json(request: SignedInRequest) -> Any:
+def _read_json(request: HttpRequest) -> Any:
     raw = request.read(MAX_BODY + 1)
     if len(raw) > MAX_BODY:
         raise ErrorAnswer(413, "invalid_request", "What was sent is larger than 6 MB", side="caller")

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
@@ -26,7 +27,7 @@ from .filling import MASK, Request
 @never_cache
 @sensitive_variables()
 @require_http_methods(["GET", "POST"])
-def installation_console(request: SignedInRequest, pk: Any) -> HttpResponse:
+def installation_console(request: SignedInRequest, pk: UUID) -> HttpResponse:
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk, uninstalled_at=None)
     caller = running.Caller(memberships_of(request.user).get(account=installation.account_id))
     templates = running.templates_for(installation, caller)

@@ -2,7 +2,8 @@
 
 import json
 import secrets
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from cryptography.fernet import InvalidToken
 from django.contrib import messages
@@ -15,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from marketplace.models import Installation
+from portal.accounts.models import User
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import memberships_of
 from portal.foundation.encryption import decrypt, encrypt
@@ -33,7 +35,7 @@ from .oauth_client import VendorError, said
 MAX_UNDER_WAY = 10
 
 
-def _checklist(request: SignedInRequest, pk: str) -> Any:
+def _checklist(request: SignedInRequest, pk: UUID) -> Any:
     """A live installation that the person may see, as its checklist."""
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk, uninstalled_at=None)
     membership = memberships_of(request.user).get(account=installation.account_id)
@@ -50,7 +52,7 @@ def _part(checklist: Any, integration: str) -> Any:
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def installation_settings(request: SignedInRequest, pk: str) -> HttpResponse:
+def installation_settings(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """What the app asks at install."""
     checklist = _checklist(request, pk)
     fields, installation = checklist.contents.fields, checklist.installation
@@ -73,7 +75,7 @@ def installation_settings(request: SignedInRequest, pk: str) -> HttpResponse:
 
 @never_cache
 @require_http_methods(["GET", "POST"])
-def connection_view(request: SignedInRequest, pk: str, integration: str) -> HttpResponse:
+def connection_view(request: SignedInRequest, pk: UUID, integration: str) -> HttpResponse:
     """Show a connection and its fields; POST keeps them and sends the person to the vendor."""
     checklist = _checklist(request, pk)
     part = _part(checklist, integration)
@@ -121,14 +123,14 @@ def vendor_callback(request: HttpRequest, slug: str, integration: str) -> HttpRe
     journey = _journey(request) if request.user.is_authenticated else {}
     if journey.get("integration") != integration:
         return render(request, "marketplace/callback_unknown.html", status=400)
-    installation = get_object_or_404(installations_seen_by(request.user), pk=journey["installation"])  # type: ignore[arg-type]
+    installation = get_object_or_404(installations_seen_by(cast(User, request.user)), pk=journey["installation"])
     if installation.app.slug != slug:
         return render(request, "marketplace/callback_unknown.html", status=400)
     draft = Connection(installation=installation, integration=integration, values=journey["values"])
     try:
         connecting.check_same_version(installation, journey["version"])
         vendor = connecting.vendor_of(draft)
-        _finish(request, installation, vendor, journey)  # type: ignore[arg-type]
+        _finish(request, installation, vendor, journey)
     except Refused as refusal:
         messages.error(request, str(refusal))
     except VendorError as error:
@@ -148,7 +150,7 @@ def _journey(request: HttpRequest) -> Any:
         return {}
 
 
-def _finish(request: SignedInRequest, installation: Installation, vendor: Any, journey: Any) -> None:
+def _finish(request: HttpRequest, installation: Installation, vendor: Any, journey: Any) -> None:
     name = vendor.integration.display_name
     if "iss" in request.GET and not vendor.is_issuer(request.GET["iss"]):
         # Somebody else's answer (RFC 9207, section 2.4): its code is not for this vendor's ears.
@@ -161,7 +163,7 @@ def _finish(request: SignedInRequest, installation: Installation, vendor: Any, j
     else:
         row = connecting.finish_connection(
             installation, vendor.name, values=journey["values"], code=request.GET["code"],
-            verifier=journey["verifier"], by=request.user, iss=request.GET.get("iss", ""),
+            verifier=journey["verifier"], by=cast(User, request.user), iss=request.GET.get("iss", ""),
         )  # fmt: skip
         if row.ended_at:
             messages.error(request, _("There is nothing to connect here any more."))
@@ -171,7 +173,7 @@ def _finish(request: SignedInRequest, installation: Installation, vendor: Any, j
 
 @require_http_methods(["GET", "POST"])
 @once
-def connection_disconnect(request: SignedInRequest, pk: str, integration: str) -> HttpResponse:
+def connection_disconnect(request: SignedInRequest, pk: UUID, integration: str) -> HttpResponse:
     part = _part(checklist := _checklist(request, pk), integration)
     if part.connection is None:
         raise Http404

@@ -77,7 +77,7 @@ def _app(request: SignedInRequest, slug: str) -> Any:
 def app_view(request: SignedInRequest, slug: str) -> HttpResponse:
     """Show an app; POST sets its OAuth credentials."""
     app = _app(request, slug)
-    form = ClientChoiceForm(request.POST or None, clients=free_clients([app.team]))  # type: ignore[arg-type]
+    form = ClientChoiceForm(request.POST or None, clients=free_clients([app.team]))
     if request.method == "POST" and form.is_valid():
         try:
             publishing.set_client(app, form.cleaned_data["client"], by=request.user)
@@ -94,7 +94,7 @@ def _show_app(
     versions = app.versions.defer("icon", "description").select_related("review")
     context = {
         "app": app,
-        "form": form or ClientChoiceForm(clients=free_clients([app.team])),  # type: ignore[arg-type]
+        "form": form or ClientChoiceForm(clients=free_clients([app.team])),
         "custom": custom or CustomForm(),
         "page_obj": paginate(request, versions),
         "published": app.versions.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).exists(),
@@ -116,7 +116,7 @@ def scopes_of(version: Version | None) -> dict[str, Any]:
     return {name: getattr(version, name) if version else [] for name in names}
 
 
-def scope_rows(client: Client, chosen: Any) -> Any:
+def scope_rows(client: Client | None, chosen: Any) -> Any:
     """The scopes of an app's credentials, each with the level that was chosen for it."""
     rows = list(client.scopes.select_related("scope").order_by("scope__name")) if client else []
     for row in rows:
@@ -129,7 +129,7 @@ def _version_page(
     request: SignedInRequest, app: App, form: Any, version: Version | None = None, chosen: Any = None
 ) -> HttpResponse:
     chosen = chosen or scopes_of(version)
-    rows = scope_rows(app.client, chosen)  # type: ignore[arg-type]
+    rows = scope_rows(app.client, chosen)
     title = _("Edit version %(number)s") % {"number": form.instance.number} if form.instance.pk else _("New version")
     context = {"app": app, "form": form, "version": version, "rows": rows, "title": title}
     return render(request, "marketplace/version_edit.html", context, status=422 if form.errors else 200)
@@ -186,12 +186,12 @@ def _show(request: SignedInRequest, version: Version, *, custom: Any = None, sta
 
 
 @require_safe
-def version_view(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def version_view(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     return _show(request, get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk))
 
 
 @require_http_methods(["GET", "POST"])
-def version_edit(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def version_edit(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if version.is_frozen:
         return redirect("version-view", slug, pk)
@@ -218,7 +218,7 @@ def _step(action: Callable[..., Any], done: Any, rate: Any) -> Any:
 
     @require_POST
     @once
-    def view(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+    def view(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
         _spend(version.app, rate)
         try:
@@ -251,7 +251,7 @@ def _outlook(version: Version) -> dict[str, Any]:
         _("Optional from now on"): difference.lowered_scopes,
         _("Asked for no more"): difference.removed_scopes,
     }
-    held = scope_rows(client, scopes_of(version))  # type: ignore[arg-type]
+    held = scope_rows(client, scopes_of(version))
     # A draft goes to those that the app was for until now.
     audience = Audience.CUSTOM if before and before.audience == Audience.CUSTOM else Audience.PUBLIC
     rows = offering.forecast(version, audience).installed()  # type: ignore[attr-defined]
@@ -274,7 +274,7 @@ def _agents_answers(version: Version) -> Any:
 
 
 @require_safe
-def version_changes(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def version_changes(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """Compare a version with the one published before, and tell what publishing it does, or did, to whom."""
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     outlook = _outlook(version)
@@ -297,7 +297,7 @@ def version_changes(request: SignedInRequest, slug: str, pk: str) -> HttpRespons
 
 @require_http_methods(["GET", "POST"])
 @once
-def version_withdraw(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def version_withdraw(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if version.status != Status.PUBLISHED:
         return redirect("version-view", slug, pk)
@@ -347,7 +347,7 @@ def app_list_accounts(request: SignedInRequest, slug: str) -> HttpResponse:
 
 @require_POST
 @once
-def version_publish_custom(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def version_publish_custom(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     form = CustomForm(request.POST)
     if form.is_valid():
@@ -363,7 +363,7 @@ def version_publish_custom(request: SignedInRequest, slug: str, pk: str) -> Http
 
 @require_POST
 @once
-def version_test(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def version_test(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     _spend(version.app, NEW)
     try:

@@ -6,6 +6,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
@@ -46,11 +47,11 @@ def _give_states(accesses: Any, membership: Membership) -> None:
     """Give each access its live consent (the account's or this member's) and what that lacks, whether it ever had one, and how many agents' live ones."""
     # What a suspension holds back was agreed to all the same.
     live = unended_consents().filter(access__in=accesses).annotate(asks_for_more=undecided())
-    own = live.filter(Q(membership=None) | Q(membership=membership)).select_related("granted_by")
-    own = {consent.access_id: consent for consent in own}
+    visible = live.filter(Q(membership=None) | Q(membership=membership)).select_related("granted_by")
+    own = {consent.access_id: consent for consent in visible}
     agents = dict(live.exclude(membership=None).values_list("access").annotate(Count("pk")))
-    ever = Consent.objects.filter(Q(membership=None) | Q(membership__user=membership.user_id), access__in=accesses)
-    ever = set(ever.values_list("access", flat=True))  # type: ignore[assignment]
+    earlier = Consent.objects.filter(Q(membership=None) | Q(membership__user=membership.user_id), access__in=accesses)
+    ever = set(earlier.values_list("access", flat=True))
     for access in accesses:
         access.live_consent = own.get(access.pk)
         granted = access.live_consent.granted if access.live_consent else access.required_scopes
@@ -72,10 +73,9 @@ def installation_list(request: SignedInRequest) -> HttpResponse:
     membership = membership or shown[0]
     rows = installations_seen_by(request.user).filter(account=membership.account, uninstalled_at=None)
     page = paginate(request, rows.order_by("version__name", "pk"))
-    external = Access.objects.filter(account=membership.account, installation_id=None, ended_at=None)
-    external = paginate(  # type: ignore[assignment]
-        request, external.select_related("client__team").order_by("client__name", "pk"), name="external"
-    )
+    accesses = Access.objects.filter(account=membership.account, installation_id=None, ended_at=None)
+    accesses = accesses.select_related("client__team").order_by("client__name", "pk")
+    external = paginate(request, accesses, name="external")
     _give_states([row.access for row in page if row.access] + list(external), membership)
     for row, checklist in checklists(page, membership).items():
         row.checklist = checklist  # type: ignore[attr-defined]
@@ -104,7 +104,7 @@ def _entries_about(installation: Installation) -> list[Any]:
 
 
 @require_safe
-def installation_view(request: SignedInRequest, pk: str) -> HttpResponse:
+def installation_view(request: SignedInRequest, pk: UUID) -> HttpResponse:
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk)
     access = installation.access
     membership = memberships_of(request.user).select_related("account").get(account=installation.account)
@@ -121,7 +121,7 @@ def installation_view(request: SignedInRequest, pk: str) -> HttpResponse:
     )
     if not notices["is_admin"]:
         agents = agents.filter(membership=membership)
-    consent = access and access.live_consent  # type: ignore[attr-defined]
+    consent = access.live_consent if access else None  # type: ignore[attr-defined]
     checklist = checklists([installation], membership)[installation]
     context = {
         "installation": installation,
@@ -129,7 +129,7 @@ def installation_view(request: SignedInRequest, pk: str) -> HttpResponse:
         # Where nothing was agreed to or connected it is discarded; the word on the button, not the rule (M5).
         "is_begun": installing.is_begun(installation),
         "consent": consent,
-        "scopes": _scopes(access, consent) if access else [],  # type: ignore[arg-type]
+        "scopes": _scopes(access, consent) if access else [],
         "checklist": checklist,
         "has_console": not installation.uninstalled_at and bool(templates_for(installation, Caller(membership))),
         "newest": newest,
@@ -147,7 +147,7 @@ def is_suspended(installation: Installation) -> bool:
     return bool((client and client.suspended_at) or installation.account.suspended_at)
 
 
-def _scopes(access: Access, consent: Consent) -> Any:
+def _scopes(access: Access, consent: Consent | None) -> Any:
     """What the app may do, or where nothing is agreed to, what it will ask for."""
     asked = consent.granted if consent else [] if access.ended_at else access.terms
     rows = list(access.client.scopes.filter(scope__name__in=asked).select_related("scope"))
@@ -160,7 +160,7 @@ def _scopes(access: Access, consent: Consent) -> Any:
 
 @never_cache
 @require_safe
-def installation_connect(request: SignedInRequest, pk: str) -> HttpResponse:
+def installation_connect(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Send the person to where the app is authorized: its own install URL, or the portal's for a hosted app."""
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk, uninstalled_at=None)
     if installation.access is None:
@@ -204,7 +204,7 @@ def oauth_callback(request: SignedInRequest) -> HttpResponse:
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk)
     try:
         if "code" in request.GET:
-            use_up_code(Client.objects.get(pk=installation.access.client_id), request.GET["code"])  # type: ignore[union-attr]
+            use_up_code(Client.objects.get(accesses=installation.access), request.GET["code"])
             membership = memberships_of(request.user).get(account=installation.account)
             waits = checklists([installation], membership)[installation].is_waiting
             said = _("Agreed. Now the rest.") if waits else _("Done. The app is ready to work.")
@@ -224,7 +224,7 @@ def _ending(action: Callable[..., Any], template: str) -> Any:
 
     @require_http_methods(["GET", "POST"])
     @once
-    def view(request: SignedInRequest, pk: str) -> HttpResponse:
+    def view(request: SignedInRequest, pk: UUID) -> HttpResponse:
         installation = get_object_or_404(installations_run_by(request.user), pk=pk)
         if request.method == "GET":
             ends = installing.what_ends(installation)

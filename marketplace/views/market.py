@@ -114,12 +114,12 @@ def listing_install(request: SignedInRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
-def icon(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def icon(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     version = Version.objects.filter(app__slug=slug, pk=pk).exclude(icon=None).select_related("app__team").first()
-    if version is None or not may_see_icon(request.user, version):
+    if version is None or version.icon is None or not may_see_icon(request.user, version):
         raise Http404
     return HttpResponse(
-        bytes(version.icon),  # type: ignore[arg-type]
+        bytes(version.icon),
         content_type="image/png",
-        headers={"Cache-Control": "private, max-age=86400"},  # type: ignore[arg-type]
+        headers={"Cache-Control": "private, max-age=86400"},
     )

@@ -68,9 +68,9 @@ def _give_things(page: Any) -> None:
     things = {row.pk: row for row in [*installed.defer("values"), *external, *consents.filter(pk__in=found["agent"])]}
     groups = [row["group"] for row in page if row["group"] and row["kind"] != "agent"]
     by_account = {row.access_id: row for row in consents.filter(access__in=groups, membership=None)}
-    agents = consents.filter(access__in=groups).exclude(membership=None).order_by()
-    agents = {  # type: ignore[assignment]
-        row["access"]: row for row in agents.values("access").annotate(count=Count("pk"), last=Max("last_issued_at"))
+    by_agents = consents.filter(access__in=groups).exclude(membership=None).order_by()
+    agents = {
+        row["access"]: row for row in by_agents.values("access").annotate(count=Count("pk"), last=Max("last_issued_at"))
     }
     for row in page:
         # None where it ended since the rows were counted.

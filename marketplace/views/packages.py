@@ -1,5 +1,6 @@
 """The app package of a version: upload, checks, what it says, and how its consent screen will look."""
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,9 +41,10 @@ def _vendors(app: App, contents: Any) -> list[Any]:
     ]
 
 
-def _preview(request: SignedInRequest, version: Version, required: Any, optional: Any, vendors: Any) -> Any:
+def _preview(request: SignedInRequest, version: Version, scopes: dict[str, list[str]], vendors: Iterable[str]) -> Any:
     """The consent screen of a version with these scopes that connects to these vendors, or None without scopes."""
     client, account = version.app.client, version.app.team.test_account
+    required, optional = scopes["required_scopes"], scopes["optional_scopes"]
     if not client or not (required or optional):
         return None
     services = {*vendors} | Contents.of(version).other_hosts
@@ -67,7 +69,7 @@ def _page(
         "converted": Contents(Contents(report.files).without_secrets()).texts() if report.changes else {},
         "contents": contents,
         "vendors": _vendors(version.app, contents),
-        "screen": _preview(request, version, version.required_scopes, version.optional_scopes, named),
+        "screen": _preview(request, version, scopes_of(version), named),
         "asked": [field.display_name for field in contents.fields.values()],
         "connects": contents.vendors.values(),
     }
@@ -75,7 +77,7 @@ def _page(
 
 
 @require_http_methods(["GET", "POST"])
-def version_package(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def version_package(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if request.method == "GET":
         return _page(request, version)
@@ -93,14 +95,14 @@ def version_package(request: SignedInRequest, slug: str, pk: str) -> HttpRespons
             return redirect("version-package", slug, pk)
         except ValidationError as error:
             add_errors(form, error)
-    if form.errors or not report.valid:  # type: ignore[union-attr]
+    if report is None or not report.valid:
         return _page(request, version, report=report, form=form, status=422)
     messages.success(request, _("The package is in order; this version is made of it now."))
     return _page(request, get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk), report=report)
 
 
 @require_http_methods(["GET", "POST"])
-def version_package_edit(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def version_package_edit(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """Fill in what a package says. The button “Add” shows one more of a part; only “Save” changes anything."""
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if version.is_frozen:
@@ -125,8 +127,8 @@ def version_package_edit(request: SignedInRequest, slug: str, pk: str) -> HttpRe
         "version": version,
         "fields": fields,
         "report": report,
-        "rows": scope_rows(version.app.client, chosen),  # type: ignore[arg-type]
-        "screen": _preview(request, version, *chosen.values(), [one["display_name"] for one in shown["connects"]]),  # type: ignore[call-arg]
+        "rows": scope_rows(version.app.client, chosen),
+        "screen": _preview(request, version, chosen, [one["display_name"] for one in shown["connects"]]),
         "may_add_vendor": len(fields.vendors.forms) + any(chosen.values()) < formats.MAX_INTEGRATIONS,
         **shown,
     }
@@ -134,20 +136,20 @@ def version_package_edit(request: SignedInRequest, slug: str, pk: str) -> HttpRe
 
 
 @require_POST
-def version_package_preview(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def version_package_preview(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """How the consent screen will look with what is filled in; nothing is kept."""
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     chosen = chosen_scopes(request)
     shown = PackageFields(version.package, version.app.client, request.POST).shown()
     context = {
-        "screen": _preview(request, version, *chosen.values(), [one["display_name"] for one in shown["connects"]]),  # type: ignore[call-arg]
+        "screen": _preview(request, version, chosen, [one["display_name"] for one in shown["connects"]]),
         **shown,
     }
     return render(request, "marketplace/_consent_preview.html", context)
 
 
 @require_safe
-def version_package_download(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def version_package_download(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if not version.package:
         raise Http404
@@ -161,7 +163,7 @@ def version_package_download(request: SignedInRequest, slug: str, pk: str) -> Ht
 
 @require_POST
 @once
-def vendor_secret_keep(request: SignedInRequest, slug: str, pk: str, integration: str) -> HttpResponse:
+def vendor_secret_keep(request: SignedInRequest, slug: str, pk: int, integration: str) -> HttpResponse:
     """Keep the client secret of one vendor of this version, in place of the one that is kept."""
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     if integration not in Contents.of(version).vendors:
@@ -169,7 +171,7 @@ def vendor_secret_keep(request: SignedInRequest, slug: str, pk: str, integration
     form = SecretForm(request.POST)
     try:
         if not form.is_valid():
-            raise ValidationError(form.errors["secret"])  # type: ignore[arg-type]
+            raise ValidationError(form.errors.as_data()["secret"])
         keep_vendor_secret(version.app, integration, secret=form.cleaned_data["secret"], by=request.user)
         messages.success(request, _("Saved. The portal uses it from now on and never shows it."))
     except (Refused, ValidationError) as error:

@@ -1,5 +1,7 @@
 """Moving an account's app to another version: what it means, agreeing, declining, and doing it without a click."""
 
+from uuid import UUID
+
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -28,7 +30,7 @@ from .installations import is_suspended
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once
-def installation_upgrade(request: SignedInRequest, pk: str) -> HttpResponse:
+def installation_upgrade(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Show what the offered version changes and asks; POST agrees to it, or declines."""
     installation = get_object_or_404(installations_run_by(request.user), pk=pk, uninstalled_at=None)
     if is_suspended(installation):
@@ -90,7 +92,9 @@ def _page(
         "shown": step.screen.digest() if step.screen else "",
         "chosen": request.POST.getlist("optional"),
         # What each agent will be asked for.
-        "agents_scopes": client.scopes.filter(scope__name__in=added).select_related("scope") if by_agents else [],  # type: ignore[union-attr]
+        "agents_scopes": client.scopes.filter(scope__name__in=added).select_related("scope")
+        if client and by_agents
+        else [],
         "removed": Scope.objects.filter(name__in=removed).order_by("name"),
         "is_back": installation.version.status == Status.WITHDRAWN,
         "notes": render_markdown(version.release_notes),
@@ -100,7 +104,7 @@ def _page(
 
 
 @require_POST
-def installation_upgrades_itself(request: SignedInRequest, pk: str) -> HttpResponse:
+def installation_upgrades_itself(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Turn updating without a click on or off."""
     installation = get_object_or_404(installations_run_by(request.user), pk=pk, uninstalled_at=None)
     on = request.POST.get("on") == "1"

@@ -1,13 +1,14 @@
 """Who belongs to an account or a team, what those who run it may do about that, and accepting an invitation."""
 
 from typing import Any
+from uuid import UUID
 
 from allauth.account.views import PasswordResetView as AllauthPasswordResetView
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -154,7 +155,7 @@ def member_invite(request: SignedInRequest, slug: str) -> HttpResponse:
     return _invite(request, account, [(role.value, role.label) for role in roles])
 
 
-def _member(request: SignedInRequest, slug: str, pk: str) -> Any:
+def _member(request: SignedInRequest, slug: str, pk: UUID) -> Any:
     accounts = accounts_run_by(request.user).filter(slug=slug)
     members = Membership.objects.live().filter(account__in=accounts).select_related("account", "user")
     return get_object_or_404(members, pk=pk)
@@ -162,14 +163,14 @@ def _member(request: SignedInRequest, slug: str, pk: str) -> Any:
 
 @require_http_methods(["GET", "POST"])
 @once
-def member_role(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def member_role(request: SignedInRequest, slug: str, pk: UUID) -> HttpResponse:
     member = _member(request, slug, pk)
     return _change_role(request, member, member.account, Role, memberships.change_role)
 
 
 @require_http_methods(["GET", "POST"])
 @once
-def member_remove(request: SignedInRequest, slug: str, pk: str) -> HttpResponse:
+def member_remove(request: SignedInRequest, slug: str, pk: UUID) -> HttpResponse:
     member = _member(request, slug, pk)
     return _remove(request, member, member.account, memberships.end_membership)
 
@@ -184,18 +185,18 @@ def team_list(request: SignedInRequest) -> HttpResponse:
 
 
 @require_safe
-def team_view(request: SignedInRequest, public_id: str) -> HttpResponse:
+def team_view(request: SignedInRequest, public_id: UUID) -> HttpResponse:
     team = get_object_or_404(teams_seen_by(request.user), public_id=public_id)
     return _organisation_view(request, team, is_run=teams_run_by(request.user).filter(pk=team.pk).exists())
 
 
 @require_http_methods(["GET", "POST"])
 @once
-def team_invite(request: SignedInRequest, public_id: str) -> HttpResponse:
+def team_invite(request: SignedInRequest, public_id: UUID) -> HttpResponse:
     return _invite(request, get_object_or_404(teams_run_by(request.user), public_id=public_id), TeamRole.choices)
 
 
-def _teammate(request: SignedInRequest, public_id: str, pk: str) -> Any:
+def _teammate(request: SignedInRequest, public_id: UUID, pk: int) -> Any:
     teams = teams_run_by(request.user).filter(public_id=public_id)
     teammates = TeamMembership.objects.live().filter(team__in=teams).select_related("team", "user")
     return get_object_or_404(teammates, pk=pk)
@@ -203,14 +204,14 @@ def _teammate(request: SignedInRequest, public_id: str, pk: str) -> Any:
 
 @require_http_methods(["GET", "POST"])
 @once
-def teammate_role(request: SignedInRequest, public_id: str, pk: str) -> HttpResponse:
+def teammate_role(request: SignedInRequest, public_id: UUID, pk: int) -> HttpResponse:
     teammate = _teammate(request, public_id, pk)
     return _change_role(request, teammate, teammate.team, TeamRole, teams.change_teammate)
 
 
 @require_http_methods(["GET", "POST"])
 @once
-def teammate_remove(request: SignedInRequest, public_id: str, pk: str) -> HttpResponse:
+def teammate_remove(request: SignedInRequest, public_id: UUID, pk: int) -> HttpResponse:
     teammate = _teammate(request, public_id, pk)
     return _remove(request, teammate, teammate.team, teams.end_teammate)
 
@@ -218,14 +219,14 @@ def teammate_remove(request: SignedInRequest, public_id: str, pk: str) -> HttpRe
 # --- invitations ---
 
 
-def _invitation_run_by(user: User, pk: str) -> Any:
+def _invitation_run_by(user: User, pk: UUID) -> Any:
     invitations = Invitation.objects.open().run_by(user).select_related("account", "team")
     return get_object_or_404(invitations, pk=pk)
 
 
 @require_POST
 @once
-def invitation_resend(request: SignedInRequest, pk: str) -> HttpResponse:
+def invitation_resend(request: SignedInRequest, pk: UUID) -> HttpResponse:
     invitation = _invitation_run_by(request.user, pk)
     _spend(request, invitation.organisation, invitation.email)
     _act(
@@ -238,7 +239,7 @@ def invitation_resend(request: SignedInRequest, pk: str) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @once
-def invitation_revoke(request: SignedInRequest, pk: str) -> HttpResponse:
+def invitation_revoke(request: SignedInRequest, pk: UUID) -> HttpResponse:
     invitation = _invitation_run_by(request.user, pk)
     if request.method == "POST":
         _act(
@@ -254,7 +255,7 @@ def invitation_revoke(request: SignedInRequest, pk: str) -> HttpResponse:
 @login_not_required
 @never_cache
 @require_safe
-def invitation_open(request: SignedInRequest, token: str) -> HttpResponse:
+def invitation_open(request: HttpRequest, token: str) -> HttpResponse:
     """Take the token off the address, and have this browser's session keep what it is known by."""
     spend(("invitations opened by address", address_of(request.META)))
     opened = hash_of(token)
@@ -270,7 +271,7 @@ def invitation_open(request: SignedInRequest, token: str) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 @once
-def invitation_accept(request: SignedInRequest) -> HttpResponse:
+def invitation_accept(request: HttpRequest) -> HttpResponse:
     """What the last link that was opened here offers, to whoever is signed in or not yet."""
     invitation = Invitation.objects.opened_in(request.session)
     if not invitation:
@@ -293,6 +294,6 @@ def invitation_accept(request: SignedInRequest) -> HttpResponse:
     return redirect(organisation_url(invitation.organisation))
 
 
-def _told(request: SignedInRequest, invitation: Invitation | None, status: int, why: str = "") -> HttpResponse:
+def _told(request: HttpRequest, invitation: Invitation | None, status: int, why: str = "") -> HttpResponse:
     context = {"invitation": invitation, "is_wrong_person": status == 403, "why": why}
     return render(request, "members/invitation_accept.html", context, status=status)

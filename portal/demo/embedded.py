@@ -21,7 +21,7 @@ import subprocess
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
 import psycopg
@@ -139,9 +139,9 @@ def _postgres_user() -> Any:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}, nobody
 
 
-def _reachable(path: str) -> bool:
+def _reachable(path: Path) -> bool:
     """Tell whether everyone may enter every folder above."""
-    return all(parent.stat().st_mode & 0o001 for parent in [*path.resolve().parents])  # type: ignore[attr-defined]
+    return all(parent.stat().st_mode & 0o001 for parent in [*path.resolve().parents])
 
 
 def _binaries_and_data(base: Any, user: Any) -> Any:
@@ -283,8 +283,8 @@ def _start_valkey(base: Any, url: str | None = None) -> Any:
             [binary, "-"], stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=end_with_parent,
             start_new_session=True, cwd=data,
         )  # fmt: skip
-    process.stdin.write(config.encode())  # type: ignore[union-attr]
-    process.stdin.close()  # type: ignore[union-attr]
+    with cast(IO[bytes], process.stdin) as stdin:
+        stdin.write(config.encode())
 
     def ready() -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:

@@ -77,6 +77,11 @@ def is_first_press(request: HttpRequest) -> bool:
     return _take(_token_of(request))[1]
 
 
+def press_of(request: HttpRequest) -> Press:
+    """Return the press that a view of `once` answers."""
+    return request.press  # type: ignore[attr-defined]
+
+
 def once(view: Callable[..., Any] | None = None, *, again: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Decorate a view so that each of its forms acts once; the view runs in a transaction.
 

@@ -75,7 +75,7 @@ def create_person(
     *,
     email: str,
     name: str,
-    password: str,
+    password: str | None,
     by: User | None,
     is_staff: bool = False,
     groups: Iterable[Group] = (),

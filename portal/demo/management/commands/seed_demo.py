@@ -1,6 +1,6 @@
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
@@ -105,7 +105,7 @@ class Command(BaseCommand):
     def _person(self, email: str, name: str) -> Any:
         user = User.objects.filter(email=email).first()
         if user is None:
-            user = people.create_person(email=email, name=name, password=None, by=None)  # type: ignore[arg-type]
+            user = people.create_person(email=email, name=name, password=None, by=None)
             user.password = self.hashed
             user.save(update_fields=["password"])
             if "dev" in email:
@@ -262,8 +262,9 @@ class Command(BaseCommand):
         """So that the next version has somebody to wait for."""
         dev, account = self.people["dev@example.com"], self.team.test_account
         installing.install(app, account, by=dev)
-        screen = build_screen(app.client, account, by=dev, now=database_now())  # type: ignore[arg-type]
-        grant_consent(app.client, account, by=dev, shown=screen.digest())  # type: ignore[arg-type]
+        client = cast(Client, app.client)
+        screen = build_screen(client, account, by=dev, now=database_now())
+        grant_consent(client, account, by=dev, shown=screen.digest())
 
     def _app_with_vendors(self) -> None:
         """An app whose two vendors are processes of this machine, so there where it may call those."""
