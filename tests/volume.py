@@ -99,3 +99,14 @@ def grow_accounts(installation, admin, count, batch="accounts"):
     multiply(installation, count, id=installed, account_id=number, access_id=opened)
     for row in access.consents.all():
         multiply(row, count, id=copies.key(row.pk), access_id=opened)
+
+
+def grow_agreements(consent, count, batch="agreements"):
+    """Have the same person agree to `count` more external apps like this one."""
+    access, copies = consent.access, Copies(batch)
+    number, opened = copies.number, copies.key("access")
+    multiply(access.client, count, id=number, client_id=f"'{batch}' || n", name="'Many ' || n")
+    for held in access.client.scopes.all():
+        multiply(held, count, id=f"{number} + {held.pk} * 100000", client_id=number)
+    multiply(access, count, id=opened, client_id=number, app_name="'Many ' || n")
+    multiply(consent, count, id=copies.key("consent"), access_id=opened)

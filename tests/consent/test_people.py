@@ -249,19 +249,6 @@ def test_a_receipt_is_for_those_who_may_read_the_entry(outside, browse, cast):
     assert browse(cast.admin).get("/receipts/00000000-0000-0000-0000-000000000000/").status_code == 404
 
 
-def test_lists_take_as_many_queries_for_30_as_for_2(browse, cast, django_assert_max_num_queries):
-    axel, ada = browse(cast.agent), browse(cast.admin)
-    for count in (2, 28):
-        for _number in range(count):
-            client, _secret = factories.client(cast.dev, kind="external", level="agent")
-            for who in (cast.agent, cast.agent2):
-                factories.agree(client, cast.acme, who, requested={VIEW})
-        one = Access.objects.first()
-        for browser, url in ((axel, "/authorizations/"), (ada, "/installations/"), (ada, f"/authorizations/{one.pk}/"), (ada, "/ledger/")):  # fmt: skip
-            with django_assert_max_num_queries(20, info=url):
-                assert browser.get(url).status_code == 200
-
-
 def test_reuse_of_a_token_is_told_to_the_admin_until_somebody_reauthorizes(cast, installed, external, browse):
     """T6"""
     ada = browse(cast.admin)

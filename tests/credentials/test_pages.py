@@ -227,17 +227,3 @@ def test_changes_are_posts_and_posts_need_the_csrf_token(cast, dev, row):
     for url in ("/credentials/new/", *urls(row)):
         assert strict.post(url, {"overlap_hours": 0}).status_code == 403
     assert row.secrets.count() == 1
-
-
-def test_the_list_takes_as_many_queries_for_60_as_for_2(cast, dev, django_assert_max_num_queries):
-    for _number in range(2):
-        factories.client(cast.dev)
-    with django_assert_max_num_queries(12):
-        dev.get("/credentials/")
-    for _number in range(58):
-        factories.client(cast.dev, name="Many")
-    with django_assert_max_num_queries(12):
-        page = dev.get("/credentials/?q=many")
-    assert page.context["page_obj"].paginator.count == 58
-    with django_assert_max_num_queries(14):
-        dev.get(urls(Client.objects.first())[0])

@@ -8,7 +8,6 @@ import pytest
 from django.core import mail
 from django.db import connection
 from django.db.models.functions import Now
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from consent.models import Consent
@@ -16,7 +15,7 @@ from credentials import actions as credentials
 from marketplace import tasks
 from marketplace.actions import installing, offering, publishing, upgrading
 from marketplace.models import Installation, Offer, OfferKind
-from portal.accounts.actions import accounts, memberships
+from portal.accounts.actions import accounts
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, VIEW
 from tests.marketplace.versions import next_draft, next_version, scopes_now, upgrade
@@ -353,24 +352,3 @@ def test_an_app_that_updates_itself_is_no_way_to_more_mails(agreed, cast, withdr
     agreed.installation.refresh_from_db()
     assert agreed.installation.version == has
     assert len([message for message in mail.outbox if message.to == [cast.admin.email]]) == mails
-
-
-@pytest.mark.parametrize("url", ["/installations/waiting/", "/apps/{app}/versions/{version}/changes/"])
-def test_lists_take_a_fixed_number_of_queries(agreed, cast, browse, url):
-    app = agreed.version.app
-    browser = browse(cast.admin if "waiting" in url else cast.dev)
-
-    def queries_with(more, number):
-        for _each in range(more):
-            account = factories.account("more")
-            memberships.add_member(account, cast.admin, role="admin", by=None)
-            installing.install(app, account, by=cast.admin)
-            factories.agree(agreed.client, account, cast.admin)
-        version = next_version(app, cast.dev, number, required_scopes=[VIEW, CREATE])
-        with CaptureQueriesContext(connection) as queries:
-            assert browser.get(url.format(app=app.slug, version=version.pk)).status_code == 200
-        publishing.withdraw_version(version, reason="Again", by=cast.dev)
-        return len(queries)
-
-    few = queries_with(1, "1.1")
-    assert queries_with(8, "1.2") <= few

@@ -232,19 +232,19 @@ def test_it_is_known_long_after_the_tokens_are_erased(installed, cast, browse):
 # --- size ---
 
 
-def test_the_pages_take_as_many_queries_for_10_as_for_10_000(everything, cast, browse, django_assert_max_num_queries):
+def test_the_pages_take_as_many_queries_for_10_as_for_1_000(everything, cast, browse, django_assert_max_num_queries):
     ada = browse(cast.admin)
     by_agent = Consent.objects.get(membership__user=cast.agent, access__client=everything.helper)
-    searches = ({"page": 1}, {"page": 200}, {"q": "many", "kind": "agent"}, {"q": "1"})
+    searches = ({"page": 1}, {"page": 20}, {"q": "many", "kind": "agent"}, {"q": "1"})
     paths = [f"{URL}?{urlencode(query)}" for query in searches]
     paths += ["/authorizations/ending/?page=2", "/installations/", f"/installations/{by_agent.access.installation_id}/", "/"]  # fmt: skip
     advance(dt.timedelta(days=340))
-    for count in (10, 10_000):
+    for count in (10, 1_000):
         grow_installations(everything.insights_there, count, f"a{count}")
         grow_agents(by_agent, count, f"b{count}")
         for path in paths:
             with django_assert_max_num_queries(25, info=path):
                 assert ada.get(path).status_code == 200
-    assert len(rows(ada, page=200)) == 25
+    assert len(rows(ada, page=20)) == 25
     # One mail tells each agent of all theirs, and one the admins of all the account’s.
-    assert whom_to_tell().count() == 10_000 + 10 + 3
+    assert whom_to_tell().count() == 1_000 + 10 + 3

@@ -232,25 +232,6 @@ def test_changes_are_posts(cast, browse, draft, hosted, developer_urls):
     assert strict.post(f"/installations/{hosted.pk}/uninstall/").status_code == 403
 
 
-def test_lists_take_as_many_queries_for_40_rows_as_for_2(cast, browse, django_assert_max_num_queries):
-    admin, dev = browse(cast.admin), browse(cast.dev)
-
-    def install(count):
-        for _number in range(count):
-            version = factories.publish(factories.app(cast.dev, factories.client(cast.dev)[0]), cast.dev)
-            installing.install(version.app, cast.acme, by=cast.admin)
-            memberships.add_member(factories.account("more"), cast.admin, role="admin", by=None)
-        return version
-
-    pages = [(admin, "/marketplace/"), (admin, f"/installations/?account={cast.acme.slug}"), (dev, "/apps/")]
-    for count in (2, 38):
-        slug = install(count).app.slug
-        listing = [(admin, f"/marketplace/{slug}/install/"), (dev, f"/apps/{slug}/"), (admin, "/")]
-        for browser, url in [*pages, *listing]:
-            with django_assert_max_num_queries(17):
-                assert browser.get(url).status_code == 200
-
-
 def test_an_agent_level_app_is_installed_without_a_consent(cast, ada):
     client, _secret = factories.client(cast.dev, level=Level.AGENT)
     draft = factories.app(cast.dev, client, install_url="https://app.example/install")

@@ -89,19 +89,19 @@ def test_no_field_of_any_form_can_be_made_an_error_of_500(
         assert shown.status_code == 200, (page, shown.status_code)
         for action, fields in forms(shown):
             address = action or page
-            for name in fields:
+            names = [name for name in fields if name != "csrfmiddlewaretoken" and "logout" not in address]
+            kept = transaction.savepoint()
+            # Each press has a token of its own, but where the token is what is tried.
+            sent = {field: given for field, given in fields.items() if field != "once"}
+            response = browser.get(address.partition("?")[0], dict.fromkeys(names, value))
+            assert response.status_code < 500, (address, response.status_code)
+            for name in names:
                 key = address.partition("?")[0], re.sub(r"(why|level):.*", r"\1:", name)
-                if "logout" in address or name == "csrfmiddlewaretoken" or key in tried:
+                if key in tried:
                     continue
                 tried.add(key)
-                kept = transaction.savepoint()
-                # Each press has a token of its own, but where the token is what is tried.
-                sent = {field: given for field, given in fields.items() if field != "once"}
-                for response in (
-                    browser.post(address, {**sent, name: value}),
-                    browser.get(address.partition("?")[0], {name: value}),
-                ):
-                    assert response.status_code < 500, (address, name, response.status_code)
+                response = browser.post(address, {**sent, name: value})
+                assert response.status_code < 500, (address, name, response.status_code)
                 transaction.savepoint_rollback(kept)
     assert len(tried) > 5
 

@@ -48,17 +48,6 @@ def test_home_counts_only_installations_that_were_agreed_to(cast, browse, instal
     assert "1 app installed" in text(browse(cast.admin).get("/"))
 
 
-def test_home_and_settings_take_as_many_queries_for_many_accounts_as_for_one(
-    cast, browse, django_assert_max_num_queries
-):
-    for _ in range(5):
-        factories.memberships.add_member(factories.account(), cast.admin, role="agent", by=None)
-    browser = browse(cast.admin)
-    for path in ("/", "/settings/"):
-        with django_assert_max_num_queries(12):
-            browser.get(path)
-
-
 def test_navigation_shows_developers_pages_to_team_members_only(cast, browse):
     TeamMembership.objects.filter(user=cast.agent).update(ended_at="2026-01-01T00:00Z")
     page = text(browse(cast.agent).get("/marketplace/"))
