@@ -39,8 +39,8 @@ ALWAYS = "there is no state in which it cannot be done"
 class World:
     """Versions in each state and their installations, made on demand."""
 
-    def __init__(self, cast, vendors):
-        self.cast, self.vendors = cast, vendors
+    def __init__(self, cast):
+        self.cast = cast
         self.people = {**vars(cast), "reviewer": factories.reviewer()}
         self.people["superuser"] = factories.person("Sue", team=False, is_staff=True, is_superuser=True)
         self.people["staff"] = factories.person("Stan", team=False, is_staff=True)
@@ -48,6 +48,8 @@ class World:
         self._made = {}
 
     def __getattr__(self, name):
+        if name.startswith(("_", "make_")) or name == "vendors":
+            raise AttributeError(name)
         self._made[name] = self._made.get(name) or getattr(self, f"make_{name}")()
         return self._made[name]
 

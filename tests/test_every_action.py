@@ -12,13 +12,20 @@ from marketplace.vendors import actions, secrets
 from portal.accounts.actions import accounts, inviting, memberships, people, teams
 from tests.acts import ACTIONS, ALWAYS, NOTHING_MORE, World
 from tests.rows import changed, contents
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
+@shared
+def actors(cast):
+    return World(cast)
+
+
 @pytest.fixture
-def world(cast, vendors):
-    return World(cast, vendors)
+def world(actors, vendors):
+    actors.vendors = vendors
+    return actors
 
 
 def ready(world, name):

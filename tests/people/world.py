@@ -339,7 +339,7 @@ class World:
     def undone(self):
         """Roll back whatever a block does, after checking deferred constraints."""
         cookies = {name: browser.cookies.copy() for name, browser in self.browsers.items()}
-        self.written = self._written()
+        self.written_before = self.written_rows()
         with transaction.atomic():
             yield
             connection.check_constraints()
@@ -347,8 +347,8 @@ class World:
         for name, browser in self.browsers.items():
             browser.cookies = cookies[name]
 
-    def _written(self):
-        """Return how many rows of each table this transaction has written so far, rolled back or not."""
+    def written_rows(self):
+        """Return {table: how many rows this transaction has written so far, rolled back or not}."""
         # Browser tests and races keep copies of the tables in schemas of their own.
         with connection.cursor() as cursor:
             cursor.execute(
@@ -374,8 +374,8 @@ class World:
 
     def changes(self):
         """Return what a block of `undone` changed so far, such as {"entry+1", "client~"}; ~ is a changed row."""
-        found, written = set(), self._written()
-        tables = [table for table in self.tables if written[table] != self.written[table]]
+        found, written = set(), self.written_rows()
+        tables = [table for table in self.tables if written[table] != self.written_before[table]]
         for table, (rows, digest) in self.snapshot(tables).items():
             before, was = self.before[table]
             name = table.partition("_")[2]
