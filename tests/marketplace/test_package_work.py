@@ -120,7 +120,7 @@ def test_twice_as_long_a_package_takes_no_more_than_twice_the_work(name, monkeyp
         files = packed(name, n)
         return steps(lambda: check(files, NoFacts()))
 
-    assert work(500) < 2.2 * work(250)
+    assert work(200) < 2.2 * work(100)
 
 
 @pytest.mark.parametrize("name", ["fields and unknown names", "keys that nobody knows", "templates and integrations"])
