@@ -1,4 +1,4 @@
-"""Agreeing on the portal's own pages and being taken through the app after it: nobody is asked the same twice."""
+"""Somebody who agreed on the portal's own page is not asked again when the app sends them through authorization."""
 
 import datetime as dt
 from urllib.parse import parse_qs, urlsplit
@@ -24,8 +24,8 @@ def ada(browse, cast):
 
 
 @shared
-def agreed(installed, cast):
-    """An app with an install URL of its own and a redirect URI on loopback, which a screen is always shown for."""
+def agreed_app(installed, cast):
+    """An app with its own install URL and a loopback redirect URI, which always requires a screen."""
     factories.agree(installed.client, cast.acme, cast.admin)
     access, consent = installed.installation.access, Consent.objects.get()
     installed.page = f"/installations/{installed.installation.pk}/"
@@ -37,35 +37,35 @@ def agreed(installed, cast):
 
 
 def authorize(side, **more):
-    """The address to which the app sends on whom the portal sent to it."""
+    """Return the authorize URL to which the app redirects somebody whom the portal sent to it."""
     return authorize_url(side.client, pkce()[1], installation=str(side.installation.pk), **more)
 
 
-def agree_at(browser, side, how):
+def agree_on_page(browser, side, how):
     url = side.asks[how]
-    done = browser.post(url, {"decision": "agree", "shown": shown(browser.get(url)), "optional": EDIT})
-    sent = browser.get(done["Location"])["Location"]
-    assert sent.startswith("https://app.example/install?") and "account" in parse_qs(urlsplit(sent).query)
+    response = browser.post(url, {"decision": "agree", "shown": shown(browser.get(url)), "optional": EDIT})
+    target = browser.get(response["Location"])["Location"]
+    assert target.startswith("https://app.example/install?") and "account" in parse_qs(urlsplit(target).query)
 
 
 @pytest.mark.parametrize("how", ["reauthorize", "widen"])
 @pytest.mark.parametrize("prompt", [None, "consent"])
-def test_a_person_who_agreed_on_the_portals_page_is_not_asked_again_by_the_app(agreed, ada, how, prompt):
-    assert "asks for access" in text(ada.get(authorize(agreed))), "loopback"
-    agree_at(ada, agreed, how)
+def test_somebody_who_agreed_on_the_portals_page_is_not_asked_again_by_the_app(agreed_app, ada, how, prompt):
+    assert "asks for access" in text(ada.get(authorize(agreed_app))), "loopback"
+    agree_on_page(ada, agreed_app, how)
     consents = Consent.objects.count()
-    assert "code" in answer(ada.get(authorize(agreed, prompt=prompt)))
+    assert "code" in answer(ada.get(authorize(agreed_app, prompt=prompt)))
     assert Consent.objects.count() == consents
-    assert "asks for access" in text(ada.get(authorize(agreed, prompt=prompt))), "once"
+    assert "asks for access" in text(ada.get(authorize(agreed_app, prompt=prompt))), "once"
 
 
-def test_nothing_else_passes_without_a_screen(agreed, ada, browse, cast):
-    agree_at(ada, agreed, "reauthorize")
-    assert answer(ada.get(authorize(agreed, prompt="none")))["error"] == "interaction_required"
+def test_everything_else_requires_a_screen(agreed_app, ada, browse, cast):
+    agree_on_page(ada, agreed_app, "reauthorize")
+    assert answer(ada.get(authorize(agreed_app, prompt="none")))["error"] == "interaction_required"
     other = factories.member(cast.acme, "admin", "Abe")
-    assert "asks for access" in text(browse(other).get(authorize(agreed)))
+    assert "asks for access" in text(browse(other).get(authorize(agreed_app)))
     ending.trim_consent(Consent.objects.get(revoked_at=None), scopes={EDIT}, by=cast.admin)
-    assert "asks for access" in text(ada.get(authorize(agreed))), "the agreement has changed"
+    assert "asks for access" in text(ada.get(authorize(agreed_app))), "the agreement has changed"
 
 
 def test_new_permissions_are_asked_for_even_right_after_agreeing(external, ada, cast):
@@ -77,24 +77,24 @@ def test_new_permissions_are_asked_for_even_right_after_agreeing(external, ada, 
     assert "the app also wants to Create tickets" in text(page)
 
 
-def test_ten_minutes_later_the_screen_is_shown(agreed, ada):
-    agree_at(ada, agreed, "reauthorize")
+def test_ten_minutes_later_the_screen_is_shown(agreed_app, ada):
+    agree_on_page(ada, agreed_app, "reauthorize")
     advance(dt.timedelta(minutes=11))
-    assert "asks for access" in text(ada.get(authorize(agreed)))
+    assert "asks for access" in text(ada.get(authorize(agreed_app)))
 
 
-def test_what_was_agreed_is_said_on_the_apps_page_and_on_no_page_that_asks(agreed, ada):
-    agree_at(ada, agreed, "reauthorize")
-    for asking in (agreed.asks["reauthorize"], authorize(agreed, prompt="select_account"), "/marketplace/"):
+def test_the_apps_page_confirms_an_agreement_and_pages_that_ask_do_not(agreed_app, ada):
+    agree_on_page(ada, agreed_app, "reauthorize")
+    for asking in (agreed_app.asks["reauthorize"], authorize(agreed_app, prompt="select_account"), "/marketplace/"):
         assert "You agreed again" not in text(ada.get(asking)), asking
-    assert "You agreed again. See the receipt" in text(ada.get(agreed.page))
-    assert "You agreed again" not in text(ada.get(agreed.page)), "once"
+    assert "You agreed again. See the receipt" in text(ada.get(agreed_app.page))
+    assert "You agreed again" not in text(ada.get(agreed_app.page)), "once"
 
 
-def test_signing_in_as_somebody_else_comes_back_to_the_same_request(agreed, browse, cast):
-    """Not you? on every page that asks somebody to agree."""
+def test_signing_in_as_somebody_else_returns_to_the_same_request(agreed_app, browse, cast):
+    """Every page that asks somebody to agree offers "Not you?"."""
     other = factories.member(cast.acme, "admin", "Abe")
-    for url in (authorize(agreed), agreed.asks["reauthorize"]):
+    for url in (authorize(agreed_app), agreed_app.asks["reauthorize"]):
         browser = browse(cast.admin)
         (form,) = [form for form in forms_of(browser.get(url)) if form.action == "/accounts/logout/"]
         gone = browser.post(form.action, form.values)
@@ -108,10 +108,10 @@ def test_signing_in_as_somebody_else_comes_back_to_the_same_request(agreed, brow
         assert back.redirect_chain[-1][0] == url and other.email in text(back) and "asks for access" in text(back)
 
 
-def test_a_page_that_cannot_ask_them_lets_people_sign_in_as_somebody_else(agreed, browse, cast):
+def test_a_page_that_cannot_ask_this_person_lets_them_sign_in_as_somebody_else(agreed_app, browse, cast):
     for person, url, status in (
-        (cast.agent, authorize(agreed), 403),
-        (cast.admin, authorize(agreed, prompt="select_account"), 200),
+        (cast.agent, authorize(agreed_app), 403),
+        (cast.admin, authorize(agreed_app, prompt="select_account"), 200),
     ):
         page = browse(person).get(url)
         (form,) = [form for form in forms_of(page) if form.action == "/accounts/logout/"]

@@ -27,7 +27,7 @@ def ada(browse, cast):
     return browse(cast.admin)
 
 
-def nothing_was_given():
+def nothing_was_issued():
     return not Consent.objects.exists() and not AuthorizationCode.objects.exists()
 
 
@@ -45,7 +45,7 @@ def nothing_was_given():
         "javascript:alert(1)",
     ],
 )
-def test_a_redirect_uri_that_differs_in_any_part_is_told_on_our_page_and_never_followed(external, ada, cast, uri):
+def test_a_redirect_uri_that_differs_in_any_part_is_reported_on_our_page_and_never_followed(external, ada, cast, uri):
     """RFC 6749 sections 3.1.2.3 and 4.1.2.1; RFC 9700 section 2.1."""
     response = ada.get(authorize_url(external.client, CHALLENGE, redirect_uri=uri, account=cast.acme.slug))
     assert response.status_code == 400 and "Location" not in response
@@ -58,7 +58,7 @@ def test_the_port_of_a_loopback_redirect_uri_may_vary(external, ada, cast):
     assert response["Location"].startswith(uri + "?code=amp_ac_")
 
 
-def test_an_unknown_or_suspended_client_is_told_on_our_page(external, ada):
+def test_an_unknown_or_suspended_client_is_reported_on_our_page(external, ada):
     """RFC 6749 section 4.1.2.1."""
     from credentials.actions import suspend_client
 
@@ -90,7 +90,7 @@ def test_every_other_error_goes_back_to_the_app_with_state_and_iss(external, ada
     """RFC 6749 section 4.1.2.1; RFC 9207 section 2."""
     got = answer(ada.get(authorize_url(external.client, CHALLENGE, account=cast.acme.slug, **changed)))
     assert got["error"] == error and got["state"] == "xyz" and got["iss"] == settings.BASE_URL
-    assert nothing_was_given()
+    assert nothing_was_issued()
 
 
 @pytest.mark.parametrize("name", ["response_type", "scope", "state", "code_challenge", "prompt", "account"])
@@ -103,20 +103,20 @@ def test_a_repeated_parameter_goes_back_to_the_app(external, ada, cast, name):
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
-def test_two_clients_or_redirect_uris_in_one_request_are_told_on_our_page(external, ada, cast, name):
+def test_two_clients_or_redirect_uris_in_one_request_are_reported_on_our_page(external, ada, cast, name):
     """RFC 6749 section 3.1."""
     once = authorize_url(external.client, CHALLENGE, account=cast.acme.slug)
     response = ada.get(f"{once}&{urlencode({name: parse_qs(urlsplit(once).query)[name][0]})}")
     assert response.status_code == 400 and "Location" not in response
 
 
-def test_an_error_description_holds_the_characters_that_the_rfc_allows(external, ada, cast):
+def test_an_error_description_has_only_characters_that_the_rfc_allows(external, ada, cast):
     """RFC 6749 section 4.1.2.1"""
     url = authorize_url(external.client, CHALLENGE, account=cast.acme.slug, scope='é"\\x')
     assert answer(ada.get(url))["error_description"].endswith(" ???x")
 
 
-def test_state_of_4000_characters_comes_back_exactly(external, ada, cast):
+def test_a_state_of_4000_characters_comes_back_unchanged(external, ada, cast):
     """RFC 6749 section 4.1.2."""
     state = ("aZ0 -._~+/=&%é" * 400)[:4000]
     response = agree(ada, authorize_url(external.client, CHALLENGE, state=state, account=cast.acme.slug))
@@ -136,10 +136,10 @@ def test_only_an_admin_agrees_for_an_account(external, browse, cast):
     assert page.status_code == 403 and "Ada" in page.content.decode()
     assert answer(axel.get(url + "&prompt=none"))["error"] == "access_denied"
     assert axel.post(url, {"decision": "agree", "shown": "0" * 64}).status_code == 403
-    assert nothing_was_given()
+    assert nothing_was_issued()
 
 
-def test_an_unknown_and_a_foreign_account_get_the_same_page_and_never_another_account(external, ada, cast):
+def test_an_unknown_and_a_foreign_account_get_the_same_page(external, ada, cast):
     pages = [
         ada.get(authorize_url(external.client, CHALLENGE, account=slug))
         for slug in (cast.globex.slug, "nowhere-at-all")
@@ -150,10 +150,10 @@ def test_an_unknown_and_a_foreign_account_get_the_same_page_and_never_another_ac
         ada.post(authorize_url(external.client, CHALLENGE, account=cast.globex.slug), {"decision": "agree"}).status_code
         == 404
     )
-    assert nothing_was_given()
+    assert nothing_was_issued()
 
 
-def test_somebody_with_two_accounts_chooses_and_nobody_chooses_for_them(external, ada, cast):
+def test_somebody_with_two_accounts_has_to_choose_one(external, ada, cast):
     url = authorize_url(external.client, CHALLENGE)
     assert ada.get(url).context["screen"].account == cast.acme
     memberships.add_member(cast.globex, cast.admin, role="admin", by=None)
@@ -168,9 +168,9 @@ def test_a_forged_or_stale_screen_changes_nothing(external, ada, cast):
     digest = shown(ada.get(url))
     for posted in ("", "0" * 64, digest[:-1]):
         assert ada.post(url, {"decision": "agree", "shown": posted}).status_code == 409
-    # What was read for one scope does not agree to two.
+    # A screen that showed one scope cannot agree to two.
     assert ada.post(wide, {"decision": "agree", "shown": digest}).status_code == 409
-    assert nothing_was_given()
+    assert nothing_was_issued()
 
 
 def test_a_form_field_can_neither_widen_the_scope_nor_change_where_the_answer_goes(external, ada, cast):
@@ -188,7 +188,7 @@ def test_a_form_field_can_neither_widen_the_scope_nor_change_where_the_answer_go
     assert Consent.objects.get().granted == [VIEW]
 
 
-def test_no_screen_where_all_is_granted_but_for_a_loopback_redirect(cast, client, browse):
+def test_no_screen_is_shown_when_all_is_granted_except_for_a_loopback_redirect(cast, client, browse):
     side = AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL, uris=[HTTPS_URI, REDIRECT_URI]))
     ada = browse(cast.admin)
     url = authorize_url(side.client, CHALLENGE, account=cast.acme.slug, redirect_uri=HTTPS_URI)
@@ -202,7 +202,7 @@ def test_no_screen_where_all_is_granted_but_for_a_loopback_redirect(cast, client
     assert answer(ada.get(loopback + "&prompt=none"))["error"] == "interaction_required"
 
 
-def test_a_new_scope_is_asked_for_and_only_that_is_new(external, ada, cast):
+def test_only_a_new_scope_is_shown_as_new(external, ada, cast):
     agree(ada, authorize_url(external.client, CHALLENGE, account=cast.acme.slug, scope=VIEW))
     page = ada.get(authorize_url(external.client, CHALLENGE, account=cast.acme.slug))
     screen = page.context["screen"]
@@ -219,7 +219,7 @@ def test_a_scope_added_to_the_client_widens_no_consent_and_no_token(external, ad
     assert external.refresh(tokens["refresh_token"]).json()["scope"] == f"{EDIT} {VIEW}"
 
 
-def test_an_unverified_teams_client_gets_high_risk_scopes_on_its_own_test_account_only(cast, client, browse):
+def test_an_unverified_teams_client_gets_high_risk_scopes_on_its_test_account_only(cast, client, browse):
     side = AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL, scopes=[VIEW, DELETE]))
     url = authorize_url(side.client, CHALLENGE, account=cast.acme.slug, scope=f"{VIEW} {DELETE}")
     assert answer(browse(cast.admin).get(url))["error"] == "invalid_scope"
@@ -232,7 +232,7 @@ def test_an_unverified_teams_client_gets_high_risk_scopes_on_its_own_test_accoun
     assert browse(cast.admin).get(url).status_code == 200
 
 
-def test_a_platform_client_is_consented_to_only_under_an_installation(cast, client, browse, installed):
+def test_a_platform_client_gets_consent_only_under_an_installation(cast, client, browse, installed):
     ada = browse(cast.admin)
     gus = browse(cast.globex_admin)
     url = authorize_url(installed.client, CHALLENGE, account=cast.globex.slug)
@@ -245,9 +245,7 @@ def test_a_platform_client_is_consented_to_only_under_an_installation(cast, clie
     assert ada.get(authorize_url(installed.client, CHALLENGE, installation="not-an-id")).status_code == 404
 
 
-def test_optional_scopes_are_switches_and_what_was_left_off_is_asked_again_only_with_prompt_consent(
-    installed, browse, cast
-):
+def test_optional_scopes_are_switches_and_only_prompt_consent_asks_again_for_those_left_off(installed, browse, cast):
     ada = browse(cast.admin)
     url = authorize_url(installed.client, CHALLENGE, installation=str(installed.installation.pk))
     assert "code" in answer(agree(ada, url))
@@ -262,7 +260,7 @@ def test_optional_scopes_are_switches_and_what_was_left_off_is_asked_again_only_
     assert (consent.granted, consent.left_off, Consent.objects.count()) == ([EDIT, VIEW], [], 1)
 
 
-def test_agreeing_again_moves_the_365_days_and_refreshing_does_not(external, ada, cast):
+def test_agreeing_again_restarts_the_365_days_and_refreshing_does_not(external, ada, cast):
     tokens = external.tokens_for(ada, account=cast.acme.slug)
     first = Consent.objects.get().expires_at
     external.refresh(tokens["refresh_token"])
@@ -272,8 +270,8 @@ def test_agreeing_again_moves_the_365_days_and_refreshing_does_not(external, ada
     assert Consent.objects.get().expires_at - first > dt.timedelta(days=-1)
 
 
-def test_nothing_but_agree_moves_the_365_days(cast, client, browse):
-    """T5: no token, no code without a screen, no page that is only read or cancelled, no scope added or taken back."""
+def test_only_agreeing_restarts_the_365_days(cast, client, browse):
+    """T5: tokens, codes without a screen, pages only read or cancelled, and added or taken-back scopes do not."""
     side = AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL, uris=[HTTPS_URI]))
     ada, (verifier, challenge) = browse(cast.admin), pkce()
     url = authorize_url(side.client, challenge, account=cast.acme.slug, redirect_uri=HTTPS_URI)
@@ -308,7 +306,7 @@ def test_an_agent_consents_for_themself_only(external_agent, browse, cast):
     assert external_agent.call(other["access_token"]).status_code == 200
 
 
-def test_reauthorizing_replaces_the_consent_and_cancel_leaves_the_old(installed, browse, cast):
+def test_reauthorizing_replaces_the_consent_and_cancelling_keeps_it(installed, browse, cast):
     ada = browse(cast.admin)
     tokens = installed.tokens_for(ada, installation=str(installed.installation.pk))
     url = f"/authorizations/{installed.installation.access_id}/reauthorize/"
@@ -332,12 +330,12 @@ def test_an_admin_revokes_an_external_app_and_a_stranger_cannot(external, ada, b
     refused = external.call(tokens["access_token"])
     assert refused.status_code == 401 and "reauthorize_url" not in refused.json()
     assert ada.post(f"/authorizations/{access.pk}/end/").status_code == 302
-    # What ended never lives again: agreeing anew opens another access (T4).
+    # What ended is never revived: agreeing anew opens another access (T4).
     external.tokens_for(ada, account=cast.acme.slug)
     assert Access.objects.count() == 2
 
 
-def test_a_removed_agents_consent_is_void_at_once_and_coming_back_does_not_revive_it(external_agent, browse, cast):
+def test_a_removed_agents_consent_is_void_at_once_and_is_not_revived_when_they_return(external_agent, browse, cast):
     tokens = external_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
     memberships.end_membership(cast.agent.memberships.get(account=cast.acme), by=None)
     assert external_agent.call(tokens["access_token"]).status_code == 401
@@ -346,7 +344,7 @@ def test_a_removed_agents_consent_is_void_at_once_and_coming_back_does_not_reviv
     assert external_agent.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 
 
-def test_trimming_takes_a_scope_from_every_token_at_once_and_agreeing_again_revives_none(external, ada, cast):
+def test_trimming_takes_a_scope_from_every_token_at_once_and_agreeing_again_returns_it_to_none(external, ada, cast):
     tokens = external.tokens_for(ada, account=cast.acme.slug)
     consent = ending.trim_consent(Consent.objects.get(), scopes={EDIT}, by=cast.admin)
     assert (consent.granted, consent.trimmed) == ([VIEW], [EDIT])

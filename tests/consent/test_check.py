@@ -1,4 +1,4 @@
-"""Products' three ways to ask: in-process, introspection (RFC 7662) and the gateway's check; and the 401 (RFC 6750, T9)."""
+"""The three ways for products to check a token: in-process, introspection (RFC 7662) and the gateway; and the 401 (RFC 6750, T9)."""
 
 import datetime as dt
 from urllib.parse import urlencode
@@ -41,7 +41,7 @@ def test_a_malformed_or_unknown_token_is_an_invalid_token(external, value):
     assert response.status_code == 401 and response.json()["error"] == "invalid_token"
 
 
-def test_an_expired_token_says_so_for_a_day(external, tokens):
+def test_an_expired_token_is_called_expired_for_a_day(external, tokens):
     """RFC 6750 section 3.1."""
     advance(dt.timedelta(minutes=30))
     response = external.call(tokens["access_token"])
@@ -59,19 +59,19 @@ def test_a_missing_scope_is_named(external, tokens):
 
 
 def test_a_token_of_one_account_never_sees_anothers_tickets(external, tokens, cast):
-    own = Ticket.objects.create(account=cast.acme, subject="Ours")
-    foreign = Ticket.objects.create(account=cast.globex, subject="Theirs")
+    ours = Ticket.objects.create(account=cast.acme, subject="Ours")
+    theirs = Ticket.objects.create(account=cast.globex, subject="Theirs")
     seen = external.call(tokens["access_token"]).json()
     assert [ticket["subject"] for ticket in seen["tickets"]] == ["Ours"]
     path = "/sandbox/api/v2/tickets/"
-    assert external.call(tokens["access_token"], path=f"{path}{own.pk}").status_code == 200
-    assert external.call(tokens["access_token"], path=f"{path}{foreign.pk}").status_code == 404
+    assert external.call(tokens["access_token"], path=f"{path}{ours.pk}").status_code == 200
+    assert external.call(tokens["access_token"], path=f"{path}{theirs.pk}").status_code == 404
     put = external.call(
-        tokens["access_token"], "put", f"{path}{foreign.pk}", data='{"subject": "x"}', content_type="application/json"
+        tokens["access_token"], "put", f"{path}{theirs.pk}", data='{"subject": "x"}', content_type="application/json"
     )
     assert put.status_code == 404
-    foreign.refresh_from_db()
-    assert foreign.subject == "Theirs"
+    theirs.refresh_from_db()
+    assert theirs.subject == "Theirs"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_bad_ticket_is_a_400_that_changes_nothing(external, tokens, cast, body
 
 
 @pytest.mark.parametrize("end", ["access", "account", "expired"])
-def test_every_way_of_asking_refuses_what_ended(end, external, tokens, client, cast, browse):
+def test_every_kind_of_check_refuses_a_token_after_an_ending(end, external, tokens, client, cast, browse):
     secret = make_product_secret(factories.product(), by=None)
 
     def introspect():
@@ -115,7 +115,7 @@ def test_every_way_of_asking_refuses_what_ended(end, external, tokens, client, c
     assert external.call(tokens["access_token"]).status_code == 401
 
 
-def test_introspection_tells_a_product_what_is_its_own(installed_agent, browse, client, cast):
+def test_introspection_tells_a_product_only_its_own_scopes(installed_agent, browse, client, cast):
     """RFC 7662 section 2.2."""
     got = installed_agent.tokens_for(browse(cast.agent), installation=str(installed_agent.installation.pk))
     secret = make_product_secret(factories.product(), by=None)
@@ -148,7 +148,7 @@ def test_only_a_product_may_introspect(external, tokens, client):
         assert response.status_code == 401 and response.json()["error"] == "invalid_client"
 
 
-def test_the_gateway_is_told_who_calls(external, tokens, client, cast):
+def test_the_gateway_learns_who_calls(external, tokens, client, cast):
     response = check(client, tokens["access_token"], "get", "/api/v2/tickets/7?include=all")
     assert response.status_code == 200
     assert response["X-Portal-Client"] == external.client.client_id and response["X-Portal-Account"] == cast.acme.slug
@@ -174,7 +174,7 @@ def test_a_route_that_is_not_open_is_401_without_a_scope(tokens, client, uri):
     }
 
 
-def test_a_revoked_consent_offers_the_page_to_agree_again(cast, client, browse, installed):
+def test_a_revoked_consents_401_links_to_the_page_to_agree_again(cast, client, browse, installed):
     tokens = installed.tokens_for(browse(cast.admin), installation=str(installed.installation.pk))
     consent = installed.installation.access.consents.get()
     browse(cast.admin).post(f"/consents/{consent.pk}/revoke/")
@@ -189,12 +189,12 @@ def test_a_check_is_one_statement(external, tokens, django_assert_num_queries):
         assert in_process(tokens["access_token"], [VIEW]).scopes == {VIEW, EDIT}
 
 
-def test_the_metadata_is_true_to_what_is_served(client, cast):
+def test_the_metadata_matches_what_is_served(client, cast):
     """RFC 8414 section 2, RFC 9728 section 2."""
-    told = client.get("/.well-known/oauth-authorization-server").json()
-    assert told["response_types_supported"] == ["code"] and told["code_challenge_methods_supported"] == ["S256"]
-    assert told["grant_types_supported"] == ["authorization_code", "client_credentials", "refresh_token"]
+    metadata = client.get("/.well-known/oauth-authorization-server").json()
+    assert metadata["response_types_supported"] == ["code"] and metadata["code_challenge_methods_supported"] == ["S256"]
+    assert metadata["grant_types_supported"] == ["authorization_code", "client_credentials", "refresh_token"]
     for name in ("authorization", "token", "revocation", "introspection"):
-        path = told[f"{name}_endpoint"].removeprefix(told["issuer"])
+        path = metadata[f"{name}_endpoint"].removeprefix(metadata["issuer"])
         assert client.post(path).status_code in (400, 401)
-    assert client.get("/.well-known/oauth-protected-resource").json()["authorization_servers"] == [told["issuer"]]
+    assert client.get("/.well-known/oauth-protected-resource").json()["authorization_servers"] == [metadata["issuer"]]

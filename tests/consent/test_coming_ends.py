@@ -1,4 +1,4 @@
-"""T5: who is told, by mail and on which pages, of what ends before long; each of 30, 7 and 1 days ahead once."""
+"""T5: mails and pages remind people of agreements that end soon; mails go 30, 7 and 1 days ahead, each once."""
 
 import datetime as dt
 import re
@@ -29,19 +29,19 @@ HOUR = dt.timedelta(hours=1)
 
 
 def sweep():
-    """Run what the sweep queues, and return the mails that this sent as (to, subject)."""
+    """Run the tasks that the sweep queues, and return the mails sent as (to, subject)."""
     mail.outbox.clear()
     for account_id, membership_id in reminding.whom_to_tell():
         tasks.tell_of_ends(account_id, membership_id and str(membership_id))
     return [(*message.to, message.subject) for message in mail.outbox]
 
 
-def told():
+def recipients():
     return [to for to, _subject in sweep()]
 
 
 @shared
-def agreed(installed, cast):
+def agreed_app(installed, cast):
     """An account-level app that Ada agreed to."""
     installed.consent = factories.agree(installed.client, cast.acme, cast.admin)
     return installed
@@ -53,65 +53,65 @@ def by_agent(installed_agent, cast):
     return installed_agent
 
 
-def days_left(days):
-    """Let so many days, less an hour, be left of a consent just given."""
+def leave_days(days):
+    """Advance to so many days, less an hour, before the end of a consent just given."""
     advance((365 - days) * DAY + HOUR)
 
 
-def test_each_of_the_three_is_told_once(agreed, cast):
-    days_left(31)
-    assert told() == []
+def test_each_of_the_three_reminders_is_sent_once(agreed_app, cast):
+    leave_days(31)
+    assert recipients() == []
     for days in (30, 7, 1):
-        left = Consent.objects.get().expires_at
-        advance(left - dt.timedelta(days=days) - dt.datetime.now(dt.UTC) + HOUR)
-        assert told() == [cast.admin.email], days
-        assert told() == [], days
+        end = Consent.objects.get().expires_at
+        advance(end - dt.timedelta(days=days) - dt.datetime.now(dt.UTC) + HOUR)
+        assert recipients() == [cast.admin.email], days
+        assert recipients() == [], days
         advance(HOUR)
-        assert told() == [], days
+        assert recipients() == [], days
     advance(DAY)
-    assert told() == []
+    assert recipients() == []
 
 
 @pytest.mark.parametrize(("left", "later"), [(29, 7), (5, 1), (0.5, None)])
-def test_a_late_start_tells_of_the_nearest_only(agreed, cast, left, later):
-    days_left(left)
-    assert told() == [cast.admin.email] and told() == []
+def test_a_late_start_sends_only_the_nearest_reminder(agreed_app, cast, left, later):
+    leave_days(left)
+    assert recipients() == [cast.admin.email] and recipients() == []
     if later:
         advance((left - later) * DAY)
-        assert told() == [cast.admin.email] and told() == []
+        assert recipients() == [cast.admin.email] and recipients() == []
 
 
-def test_the_account_s_is_told_to_every_admin_and_to_nobody_else(agreed, cast):
+def test_every_admin_and_nobody_else_is_reminded_of_the_accounts_agreement(agreed_app, cast):
     colleague = factories.member(cast.acme, "admin", "Abe")
     gone = factories.member(cast.acme, "admin", "Amy")
     people.deactivate_person(gone, by=None)
-    days_left(7)
-    assert sorted(told()) == sorted([cast.admin.email, colleague.email])
+    leave_days(7)
+    assert sorted(recipients()) == sorted([cast.admin.email, colleague.email])
     body = mail.outbox[0].body
     assert "What Insights may do in Acme ends on" in mail.outbox[0].subject
-    assert f"/consents/{agreed.consent.pk}/renew/" in body and "/authorizations/ending/" in body
+    assert f"/consents/{agreed_app.consent.pk}/renew/" in body and "/authorizations/ending/" in body
 
 
-def test_an_agents_is_told_to_that_agent_alone(by_agent, cast):
+def test_only_the_agent_is_reminded_of_an_agents_agreement(by_agent, cast):
     other = factories.agree(by_agent.client, cast.acme, cast.agent2)
     advance(7 * DAY)
     ending.revoke_consent(other, by=cast.agent2)
-    days_left(7 + 7)
-    assert told() == [cast.agent.email] and "for you" in mail.outbox[0].body
+    leave_days(7 + 7)
+    assert recipients() == [cast.agent.email] and "for you" in mail.outbox[0].body
 
 
-def test_one_mail_tells_of_all_that_one_person_can_renew(cast):
+def test_one_mail_lists_everything_that_a_person_can_renew(cast):
     for number in range(reminding.LISTED + 2):
         client, _secret = factories.client(cast.dev, kind="external", name=f"Tool {number:02}")
         factories.agree(client, cast.acme, cast.admin, requested={VIEW})
-    days_left(30)
-    assert told() == [cast.admin.email]
+    leave_days(30)
+    assert recipients() == [cast.admin.email]
     body = mail.outbox[0].body
     assert body.count("/renew/") == reminding.LISTED and "and 2 more" in body and "the first on" in mail.outbox[0].subject  # fmt: skip
-    assert told() == []
+    assert recipients() == []
 
 
-ENDED = {
+ENDINGS = {
     "renewed": lambda w: factories.agree(w.client, w.cast.acme, w.person, ask_again=True),
     "replaced": lambda w: factories.agree(w.client, w.cast.acme, w.person, replace=True),
     "revoked": lambda w: ending.revoke_consent(w.consent, by=w.cast.admin),
@@ -119,55 +119,56 @@ ENDED = {
     "its account suspended": lambda w: accounts.suspend_account(w.cast.acme, reason="Unpaid", by=None),
     "its client suspended": lambda w: suspend_client(w.client, reason="Harm", by=factories.reviewer()),
 }
-AGENT_ENDED = {
+AGENT_ENDINGS = {
     "its agent removed": lambda w: memberships.end_membership(w.consent.membership, by=w.cast.admin),
     "its agent deactivated": lambda w: people.deactivate_person(w.person, by=None),
 }
 
 
 @pytest.mark.parametrize(
-    ("level", "how"), [*(("agreed", how) for how in ENDED), *(("by_agent", how) for how in {**ENDED, **AGENT_ENDED})]
+    ("level", "how"),
+    [*(("agreed_app", how) for how in ENDINGS), *(("by_agent", how) for how in {**ENDINGS, **AGENT_ENDINGS})],
 )
-def test_what_goes_on_or_has_ended_is_not_told_of(request, cast, browse, level, how):
+def test_nobody_is_reminded_of_what_was_renewed_or_has_ended(request, cast, browse, level, how):
     side = request.getfixturevalue(level)
-    side.cast, side.person = cast, cast.admin if level == "agreed" else cast.agent
-    days_left(7)
-    {**ENDED, **AGENT_ENDED}[how](side)
-    assert told() == []
+    side.cast, side.person = cast, cast.admin if level == "agreed_app" else cast.agent
+    leave_days(7)
+    {**ENDINGS, **AGENT_ENDINGS}[how](side)
+    assert recipients() == []
     for path in ("/", "/authorizations/ending/"):
         if side.person.is_active:
             assert "/renew/" not in browse(side.person).get(path).content.decode(), path
 
 
-def test_renewed_it_is_told_of_again_a_year_later(agreed, cast):
+def test_a_renewed_agreement_is_reminded_of_again_a_year_later(agreed_app, cast):
     for _year in range(2):
-        days_left(30)
-        assert told() == [cast.admin.email] and told() == []
-        factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
-        assert told() == []
+        leave_days(30)
+        assert recipients() == [cast.admin.email] and recipients() == []
+        factories.agree(agreed_app.client, cast.acme, cast.admin, ask_again=True)
+        assert recipients() == []
     assert Consent.objects.count() == 1
 
 
-def test_a_suspension_that_is_lifted_is_told_of_then(agreed, cast):
+def test_a_reminder_held_back_by_a_suspension_is_sent_when_it_is_lifted(agreed_app, cast):
     reviewer = factories.reviewer()
-    suspend_client(agreed.client, reason="Harm", by=reviewer)
-    days_left(7)
-    assert told() == []
-    lift_client(agreed.client, reason="Well", secret_leaked=False, by=reviewer)
-    assert told() == [cast.admin.email]
+    suspend_client(agreed_app.client, reason="Harm", by=reviewer)
+    leave_days(7)
+    assert recipients() == []
+    lift_client(agreed_app.client, reason="Well", secret_leaked=False, by=reviewer)
+    assert recipients() == [cast.admin.email]
 
 
-def test_a_mail_server_that_is_away_is_tried_again(agreed, cast, monkeypatch):
-    days_left(7)
+def test_a_reminder_is_retried_when_the_mail_server_is_away(agreed_app, cast, monkeypatch):
+    leave_days(7)
     with monkeypatch.context() as patch, pytest.raises(OSError):
         patch.setattr("portal.foundation.mail.EmailMessage.send", lambda self: (_ for _ in ()).throw(OSError("away")))
         sweep()
-    assert told() == [cast.admin.email] and told() == []
+    assert recipients() == [cast.admin.email] and recipients() == []
 
 
-def test_an_address_that_is_refused_keeps_no_other_admin_from_the_mail(agreed, cast, monkeypatch):
+def test_a_refused_address_does_not_keep_other_admins_from_the_mail(agreed_app, cast, monkeypatch):
     factories.member(cast.acme, "admin", "Abe")
-    days_left(7)
+    leave_days(7)
     sent = []
 
     def send(self):
@@ -185,7 +186,7 @@ def test_an_address_that_is_refused_keeps_no_other_admin_from_the_mail(agreed, c
 def test_the_sweep_is_bounded_and_takes_the_nearest_end_first(cast, by_agent, monkeypatch):
     advance(DAY)
     factories.agree(by_agent.client, cast.acme, cast.agent2)
-    days_left(7)
+    leave_days(7)
     queued = []
     monkeypatch.setattr(tasks, "SWEEP_BATCH", 1)
     monkeypatch.setattr(tasks.tell_of_ends, "delay", lambda *arguments: queued.append(arguments))
@@ -194,8 +195,8 @@ def test_the_sweep_is_bounded_and_takes_the_nearest_end_first(cast, by_agent, mo
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_real_worker_tells_of_it(agreed, worker):
-    days_left(7)
+def test_a_real_worker_sends_the_reminder(agreed_app, worker):
+    leave_days(7)
     celery.send_task("consent.tasks.sweep_ends")
     eventually(lambda: Consent.objects.get().told_at)
 
@@ -207,30 +208,30 @@ def text(response):
     return response.content.decode()
 
 
-def test_pages_tell_of_the_end_from_30_days_on_with_the_button(agreed, cast, browse):
+def test_pages_announce_the_end_30_days_ahead_with_a_button(agreed_app, cast, browse):
     ada, axel = browse(cast.admin), browse(cast.agent)
     page, renew = (
-        f"/installations/{agreed.installation.pk}/",
-        f"/consents/{agreed.consent.pk}/renew/",
+        f"/installations/{agreed_app.installation.pk}/",
+        f"/consents/{agreed_app.consent.pk}/renew/",
     )
-    days_left(31)
+    leave_days(31)
     for path in (page, "/"):
         assert "ends on" not in text(ada.get(path)), path
     advance(DAY)
     for path in (page, "/"):
-        told = text(ada.get(path))
-        assert "What Insights may do in Acme ends on" in told and told.count(renew) >= 1, path
-    # An agent reads it where the app is, without the button.
+        page_text = text(ada.get(path))
+        assert "What Insights may do in Acme ends on" in page_text and page_text.count(renew) >= 1, path
+    # An agent reads it on the app's page, without the button.
     assert "An admin of the account can agree again" in text(axel.get(page)) and renew not in text(axel.get(page))
     assert "ends on" not in text(axel.get("/"))
 
 
 @pytest.mark.parametrize("kind", ["used", "external"])
-def test_agreeing_again_goes_on_for_a_year_and_stops_nothing(request, kind, cast, browse):
-    """T5: the same consent, so whatever was issued under it lives on."""
+def test_agreeing_again_adds_a_year_and_interrupts_nothing(request, kind, cast, browse):
+    """T5: the consent stays the same, so tokens issued under it stay valid."""
     side, ada = request.getfixturevalue("installed" if kind == "used" else kind), browse(cast.admin)
     tokens = side.tokens_for(ada, account=cast.acme.slug, scope=VIEW)
-    days_left(3)
+    leave_days(3)
     tokens = side.refresh(tokens["refresh_token"]).json()
     consent = Consent.objects.get()
     renew = f"/consents/{consent.pk}/renew/"
@@ -249,24 +250,24 @@ def test_agreeing_again_goes_on_for_a_year_and_stops_nothing(request, kind, cast
     assert "ended already" in text(ada.get(renew, follow=True))
 
 
-def test_an_external_apps_page_tells_of_it(external, cast, browse):
+def test_an_external_apps_page_announces_the_end(external, cast, browse):
     access = factories.agree(external.client, cast.acme, cast.admin).access
-    days_left(3)
-    told = text(browse(cast.admin).get(f"/authorizations/{access.pk}/"))
-    assert "What Insights may do in Acme ends on" in told
+    leave_days(3)
+    page = text(browse(cast.admin).get(f"/authorizations/{access.pk}/"))
+    assert "What Insights may do in Acme ends on" in page
 
 
-def test_an_agent_is_told_on_their_own_pages_and_no_other_agent(by_agent, cast, browse):
-    days_left(3)
+def test_an_agents_own_pages_announce_the_end_and_other_agents_pages_do_not(by_agent, cast, browse):
+    leave_days(3)
     for path in (f"/installations/{by_agent.installation.pk}/", "/authorizations/", "/"):
         for who, seen in ((cast.agent, True), (cast.agent2, False), (cast.admin, False), (cast.globex_admin, False)):
             response = browse(who).get(path)
             assert ("may do for you in Acme ends on" in text(response)) == seen, (path, who)
 
 
-def test_the_list_has_the_coming_60_days_by_week(agreed, cast, browse):
+def test_the_list_shows_the_next_60_days_by_week(agreed_app, cast, browse):
     ada = browse(cast.admin)
-    days_left(61)
+    leave_days(61)
     assert "Nothing ends soon" in text(ada.get("/authorizations/ending/"))
     advance(DAY)
     page = text(ada.get("/authorizations/ending/"))
@@ -275,44 +276,44 @@ def test_the_list_has_the_coming_60_days_by_week(agreed, cast, browse):
         assert "/authorizations/ending/" in text(ada.get(path)), path
 
 
-def test_the_list_has_an_agents_own_and_for_an_admin_all_agents(by_agent, cast, browse):
+def test_the_list_shows_agents_their_own_and_admins_those_of_all_agents(by_agent, cast, browse):
     factories.agree(by_agent.client, cast.acme, cast.agent2)
-    days_left(20)
+    leave_days(20)
     seen = {
         who: {*re.findall(r">\s*(Axel|Ana)\s*<", text(browse(who).get("/authorizations/ending/")))}
         for who in (cast.admin, cast.agent, cast.agent2, cast.globex_admin, cast.dev)
     }
     assert [*seen.values()] == [{"Axel", "Ana"}, {"Axel"}, {"Ana"}, set(), set()]
-    # Nobody renews for another.
+    # Nobody can renew for somebody else.
     assert "/renew/" not in text(browse(cast.admin).get("/authorizations/ending/"))
     assert Browser().get("/authorizations/ending/").status_code == 302
 
 
-def test_the_list_goes_on_by_page(external, cast, browse):
+def test_the_list_is_paged(external, cast, browse):
     grow_agreements(factories.agree(external.client, cast.acme, cast.admin), 29)
-    days_left(20)
+    leave_days(20)
     page = browse(cast.admin).get("/authorizations/ending/?page=2")
     assert "Page 2 of 2" in text(page) and len(page.context["page_obj"]) == 5
 
 
-# --- what ended lately ---
+# --- recently ended ---
 
 
-def over(side, *, stamped):
-    """Let a consent run out, with or without the worker having stamped it."""
+def let_expire(side, *, stamped):
+    """Let a consent expire, with or without the worker's stamp."""
     advance(366 * DAY)
     if stamped:
         assert ending.expire_consents() == 1
 
 
 @pytest.mark.parametrize("stamped", [False, True])
-def test_what_ran_out_is_told_of_for_30_days_with_the_way_to_authorize_again(agreed, cast, browse, stamped):
-    ada, again = browse(cast.admin), f"/authorizations/{agreed.consent.access_id}/reauthorize/"
-    over(agreed, stamped=stamped)
-    for path, told in (("/authorizations/ending/", "Ended on"), ("/", "What Insights may do in Acme ended on")):
+def test_an_expired_agreement_is_shown_for_30_days_with_a_link_to_authorize_again(agreed_app, cast, browse, stamped):
+    ada, again = browse(cast.admin), f"/authorizations/{agreed_app.consent.access_id}/reauthorize/"
+    let_expire(agreed_app, stamped=stamped)
+    for path, expected in (("/authorizations/ending/", "Ended on"), ("/", "What Insights may do in Acme ended on")):
         page = text(ada.get(path))
-        assert told in page and again in page, path
-    # An agent can do nothing about the account's.
+        assert expected in page and again in page, path
+    # An agent cannot renew the account's agreement.
     assert "ended on" not in text(browse(cast.agent).get("/"))
     for who in (cast.agent, cast.globex_admin, cast.dev):
         assert "Ended on" not in text(browse(who).get("/authorizations/ending/"))
@@ -321,22 +322,22 @@ def test_what_ran_out_is_told_of_for_30_days_with_the_way_to_authorize_again(agr
     assert "ended on" not in text(ada.get("/")) and "Ended on" not in text(ada.get("/authorizations/ending/"))
 
 
-def test_a_month_later_it_is_not_told_of_any_more(agreed, cast, browse):
-    over(agreed, stamped=True)
+def test_an_expired_agreement_is_no_longer_shown_a_month_later(agreed_app, cast, browse):
+    let_expire(agreed_app, stamped=True)
     advance(30 * DAY)
     for path in ("/", "/authorizations/ending/"):
         assert "nded on" not in text(browse(cast.admin).get(path)), path
 
 
-def test_an_agents_own_that_ran_out_is_theirs_to_authorize_and_an_admin_sees_it(by_agent, cast, browse):
+def test_an_agent_authorizes_their_expired_agreement_again_and_an_admin_only_sees_it(by_agent, cast, browse):
     factories.agree(by_agent.client, cast.acme, cast.agent2)
-    over(by_agent, stamped=False)
+    let_expire(by_agent, stamped=False)
     again = f"/authorizations/{by_agent.consent.access_id}/reauthorize/"
     for who, names in ((cast.agent, 1), (cast.agent2, 1), (cast.admin, 2)):
         page = text(browse(who).get("/authorizations/ending/"))
         assert page.count("Ended on") == names and (again in page) == (who != cast.admin), who
         assert ("may do for you in Acme ended on" in text(browse(who).get("/"))) == (who != cast.admin), who
-    # One agent's new consent renews nobody else's.
+    # One agent's new consent renews no other agent's.
     factories.agree(by_agent.client, cast.acme, cast.agent2)
     assert "Ended on" in text(browse(cast.agent).get("/authorizations/ending/"))
     assert "Ended on" not in text(browse(cast.agent2).get("/authorizations/ending/"))
@@ -345,28 +346,28 @@ def test_an_agents_own_that_ran_out_is_theirs_to_authorize_and_an_admin_sees_it(
 @pytest.mark.parametrize(
     ("level", "how"),
     [
-        *((level, how) for how in ("uninstalled", "its account suspended", "its client suspended") for level in ("agreed", "by_agent")),
-        *(("by_agent", how) for how in AGENT_ENDED),
+        *((level, how) for how in ("uninstalled", "its account suspended", "its client suspended") for level in ("agreed_app", "by_agent")),
+        *(("by_agent", how) for how in AGENT_ENDINGS),
     ],
 )  # fmt: skip
-def test_what_nobody_can_authorize_again_is_not_told_of_as_ended(request, cast, browse, level, how):
+def test_an_expired_agreement_that_nobody_can_authorize_again_is_not_shown(request, cast, browse, level, how):
     side = request.getfixturevalue(level)
-    side.cast, side.person = cast, cast.admin if level == "agreed" else cast.agent
-    over(side, stamped=False)
-    {**ENDED, **AGENT_ENDED}[how](side)
+    side.cast, side.person = cast, cast.admin if level == "agreed_app" else cast.agent
+    let_expire(side, stamped=False)
+    {**ENDINGS, **AGENT_ENDINGS}[how](side)
     for who in (cast.admin, cast.agent):
         for path in ("/", "/authorizations/ending/"):
             if who.is_active:
                 assert "nded on" not in text(browse(who).get(path)), (who, path)
 
 
-def test_what_was_revoked_before_its_end_is_not_told_of_as_ended(agreed, cast, browse):
-    ending.revoke_consent(agreed.consent, by=cast.admin)
+def test_an_agreement_revoked_before_its_end_is_not_shown_as_expired(agreed_app, cast, browse):
+    ending.revoke_consent(agreed_app.consent, by=cast.admin)
     advance(366 * DAY)
     assert "Ended on" not in text(browse(cast.admin).get("/authorizations/ending/"))
 
 
-def test_the_list_of_what_ended_goes_on_by_page_and_home_names_three(external, cast, browse):
+def test_the_list_of_expired_agreements_is_paged_and_home_shows_three(external, cast, browse):
     grow_agreements(factories.agree(external.client, cast.acme, cast.admin), 29)
     Consent.objects.update(expires_at=Now() - DAY)
     ada = browse(cast.admin)
@@ -374,7 +375,7 @@ def test_the_list_of_what_ended_goes_on_by_page_and_home_names_three(external, c
     assert text(ada.get("/")).count("ended on") == 3
 
 
-def test_the_page_belongs_to_the_apps_in_the_navigation_as_its_way_back_says(agreed, cast, browse):
+def test_the_navigation_shows_the_list_under_apps_as_its_back_link_does(agreed_app, cast, browse):
     ada = browse(cast.admin)
     for path, name in (
         ("/authorizations/ending/", "Apps"),

@@ -1,4 +1,4 @@
-"""T2 and T4: whatever ends, one row is written, nothing passes from that commit on, and nothing of it lives again."""
+"""T2 and T4: an ending writes one row, takes effect when that commits, and is never undone."""
 
 import datetime as dt
 from urllib.parse import urlencode
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 
 
 class World:
-    """An app's code, tokens and all the ways in which it may ask, for an account or for one agent of it."""
+    """An app with a code and tokens for an account or one agent of it, and every way to use them."""
 
     def __init__(self, cast, browse, client, side, person):
         self.cast, self.client, self.side, self.person = cast, client, side, person
@@ -40,9 +40,9 @@ class World:
         self.consent = Consent.objects.get()
 
     def statuses(self):
-        """How each way of asking answers."""
+        """Return the status that each way of using them gets."""
         token = self.tokens["access_token"]
-        asked = {
+        statuses = {
             "call": self.side.call(token).status_code,
             "former": self.side.call(self.old["access_token"]).status_code,
             "gateway": self.client.get(
@@ -62,17 +62,17 @@ class World:
             "code": self.side.exchange(self.code, self.verifier).status_code,
         }
         if not self.side.client.is_agent_level:
-            asked["client_credentials"] = self.side.client_credentials(self.cast.acme.slug).status_code
-        return asked
+            statuses["client_credentials"] = self.side.client_credentials(self.cast.acme.slug).status_code
+        return statuses
 
 
-def dead(world, status=400):
-    """What every way of asking answers once access has ended."""
-    answers = {"call": 401, "former": 401, "gateway": 401, "introspection": False}
-    answers |= dict.fromkeys(("refresh", "replay", "code"), status)
+def refusals(world, status=400):
+    """Return the status that each way of using the tokens gets once access has ended."""
+    statuses = {"call": 401, "former": 401, "gateway": 401, "introspection": False}
+    statuses |= dict.fromkeys(("refresh", "replay", "code"), status)
     if not world.side.client.is_agent_level:
-        answers["client_credentials"] = status
-    return answers
+        statuses["client_credentials"] = status
+    return statuses
 
 
 @shared
@@ -99,36 +99,36 @@ AGENT_ENDINGS = {
 
 
 @pytest.mark.parametrize("end", ENDINGS)
-def test_an_account_level_ending_ends_all_at_once(account_level, end):
+def test_an_account_level_ending_ends_everything_at_once(account_level, end):
     ENDINGS[end](account_level)
-    assert account_level.statuses() == dead(account_level)
+    assert account_level.statuses() == refusals(account_level)
 
 
 @pytest.mark.parametrize("end", [*ENDINGS, *AGENT_ENDINGS])
-def test_an_agent_level_ending_ends_all_at_once(agent_level, end):
+def test_an_agent_level_ending_ends_everything_at_once(agent_level, end):
     {**ENDINGS, **AGENT_ENDINGS}[end](agent_level)
-    assert agent_level.statuses() == dead(agent_level)
+    assert agent_level.statuses() == refusals(agent_level)
 
 
-def test_until_something_ends_every_way_of_asking_answers(account_level):
+def test_until_something_ends_every_request_succeeds(account_level):
     asked = account_level.statuses()
     assert asked["call"] == asked["former"] == asked["refresh"] == asked["code"] == asked["client_credentials"] == 200
     assert asked["gateway"] == 200 and asked["introspection"] is True
 
 
-def test_a_suspended_client_is_refused_everywhere_and_reuse_ends_no_family_meanwhile(account_level):
+def test_a_suspended_client_is_refused_everywhere_and_its_reuse_ends_no_family(account_level):
     """C1"""
     rita = factories.reviewer()
     client = suspend_client(account_level.side.client, reason="Harmful", by=rita)
     advance(dt.timedelta(seconds=61))
-    assert account_level.statuses() == dead(account_level, status=401)
+    assert account_level.statuses() == refusals(account_level, status=401)
     lift_client(client, reason="Fixed", secret_leaked=False, by=rita)
     assert account_level.side.refresh(account_level.tokens["refresh_token"]).status_code == 200
 
 
 @pytest.mark.parametrize("end", ["consent revoked", "uninstalled", "account suspended"])
-def test_an_ending_is_one_row_written_for_any_number_of_tokens(account_level, browse, end):
-    """T2: tokens are not touched; validity is read."""
+def test_an_ending_writes_one_row_for_any_number_of_tokens(account_level, browse, end):
+    """T2: tokens are not updated; validity is derived."""
     for _number in range(3):
         account_level.side.tokens_for(browse(account_level.person), account=account_level.cast.acme.slug)
     tables = (AccessToken, RefreshToken, AuthorizationCode)
@@ -137,7 +137,7 @@ def test_an_ending_is_one_row_written_for_any_number_of_tokens(account_level, br
     assert [list(model.objects.order_by("pk").values()) for model in tables] == before
 
 
-def test_a_family_that_ends_takes_its_access_tokens_and_no_other(account_level, browse):
+def test_ending_a_family_ends_its_access_tokens_and_no_others(account_level, browse):
     world = account_level
     other = world.side.tokens_for(browse(world.person), account=world.cast.acme.slug)
     assert world.side.revoke(world.tokens["refresh_token"]).status_code == 200
@@ -146,14 +146,14 @@ def test_a_family_that_ends_takes_its_access_tokens_and_no_other(account_level, 
     assert world.side.call(other["access_token"]).status_code == 200
 
 
-def test_an_agents_ending_leaves_other_agents_alone(agent_level, browse):
+def test_ending_an_agents_access_leaves_other_agents_alone(agent_level, browse):
     other = agent_level.side.tokens_for(browse(agent_level.cast.agent2), account=agent_level.cast.acme.slug)
     ending.revoke_consent(agent_level.consent, by=agent_level.person)
-    assert agent_level.statuses() == dead(agent_level)
+    assert agent_level.statuses() == refusals(agent_level)
     assert agent_level.side.call(other["access_token"]).status_code == 200
 
 
-# --- T4: what ended never lives again ---
+# --- T4: what ended is never revived ---
 
 
 def test_reinstalling_revives_nothing(account_level, browse):
@@ -161,7 +161,7 @@ def test_reinstalling_revives_nothing(account_level, browse):
     installing.uninstall(world.side.installation, by=world.cast.admin)
     installing.install(world.side.version.app, world.cast.acme, by=world.cast.admin)
     fresh = world.side.tokens_for(browse(world.cast.admin), account=world.cast.acme.slug)
-    assert world.statuses() == {**dead(world), "client_credentials": 200}
+    assert world.statuses() == {**refusals(world), "client_credentials": 200}
     assert world.side.call(fresh["access_token"]).status_code == 200
     assert Access.objects.count() == Consent.objects.count() == 2
 
@@ -170,15 +170,15 @@ def test_reauthorizing_revives_nothing(account_level, browse):
     world = account_level
     ending.revoke_consent(world.consent, by=world.cast.admin)
     world.side.tokens_for(browse(world.cast.admin), account=world.cast.acme.slug)
-    assert world.statuses() == {**dead(world), "client_credentials": 200}
+    assert world.statuses() == {**refusals(world), "client_credentials": 200}
     assert Access.objects.count() == 1 and Consent.objects.count() == 2
 
 
-def test_coming_back_as_a_member_revives_nothing(agent_level):
+def test_rejoining_as_a_member_revives_nothing(agent_level):
     cast = agent_level.cast
     memberships.end_membership(agent_level.consent.membership, by=cast.admin)
     memberships.add_member(cast.acme, cast.agent, role="agent", by=cast.admin)
-    assert agent_level.statuses() == dead(agent_level)
+    assert agent_level.statuses() == refusals(agent_level)
     assert Membership.objects.filter(user=cast.agent, account=cast.acme).count() == 2
 
 
@@ -186,7 +186,7 @@ def test_coming_back_as_a_member_revives_nothing(agent_level):
     ("model", "column"),
     [(Access, "ended_at"), (Consent, "revoked_at"), (RefreshToken, "ended_at"), (Membership, "ended_at")],
 )
-def test_the_database_keeps_what_ended_ended(agent_level, model, column):
+def test_the_database_refuses_to_undo_an_ending(agent_level, model, column):
     world = agent_level
     world.side.revoke(world.tokens["refresh_token"])
     ending.revoke_consent(world.consent, by=world.person)
@@ -224,8 +224,8 @@ def test_the_database_refuses_a_consent_beyond_its_terms_and_its_client(account_
             Consent.objects.update(granted=granted)
 
 
-def test_the_set_based_rule_and_the_single_one_agree(account_level, cast):
-    """`live_consents` and `why_consent_ended` are one rule."""
+def test_the_rule_for_sets_and_the_rule_for_one_consent_agree(account_level, cast):
+    """`live_consents` and `why_consent_ended` state the same rule."""
     assert list(live_consents()) == [account_level.consent]
     accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     assert not live_consents().exists()
@@ -235,7 +235,7 @@ def test_the_set_based_rule_and_the_single_one_agree(account_level, cast):
 
 
 def use_broker(url):
-    """Sends this process's Celery messages to another broker, over connections of its own."""
+    """Send this process's Celery messages to another broker, over new connections."""
     celery.conf.broker_url = url
     celery._pool = celery.amqp._producer_pool = None
     pools.reset()
@@ -245,7 +245,7 @@ def use_broker(url):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("end", ["consent revoked", "uninstalled"])
 def test_an_ending_needs_neither_redis_nor_a_worker(account_level, end, tmp_path, caplog, monkeypatch):
-    """T2, T3: Redis is really stopped; no worker runs. The sweep finds what is left to do."""
+    """T2, T3: Redis is really stopped and no worker runs. The sweep finds what is left to do."""
     from portal.demo import embedded
 
     process, url = embedded._start_valkey(tmp_path)
@@ -258,7 +258,7 @@ def test_an_ending_needs_neither_redis_nor_a_worker(account_level, end, tmp_path
         process.wait(180)
         ENDINGS[end](account_level)
         assert "rate_limits_off" in caplog.text, "the broker was reached"
-        assert account_level.statuses() == dead(account_level)
+        assert account_level.statuses() == refusals(account_level)
     finally:
         use_broker(usual)
     assert ending.access_to_revoke().count() == 1
@@ -266,8 +266,8 @@ def test_an_ending_needs_neither_redis_nor_a_worker(account_level, end, tmp_path
     assert not ending.access_to_revoke().exists()
 
 
-def test_a_receipt_counts_only_what_was_still_good(cast, installed_agent, browse):
-    """Not what an agent had who left, nor what a leaked secret ended."""
+def test_a_receipt_counts_only_what_was_still_valid(cast, installed_agent, browse):
+    """The tokens of an agent who left, and those ended by a leaked secret, do not count."""
     reviewer = factories.reviewer()
     for person in (cast.agent, cast.agent2):
         installed_agent.tokens_for(browse(person), account=cast.acme.slug)
@@ -276,7 +276,7 @@ def test_a_receipt_counts_only_what_was_still_good(cast, installed_agent, browse
     memberships.end_membership(cast.agent.memberships.get(), by=None)
     assert ending.what_ends(access) == {"consents": 1, "agents": 1, "refresh_tokens": 1, "access_tokens": 1}
     suspend_client(installed_agent.client, reason="Leaked", by=reviewer)
-    # Held back, not ended.
+    # A suspended token is not an ended one.
     assert ending.what_ends(access)["access_tokens"] == 1
     lift_client(installed_agent.client, reason="Leaked", secret_leaked=True, by=reviewer)
     access = Access.objects.get(pk=access.pk)

@@ -26,7 +26,7 @@ def text(response):
 
 
 @shared
-def outside(external, browse, cast):
+def external_app(external, browse, cast):
     """An external app that Acme's admin agreed to."""
     external.tokens = external.tokens_for(browse(cast.admin), account=cast.acme.slug)
     external.access = Access.objects.get()
@@ -40,27 +40,29 @@ def by_agent(installed_agent, browse, cast):
     return installed_agent
 
 
-def test_an_admin_sees_and_revokes_an_external_app(outside, browse, cast):
+def test_an_admin_sees_and_revokes_an_external_app(external_app, browse, cast):
     ada = browse(cast.admin)
     assert "Insights" in text(ada.get("/installations/"))
-    page = text(ada.get(f"/authorizations/{outside.access.pk}/"))
+    page = text(ada.get(f"/authorizations/{external_app.access.pk}/"))
     assert "Ada" in page and "Revoke" in page
-    url = f"/authorizations/{outside.access.pk}/end/"
-    assert ada.get(url).status_code == 200 and outside.call(outside.tokens["access_token"]).status_code == 200
+    url = f"/authorizations/{external_app.access.pk}/end/"
+    assert ada.get(url).status_code == 200 and external_app.call(external_app.tokens["access_token"]).status_code == 200
     receipt = ada.post(url)["Location"]
-    assert receipt.startswith("/receipts/") and outside.call(outside.tokens["access_token"]).status_code == 401
+    assert (
+        receipt.startswith("/receipts/") and external_app.call(external_app.tokens["access_token"]).status_code == 401
+    )
     assert "Insights" not in text(ada.get("/installations/"))
     assert "ended already" in text(ada.post(url, follow=True))
 
 
-def test_an_external_app_that_was_revoked_is_agreed_to_anew(outside, browse, cast):
+def test_agreeing_to_a_revoked_external_app_opens_a_new_access(external_app, browse, cast):
     """T4"""
-    ending.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
-    outside.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    ending.end_access(external_app.access, by=cast.admin, reason=AccessEnd.REVOKED)
+    external_app.tokens_for(browse(cast.admin), account=cast.acme.slug)
     assert Access.objects.count() == 2 and Access.objects.filter(ended_at=None).count() == 1
 
 
-def test_an_agent_revokes_their_own_and_it_reads_not_authorized_again(by_agent, browse, cast):
+def test_an_agent_revokes_their_own_consent_and_the_app_reads_not_authorized(by_agent, browse, cast):
     axel = browse(cast.agent)
     assert "Insights" in text(axel.get("/authorizations/"))
     url = f"/consents/{by_agent.consent.pk}/revoke/"
@@ -72,14 +74,14 @@ def test_an_agent_revokes_their_own_and_it_reads_not_authorized_again(by_agent, 
     assert Entry.objects.filter(event="consent.revoked").count() == 1
 
 
-def test_an_admin_revokes_an_agents_and_the_account_s_consent(by_agent, browse, cast):
+def test_an_admin_revokes_an_agents_consent(by_agent, browse, cast):
     ada = browse(cast.admin)
     assert ada.post(f"/consents/{by_agent.consent.pk}/revoke/").status_code == 302
     by_agent.consent.refresh_from_db()
     assert by_agent.consent.revoked_by == cast.admin
 
 
-def test_a_401_leads_to_the_page_on_which_to_agree_again(by_agent, browse, cast):
+def test_a_401_leads_to_the_page_to_agree_again(by_agent, browse, cast):
     axel = browse(cast.agent)
     axel.post(f"/consents/{by_agent.consent.pk}/revoke/")
     url = by_agent.call(by_agent.tokens["access_token"]).json()["reauthorize_url"]
@@ -88,26 +90,26 @@ def test_a_401_leads_to_the_page_on_which_to_agree_again(by_agent, browse, cast)
 
 
 def test_reauthorizing_shows_the_screen_and_replaces_the_consent(by_agent, browse, cast):
-    """T4: old revoked and new made in one transaction on Agree."""
+    """T4: Agree revokes the old consent and makes the new one in one transaction."""
     axel = browse(cast.agent)
     url = f"/authorizations/{by_agent.consent.access_id}/reauthorize/"
     page = axel.get(url)
     assert "View tickets" in text(page) and Consent.objects.count() == 1
-    assert by_agent.call(by_agent.tokens["access_token"]).status_code == 200, "Cancel leaves the old"
+    assert by_agent.call(by_agent.tokens["access_token"]).status_code == 200, "the old one stays until Agree"
     done = axel.post(url, {"decision": "agree", "shown": shown(page)})
     assert done["Location"] == f"/installations/{by_agent.installation.pk}/connect/"
     old, new = Consent.objects.order_by("granted_at")
     assert old.revoked_at and new.revoked_at is None
     assert by_agent.call(by_agent.tokens["access_token"]).status_code == 401
     assert axel.post(url, {"decision": "agree", "shown": shown(page)}).status_code == 409, (
-        "what was shown is agreed to once"
+        "a page can be agreed to once"
     )
     assert Consent.objects.count() == 2
 
 
-def test_an_external_app_is_reauthorized_within_what_was_agreed_before(outside, browse, cast):
+def test_an_external_app_is_reauthorized_for_the_scopes_agreed_to_before(external_app, browse, cast):
     ada = browse(cast.admin)
-    url = f"/authorizations/{outside.access.pk}/reauthorize/"
+    url = f"/authorizations/{external_app.access.pk}/reauthorize/"
     assert ada.post(url, {"decision": "agree", "shown": shown(ada.get(url))}).status_code == 302
     consent = Consent.objects.get(revoked_at=None)
     assert set(consent.granted) == {VIEW, EDIT}
@@ -124,21 +126,21 @@ def urls(side):
     ]
 
 
-def test_strangers_are_not_told_that_an_access_exists(outside, browse, cast):
+def test_strangers_do_not_learn_that_an_access_exists(external_app, browse, cast):
     """E1"""
     for who in (cast.globex_admin, cast.globex_agent, cast.dev, factories.reviewer()):
         browser = browse(who)
-        for url in urls(outside):
+        for url in urls(external_app):
             assert browser.get(url).status_code == 404, url
-        for url in urls(outside)[1:]:
+        for url in urls(external_app)[1:]:
             assert browser.post(url, {"decision": "agree", "shown": "0" * 64}).status_code == 404, url
         assert "Insights" not in text(browser.get("/authorizations/")) + text(browser.get("/installations/"))
-    assert outside.call(outside.tokens["access_token"]).status_code == 200
+    assert external_app.call(external_app.tokens["access_token"]).status_code == 200
 
 
-def test_an_agent_can_neither_revoke_nor_renew_what_an_admin_agreed_to(outside, browse, cast):
+def test_an_agent_can_neither_revoke_nor_renew_what_an_admin_agreed_to(external_app, browse, cast):
     axel = browse(cast.agent)
-    view, renew, end, revoke = urls(outside)
+    view, renew, end, revoke = urls(external_app)
     assert "Revoke" not in text(axel.get(view))
     assert axel.get(end).status_code == axel.post(end).status_code == axel.post(revoke).status_code == 404
     assert "admin" in text(axel.get(renew, follow=True)).lower()
@@ -169,7 +171,7 @@ def test_an_admin_revokes_for_all_agents_at_once_and_each_can_authorize_again(by
     assert "2 agreements" in page and "2 of agents" in page and "2 access tokens" in page
     entry = Entry.objects.get(event="consent.revoked_for_all")
     assert entry.details["agents"] == 2 and receipt == f"/receipts/{entry.pk}/"
-    # The app is still there, and no other app lost anything.
+    # The app is still installed, and no other app lost anything.
     assert Access.objects.get(pk=by_agent.consent.access_id).ended_at is None
     assert Consent.objects.get(access__client=installed.client).revoked_at is None
     assert url not in text(ada.get(f"/installations/{by_agent.installation.pk}/"))
@@ -192,23 +194,23 @@ def test_a_revoked_row_says_whether_an_admin_did_it(by_agent, browse, cast, how)
             )
 
 
-def test_what_was_replaced_is_not_called_revoked(by_agent, browse, cast):
+def test_a_replaced_consent_is_not_called_revoked(by_agent, browse, cast):
     factories.agree(by_agent.client, cast.acme, cast.agent, replace=True)
     page = text(browse(cast.agent).get("/authorizations/"))
     assert ">Replaced<" in page and ">Revoked<" not in page
 
 
-def test_revoking_for_all_is_one_statement_for_any_number_of_agents(by_agent, cast, django_assert_max_num_queries):
+def test_revoking_for_all_takes_few_queries_for_any_number_of_agents(by_agent, cast, django_assert_max_num_queries):
     grow_agents(by_agent.consent, 2000)
     with django_assert_max_num_queries(20):
         entry = ending.revoke_for_all(by_agent.consent.access, by=cast.admin)
     assert entry.details["agents"] == 2001 and not Consent.objects.filter(revoked_at=None).exists()
-    # Nothing is left to stamp either, once the worker was here.
+    # Nor is anything left to stamp after the worker's part.
     ending.revoke_tokens(by_agent.consent.access)
     assert not ending.access_to_revoke().exists()
 
 
-def test_revoking_for_all_leaves_what_expired_to_be_told_of_as_expired(by_agent, cast):
+def test_revoking_for_all_leaves_expired_consents_expired(by_agent, cast):
     advance(dt.timedelta(days=365))
     factories.agree(by_agent.client, cast.acme, cast.agent2)
     ending.revoke_for_all(by_agent.consent.access, by=cast.admin)
@@ -227,19 +229,19 @@ def test_a_marketplace_app_is_uninstalled_not_ended(installed, browse, cast):
     assert access.ended_at is None
 
 
-def test_signed_out_people_sign_in_first_and_changes_are_posts(outside, cast):
-    for url in ["/authorizations/", *urls(outside)]:
+def test_signed_out_people_sign_in_first_and_changes_are_posts(external_app, cast):
+    for url in ["/authorizations/", *urls(external_app)]:
         assert Browser().get(url)["Location"].startswith("/accounts/login/?next=")
     strict = Browser(enforce_csrf_checks=True)
     strict.force_login(cast.admin, backend="allauth.account.auth_backends.AuthenticationBackend")
-    for url in urls(outside)[1:]:
+    for url in urls(external_app)[1:]:
         assert strict.post(url).status_code == 403
         assert strict.delete(url).status_code in (403, 405)
     assert RefreshToken.objects.get().ended_at is None
 
 
-def test_a_receipt_is_for_those_who_may_read_the_entry(outside, browse, cast):
-    entry = ending.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
+def test_only_those_who_may_read_the_entry_see_its_receipt(external_app, browse, cast):
+    entry = ending.end_access(external_app.access, by=cast.admin, reason=AccessEnd.REVOKED)
     url = f"/receipts/{entry.pk}/"
     page = text(browse(cast.admin).get(url))
     assert "What ended" in page and entry.hash[:12] in page
@@ -249,7 +251,7 @@ def test_a_receipt_is_for_those_who_may_read_the_entry(outside, browse, cast):
     assert browse(cast.admin).get("/receipts/00000000-0000-0000-0000-000000000000/").status_code == 404
 
 
-def test_reuse_of_a_token_is_told_to_the_admin_until_somebody_reauthorizes(cast, installed, external, browse):
+def test_the_admin_reads_of_token_reuse_until_somebody_reauthorizes(cast, installed, external, browse):
     """T6"""
     ada = browse(cast.admin)
     for side, more in ((installed, {}), (external, {"account": cast.acme.slug})):
@@ -268,8 +270,8 @@ def test_reuse_of_a_token_is_told_to_the_admin_until_somebody_reauthorizes(cast,
         assert "a second time" not in text(ada.get(url))
 
 
-def test_reuse_of_an_agents_token_is_told_to_the_admin_and_to_no_other_agent(by_agent, browse, cast):
-    """T6: one agent's family ends; another's goes on."""
+def test_the_admin_reads_of_an_agents_token_reuse_and_other_agents_do_not(by_agent, browse, cast):
+    """T6: one agent's family ends; another agent's stays valid."""
     other = by_agent.tokens_for(browse(cast.agent2), account=cast.acme.slug)
     first = by_agent.tokens["refresh_token"]
     new = by_agent.refresh(first).json()
@@ -285,7 +287,7 @@ def test_reuse_of_an_agents_token_is_told_to_the_admin_and_to_no_other_agent(by_
 
 
 @pytest.mark.parametrize("decision", [None, "", "zzz"])
-def test_only_the_button_agree_agrees(installed, cast, browse, decision):
+def test_only_the_agree_button_agrees(installed, cast, browse, decision):
     factories.agree(installed.client, cast.acme, cast.admin)
     before, ada = Consent.objects.values().get(), browse(cast.admin)
     authorize = authorize_url(installed.client, pkce()[1], account=cast.acme.slug, prompt="consent")

@@ -1,4 +1,4 @@
-"""What the consent screen promises, compared with what the check of a call allows."""
+"""The consent screen's promises, compared with what the check of a call allows."""
 
 import datetime as dt
 import json
@@ -42,19 +42,19 @@ def catalogue(cast):
 
 
 def screen_of(cast, scopes):
-    """What is shown to somebody who is asked for exactly these scopes."""
+    """Return the screen that asks for exactly these scopes."""
     terms = Terms(frozenset(scopes), frozenset(), "Insights", "1.0", None)
     return preview_screen(cast.row, cast.acme, by=cast.admin, now=database_now(), terms=terms)
 
 
-def test_the_promise_equals_what_the_check_allows_for_every_scope_of_the_catalogue(cast, catalogue):
+def test_the_promises_match_what_the_check_allows_for_every_scope_of_the_catalogue(cast, catalogue):
     names = sorted({name for endpoint in Endpoint.objects.filter(product=catalogue) for name in endpoint.scopes})
     assert len(names) == 167
     passes = {name: set() for name in names}
     for endpoint in Endpoint.objects.filter(product=catalogue):
-        found = resolve(catalogue, endpoint.method, re.sub(r"\{[^}]+\}", "12345", endpoint.path))
-        for name in found.scopes if found else ():
-            passes[name].add(str(found))
+        endpoint_called = resolve(catalogue, endpoint.method, re.sub(r"\{[^}]+\}", "12345", endpoint.path))
+        for name in endpoint_called.scopes if endpoint_called else ():
+            passes[name].add(str(endpoint_called))
     cast.row = factories.client(cast.dev, scopes=names)[0]
     chance = random.Random(11)
     sets = [[name] for name in names] + [chance.sample(names, chance.randint(2, 12)) for _number in range(40)]
@@ -77,7 +77,7 @@ def test_a_scope_that_opens_a_delete_route_promises_nothing_about_deleting(cast,
     assert f"{len(deleting)} DELETE" in text(page)
 
 
-def test_nothing_is_promised_of_a_scope_whose_operations_are_not_published(cast, browse):
+def test_nothing_is_promised_about_a_scope_without_published_operations(cast, browse):
     document = json.loads(json.dumps(factories.DOCUMENT))
     scopes = document["components"]["securitySchemes"]["oauth2"]["flows"]["authorizationCode"]["scopes"]
     scopes["freshservice.reports.view"] = "View reports"
@@ -89,7 +89,7 @@ def test_nothing_is_promised_of_a_scope_whose_operations_are_not_published(cast,
         assert ("View reports: its product has not published a list" in page) == (not promised)
 
 
-def test_what_was_allowed_before_and_is_not_asked_for_now_counts_too(cast, browse):
+def test_scopes_allowed_before_but_not_requested_now_count_too(cast, browse):
     row = factories.client(cast.dev, kind=Kind.EXTERNAL, scopes=[VIEW, EDIT])[0]
     ada, url = browse(cast.admin), authorize_url(row, pkce()[1], account=cast.acme.slug)
     agree(ada, f"{url}&scope={EDIT}")
@@ -98,8 +98,8 @@ def test_what_was_allowed_before_and_is_not_asked_for_now_counts_too(cast, brows
     assert NOTHING_ELSE in page and NOTHING_DELETED not in page
 
 
-def test_agree_means_the_operations_that_were_shown(cast, browse, installed):
-    """What the product publishes after the page was read asks to be read."""
+def test_agreeing_covers_only_the_operations_that_were_shown(cast, browse, installed):
+    """If the product publishes more after the page was read, the page must be read again."""
     ada, url = browse(cast.admin), authorize_url(installed.client, pkce()[1], account=cast.acme.slug)
     read = shown(ada.get(url))
     document = json.loads(json.dumps(factories.DOCUMENT))
@@ -120,7 +120,7 @@ def test_the_receipt_shows_the_promises_as_they_were_read(cast, browse, installe
 
 @shared
 def planner(cast):
-    """An app with two vendors and a request of its own, installed in Acme."""
+    """An app with two vendors and one request template, installed in Acme."""
     row = factories.client(cast.dev)[0]
     files = packages.planner(row)
     files["config/requests.json"]["mail"] = {
@@ -146,12 +146,12 @@ SERVICES = ["*.mailer.example", "Vendor a", "Vendor b"]
         ("<%= 'collector.example' %>", "collector.example"),
     ],
 )
-def test_a_host_is_named_as_the_template_is_filled_in_however_it_is_written(host, named):
+def test_a_host_is_named_as_its_template_is_filled_in(host, named):
     templates = {"mail": {"schema": {"method": "POST", "host": host}}}
     assert Contents({"config/requests.json": templates}).other_hosts == {named}
 
 
-def test_every_page_that_asks_names_the_services_that_the_app_connects_to(cast, browse, planner):
+def test_every_page_that_asks_names_the_services_the_app_connects_to(cast, browse, planner):
     named = f"The app also connects to {' '.join(SERVICES)} "
     ada, row = browse(cast.admin), planner.access.client
     url = authorize_url(
@@ -168,7 +168,7 @@ def test_every_page_that_asks_names_the_services_that_the_app_connects_to(cast, 
     assert "(*.mailer.example, Vendor a, Vendor b) stay until" in text(ada.get(f"/consents/{consent.pk}/revoke/"))
 
 
-def test_accesses_from_before_are_given_their_services_by_a_migration(cast, planner, installed):
+def test_a_migration_fills_in_the_services_of_earlier_accesses(cast, planner, installed):
     Access.objects.update(services=[])
     import_module("marketplace.migrations.0011_services_of_accesses").fill(apps, None)
     planner.access.refresh_from_db()
@@ -176,8 +176,8 @@ def test_accesses_from_before_are_given_their_services_by_a_migration(cast, plan
     assert planner.access.services == SERVICES and installed.installation.access.services == []
 
 
-def test_the_end_that_the_page_shows_is_the_one_that_is_stored(cast, browse, installed, settings):
-    """Both are reckoned from the database's clock, whatever the process's own says."""
+def test_the_page_shows_the_end_that_is_stored(cast, browse, installed, settings):
+    """Both are computed from the database's clock, whatever the process's clock says."""
     settings.CONSENT_LIFETIME = dt.timedelta(days=90)
     ada, url = browse(cast.admin), authorize_url(installed.client, pkce()[1], account=cast.acme.slug)
     with stopped() as now:
@@ -189,7 +189,7 @@ def test_the_end_that_the_page_shows_is_the_one_that_is_stored(cast, browse, ins
         assert consent.expires_at == page.context["screen"].ends_at == dt.datetime(2031, 8, 4, 23, 50, tzinfo=dt.UTC)
 
 
-def test_texts_name_the_days_that_the_setting_says(cast, browse, installed, settings):
+def test_texts_give_the_number_of_days_in_the_setting(cast, browse, installed, settings):
     settings.CONSENT_LIFETIME = dt.timedelta(days=90)
     factories.agree(installed.client, cast.acme, cast.admin)
     assert "ends 90 days after" in text(browse(cast.admin).get("/authorizations/ending/"))

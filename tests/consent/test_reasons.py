@@ -1,4 +1,4 @@
-"""Why something ended is kept as a value with a title beside it; what was recorded as a sentence before stays readable."""
+"""The reason of an ending is an enumeration with titles; earlier reasons recorded as sentences stay readable."""
 
 import pytest
 from django.core.management import call_command
@@ -19,7 +19,7 @@ from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
-# What rows said before reasons were enumerated, and what they say since.
+# The sentences that rows had before reasons were enumerated, and their values since.
 FORMER = {
     "consent_access": {
         "uninstalled": AccessEnd.UNINSTALLED,
@@ -45,16 +45,16 @@ ENDED = "2026-01-01T00:00:00Z"
 
 
 @shared
-def outside(external, browse, cast):
+def external_app(external, browse, cast):
     external.tokens_for(browse(cast.admin), account=cast.acme.slug)
     external.access = Access.objects.get(client=external.client)
     return external
 
 
-def test_rows_from_before_are_migrated_and_no_words_are_lost(outside):
+def test_earlier_rows_are_migrated_without_losing_words(external_app):
     before = {table: guards_of(table) for table in FORMER}
     live = {
-        "consent_access": outside.access.pk,
+        "consent_access": external_app.access.pk,
         "consent_consent": Consent.objects.get().pk,
         "consent_refreshtoken": RefreshToken.objects.get().pk,
     }
@@ -62,8 +62,8 @@ def test_rows_from_before_are_migrated_and_no_words_are_lost(outside):
     rows = {}
     for table, sentences in FORMER.items():
         end = "revoked_at" if table == "consent_consent" else "ended_at"
-        said = [*sentences, UNKNOWN, ""]
-        rows[table] = [copied(table, live[table], reason=reason, **{end: ENDED}) for reason in said]
+        reasons = [*sentences, UNKNOWN, ""]
+        rows[table] = [copied(table, live[table], reason=reason, **{end: ENDED}) for reason in reasons]
     forward()
     for table, sentences in FORMER.items():
         keys, known = rows[table], len(sentences)
@@ -76,7 +76,7 @@ def test_rows_from_before_are_migrated_and_no_words_are_lost(outside):
         assert column(table, "reason", rows[table]) == [*sentences, UNKNOWN, ""]
 
 
-def test_rows_are_rewritten_where_a_guard_would_refuse_it_and_guarded_again_afterwards(outside):
+def test_a_migration_rewrites_guarded_rows_and_they_are_guarded_again_afterwards(external_app):
     move = "UPDATE consent_access SET opened_at = opened_at - interval '1 day'"
     before = guards_of("consent_access")
     (operation,) = guards.rewritten("consent_access", move, move)
@@ -87,22 +87,22 @@ def test_rows_are_rewritten_where_a_guard_would_refuse_it_and_guarded_again_afte
         (failing,) = guards.rewritten("consent_access", "UPDATE consent_access SET reason = 'x'", "")
         with pytest.raises(DatabaseError, match="access_reason_is_known"), transaction.atomic():
             cursor.execute(failing.sql)
-    outside.access.refresh_from_db()
-    assert guards_of("consent_access") == before and outside.access.reason == ""
+    external_app.access.refresh_from_db()
+    assert guards_of("consent_access") == before and external_app.access.reason == ""
 
 
-def test_every_reason_has_a_title_that_is_translated_when_it_is_shown():
+def test_every_reason_has_a_lazily_translated_title():
     for kind in (AccessEnd, ConsentEnd, FamilyEnd):
         for value in kind:
             assert isinstance(value.label, Promise) and " " not in value and value.label != value, value
 
 
-def test_a_page_gives_the_title_of_an_end_and_the_words_of_one_from_before(outside, cast, browse):
-    entry = ending.end_access(outside.access, by=cast.admin, reason=AccessEnd.REVOKED)
+def test_a_page_shows_the_title_of_a_reason_or_an_earlier_reasons_words(external_app, cast, browse):
+    entry = ending.end_access(external_app.access, by=cast.admin, reason=AccessEnd.REVOKED)
     assert entry.details["reason"] == "revoked"
-    ada, page = browse(cast.admin), f"/authorizations/{outside.access.pk}/"
+    ada, page = browse(cast.admin), f"/authorizations/{external_app.access.pk}/"
     assert "Revoked by an admin" in text(ada.get(page))
-    Access.objects.filter(pk=outside.access.pk).update(reason=AccessEnd.OTHER, reason_note=UNKNOWN)
+    Access.objects.filter(pk=external_app.access.pk).update(reason=AccessEnd.OTHER, reason_note=UNKNOWN)
     assert UNKNOWN in text(ada.get(page))
 
 
@@ -118,8 +118,8 @@ def test_a_page_gives_the_title_of_an_end_and_the_words_of_one_from_before(outsi
         (AccountsEvent.ACCOUNT_SUSPENDED, "revoked by an admin", "revoked by an admin"),
     ],
 )
-def test_a_receipt_names_a_reason_by_its_title_whenever_it_was_recorded(outside, cast, browse, event, recorded, title):
-    subject = f"access:{outside.access.pk}"
+def test_a_receipt_shows_a_reasons_title_whenever_it_was_recorded(external_app, cast, browse, event, recorded, title):
+    subject = f"access:{external_app.access.pk}"
     entry = record(cast.acme.chain_name, event, by=cast.admin, subject=subject, reason=recorded, consents=0)
     ada, url = browse(cast.admin), f"/receipts/{entry.pk}/"
     page = text(ada.get(url))
@@ -128,8 +128,8 @@ def test_a_receipt_names_a_reason_by_its_title_whenever_it_was_recorded(outside,
     call_command("verify_ledger", verbosity=0)
 
 
-def test_new_entries_carry_the_value(outside, cast, browse):
-    code, verifier = outside.code_for(browse(cast.admin), account=cast.acme.slug)
+def test_new_entries_store_the_value(external_app, cast, browse):
+    code, verifier = external_app.code_for(browse(cast.admin), account=cast.acme.slug)
     for _time in range(2):
-        outside.exchange(code, verifier)
+        external_app.exchange(code, verifier)
     assert Entry.objects.get(event="family.reuse_detected").details["reason"] == "code_reused"

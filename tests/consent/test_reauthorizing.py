@@ -1,4 +1,4 @@
-"""Whoever is refused what a person can cure is told where: `reauthorize_url`, at the API and at the token endpoint alike."""
+"""A refusal that agreeing again would cure carries `reauthorize_url`, at the API and at the token endpoint alike."""
 
 import datetime as dt
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.django_db
 YEAR, HALF_AN_HOUR = dt.timedelta(days=365), dt.timedelta(minutes=30)
 
 
-class Held:
-    """What an app holds under one consent, and what each way of using it is answered."""
+class Holder:
+    """An app that holds tokens under one consent, and the answers to each way of using them."""
 
     def __init__(self, cast, browse, side, person):
         self.cast, self.side, self.person, self.browser = cast, side, person, browse(person)
@@ -43,12 +43,12 @@ class Held:
             yield "client credentials", self.side.client_credentials(self.cast.acme.slug)
 
     def urls(self):
-        """Where each refusal sends a person; None where it names no page."""
-        found = {}
+        """Return the `reauthorize_url` of each refusal, or None where it has none."""
+        urls = {}
         for way, answer in self.answers():
             assert answer.status_code == (401 if way == "call" else 400), (way, answer.content)
-            found[way] = answer.json().get("reauthorize_url")
-        return found
+            urls[way] = answer.json().get("reauthorize_url")
+        return urls
 
     def curable(self):
         urls = self.urls()
@@ -64,24 +64,24 @@ class Held:
 
 @shared
 def account_level(cast, browse, installed):
-    return Held(cast, browse, installed, cast.admin)
+    return Holder(cast, browse, installed, cast.admin)
 
 
 @shared
 def agent_level(cast, browse, installed_agent):
-    return Held(cast, browse, installed_agent, cast.agent)
+    return Holder(cast, browse, installed_agent, cast.agent)
 
 
 @shared
-def outside(cast, browse, external):
-    return Held(cast, browse, external, cast.admin)
+def external_app(cast, browse, external):
+    return Holder(cast, browse, external, cast.admin)
 
 
 def test_a_revoked_consent_can_be_agreed_to_again(account_level):
     ending.revoke_consent(account_level.consent, by=account_level.cast.admin)
     assert account_level.curable()
     advance(HALF_AN_HOUR)
-    assert account_level.curable(), "also once the access token expired"
+    assert account_level.curable(), "even after the access token expires"
 
 
 def test_an_agents_own_consent_can_be_agreed_to_again(agent_level):
@@ -89,9 +89,9 @@ def test_an_agents_own_consent_can_be_agreed_to_again(agent_level):
     assert agent_level.curable()
 
 
-def test_an_external_apps_consent_can_be_agreed_to_again(outside):
-    ending.revoke_consent(outside.consent, by=outside.cast.admin)
-    assert outside.curable()
+def test_an_external_apps_consent_can_be_agreed_to_again(external_app):
+    ending.revoke_consent(external_app.consent, by=external_app.cast.admin)
+    assert external_app.curable()
 
 
 def test_an_expired_agreement_can_be_agreed_to_again(account_level):
@@ -101,18 +101,18 @@ def test_an_expired_agreement_can_be_agreed_to_again(account_level):
     assert account_level.curable()
 
 
-def test_what_was_taken_back_can_be_allowed_again(outside):
-    ending.trim_consent(outside.consent, scopes={EDIT}, by=outside.cast.admin)
-    for asked in (
-        outside.side.refresh(outside.tokens["refresh_token"], scope=EDIT),
-        outside.side.client_credentials(outside.cast.acme.slug, scope=EDIT),
+def test_a_taken_back_scope_can_be_allowed_again(external_app):
+    ending.trim_consent(external_app.consent, scopes={EDIT}, by=external_app.cast.admin)
+    for refused in (
+        external_app.side.refresh(external_app.tokens["refresh_token"], scope=EDIT),
+        external_app.side.client_credentials(external_app.cast.acme.slug, scope=EDIT),
     ):
-        assert asked.status_code == 400 and asked.json()["error"] == "invalid_scope"
-        assert asked.json()["reauthorize_url"] == outside.page
-    never = outside.side.refresh(outside.tokens["refresh_token"], scope="made.up")
+        assert refused.status_code == 400 and refused.json()["error"] == "invalid_scope"
+        assert refused.json()["reauthorize_url"] == external_app.page
+    never = external_app.side.refresh(external_app.tokens["refresh_token"], scope="made.up")
     assert never.json()["error"] == "invalid_scope" and "reauthorize_url" not in never.json()
-    ending.trim_consent(Consent.objects.get(), scopes={VIEW}, by=outside.cast.admin)
-    assert outside.curable(), "nor is any scope left"
+    ending.trim_consent(Consent.objects.get(), scopes={VIEW}, by=external_app.cast.admin)
+    assert external_app.curable(), "no scope is left"
 
 
 def test_a_code_whose_consent_was_revoked_says_where_to_agree_again(cast, browse, external):
@@ -124,21 +124,21 @@ def test_a_code_whose_consent_was_revoked_says_where_to_agree_again(cast, browse
     assert refused.json()["reauthorize_url"] == f"{settings.BASE_URL}/authorizations/{consent.access_id}/"
 
 
-def test_an_access_token_that_only_reached_its_end_needs_nobody(account_level):
+def test_an_expired_access_token_sends_nobody_anywhere(account_level):
     advance(HALF_AN_HOUR)
     refused = account_level.side.call(account_level.tokens["access_token"])
     assert refused.status_code == 401 and "reauthorize_url" not in refused.json()
 
 
-def test_nobody_can_agree_again_to_an_app_that_was_uninstalled(account_level):
+def test_nobody_can_agree_again_to_an_uninstalled_app(account_level):
     ending.revoke_consent(account_level.consent, by=account_level.cast.admin)
     installing.uninstall(account_level.side.installation, by=account_level.cast.admin)
     assert account_level.incurable()
 
 
-def test_nobody_can_agree_again_where_an_admin_ended_the_access(outside):
-    ending.end_access(outside.consent.access, by=outside.cast.admin, reason=AccessEnd.REVOKED)
-    assert outside.incurable()
+def test_nobody_can_agree_again_after_an_admin_ended_the_access(external_app):
+    ending.end_access(external_app.consent.access, by=external_app.cast.admin, reason=AccessEnd.REVOKED)
+    assert external_app.incurable()
 
 
 def test_nobody_can_agree_again_for_an_agent_who_left(agent_level):
@@ -147,7 +147,7 @@ def test_nobody_can_agree_again_for_an_agent_who_left(agent_level):
     assert agent_level.incurable()
 
 
-def test_during_a_suspension_nobody_is_asked(account_level):
+def test_nobody_is_asked_to_agree_again_during_a_suspension(account_level):
     ending.revoke_consent(account_level.consent, by=account_level.cast.admin)
     accounts.suspend_account(account_level.cast.acme, reason="Unpaid", by=None)
     assert account_level.incurable()
@@ -158,31 +158,31 @@ def test_during_a_suspension_nobody_is_asked(account_level):
     assert refused.status_code == 401 and "reauthorize_url" not in refused.json()
 
 
-def test_after_a_leak_the_app_authorizes_anew_and_no_agreement_has_to_be_renewed(account_level):
-    held, reviewer = account_level, factories.reviewer()
-    suspend_client(held.side.client, reason="Leak", by=reviewer)
-    _row, held.side.secret = rotate_secret(held.side.client, overlap_hours=0, by=held.cast.dev)
-    lift_client(held.side.client, reason="Rotated", secret_leaked=True, by=reviewer)
-    assert "reauthorize_url" not in held.side.refresh(held.tokens["refresh_token"]).json()
-    assert held.side.client_credentials(held.cast.acme.slug).status_code == 200
+def test_after_a_leak_nobody_has_to_agree_again(account_level):
+    holder, reviewer = account_level, factories.reviewer()
+    suspend_client(holder.side.client, reason="Leak", by=reviewer)
+    _row, holder.side.secret = rotate_secret(holder.side.client, overlap_hours=0, by=holder.cast.dev)
+    lift_client(holder.side.client, reason="Rotated", secret_leaked=True, by=reviewer)
+    assert "reauthorize_url" not in holder.side.refresh(holder.tokens["refresh_token"]).json()
+    assert holder.side.client_credentials(holder.cast.acme.slug).status_code == 200
 
 
-def test_what_the_app_used_up_or_gave_back_or_an_upgrade_dropped_is_no_matter_for_a_person(account_level):
-    held = account_level
-    new = held.side.refresh(held.tokens["refresh_token"]).json()
+def test_no_person_is_asked_about_what_the_app_used_up_or_revoked_or_an_upgrade_dropped(account_level):
+    holder = account_level
+    new = holder.side.refresh(holder.tokens["refresh_token"]).json()
     advance(dt.timedelta(seconds=61))
-    assert "reauthorize_url" not in held.side.refresh(held.tokens["refresh_token"]).json(), "used twice"
-    assert "reauthorize_url" not in held.side.refresh(new["refresh_token"]).json()
-    held.tokens = held.side.tokens_for(held.browser, account=held.cast.acme.slug)
-    held.side.revoke(held.tokens["refresh_token"])
-    assert "reauthorize_url" not in held.side.refresh(held.tokens["refresh_token"]).json()
-    held.tokens = held.side.tokens_for(held.browser, account=held.cast.acme.slug)
-    terms = Terms(frozenset({EDIT}), frozenset(), "Insights", "2.0", held.consent.access.installation_id)
-    granting.change_terms(Access.objects.get(), terms, by=held.cast.admin)
-    assert "reauthorize_url" not in held.side.refresh(held.tokens["refresh_token"]).json()
+    assert "reauthorize_url" not in holder.side.refresh(holder.tokens["refresh_token"]).json(), "reused"
+    assert "reauthorize_url" not in holder.side.refresh(new["refresh_token"]).json()
+    holder.tokens = holder.side.tokens_for(holder.browser, account=holder.cast.acme.slug)
+    holder.side.revoke(holder.tokens["refresh_token"])
+    assert "reauthorize_url" not in holder.side.refresh(holder.tokens["refresh_token"]).json()
+    holder.tokens = holder.side.tokens_for(holder.browser, account=holder.cast.acme.slug)
+    terms = Terms(frozenset({EDIT}), frozenset(), "Insights", "2.0", holder.consent.access.installation_id)
+    granting.change_terms(Access.objects.get(), terms, by=holder.cast.admin)
+    assert "reauthorize_url" not in holder.side.refresh(holder.tokens["refresh_token"]).json()
 
 
-def test_a_stranger_to_the_consent_is_sent_nowhere(account_level, other_app):
+def test_other_clients_and_unknown_tokens_get_no_page(account_level, other_app):
     ending.revoke_consent(account_level.consent, by=account_level.cast.admin)
     assert "reauthorize_url" not in other_app.refresh(account_level.tokens["refresh_token"]).json()
     assert "reauthorize_url" not in other_app.client_credentials(account_level.cast.acme.slug).json()

@@ -1,4 +1,4 @@
-"""Receipts: what was agreed to or ended, in the words that were read then, as a page and as a file (E2)."""
+"""Receipts show what was agreed to or ended, in the words read then, as a page and as a file (E2)."""
 
 import json
 import uuid
@@ -35,14 +35,14 @@ def ada(browse, cast):
 
 
 @shared
-def agreed(installed, cast):
+def agreed_app(installed, cast):
     installed.consent = factories.agree(installed.client, cast.acme, cast.admin, chosen=[EDIT])
     installed.page = f"/installations/{installed.installation.pk}/"
     return installed
 
 
-def reworded(sentence):
-    """Publish the scope to view tickets anew, in other words."""
+def reword_view_scope(sentence):
+    """Publish the scope to view tickets again, with another sentence."""
     document = json.loads(json.dumps(DOCUMENT))
     flow = document["components"]["securitySchemes"]["oauth2"]["flows"]["authorizationCode"]
     flow["scopes"][VIEW] = sentence
@@ -50,68 +50,70 @@ def reworded(sentence):
     assert Scope.objects.get(name=VIEW).sentence == sentence
 
 
-def checked(receipt, tmp_path):
+def verify_receipt(receipt, tmp_path):
     path = tmp_path / "receipt.json"
     path.write_text(json.dumps(receipt))
     call_command("verify_ledger", "--receipt", str(path), verbosity=0)
 
 
-def test_a_text_is_kept_once_and_the_consent_keeps_which_was_read_last(agreed, installed, cast):
-    first = agreed.consent.text
+def test_a_text_is_stored_once_and_the_consent_names_the_one_read_last(agreed_app, installed, cast):
+    first = agreed_app.consent.text
     assert first.pk == text_hash(first.words) and first.words["language"] == "en"
     assert [row[1] for row in first.words["new"]] == ["View tickets"]
-    again = factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
-    assert ShownText.objects.count() == 2 and again.text.words["already"], "what is asked for no more reads otherwise"
-    factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
+    again = factories.agree(agreed_app.client, cast.acme, cast.admin, ask_again=True)
+    assert ShownText.objects.count() == 2 and again.text.words["already"], (
+        "the screen reads differently when all is already allowed"
+    )
+    factories.agree(agreed_app.client, cast.acme, cast.admin, ask_again=True)
     assert ShownText.objects.count() == 2
-    reworded("See all tickets")
-    consent = factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
+    reword_view_scope("See all tickets")
+    consent = factories.agree(agreed_app.client, cast.acme, cast.admin, ask_again=True)
     assert ShownText.objects.count() == 3 and consent.text_id not in (first.pk, again.text_id)
     with translation.override("de"):
-        assert factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True).text.words["language"] == "de"
+        assert factories.agree(agreed_app.client, cast.acme, cast.admin, ask_again=True).text.words["language"] == "de"
     assert Entry.objects.filter(event="consent.renewed").first().details["language"] == "de"
 
 
-def test_two_accounts_that_read_the_same_share_a_text(agreed, cast):
-    installing.install(agreed.version.app, cast.globex, by=cast.globex_admin)
-    factories.agree(agreed.client, cast.globex, cast.globex_admin)
+def test_accounts_that_read_the_same_text_share_its_row(agreed_app, cast):
+    installing.install(agreed_app.version.app, cast.globex, by=cast.globex_admin)
+    factories.agree(agreed_app.client, cast.globex, cast.globex_admin)
     assert ShownText.objects.count() == 1
 
 
-def test_a_receipt_has_the_words_as_they_were_read_then(agreed, ada, tmp_path):
+def test_a_receipt_has_the_words_that_were_read_then(agreed_app, ada, tmp_path):
     entry = Entry.objects.get(event="consent.granted")
-    reworded("See all tickets")
+    reword_view_scope("See all tickets")
     page = ada.get(f"/receipts/{entry.pk}/")
     assert "Allowed Edit tickets" in text(page) and "View tickets" in text(page)
     assert "See all tickets" not in text(page)
-    assert agreed.consent.text_id in text(page) and "Language en" in text(page) and entry.hash in text(page)
+    assert agreed_app.consent.text_id in text(page) and "Language en" in text(page) and entry.hash in text(page)
     receipt = ada.get(f"/receipts/{entry.pk}/?format=json").json()
     assert receipt["text"]["new"][0][1] == "View tickets"
     assert receipt["entry"]["details"]["text_hash"] == text_hash(receipt["text"])
-    checked(receipt, tmp_path)
+    verify_receipt(receipt, tmp_path)
 
 
-def test_a_receipt_whose_words_were_altered_is_refused(agreed, ada, tmp_path):
+def test_verifying_a_receipt_with_altered_words_fails(agreed_app, ada, tmp_path):
     entry = Entry.objects.get(event="consent.granted")
     receipt = ada.get(f"/receipts/{entry.pk}/?format=json").json()
     receipt["text"]["new"][0][1] = "View nothing"
     with pytest.raises(CommandError, match=r"text.new\[0\]\[1\]: the file says \"View nothing\""):
-        checked(receipt, tmp_path)
+        verify_receipt(receipt, tmp_path)
 
 
-def test_every_act_leads_to_its_receipt_and_each_names_the_text(agreed, ada, cast, tmp_path):
-    """Install, widening, trimming, reauthorizing, revoking and uninstalling."""
-    trim, widen = (f"/consents/{agreed.consent.pk}/{what}/" for what in ("trim", "widen"))
+def test_every_act_leads_to_its_receipt_and_receipts_have_the_text(agreed_app, ada, cast, tmp_path):
+    """Installing, granting, trimming, widening, reauthorizing, revoking and uninstalling."""
+    trim, widen = (f"/consents/{agreed_app.consent.pk}/{what}/" for what in ("trim", "widen"))
     assert "Taken back Edit tickets" in text(ada.post(trim, {"scope": EDIT}, follow=True))
     ada.post(widen, {"decision": "agree", "shown": shown(ada.get(widen)), "optional": EDIT})
-    assert "You agreed. See the receipt" in text(ada.get(agreed.page))
-    again = f"/authorizations/{agreed.installation.access_id}/reauthorize/"
+    assert "You agreed. See the receipt" in text(ada.get(agreed_app.page))
+    again = f"/authorizations/{agreed_app.installation.access_id}/reauthorize/"
     ada.post(again, {"decision": "agree", "shown": shown(ada.get(again))})
-    assert "You agreed again. See the receipt" in text(ada.get(agreed.page))
+    assert "You agreed again. See the receipt" in text(ada.get(agreed_app.page))
     ending.revoke_consent(Consent.objects.get(revoked_at=None), by=cast.admin)
-    factories.agree(agreed.client, cast.acme, cast.admin)
-    assert "Was allowed View tickets" in text(ada.post(f"{agreed.page}uninstall/", follow=True))
-    page = text(ada.get(agreed.page))
+    factories.agree(agreed_app.client, cast.acme, cast.admin)
+    assert "Was allowed View tickets" in text(ada.post(f"{agreed_app.page}uninstall/", follow=True))
+    page = text(ada.get(agreed_app.page))
     listed = page[page.index("Receipts") :]
     events = {
         "access.opened": "App allowed to ask for permission",
@@ -129,10 +131,10 @@ def test_every_act_leads_to_its_receipt_and_each_names_the_text(agreed, ada, cas
         for entry in Entry.objects.filter(event=event, chain=cast.acme.chain_name):
             receipt = ada.get(f"/receipts/{entry.pk}/?format=json").json()
             assert ("text" in receipt) == (event.startswith("consent.") or event == "access.ended"), event
-            checked(receipt, tmp_path)
+            verify_receipt(receipt, tmp_path)
 
 
-def test_a_receipts_page_shows_what_can_be_compared_and_the_same_every_time(agreed, ada):
+def test_a_receipts_page_is_always_the_same_and_shows_what_to_compare(agreed_app, ada):
     url = f"/receipts/{Entry.objects.get(event='consent.granted').pk}/"
     first, second = text(ada.get(url)), text(ada.get(url))
     assert first == second and "verify_receipt.py" in first
@@ -141,16 +143,16 @@ def test_a_receipts_page_shows_what_can_be_compared_and_the_same_every_time(agre
     assert signed["signature"] not in first
 
 
-def test_a_list_says_whether_updating_by_itself_was_turned_on_or_off(agreed, ada, cast):
+def test_lists_say_whether_automatic_updates_were_turned_on_or_off(agreed_app, ada, cast):
     for on in (True, False):
-        upgrading.set_upgrades_itself(agreed.installation, on=on, by=cast.admin)
-        agreed.installation.refresh_from_db()
-    for path in (agreed.page, "/ledger/"):
-        told = text(ada.get(path))
-        assert "Automatic updates turned on " in told and "Automatic updates turned off " in told, path
+        upgrading.set_upgrades_itself(agreed_app.installation, on=on, by=cast.admin)
+        agreed_app.installation.refresh_from_db()
+    for path in (agreed_app.page, "/ledger/"):
+        page = text(ada.get(path))
+        assert "Automatic updates turned on " in page and "Automatic updates turned off " in page, path
 
 
-def test_a_hosted_apps_flow_ends_with_the_way_to_the_receipt(cast, ada, client):
+def test_a_hosted_apps_flow_ends_with_a_link_to_the_receipt(cast, ada, client):
     draft = factories.app(cast.dev, factories.client(cast.dev)[0])
     version = factories.publish(draft, cast.dev)
     installation = installing.install(version.app, cast.acme, by=cast.admin)
@@ -159,28 +161,28 @@ def test_a_hosted_apps_flow_ends_with_the_way_to_the_receipt(cast, ada, client):
     page = ada.get(answer[answer.index("/oauth/callback") :], follow=True)
     entry = Entry.objects.get(event="consent.granted")
     assert "The app is ready to work. See the receipt" in text(page)
-    assert page.content.decode().count(f"/receipts/{entry.pk}/") == 2, "told, and listed"
+    assert page.content.decode().count(f"/receipts/{entry.pk}/") == 2, "in the message and in the list"
 
 
 def test_an_agent_reads_the_receipts_of_their_own_consent_whoever_ended_it(installed_agent, browse, cast):
-    """E1: and of nobody else's."""
+    """E1: and no other agent's."""
     for who in (cast.agent, cast.agent2):
         factories.agree(installed_agent.client, cast.acme, who)
     for consent in Consent.objects.all():
         ending.revoke_consent(consent, by=cast.admin)
     url = f"/installations/{installed_agent.installation.pk}/"
-    own = [f"consent:{consent.pk}" for consent in Consent.objects.filter(membership__user=cast.agent)]
+    subjects = [f"consent:{consent.pk}" for consent in Consent.objects.filter(membership__user=cast.agent)]
     axel, ada = browse(cast.agent), browse(cast.admin)
     for entry in Entry.objects.filter(subject__startswith="consent:"):
-        mine = entry.subject in own
+        mine = entry.subject in subjects
         assert axel.get(f"/receipts/{entry.pk}/").status_code == (200 if mine else 404)
         assert (f"/receipts/{entry.pk}/" in axel.get(url).content.decode()) == mine
         assert f"/receipts/{entry.pk}/" in ada.get(url).content.decode()
     assert "Installation started" not in text(axel.get(url))
 
 
-def test_receipts_go_on_by_page(external_agent, ada, browse, cast):
-    """As many queries for many as for few: tests/test_lists.py."""
+def test_receipts_are_paged(external_agent, ada, browse, cast):
+    """tests/test_lists.py counts the queries."""
     for _number in range(27):
         access = factories.agree(external_agent.client, cast.acme, cast.agent, ask_again=True).access
     url = f"/authorizations/{access.pk}/"
@@ -189,27 +191,29 @@ def test_receipts_go_on_by_page(external_agent, ada, browse, cast):
         assert browser.get(f"{url}?receipts=2").content.decode().count("/receipts/") == more
 
 
-def test_what_the_portal_did_by_itself_is_told_as_its_act(agreed, ada):
+def test_what_the_portal_did_by_itself_is_shown_as_its_act(agreed_app, ada):
     advance(settings.CONSENT_LIFETIME)
     ending.expire_consents()
     entry = Entry.objects.get(event="consent.expired")
     assert "Who The portal" in text(ada.get(f"/receipts/{entry.pk}/"))
-    assert "The portal" in text(ada.get(agreed.page))
+    assert "The portal" in text(ada.get(agreed_app.page))
 
 
-def test_words_that_were_changed_are_shown_to_nobody_and_named_by_verify_ledger(agreed, ada, capsys):
-    """E2: no receipt shows a sentence beside the hash of another."""
+def test_altered_words_are_shown_to_nobody_and_reported_by_verify_ledger(agreed_app, ada, capsys):
+    """E2: no receipt shows a sentence with another sentence's hash."""
     entry = Entry.objects.get(event="consent.granted")
-    url, words = f"/receipts/{entry.pk}/", agreed.consent.text.words
+    url, words = f"/receipts/{entry.pk}/", agreed_app.consent.text.words
     false = json.loads(json.dumps(words).replace("View tickets", "Look at the weather"))
     tamper("UPDATE consent_showntext SET words = %s", json.dumps(false))
     for query in ("", "?format=json"):
         answer = ada.get(f"{url}{query}")
         assert answer.status_code == 409 and "does not match what was recorded" in answer.content.decode()
         assert "weather" not in answer.content.decode()
-    told = f"{entry.chain_id} #{entry.sequence}: the words that were read, {agreed.consent.text_id}, were altered"
+    message = (
+        f"{entry.chain_id} #{entry.sequence}: the words that were read, {agreed_app.consent.text_id}, were altered"
+    )
     for arguments in ([], ["--chain", entry.chain_id]):
-        with pytest.raises(CommandError, match=told):
+        with pytest.raises(CommandError, match=message):
             call_command("verify_ledger", *arguments)
     call_command("verify_ledger", "--chain", "portal")
     tamper("UPDATE consent_showntext SET words = %s", json.dumps(words))
@@ -217,9 +221,9 @@ def test_words_that_were_changed_are_shown_to_nobody_and_named_by_verify_ledger(
     assert ada.get(url).status_code == 200
 
 
-def test_words_that_were_swapped_or_removed_are_named_by_verify_ledger(agreed, cast, ada):
-    reworded("See all tickets")
-    factories.agree(agreed.client, cast.acme, cast.admin, ask_again=True)
+def test_swapped_or_removed_words_are_reported_by_verify_ledger(agreed_app, cast, ada):
+    reword_view_scope("See all tickets")
+    factories.agree(agreed_app.client, cast.acme, cast.admin, ask_again=True)
     first, second = Entry.objects.filter(event__in=["consent.granted", "consent.renewed"]).order_by("sequence")
     tamper("UPDATE consent_showntext SET words = (SELECT words FROM consent_showntext WHERE id = %s)", second.details["text_hash"])  # fmt: skip
     assert [ada.get(f"/receipts/{entry.pk}/").status_code for entry in (first, second)] == [409, 200]
@@ -232,8 +236,8 @@ def test_words_that_were_swapped_or_removed_are_named_by_verify_ledger(agreed, c
     assert page.status_code == 200 and first.details["text_hash"] in text(page) and "View tickets" not in text(page)
 
 
-def test_an_entry_that_was_added_by_hand_or_exchanged_gets_no_receipt(agreed, ada, cast):
-    """Its own hash is right; the chain says that it is none of its own."""
+def test_an_entry_added_or_changed_by_hand_gets_no_receipt(agreed_app, ada, cast):
+    """Its own hash is correct, but the chain does not contain it."""
     chain = Chain.objects.get(name=cast.acme.chain_name)
     last = chain.entries.get(sequence=chain.length)
     forged = chain.entries.get(sequence=chain.length)
@@ -249,9 +253,9 @@ def test_an_entry_that_was_added_by_hand_or_exchanged_gets_no_receipt(agreed, ad
     assert ada.get(f"/receipts/{chain.entries.get(sequence=1).pk}/").status_code == 200
 
 
-def test_a_receipt_shows_as_recorded_only_what_the_hash_covers(agreed, ada, cast):
-    """Names of today stand beside the identifiers that were recorded, and what happened since, in a part of its own."""
-    ada.post(f"{agreed.page}uninstall/")
+def test_a_receipt_shows_as_recorded_only_what_the_hash_covers(agreed_app, ada, cast):
+    """Current names stand beside the recorded identifiers, and later events in a section of their own."""
+    ada.post(f"{agreed_app.page}uninstall/")
     url = f"/receipts/{Entry.objects.get(event='access.ended').pk}/"
     recorded, since = text(ada.get(url)).split("Since then")
     assert "Cleaning up" in since and "Cleaning up" not in recorded
@@ -263,7 +267,7 @@ def test_a_receipt_shows_as_recorded_only_what_the_hash_covers(agreed, ada, cast
     assert again == recorded and "99 authorizations" in since
 
 
-def test_a_scope_whose_words_were_not_recorded_goes_by_its_name(agreed, ada, cast):
+def test_a_scope_without_recorded_words_is_shown_by_name(agreed_app, ada, cast):
     with transaction.atomic():
         entry = record(cast.acme.chain_name, Event.CONSENT_TRIMMED, by=cast.admin, subject="consent:x", trimmed=[VIEW])
     page = text(ada.get(f"/receipts/{entry.pk}/"))

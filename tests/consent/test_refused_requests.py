@@ -1,4 +1,4 @@
-"""What is wrong with an authorization or token request: in the log of the client's team, and on the page for people."""
+"""Invalid authorization and token requests: in the log for the client's team, and on the page for people."""
 
 from html import unescape
 from urllib.parse import quote, urlencode
@@ -18,8 +18,8 @@ CHALLENGE = pkce()[1]
 FORM = "application/x-www-form-urlencoded"
 
 
-def noted():
-    """Each row, as (where, error, why, parameter, times)."""
+def logged():
+    """Return the rows of the log as (where, error, why, parameter, times)."""
     rows = Failure.objects.order_by("pk")
     return [(row.where, row.error, row.why, row.parameter, row.times) for row in rows]
 
@@ -42,44 +42,44 @@ REFUSALS = {
 }  # fmt: skip
 
 
-def test_each_refused_authorization_request_stands_in_the_log_with_its_reason(external, cast, browse):
+def test_each_refused_authorization_request_is_logged_with_its_reason(external, cast, browse):
     ada = browse(cast.admin)
     for more, error, parameter in REFUSALS.values():
         Failure.objects.all().delete()
         for _time in range(2):
             assert ada.get(authorize_url(external.client, CHALLENGE, **more)).status_code in (302, 400, 404)
         why = {"scope": "scope", "account": "no_consent"}.get(parameter, "request")
-        assert noted() == [("authorize", error, why, parameter, 2)]
+        assert logged() == [("authorize", error, why, parameter, 2)]
 
 
-def test_the_team_reads_each_reason_of_an_hour(external, cast, browse):
+def test_the_team_reads_each_reason_in_the_log(external, cast, browse):
     ada, dev = browse(cast.admin), browse(cast.dev)
-    for said, (more, _error, parameter) in REFUSALS.items():
+    for reason, (more, _error, parameter) in REFUSALS.items():
         ada.get(authorize_url(external.client, CHALLENGE, **more))
         page = log_of(external, dev)
-        assert said in page and "Authorization request" in page and f"<code>{parameter}</code>" in page
-    assert {row[3] for row in noted()} == {parameter for _more, _error, parameter in REFUSALS.values()}
+        assert reason in page and "Authorization request" in page and f"<code>{parameter}</code>" in page
+    assert {row[3] for row in logged()} == {parameter for _more, _error, parameter in REFUSALS.values()}
 
 
-def test_an_app_that_is_not_installed_and_a_person_who_may_not_agree_are_noted(external, installed, cast, browse):
+def test_an_app_not_installed_and_a_person_who_may_not_agree_are_logged(external, installed, cast, browse):
     browse(cast.globex_admin).get(authorize_url(installed.client, CHALLENGE))
     browse(cast.agent).get(authorize_url(external.client, CHALLENGE))
-    assert noted() == [
+    assert logged() == [
         ("authorize", "access_denied", "no_consent", "installation", 1),
         ("authorize", "access_denied", "no_consent", "", 1),
     ]
 
 
-def test_what_people_decide_and_what_prompt_none_asks_are_no_failures(external, cast, browse):
+def test_cancelling_and_prompt_none_are_not_logged(external, cast, browse):
     ada = browse(cast.admin)
     url = authorize_url(external.client, CHALLENGE, account=cast.acme.slug)
     ada.post(url, {"decision": "cancel"})
     ada.get(url + "&prompt=none")
     Browser().get(url + "&prompt=none")
-    assert noted() == []
+    assert logged() == []
 
 
-def test_nothing_that_a_stranger_sends_is_kept(external, cast, browse):
+def test_nothing_that_a_stranger_sends_is_stored(external, cast, browse):
     ada = browse(cast.admin)
     for name in (
         "redirect_uri",
@@ -100,53 +100,53 @@ def test_nothing_that_a_stranger_sends_is_kept(external, cast, browse):
         "code-amp_at_pasted=%00",
     ):
         post(external, body)
-    assert len(noted()) > 5 and "pasted" not in str(list(Failure.objects.values()))
+    assert len(logged()) > 5 and "pasted" not in str(list(Failure.objects.values()))
 
 
-def test_an_unknown_clients_requests_are_noted_nowhere_and_read_the_same(external, cast, browse):
+def test_an_unknown_clients_requests_are_not_logged_and_show_no_uri(external, cast, browse):
     unknown = type("", (), {"client_id": "unknown"})
     page = browse(cast.admin).get(authorize_url(unknown, CHALLENGE, redirect_uri="https://elsewhere.example/cb"))
     assert page.status_code == 400 and "elsewhere.example" not in page.content.decode()
     post(AppSide(external.http, unknown, "x"), "")
-    assert noted() == []
+    assert logged() == []
 
 
-def test_a_suspended_clients_requests_are_noted_and_its_name_is_not_shown(external, cast, browse):
+def test_a_suspended_clients_requests_are_logged_and_its_name_is_not_shown(external, cast, browse):
     suspend_client(external.client, reason="Harmful", by=factories.reviewer())
     page = browse(cast.admin).get(
         authorize_url(external.client, CHALLENGE, redirect_uri="https://elsewhere.example/cb")
     )
     assert page.status_code == 400 and external.client.name not in page.content.decode()
-    assert noted() == [("authorize", "invalid_request", "suspended", "", 1)]
+    assert logged() == [("authorize", "invalid_request", "suspended", "", 1)]
 
 
 # --- the page for people ---
 
 
-def test_the_page_names_the_app_and_the_uri_and_tells_the_team_the_registered_ones(external, cast, browse):
+def test_the_page_names_the_app_and_the_uri_and_shows_the_team_the_registered_ones(external, cast, browse):
     sent = "https://elsewhere.example/<script>alert(1)</script>?" + "x" * 5000
     url = authorize_url(external.client, CHALLENGE, redirect_uri=sent)
-    for person, is_theirs in ((Browser(), False), (browse(cast.admin), False), (browse(cast.dev), True)):
+    for person, is_team in ((Browser(), False), (browse(cast.admin), False), (browse(cast.dev), True)):
         response = person.get(url)
         text = response.content.decode().partition("<main")[2]
         assert response.status_code == 400 and f"{external.client.name} sent you here" in text
         assert "https://elsewhere.example/&lt;script&gt;" in text and "<script>alert" not in text
         assert "x" * 200 in text and "x" * 301 not in text
-        assert (REDIRECT_URI in text) == is_theirs
-        assert (f"/credentials/{external.client.client_id}/log/" in text) == is_theirs
+        assert (REDIRECT_URI in text) == is_team
+        assert (f"/credentials/{external.client.client_id}/log/" in text) == is_team
 
 
 def test_the_page_says_what_is_wrong_with_the_uri(external, cast, browse):
     url, ada = authorize_url(external.client, CHALLENGE, redirect_uri="https://a.example/"), browse(cast.admin)
-    for query, said in {
+    for query, reason in {
         "": "redirect_uri is not one of",
         "&redirect_uri=https://b.example/": "redirect_uri is repeated",
     }.items():
-        assert said in ada.get(url + query).content.decode()
-        assert said in Failure.objects.get().text
+        assert reason in ada.get(url + query).content.decode()
+        assert reason in Failure.objects.get().text
 
 
-def test_a_developer_who_signs_in_there_comes_back_to_read_what_is_registered(external, cast):
+def test_a_developer_who_signs_in_from_the_page_returns_to_it(external, cast):
     browser, url = Browser(), authorize_url(external.client, CHALLENGE, redirect_uri="https://a.example/")
     assert f"/accounts/login/?next={quote(url)}" in unescape(browser.get(url).content.decode())
 
@@ -173,32 +173,32 @@ BODIES = {
 }
 
 
-def test_each_token_request_without_its_parameters_stands_in_the_log(external, cast, browse):
+def test_each_token_request_with_wrong_parameters_is_logged(external, cast, browse):
     dev = browse(cast.dev)
-    for body, (error, parameter, said) in BODIES.items():
+    for body, (error, parameter, reason) in BODIES.items():
         Failure.objects.all().delete()
         for _time in range(2):
             assert post(external, body).status_code == 400
-        assert noted() == [("token", error, "request", parameter, 2)]
+        assert logged() == [("token", error, "request", parameter, 2)]
         page = log_of(external, dev)
-        assert said in page and f"<code>{parameter}</code>" in page
+        assert reason in page and f"<code>{parameter}</code>" in page
 
 
-def test_a_token_request_in_json_stands_in_the_log_of_the_client_in_its_header(external):
+def test_a_token_request_in_json_is_logged_for_the_client_in_its_header(external):
     assert post(external, "{}", content_type="application/json").status_code == 400
-    assert noted() == [("token", "invalid_request", "request", "", 1)]
+    assert logged() == [("token", "invalid_request", "request", "", 1)]
     assert Failure.objects.get().text == "The body must be application/x-www-form-urlencoded"
 
 
-def test_a_token_request_names_its_client_in_the_body_too(external, client):
+def test_a_token_request_that_names_its_client_in_the_body_is_logged(external, client):
     client.post("/oauth/token", urlencode({"client_id": external.client.client_id}), content_type=FORM)
-    assert noted() == [("token", "invalid_request", "request", "grant_type", 1)]
+    assert logged() == [("token", "invalid_request", "request", "grant_type", 1)]
 
 
-def test_a_stranger_floods_no_log(external, client, limited, monkeypatch):
-    """Beyond the limit of failures the answer is the same, and no more is counted."""
+def test_a_stranger_cannot_flood_a_log(external, client, limited, monkeypatch):
+    """Beyond the limit on failures the answer stays the same, but is no longer counted."""
     monkeypatch.setitem(rates.RATES, "token failed by address and client", (3, 3600))
     body = urlencode({"client_id": external.client.client_id})
     for _time in range(10):
         assert client.post("/oauth/token", body, content_type=FORM).status_code == 400
-    assert noted() == [("token", "invalid_request", "request", "grant_type", 3)]
+    assert logged() == [("token", "invalid_request", "request", "grant_type", 3)]

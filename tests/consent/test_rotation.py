@@ -1,4 +1,4 @@
-"""T6, over real connections to real server processes: however many ask at once, and whatever reply is lost."""
+"""T6, over real connections to real server processes, with simultaneous requests and lost replies."""
 
 import datetime as dt
 import socket
@@ -22,7 +22,7 @@ ROUNDS = [pytest.param(100, id="100"), pytest.param(1000, id="1000", marks=pytes
 
 
 class Holder:
-    """An app that holds a family's tokens, and asks one of two server processes, or both."""
+    """An app that holds a family's tokens and sends requests to one or both of two server processes."""
 
     def __init__(self, side, servers, tokens):
         self.side, self.servers, self.tokens = side, servers, tokens
@@ -56,8 +56,8 @@ def test_eight_refreshes_at_once_give_one_successor_pair_every_time(holder, serv
     assert AccessToken.objects.count() == rounds + 1, "one for each generation"
 
 
-def test_a_reply_lost_after_the_commit_is_given_again_by_any_process(holder, servers):
-    """The connection is cut before the answer is read; the row shows that it was committed."""
+def test_a_reply_lost_after_the_commit_can_be_had_again_from_any_process(holder, servers):
+    """The connection is cut before the answer is read; the row shows that the refresh was committed."""
     body = urlencode({"grant_type": "refresh_token", "refresh_token": holder.tokens["refresh_token"]}).encode()
     with socket.create_connection(("127.0.0.1", servers[0].port)) as cut:
         cut.sendall(
@@ -65,7 +65,7 @@ def test_a_reply_lost_after_the_commit_is_given_again_by_any_process(holder, ser
             + f"Authorization: {basic(*holder.auth)['HTTP_AUTHORIZATION']}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
-        # Something of the answer is there, and is thrown away.
+        # Part of the answer has arrived, and is thrown away.
         assert cut.recv(1)
     assert holder.family().generation == 2
     advance(dt.timedelta(seconds=20))
@@ -83,13 +83,13 @@ def reuse(holder, token, **more):
     return answer.json()["error_description"]
 
 
-def entries():
+def reuse_entries():
     return Entry.objects.filter(event="family.reuse_detected")
 
 
 @pytest.mark.parametrize("generations", [1, 2, 3])
 def test_a_token_superseded_over_a_minute_ago_ends_its_family_and_no_other(holder, cast, browse, generations):
-    """One behind, two behind and three: the family and its access tokens end; another of the same consent lives."""
+    """One, two or three generations behind: the family and its access tokens end; another family of the consent lives on."""
     other = holder.side.tokens_for(browse(cast.admin), account=cast.acme.slug)
     first, tokens = holder.tokens["refresh_token"], [holder.tokens]
     for _generation in range(generations):
@@ -99,22 +99,22 @@ def test_a_token_superseded_over_a_minute_ago_ends_its_family_and_no_other(holde
     for http in holder.http:
         assert {http.call(each["access_token"]).status for each in tokens} == {401}
         reuse(holder, tokens[-1]["refresh_token"], http=http)
-    assert entries().count() == 1
-    assert entries().get().chain_id == cast.acme.chain_name
+    assert reuse_entries().count() == 1
+    assert reuse_entries().get().chain_id == cast.acme.chain_name
     assert holder.http[0].call(other["access_token"]).status == 200
     assert holder.refresh(other["refresh_token"]).status == 200
 
 
-def test_two_behind_within_a_minute_is_refused_and_three_behind_is_reuse(holder):
+def test_two_generations_behind_within_a_minute_is_refused_and_three_is_reuse(holder):
     first, tokens = holder.tokens["refresh_token"], [holder.tokens]
     for _generation in range(2):
         tokens.append(holder.refresh(tokens[-1]["refresh_token"]).json())
     reuse(holder, first)
-    assert holder.family().ended_at is None and not entries().exists()
+    assert holder.family().ended_at is None and not reuse_entries().exists()
     assert holder.http[0].call(tokens[-1]["access_token"]).status == 200
     holder.refresh(tokens[-1]["refresh_token"])
     reuse(holder, first)
-    assert holder.family().ended_at and entries().count() == 1
+    assert holder.family().ended_at and reuse_entries().count() == 1
 
 
 def test_the_exact_second_at_which_a_replay_becomes_reuse(holder):
@@ -127,7 +127,7 @@ def test_the_exact_second_at_which_a_replay_becomes_reuse(holder):
     assert holder.family().ended_at
 
 
-def test_a_made_up_token_and_another_clients_change_nothing(holder, cast, client, browse):
+def test_a_made_up_token_and_another_clients_token_change_nothing(holder, cast, client, browse):
     family, real = holder.family(), holder.tokens["refresh_token"]
     row, secret = factories.client(cast.other_dev, kind="external")
     other = (row.client_id, secret)
@@ -139,7 +139,7 @@ def test_a_made_up_token_and_another_clients_change_nothing(holder, cast, client
         real + "A",
         "amp_rt_",
     ]
-    # Notes that both secrets were used.
+    # The first requests record that both secrets were used.
     for auth in (None, other):
         reuse(holder, "amp_rt_", auth=auth)
     before = contents()
@@ -150,7 +150,7 @@ def test_a_made_up_token_and_another_clients_change_nothing(holder, cast, client
     new = holder.refresh(real).json()["refresh_token"]
     advance(dt.timedelta(seconds=59))
     before = contents()
-    # Within the minute in which its own client would get the successor, and when it would be reuse.
+    # Its own client would get the successor within this minute, and cause reuse after it.
     for token in (real, new):
         reuse(holder, token, auth=other)
     assert changed(before) == {}
@@ -160,12 +160,12 @@ def test_a_made_up_token_and_another_clients_change_nothing(holder, cast, client
     before = contents()
     for token in (real, new):
         reuse(holder, token, auth=other)
-    assert changed(before) == {} and not entries().exists()
+    assert changed(before) == {} and not reuse_entries().exists()
     assert holder.refresh(new).status == 200
 
 
 def test_a_made_up_token_that_names_a_real_family_changes_nothing(holder, settings):
-    """Well formed, its checksum right, and the family, its generations and the server's key id real: but for the MAC."""
+    """Form, checksum, family, generation and key id are all correct; only the MAC is wrong."""
     family, key = holder.family(), settings.TOKEN_KEYS[0]
     salt, real = bytes(family.salt), holder.tokens["refresh_token"]
     new = holder.refresh(real).json()["refresh_token"]
@@ -175,36 +175,36 @@ def test_a_made_up_token_that_names_a_real_family_changes_nothing(holder, settin
         "made with another key": make_refresh_token(family.pk, salt, 1, "another key"),
         "made with another salt": make_refresh_token(family.pk, b"x" * 32, 1, key),
         "made without one": make_refresh_token(family.pk, b"", 2, key),
-        "its id of another key": rebuilt(parts, key_id=b"xxxx"),
-        "a MAC of zeros": rebuilt(parts, mac=bytes(32)),
-        "the access token's MAC": rebuilt(parts, mac=_mac(key, salt, family.pk, 1, b"access")),
-        "another generation's MAC": rebuilt(latest, mac=parts.mac),
-        "the current one's, said to be the first": rebuilt(parts, mac=latest.mac),
-        "a generation that is yet to come": rebuilt(latest, generation=3),
-        "far off": rebuilt(latest, generation=2**63 - 1),
-        "another family's": rebuilt(parts, family=uuid.uuid4()),
+        "its id of another key": make_token(parts, key_id=b"xxxx"),
+        "a MAC of zeros": make_token(parts, mac=bytes(32)),
+        "the access token's MAC": make_token(parts, mac=_mac(key, salt, family.pk, 1, b"access")),
+        "another generation's MAC": make_token(latest, mac=parts.mac),
+        "the current one's, said to be the first": make_token(parts, mac=latest.mac),
+        "a generation that is yet to come": make_token(latest, generation=3),
+        "far off": make_token(latest, generation=2**63 - 1),
+        "another family's": make_token(parts, family=uuid.uuid4()),
     }
     reuse(holder, "amp_rt_")
     before = contents()
-    for what, token in forged.items():
-        assert read_refresh_token(token), f"{what}: it is well formed"
+    for how, token in forged.items():
+        assert read_refresh_token(token), f"{how}: is well formed"
         for http in holder.http:
-            assert "unknown" in reuse(holder, token, http=http), what
-        assert holder.http[0].post("/oauth/revoke", {"token": token}, holder.auth).status == 200, what
+            assert "unknown" in reuse(holder, token, http=http), how
+        assert holder.http[0].post("/oauth/revoke", {"token": token}, holder.auth).status == 200, how
     assert changed(before) == {}
     assert holder.refresh(new).status == 200
 
 
-def rebuilt(parts, **changed):
-    """A refresh token of the form that the server's have, made of chosen parts."""
+def make_token(parts, **changed):
+    """Return a refresh token in the server's form, made of the given parts."""
     parts = replace(parts, **changed)
     return _with_form(
         REFRESH_TOKEN, parts.family.bytes + parts.generation.to_bytes(8, "big") + parts.key_id + parts.mac
     )
 
 
-def test_a_reply_lost_while_the_keys_change_is_given_again(external, cast, browse, settings):
-    """The pair is derived with the key that made it, as long as the server knows that one."""
+def test_a_reply_lost_while_the_keys_change_can_be_had_again(external, cast, browse, settings):
+    """The pair is derived with the key that made it, as long as the server has that key."""
     old = external.tokens_for(browse(cast.admin), account=cast.acme.slug)["refresh_token"]
     lost, made = external.refresh(old).json(), settings.TOKEN_KEYS
     settings.TOKEN_KEYS = ["a new key", *made]
@@ -214,7 +214,7 @@ def test_a_reply_lost_while_the_keys_change_is_given_again(external, cast, brows
     settings.TOKEN_KEYS = ["a new key"]
     assert external.refresh(new).status_code == 200, "the family goes on with the new key"
     assert external.refresh(old).json()["error"] == "invalid_grant"
-    assert RefreshToken.objects.get().ended_at is None, "of a token that it no longer knows nothing can be said"
+    assert RefreshToken.objects.get().ended_at is None, "a token of an unknown key proves no reuse"
 
 
 def test_eight_reuses_at_once_end_the_family_once(holder, servers, cast):
@@ -224,7 +224,7 @@ def test_eight_reuses_at_once_end_the_family_once(holder, servers, cast):
     ways = [Http(servers[number % 2].port) for number in range(8)]
     answers = together(*(lambda way=way: holder.refresh(first, way) for way in ways))
     assert [(answer.status, answer.json()["error"]) for answer in answers] == [(400, "invalid_grant")] * 8
-    entry, family = entries().get(), holder.family()
+    entry, family = reuse_entries().get(), holder.family()
     assert entry.subject == f"family:{family.pk}" and entry.details["reason"] == family.reason == FamilyEnd.REUSED
     assert entry.chain_id == cast.acme.chain_name and entry.actor == f"client:{holder.auth[0]}"
     assert {http.call(new["access_token"]).status for http in holder.http} == {401}

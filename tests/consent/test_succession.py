@@ -1,4 +1,4 @@
-"""The installer leaves: nothing ends, the admins who stay are told once, and one of them confirms."""
+"""When the installer leaves, nothing ends, the remaining admins are told once, and one of them confirms."""
 
 import pytest
 from django.core import mail
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 
 def sweep():
-    """Run what the sweep finds, and return to whom mails went."""
+    """Run what the sweep finds, and return the recipients of mails."""
     mail.outbox.clear()
     succeeding.forget_who_came_back()
     for account in succeeding.whom_to_ask():
@@ -39,8 +39,8 @@ def demote(user, account, role="agent"):
 
 
 @shared
-def agreed(installed, cast):
-    """An app that works by what Ada agreed to for Acme, which Abe and Bea administer too."""
+def agreed_app(installed, cast):
+    """An app that works by Ada's consent for Acme, which Abe and Bea administer too."""
     cast.abe, cast.bea = (factories.member(cast.acme, "admin", name) for name in ("Abe", "Bea"))
     installed.consent = factories.agree(installed.client, cast.acme, cast.admin, chosen=[EDIT])
     installed.access_token = installed.client_credentials(cast.acme.slug).json()["access_token"]
@@ -48,9 +48,9 @@ def agreed(installed, cast):
 
 
 @shared
-def left(agreed, cast):
+def app_without_admin(agreed_app, cast):
     demote(cast.admin, cast.acme)
-    return agreed
+    return agreed_app
 
 
 def confirm(consent, by):
@@ -65,48 +65,48 @@ leavings = pytest.mark.parametrize("leave", [
 
 
 @leavings
-def test_nothing_ends_however_the_admin_leaves_and_the_others_are_told_once(agreed, cast, leave):
+def test_nothing_ends_however_the_admin_leaves_and_the_other_admins_are_told_once(agreed_app, cast, leave):
     before = Consent.objects.values("granted", "expires_at", "revoked_at").get()
     assert sweep() == []
     leave(cast)
-    assert agreed.call(agreed.access_token).status_code == 200
-    assert agreed.client_credentials(cast.acme.slug).status_code == 200
+    assert agreed_app.call(agreed_app.access_token).status_code == 200
+    assert agreed_app.client_credentials(cast.acme.slug).status_code == 200
     assert Consent.objects.values("granted", "expires_at", "revoked_at").get() == before
     assert sweep() == sorted([cast.abe.email, cast.bea.email])
-    assert f"/consents/{agreed.consent.pk}/confirm/" in mail.outbox[0].body
+    assert f"/consents/{agreed_app.consent.pk}/confirm/" in mail.outbox[0].body
     assert sweep() == []
 
 
-def test_who_is_asked_to_let_somebody_go_reads_what_others_will_take_over(agreed, external, cast, browse):
+def test_pages_that_remove_or_demote_an_admin_say_what_others_will_take_over(agreed_app, external, cast, browse):
     abe, url = browse(cast.abe), f"/members/{cast.acme.slug}/"
 
-    def told(user, page):
+    def page_text(user, page):
         member = cast.acme.memberships.get(user=user, ended_at=None)
         return text(abe.get(f"{url}{member.pk}/{page}/"))
 
     for page in ("remove", "role"):
-        assert "One app works by what this person agreed to for the account" in told(cast.admin, page)
-        # Nobody has to take over anything of these.
+        assert "One app works by what this person agreed to for the account" in page_text(cast.admin, page)
+        # There is nothing to take over from these two.
         for user in (cast.agent, cast.bea):
-            assert "agreed to" not in told(user, page)
+            assert "agreed to" not in page_text(user, page)
     factories.agree(external.client, cast.acme, cast.admin)
     with CaptureQueriesContext(connection) as queries:
-        assert "2 apps work by what" in told(cast.admin, "remove")
+        assert "2 apps work by what" in page_text(cast.admin, "remove")
     assert len(queries) < 12
-    # What somebody else answers for already is not in question.
+    # Somebody else answers for these already.
     demote(cast.admin, cast.acme)
     for consent in without_admin():
         confirm(consent, cast.bea)
     demote(cast.admin, cast.acme, "admin")
-    assert "agreed to" not in told(cast.admin, "remove")
-    assert "agreed to" not in told(cast.bea, "remove")
+    assert "agreed to" not in page_text(cast.admin, "remove")
+    assert "agreed to" not in page_text(cast.bea, "remove")
 
 
 @leavings
-def test_the_others_are_told_as_soon_as_it_is_committed(
-    agreed, cast, leave, monkeypatch, django_capture_on_commit_callbacks
+def test_the_other_admins_are_told_as_soon_as_it_is_committed(
+    agreed_app, cast, leave, monkeypatch, django_capture_on_commit_callbacks
 ):
-    """The sweep comes every ten minutes, for what is lost on the way (T3)."""
+    """The sweep, every ten minutes, is only for lost messages (T3)."""
     mail.outbox.clear()
     monkeypatch.setattr(celery, "send_task", lambda name, args=(), **more: celery.tasks[name](*args))
     with django_capture_on_commit_callbacks(execute=True):
@@ -122,7 +122,7 @@ def test_an_agents_own_consent_has_no_successor(installed_agent, cast):
     assert not without_admin().exists() and sweep() == []
 
 
-def test_one_mail_tells_of_all_apps_of_an_account(left, external, cast):
+def test_one_mail_lists_all_apps_of_an_account(app_without_admin, external, cast):
     memberships.change_role(cast.acme.memberships.get(user=cast.admin), role="admin", by=None)
     factories.agree(external.client, cast.acme, cast.admin)
     demote(cast.admin, cast.acme)
@@ -130,7 +130,7 @@ def test_one_mail_tells_of_all_apps_of_an_account(left, external, cast):
     assert mail.outbox[0].body.count("/confirm/") == 2
 
 
-def test_where_no_admin_is_left_the_first_new_one_is_told(agreed, cast):
+def test_the_first_new_admin_is_told_if_none_was_left(agreed_app, cast):
     for user in (cast.admin, cast.abe, cast.bea):
         people.deactivate_person(user, by=None)
     assert sweep() == []
@@ -138,10 +138,10 @@ def test_where_no_admin_is_left_the_first_new_one_is_told(agreed, cast):
     assert sweep() == [new.email]
 
 
-def test_an_admin_reads_and_confirms_and_nothing_changes_for_the_app(left, cast, browse):
-    """T5: what may be done, and until when, stays."""
-    abe, url = browse(cast.abe), f"/consents/{left.consent.pk}/confirm/"
-    for path in ("/", f"/installations/{left.installation.pk}/"):
+def test_an_admin_reads_and_confirms_and_nothing_changes_for_the_app(app_without_admin, cast, browse):
+    """T5: permissions and the end of the consent stay the same."""
+    abe, url = browse(cast.abe), f"/consents/{app_without_admin.consent.pk}/confirm/"
+    for path in ("/", f"/installations/{app_without_admin.installation.pk}/"):
         assert url in abe.get(path).content.decode(), path
         assert url not in browse(cast.agent).get(path).content.decode(), path
     page = abe.get(url)
@@ -156,14 +156,16 @@ def test_an_admin_reads_and_confirms_and_nothing_changes_for_the_app(left, cast,
         assert getattr(after, name) == getattr(before, name)
     entry = Entry.objects.get(event="consent.confirmed")
     assert entry.details["agreed_by"] == f"person:{cast.admin.public_id}" and "Ada" not in str(entry.details)
-    page = text(abe.get(f"/installations/{left.installation.pk}/"))
+    page = text(abe.get(f"/installations/{app_without_admin.installation.pk}/"))
     assert "Read and confirm" not in page and "Abe" in page
-    assert "Nothing changed for the app" in text(abe.post(url, form.values, follow=True)), "what the first press did"
+    assert "Nothing changed for the app" in text(abe.post(url, form.values, follow=True)), (
+        "the first press confirmed it"
+    )
     assert "Nobody has to confirm" in text(browse(cast.bea).get(url, follow=True))
     assert Entry.objects.filter(event="consent.confirmed").count() == 1
 
 
-def test_an_external_apps_page_asks_too(agreed, external, cast, browse):
+def test_an_external_apps_page_asks_too(agreed_app, external, cast, browse):
     consent = factories.agree(external.client, cast.acme, cast.admin)
     demote(cast.admin, cast.acme)
     abe, page = browse(cast.abe), f"/authorizations/{consent.access_id}/"
@@ -172,26 +174,26 @@ def test_an_external_apps_page_asks_too(agreed, external, cast, browse):
     assert "confirmed by Abe" in text(abe.get(page))
 
 
-def test_what_was_not_read_is_not_confirmed(left, cast, browse):
-    """Another's page, another wording, another extent."""
-    statement = statement_of(left.consent, cast.abe)
+def test_only_what_was_read_can_be_confirmed(app_without_admin, cast, browse):
+    """Not somebody else's page, an earlier wording or an earlier extent."""
+    statement = statement_of(app_without_admin.consent, cast.abe)
     with pytest.raises(ScreenIsStale):
-        succeeding.confirm_consent(left.consent, by=cast.bea, shown=statement.digest())
+        succeeding.confirm_consent(app_without_admin.consent, by=cast.bea, shown=statement.digest())
     Scope.objects.filter(name=EDIT).update(sentence="Edit and resolve tickets")
     with pytest.raises(ScreenIsStale):
-        succeeding.confirm_consent(left.consent, by=cast.abe, shown=statement.digest())
-    statement = statement_of(left.consent, cast.abe)
-    ending.trim_consent(left.consent, scopes={EDIT}, by=cast.bea)
-    url = f"/consents/{left.consent.pk}/confirm/"
+        succeeding.confirm_consent(app_without_admin.consent, by=cast.abe, shown=statement.digest())
+    statement = statement_of(app_without_admin.consent, cast.abe)
+    ending.trim_consent(app_without_admin.consent, scopes={EDIT}, by=cast.bea)
+    url = f"/consents/{app_without_admin.consent.pk}/confirm/"
     for shown in (statement.digest(), "", "ü"):
         page = browse(cast.abe).post(url, {"shown": shown})
         assert page.status_code == 409 and "read this page again" in text(page) and "resolve" not in text(page)
     assert Consent.objects.get().confirmed_by is None
 
 
-def test_where_the_successor_leaves_too_the_rest_are_told_anew(left, cast):
+def test_if_the_successor_leaves_too_the_remaining_admins_are_told(app_without_admin, cast):
     sweep()
-    confirm(left.consent, cast.abe)
+    confirm(app_without_admin.consent, cast.abe)
     assert sweep() == []
     demote(cast.abe, cast.acme)
     assert sweep() == [cast.bea.email]
@@ -199,27 +201,27 @@ def test_where_the_successor_leaves_too_the_rest_are_told_anew(left, cast):
     assert not without_admin().exists()
 
 
-def test_who_comes_back_answers_again_and_the_next_departure_is_told_anew(left, cast):
+def test_an_admin_who_returns_answers_again_and_their_next_departure_is_told(app_without_admin, cast):
     assert len(sweep()) == 2
     demote(cast.admin, cast.acme, role="admin")
     assert not without_admin().exists() and sweep() == []
     with pytest.raises(NotNeeded):
-        confirm(left.consent, cast.abe)
+        confirm(app_without_admin.consent, cast.abe)
     demote(cast.admin, cast.acme)
     assert len(sweep()) == 2
 
 
-def test_who_agrees_anew_answers_for_it(left, cast):
-    factories.agree(left.client, cast.acme, cast.abe)
+def test_an_admin_who_agrees_anew_answers_for_the_app(app_without_admin, cast):
+    factories.agree(app_without_admin.client, cast.acme, cast.abe)
     assert not without_admin().exists()
 
 
-def test_what_has_ended_asks_nobody(left, cast):
-    installing.uninstall(left.installation, by=cast.abe)
+def test_nobody_is_asked_about_what_has_ended(app_without_admin, cast):
+    installing.uninstall(app_without_admin.installation, by=cast.abe)
     assert not without_admin().exists() and sweep() == []
 
 
-def test_the_mail_takes_as_many_queries_for_many_as_for_few_and_names_twenty(left, external, cast):
+def test_the_mail_takes_as_many_queries_for_many_as_for_few_and_names_twenty(app_without_admin, external, cast):
     def queries():
         Consent.objects.update(successor_asked_at=None)
         with CaptureQueriesContext(connection) as queries:

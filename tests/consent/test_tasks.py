@@ -1,4 +1,4 @@
-"""T3: what Celery does after an ending; each step can run twice, and the sweep finds what no message told."""
+"""T3: what Celery does after an ending. Each step can run twice, and the sweep finds what a lost message left."""
 
 import datetime as dt
 
@@ -18,7 +18,7 @@ DAY = dt.timedelta(days=1)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_uninstalling_by_its_button_is_stamped_and_counted_by_a_real_worker(used, browse, cast, worker):
+def test_a_real_worker_stamps_and_counts_after_the_uninstall_button(used, browse, cast, worker):
     ada = browse(cast.admin)
     receipt = ada.post(f"/installations/{used.installation.pk}/uninstall/")["Location"]
     eventually(lambda: Access.objects.get().revoked_at)
@@ -36,10 +36,10 @@ def test_uninstalling_by_its_button_is_stamped_and_counted_by_a_real_worker(used
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_sweep_finds_what_no_message_told(used, cast, worker):
+def test_the_sweep_finds_what_a_lost_message_left(used, cast, worker):
     installing.uninstall(used.installation, by=cast.admin)
     eventually(lambda: Access.objects.get().revoked_at)
-    # As if the message had been lost before any worker saw it.
+    # As if the message had been lost before a worker saw it.
     Access.objects.update(revoked_at=None)
     Consent.objects.update(stamped_at=None)
     celery.send_task("consent.tasks.sweep")
@@ -57,14 +57,14 @@ def test_revoking_tokens_twice_changes_and_counts_nothing_more(used, cast):
 
 
 @pytest.mark.django_db
-def test_revoking_tokens_of_what_lives_changes_nothing(used):
+def test_revoking_tokens_under_a_live_access_changes_nothing(used):
     ending.revoke_tokens(Access.objects.get())
     assert AccessToken.objects.filter(revoked_at=None).count() == 3 and not access_to_revoke().exists()
     tasks.revoke_tokens("00000000-0000-0000-0000-000000000000")
 
 
 @pytest.mark.django_db
-def test_a_revoked_consent_is_stamped_and_its_access_lives_on(used, cast, browse):
+def test_a_revoked_consent_is_stamped_and_its_access_stays_open(used, cast, browse):
     ending.revoke_consent(Consent.objects.get(), by=cast.admin)
     assert ending.revoke_tokens(Access.objects.get()) == {"refresh_tokens": 2, "access_tokens": 3}
     access = Access.objects.get()
@@ -77,7 +77,7 @@ def test_a_revoked_consent_is_stamped_and_its_access_lives_on(used, cast, browse
 
 
 @pytest.mark.django_db
-def test_erasing_leaves_what_is_not_a_day_old_and_every_family(used, cast):
+def test_erasing_keeps_families_and_what_ended_less_than_a_day_ago(used, cast):
     advance(dt.timedelta(minutes=31))
     tasks.erase()
     assert AccessToken.objects.count() == 3 and AuthorizationCode.objects.count() == 3
@@ -99,7 +99,7 @@ def test_erasing_goes_in_bounded_batches(used, monkeypatch):
 
 
 @pytest.mark.django_db
-def test_consents_whose_365_days_are_over_are_stamped_once(used, browse, cast):
+def test_a_consent_is_stamped_once_after_its_365_days(used, browse, cast):
     tasks.expire()
     assert Consent.objects.get().revoked_at is None
     advance(365 * DAY)
@@ -112,20 +112,20 @@ def test_consents_whose_365_days_are_over_are_stamped_once(used, browse, cast):
 
 
 @pytest.mark.django_db
-def test_agreeing_again_before_the_stamp_tells_of_both_the_end_and_the_new_consent(used, cast):
+def test_agreeing_again_before_the_stamp_records_both_the_end_and_the_new_consent(used, cast):
     old = Consent.objects.get()
     advance(365 * DAY)
     new = factories.agree(used.client, cast.acme, cast.admin, replace=True)
-    told = Entry.objects.filter(subject__in=[f"consent:{old.pk}", f"consent:{new.pk}"]).order_by("sequence")
-    assert [entry.event for entry in told][-2:] == ["consent.expired", "consent.granted"]
+    entries = Entry.objects.filter(subject__in=[f"consent:{old.pk}", f"consent:{new.pk}"]).order_by("sequence")
+    assert [entry.event for entry in entries][-2:] == ["consent.expired", "consent.granted"]
     tasks.expire()
     assert Entry.objects.filter(event="consent.expired").count() == 1
 
 
-# Committed each time: within one transaction PostgreSQL could tidy none of the row's old versions away.
+# Committed each time, since PostgreSQL cannot prune old row versions within one transaction.
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("times", [52, pytest.param(48 * 365, marks=pytest.mark.soak)])
-def test_a_year_of_refreshes_is_one_row_and_ends_on_the_day_that_was_agreed(installed, browse, cast, times):
+def test_a_year_of_refreshes_is_one_row_and_ends_on_the_agreed_day(installed, browse, cast, times):
     """T6: a family is one row, updated in place; T5: however often it rotates, it ends with its consent."""
     tokens = installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
     agreed = Consent.objects.get().granted_at
@@ -146,7 +146,7 @@ def test_a_year_of_refreshes_is_one_row_and_ends_on_the_day_that_was_agreed(inst
     assert RefreshToken.objects.count() == 1
 
 
-def test_the_schedule_is_what_the_design_says():
+def test_the_schedule_is_as_designed():
     every = {entry["task"]: entry["schedule"] for entry in celery.conf.beat_schedule.values()}
     assert every["consent.tasks.expire"] == every["consent.tasks.sweep"] == dt.timedelta(minutes=1)
     assert every["portal.ledger.tasks.checkpoint"] == dt.timedelta(hours=1)

@@ -31,7 +31,7 @@ def error_of(response, status=400):
     return response.json()["error"]
 
 
-def test_a_token_response_has_all_that_the_interface_promises(tokens, cast):
+def test_a_token_response_has_everything_that_the_interface_promises(tokens, cast):
     """RFC 6749 section 5.1."""
     assert tokens["token_type"] == "Bearer"
     assert 1790 <= tokens["expires_in"] <= 1800
@@ -56,7 +56,7 @@ def test_tokens_codes_and_secrets_are_stored_as_hashes_only(tokens, external):
         assert secret not in stored
 
 
-def test_a_code_works_once_and_its_replay_ends_what_it_made(external, browse, cast):
+def test_a_code_works_once_and_its_replay_ends_the_tokens_it_gave(external, browse, cast):
     """RFC 6749 section 4.1.2."""
     code, verifier = external.code_for(browse(cast.admin), account=cast.acme.slug)
     got = external.exchange(code, verifier).json()
@@ -150,7 +150,7 @@ def test_a_suspended_client_is_refused_at_once_and_restored_by_lifting(external,
     assert external.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_lifting_after_a_leak_ends_all_tokens_and_secrets_made_before(external, tokens, cast):
+def test_lifting_after_a_leak_ends_all_earlier_tokens_and_secrets(external, tokens, cast):
     """RFC 9700 section 4.14.2."""
     reviewer = factories.reviewer()
     credentials.suspend_client(external.client, reason="Leak", by=reviewer)
@@ -163,7 +163,7 @@ def test_lifting_after_a_leak_ends_all_tokens_and_secrets_made_before(external, 
     assert external.client_credentials(cast.acme.slug).status_code == 200
 
 
-def test_refreshing_rotates_and_the_former_access_token_lives_on(external, tokens):
+def test_refreshing_rotates_and_the_former_access_token_stays_valid(external, tokens):
     """RFC 6749 section 6; RFC 9700 section 4.14.2."""
     new = external.refresh(tokens["refresh_token"]).json()
     assert new["refresh_token"] != tokens["refresh_token"] and new["access_token"] != tokens["access_token"]
@@ -190,7 +190,7 @@ def test_a_refresh_token_used_again_after_a_minute_ends_its_family(external, tok
     assert error_of(external.refresh(new["refresh_token"])) == "invalid_grant"
 
 
-def test_the_refresh_token_two_behind_is_refused_and_ends_nothing_within_a_minute(external, tokens):
+def test_a_refresh_token_two_generations_behind_is_refused_and_ends_nothing_within_a_minute(external, tokens):
     """RFC 9700 section 4.14.2."""
     second = external.refresh(tokens["refresh_token"]).json()
     third = external.refresh(second["refresh_token"]).json()
@@ -226,7 +226,7 @@ def test_a_consent_ends_after_365_days_however_often_the_app_refreshed(external,
     assert refused["error"] == "invalid_token"
 
 
-def test_client_credentials_give_what_the_account_consented_to_and_no_refresh_token(external, tokens, cast):
+def test_client_credentials_give_the_consented_scopes_and_no_refresh_token(external, tokens, cast):
     """RFC 6749 section 4.4.3."""
     got = external.client_credentials(cast.acme.slug).json()
     assert got["scope"] == f"{EDIT} {VIEW}" and got["account"] == cast.acme.slug and "refresh_token" not in got
@@ -235,7 +235,7 @@ def test_client_credentials_give_what_the_account_consented_to_and_no_refresh_to
     assert error_of(external.client_credentials(cast.acme.slug, scope="freshservice.tickets.create")) == "invalid_scope"
 
 
-def test_client_credentials_say_the_same_of_an_unknown_account_and_one_without_consent(external, tokens, cast):
+def test_client_credentials_answer_the_same_for_an_unknown_account_and_one_without_consent(external, tokens, cast):
     """RFC 6749 section 5.2."""
     unknown, foreign = external.client_credentials("nowhere"), external.client_credentials(cast.globex.slug)
     assert error_of(unknown) == error_of(foreign) == "invalid_grant"
@@ -267,7 +267,7 @@ def test_a_client_cannot_smuggle_state_into_the_request(external, cast):
         "a=" + "x" * 5000,
     ],
 )
-def test_repeated_nul_and_endless_parameters_are_invalid_requests(external, client, body):
+def test_repeated_nul_and_oversized_parameters_are_invalid_requests(external, client, body):
     """RFC 6749 section 3.2."""
     response = client.post(
         "/oauth/token",
@@ -278,7 +278,7 @@ def test_repeated_nul_and_endless_parameters_are_invalid_requests(external, clie
     assert error_of(response) == "invalid_request"
 
 
-def test_token_wants_post_and_a_form(external, client):
+def test_the_token_endpoint_requires_post_and_a_form(external, client):
     """RFC 6749 section 3.2."""
     assert client.get("/oauth/token").status_code == 405
     response = client.post("/oauth/token", {"grant_type": "refresh_token"}, content_type="application/json")
@@ -297,7 +297,7 @@ def test_revoking_a_refresh_token_ends_its_family_and_an_access_token_only_itsel
     assert external.revoke("unknown").status_code == 200
 
 
-def test_a_secret_works_through_its_overlap_and_not_after(external, tokens, cast):
+def test_a_secret_works_during_its_overlap_and_not_after(external, tokens, cast):
     old = external.secret
     _, external.secret = credentials.rotate_secret(external.client, overlap_hours=2, by=cast.dev)
     tokens = external.refresh(tokens["refresh_token"]).json()
@@ -309,7 +309,7 @@ def test_a_secret_works_through_its_overlap_and_not_after(external, tokens, cast
     assert external.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_a_cancelled_consent_leaves_no_consent_code_or_token(external, browse, cast):
+def test_cancelling_leaves_no_consent_code_or_token(external, browse, cast):
     """RFC 6749 section 4.1.2.1."""
     url = authorize_url(external.client, pkce()[1], account=cast.acme.slug)
     got = answer(browse(cast.admin).post(url, {"decision": "cancel", "account": cast.acme.slug}))
@@ -317,7 +317,7 @@ def test_a_cancelled_consent_leaves_no_consent_code_or_token(external, browse, c
     assert not AuthorizationCode.objects.exists() and not external.client.accesses.exists()
 
 
-def test_agreeing_twice_gives_a_code_once_per_page(external, browse, cast):
+def test_each_page_gives_one_code(external, browse, cast):
     browser, url = browse(cast.admin), authorize_url(external.client, pkce()[1], account=cast.acme.slug)
     page = browser.get(url)
     form = {"decision": "agree", "shown": page.context["shown"]}
@@ -326,9 +326,9 @@ def test_agreeing_twice_gives_a_code_once_per_page(external, browse, cast):
     assert "code" in answer(agree(browser, url))
 
 
-def test_what_a_request_is_entitled_to_shows_no_secret_when_printed(external, tokens):
-    """T7: an error tracker keeps what was local."""
+def test_printing_an_issue_shows_no_secret(external, tokens):
+    """T7: an error tracker stores local variables."""
     with transaction.atomic():
-        found = rotate(external.client, refresh_token=tokens["refresh_token"])
-        shown = repr(found)
-    assert found.access_token not in shown and settings.TOKEN_KEYS[0] not in shown and str(found.salt) not in shown
+        issue = rotate(external.client, refresh_token=tokens["refresh_token"])
+        shown = repr(issue)
+    assert issue.access_token not in shown and settings.TOKEN_KEYS[0] not in shown and str(issue.salt) not in shown
