@@ -34,6 +34,7 @@ format: $(READY) ## Format code and templates, and mend what ruff can mend
 
 migration: $(READY) ## Write the migration that changed models need; APP=consent NAME=why_it_is_there
 	$(BIN)/python manage.py makemigrations $(if $(NAME),--name $(NAME)) $(APP)
+	$(BIN)/ruff format --quiet .
 
 docs: $(READY) ## Write the generated parts of docs/: the picture of imports, the gateways' configurations
 	$(BIN)/python -m docs.draw_imports

@@ -40,7 +40,7 @@ class Product(models.Model):
 
 
 class RiskPolicy(models.TextChoices):
-    """What a level of risk demands. Levels go from lowest to highest; one above HIGH demands everything that HIGH does."""
+    """What a level of risk demands. Levels go from lowest to highest; one that is added above HIGH demands what HIGH does."""
 
     @property
     def needs_justification(self) -> bool:

@@ -1,6 +1,6 @@
 """Databases of former commits, and the tasks that they left in the queue, still work.
 
-What stands here was released: it is added to, never changed. Names of tables follow from the migrations, since
+What stands here is added to, never changed. Names of tables follow from the migrations, since
 tests/test_architecture.py sees to it that no migration is missing.
 """
 

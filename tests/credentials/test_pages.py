@@ -144,7 +144,7 @@ def test_a_high_risk_scope_is_added_with_its_reason(cast, dev, row):
 
 
 def test_a_reason_can_be_given_for_every_scope_and_people_read_it(cast, dev, row):
-    """On creating and on adding alike; it has to be given for high risk only."""
+    """On creating and on adding alike; only a scope of high risk or above needs one."""
     assert dev.get("/credentials/new/").content.count(b'name="why:') == 4
     dev.post("/credentials/new/", form(cast, scope=[VIEW], **{f"why:{VIEW}": "To list them", f"why:{EDIT}": "x"}))
     made = Client.objects.first()

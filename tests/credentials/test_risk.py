@@ -5,7 +5,6 @@ import sys
 import pytest
 from django.db import connection
 from django.template.loader import render_to_string
-from django.utils.translation import gettext_lazy as _
 
 from consent.asking import grantable_scopes
 from credentials import actions, models
@@ -17,15 +16,14 @@ from tests.factories import DELETE, EDIT, VIEW
 pytestmark = pytest.mark.django_db
 
 
-class Higher(RiskPolicy):
-    LOW = "low", _("Low risk")
-    MEDIUM = "medium", _("Medium risk")
-    HIGH = "high", _("High risk")
-    CRITICAL = "critical", _("Critical risk")
+# Today's levels and one above them.
+Higher = RiskPolicy(
+    "Higher", {**{level.name: (level.value, level.label) for level in Risk}, "UTMOST": ("utmost", "Utmost risk")}
+)
 
 
 @pytest.fixture
-def critical(cast, monkeypatch):
+def utmost(cast, monkeypatch):
     """A scope whose risk is above high."""
     for module in [*sys.modules.values()]:
         if getattr(module, "Risk", None) is Risk:
@@ -34,11 +32,11 @@ def critical(cast, monkeypatch):
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("ALTER TABLE credentials_scope DROP CONSTRAINT scope_risk_is_known")
-    Scope.objects.filter(name=DELETE).update(risk=Higher.CRITICAL)
+    Scope.objects.filter(name=DELETE).update(risk=Higher.UTMOST)
     return Scope.objects.get(name=DELETE)
 
 
-def test_a_scope_above_high_needs_a_justification(cast, critical):
+def test_a_scope_above_high_needs_a_justification(cast, utmost):
     row = factories.client(cast.dev)[0]
     with pytest.raises(actions.JustificationMissing, match="Delete and restore tickets"):
         actions.add_scopes(row, scopes={DELETE: " "}, by=cast.dev)
@@ -51,15 +49,15 @@ def test_a_scope_above_high_needs_a_justification(cast, critical):
     assert lacking[DELETE] and not lacking[EDIT]
 
 
-def test_a_scope_above_high_is_kept_for_verified_teams(cast, critical):
+def test_a_scope_above_high_is_kept_for_verified_teams(cast, utmost):
     row = factories.client(cast.dev, kind=Kind.EXTERNAL, scopes=[VIEW, DELETE])[0]
     assert grantable_scopes(row, cast.acme, None) == {VIEW}
     assert grantable_scopes(row, factories.team_of(cast.dev).test_account, None) == {VIEW, DELETE}
 
 
-def test_a_scope_above_high_is_shown_with_its_own_words_and_the_strongest_colour(cast, critical):
-    shown = render_to_string("components/scope.html", {"scope": critical})
-    assert '<span class="badge tone-danger">Critical risk</span>' in shown
+def test_a_scope_above_high_is_shown_with_its_own_words_and_the_strongest_colour(cast, utmost):
+    shown = render_to_string("components/scope.html", {"scope": utmost})
+    assert '<span class="badge tone-danger">Utmost risk</span>' in shown
     picker = render_to_string("components/scope_picker.html", {"picker": scope_picker({DELETE: ""})})
     assert picker.count("Why does the app need it?") == 1
 
