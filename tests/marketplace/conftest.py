@@ -16,14 +16,14 @@ def draft(cast):
 
 
 @shared
-def published(cast, draft):
+def published_version(cast, draft):
     return factories.publish(draft, cast.dev)
 
 
 @shared
-def hosted(cast, published):
-    """An installation whose app the portal hosts: it has no install URL."""
-    return installing.install(published.app, cast.acme, by=cast.admin)
+def hosted_installation(cast, published_version):
+    """An installation of a hosted app, which has no install URL."""
+    return installing.install(published_version.app, cast.acme, by=cast.admin)
 
 
 @shared
@@ -41,7 +41,7 @@ def developer_urls(draft):
 
 @pytest.fixture
 def multi_of(cast, vendors):
-    """A function that installs an app with three integrations in Acme, with changes to that of the calendar."""
+    """A function that installs an app with three integrations in Acme, given changes to its calendar integration."""
     return lambda **changes: installed_with_vendors(cast, vendors, **changes)
 
 
@@ -52,7 +52,7 @@ def multi(multi_of):
 
 @pytest.fixture
 def vendor_only(cast, vendors):
-    """An app that asks for nothing of the company's own products."""
+    """An app that requests no scopes of the company's own products."""
     return installed_with_vendors(cast, vendors, slug="pinboard", client=False)
 
 
@@ -62,8 +62,8 @@ def calendar(vendors):
 
 
 @pytest.fixture
-def connected(multi, cast):
-    """The calendar is connected for the account, and the boards for Axel."""
+def connected_app(multi, cast):
+    """An app whose calendar is connected for the account, and its boards for Axel."""
     for name, values, by in (("calendar", {"room": "4"}, cast.admin), ("boards", {}, cast.agent)):
         code = code_of_vendor(multi, name, values)
         connecting.finish_connection(multi.installation, name, by=by, **code)
@@ -71,7 +71,7 @@ def connected(multi, cast):
 
 
 @shared
-def agreed(installed, cast):
-    """An installation whose account agreed to all of version 1.0: VIEW, and EDIT that it might have left off."""
+def agreed_app(installed, cast):
+    """An app whose account agreed to all of version 1.0: VIEW, and the optional EDIT."""
     installed.consent = factories.agree(installed.client, cast.acme, cast.admin, chosen={EDIT})
     return installed

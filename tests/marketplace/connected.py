@@ -18,9 +18,9 @@ VERIFIER = "verifier-" + "v" * 40
 
 
 def installed_with_vendors(cast, vendors, *, slug="planner", client=True, agents=False, boards=None, **changes):
-    """A version of a package, installed in Acme; `changes` are of its calendar integration, `boards` of the other vendor's.
+    """Install a version of a package in Acme, with `changes` to its calendar integration and `boards` to the other vendor's.
 
-    With `agents`, they may run the template of what the account connected.
+    With `agents`, agents may run the template that uses the account's connection.
     """
     row = factories.client(cast.dev)[0]
     files = packages.three(row, *vendors)
@@ -28,7 +28,7 @@ def installed_with_vendors(cast, vendors, *, slug="planner", client=True, agents
     files["config/oauth_config.json"]["integrations"]["boards"] |= boards or {}
     files["config/requests.json"]["events"]["options"]["agents"] = agents
     if not client:
-        # It asks for nothing of the company's own products.
+        # It requests no scopes of the company's own products.
         del files["config/oauth_config.json"]["integrations"]["portal"], files["config/iparams.json"]
     owner = row if client else None
     app = publishing.create_app(factories.team_of(cast.dev), slug=slug, category="other", client=owner, by=cast.dev)
@@ -41,13 +41,13 @@ def installed_with_vendors(cast, vendors, *, slug="planner", client=True, agents
 
 
 def register(vendors, slug):
-    """Have the vendors know where the portal has people sent back to."""
+    """Register the portal's redirect URIs at the vendors."""
     for vendor, name in zip(vendors, ("calendar", "boards"), strict=True):
         vendor.register(f"{settings.BASE_URL}/oauth/callback/{slug}/{name}")
 
 
-def sent_back(url, decision="allow"):
-    """What the vendor does with a person sent to `url`: the path, with its query, that it sends them back to."""
+def redirect_of_vendor(url, decision="allow"):
+    """Return the path and query to which the vendor redirects a person sent to `url`."""
     answer = httpx.get(f"{url}&auto={decision}", follow_redirects=False, trust_env=False)
     assert answer.status_code == 302, answer.text
     there = urlsplit(answer.headers["location"])
@@ -55,9 +55,9 @@ def sent_back(url, decision="allow"):
 
 
 def code_of_vendor(multi, name, values):
-    """What finishing a connection takes, as a person has it who comes back from the vendor."""
+    """Return the arguments for finishing a connection, as brought back from the vendor."""
     draft = Connection(installation=multi.installation, integration=name, values=values)
-    query = urlsplit(sent_back(connecting.vendor_of(draft).authorization_url("state", VERIFIER))).query
+    query = urlsplit(redirect_of_vendor(connecting.vendor_of(draft).authorization_url("state", VERIFIER))).query
     return {"values": values, "code": parse_qs(query)["code"][0], "verifier": VERIFIER}
 
 
@@ -65,16 +65,16 @@ def url_of(multi, name, step=""):
     return f"/installations/{multi.installation.pk}/connections/{name}/{step}"
 
 
-def set_out(browser, multi, name, **values):
-    """Press Connect; returns the vendor's address that the person is sent to."""
-    given = {"calendar": {"value-room": "4"}, "boards": {}}[name] | values
-    answer = browser.post(url_of(multi, name), given)
+def start_connecting(browser, multi, name, **values):
+    """Press Connect, and return the vendor's URL to which the person is sent."""
+    values_sent = {"calendar": {"value-room": "4"}, "boards": {}}[name] | values
+    answer = browser.post(url_of(multi, name), values_sent)
     assert answer.status_code == 302, text(answer)
     return answer["Location"]
 
 
 def connect(browser, multi, name, decision="allow", **values):
-    back = browser.get(sent_back(set_out(browser, multi, name, **values), decision), follow=True)
+    back = browser.get(redirect_of_vendor(start_connecting(browser, multi, name, **values), decision), follow=True)
     return text(back)
 
 
@@ -83,7 +83,7 @@ def row(name="calendar", **more):
 
 
 def works(vendor, connection):
-    """Whether the vendor takes the access token that is kept."""
+    """Tell whether the vendor accepts the stored access token."""
     bearer = {"Authorization": f"Bearer {connection.tokens['access_token']}"}
     return httpx.get(f"{vendor.url}/api/me", headers=bearer, trust_env=False).status_code == 200
 

@@ -1,4 +1,4 @@
-"""A good app package with everything in it, for tests to spoil in one place at a time."""
+"""A valid app package with everything in it, for tests to break in one place at a time."""
 
 import io
 import json
@@ -82,7 +82,7 @@ OLD = {
 
 
 def good(client, **options):
-    """The files of a valid package whose first-party integration uses this client, with other `options` where given."""
+    """Return the files of a valid package whose first-party integration uses this client, with the given `options`."""
     files = deepcopy(GOOD)
     portal = files["config/oauth_config.json"]["integrations"]["portal"]
     portal |= {"client_id": client.client_id, "options": options or portal["options"]}
@@ -90,7 +90,7 @@ def good(client, **options):
 
 
 def as_bytes(files):
-    """As a developer's files are: indented JSON. Bytes and texts stay as they are."""
+    """Encode files as a developer's indented JSON. Bytes and texts stay unchanged."""
     return {name: _bytes(value) for name, value in files.items()}
 
 
@@ -109,7 +109,7 @@ def as_zip(files, *, prefix="", compression=zipfile.ZIP_DEFLATED):
 
 
 def vendor(one, level, **more):
-    """An integration with an example vendor (tests/vendors.py), registered there."""
+    """Return an integration with an example vendor (tests/vendors.py), using the client registered there."""
     return {
         "display_name": one.name,
         "client_id": CLIENT_ID,
@@ -123,7 +123,7 @@ def vendor(one, level, **more):
 
 
 def three(client, calendar, boards):
-    """An app with three integrations: the portal's, a vendor for the account, and one for each agent."""
+    """Return a package with three integrations: the portal's, one vendor for the account, and one for each agent."""
 
     def call(one, path, **options):
         protocol, host = one.url.split("://")
@@ -150,6 +150,6 @@ def three(client, calendar, boards):
 
 
 def planner(row):
-    """A package whose vendors are never called."""
+    """Return a package whose vendors are never called."""
     calendar, boards = (SimpleNamespace(name=f"Vendor {name}", url=f"https://{name}.octo.dev") for name in ("a", "b"))
     return three(row, calendar, boards)

@@ -1,4 +1,4 @@
-"""An agent learns that a version asks more of them than they allowed, wherever they look, and decides there."""
+"""Agents see wherever they look that a version requests more than they allowed, and decide there."""
 
 import re
 
@@ -27,14 +27,14 @@ ASKS = "Asks for more"
 
 
 def update(side, cast, number="1.1", **fields):
-    """Publish a version, and have the admin move the installation to it."""
-    here = {"install_url": side.version.install_url}
-    version = next_version(side.version.app, cast.dev, number, **here, **fields)
+    """Publish a version, and upgrade the installation to it as its admin."""
+    unchanged = {"install_url": side.version.install_url}
+    version = next_version(side.version.app, cast.dev, number, **unchanged, **fields)
     upgrading.upgrade(side.installation, version, by=cast.admin)
 
 
 @shared
-def agreed(installed_agent, cast):
+def agreed_app(installed_agent, cast):
     installed_agent.consent = factories.agree(installed_agent.client, cast.acme, cast.agent)
     installed_agent.page = f"/installations/{installed_agent.installation.pk}/"
     installed_agent.decide = f"/consents/{installed_agent.consent.pk}/renew/"
@@ -44,7 +44,7 @@ def agreed(installed_agent, cast):
 PLACES = ("/", "/installations/", "/authorizations/")
 
 
-def told(browser, side):
+def pages_that_ask(browser, side):
     return [path for path in (*PLACES, side.page) if side.decide in browser.get(path).content.decode()]
 
 
@@ -57,29 +57,29 @@ def told(browser, side):
         ({"required_scopes": [VIEW], "optional_scopes": [EDIT]}, True),
     ],
 )
-def test_an_agent_is_told_on_home_in_both_lists_and_on_the_apps_page(agreed, cast, browse, fields, asked):
+def test_an_agent_is_asked_on_home_in_both_lists_and_on_the_apps_page(agreed_app, cast, browse, fields, asked):
     axel = browse(cast.agent)
-    assert told(axel, agreed) == []
-    update(agreed, cast, **fields)
-    assert told(axel, agreed) == ([*PLACES, agreed.page] if asked else [])
+    assert pages_that_ask(axel, agreed_app) == []
+    update(agreed_app, cast, **fields)
+    assert pages_that_ask(axel, agreed_app) == ([*PLACES, agreed_app.page] if asked else [])
     for path in PLACES[1:]:
         assert (ASKS in text(axel.get(path))) == asked, path
     assert ("Insights in Acme asks you for more" in text(axel.get("/"))) == asked
 
 
-def test_nobody_else_is_told(agreed, cast, browse):
-    update(agreed, cast, required_scopes=[VIEW, CREATE])
+def test_nobody_else_is_asked(agreed_app, cast, browse):
+    update(agreed_app, cast, required_scopes=[VIEW, CREATE])
     for who in (cast.admin, cast.agent2, cast.globex_admin, cast.globex_agent, cast.dev):
         browser = browse(who)
         for path in PLACES:
             page = browser.get(path)
-            assert ASKS not in text(page) and agreed.decide not in page.content.decode(), (who, path)
-        assert browser.get(agreed.decide).status_code == 404
+            assert ASKS not in text(page) and agreed_app.decide not in page.content.decode(), (who, path)
+        assert browser.get(agreed_app.decide).status_code == 404
 
 
-def test_the_condition_is_what_the_screen_shows_as_new(agreed, cast):
-    """Whatever was granted, left off, or taken back."""
-    factories.agree(agreed.client, cast.acme, cast.agent2)
+def test_agents_are_asked_when_the_screen_shows_something_new(agreed_app, cast):
+    """Whatever was granted, left off or taken back before."""
+    factories.agree(agreed_app.client, cast.acme, cast.agent2)
     ending.trim_consent(Consent.objects.get(membership__user=cast.agent2), scopes={VIEW}, by=cast.agent2)
     steps = [
         {"required_scopes": [VIEW]},
@@ -93,120 +93,120 @@ def test_the_condition_is_what_the_screen_shows_as_new(agreed, cast):
     def compare():
         undecided_now = {*Consent.objects.filter(undecided()).values_list("pk", flat=True)}
         for row in Consent.objects.select_related("membership__user"):
-            screen = build_screen(agreed.client, cast.acme, by=row.membership.user, now=database_now())
+            screen = build_screen(agreed_app.client, cast.acme, by=row.membership.user, now=database_now())
             assert screen.is_due == (row.pk in undecided_now)
             seen.add(screen.is_due)
 
     for number, fields in enumerate(steps, 1):
-        update(agreed, cast, f"1.{number}", **fields)
+        update(agreed_app, cast, f"1.{number}", **fields)
         compare()
-        factories.agree(agreed.client, cast.acme, cast.agent, chosen=[EDIT] if number == 2 else [])
+        factories.agree(agreed_app.client, cast.acme, cast.agent, chosen=[EDIT] if number == 2 else [])
         compare()
     assert seen == {True, False}
 
 
-def test_agreeing_or_leaving_it_off_settles_it_and_what_was_refused_before_is_not_asked(agreed, cast, browse):
+def test_agreeing_or_leaving_a_scope_off_settles_it(agreed_app, cast, browse):
     axel = browse(cast.agent)
-    update(agreed, cast, required_scopes=[VIEW], optional_scopes=[EDIT])
-    ending.trim_consent(agreed.consent, scopes={VIEW}, by=cast.agent)
-    page = axel.get(agreed.decide)
+    update(agreed_app, cast, required_scopes=[VIEW], optional_scopes=[EDIT])
+    ending.trim_consent(agreed_app.consent, scopes={VIEW}, by=cast.agent)
+    page = axel.get(agreed_app.decide)
     assert "Edit tickets" in text(page) and "View tickets" not in text(page)
-    assert axel.post(agreed.decide, {"decision": "agree", "shown": shown(page)})["Location"] == agreed.page
+    assert axel.post(agreed_app.decide, {"decision": "agree", "shown": shown(page)})["Location"] == agreed_app.page
     assert (Consent.objects.get().granted, Consent.objects.get().left_off) == ([], [EDIT])
-    assert told(axel, agreed) == []
-    update(agreed, cast, "1.2", required_scopes=[VIEW, CREATE], optional_scopes=[EDIT])
-    page = axel.get(agreed.decide)
+    assert pages_that_ask(axel, agreed_app) == []
+    update(agreed_app, cast, "1.2", required_scopes=[VIEW, CREATE], optional_scopes=[EDIT])
+    page = axel.get(agreed_app.decide)
     assert "Create tickets" in text(page) and "Edit tickets" not in text(page)
-    answer = axel.post(agreed.decide, {"decision": "agree", "shown": shown(page)})
-    assert answer["Location"] == f"{agreed.page}connect/", "the app gets it with a new authorization"
-    assert Consent.objects.get().granted == [CREATE] and told(axel, agreed) == []
+    answer = axel.post(agreed_app.decide, {"decision": "agree", "shown": shown(page)})
+    assert answer["Location"] == f"{agreed_app.page}connect/", "the app gets it with a new authorization"
+    assert Consent.objects.get().granted == [CREATE] and pages_that_ask(axel, agreed_app) == []
 
 
-def test_declining_is_recorded_and_changes_nothing(agreed, cast, browse):
+def test_declining_is_recorded_and_changes_nothing(agreed_app, cast, browse):
     axel = browse(cast.agent)
-    update(agreed, cast, required_scopes=[VIEW, CREATE])
+    update(agreed_app, cast, required_scopes=[VIEW, CREATE])
     before = Consent.objects.values().get()
-    page = axel.post(agreed.decide, {"decision": "cancel"}, follow=True)
+    page = axel.post(agreed_app.decide, {"decision": "cancel"}, follow=True)
     assert "Nothing was changed. What you allowed goes on working." in text(page)
     assert Consent.objects.values().get() == before
     assert Entry.objects.filter(event="consent.declined").count() == 1
-    assert told(axel, agreed) == [*PLACES[1:], agreed.page], "it can be agreed to at any time, and home is done with it"
-    update(agreed, cast, "1.2", required_scopes=[VIEW, CREATE, EDIT])
-    assert told(axel, agreed) == [*PLACES, agreed.page], "a later version asks for something else"
-    assert browse(cast.agent2).post(agreed.decide, {"decision": "cancel"}).status_code == 404
+    assert pages_that_ask(axel, agreed_app) == [*PLACES[1:], agreed_app.page], (
+        "home no longer asks, but they can still agree elsewhere"
+    )
+    update(agreed_app, cast, "1.2", required_scopes=[VIEW, CREATE, EDIT])
+    assert pages_that_ask(axel, agreed_app) == [*PLACES, agreed_app.page], "a later version asks for something else"
+    assert browse(cast.agent2).post(agreed_app.decide, {"decision": "cancel"}).status_code == 404
 
 
-def test_a_call_that_needs_what_is_undecided_is_refused_and_names_no_page_to_agree_again(agreed, cast, browse):
-    token = agreed.tokens_for(browse(cast.agent), account=cast.acme.slug)["access_token"]
-    update(agreed, cast, required_scopes=[VIEW, CREATE])
-    refused = agreed.call(token, "post", "/sandbox/api/v2/tickets", data="{}", content_type="application/json")
+def test_a_call_that_needs_an_undecided_scope_is_refused_without_a_page_to_agree_again(agreed_app, cast, browse):
+    token = agreed_app.tokens_for(browse(cast.agent), account=cast.acme.slug)["access_token"]
+    update(agreed_app, cast, required_scopes=[VIEW, CREATE])
+    refused = agreed_app.call(token, "post", "/sandbox/api/v2/tickets", data="{}", content_type="application/json")
     assert (refused.status_code, refused.json()["scope"]) == (401, CREATE)
     assert "reauthorize_url" not in refused.json()
 
 
-def test_what_has_ended_or_is_suspended_asks_for_nothing(agreed, cast, browse):
+def test_nothing_ended_or_suspended_asks_for_more(agreed_app, cast, browse):
     axel = browse(cast.agent)
-    update(agreed, cast, required_scopes=[VIEW, CREATE])
+    update(agreed_app, cast, required_scopes=[VIEW, CREATE])
     accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
-    assert told(axel, agreed) == []
+    assert pages_that_ask(axel, agreed_app) == []
     accounts.lift_account(cast.acme, reason="Paid", by=None)
-    assert told(axel, agreed) == [*PLACES, agreed.page]
-    ending.revoke_consent(agreed.consent, by=cast.agent)
-    assert told(axel, agreed) == []
+    assert pages_that_ask(axel, agreed_app) == [*PLACES, agreed_app.page]
+    ending.revoke_consent(agreed_app.consent, by=cast.agent)
+    assert pages_that_ask(axel, agreed_app) == []
 
 
-def test_home_names_three_apps_and_leads_to_the_rest(agreed, cast, browse):
-    update(agreed, cast, required_scopes=[VIEW, CREATE])
-    grow_installations(agreed.installation, 3)
+def test_home_names_three_apps_and_links_to_the_rest(agreed_app, cast, browse):
+    update(agreed_app, cast, required_scopes=[VIEW, CREATE])
+    grow_installations(agreed_app.installation, 3)
     axel = browse(cast.agent)
     assert text(axel.get("/")).count("asks you for more") == 3
     assert text(axel.get("/authorizations/")).count(ASKS) == 4
 
 
 def answers(side, cast, browse):
-    """What the developer reads of the agents."""
+    """Return what the developer reads about the agents' answers."""
     version = side.version.app.versions.order_by("-pk").first()
     page = text(browse(cast.dev).get(f"/apps/{side.version.app.slug}/versions/{version.pk}/changes/"))
-    told = page.partition("Agents, where it is installed ")[2]
-    return told[: re.search(r"Have not answered yet \d+", told).end()] if told else told
+    summary = page.partition("Agents, where it is installed ")[2]
+    return summary[: re.search(r"Have not answered yet \d+", summary).end()] if summary else summary
 
 
-def test_the_developer_reads_how_many_agents_agreed_said_no_and_have_not_answered(agreed, cast, browse):
-    more = [factories.agree(agreed.client, cast.acme, factories.member(cast.acme)) for _number in range(4)]
-    consents = [agreed.consent, *more]
-    # Declined before there was anything to decline: no answer to what comes.
-    granting.decline_consent(agreed.client, cast.acme, by=consents[0].granted_by)
-    update(agreed, cast, required_scopes=[VIEW, CREATE], optional_scopes=[EDIT])
-    assert answers(agreed, cast, browse) == "Agreed to what it needs 0 Said no 0 Have not answered yet 5"
+def test_the_developer_reads_how_many_agents_agreed_declined_and_have_not_answered(agreed_app, cast, browse):
+    more = [factories.agree(agreed_app.client, cast.acme, factories.member(cast.acme)) for _number in range(4)]
+    consents = [agreed_app.consent, *more]
+    # Declining before there is anything to decline is no answer to later requests.
+    granting.decline_consent(agreed_app.client, cast.acme, by=consents[0].granted_by)
+    update(agreed_app, cast, required_scopes=[VIEW, CREATE], optional_scopes=[EDIT])
+    assert answers(agreed_app, cast, browse) == "Agreed to what it needs 0 Said no 0 Have not answered yet 5"
     for row, chosen in zip(consents[:3], ([], [EDIT], []), strict=True):
-        factories.agree(agreed.client, cast.acme, row.granted_by, chosen=chosen)
+        factories.agree(agreed_app.client, cast.acme, row.granted_by, chosen=chosen)
     ending.trim_consent(Consent.objects.get(pk=consents[2].pk), scopes={CREATE}, by=consents[2].granted_by)
-    granting.decline_consent(agreed.client, cast.acme, by=consents[3].granted_by)
-    granting.decline_consent(agreed.client, cast.acme, by=consents[3].granted_by)
-    told = "Agreed to what it needs 2 · 1 of them left something optional off Said no 1 · 1 more took back what it needs Have not answered yet 1"  # fmt: skip
-    assert answers(agreed, cast, browse) == told
-    ending.revoke_for_all(agreed.installation.access, by=cast.admin)
-    assert answers(agreed, cast, browse) == "Agreed to what it needs 0 Said no 0 Have not answered yet 0"
+    granting.decline_consent(agreed_app.client, cast.acme, by=consents[3].granted_by)
+    granting.decline_consent(agreed_app.client, cast.acme, by=consents[3].granted_by)
+    expected = "Agreed to what it needs 2 · 1 of them left something optional off Said no 1 · 1 more took back what it needs Have not answered yet 1"  # fmt: skip
+    assert answers(agreed_app, cast, browse) == expected
+    ending.revoke_for_all(agreed_app.installation.access, by=cast.admin)
+    assert answers(agreed_app, cast, browse) == "Agreed to what it needs 0 Said no 0 Have not answered yet 0"
 
 
-def test_a_developer_reads_of_agents_only_once_a_version_is_published_and_only_where_they_are_asked(
-    agreed, installed, cast, browse
-):
-    draft = publishing.create_version(agreed.version.app, by=cast.dev, **version_fields("9.0"))
-    assert answers(agreed, cast, browse) == ""
+def test_a_developer_reads_of_agents_only_for_published_versions_that_ask_them(agreed_app, installed, cast, browse):
+    draft = publishing.create_version(agreed_app.version.app, by=cast.dev, **version_fields("9.0"))
+    assert answers(agreed_app, cast, browse) == ""
     assert answers(installed, cast, browse) == ""
-    changes = f"/apps/{agreed.version.app.slug}/versions/{draft.pk}/changes/"
+    changes = f"/apps/{agreed_app.version.app.slug}/versions/{draft.pk}/changes/"
     for who in (cast.admin, cast.agent, cast.other_dev):
         assert browse(who).get(changes).status_code == 404
 
 
-def test_what_agents_answered_is_one_query_for_a_thousand_as_for_one(agreed, cast):
-    update(agreed, cast, required_scopes=[VIEW, CREATE])
-    version = agreed.version.app.versions.order_by("-pk").first()
+def test_counting_answers_takes_one_query_for_any_number_of_agents(agreed_app, cast):
+    update(agreed_app, cast, required_scopes=[VIEW, CREATE])
+    version = agreed_app.version.app.versions.order_by("-pk").first()
     with CaptureQueriesContext(connection) as queries:
         assert offering.agents_answers(version)["waiting"] == 1
     assert len(queries) == 1
-    grow_agents(agreed.consent, 1000)
+    grow_agents(agreed_app.consent, 1000)
     with CaptureQueriesContext(connection) as queries:
         assert offering.agents_answers(version)["waiting"] == 1001
     assert len(queries) == 1

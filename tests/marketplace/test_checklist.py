@@ -1,4 +1,4 @@
-"""The checklist of an installation: what is done, what is left, and who does it."""
+"""The checklist of an installation: what is done, what is left to do, and by whom."""
 
 import pytest
 
@@ -13,8 +13,8 @@ from tests.vendors import SECRET
 pytestmark = pytest.mark.django_db
 
 
-def test_one_checklist_shows_all_that_is_done_and_left(multi, ada, cast):
-    """Settings, consent, the account's vendor, then each agent's own: left in the middle, and resumed."""
+def test_one_checklist_shows_what_is_done_and_what_is_left(multi, ada, cast):
+    """Settings, consent, the account's vendor, then each agent's own; interrupted halfway and resumed."""
     page = f"/installations/{multi.installation.pk}/"
     shown = text(ada.get(page))
     assert "Settings of the app To fill in" in shown and "Not agreed to" in shown
@@ -28,14 +28,14 @@ def test_one_checklist_shows_all_that_is_done_and_left(multi, ada, cast):
     assert "Example Calendar Connected" in shown and "Not finished" not in shown and "Ready" in shown
     # The list says the same.
     assert "Not finished" not in text(ada.get("/installations/"))
-    # What is done is not asked for again.
+    # What is done is not requested again.
     assert "Read and agree" not in shown and "Change Disconnect" in shown
     connected = text(ada.get(url_of(multi, "calendar")))
     assert "Example Calendar is connected" in connected and "Connect again Disconnect" in connected
     assert "Continue to" not in connected
 
 
-def test_what_was_connected_before_is_not_an_unfinished_installation(multi, ada, browse, cast):
+def test_an_installation_that_was_connected_before_is_not_unfinished(multi, ada, browse, cast):
     page = f"/installations/{multi.installation.pk}/"
     ada.post(f"{page}settings/", {"value-owner": "acme"})
     factories.agree(multi.client, cast.acme, cast.admin)
@@ -44,14 +44,14 @@ def test_what_was_connected_before_is_not_an_unfinished_installation(multi, ada,
     for shown in (text(ada.get(page)), text(ada.get("/installations/"))):
         assert "Not finished" not in shown and "Not connected" in shown and "Resume" not in shown
     assert "Connect again" in text(ada.get("/installations/"))
-    # An agent's own, that ended, is not the account's.
+    # An agent's ended connection is not the account's.
     connect(ada, multi, "boards")
     connecting.disconnect(row("boards"), by=cast.admin)
     connect(ada, multi, "calendar")
     assert "Ready" in text(ada.get("/installations/"))
 
 
-def test_nobody_is_told_to_agree_who_cannot(multi, browse, cast):
+def test_only_people_who_can_agree_are_told_to(multi, browse, cast):
     page = f"/installations/{multi.installation.pk}/"
     assert "Read and agree" in text(browse(cast.admin).get(page))
     shown = text(browse(cast.agent).get(page))
@@ -69,7 +69,7 @@ def test_the_receipt_and_the_ledger_name_the_vendors(multi, ada, cast):
     assert "Connected to a vendor: Example Calendar" in text(ada.get("/ledger/"))
 
 
-def test_agents_see_the_accounts_and_connect_their_own(multi, browse, cast):
+def test_agents_see_the_accounts_connections_and_make_their_own(multi, browse, cast):
     axel, ana = browse(cast.agent), browse(cast.agent2)
     shown = text(axel.get(f"/installations/{multi.installation.pk}/"))
     assert "An admin of the account connects it" in shown
@@ -83,15 +83,15 @@ def test_agents_see_the_accounts_and_connect_their_own(multi, browse, cast):
     assert Connection.objects.filter(integration="boards", ended_at=None).count() == 2
 
 
-def test_what_is_asked_is_checked_and_told_by_field(multi, ada):
+def test_settings_are_checked_with_an_error_on_each_field(multi, ada):
     for value, said in (("", "Fill this in"), ("a\nb", "cannot be used"), ("x" * 2001, "At most 2000")):
         answer = ada.post(url_of(multi, "calendar"), {"value-room": value})
         assert answer.status_code == 422 and said in text(answer), value
     assert not Connection.objects.exists()
 
 
-def test_what_a_package_says_of_a_field_is_text(multi_of, ada):
-    """A developer writes nothing into the pages on which admins fill in secrets."""
+def test_a_package_cannot_put_html_into_a_field(multi_of, ada):
+    """Developers must not be able to change the pages on which admins fill in secrets."""
     evil = "<b id='evil'>bold</b>"
     field = {"display_name": evil, "description": evil, "type": "text", "required": True}
     multi = multi_of(oauth_iparams={"room": field})
@@ -99,16 +99,16 @@ def test_what_a_package_says_of_a_field_is_text(multi_of, ada):
     assert page.count("bold") >= 2 and "<b id" not in page
 
 
-def test_nothing_that_is_kept_is_shown_or_logged(multi, ada, cast, caplog):
-    """Tokens, and whatever the developer gave the portal to keep."""
+def test_no_stored_secret_is_shown_or_logged(multi, ada, cast, caplog):
+    """Neither tokens nor the developer's client secret."""
     with caplog.at_level("DEBUG"):
         connect(ada, multi, "calendar")
     tokens = row().tokens
     secrets = [tokens["access_token"], tokens["refresh_token"], SECRET]
     pages = [f"/installations/{multi.installation.pk}/", url_of(multi, "calendar"), "/ledger/"]
-    found = "".join(ada.get(page).content.decode() for page in pages) + caplog.text + repr(row())
-    found += str(list(Entry.objects.values_list("details", flat=True)))
-    assert not [secret for secret in secrets if secret in found]
+    output = "".join(ada.get(page).content.decode() for page in pages) + caplog.text + repr(row())
+    output += str(list(Entry.objects.values_list("details", flat=True)))
+    assert not [secret for secret in secrets if secret in output]
     raw = Connection.objects.raw("SELECT id, tokens AS kept, values AS filled FROM marketplace_connection")[0]
     assert not [secret for secret in secrets if secret in raw.kept] and raw.filled != "4"
 

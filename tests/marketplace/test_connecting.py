@@ -1,4 +1,4 @@
-"""Connecting to real vendors: each oddity of theirs, and every way that it can go wrong."""
+"""Connecting to real vendors: their oddities, and every way that it can go wrong."""
 
 import base64
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -12,19 +12,19 @@ from marketplace.actions import installing
 from marketplace.models import Connection
 from marketplace.vendors import actions as connecting
 from tests import factories
-from tests.marketplace.connected import connect, register, row, sent_back, set_out, url_of, works
+from tests.marketplace.connected import connect, redirect_of_vendor, register, row, start_connecting, url_of, works
 from tests.people.forms import text
 from tests.vendors import CLIENT_ID, SECRET
 
 pytestmark = pytest.mark.django_db
 
 
-# --- what is sent, and what comes back ---
+# --- requests and answers ---
 
 
-def test_the_authorization_request_is_as_the_package_and_the_standards_say(multi, ada, calendar):
-    """RFC 6749 section 4.1.1, RFC 7636 section 4.3; the redirect URI is this integration's own."""
-    query = parse_qs(urlsplit(set_out(ada, multi, "calendar")).query)
+def test_the_authorization_request_follows_the_package_and_the_standards(multi, ada, calendar):
+    """RFC 6749 section 4.1.1, RFC 7636 section 4.3; each integration has its own redirect URI."""
+    query = parse_qs(urlsplit(start_connecting(ada, multi, "calendar")).query)
     assert query["redirect_uri"] == [f"http://127.0.0.1:8000/oauth/callback/{multi.app.slug}/calendar"]
     assert (query["response_type"], query["client_id"]) == (["code"], [CLIENT_ID])
     assert (query["scope"], query["room"]) == (["read write"], ["4"])
@@ -50,7 +50,7 @@ def test_the_authorization_request_is_as_the_package_and_the_standards_say(multi
         ({}, {"scope_returned": False}),
     ],
 )
-def test_each_way_of_a_vendor_is_understood(multi_of, ada, calendar, options, switches):
+def test_each_vendors_way_is_understood(multi_of, ada, calendar, options, switches):
     multi = multi_of(options={"scope": "read write", **options})
     calendar.switch(**switches)
     assert "is connected" in connect(ada, multi, "calendar")
@@ -67,19 +67,19 @@ def test_the_apps_page_lists_the_receipts_of_its_connections(multi, ada, browse,
         assert words in text(ada.get(page)) and words not in text(browse(cast.agent).get(page))
 
 
-def test_one_way_of_authenticating_is_used_and_not_two(multi_of, ada, calendar):
-    """RFC 6749, section 2.3: a package that brings its own header for it is not given a secret in the body besides."""
-    own = base64.b64encode(f"{CLIENT_ID}:{SECRET}".encode()).decode()
-    multi = multi_of(options={"scope": "read", "customHeaders": {"Authorization": f"Basic {own}"}})
+def test_only_one_way_of_authenticating_is_used(multi_of, ada, calendar):
+    """RFC 6749 section 2.3: a package with its own Authorization header gets no secret in the body as well."""
+    credentials = base64.b64encode(f"{CLIENT_ID}:{SECRET}".encode()).decode()
+    multi = multi_of(options={"scope": "read", "customHeaders": {"Authorization": f"Basic {credentials}"}})
     assert "is connected" in connect(ada, multi, "calendar")
     [call] = calendar.log("/token")
     assert "client_secret" not in call["form"] and call["headers"]["authorization"].startswith("Basic ")
 
 
-def test_many_scopes_are_asked_for_as_one_list(multi_of, ada):
+def test_several_scopes_are_requested_as_one_list(multi_of, ada):
     scopes = [f"https://vendor.example/auth/scope.{number:03}" for number in range(100)]
     multi = multi_of(options={"scope": scopes}, oauth_iparams={})
-    query = parse_qs(urlsplit(set_out(ada, multi, "calendar")).query)
+    query = parse_qs(urlsplit(start_connecting(ada, multi, "calendar")).query)
     assert query["scope"] == [" ".join(scopes)]
 
 
@@ -120,7 +120,7 @@ def test_many_scopes_are_asked_for_as_one_list(multi_of, ada):
         ("allow", {"client_auth": "basic", "error_status": 200}, "invalid_client"),
     ],
 )
-def test_a_vendors_failure_leaves_the_rest_and_says_what_happened(
+def test_a_vendors_failure_is_explained_and_affects_nothing_else(
     multi, ada, cast, vendors, calendar, decision, switches, said
 ):
     factories.agree(multi.client, cast.acme, cast.admin)
@@ -129,7 +129,7 @@ def test_a_vendors_failure_leaves_the_rest_and_says_what_happened(
     shown = connect(ada, multi, "calendar", decision)
     assert said in shown and "Example Calendar Not connected" in shown and "calendar:" not in shown
     assert Consent.objects.get().revoked_at is None and row("boards").is_connected
-    # What was filled in is still there, and once the vendor is well it works.
+    # The settings are still there, and connecting works once the vendor recovers.
     assert row().values == {"room": "4"}
     calendar.reset()
     register(vendors, multi.app.slug)
@@ -145,31 +145,31 @@ def test_a_cancelled_renewal_leaves_the_connection_as_it_was(multi, ada, calenda
     assert row().values == {"room": "5"} and row().tokens != before[0]
 
 
-def test_an_answer_is_taken_once_by_whom_it_was_meant_for_and_where(multi, ada, browse, cast, calendar):
-    """RFC 9700 section 4.4 and 4.7: state is bound to the session, to the integration, and used up."""
-    back = sent_back(set_out(ada, multi, "calendar"))
+def test_an_answer_is_accepted_once_from_the_right_person_for_the_right_integration(multi, ada, browse, cast, calendar):
+    """RFC 9700 sections 4.4 and 4.7: state is bound to the session and the integration, and works once."""
+    back = redirect_of_vendor(start_connecting(ada, multi, "calendar"))
     strangers = [browse(cast.agent), browse(cast.globex_admin), browse(cast.admin)]
     for browser in strangers:
         assert browser.get(back).status_code == 400
     assert browse(cast.dev).get(back).status_code == 400
-    # At the other integration's address it is refused, and used up by that.
+    # At the other integration's URL it is refused, and used up.
     assert ada.get(back.replace("/calendar?", "/boards?")).status_code == 400
     assert ada.get(back).status_code == 400
     assert not calendar.log("/token")
-    back = sent_back(set_out(ada, multi, "calendar"))
+    back = redirect_of_vendor(start_connecting(ada, multi, "calendar"))
     assert ada.get(back).status_code == 302
     assert ada.get(back).status_code == 400
     assert len(calendar.log("/token")) == 1
 
 
-def test_an_answer_whose_key_is_gone_is_refused_like_any_other(multi, ada, settings):
-    back = sent_back(set_out(ada, multi, "calendar"))
+def test_an_answer_is_refused_when_its_encryption_key_is_gone(multi, ada, settings):
+    back = redirect_of_vendor(start_connecting(ada, multi, "calendar"))
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     assert ada.get(back).status_code == 400
 
 
 @pytest.mark.parametrize("expires_in", ['"soon"', "-1", "true", "[]", "1e400", "99999999999", '"3600.5"'])
-def test_whatever_a_vendor_says_of_the_end_it_is_connected(multi, ada, calendar, expires_in):
+def test_a_connection_is_made_whatever_the_vendor_says_about_its_end(multi, ada, calendar, expires_in):
     body = (
         f'{{"access_token": "a", "refresh_token": {{}}, "expires_in": {expires_in}, "expires_at": "x", "scope": [1]}}'
     )
@@ -178,23 +178,23 @@ def test_whatever_a_vendor_says_of_the_end_it_is_connected(multi, ada, calendar,
     assert (row().expires_at is not None) == (expires_in == '"3600.5"') and row().tokens["refresh_token"] is None
 
 
-def test_signed_out_an_answer_is_not_kept_in_any_address(multi, ada, client):
-    back = sent_back(set_out(ada, multi, "calendar"))
+def test_an_answer_to_a_signed_out_person_is_put_in_no_url(multi, ada, client):
+    back = redirect_of_vendor(start_connecting(ada, multi, "calendar"))
     answer = client.get(back)
     assert answer.status_code == 400 and "Location" not in answer
 
 
-def test_an_installation_that_ended_meanwhile_keeps_nothing_that_works(multi, ada, cast, calendar):
-    """The code is not even redeemed; where it ended while it was, the tokens are revoked."""
-    back = sent_back(set_out(ada, multi, "calendar"))
+def test_an_answer_for_an_installation_that_has_ended_leaves_no_tokens(multi, ada, cast, calendar):
+    """The code is not redeemed; tokens of a code being redeemed meanwhile are revoked."""
+    back = redirect_of_vendor(start_connecting(ada, multi, "calendar"))
     installing.uninstall(multi.installation, by=cast.admin)
     ada.get(back)
     assert not calendar.log("/token") and not Connection.objects.exclude(tokens=None).exists()
 
 
-def test_a_suspended_app_is_connected_to_nothing_more_and_can_be_disconnected(multi, ada, cast, calendar):
+def test_a_suspended_app_can_be_disconnected_but_not_connected(multi, ada, cast, calendar):
     connect(ada, multi, "calendar")
-    back = sent_back(set_out(ada, multi, "calendar"))
+    back = redirect_of_vendor(start_connecting(ada, multi, "calendar"))
     suspend_client(multi.client, reason="Harmful", by=factories.reviewer())
     calendar.clear_log()
     assert "suspended" in text(ada.get(back, follow=True))
@@ -203,7 +203,7 @@ def test_a_suspended_app_is_connected_to_nothing_more_and_can_be_disconnected(mu
     connecting.disconnect(row(), by=cast.admin)
 
 
-def test_an_issuer_can_have_in_it_what_was_filled_in(multi_of, ada, calendar):
+def test_an_issuer_can_contain_a_setting(multi_of, ada, calendar):
     """RFC 9207, section 2.4"""
     issuer = f"{calendar.url[:-1]}<%= oauth_iparams.room %>"
     multi = multi_of(options={"scope": "read", "issuer": issuer})
@@ -213,17 +213,17 @@ def test_an_issuer_can_have_in_it_what_was_filled_in(multi_of, ada, calendar):
 
 
 @pytest.mark.parametrize("iss", ["http://[", "//", "https://[::1", "https://a]b"])
-def test_an_issuer_that_is_no_url_is_not_the_vendors(multi, ada, calendar, iss):
+def test_an_issuer_that_is_not_a_url_is_not_the_vendors(multi, ada, calendar, iss):
     """RFC 9207, section 2.4"""
     calendar.switch(iss="none")
-    back = sent_back(set_out(ada, multi, "calendar"))
+    back = redirect_of_vendor(start_connecting(ada, multi, "calendar"))
     assert "was not Example Calendar’s" in text(ada.get(f"{back}&{urlencode({'iss': iss})}", follow=True))
     assert not calendar.log("/token")
 
 
-def test_a_code_and_a_client_secret_are_not_repeated_either(multi, ada, calendar):
-    there = set_out(ada, multi, "calendar")
-    back = sent_back(there)
+def test_a_vendors_error_that_repeats_a_code_or_secret_is_masked(multi, ada, calendar):
+    there = start_connecting(ada, multi, "calendar")
+    back = redirect_of_vendor(there)
     code = parse_qs(urlsplit(back).query)["code"][0]
     body = f'{{"error": "invalid_client", "error_description": "No client has {SECRET} for {code}"}}'
     calendar.switch(token_fault={"status": 401, "body": body})

@@ -1,4 +1,4 @@
-"""Several processes at one connection: one talks to the vendor, and what ends it meanwhile wins."""
+"""Several processes use one connection: only one talks to the vendor, and an ending meanwhile wins."""
 
 import os
 import signal
@@ -35,8 +35,8 @@ def now(row):
     return Connection.objects.get(pk=row.pk)
 
 
-def test_eight_at_once_refresh_one_connection_once(row, calendar):
-    """A vendor that rotates would end it all at the second."""
+def test_eight_simultaneous_refreshes_of_a_connection_ask_the_vendor_once(row, calendar):
+    """A vendor that rotates refresh tokens would revoke everything at the second request."""
     for number in range(1, 6):
         Connection.objects.update(refresh_at=Now())
         calendar.clear_log()
@@ -46,13 +46,13 @@ def test_eight_at_once_refresh_one_connection_once(row, calendar):
     assert now(row).is_connected
 
 
-def test_a_rejected_token_is_renewed_once_for_all_who_had_it(row, calendar):
+def test_a_rejected_token_is_refreshed_once_for_everyone_who_used_it(row, calendar):
     results = together(*[lambda: connecting.refresh_connection(row, rejected=row.generation)] * 6)
     assert {result.generation for result in results} == {2} and len(calendar.log("/token")) == 2
 
 
 def test_uninstalling_never_waits_for_a_vendor(row, multi, cast, calendar):
-    """M5: while a refresh hangs there, and what that brought is revoked all the same."""
+    """M5: even while a refresh hangs at the vendor; the tokens that it brings are revoked."""
     Connection.objects.update(refresh_at=Now())
     calendar.switch(token_fault={"seconds": 2, "times": 1})
 
@@ -62,7 +62,7 @@ def test_uninstalling_never_waits_for_a_vendor(row, multi, cast, calendar):
         return now(row).generation
 
     refreshed, during = together(lambda: connecting.refresh_connection(row), uninstall)
-    assert during == 1, "the uninstall was there first"
+    assert during == 1, "the uninstall came first"
     assert not isinstance(refreshed, Exception) and not Connection.objects.live().exists()
     connecting.revoke_connection(row)
     assert now(row).erased_at and not calendar.tokens()
@@ -80,7 +80,7 @@ def test_connecting_twice_at_once_makes_one_connection(multi, cast):
     assert Connection.objects.filter(ended_at=None).count() == 1
 
 
-def test_disconnecting_and_connecting_again_at_once_ends_in_one_of_both(row, multi, cast):
+def test_disconnecting_and_connecting_at_once_ends_as_one_of_the_two(row, multi, cast):
     code = code_of_vendor(multi, "calendar", {"room": "4"})
     results = together(
         lambda: connecting.disconnect(row, by=cast.admin),
@@ -90,8 +90,8 @@ def test_disconnecting_and_connecting_again_at_once_ends_in_one_of_both(row, mul
     assert Connection.objects.filter(ended_at=None).count() <= 1
 
 
-def test_a_killed_workers_refresh_is_done_by_the_next(row, calendar):
-    """Its lock goes with it; the database knows what is due (T3)."""
+def test_a_killed_workers_refresh_is_done_by_the_next_worker(row, calendar):
+    """Its lock is released with it, and the database knows which refreshes are due (T3)."""
     Connection.objects.update(refresh_at=Now())
     calendar.clear_log()
     calendar.switch(token_fault={"seconds": 30, "times": 1})
@@ -115,8 +115,8 @@ def test_the_worker_refreshes_revokes_and_erases_by_itself(row, multi, cast, cal
     assert not calendar.tokens()
 
 
-def test_a_reply_that_is_lost_after_the_vendor_rotated_asks_the_person(row, calendar):
-    """Nobody can know the new token; the vendor refuses the old one, and the connection says so."""
+def test_a_reply_lost_after_the_vendor_rotated_breaks_the_connection(row, calendar):
+    """Nobody knows the new token and the vendor refuses the old one, so a person has to connect again."""
     Connection.objects.update(refresh_at=Now())
     calendar.switch(token_fault={"status": 0, "after": True, "times": 1})
     with pytest.raises(VendorError):
@@ -128,8 +128,8 @@ def test_a_reply_that_is_lost_after_the_vendor_rotated_asks_the_person(row, cale
     assert now(row).broken_at
 
 
-def test_a_person_who_connects_again_meanwhile_wins_over_a_refresh(row, multi, cast, calendar):
-    """Else what was issued for other values, or to another person there, would be kept with theirs."""
+def test_connecting_again_wins_over_a_refresh_under_way(row, multi, cast, calendar):
+    """Otherwise tokens issued for other settings, or to another person, would be stored with theirs."""
     Connection.objects.update(refresh_at=Now())
     code = code_of_vendor(multi, "calendar", {"room": "5"})
     calendar.switch(token_fault={"seconds": 2, "times": 1})
@@ -142,12 +142,12 @@ def test_a_person_who_connects_again_meanwhile_wins_over_a_refresh(row, multi, c
     assert (now(row).values, now(row).tokens, now(row).generation) == ({"room": "5"}, again.tokens, 2)
 
 
-def test_a_vendor_that_hangs_is_waited_for_once_by_all_who_ask_at_once(row, calendar):
+def test_simultaneous_callers_wait_for_a_hanging_vendor_once(row, calendar):
     calendar.clear_log()
     calendar.switch(token_fault={"seconds": 1, "status": 503})
     results = together(*[lambda: connecting.refresh_connection(row, rejected=row.generation)] * 6)
     assert len(calendar.log("/token")) == 1 and len([one for one in results if isinstance(one, VendorError)]) == 1
-    # Who asks later is another matter.
+    # Later callers ask the vendor again.
     with pytest.raises(VendorError):
         connecting.refresh_connection(now(row), rejected=row.generation)
 
@@ -158,17 +158,17 @@ def run(multi, cast):
     return running.run(installation, "events", context={"id": "7"}, caller=caller)
 
 
-def test_an_app_whose_vendor_hangs_leaves_threads_for_the_others(row, multi, cast, calendar, settings):
+def test_an_app_with_a_hanging_vendor_leaves_threads_for_others(row, multi, cast, calendar, settings):
     settings.LIMITS_ARE_ON = True
     calendar.switch(api_fault={"seconds": 3})
     results = together(*[lambda: run(multi, cast)] * 8)
     assert len([one for one in results if isinstance(one, TooMany)]) == 5, results
-    # Their places are free again.
+    # Their threads are free again.
     calendar.switch(api_fault=None)
     assert run(multi, cast).status == 200
 
 
-def test_what_ends_a_connection_ends_the_tries_of_a_call_under_way(row, multi, cast, calendar):
+def test_ending_a_connection_stops_the_retries_of_a_call_under_way(row, multi, cast, calendar):
     calendar.switch(api_fault={"status": 503, "headers": {"Retry-After": "3"}})
 
     def uninstall():

@@ -1,4 +1,4 @@
-"""What becomes of a connection: refreshed ahead, refused for good, ended, told of and erased."""
+"""The life of a connection: refreshed ahead of time, refused for good, ended, revoked at the vendor and erased."""
 
 import datetime as dt
 
@@ -30,7 +30,7 @@ def due(**more):
 
 
 @pytest.mark.parametrize("refresh", ["rotated", "kept", "unreturned"])
-def test_tokens_are_refreshed_ahead_of_their_end(multi, ada, calendar, refresh):
+def test_tokens_are_refreshed_before_they_expire(multi, ada, calendar, refresh):
     calendar.switch(refresh=refresh)
     connect(ada, multi, "calendar")
     first = row()
@@ -41,12 +41,12 @@ def test_tokens_are_refreshed_ahead_of_their_end(multi, ada, calendar, refresh):
     now = row()
     assert now.tokens["access_token"] != first.tokens["access_token"] and now.generation == 3
     assert works(calendar, now)
-    # Not due, not again.
+    # It is not due, so it is not refreshed again.
     connecting.refresh_connection(now)
     assert row().generation == 3
 
 
-def test_a_refresh_that_is_refused_for_good_is_told_once_to_who_can_help(multi, ada, cast, calendar):
+def test_a_refresh_refused_for_good_is_reported_once_to_whoever_can_help(multi, ada, cast, calendar):
     connect(ada, multi, "calendar")
     calendar.switch(refresh_refused=True)
     with pytest.raises(VendorError):
@@ -65,24 +65,24 @@ def test_a_refresh_that_is_refused_for_good_is_told_once_to_who_can_help(multi, 
     assert Entry.objects.filter(event="connection.broken").count() == 1
 
 
-def test_a_connection_that_nothing_can_renew_is_told_in_the_words_of_who_reads_it(multi, ada, calendar):
-    """Only a vendor's own words are kept as they were said."""
+def test_a_connection_without_a_refresh_token_is_explained_in_the_readers_language(multi, ada, calendar):
+    """Only a vendor's own words are stored as text."""
     connect(ada, multi, "calendar")
-    kept = row()
-    kept.tokens = {"access_token": kept.tokens["access_token"], "refresh_token": None}
-    kept.refresh_at, kept.renews = Now(), False
-    kept.save()
+    connection = row()
+    connection.tokens = {"access_token": connection.tokens["access_token"], "refresh_token": None}
+    connection.refresh_at, connection.renews = Now(), False
+    connection.save()
     connecting.refresh_connection(row())
     assert row().broken_at and row().problem == ""
     checklist = f"/installations/{multi.installation.pk}/"
     assert "It cannot be renewed." in text(ada.get(checklist))
     back_to("marketplace", "0007_upgrades")
-    assert column("marketplace_connection", "problem", [str(kept.pk)])[0].startswith("The access ran out")
+    assert column("marketplace_connection", "problem", [str(connection.pk)])[0].startswith("The access ran out")
     forward()
     assert row().problem == "" and "It cannot be renewed." in text(ada.get(checklist))
 
 
-def test_an_agent_is_told_of_their_own(multi, browse, cast, vendors):
+def test_an_agent_is_told_about_their_own_broken_connection(multi, browse, cast, vendors):
     axel = browse(cast.agent)
     connect(axel, multi, "boards")
     vendors[1].switch(refresh_refused=True)
@@ -93,7 +93,7 @@ def test_an_agent_is_told_of_their_own(multi, browse, cast, vendors):
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"status": 0}, {"status": 400, "body": "no"}])
-def test_a_refresh_that_fails_for_now_is_tried_again_later(multi, ada, calendar, fault):
+def test_a_refresh_that_fails_temporarily_is_retried(multi, ada, calendar, fault):
     connect(ada, multi, "calendar")
     calendar.switch(token_fault={**fault, "times": 2})
     for number, wait in ((1, 30), (2, 60)):
@@ -106,41 +106,41 @@ def test_a_refresh_that_fails_for_now_is_tried_again_later(multi, ada, calendar,
     assert row().refresh_failures == 0 and row().generation == 2
 
 
-def test_what_a_vendor_says_of_a_token_has_no_token_in_it(multi, ada, cast, calendar):
-    """Some repeat what they refuse: “Invalid refresh token: …”."""
+def test_a_token_repeated_in_a_vendors_error_is_masked(multi, ada, cast, calendar):
+    """Some vendors repeat what they refuse: “Invalid refresh token: …”."""
     body = '{{"error": "invalid_grant", "error_description": "{} Invalid token: {}"}}'
     connect(ada, multi, "calendar")
     for padding in ("", "x" * 250):
         Connection.objects.update(refresh_at=Now(), broken_at=None)
-        kept = row().tokens["refresh_token"]
-        calendar.switch(token_fault={"status": 400, "body": body.format(padding[:190], kept)})
+        token = row().tokens["refresh_token"]
+        calendar.switch(token_fault={"status": 400, "body": body.format(padding[:190], token)})
         with pytest.raises(VendorError) as refused:
             connecting.refresh_connection(row())
-        assert kept[:8] not in row().problem + str(refused.value)
+        assert token[:8] not in row().problem + str(refused.value)
         assert "invalid_grant" in row().problem
 
 
 # --- ending ---
 
 
-def test_disconnecting_ends_it_at_once_and_tells_the_vendor(multi, ada, calendar):
+def test_disconnecting_ends_the_connection_at_once_and_revokes_at_the_vendor(multi, ada, calendar):
     connect(ada, multi, "calendar")
-    kept = row()
+    connection = row()
     assert "Disconnect" in text(ada.get(url_of(multi, "calendar", "disconnect/")))
     assert ada.post(url_of(multi, "calendar", "disconnect/")).status_code == 302
     assert not Connection.objects.live().exists()
     with pytest.raises(connecting.NotConnected):
-        connecting.refresh_connection(kept)
-    tasks.revoke_connection(str(kept.pk))
-    kept.refresh_from_db()
-    assert kept.erased_at and kept.tokens is None and kept.values == {}
+        connecting.refresh_connection(connection)
+    tasks.revoke_connection(str(connection.pk))
+    connection.refresh_from_db()
+    assert connection.erased_at and connection.tokens is None and connection.values == {}
     assert not calendar.tokens()
     assert ada.post(url_of(multi, "calendar", "disconnect/")).status_code == 404
     assert "Not connected" in text(ada.get(f"/installations/{multi.installation.pk}/"))
 
 
-def test_nobody_ends_what_is_somebody_elses(multi, browse, cast):
-    """An agent's is the agent's own; the page offers it to nobody else, and the action refuses them."""
+def test_nobody_can_disconnect_somebody_elses_connection(multi, browse, cast):
+    """An agent's connection is their own: the page offers this to nobody else, and the action refuses others."""
     connect(browse(cast.agent), multi, "boards")
     for by in (cast.admin, cast.agent2):
         with pytest.raises(connecting.NotThere):
@@ -149,7 +149,7 @@ def test_nobody_ends_what_is_somebody_elses(multi, browse, cast):
 
 
 @pytest.mark.parametrize("how", ["uninstall", "agent removed", "agent deactivated"])
-def test_whatever_ends_it_the_vendor_is_told_and_the_tokens_are_erased(multi, browse, cast, vendors, how):
+def test_every_ending_revokes_at_the_vendor_and_erases_the_tokens(multi, browse, cast, vendors, how):
     axel = browse(cast.agent)
     connect(axel, multi, "boards")
     if how == "uninstall":
@@ -166,33 +166,33 @@ def test_whatever_ends_it_the_vendor_is_told_and_the_tokens_are_erased(multi, br
 
 
 @pytest.mark.parametrize("revocation", ["absent", "refused"])
-def test_a_vendor_that_cannot_be_told_changes_nothing_here(multi, ada, cast, calendar, revocation):
+def test_tokens_are_erased_even_if_the_vendor_cannot_revoke(multi, ada, cast, calendar, revocation):
     calendar.switch(revocation=revocation)
     connect(ada, multi, "calendar")
-    kept = row()
-    connecting.disconnect(kept, by=cast.admin)
-    tasks.revoke_connection(str(kept.pk))
-    kept.refresh_from_db()
-    assert kept.erased_at and kept.tokens is None
+    connection = row()
+    connecting.disconnect(connection, by=cast.admin)
+    tasks.revoke_connection(str(connection.pk))
+    connection.refresh_from_db()
+    assert connection.erased_at and connection.tokens is None
 
 
-def test_a_vendor_that_is_away_is_told_later_and_in_the_end_the_tokens_go_all_the_same(multi, ada, cast, calendar):
+def test_revoking_at_an_unavailable_vendor_is_retried_until_the_tokens_are_erased_anyway(multi, ada, cast, calendar):
     connect(ada, multi, "calendar")
-    kept = row()
-    connecting.disconnect(kept, by=cast.admin)
+    connection = row()
+    connecting.disconnect(connection, by=cast.admin)
     calendar.switch(revoke_fault={"status": 503})
-    tasks.revoke_connection(str(kept.pk))
-    kept.refresh_from_db()
-    assert kept.tokens and kept.revoke_attempts == 1
-    # Not before its time.
-    tasks.revoke_connection(str(kept.pk))
-    kept.refresh_from_db()
-    assert kept.revoke_attempts == 1
+    tasks.revoke_connection(str(connection.pk))
+    connection.refresh_from_db()
+    assert connection.tokens and connection.revoke_attempts == 1
+    # It is not retried before its time.
+    tasks.revoke_connection(str(connection.pk))
+    connection.refresh_from_db()
+    assert connection.revoke_attempts == 1
     for _try in range(7):
         Connection.objects.update(revoke_at=Now())
-        tasks.revoke_connection(str(kept.pk))
-    kept.refresh_from_db()
-    assert kept.erased_at and kept.tokens is None
+        tasks.revoke_connection(str(connection.pk))
+    connection.refresh_from_db()
+    assert connection.erased_at and connection.tokens is None
 
 
 def test_uninstalling_counts_the_connections_in_its_receipt(multi, ada, cast, calendar):
@@ -202,7 +202,7 @@ def test_uninstalling_counts_the_connections_in_its_receipt(multi, ada, cast, ca
     assert receipt.details["connections"] == 1
 
 
-def test_uninstalling_erases_what_was_filled_in(multi, ada, cast):
+def test_uninstalling_erases_the_settings(multi, ada, cast):
     ada.post(f"/installations/{multi.installation.pk}/settings/", {"value-owner": "acme"})
     installing.uninstall(multi.installation, by=cast.admin)
     multi.installation.refresh_from_db()

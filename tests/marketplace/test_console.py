@@ -10,12 +10,12 @@ from tests.pressing import token
 pytestmark = pytest.mark.django_db
 
 
-def test_the_console_shows_what_went_out_and_what_came_back(connected, browse, cast):
-    browser, page = browse(cast.admin), f"/installations/{connected.installation.pk}/console/"
-    assert "Try its requests" in text(browser.get(f"/installations/{connected.installation.pk}/"))
+def test_the_console_shows_the_request_and_the_answer(connected_app, browse, cast):
+    browser, page = browse(cast.admin), f"/installations/{connected_app.installation.pk}/console/"
+    assert "Try its requests" in text(browser.get(f"/installations/{connected_app.installation.pk}/"))
     offered = browser.get(f"{page}?template=events")
     (form,) = [form for form in forms_of(offered) if "context" in form.values]
-    # One chooser: the links to the templates.
+    # The links to the templates are the only chooser.
     assert form.values["context"] == '{\n  "id": ""\n}' and form.fields["template"]["kind"] == "hidden"
     assert "/api/items/<%= context.id %> Authorization: Bearer <%= access_token %>" in text(offered)
     assert "context.id" in text(browser.post(page, form.values))
@@ -27,26 +27,26 @@ def test_the_console_shows_what_went_out_and_what_came_back(connected, browse, c
         answer = browser.post(page, {"template": "events", "context": context})
         assert answer.status_code == 422 and said in text(answer)
     assert "Nothing was sent" in text(browser.post(page, {"template": "events", "context": '{"id": ".."}'}))
-    # An agent is offered what an agent may run.
+    # An agent is offered the templates that agents may run.
     assert "events" not in text(browse(cast.agent).get(page)) and "cards" in text(browse(cast.agent).get(page))
     assert browse(cast.agent).post(page, {"template": "events", "context": "{}"}).status_code == 422
 
 
-def test_a_second_press_of_send_sends_nothing_more(connected, browse, cast, vendors):
-    browser, page = browse(cast.admin), f"/installations/{connected.installation.pk}/console/"
+def test_pressing_send_twice_sends_once(connected_app, browse, cast, vendors):
+    browser, page = browse(cast.admin), f"/installations/{connected_app.installation.pk}/console/"
     sent = {"template": "events", "context": '{"id": 1}', "once": token(browser, page)}
     assert "What came back: 200" in text(browser.post(page, sent))
-    called = len(vendors[0].log("/api/"))
+    calls = len(vendors[0].log("/api/"))
     again = browser.post(page, sent)
     assert again.status_code == 409 and "The request went out once" in text(again)
-    assert len(vendors[0].log("/api/")) == called
-    # The form that is on this page is a new one.
+    assert len(vendors[0].log("/api/")) == calls
+    # This page has a new form.
     (form,) = [form for form in forms_of(again) if "context" in form.values]
     assert "What came back: 200" in text(browser.post(page, {**sent, "once": form.values["once"]}))
 
 
-def test_the_consoles_failures_say_which_side_failed(connected, browse, cast, vendors):
-    page = f"/installations/{connected.installation.pk}/console/"
+def test_the_consoles_failures_say_which_side_failed(connected_app, browse, cast, vendors):
+    page = f"/installations/{connected_app.installation.pk}/console/"
     vendors[0].switch(api_fault={"status": 0})
     assert "The other side failed" in text(
         browse(cast.admin).post(page, {"template": "events", "context": '{"id": 1}'})

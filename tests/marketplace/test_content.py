@@ -1,4 +1,4 @@
-"""What developers write and upload is shown safely."""
+"""Developers' texts and uploads are shown safely."""
 
 import io
 
@@ -40,7 +40,7 @@ def test_no_script_handler_or_foreign_image_survives(text):
     assert " on" not in html.replace("&quot;", '"').split(">")[0]
 
 
-def test_markdown_is_rendered_and_links_lead_away_safely():
+def test_markdown_is_rendered_with_safe_links():
     html = render("# Title\n\n**bold** [site](https://app.example/)\n\n- one\n- two")
     assert "<h3>Title</h3>" in html and "<strong>bold</strong>" in html and "<li>one</li>" in html
     assert 'rel="nofollow noopener noreferrer"' in html and 'href="https://app.example/"' in html
@@ -54,12 +54,12 @@ def upload(picture=None, kind="PNG", raw=None, **more):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_an_icon_is_made_anew_as_a_square_png(kind):
-    made = Image.open(io.BytesIO(reencode(upload(Image.new("RGB", (300, 200), "red"), kind))))
-    assert (made.format, made.size) == ("PNG", (128, 128))
+def test_an_icon_is_reencoded_as_a_square_png(kind):
+    image = Image.open(io.BytesIO(reencode(upload(Image.new("RGB", (300, 200), "red"), kind))))
+    assert (image.format, image.size) == ("PNG", (128, 128))
 
 
-def test_nothing_of_an_upload_is_kept_but_its_picture():
+def test_only_the_picture_of_an_upload_is_kept():
     hidden = b"<script>alert(1)</script>"
     source = upload(Image.new("RGB", (10, 10)), "JPEG", comment=hidden)
     assert hidden in source.read()
@@ -79,7 +79,7 @@ def test_nothing_of_an_upload_is_kept_but_its_picture():
         (lambda: upload(raw=b"x" * (1024 * 1024 + 1)), "1 MB"),
     ],
 )
-def test_any_other_icon_is_refused_saying_why(source, said):
+def test_any_other_icon_is_refused_with_the_reason(source, said):
     with pytest.raises(ValidationError, match=said):
         reencode(source())
 
@@ -90,8 +90,8 @@ def test_a_truncated_picture_is_refused():
         reencode(upload(raw=whole[: len(whole) // 2]))
 
 
-def test_an_icon_that_unpacks_to_a_line_without_end_is_refused():
-    """Its area alone would pass."""
+def test_an_icon_that_unpacks_to_an_endless_line_is_refused():
+    """A limit on its area alone would let it pass."""
     file = io.BytesIO()
     Image.new("1", (1, 100_000)).save(file, "PNG")
     with pytest.raises(ValidationError, match="2048"):

@@ -1,4 +1,4 @@
-"""The pages of a developer's apps and versions: who may, signed out, wrong method, replay."""
+"""The pages of a developer's apps and versions: who may see them, signed out, wrong method, replay."""
 
 import io
 import re
@@ -21,7 +21,7 @@ def text(response):
     return squeeze(response.content.decode())
 
 
-def posted_version(**more):
+def version_form(**more):
     fields = {name: value for name, value in version_fields().items() if not name.endswith("scopes")}
     return {**fields, f"level:{VIEW}": "required", f"level:{EDIT}": "optional", "install_url": "", **more}
 
@@ -29,20 +29,20 @@ def posted_version(**more):
 def test_a_developer_makes_an_app_and_a_version_with_an_icon(cast, browse):
     client, _secret = factories.client(cast.dev)
     dev = browse(cast.dev)
-    made = dev.post("/apps/new/", {"team": team_of(cast.dev).pk, "slug": "Bridge", "category": "hr", "client": client.pk})  # fmt: skip
-    assert made["Location"] == "/apps/bridge/"
+    response = dev.post("/apps/new/", {"team": team_of(cast.dev).pk, "slug": "Bridge", "category": "hr", "client": client.pk})  # fmt: skip
+    assert response["Location"] == "/apps/bridge/"
     picture = io.BytesIO()
     Image.new("RGB", (64, 64)).save(picture, "PNG")
     upload = SimpleUploadedFile("icon.png", picture.getvalue())
-    made = dev.post("/apps/bridge/versions/new/", posted_version(upload=upload))
+    response = dev.post("/apps/bridge/versions/new/", version_form(upload=upload))
     version = Version.objects.get()
-    assert made["Location"] == f"/apps/bridge/versions/{version.pk}/"
+    assert response["Location"] == f"/apps/bridge/versions/{version.pk}/"
     assert (version.required_scopes, version.optional_scopes) == ([VIEW], [EDIT]) and version.icon
     icon = dev.get(f"/marketplace/bridge/icon/{version.pk}/")
     assert icon["Content-Type"] == "image/png" and icon["X-Content-Type-Options"] == "nosniff"
     for who in (cast.admin, cast.other_dev):
         assert browse(who).get(f"/marketplace/bridge/icon/{version.pk}/").status_code == 404
-    edited = dev.post(f"/apps/bridge/versions/{version.pk}/edit/", posted_version(name="Bridges"))
+    edited = dev.post(f"/apps/bridge/versions/{version.pk}/edit/", version_form(name="Bridges"))
     version.refresh_from_db()
     assert edited.status_code == 302 and version.name == "Bridges" and version.icon
 
@@ -58,10 +58,10 @@ def test_a_developer_makes_an_app_and_a_version_with_an_icon(cast, browse):
         ({"upload": b"<svg/>"}, "not a PNG"),
     ],
 )
-def test_a_mistake_in_a_version_is_told_and_makes_nothing(cast, browse, draft, changed, said):
+def test_a_mistake_in_a_version_is_explained_and_changes_nothing(cast, browse, draft, changed, said):
     dev = browse(cast.dev)
     for url in (f"/apps/{draft.app.slug}/versions/new/", f"/apps/{draft.app.slug}/versions/{draft.pk}/edit/"):
-        fields = posted_version(**{"number": "1.1", **changed})
+        fields = version_form(**{"number": "1.1", **changed})
         if "upload" in fields:
             fields["upload"] = SimpleUploadedFile("x.svg", fields["upload"])
         page = dev.post(url, fields)
@@ -70,7 +70,7 @@ def test_a_mistake_in_a_version_is_told_and_makes_nothing(cast, browse, draft, c
     assert draft.number == "1.0" and Version.objects.count() == 1
 
 
-def test_a_taken_address_and_foreign_credentials_are_refused(cast, browse, draft):
+def test_a_taken_slug_and_foreign_credentials_are_refused(cast, browse, draft):
     dev, foreign = browse(cast.dev), factories.client(cast.other_dev)[0]
     fields = {"team": team_of(cast.dev).pk, "slug": draft.app.slug, "category": "hr"}
     assert "taken" in text(dev.post("/apps/new/", fields))
@@ -93,22 +93,22 @@ def test_each_step_is_a_post_that_cannot_be_replayed(cast, browse, draft):
     assert "cannot be done" in text(dev.post(f"{base}submit/", follow=True))
     assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
     assert dev.get(f"{base}edit/")["Location"] == base
-    assert dev.post(f"{base}edit/", posted_version(name="Other"))["Location"] == base
+    assert dev.post(f"{base}edit/", version_form(name="Other"))["Location"] == base
     publishing.approve_version(draft, by=factories.reviewer())
     assert "Published" in text(dev.post(f"{base}publish/", follow=True))
     assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
 
 
-def test_a_text_that_was_not_changed_is_no_change_to_a_reviewer(cast, browse, published):
-    """A browser sends lines ended by CRLF; and so is what was kept before that was seen to."""
+def test_a_reviewer_sees_no_change_in_an_unchanged_text(cast, browse, published_version):
+    """A browser sends lines ended by CRLF, and texts stored earlier have them too."""
     written = "One\n\nTwo **three**"
     for number, stored in (("2.0", written), ("3.0", written.replace("\n", "\r\n"))):
         before = factories.publish(
-            publishing.create_version(published.app, by=cast.dev, **version_fields(number, description=stored)),
+            publishing.create_version(published_version.app, by=cast.dev, **version_fields(number, description=stored)),
             cast.dev,
         )
-        sent = posted_version(number=f"{number}.1", description=written.replace("\n", "\r\n"))
-        assert browse(cast.dev).post(f"/apps/{published.app.slug}/versions/new/", sent).status_code == 302
+        sent = version_form(number=f"{number}.1", description=written.replace("\n", "\r\n"))
+        assert browse(cast.dev).post(f"/apps/{published_version.app.slug}/versions/new/", sent).status_code == 302
         version = Version.objects.first()
         assert (version.description, before.description) == (written, stored)
         publishing.submit_version(version, by=cast.dev)
@@ -116,12 +116,12 @@ def test_a_text_that_was_not_changed_is_no_change_to_a_reviewer(cast, browse, pu
         assert "The texts are the same." in page and "<del>" not in page
 
 
-def test_so_many_versions_are_made_and_published_in_an_hour(cast, browse, draft, limited, monkeypatch):
-    """Reviewers read each, and the admins of many accounts are told."""
+def test_versions_created_and_published_are_limited_by_team(cast, browse, draft, limited, monkeypatch):
+    """Reviewers read each of them, and many accounts' admins get mail."""
     for rate in ("versions by team", "publications by team"):
         monkeypatch.setitem(rates.RATES, rate, (2, 600))
     dev, base = browse(cast.dev), f"/apps/{draft.app.slug}/versions/{draft.pk}/"
-    numbers = [posted_version(number=number) for number in ("2.0", "3.0", "4.0")]
+    numbers = [version_form(number=number) for number in ("2.0", "3.0", "4.0")]
     answers = [dev.post(f"/apps/{draft.app.slug}/versions/new/", fields) for fields in numbers]
     assert [answer.status_code for answer in answers] == [302, 302, 429]
     assert "tried too often" in text(answers[-1]) and int(answers[-1]["Retry-After"]) > 0
@@ -139,26 +139,26 @@ def test_a_draft_is_tried_on_the_test_account(cast, browse, draft):
     assert installation.account == draft.app.team.test_account
 
 
-def test_while_it_is_in_review_a_page_says_what_can_be_done_about_a_mistake(cast, browse, draft):
+def test_the_page_of_a_version_in_review_says_how_to_fix_a_mistake(cast, browse, draft):
     publishing.submit_version(draft, by=cast.dev)
     page = text(browse(cast.dev).get(f"/apps/{draft.app.slug}/versions/{draft.pk}/"))
     assert "Nothing is published until you publish it" in page
     assert f"/apps/{draft.app.slug}/versions/{draft.pk}/take-back/" in page
 
 
-def test_apps_are_called_by_their_newest_versions_name(cast, browse, draft):
+def test_apps_are_named_as_in_their_newest_version(cast, browse, draft):
     dev, app = browse(cast.dev), draft.app
     publishing.create_version(app, by=cast.dev, **version_fields("1.1", name="Graphs <b>"))
     assert f'Graphs &lt;b&gt;</td> <td data-label="Address">{app.slug}<' in text(dev.get("/apps/"))
     assert "<title>Graphs &lt;b&gt;" in text(dev.get(f"/apps/{app.slug}/"))
-    # A copy of an older one that is tried has no say.
+    # A test copy of an older version does not count.
     installing.install_draft(draft, by=cast.dev)
     assert "<title>Graphs &lt;b&gt;" in text(dev.get(f"/apps/{app.slug}/"))
     publishing.create_app(team_of(cast.dev), slug="unnamed", category="other", by=cast.dev)
     assert "No version yet" in text(dev.get("/apps/")) and "<title>unnamed" in text(dev.get("/apps/unnamed/"))
 
 
-def test_strangers_are_not_told_that_an_app_exists(cast, browse, draft, developer_urls):
+def test_strangers_do_not_learn_that_an_app_exists(cast, browse, draft, developer_urls):
     """E1"""
     reads, posts = developer_urls
     for who in (cast.other_dev, cast.admin, cast.agent, factories.reviewer()):
@@ -175,7 +175,7 @@ def test_a_version_is_found_under_its_own_app_only(cast, browse, draft):
     assert browse(cast.dev).get(f"/apps/{other.app.slug}/versions/{draft.pk}/").status_code == 404
 
 
-def test_a_new_version_keeps_the_icon_unless_another_is_sent(cast, browse):
+def test_a_new_version_keeps_the_icon_unless_another_is_uploaded(cast, browse):
     draft = factories.app(cast.dev, factories.client(cast.dev)[0], icon=b"png")
     fields = {**version_fields("2.0"), f"level:{VIEW}": "required", "install_url": ""}
     for name in ("required_scopes", "optional_scopes"):
@@ -186,7 +186,7 @@ def test_a_new_version_keeps_the_icon_unless_another_is_sent(cast, browse):
     assert again.status_code == 422 and "There is a version 2.0 already." in text(again)
 
 
-def test_an_app_without_credentials_is_told_what_that_means_and_where_they_are_made(cast, browse):
+def test_an_app_without_credentials_explains_what_that_means_and_where_to_create_them(cast, browse):
     publishing.create_app(team_of(cast.dev), slug="pinboard", category="other", client=None, by=cast.dev)
     dev = browse(cast.dev)
     page = text(dev.get("/apps/pinboard/"))

@@ -1,4 +1,4 @@
-"""The grammar of templates in packages: what it takes, what it gives, and that no value escapes its place."""
+"""The grammar of templates in packages: what it accepts, how it fills in, and that no value escapes its place."""
 
 import base64
 import re
@@ -31,7 +31,7 @@ VALUES = {"iparam.a": "A/1", "iparam.b": "", "context.c": "x y", "secret": "ä:"
         ("50% } %> {", "50% } %> {"),
     ],
 )  # fmt: skip
-def test_a_template_is_filled(text, filled):
+def test_a_template_is_filled_in(text, filled):
     assert parse(text).fill(VALUES) == filled
 
 
@@ -45,7 +45,7 @@ def test_a_template_is_filled(text, filled):
         ("<%= iparam.b || nobody %>", "nobody"),
     ],
 )
-def test_a_name_without_a_value_is_not_taken_for_empty(text, name):
+def test_a_name_without_a_value_is_not_treated_as_empty(text, name):
     with pytest.raises(NoValue, match=name):
         parse(text).fill(VALUES)
 
@@ -59,15 +59,15 @@ def test_a_name_without_a_value_is_not_taken_for_empty(text, name):
         ("<%= " + "(" * 30 + "x" + ")" * 30 + " %>", 24), ("x" * 2001, 2000), ("<%= `x` %>", 3), ("<%= x; y %>", 5),
     ],
 )  # fmt: skip
-def test_what_the_grammar_does_not_have_is_an_error_with_its_place(text, offset):
+def test_anything_outside_the_grammar_is_an_error_with_its_offset(text, offset):
     with pytest.raises(MalformedExpression) as refused:
         parse(text)
     assert refused.value.offset == offset
 
 
-def test_names_are_told_with_their_places():
-    found = parse("a <%= encode(x.y + z) || w == 'q' ? 1 %>".replace(" || w == 'q' ? 1", "")).names()
-    assert [(name.name, name.offset) for name in found] == [("x.y", 13), ("z", 19)]
+def test_names_are_listed_with_their_offsets():
+    names = parse("a <%= encode(x.y + z) || w == 'q' ? 1 %>".replace(" || w == 'q' ? 1", "")).names()
+    assert [(name.name, name.offset) for name in names] == [("x.y", 13), ("z", 19)]
 
 
 names = st.sampled_from(["iparam.a", "iparam.b", "context.c", "secret", "nobody"])
@@ -95,7 +95,7 @@ expressions = st.recursive(
         )
     ).map("".join)
 )
-def test_any_text_is_read_or_refused(text):
+def test_any_text_is_parsed_or_refused(text):
     try:
         assert isinstance(parse(text).fill({"x": "", "encode": ""}), str)
     except NoValue as missing:
@@ -105,7 +105,7 @@ def test_any_text_is_read_or_refused(text):
 
 
 @given(expressions)
-def test_whatever_the_grammar_allows_is_read(text):
+def test_everything_in_the_grammar_is_parsed(text):
     try:
         assert isinstance(parse(f"a<%= {text} %>b").fill({"nobody": "", **VALUES}), str)
     except MalformedExpression as refused:
@@ -113,8 +113,8 @@ def test_whatever_the_grammar_allows_is_read(text):
 
 
 @given(expressions, st.dictionaries(names, st.text(max_size=20)))
-def test_what_comes_from_values_is_escaped_wherever_it_stands(text, values):
-    """Literals are stripped of what the escape marks, so that a mark in the result can only come from a value."""
+def test_values_are_escaped_wherever_they_stand(text, values):
+    """Literals contain no characters that the escape marks, so that any marks in the result come from values."""
     text = re.sub(r"'[^']*'", "'lit'", text)
     try:
         values = {**dict.fromkeys([*VALUES, "nobody"], ""), **values}

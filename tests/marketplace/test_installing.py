@@ -55,7 +55,7 @@ def test_only_an_admin_of_the_account_installs_uninstalls_and_discards(cast, ver
     assert installation.uninstalled_at is None
 
 
-def test_an_admin_who_was_demoted_or_left_installs_nothing(cast, version):
+def test_an_admin_who_was_demoted_or_left_cannot_install(cast, version):
     second = factories.member(cast.acme, "admin", "Amy")
     memberships.change_role(cast.acme.memberships.get(user=second), role="agent", by=cast.admin)
     with pytest.raises(NotAnAdmin):
@@ -130,7 +130,7 @@ def test_a_draft_is_installed_on_its_teams_own_test_account_as_a_frozen_copy(cas
         installing.install(draft.app, cast.acme, by=cast.admin)
 
 
-def test_a_submitted_version_is_no_longer_tested_as_a_draft(cast):
+def test_a_submitted_version_can_no_longer_be_tested_as_a_draft(cast):
     draft = factories.app(cast.dev, factories.client(cast.dev)[0])
     version = publishing.submit_version(draft, by=cast.dev)
     with pytest.raises(NotADraft):
@@ -138,7 +138,7 @@ def test_a_submitted_version_is_no_longer_tested_as_a_draft(cast):
     assert Version.objects.count() == 1
 
 
-def test_a_suspended_app_or_account_installs_nothing(cast, version):
+def test_nothing_is_installed_while_the_app_or_account_is_suspended(cast, version):
     accounts.suspend_account(cast.globex, reason="Unpaid", by=None)
     with pytest.raises(NotInstallable):
         installing.install(version.app, cast.globex, by=cast.globex_admin)
@@ -147,7 +147,7 @@ def test_a_suspended_app_or_account_installs_nothing(cast, version):
         installing.install(version.app, cast.acme, by=cast.admin)
 
 
-def test_a_newer_version_leaves_installations_where_they_are(cast, version, installation):
+def test_a_newer_version_leaves_installations_on_theirs(cast, version, installation):
     factories.publish(publishing.create_version(version.app, by=cast.dev, **version_fields("1.1", required_scopes=[VIEW, EDIT])), cast.dev)  # fmt: skip
     installation.refresh_from_db()
     installation.access.refresh_from_db()
@@ -155,7 +155,7 @@ def test_a_newer_version_leaves_installations_where_they_are(cast, version, inst
     assert installing.install(version.app, cast.globex, by=cast.globex_admin).version.number == "1.1"
 
 
-def test_uninstalling_ends_all_in_one_commit_and_once(cast, version, installation):
+def test_uninstalling_ends_everything_in_one_commit_and_works_once(cast, version, installation):
     """M5, T2"""
     agree(version.app.client, cast.acme, cast.admin)
     entry = installing.uninstall(installation, by=cast.admin)
@@ -168,7 +168,7 @@ def test_uninstalling_ends_all_in_one_commit_and_once(cast, version, installatio
     assert Entry.objects.filter(event="installation.uninstalled").count() == 1
 
 
-def test_uninstalling_works_whatever_became_of_the_app(cast, version, installation):
+def test_uninstalling_works_whatever_happened_to_the_app(cast, version, installation):
     """M5"""
     suspend_client(version.app.client, reason="Harmful", by=factories.reviewer())
     accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
@@ -177,7 +177,7 @@ def test_uninstalling_works_whatever_became_of_the_app(cast, version, installati
     assert installation.uninstalled_at
 
 
-def test_reinstalling_is_a_new_access_that_asks_again(cast, version, installation):
+def test_reinstalling_opens_a_new_access_that_asks_again(cast, version, installation):
     """T4"""
     agree(version.app.client, cast.acme, cast.admin)
     installing.uninstall(installation, by=cast.admin)
@@ -198,7 +198,7 @@ def test_an_unfinished_installation_is_discarded_and_a_finished_one_is_not(cast,
     assert "installation.discarded" in events and "installation.uninstalled" not in events
 
 
-def test_a_scope_added_to_the_client_later_is_in_no_terms(cast, version, installation):
+def test_a_scope_added_to_the_client_later_is_not_in_the_terms(cast, version, installation):
     """C2"""
     from credentials.actions import add_scopes
 
@@ -207,8 +207,8 @@ def test_a_scope_added_to_the_client_later_is_in_no_terms(cast, version, install
     assert DELETE not in installation.access.terms
 
 
-def test_an_installation_that_was_agreed_to_is_never_discarded_as_unfinished(installed, cast, browse):
-    """Not while its client is suspended either, nor once its consent has ended."""
+def test_an_installation_that_was_agreed_to_is_never_discarded(installed, cast, browse):
+    """Not even while its client is suspended, or after its consent has ended."""
     agree(installed.client, cast.acme, cast.admin)
     suspend_client(installed.client, reason="Harmful", by=factories.reviewer())
     ada = browse(cast.admin)
@@ -216,11 +216,11 @@ def test_an_installation_that_was_agreed_to_is_never_discarded_as_unfinished(ins
     assert "Suspended by staff" in page and "Discard" not in page and "Uninstall" in page and "Resume" not in page
     with pytest.raises(NotUnfinished):
         installing.discard(installed.installation, by=cast.admin)
-    assert "Insights" not in ada.get("/marketplace/").content.decode(), "nothing suspended is offered"
+    assert "Insights" not in ada.get("/marketplace/").content.decode(), "a suspended app is not offered"
     assert installing.uninstall(installed.installation, by=cast.admin)
 
 
-def test_a_suspended_account_reads_so_and_offers_nothing_that_cannot_work(installed, cast, browse):
+def test_a_suspended_account_says_so_and_offers_only_what_works(installed, cast, browse):
     accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     ada = browse(cast.admin)
     assert "Suspended" in ada.get("/").content.decode()

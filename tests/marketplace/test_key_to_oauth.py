@@ -1,4 +1,4 @@
-"""API key to OAuth: an app that asks for no permission at all, and the version of it that brings the first."""
+"""From API key to OAuth: an app that requests no permission, and its first version that does."""
 
 from copy import deepcopy
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ OVERVIEW = "/installations/overview/"
 
 @pytest.fixture
 def files(vendors):
-    """Settings, and a request that sends them: no integration."""
+    """A package with settings and a request that sends them, but no integration."""
     protocol, host = vendors[0].url.split("://")
     schema = {
         "protocol": protocol, "method": "GET", "host": host, "path": "/api/items",
@@ -45,7 +45,7 @@ def files(vendors):
 @pytest.fixture
 def app(cast, files):
     app = publishing.create_app(factories.team_of(cast.dev), slug="keyed", category="other", by=cast.dev)
-    factories.publish(made(app, cast, package=files), cast.dev)
+    factories.publish(make_version(app, cast, package=files), cast.dev)
     return app
 
 
@@ -54,18 +54,18 @@ def installation(app, cast):
     return installing.install(app, cast.acme, by=cast.admin)
 
 
-def made(app, cast, number="1.0", **fields):
+def make_version(app, cast, number="1.0", **fields):
     return publishing.create_version(app, by=cast.dev, **factories.version_fields(number, required_scopes=[], **fields))
 
 
 def with_scopes(files, client):
-    """The same, whose integration is the app's own credentials."""
+    """Return the same package with the app's own credentials as its integration."""
     portal = packages.PORTAL | {"client_id": client.client_id, "token_type": client.level, "options": {"scope": VIEW}}
     return files | {"config/oauth_config.json": {"integrations": {"portal": portal}}}
 
 
 def with_vendor(files, vendor):
-    """The same, which also calls a vendor with its access token."""
+    """Return the same package with a request to a vendor that uses its access token."""
     files = deepcopy(files)
     call = deepcopy(files["config/requests.json"]["status"])
     call["schema"] |= {"path": "/api/items", "headers": {"Authorization": "Bearer <%= access_token %>"}}
@@ -75,7 +75,7 @@ def with_vendor(files, vendor):
 
 
 def works(browser, installation, vendor):
-    """Whether its request goes out with the key, as an admin tries it; the vendor knows access tokens only."""
+    """Tell whether an admin's request goes out with the key; the vendor accepts only access tokens."""
     sent = {"template": "status", "context": "{}", "body": ""}
     shown = text(browser.post(f"/installations/{installation.pk}/console/", sent))
     return "What came back: 401" in shown and vendor.log("/api/items")[-1]["headers"]["x-key"] == KEY
@@ -85,12 +85,12 @@ def fill_in(browser, installation):
     assert browser.post(f"/installations/{installation.pk}/settings/", {"value-key": KEY}).status_code == 302
 
 
-def test_a_version_that_does_nothing_at_all_is_refused(cast):
+def test_a_version_that_does_nothing_is_refused(cast):
     for number, client in enumerate((None, factories.client(cast.dev)[0])):
         app = publishing.create_app(
             factories.team_of(cast.dev), slug=f"idle-{number}", category="other", client=client, by=cast.dev
         )
-        draft = made(app, cast)
+        draft = make_version(app, cast)
         for act in (publishing.submit_version, installing.install_draft):
             with pytest.raises(NotReady, match="does nothing yet"):
                 act(draft, by=cast.dev)
@@ -98,7 +98,7 @@ def test_a_version_that_does_nothing_at_all_is_refused(cast):
             publishing.publish_custom(draft, accounts={"acme"}, by=cast.dev)
 
 
-def test_an_app_that_works_with_a_key_alone_is_listed_installed_used_and_uninstalled(app, ada, browse, cast, vendors):
+def test_an_app_with_only_a_key_is_listed_installed_used_and_uninstalled(app, ada, browse, cast, vendors):
     listing = text(ada.get(f"/marketplace/{app.slug}/"))
     assert "asks for no permission here" in listing and "connects to no other service" not in listing
     assert "What an admin fills in API key" in listing and "It calls: 127.0.0.1" in listing and "agrees" not in listing
@@ -111,12 +111,12 @@ def test_an_app_that_works_with_a_key_alone_is_listed_installed_used_and_uninsta
     fill_in(ada, installation)
     assert "Ready" in text(ada.get(page)) and "Ready" in text(ada.get("/installations/"))
     assert works(ada, installation, vendors[0])
-    # Without an agreement there is nobody's: an agent sees it, and runs nothing of it.
+    # There is no agreement for agents, so they see the app but run none of its requests.
     assert "Ready" in text(browse(cast.agent).get(page))
     assert browse(cast.agent).get(f"{page}console/").status_code == 404
     assert "Asks for nothing here" in text(ada.get(OVERVIEW))
-    asked = text(ada.get(f"{page}uninstall/"))
-    assert "what was filled in for it is erased" in asked and "agents" not in asked
+    confirmation = text(ada.get(f"{page}uninstall/"))
+    assert "what was filled in for it is erased" in confirmation and "agents" not in confirmation
     receipt = ada.post(f"{page}uninstall/")["Location"]
     assert "App uninstalled" in text(ada.get(receipt))
     installation.refresh_from_db()
@@ -124,51 +124,53 @@ def test_an_app_that_works_with_a_key_alone_is_listed_installed_used_and_uninsta
     assert not Access.objects.exists()
 
 
-def test_it_is_uninstalled_and_never_taken_for_unfinished(installation, ada, app, cast, files, vendors):
+def test_an_app_with_only_a_key_is_uninstalled_and_never_discarded_as_unfinished(
+    installation, ada, app, cast, files, vendors
+):
     page = f"/installations/{installation.pk}/"
     for _step in ("new", "filled in"):
         shown = text(ada.get(page))
         assert "Uninstall" in shown and "Discard" not in shown
         fill_in(ada, installation)
-    # Neither is it so once a version came that still has to be connected.
+    # Nor is it unfinished after a version that still has to be connected.
     register(vendors, app.slug)
-    version = factories.publish(made(app, cast, "2.0", package=with_vendor(files, vendors[0])), cast.dev)
+    version = factories.publish(make_version(app, cast, "2.0", package=with_vendor(files, vendors[0])), cast.dev)
     upgrading.upgrade(installation, version, by=cast.admin)
     shown = text(ada.get(page))
     assert "Uninstall" in shown and "Discard" not in shown
 
 
-def test_a_reviewer_and_the_developer_read_what_it_works_with(app, browse, cast):
+def test_a_reviewer_and_the_developer_read_what_the_app_works_with(app, browse, cast):
     version = app.versions.get()
-    judged = text(browse(factories.reviewer()).get(f"/admin/marketplace/version/{version.pk}/change/"))
-    assert "It asks for none." in judged and "What an admin fills in API key" in judged and "/api/items" in judged
+    review = text(browse(factories.reviewer()).get(f"/admin/marketplace/version/{version.pk}/change/"))
+    assert "It asks for none." in review and "What an admin fills in API key" in review and "/api/items" in review
     dev = browse(cast.dev)
     assert "It calls: 127.0.0.1" in text(dev.get(f"/apps/{app.slug}/versions/{version.pk}/"))
     assert dev.get(f"/apps/{app.slug}/versions/{version.pk}/changes/").status_code == 200
     assert "An admin fills in API key" in text(dev.get(f"/apps/{app.slug}/versions/{version.pk}/package/"))
 
 
-def test_a_draft_of_it_is_tried_on_the_teams_test_account(cast, files, browse):
+def test_a_draft_with_only_a_key_is_tried_on_the_teams_test_account(cast, files, browse):
     app = publishing.create_app(factories.team_of(cast.dev), slug="keyed", category="other", by=cast.dev)
-    draft = made(app, cast, package=files)
+    draft = make_version(app, cast, package=files)
     dev = browse(cast.dev)
     tried = dev.post(f"/apps/{app.slug}/versions/{draft.pk}/test/", follow=True)
     assert tried.status_code == 200 and "Settings of the app To fill in" in text(tried)
 
 
 @pytest.mark.parametrize("level", list(Level))
-def test_the_version_that_brings_its_first_credentials_waits_and_asks_for_consent(
+def test_the_version_with_the_first_credentials_waits_and_asks_for_consent(
     installation, level, app, ada, cast, browse, files, vendors, client
 ):
-    """M4, and after Agree the first token."""
+    """M4. After Agree, the app gets its first token."""
     fill_in(ada, installation)
     row, secret = factories.client(cast.dev, level=level)
     publishing.set_client(app, row, by=cast.dev)
-    draft = made(app, cast, "2.0", package=with_scopes(files, row))
+    draft = make_version(app, cast, "2.0", package=with_scopes(files, row))
     assert [each.kind for each in offering.forecast(draft)] == [OfferKind.ASK]
     factories.publish(draft, cast.dev)
     assert Offer.objects.get().kind == OfferKind.ASK
-    # Until then the old version goes on.
+    # Until then the old version keeps working.
     page = f"/installations/{installation.pk}/"
     assert "waits for permission" in text(ada.get(page)) and "View tickets" not in text(ada.get(page))
     assert works(ada, installation, vendors[0])
@@ -191,12 +193,10 @@ def test_the_version_that_brings_its_first_credentials_waits_and_asks_for_consen
     assert side.refresh(tokens["refresh_token"]).status_code == 400
 
 
-def test_the_version_that_brings_its_first_vendor_waits_and_is_then_connected(
-    installation, app, ada, cast, files, vendors
-):
+def test_the_version_with_the_first_vendor_waits_and_is_then_connected(installation, app, ada, cast, files, vendors):
     fill_in(ada, installation)
     register(vendors, app.slug)
-    factories.publish(made(app, cast, "2.0", package=with_vendor(files, vendors[0])), cast.dev)
+    factories.publish(make_version(app, cast, "2.0", package=with_vendor(files, vendors[0])), cast.dev)
     assert Offer.objects.get().kind == OfferKind.ASK
     mail.outbox.clear()
     tasks.tell_of_offer(Offer.objects.get().pk)

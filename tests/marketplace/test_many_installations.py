@@ -1,4 +1,4 @@
-"""Pages and acts of versions over time, of ten installations and of ten thousand."""
+"""Pages and acts on versions, with ten installations and with many more."""
 
 import pytest
 from django.db import connection
@@ -23,7 +23,7 @@ def test_lists_and_publishing_take_as_many_queries_for_ten_thousand_installation
         return publishing.create_version(app, by=cast.dev, **version_fields(number, required_scopes=[VIEW, CREATE]))
 
     def queries_of(version):
-        """Before it is published, while it is, and when it waits for everybody."""
+        """Count the queries before a version is published, while it is, and while it waits for everybody."""
         taken = {}
         changes = f"/apps/{app.slug}/versions/{version.pk}/changes/"
         pages = {
@@ -53,6 +53,6 @@ def test_lists_and_publishing_take_as_many_queries_for_ten_thousand_installation
     grow_accounts(installed.installation, cast.admin, 9_990, "more")
     second = draft("1.2")
     assert queries_of(second) == before
-    assert len(publish(second)) <= 11, "a thousand offers a query"
+    assert len(publish(second)) <= 11, "a query for a thousand offers"
     assert Offer.objects.filter(version=second).count() == 10_000
     assert queries_of(second) == few

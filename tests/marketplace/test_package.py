@@ -1,4 +1,4 @@
-"""What the check of an app package says: every problem, with its pointer and how to mend it."""
+"""The check of an app package reports every problem with its pointer and how to fix it."""
 
 import json
 
@@ -35,8 +35,8 @@ def run(files, app=None):
     return check(as_bytes(files), Facts(app))
 
 
-def told(report):
-    """(level, file, pointer) of each problem."""
+def places(report):
+    """Return (level, file, pointer) of each problem."""
     return {(problem.level, problem.file, problem.pointer) for problem in report.problems}
 
 
@@ -55,12 +55,12 @@ def spoil(files, file, pointer, value):
         inside[last] = value
 
 
-def test_a_good_package_has_no_problem(files, app):
+def test_a_valid_package_has_no_problems(files, app):
     report = run(files, app)
     assert report.problems == [] and report.valid and report.format == "3.x" and report.changes == []
 
 
-SPOILED = {
+MISTAKES = {
     "a key is missing": (OAUTH, f"{OCTO}/token_url", None, "is missing"),
     "a key is unknown": (OAUTH, f"{OCTO}/tokn_url", "https://octo.dev/", "Did you mean “token_url”?"),
     "an unknown level": (OAUTH, f"{OCTO}/token_type", "team", "“account”, “agent”"),
@@ -115,7 +115,7 @@ SPOILED = {
     "an unknown platform": (MANIFEST, "/platform-version", "4.0", ""),
     "a choice of nothing": (IPARAMS, "/owner/type", "dropdown", "options"),
 }  # fmt: skip
-# Where what is told of is not what was changed.
+# Where the problem is reported if not where the package was changed.
 ELSEWHERE = {
     "no scope": f"{PORTAL}/options/scope",
     "a route that needs another scope": "/tickets/schema/path",
@@ -125,24 +125,24 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("name", SPOILED)
-def test_what_is_wrong_is_an_error_with_its_place_and_how_to_mend_it(files, app, name):
-    file, pointer, value, words = SPOILED[name]
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_an_error_with_its_place_and_how_to_fix_it(files, app, name):
+    file, pointer, value, words = MISTAKES[name]
     spoil(files, file, pointer, value)
     report = run(files, app)
     at = ELSEWHERE.get(name, pointer)
-    found = [each for each in report.problems if each.pointer == at and each.level == "error"]
-    assert found and not report.valid, report.problems
-    assert any(words in f"{each.message} {each.fix}" for each in found), found
+    errors = [each for each in report.problems if each.pointer == at and each.level == "error"]
+    assert errors and not report.valid, report.problems
+    assert any(words in f"{each.message} {each.fix}" for each in errors), errors
     for each in report.problems:
         assert each.message and each.fix
         text = as_bytes(files)[each.file].decode().splitlines()
         last = each.pointer.rpartition("/")[2]
         if value is not None and each.pointer == pointer:
-            assert f'"{last}"' in text[each.line - 1], "the line is where the key stands"
+            assert f'"{last}"' in text[each.line - 1], "the line is that of the key"
 
 
-def test_every_problem_is_told_at_once(files, app):
+def test_all_problems_are_reported_at_once(files, app):
     for name in (
         "a key is unknown",
         "an address as host",
@@ -150,16 +150,16 @@ def test_every_problem_is_told_at_once(files, app):
         "no product",
         "too many attempts",
     ):
-        spoil(files, *SPOILED[name][:3])
+        spoil(files, *MISTAKES[name][:3])
     files["config/iparams.json"] = b'{"owner": {"display_name": "O"}, "owner": {}, }'
-    pointers = told(run(files, app))
+    pointers = places(run(files, app))
     assert {
         ("error", OAUTH, f"{OCTO}/tokn_url"), ("error", REQUESTS, "/issues/schema/host"), ("error", OAUTH, f"{PORTAL}/options/scope"),
         ("error", MANIFEST, "/modules"), ("error", REQUESTS, "/issues/options/maxAttempts"), ("error", IPARAMS, "/owner"), ("error", IPARAMS, ""),
     } <= pointers  # fmt: skip
 
 
-def test_the_example_in_the_readme_is_a_valid_one(files, app):
+def test_the_example_in_the_readme_is_valid(files, app):
     readme = (settings.BASE_DIR / "README.md").read_text()
     example = readme[readme.index('    {"integrations"') :].partition("\n\n")[0].replace("<portal>", settings.BASE_URL)
     shown = json.loads(example)
@@ -171,33 +171,33 @@ def test_the_example_in_the_readme_is_a_valid_one(files, app):
     assert run(kept, app).problems == []
 
 
-def test_a_secret_that_must_not_be_there_hides_no_host_that_may_not_be_chosen(files, app):
-    """The portal's own credentials are nobody's to fill in, whatever their integration says."""
+def test_a_misplaced_secret_hides_no_other_problem(files, app):
+    """Nobody fills in the portal's own credentials, whatever their integration says."""
     spoil(files, OAUTH, f"{PORTAL}/client_secret", "<%= oauth_iparams.secret %>")
     spoil(files, REQUESTS, "/tickets/schema/host", "<%= iparam.owner %>")
     assert {
         ("error", OAUTH, f"{PORTAL}/client_secret"),
         ("error", REQUESTS, "/tickets/schema/host"),
-    } <= told(run(files, app))
+    } <= places(run(files, app))
 
 
 @pytest.mark.parametrize(
     ("file", "pointer", "template", "said"),
     [
         (REQUESTS, "/issues/schema/path", "/<%= iparams.owner %>", "Did you mean “iparam.owner”?"),
-        # Also where it could not stand there: that is told next.
+        # Even if the field cannot be used there, which is the next problem to fix.
         (REQUESTS, "/issues/schema/path", "/<%= iparams.key %>", "Did you mean “iparam.key”?"),
         (REQUESTS, "/issues/schema/path", "/<%= zip_code %>", "call it “iparam.…”"),
         (OAUTH, f"{OCTO}/client_id", "<%= iparam.id %>", "Did you mean “oauth_iparams.id”?"),
         (OAUTH, f"{OCTO}/client_id", "<%= 'a' + plan %>", "call it “oauth_iparams.…”"),
     ],
 )
-def test_a_name_under_a_wrong_prefix_is_told_under_the_right_one(files, app, file, pointer, template, said):
+def test_a_name_with_a_wrong_prefix_is_suggested_with_the_right_one(files, app, file, pointer, template, said):
     spoil(files, file, pointer, template)
     assert said in next(problem.fix for problem in run(files, app).problems if problem.pointer == pointer)
 
 
-def test_a_version_has_at_most_three_integrations_one_agent_level_and_one_of_the_portals(files, app):
+def test_a_version_has_at_most_three_integrations_with_one_agent_level_and_one_of_the_portals(files, app):
     """M1."""
     integrations = files[OAUTH]["integrations"]
     integrations["octo"]["token_type"] = "agent"
@@ -206,7 +206,7 @@ def test_a_version_has_at_most_three_integrations_one_agent_level_and_one_of_the
     assert "three integrations" in messages and "agent-level" in messages and "own credentials" in messages
 
 
-def test_credentials_of_another_team_or_of_another_app_are_refused_and_nothing_of_them_is_told(cast, files, app):
+def test_credentials_of_another_team_or_app_are_refused_without_details(cast, files, app):
     for developer in (cast.other_dev, cast.dev):
         client, _secret = factories.client(developer, level=Level.AGENT)
         factories.app(developer, client, install_url="https://app.example.org/")
@@ -219,17 +219,17 @@ def test_credentials_of_another_team_or_of_another_app_are_refused_and_nothing_o
 def test_credentials_of_an_external_app_are_refused(cast, files):
     client, _secret = factories.client(cast.dev, kind=Kind.EXTERNAL)
     files[OAUTH]["integrations"]["portal"]["client_id"] = client.client_id
-    assert ("error", OAUTH, f"{PORTAL}/client_id") in told(run(files))
+    assert ("error", OAUTH, f"{PORTAL}/client_id") in places(run(files))
 
 
-def test_a_literal_secret_of_a_vendor_is_a_warning_and_blocks_nothing(files, app):
+def test_a_literal_vendor_secret_is_only_a_warning(files, app):
     spoil(files, OAUTH, f"{OCTO}/client_secret", "s3cr3t-of-octo")
     report = run(files, app)
-    assert ("warning", OAUTH, f"{OCTO}/client_secret") in told(report) and report.valid
+    assert ("warning", OAUTH, f"{OCTO}/client_secret") in places(report) and report.valid
     assert "s3cr3t" not in str(report.problems)
 
 
-def test_the_admin_who_gives_the_secret_may_say_where_it_goes_but_not_where_an_agents_token_goes(files, app):
+def test_an_admins_field_may_choose_where_the_admins_secret_goes_but_not_an_agents_token(files, app):
     vendor = files[OAUTH]["integrations"]["octo"]
     vendor["oauth_iparams"]["domain"] = {"display_name": "Domain"}
     vendor["token_url"] = "https://<%= oauth_iparams.domain %>/token"
@@ -238,9 +238,9 @@ def test_the_admin_who_gives_the_secret_may_say_where_it_goes_but_not_where_an_a
         ("client_secret", "of-the-developer"), ("client_secret", "<%= oauth_iparams.secret || 'of-the-developer' %>"),
         ("client_secret", "<%= 'of-the-' + 'developer' %>"), ("token_type", "agent"),
     ):  # fmt: skip
-        was, vendor[key] = vendor[key], value
-        assert ("error", OAUTH, f"{OCTO}/token_url") in told(run(files, app))
-        vendor[key] = was
+        original, vendor[key] = vendor[key], value
+        assert ("error", OAUTH, f"{OCTO}/token_url") in places(run(files, app))
+        vendor[key] = original
 
 
 @pytest.mark.parametrize(
@@ -257,15 +257,15 @@ def test_the_admin_who_gives_the_secret_may_say_where_it_goes_but_not_where_an_a
         ("<%= oauth_iparams.id == '' ? 'developers' : oauth_iparams.id %>", False),
     ],
 )
-def test_a_secret_that_stands_beside_a_field_is_the_developers_all_the_same(files, app, value, may):
+def test_a_secret_written_beside_a_field_still_counts_as_the_developers(files, app, value, may):
     files[OAUTH]["integrations"]["octo"] |= {
         "token_url": "https://<%= oauth_iparams.id %>/token",
         "options": {"scope": "repo", "customHeaders": {"Authorization": value}},
     }
-    assert (("error", OAUTH, f"{OCTO}/token_url") in told(run(files, app))) is not may
+    assert (("error", OAUTH, f"{OCTO}/token_url") in places(run(files, app))) is not may
 
 
-def test_a_secret_that_the_developer_wrote_into_a_header_goes_to_no_host_that_a_field_chooses(files, app):
+def test_a_developers_secret_in_a_header_goes_to_no_host_that_a_field_chooses(files, app):
     vendor = files[OAUTH]["integrations"]["octo"]
     vendor["oauth_iparams"]["domain"] = {"display_name": "Domain"}
     vendor["token_url"] = "https://<%= oauth_iparams.domain %>/token"
@@ -273,21 +273,19 @@ def test_a_secret_that_the_developer_wrote_into_a_header_goes_to_no_host_that_a_
     assert {
         ("error", OAUTH, f"{OCTO}/token_url"),
         ("warning", OAUTH, f"{OCTO}/options/customHeaders/Authorization"),
-    } <= told(run(files, app))
-    own = {
+    } <= places(run(files, app))
+    schema = {
         "method": "GET",
         "host": "<%= iparam.owner %>",
         "headers": {"X-Key": "<%= iparam.key %>", "Accept": "text/plain"},
     }
-    files[REQUESTS]["own"], files[MANIFEST]["modules"]["common"]["requests"]["own"] = {"schema": own}, {}
-    assert ("error", REQUESTS, "/own/schema/host") not in told(run(files, app))
-    own["headers"]["X-Key"] = "of-the-developer"
-    assert ("error", REQUESTS, "/own/schema/host") in told(run(files, app))
+    files[REQUESTS]["own"], files[MANIFEST]["modules"]["common"]["requests"]["own"] = {"schema": schema}, {}
+    assert ("error", REQUESTS, "/own/schema/host") not in places(run(files, app))
+    schema["headers"]["X-Key"] = "of-the-developer"
+    assert ("error", REQUESTS, "/own/schema/host") in places(run(files, app))
 
 
-def test_a_check_asks_the_database_as_often_for_a_huge_package_as_for_a_small_one(
-    files, app, django_assert_max_num_queries
-):
+def test_a_check_takes_as_many_queries_for_a_huge_package_as_for_a_small_one(files, app, django_assert_max_num_queries):
     integrations, requests = files[OAUTH]["integrations"], files[REQUESTS]
     integrations |= {f"more{number}": integrations["portal"] for number in range(100)}
     integrations["portal"]["options"]["scope"] = " ".join(f"freshservice.tickets.s{number}" for number in range(60))
@@ -311,15 +309,15 @@ def test_a_check_asks_the_database_as_often_for_a_huge_package_as_for_a_small_on
         ("prompt", [["a"]], "An option is"),
     ],
 )
-def test_what_options_say_to_the_portal_is_checked(files, app, option, value, said):
+def test_options_for_the_portal_are_checked(files, app, option, value, said):
     files[OAUTH]["integrations"]["octo"]["options"][option] = value
     assert any(
         said in problem.message + problem.fix for problem in run(files, app).problems if problem.level == "error"
     )
 
 
-def test_a_field_does_not_choose_where_tokens_are_given_back(files, app):
-    """The vendor's secret goes there too; where it is the admin's own, they may say where."""
+def test_a_field_does_not_choose_where_tokens_are_revoked(files, app):
+    """The client secret goes there too; if it is the admin's own, their field may choose."""
     vendor = files[OAUTH]["integrations"]["octo"]
     vendor["oauth_iparams"]["host"] = {"display_name": "Host"}
     vendor["options"]["revocation_url"] = "https://<%= oauth_iparams.host %>/revoke"
@@ -331,8 +329,8 @@ def test_a_field_does_not_choose_where_tokens_are_given_back(files, app):
 
 @pytest.mark.parametrize("key", ["client_id", "authorize_url", "token_url", "options"])
 @pytest.mark.parametrize("token_type", ["account", "agent"])
-def test_what_the_client_secret_is_made_of_stands_in_no_address(files, app, key, token_type):
-    """Browsers are sent there, those of agents too, from whom an admin’s secret is kept; also where it is not “secure”."""
+def test_fields_of_the_client_secret_are_not_allowed_in_urls(files, app, key, token_type):
+    """Agents' browsers are sent there too, and agents must not see an admin's secret, even one not marked “secure”."""
     vendor = files[OAUTH]["integrations"]["octo"]
     vendor["token_type"], vendor["oauth_iparams"]["secret"]["secure"] = token_type, False
     assert run(files, app).valid
@@ -342,7 +340,7 @@ def test_what_the_client_secret_is_made_of_stands_in_no_address(files, app, key,
     assert "would be seen here" in found.message and found.pointer.startswith(f"/integrations/octo/{key}")
 
 
-def test_one_label_of_a_vendors_domain_may_be_chosen(files, app):
+def test_a_field_may_choose_one_label_of_a_vendors_domain(files, app):
     vendor = files[OAUTH]["integrations"]["octo"]
     vendor["client_secret"] = "of-the-developer"
     for host, allowed in (
@@ -354,12 +352,12 @@ def test_one_label_of_a_vendors_domain_may_be_chosen(files, app):
         assert run(files, app).valid == allowed, host
 
 
-def test_loopback_is_for_tests_and_the_demo(files, app, settings):
+def test_loopback_is_allowed_only_in_tests_and_the_demo(files, app, settings):
     spoil(files, REQUESTS, "/issues/schema/host", "127.0.0.1:9000")
     spoil(files, REQUESTS, "/issues/schema/protocol", "http")
     assert run(files, app).valid
     settings.EGRESS_ALLOW_LOOPBACK = False
-    assert ("error", REQUESTS, "/issues/schema/host") in told(run(files, app))
+    assert ("error", REQUESTS, "/issues/schema/host") in places(run(files, app))
 
 
 def test_an_old_package_is_converted_and_says_what_changed(app):
@@ -377,7 +375,7 @@ def test_an_old_package_is_converted_and_says_what_changed(app):
     assert again.format == "3.x" and again.problems == report.problems
 
 
-def test_problems_of_an_old_package_are_told_where_they_stand_in_its_own_files(app):
+def test_problems_of_an_old_package_are_reported_at_their_place_in_its_files(app):
     old = {**OLD, OAUTH: {**OLD[OAUTH], "token_url": "http://octo.dev/", "oops": 1}}
     old[MANIFEST] = {**OLD[MANIFEST], "product": {"freshservice": {"requests": {"issues": {}, "ghost": {}}}}}
     report = run(old, app)
@@ -385,14 +383,14 @@ def test_problems_of_an_old_package_are_told_where_they_stand_in_its_own_files(a
         ("error", OAUTH, "/token_url"),
         ("error", OAUTH, "/oops"),
         ("error", MANIFEST, "/product/freshservice/requests/ghost"),
-    } <= told(report)
+    } <= places(report)
     lines = as_bytes(old)[OAUTH].decode().splitlines()
     assert all(problem.pointer[1:] in lines[problem.line - 1] for problem in report.problems if problem.file == OAUTH)
 
 
-def test_an_old_package_whose_products_are_not_in_order_is_told_of(app):
+def test_an_old_package_with_invalid_products_is_reported(app):
     old = {**OLD, MANIFEST: {**OLD[MANIFEST], "product": {"a": {"requests": 5}, "b": {"requests": {"ghost": {}}}}}}
-    assert ("error", MANIFEST, "/product/b/requests/ghost") in told(run(old, app))
+    assert ("error", MANIFEST, "/product/b/requests/ghost") in places(run(old, app))
 
 
 @pytest.mark.parametrize(
@@ -404,7 +402,7 @@ def test_an_old_package_whose_products_are_not_in_order_is_told_of(app):
         (MANIFEST, "/platform-version", "platform_version"),
     ],
 )
-def test_a_key_has_one_name_alone_so_that_nothing_goes_unchecked_under_another(files, app, file, pointer, ours):
+def test_a_key_has_only_one_name_so_that_nothing_escapes_the_check(files, app, file, pointer, ours):
     inside, name = at(files[file], pointer)
     inside[ours] = inside.pop(name)
     assert not run(files, app).valid
@@ -412,8 +410,8 @@ def test_a_key_has_one_name_alone_so_that_nothing_goes_unchecked_under_another(f
 
 def test_a_package_without_a_manifest_says_so(files, app):
     del files[MANIFEST]
-    assert ("error", MANIFEST, "") in told(run(files, app))
+    assert ("error", MANIFEST, "") in places(run(files, app))
 
 
-def test_without_an_app_nobody_is_asked_whose_the_credentials_are(files, app):
+def test_the_owner_of_credentials_is_not_checked_without_an_app(files, app):
     assert run(files).problems == []

@@ -1,11 +1,11 @@
-"""What the platform accepts is accepted, and means here what it means there."""
+"""Whatever the platform accepts is accepted here too, with the same meaning."""
 
 import pytest
 
 from marketplace.package.accepted import split_query
 from marketplace.package.contents import Contents
 from tests.marketplace.packages import OLD
-from tests.marketplace.test_package import IPARAMS, MANIFEST, OAUTH, OCTO, REQUESTS, app, at, files, run, spoil, told
+from tests.marketplace.test_package import IPARAMS, MANIFEST, OAUTH, OCTO, REQUESTS, app, at, files, places, run, spoil
 
 pytestmark = pytest.mark.django_db
 __all__ = ["app", "files"]
@@ -41,9 +41,9 @@ __all__ = ["app", "files"]
         (MANIFEST, "/engines/node", 18, "18"),
     ],
 )
-def test_a_value_of_another_type_or_letter_case_is_read_as_what_is_meant(files, app, file, pointer, written, read):
+def test_a_value_of_another_type_or_letter_case_is_read_as_intended(files, app, file, pointer, written, read):
     spoil(files, file, pointer, written)
-    # So that no field is one of which nothing is made.
+    # So that no field is unused.
     spoil(files, OAUTH, f"{OCTO}/options/id", "<%= oauth_iparams.id %>")
     report = run(files, app)
     assert report.valid and report.problems == [], report.problems
@@ -53,28 +53,28 @@ def test_a_value_of_another_type_or_letter_case_is_read_as_what_is_meant(files, 
     assert contents.integrations and contents.templates and contents.fields
 
 
-def test_a_choice_of_numbers_is_a_choice_of_texts(files, app):
+def test_numeric_choices_become_texts(files, app):
     files[IPARAMS]["owner"] |= {"type": "Dropdown", "options": [1, 2.5, True]}
     report = run(files, app)
     assert report.problems == [] and report.files[IPARAMS]["owner"]["options"] == ["1", "2.5", "true"]
 
 
-def test_a_secure_field_is_one_however_true_is_written(files, app):
-    """What is read as a secret is held to the rules of one."""
+def test_a_secure_field_may_spell_true_in_any_way(files, app):
+    """A field read as a secret follows the rules for secrets."""
     spoil(files, IPARAMS, "/key/secure", "true")
     spoil(files, REQUESTS, "/issues/schema/query/key", "<%= iparam.key %>")
-    assert ("error", REQUESTS, "/issues/schema/query/key") in told(run(files, app))
+    assert ("error", REQUESTS, "/issues/schema/query/key") in places(run(files, app))
 
 
 def test_other_values_are_not_read_as_true_or_false(files, app):
     for value in ("yes", 1, None):
         spoil(files, IPARAMS, "/key/secure", "x")
         files[IPARAMS]["key"]["secure"] = value
-        assert ("error", IPARAMS, "/key/secure") in told(run(files, app))
+        assert ("error", IPARAMS, "/key/secure") in places(run(files, app))
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_a_query_in_a_path_is_taken_apart(files, app, old):
+def test_a_query_in_a_path_is_split_off(files, app, old):
     files = {**OLD, REQUESTS: {"issues": files[REQUESTS]["issues"]}} if old else files
     path = "/a/<%= context.x %>?b=c%20d+e&at=<%= context.y || '?&=' %>&full={{iparam.owner}}-<%= context.z %>&flag&"
     spoil(files, REQUESTS, "/issues/schema/path", path)
@@ -92,11 +92,11 @@ def test_a_query_in_a_path_is_taken_apart(files, app, old):
     assert any("the query of “issues”" in change for change in report.changes)
 
 
-def test_what_is_wrong_with_a_query_in_a_path_is_told_at_the_path(files, app):
+def test_a_mistake_in_a_paths_query_is_reported_at_the_path(files, app):
     spoil(files, REQUESTS, "/issues/schema/path", "/a?b=<%= iparam.nobody %>&key=<%= iparam.key %>")
-    found = [each for each in run(files, app).problems if each.level == "error"]
-    assert [each.pointer for each in found] == ["/issues/schema/path"] * 2
-    assert {each.message.partition(": ")[2] for each in found} == {
+    errors = [each for each in run(files, app).problems if each.level == "error"]
+    assert [each.pointer for each in errors] == ["/issues/schema/path"] * 2
+    assert {each.message.partition(": ")[2] for each in errors} == {
         "there is no “iparam.nobody”.",
         "a secure field stands in headers only.",
     }
@@ -105,13 +105,15 @@ def test_what_is_wrong_with_a_query_in_a_path_is_told_at_the_path(files, app):
 @pytest.mark.parametrize(
     "path", ["/a?<%= context.q %>", "/a?<%= context.q %>=1", "/a?b=1&b=2", "/a?state=1", "/a?b=1#c", "/a?b=%3C%25=1"]
 )
-def test_a_query_that_cannot_be_taken_apart_is_an_error_with_its_character(files, app, path):
+def test_a_query_that_cannot_be_split_off_is_an_error_with_its_character(files, app, path):
     spoil(files, REQUESTS, "/issues/schema/path", path)
-    found = [each for each in run(files, app).problems if each.pointer == "/issues/schema/path"]
-    assert [each.level for each in found] == ["error"] and ("“?”" in found[0].message or "“#”" in found[0].message)
+    problems = [each for each in run(files, app).problems if each.pointer == "/issues/schema/path"]
+    assert [each.level for each in problems] == ["error"] and (
+        "“?”" in problems[0].message or "“#”" in problems[0].message
+    )
 
 
-def test_a_path_without_a_query_stays_as_it_is():
+def test_a_path_without_a_query_is_unchanged():
     for path in ("/a", "/a<%= '?b=1' %>", "/a?<%= broken", ""):
         assert split_query(path) is None
 
@@ -131,20 +133,20 @@ def test_a_path_without_a_query_stays_as_it_is():
         ("<%= context.shop %>octo.dev", False),
     ],
 )
-def test_a_caller_may_choose_one_label_of_a_written_out_domain(files, app, host, may):
-    """Also where nothing secret goes there, and the admin could choose all of it."""
+def test_a_caller_may_choose_one_label_of_a_literal_domain(files, app, host, may):
+    """Even if nothing secret goes there and the admin could choose all of it."""
     for template in ("issues", "own"):
         files[REQUESTS]["own"] = {"schema": {"method": "GET", "host": "api.octo.dev"}}
         files[MANIFEST]["modules"]["common"]["requests"]["own"] = {}
         spoil(files, REQUESTS, f"/{template}/schema/host", host)
-        found = [each for each in run(files, app).problems if each.pointer == f"/{template}/schema/host"]
-        assert ([each.level for each in found] == []) is may, found
+        problems = [each for each in run(files, app).problems if each.pointer == f"/{template}/schema/host"]
+        assert ([each.level for each in problems] == []) is may, problems
         if not may:
-            assert "the caller could choose" in found[0].message
+            assert "the caller could choose" in problems[0].message
         spoil(files, REQUESTS, f"/{template}/schema/host", "api.octo.dev")
 
 
-def test_keys_that_the_platforms_own_files_carry_are_not_warned_of(files, app):
+def test_keys_of_the_platforms_own_files_cause_no_warnings(files, app):
     files[MANIFEST] |= {
         "whitelisted-domains": ["https://octo.dev"],
         "dependencies": {"a": "1"},
@@ -155,10 +157,10 @@ def test_keys_that_the_platforms_own_files_carry_are_not_warned_of(files, app):
     files[OAUTH]["integrations"]["octo"]["oauth_iparams"]["id"] |= more | {"type": "dropdown", "options": ["a"]}
     assert run(files, app).problems == []
     files[OAUTH]["integrations"]["octo"]["oauth_iparams"]["id"]["colour"] = "red"
-    assert told(run(files, app)) == {("warning", OAUTH, f"{OCTO}/oauth_iparams/id/colour")}
+    assert places(run(files, app)) == {("warning", OAUTH, f"{OCTO}/oauth_iparams/id/colour")}
 
 
-def test_a_template_that_the_manifest_does_not_list_is_a_warning(files, app):
+def test_a_template_missing_from_the_manifest_is_a_warning(files, app):
     del files[MANIFEST]["modules"]["common"]["requests"]["issues"]
     report = run(files, app)
-    assert told(report) == {("warning", REQUESTS, "/issues")} and report.valid
+    assert places(report) == {("warning", REQUESTS, "/issues")} and report.valid

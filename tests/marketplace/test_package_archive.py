@@ -1,4 +1,4 @@
-"""A package as it arrives: archives that lie, JSON that is none, and any bytes at all."""
+"""Reading an uploaded package: archives that lie, malformed JSON, and arbitrary bytes."""
 
 import io
 import json
@@ -30,14 +30,14 @@ def files(cast):
     return as_bytes(good(client))
 
 
-def only(report):
+def only_message(report):
     (problem,) = report.problems
     assert not report.valid and problem.fix
     return problem.message
 
 
-def packed(*entries):
-    """An archive of (name or ZipInfo, data)."""
+def make_archive(*entries):
+    """Return an archive of entries given as (name or ZipInfo, data)."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in entries:
@@ -46,7 +46,7 @@ def packed(*entries):
 
 
 @pytest.mark.parametrize("prefix", ["", "my-app/"])
-def test_an_archive_is_read_also_where_all_is_in_one_folder(files, prefix):
+def test_an_archive_with_everything_in_one_folder_is_read(files, prefix):
     files |= (
         {"app/index.html": b"<html>", "__MACOSX/._manifest.json": b"\0"} if not prefix else {"app/index.html": b"x"}
     )
@@ -69,31 +69,31 @@ def test_an_archive_is_read_also_where_all_is_in_one_folder(files, prefix):
         ("a\x1bb", "U+001B"),
     ],
 )
-def test_a_path_that_leads_out_is_refused_and_told_why(files, name, said):
-    assert said in only(check_archive(as_zip({**files, name: b"x"}), Facts()))
+def test_a_path_out_of_the_package_is_refused_with_the_reason(files, name, said):
+    assert said in only_message(check_archive(as_zip({**files, name: b"x"}), Facts()))
 
 
-def test_an_archive_with_backslashes_between_its_folders_is_read(files):
-    """As some tools for Windows pack."""
+def test_an_archive_with_backslashes_in_its_paths_is_read(files):
+    """Some tools for Windows write them."""
     turned = {name.replace("/", "\\"): data for name, data in files.items()}
     report = check_archive(as_zip({**turned, "app\\": b"", "app\\index.html": b"x"}), Facts())
     assert report.valid and report.problems == []
-    assert "twice" in only(check_archive(as_zip({**files, "config\\iparams.json": b"{}"}), Facts()))
+    assert "twice" in only_message(check_archive(as_zip({**files, "config\\iparams.json": b"{}"}), Facts()))
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
     [
         (b"", "The file is empty"),
-        (packed(), "The archive is empty"),
+        (make_archive(), "The archive is empty"),
         (b"\x1f\x8b\x08rest", "a .gz file, not a .zip"),
         (b"Rar!\x1a\x07rest", "a .rar file, not a .zip"),
         (b"7z\xbc\xaf\x27\x1crest", "a .7z file, not a .zip"),
         (b"PK", "not a .zip file, or a damaged one"),
     ],
 )
-def test_a_file_that_is_not_a_package_is_called_what_it_is(data, said):
-    assert said in only(check_archive(data, Facts()))
+def test_the_type_of_a_file_that_is_not_a_package_is_named(data, said):
+    assert said in only_message(check_archive(data, Facts()))
 
 
 HTML, READ = "an app’s own installation page", "This file is not read; the portal reads "
@@ -128,20 +128,20 @@ HTML, READ = "an app’s own installation page", "This file is not read; the por
         ("dist/app.TAR.GZ", "An archive within the package", ""),
     ],
 )
-def test_a_file_that_is_not_read_is_told_with_the_name_that_would_be_and_how_to_migrate(files, name, said, fix):
+def test_an_ignored_file_is_reported_with_the_name_that_would_be_read(files, name, said, fix):
     missing = said.removeprefix(READ)
     others = {file: data for file, data in files.items() if file != missing}
-    # Where the file that is meant is there too, it is told as well, but for one deep in the app.
+    # It is reported even if the intended file exists too, unless it is deep inside the app.
     whole = [files] if name.lower().startswith("config") and missing in FILES else []
     for kept, prefix in ((others, ""), (others, "my-app/"), *((each, "") for each in whole)):
-        packed = as_zip({**kept, name: b"{}"}, prefix=prefix)
-        told = [each for each in check_archive(packed, Facts()).problems if each.file == name]
-        assert [each.level for each in told] == ["warning"] and said in told[0].message
-        assert (fix if kept is others else "what is missing there") in told[0].fix
+        archive = as_zip({**kept, name: b"{}"}, prefix=prefix)
+        problems = [each for each in check_archive(archive, Facts()).problems if each.file == name]
+        assert [each.level for each in problems] == ["warning"] and said in problems[0].message
+        assert (fix if kept is others else "what is missing there") in problems[0].fix
 
 
 def test_the_apps_own_files_are_not_reported(files):
-    """Nor a file of a name that is used, where the one that is meant is there, nor what belongs to the platform alone."""
+    """Nor are similarly named files when the intended one exists, or files that only the platform uses."""
     beside = (
         "app/index.html", "app/manifest.json", "server/server.js", "server/lib/requests.js", "README.md", "package.json",
         "config/iparam_test_data.json", "config/entities.json", "config/assets/iparams.js", "config/.DS_Store",
@@ -159,7 +159,7 @@ def test_the_apps_own_files_are_not_reported(files):
         ("dist/app.zip", ["README.md"]),
     ],
 )
-def test_a_manifest_that_is_elsewhere_is_pointed_to(name, beside):
+def test_a_misplaced_manifest_is_pointed_out(name, beside):
     problems = check_archive(as_zip(dict.fromkeys([name, *beside], b"{}")), Facts()).problems
     assert [(each.file, each.level) for each in problems] == [("manifest.json", "error")]
     assert f"“{name}”" in problems[0].message
@@ -168,35 +168,35 @@ def test_a_manifest_that_is_elsewhere_is_pointed_to(name, beside):
 def test_a_symbolic_link_is_refused(files):
     link = zipfile.ZipInfo("config/oauth_config.json")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    assert "symbolic link" in only(check_archive(packed((link, "/etc/passwd")), Facts()))
+    assert "symbolic link" in only_message(check_archive(make_archive((link, "/etc/passwd")), Facts()))
 
 
-def test_a_name_that_is_there_twice_is_refused(files):
+def test_a_duplicate_name_is_refused(files):
     with pytest.warns(UserWarning, match="Duplicate name"):
-        data = packed(("manifest.json", "{}"), ("manifest.json", "{}"))
-    assert "twice" in only(check_archive(data, Facts()))
+        data = make_archive(("manifest.json", "{}"), ("manifest.json", "{}"))
+    assert "twice" in only_message(check_archive(data, Facts()))
 
 
-def test_a_bomb_is_refused_by_what_it_says_and_read_no_further_than_allowed_where_it_lies(files):
+def test_a_zip_bomb_is_refused_by_its_stated_size_or_read_only_up_to_the_limit(files):
     big = b"0" * (60 * 2**20)
     bomb = as_zip({"manifest.json": big})
-    assert len(bomb) < 100_000 and "unpacks to more" in only(check_archive(bomb, Facts()))
+    assert len(bomb) < 100_000 and "unpacks to more" in only_message(check_archive(bomb, Facts()))
     lying = bomb.replace(struct.pack("<L", len(big)), struct.pack("<L", 300_000))
     assert "larger than 256 KB" in check_archive(lying, Facts()).problems[0].message
 
 
 def test_too_much_is_refused(files):
-    assert "larger than" in only(check_archive(b"PK" + b"\0" * MAX_ARCHIVE_BYTES, Facts()))
-    assert "More than 2000" in only(check_archive(packed(*[(f"{n}", "") for n in range(2001)]), Facts()))
+    assert "larger than" in only_message(check_archive(b"PK" + b"\0" * MAX_ARCHIVE_BYTES, Facts()))
+    assert "More than 2000" in only_message(check_archive(make_archive(*[(f"{n}", "") for n in range(2001)]), Facts()))
     report = check({**files, "config/iparams.json": b'{"a": "' + b"x" * 300_000 + b'"}'}, Facts())
-    assert "larger than 256 KB" in only(report)
+    assert "larger than 256 KB" in only_message(report)
 
 
 def test_an_encrypted_file_and_an_unknown_compression_are_refused(files):
-    data = bytearray(packed(("manifest.json", "{}")))
+    data = bytearray(make_archive(("manifest.json", "{}")))
     directory = data.index(b"PK\1\2")
     data[directory + 8] |= 1
-    assert "encrypted" in only(check_archive(bytes(data), Facts()))
+    assert "encrypted" in only_message(check_archive(bytes(data), Facts()))
     assert "compression" in check_archive(as_zip(files, compression=zipfile.ZIP_LZMA), Facts()).problems[0].fix
 
 
@@ -230,12 +230,12 @@ def test_an_encrypted_file_and_an_unknown_compression_are_refused(files):
         (b"[" * 100_000, "deep", 1),
     ],
 )  # fmt: skip
-def test_json_that_is_none_is_told_with_its_line(data, words, line):
+def test_malformed_json_is_reported_with_its_line(data, words, line):
     problem = next(iter(Document("x.json", data).problems))
     assert words in problem.message and problem.line == line
 
 
-def test_a_byte_order_mark_is_passed_over():
+def test_a_byte_order_mark_is_ignored():
     assert Document("x.json", b"\xef\xbb\xbf{}").value == {}
 
 
@@ -247,26 +247,26 @@ json_values = st.recursive(
 
 
 @given(json_values, st.sampled_from([None, 2]))
-def test_a_document_is_read_as_any_parser_reads_it_and_every_place_has_its_line(value, indent):
+def test_a_document_is_read_like_by_any_parser_and_every_place_has_a_line(value, indent):
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     document = Document("x.json", text.encode())
     assert document.value == value and not [*document.problems]
     last = text.count("\n") + 1
-    assert all(1 <= document.line(step("", *spot)) <= last for spot in spots(value))
+    assert all(1 <= document.line(step("", *spot)) <= last for spot in paths(value))
 
 
-def spots(value, pointer=()):
+def paths(value, pointer=()):
     yield pointer
     if isinstance(value, dict):
         for key in value:
-            yield from spots(value[key], (*pointer, key))
+            yield from paths(value[key], (*pointer, key))
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_whatever_a_package_holds_gives_a_report(cast, old):
+def test_any_content_of_a_package_gives_a_report(cast, old):
     client, _secret = factories.client(cast.dev)
     files = dict(OLD) if old else good(client)
-    pairs = [(file, spot) for file in files for spot in spots(files[file])]
+    pairs = [(file, spot) for file in files for spot in paths(files[file])]
 
     @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(
@@ -326,7 +326,7 @@ def run(capsys, *args):
 
 
 @pytest.mark.parametrize("packing", ["a zip", "a folder"])
-def test_the_command_says_the_same_of_a_zip_and_of_a_folder(files, tmp_path, capsys, packing):
+def test_the_command_reports_the_same_for_a_zip_and_a_folder(files, tmp_path, capsys, packing):
     path = tmp_path / "app"
     if packing == "a zip":
         path.write_bytes(as_zip(files))
@@ -339,19 +339,19 @@ def test_the_command_says_the_same_of_a_zip_and_of_a_folder(files, tmp_path, cap
     assert status == 0 and json.loads(out) == {"valid": True, "format": "3.x", "problems": []}
 
 
-def test_the_command_exits_1_with_every_problem_where_a_package_is_not_valid(files, tmp_path, capsys):
+def test_the_command_exits_1_with_every_problem_of_an_invalid_package(files, tmp_path, capsys):
     path = tmp_path / "app.zip"
     path.write_bytes(as_zip({**files, "config/iparams.json": b"{\n oops}"}))
     status, out = run(capsys, str(path), "--json")
-    told = json.loads(out)
-    assert status == 1 and told["valid"] is False
-    found = next(problem for problem in told["problems"] if problem["file"] == "config/iparams.json")
-    assert found.keys() == {"level", "file", "pointer", "line", "message", "fix"}
-    assert (found["level"], found["line"]) == ("error", 2)
+    report = json.loads(out)
+    assert status == 1 and report["valid"] is False
+    problem_found = next(problem for problem in report["problems"] if problem["file"] == "config/iparams.json")
+    assert problem_found.keys() == {"level", "file", "pointer", "line", "message", "fix"}
+    assert (problem_found["level"], problem_found["line"]) == ("error", 2)
     assert "config/iparams.json:2: error: " in run(capsys, str(path))[1]
 
 
-def test_the_command_names_what_it_was_given_where_a_problem_is_of_the_whole(tmp_path, capsys):
+def test_the_command_names_the_archive_for_a_problem_of_the_whole(tmp_path, capsys):
     path = tmp_path / "app.zip"
     path.write_bytes(b"no zip")
     assert run(capsys, str(path))[1].startswith(f"{path}: error: ")
@@ -361,7 +361,7 @@ def test_the_command_names_what_it_was_given_where_a_problem_is_of_the_whole(tmp
     assert first.startswith("manifest.json: error: ") and not first.endswith("]")
 
 
-def test_the_command_takes_an_app_whose_credentials_count(cast, files, tmp_path, capsys):
+def test_the_command_checks_credentials_for_a_given_app(cast, files, tmp_path, capsys):
     path = tmp_path / "app.zip"
     path.write_bytes(as_zip(files))
     other, _secret = factories.client(cast.other_dev)
@@ -373,7 +373,7 @@ def test_the_command_takes_an_app_whose_credentials_count(cast, files, tmp_path,
         assert refused.value.returncode == 2
 
 
-def test_a_folder_is_not_left_by_a_link(files, tmp_path, capsys):
+def test_links_out_of_a_folder_are_not_followed(files, tmp_path, capsys):
     (tmp_path / "app/config").mkdir(parents=True)
     (tmp_path / "app/manifest.json").symlink_to("/etc/hostname")
     status, out = run(capsys, str(tmp_path / "app"))

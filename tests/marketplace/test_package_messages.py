@@ -1,4 +1,4 @@
-"""What a check says: in our own words, with the character or the key that it is about, and true."""
+"""A check's messages are in our own words, name the character or key concerned, and are true."""
 
 import json
 
@@ -25,7 +25,7 @@ from tests.marketplace.test_package import (
 
 pytestmark = pytest.mark.django_db
 __all__ = ["app", "files"]
-# How pydantic begins what it says.
+# The beginnings of pydantic's messages.
 FOREIGN = (
     "Input should",
     "Value error",
@@ -57,7 +57,7 @@ FOREIGN = (
         (OAUTH, f"{OCTO}/display_name", "", "This is empty.", "Fill it in"),
         (IPARAMS, "/owner/display_name", "", "This is empty.", "Fill it in"),
         (OAUTH, f"{OCTO}/display_name", "a\u202eb", "U+202E", "Write it without"),
-        # Known, but not here.
+        # Known, but not allowed here.
         (REQUESTS, "/issues/schema/body", "{}", "A template has no body.", "whoever calls the template"),
         (REQUESTS, "/issues/options/isOAuth", True, "“isOAuth” belongs to the 2.x format.", "Write “oauth”"),
         (REQUESTS, "/issues/options/host", "a", "“host” belongs in “schema”, not here.", "Move it"),
@@ -72,7 +72,7 @@ FOREIGN = (
         (OAUTH, f"{OCTO}/client_id", "<%= context.id %>", "“context.id” can be used in request templates only", "Remove"),
         (OAUTH, f"{OCTO}/client_id", "<%= iparam.owner %>", "“iparam.owner” cannot be used in this file", "“oauth_iparams.owner”"),
         (REQUESTS, "/issues/schema/path", "/<%= oauth_iparams.id %>", "“oauth_iparams.id” cannot be used in this file", "“iparam.id”"),
-        # Nowhere.
+        # Unknown.
         (OAUTH, f"{OCTO}/colour", "red", "The format has no “colour” here.", "Remove it."),
         (OAUTH, f"{OCTO}/tokenurl", "x", "The format has no “tokenurl” here.", "Did you mean “token_url”?"),
         (OAUTH, f"{PORTAL}/options/scope", "a.b,c.d", "There is no scope “a.b,c.d”.", "spaces between scopes, not commas"),
@@ -101,10 +101,10 @@ FOREIGN = (
 )  # fmt: skip
 def test_each_message_names_what_it_is_about(files, app, file, pointer, value, message, fix):
     spoil(files, file, pointer, value)
-    found = [each for each in run(files, app).problems if each.pointer == pointer]
-    assert any(message in each.message and fix in each.fix for each in found), found
+    problems = [each for each in run(files, app).problems if each.pointer == pointer]
+    assert any(message in each.message and fix in each.fix for each in problems), problems
     if "wrong type" in message and value != 1.5:
-        assert {each.level for each in found} == {"error"}
+        assert {each.level for each in problems} == {"error"}
 
 
 @pytest.mark.parametrize(
@@ -128,14 +128,14 @@ def test_each_message_names_what_it_is_about(files, app, file, pointer, value, m
         ({"type": "email", "required": True}, "api.octo.dev", "/users/<%= iparam.owner %>", None, ""),
     ],
 )
-def test_a_template_that_cannot_work_says_so(files, app, field, host, path, level, said):
+def test_a_template_that_cannot_work_is_reported(files, app, field, host, path, level, said):
     files[IPARAMS]["owner"] = {"display_name": "Owner", **field}
     files[REQUESTS] = {"issues": files[REQUESTS]["issues"]}
     files[REQUESTS]["issues"]["schema"] |= {"host": host, "path": path}
     files[MANIFEST]["modules"]["common"]["requests"] = {"issues": {}}
-    found = run(files, app).problems
-    assert [each.level for each in found] == ([level] if level else []), found
-    assert not level or (said in found[0].message and found[0].fix)
+    problems = run(files, app).problems
+    assert [each.level for each in problems] == ([level] if level else []), problems
+    assert not level or (said in problems[0].message and problems[0].fix)
 
 
 values = st.recursive(
@@ -154,12 +154,12 @@ def pointers(value, pointer=""):
 
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_no_words_of_a_library_are_told_whatever_is_written(files, app, data):
-    spoilt = json.loads(json.dumps(files))
+def test_no_message_uses_a_librarys_words(files, app, data):
+    broken = json.loads(json.dumps(files))
     file = data.draw(st.sampled_from(FILES))
-    pointer = data.draw(st.sampled_from([each for each in pointers(spoilt[file]) if each]))
-    inside, last = at(spoilt[file], pointer)
+    pointer = data.draw(st.sampled_from([each for each in pointers(broken[file]) if each]))
+    inside, last = at(broken[file], pointer)
     inside[last] = data.draw(values)
-    for each in check_values(spoilt, Facts()).problems:
+    for each in check_values(broken, Facts()).problems:
         assert each.message and each.fix
         assert not any(words in each.message + each.fix for words in FOREIGN), each

@@ -1,14 +1,14 @@
-"""Secrets that a developer wrote into a package are found wherever a template can hold one, and never repeated."""
+"""A developer's secrets in a package are found wherever a template can hold one, and never repeated."""
 
 import pytest
 
 from marketplace.package.expressions import parse
 from marketplace.package.written import looks_secret, secrets_of_url
-from tests.marketplace.test_package import IPARAMS, OAUTH, OCTO, REQUESTS, app, files, run, spoil, told
+from tests.marketplace.test_package import IPARAMS, OAUTH, OCTO, REQUESTS, app, files, places, run, spoil
 
 pytestmark = pytest.mark.django_db
 __all__ = ["app", "files"]
-# As well-known makers write theirs, and as they are usually sent.
+# In the formats of well-known vendors, and as usually sent.
 TOKEN = "gh" + "p_" + "a1B2c3D4e5F6g7H8i9J0k1L2"
 MIXED, HEX = "T4x9Kq2LmZ8vR1wB6nYc", "0f3c" * 8
 
@@ -38,16 +38,16 @@ MIXED, HEX = "T4x9Kq2LmZ8vR1wB6nYc", "0f3c" * 8
         (IPARAMS, "/key/default_value", "of-the-developer"),
     ],
 )
-def test_a_secret_is_found_wherever_one_can_stand(files, app, file, pointer, value):
+def test_a_secret_is_found_wherever_it_can_be_written(files, app, file, pointer, value):
     spoil(files, file, pointer, value)
     report = run(files, app)
-    found = [
+    problems = [
         each
         for each in report.problems
         if each.pointer == (pointer if "?client" not in value else "/issues/schema/path")
     ]
-    found = found or [each for each in report.problems if each.pointer.startswith("/issues/schema/path")]
-    assert any(each.level == "warning" and "package contains a secret" in each.message for each in found), (
+    problems = problems or [each for each in report.problems if each.pointer.startswith("/issues/schema/path")]
+    assert any(each.level == "warning" and "package contains a secret" in each.message for each in problems), (
         report.problems
     )
     assert report.valid
@@ -67,7 +67,7 @@ def test_a_secret_is_found_wherever_one_can_stand(files, app, file, pointer, val
         ("scope", "https://www.googleapis.com/auth/spreadsheets.readonly"), ("auth", ""), ("workspace", "1199978845655296"),
     ],
 )  # fmt: skip
-def test_what_is_no_secret_is_not_called_one(name, text):
+def test_other_values_are_not_called_secrets(name, text):
     assert not looks_secret(name, parse(text))
 
 
@@ -91,14 +91,14 @@ def test_a_path_of_names_and_ids_holds_no_secret(path):
         {"headers": {"X-Anything": "of-the-developer"}},
     ],
 )
-def test_a_secret_in_any_place_goes_to_no_host_that_a_field_chooses(files, app, schema):
-    own = {
+def test_a_secret_anywhere_in_a_request_goes_to_no_host_that_a_field_chooses(files, app, schema):
+    request = {
         "method": "GET",
         "host": "<%= iparam.owner %>",
         "query": {"order_by": "created_at"},
         "path": "/api/v2/tickets",
     }
-    files[REQUESTS]["own"] = {"schema": own}
-    assert ("error", REQUESTS, "/own/schema/host") not in told(run(files, app))
-    files[REQUESTS]["own"] = {"schema": {**own, **schema}}
-    assert ("error", REQUESTS, "/own/schema/host") in told(run(files, app))
+    files[REQUESTS]["own"] = {"schema": request}
+    assert ("error", REQUESTS, "/own/schema/host") not in places(run(files, app))
+    files[REQUESTS]["own"] = {"schema": {**request, **schema}}
+    assert ("error", REQUESTS, "/own/schema/host") in places(run(files, app))

@@ -1,4 +1,4 @@
-"""No stranger's package, form or call makes work that grows faster than what they send: counted in steps, not seconds."""
+"""The work for a stranger's package, form or call grows no faster than its size, counted in steps, not seconds."""
 
 import json
 import re
@@ -25,7 +25,7 @@ MANIFEST, OAUTH, REQUESTS, IPARAMS = (
 
 
 def steps(act):
-    """How many instructions of Python code `act` runs."""
+    """Count the Python instructions that `act` runs."""
     count = 0
 
     def trace(frame, event, argument):
@@ -44,7 +44,7 @@ def steps(act):
 
 
 class NoFacts(Facts):
-    """Of a portal with many scopes and no credentials, asked without a database."""
+    """Facts about a portal with many scopes and no credentials, without a database."""
 
     kept_secrets = frozenset()
     scopes = dict.fromkeys(f"desk.things{number}.view" for number in range(200))
@@ -72,7 +72,7 @@ def integration(**more):
     return {OAUTH: {"integrations": {"octo": {"client_id": "of-octo", **more}}}}
 
 
-# What a package of a size is made of, such that two of its lists, or a list and a length, are long at once.
+# Packages of size n in which two lists, or a list and a length, grow together.
 SHAPES = {
     "fields and unknown names": lambda n: {IPARAMS: fields(n), REQUESTS: {"one": template(query=named(n))}},
     "fields and templates": lambda n: {IPARAMS: fields(n), REQUESTS: {f"t{each}": template() for each in range(n)}},
@@ -106,25 +106,25 @@ SHAPES = {
 }  # fmt: skip
 
 
-def packed(name, n):
+def package_files(name, n):
     return {file: json.dumps(value).encode() for file, value in SHAPES[name](n).items()}
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_twice_as_long_a_package_takes_no_more_than_twice_the_work(name, monkeypatch):
-    # They are counted below.
+def test_a_package_of_twice_the_size_takes_at_most_twice_the_work(name, monkeypatch):
+    # Suggestions are counted below.
     monkeypatch.setattr(reading, "MAX_SUGGESTIONS", 0)
 
     def work(n):
         expressions.parse.cache_clear()
-        files = packed(name, n)
+        files = package_files(name, n)
         return steps(lambda: check(files, NoFacts()))
 
     assert work(200) < 2.2 * work(100)
 
 
 @pytest.mark.parametrize("name", ["fields and unknown names", "keys that nobody knows", "templates and integrations"])
-def test_few_names_are_compared_with_few_others(name, monkeypatch):
+def test_only_a_few_names_are_compared_with_a_few_others(name, monkeypatch):
     compared = []
 
     def get_close_matches(word, known, **more):
@@ -132,7 +132,7 @@ def test_few_names_are_compared_with_few_others(name, monkeypatch):
         return []
 
     monkeypatch.setattr(reading.difflib, "get_close_matches", get_close_matches)
-    check(packed(name, 3000), NoFacts())
+    check(package_files(name, 3000), NoFacts())
     assert len(compared) == reading.MAX_SUGGESTIONS and max(compared) <= reading.MAX_KNOWN
 
 
@@ -149,23 +149,23 @@ def test_each_optional_scope_is_looked_up_once(monkeypatch):
             return str.__eq__(self, other)
 
     monkeypatch.setattr(integrations, "words", lambda value: [Word(word) for word in value])
-    asked, optional = ([f"{kind}{number}" for number in range(300)] for kind in "ao")
+    requested, optional = ([f"{kind}{number}" for number in range(300)] for kind in "ao")
     one = SimpleNamespace(facts=NoFacts(), tell=lambda *_: None, suggest=lambda *_: "")
     one.facts.held[None] = set()
     client = SimpleNamespace(pk=None)
-    integrations.Integrations._scopes(one, "", {"scope": asked, "optional_scope": optional}, client)
+    integrations.Integrations._scopes(one, "", {"scope": requested, "optional_scope": optional}, client)
     assert compared < 2 * 600
 
 
 @pytest.mark.django_db
-def test_a_report_tells_a_hundred_problems_and_says_how_many_more_there_are(cast):
+def test_a_report_lists_a_hundred_problems_and_counts_the_rest(cast):
     files = good(factories.client(cast.dev)[0])
     files[MANIFEST] |= {f"unknown-{number}": 1 for number in range(130)}
     report = check({file: json.dumps(value).encode() for file, value in files.items()}, Facts())
-    *told, last = report.problems
-    assert len(told) == MAX_TOLD == 100 and report.valid
+    *listed, last = report.problems
+    assert len(listed) == MAX_TOLD == 100 and report.valid
     assert (last.level, last.file, last.pointer) == ("warning", "", "") and last.message.startswith("30 more problems")
-    # An error is told before any number of warnings.
+    # Errors come before any number of warnings.
     files[OAUTH]["integrations"]["octo"]["token_url"] = "http://octo.dev/"
     report = check({file: json.dumps(value).encode() for file, value in files.items()}, Facts())
     assert not report.valid and len(report.problems) == 101
@@ -175,7 +175,7 @@ def test_a_report_tells_a_hundred_problems_and_says_how_many_more_there_are(cast
 @pytest.mark.parametrize(
     "inside", ["a" + " " * 4000 + "b", "(" * 4000, "( " * 2000, "a(b" * 1300, ")" * 4000, "(a) " * 1000]
 )
-def test_a_line_of_the_form_is_read_in_one_pass(inside):
+def test_a_line_of_the_form_is_read_in_linear_time(inside):
     def work(text):
         return steps(lambda: AskedForm({"asked": f"key: {text}"}).is_valid())
 
@@ -183,7 +183,7 @@ def test_a_line_of_the_form_is_read_in_one_pass(inside):
     assert work(inside) < 2 * work("a b") + 500
 
 
-def test_a_text_of_the_form_has_a_length():
+def test_a_text_in_the_form_has_a_maximum_length():
     form = AskedForm({"asked": "key: " + "x" * 20_000})
     assert not form.is_valid() and "at most 20000 characters" in str(form.errors)
 
@@ -197,19 +197,19 @@ def test_a_text_of_the_form_has_a_length():
         {"a": {"b": {"k" * 100_000: None}}},
     ],
 )
-def test_a_context_has_a_number_of_names_however_empty_they_are(context):
+def test_a_context_has_a_maximum_number_of_names_even_empty_ones(context):
     with pytest.raises(filling.BadInput, match="more than 100 values, or a name or value that is too long"):
         filling.texts_of(context)
 
 
-def test_what_a_vendor_answers_is_not_made_many_times_as_long_to_be_read():
+def test_indenting_a_vendors_answer_does_not_make_it_many_times_longer():
     deep = "[" * 400 + "1," * 3000 + "1" + "]" * 400
     assert console._readable(deep) == deep
     assert console._readable('{"a": [1]}') == '{\n  "a": [\n    1\n  ]\n}'
 
 
 def test_the_pattern_of_each_route_is_compiled_once_however_many_there_are(monkeypatch):
-    """Python keeps some hundreds; a hundred templates would have all of a large registry compiled a hundred times."""
+    """Python caches some hundreds; with more routes, each template would compile all of them again."""
     compiled = Counter()
 
     def compile_(pattern, *more):

@@ -1,4 +1,4 @@
-"""A version made of an app package: on its page, in what is kept, and what of it is secret."""
+"""Making a version of an app package: its page, what is stored, and its secrets."""
 
 import io
 import json
@@ -49,20 +49,20 @@ def upload(browser, page, files, **more):
 
 
 def test_an_uploaded_package_makes_the_version(cast, browse, draft, page, good):
-    """Its first-party integration says what the version asks for; the package is kept as it was."""
+    """Its first-party integration defines the version's scopes; the package is stored unchanged."""
     answer = upload(browse(cast.dev), page, good)
     assert answer.status_code == 200
     draft.refresh_from_db()
     assert draft.package == good
     assert (draft.required_scopes, draft.optional_scopes) == ([VIEW], [EDIT])
     shown = text(answer)
-    # The consent screen that results, where the vendor sends people back to, and what is called.
+    # The resulting consent screen, the vendor's redirect URI, and the requests.
     assert "The app wants to View tickets" in shown and "Optional: switch on what you want to allow" in shown
     assert f"/oauth/callback/{draft.app.slug}/octo" in answer.content.decode()
     assert "GET api.octo.dev" in shown
 
 
-def test_what_is_wrong_is_told_with_its_place_and_changes_nothing(cast, browse, draft, page, good):
+def test_a_mistake_is_reported_with_its_place_and_changes_nothing(cast, browse, draft, page, good):
     del good["config/oauth_config.json"]["integrations"]["octo"]["token_url"]
     good["config/requests.json"]["issues"]["schema"]["method"] = "FETCH"
     answer = upload(browse(cast.dev), page, good, keep_secrets="on")
@@ -75,15 +75,15 @@ def test_what_is_wrong_is_told_with_its_place_and_changes_nothing(cast, browse, 
 
 
 @pytest.mark.parametrize("data", [b"", b"no zip at all", b"PK\x05\x06" + bytes(18)])
-def test_what_is_no_package_is_refused(cast, browse, draft, page, data):
+def test_a_file_that_is_not_a_package_is_refused(cast, browse, draft, page, data):
     answer = upload(browse(cast.dev), page, data)
-    # An empty file is none to Django's form.
+    # Django's form refuses an empty file itself.
     assert answer.status_code == 422 and ("file is empty" if not data else "cannot be used yet") in text(answer)
     draft.refresh_from_db()
     assert draft.package == {}
 
 
-def test_an_old_package_is_converted_and_shown_so(cast, browse, draft, page):
+def test_an_old_package_is_converted_and_shown_converted(cast, browse, draft, page):
     files = deepcopy(packages.OLD)
     files["config/oauth_config.json"]["client_secret"] = SECRET
     answer = upload(browse(cast.dev), page, files, keep_secrets="on")
@@ -94,7 +94,7 @@ def test_an_old_package_is_converted_and_shown_so(cast, browse, draft, page):
     assert draft.package["manifest.json"]["platform-version"] == "3.0"
 
 
-def test_a_vendors_secret_is_kept_encrypted_and_taken_out(cast, browse, draft, page, good):
+def test_a_vendors_secret_is_stored_encrypted_and_removed_from_the_package(cast, browse, draft, page, good):
     browser = browse(cast.dev)
     answer = upload(browser, page, with_secret(good), keep_secrets="on")
     assert answer.status_code == 200
@@ -105,13 +105,13 @@ def test_a_vendors_secret_is_kept_encrypted_and_taken_out(cast, browse, draft, p
     for response in (answer, browser.get(page), browser.get(f"{page}download/")):
         assert SECRET.encode() not in response.content
     assert "The portal keeps its client secret" in text(browser.get(page))
-    # Nor does the warning that it had none come back.
+    # Nor does the warning about a missing secret return.
     assert "no client secret" not in text(browser.get(page))
     assert SECRET not in json.dumps(list(Entry.objects.values_list("details", flat=True)))
     assert SECRET not in repr(VendorSecret.objects.get()) + str(VendorSecret.objects.get())
 
 
-def test_what_the_portal_will_keep_is_not_warned_of_beside_an_error(cast, browse, draft, page, good):
+def test_a_secret_that_the_portal_will_store_causes_no_warning_beside_an_error(cast, browse, draft, page, good):
     files = with_secret(good)
     del files["config/requests.json"]["issues"]["schema"]["host"]
     browser, warning = browse(cast.dev), "Let the portal keep it encrypted"
@@ -120,14 +120,14 @@ def test_what_the_portal_will_keep_is_not_warned_of_beside_an_error(cast, browse
     assert warning in text(upload(browser, page, files))
 
 
-def test_a_secret_stays_in_the_package_where_the_developer_wants_it(cast, browse, draft, page, good):
+def test_a_secret_stays_in_the_package_if_the_developer_wants_it_there(cast, browse, draft, page, good):
     answer = upload(browse(cast.dev), page, with_secret(good))
     assert "contains the vendor’s secret" in text(answer)
     draft.refresh_from_db()
     assert draft.package == with_secret(good) and not VendorSecret.objects.exists()
 
 
-def test_a_kept_secret_is_replaced_and_never_shown(cast, browse, draft, page, good):
+def test_a_stored_secret_can_be_replaced_and_is_never_shown(cast, browse, draft, page, good):
     browser = browse(cast.dev)
     upload(browser, page, with_secret(good), keep_secrets="on")
     assert browser.post(f"{page}secrets/octo/", {"secret": "another"}).status_code == 302
@@ -136,7 +136,7 @@ def test_a_kept_secret_is_replaced_and_never_shown(cast, browse, draft, page, go
     for name, secret in (("octo", ""), ("octo", "a\nb"), ("octo", "x" * 2001)):
         browser.post(f"{page}secrets/{name}/", {"secret": secret})
         assert VendorSecret.objects.get().secret == "another"
-    # The app's own credentials have no secret here, and what is no integration has none either.
+    # Neither the app's own credentials nor an unknown integration has a secret here.
     for name in ("portal", "none"):
         assert browser.post(f"{page}secrets/{name}/", {"secret": "x"}).status_code == 404
 
@@ -149,7 +149,7 @@ def test_the_download_is_a_package_that_passes_the_checks(cast, browse, draft, p
     assert answer["Content-Type"] == "application/zip" and "attachment" in answer["Content-Disposition"]
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     assert {name: json.loads(archive.read(name)) for name in archive.namelist()} == good
-    # As people write it: what it is called first.
+    # In the order that people write it, with the name first.
     assert archive.read("config/oauth_config.json").index(b"display_name") < 80
     assert upload(browser, page, answer.content).status_code == 200
 
@@ -169,8 +169,8 @@ def test_a_frozen_version_keeps_its_package(cast, browse, draft, page, good):
     assert 'type="file"' not in browser.get(page).content.decode()
 
 
-def test_what_became_wrong_since_is_found_before_anybody_reads_it(cast, draft, page, good, browse):
-    """Between upload and submission the portal's address, the registry or the credentials may change."""
+def test_a_package_that_became_invalid_is_found_when_it_is_submitted(cast, draft, page, good, browse):
+    """The portal's URL, the registry or the credentials may change between upload and submission."""
     upload(browse(cast.dev), page, good)
     draft.refresh_from_db()
     factories.product().endpoints.filter(method="GET").update(scopes=["freshservice.tickets.delete"])
@@ -178,7 +178,7 @@ def test_what_became_wrong_since_is_found_before_anybody_reads_it(cast, draft, p
         publishing.submit_version(draft, by=cast.dev)
 
 
-def test_the_package_decides_what_is_asked_for_whatever_the_form_says(cast, browse, draft, page, good):
+def test_the_package_decides_the_scopes_whatever_the_form_says(cast, browse, draft, page, good):
     browser = browse(cast.dev)
     upload(browser, page, good)
     edit = f"/apps/{draft.app.slug}/versions/{draft.pk}/edit/"
@@ -189,7 +189,7 @@ def test_the_package_decides_what_is_asked_for_whatever_the_form_says(cast, brow
     assert (draft.required_scopes, draft.optional_scopes) == ([VIEW], [EDIT])
 
 
-def test_the_next_version_begins_with_the_package_of_the_last(cast, browse, draft, page, good):
+def test_the_next_version_starts_with_the_package_of_the_last(cast, browse, draft, page, good):
     browser = browse(cast.dev)
     upload(browser, page, good)
     fields = {"number": "2.0", "name": "A", "tagline": "t", "description": "d", "release_notes": "n"}

@@ -1,4 +1,4 @@
-"""The pages of the marketplace and of installations: who may, signed out, wrong method, replay, how many queries."""
+"""The pages of the marketplace and of installations: who may see them, signed out, wrong method, replay."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,7 +28,7 @@ def text(response):
 # --- the marketplace ---
 
 
-def test_the_marketplace_is_browsed_and_searched(cast, ada, published):
+def test_the_marketplace_can_be_browsed_and_searched(cast, ada, published_version):
     assert "Insights" in text(ada.get("/marketplace/"))
     assert "Insights" in text(ada.get("/marketplace/?q=INSIGHT&category=other"))
     for nothing in ("?q=nothing-like-it", "?category=hr", "?q=%25"):
@@ -36,8 +36,8 @@ def test_the_marketplace_is_browsed_and_searched(cast, ada, published):
     assert ada.get("/marketplace/?category=made-up&page=999").status_code == 200
 
 
-def test_a_listing_says_what_the_app_will_be_able_to_do(ada, published):
-    page = text(ada.get(f"/marketplace/{published.app.slug}/"))
+def test_a_listing_shows_what_the_app_will_be_able_to_do(ada, published_version):
+    page = text(ada.get(f"/marketplace/{published_version.app.slug}/"))
     for words in ("View tickets", "Low risk", "Edit tickets", "A <strong>good</strong> app", "Dev", "1.0"):
         assert words in page
 
@@ -52,10 +52,10 @@ def test_only_published_versions_are_listed_and_custom_ones_only_for_their_accou
         assert ("Insights" in text(browser.get("/marketplace/"))) is (status == 200)
 
 
-def test_a_version_that_nobody_reviewed_says_so_before_it_is_installed(cast, browse, published):
-    """Also where a reviewed one was listed under the same name until then, and is for other accounts."""
-    url, said = f"/marketplace/{published.app.slug}/", "Nobody reviewed this version"
-    next_version(published.app, cast.dev, custom={cast.acme.slug})
+def test_an_unreviewed_version_says_so_before_it_is_installed(cast, browse, published_version):
+    """Even if a reviewed one was listed under the same name before, and still is for other accounts."""
+    url, said = f"/marketplace/{published_version.app.slug}/", "Nobody reviewed this version"
+    next_version(published_version.app, cast.dev, custom={cast.acme.slug})
     assert said in text(browse(cast.admin).get(url))
     assert said not in text(browse(cast.globex_admin).get(url))
 
@@ -63,8 +63,8 @@ def test_a_version_that_nobody_reviewed_says_so_before_it_is_installed(cast, bro
 # --- installing ---
 
 
-def test_an_admin_chooses_one_of_the_accounts_they_administer(cast, browse, published):
-    url = f"/marketplace/{published.app.slug}/install/"
+def test_an_admin_chooses_one_of_the_accounts_they_administer(cast, browse, published_version):
+    url = f"/marketplace/{published_version.app.slug}/install/"
     memberships.add_member(cast.globex, cast.admin, role="agent", by=None)
     ada = browse(cast.admin)
     page = text(ada.get(url))
@@ -73,13 +73,13 @@ def test_an_admin_chooses_one_of_the_accounts_they_administer(cast, browse, publ
         assert ada.post(url, {"account": slug}).status_code == 404
     assert browse(cast.agent).post(url, {"account": cast.acme.slug}).status_code == 404
     assert not Installation.objects.exists()
-    made = ada.post(url, {"account": cast.acme.slug})
-    assert made["Location"] == f"/installations/{Installation.objects.get().pk}/connect/"
+    response = ada.post(url, {"account": cast.acme.slug})
+    assert response["Location"] == f"/installations/{Installation.objects.get().pk}/connect/"
     assert "is already in this account" in text(ada.post(url, {"account": cast.acme.slug}))
     assert Installation.objects.count() == 1
 
 
-def test_with_an_install_url_the_admin_is_sent_there_with_hints(installed, ada):
+def test_an_admin_is_sent_to_the_install_url_with_hints(installed, ada):
     sent = ada.get(f"/installations/{installed.installation.pk}/connect/")["Location"]
     assert sent.startswith("https://app.example/install?")
     hints = parse_qs(urlsplit(sent).query)
@@ -90,52 +90,52 @@ def connect(browser, installation):
     return browser.get(f"/installations/{installation.pk}/connect/")["Location"]
 
 
-def test_without_one_the_portal_builds_the_authorize_url_itself(ada, hosted):
-    query = {name: values[0] for name, values in parse_qs(urlsplit(connect(ada, hosted)).query).items()}
+def test_without_an_install_url_the_portal_builds_the_authorize_url(ada, hosted_installation):
+    query = {name: values[0] for name, values in parse_qs(urlsplit(connect(ada, hosted_installation)).query).items()}
     assert query["redirect_uri"] == f"{settings.BASE_URL}/oauth/callback" and query["code_challenge_method"] == "S256"
     assert len(query["code_challenge"]) == 43 and len(query["state"]) >= 32
-    assert query["installation"] == str(hosted.pk) and query["account"] == hosted.account.slug
+    assert query["installation"] == str(hosted_installation.pk) and query["account"] == hosted_installation.account.slug
 
 
-def test_a_hosted_app_is_finished_by_agreeing_and_its_code_is_used_up(ada, hosted):
-    page = f"/installations/{hosted.pk}/"
+def test_a_hosted_app_is_finished_by_agreeing_and_its_code_is_used_up(ada, hosted_installation):
+    page = f"/installations/{hosted_installation.pk}/"
     assert "Not finished" in text(ada.get(page))
-    back = agree(ada, connect(ada, hosted))["Location"]
+    back = agree(ada, connect(ada, hosted_installation))["Location"]
     path = back.removeprefix(settings.BASE_URL)
     assert ada.get(path)["Location"] == page
     assert AuthorizationCode.objects.get().used_at and "Ready" in text(ada.get(page))
-    assert ada.get(path).status_code == 400, "a state is used once"
+    assert ada.get(path).status_code == 400, "a state works once"
 
 
-def test_cancel_leaves_an_installation_to_resume_or_discard(cast, ada, hosted):
-    url = connect(ada, hosted)
+def test_cancel_leaves_an_installation_to_resume_or_discard(cast, ada, hosted_installation):
+    url = connect(ada, hosted_installation)
     form = ada.get(url)
     refused = ada.post(url, {"decision": "cancel", "account": cast.acme.slug, "shown": shown(form)})
     assert answer(refused)["error"] == "access_denied"
     page = text(ada.get(refused["Location"].removeprefix(settings.BASE_URL), follow=True))
     assert "Not finished" in page and "Read it again and agree" in page and "Discard" in page
-    # Never agreed to, so not to be resumed; and what may be left off is marked.
+    # It was never agreed to, so it cannot be resumed; optional scopes are marked.
     assert ">Agree</a>" in page and "Optional: it can be left off." in page
     assert not Consent.objects.exists() and not AuthorizationCode.objects.exists()
-    done = ada.post(f"/installations/{hosted.pk}/discard/")
+    done = ada.post(f"/installations/{hosted_installation.pk}/discard/")
     assert done["Location"].startswith("/receipts/")
-    hosted.refresh_from_db()
-    assert hosted.uninstalled_at
+    hosted_installation.refresh_from_db()
+    assert hosted_installation.uninstalled_at
 
 
 @pytest.mark.parametrize(
     "changed", [{"state": "made-up"}, {"iss": "https://evil.example"}, {"iss": None}, {"state": None}]
 )
-def test_the_callback_refuses_an_answer_that_it_did_not_ask_for(ada, hosted, changed):
+def test_the_callback_refuses_an_unsolicited_answer(ada, hosted_installation, changed):
     """RFC 9700 section 4.4, RFC 9207"""
-    state = parse_qs(urlsplit(connect(ada, hosted)).query)["state"][0]
+    state = parse_qs(urlsplit(connect(ada, hosted_installation)).query)["state"][0]
     sent = {"state": state, "code": "x", "iss": settings.BASE_URL, **changed}
     sent = {name: value for name, value in sent.items() if value is not None}
     assert ada.get("/oauth/callback", sent).status_code == 400
 
 
-def test_anothers_answer_is_refused_by_the_callback(cast, ada, browse, hosted):
-    back = agree(ada, connect(ada, hosted))["Location"].removeprefix(settings.BASE_URL)
+def test_the_callback_refuses_somebody_elses_answer(cast, ada, browse, hosted_installation):
+    back = agree(ada, connect(ada, hosted_installation))["Location"].removeprefix(settings.BASE_URL)
     assert browse(cast.agent).get(back).status_code == 400
     assert AuthorizationCode.objects.get().used_at is None
 
@@ -143,22 +143,22 @@ def test_anothers_answer_is_refused_by_the_callback(cast, ada, browse, hosted):
 # --- an account's apps ---
 
 
-def test_an_installation_shows_who_agreed_and_what_it_may_do(cast, ada, hosted):
-    agree(ada, connect(ada, hosted))
-    page = text(ada.get(f"/installations/{hosted.pk}/"))
+def test_an_installation_shows_who_agreed_and_what_it_may_do(cast, ada, hosted_installation):
+    agree(ada, connect(ada, hosted_installation))
+    page = text(ada.get(f"/installations/{hosted_installation.pk}/"))
     for words in ("Ready", "authorized by Ada", "View tickets", "Reauthorize", "Uninstall", "1.0"):
         assert words in page
 
 
-def test_a_newer_version_is_told_and_changes_nothing(cast, ada, hosted):
-    newer = publishing.create_version(hosted.app, by=cast.dev, **version_fields("2.0"))
+def test_a_newer_version_is_announced_and_changes_nothing(cast, ada, hosted_installation):
+    newer = publishing.create_version(hosted_installation.app, by=cast.dev, **version_fields("2.0"))
     factories.publish(newer, cast.dev)
-    assert "Version 2.0 is out." in text(ada.get(f"/installations/{hosted.pk}/"))
-    hosted.refresh_from_db()
-    assert hosted.version.number == "1.0"
+    assert "Version 2.0 is out." in text(ada.get(f"/installations/{hosted_installation.pk}/"))
+    hosted_installation.refresh_from_db()
+    assert hosted_installation.version.number == "1.0"
 
 
-def test_uninstalling_says_what_will_end_and_shows_a_receipt(cast, ada, installed):
+def test_the_uninstall_page_shows_what_will_end_and_then_a_receipt(cast, ada, installed):
     tokens = installed.tokens_for(ada)
     url = f"/installations/{installed.installation.pk}/uninstall/"
     assert "Uninstall" in text(ada.get(url)) and installed.call(tokens["access_token"]).status_code == 200
@@ -179,7 +179,7 @@ def test_agents_see_apps_and_authorize_agent_level_ones_for_themselves(cast, bro
     assert "Uninstall" not in page and "Reauthorize" in page and "Revoke" in page
 
 
-def test_the_admin_sees_which_agents_authorized_and_an_agent_only_themself(cast, browse, installed_agent):
+def test_an_admin_sees_which_agents_authorized_and_an_agent_only_themself(cast, browse, installed_agent):
     for who in (cast.agent, cast.agent2):
         installed_agent.tokens_for(browse(who), account=cast.acme.slug)
     url = f"/installations/{installed_agent.installation.pk}/"
@@ -189,9 +189,9 @@ def test_the_admin_sees_which_agents_authorized_and_an_agent_only_themself(cast,
     assert "Axel" in page and "Ana" not in page
 
 
-def test_strangers_are_not_told_that_an_installation_exists(cast, browse, hosted):
-    """E1: of another account, the developer, and a former member."""
-    urls = [f"/installations/{hosted.pk}/{page}" for page in ("", "connect/", "uninstall/", "discard/")]
+def test_strangers_do_not_learn_that_an_installation_exists(cast, browse, hosted_installation):
+    """E1: nor do the developer and a former member."""
+    urls = [f"/installations/{hosted_installation.pk}/{page}" for page in ("", "connect/", "uninstall/", "discard/")]
     left = factories.member(cast.acme, "admin", "Lee")
     memberships.end_membership(cast.acme.memberships.get(user=left), by=cast.admin)
     for who in (cast.globex_admin, cast.globex_agent, cast.dev, left, factories.reviewer()):
@@ -202,16 +202,16 @@ def test_strangers_are_not_told_that_an_installation_exists(cast, browse, hosted
     agent = browse(cast.agent)
     assert agent.get(urls[0]).status_code == 200
     assert {agent.post(url).status_code for url in urls[2:]} == {404}
-    hosted.refresh_from_db()
-    assert hosted.uninstalled_at is None
+    hosted_installation.refresh_from_db()
+    assert hosted_installation.uninstalled_at is None
 
 
 # --- every page ---
 
 
-def test_signed_out_people_sign_in_first(draft, hosted, developer_urls):
+def test_signed_out_people_sign_in_first(draft, hosted_installation, developer_urls):
     reads, posts = developer_urls
-    base = f"/installations/{hosted.pk}/"
+    base = f"/installations/{hosted_installation.pk}/"
     reads += ["/apps/", "/apps/new/", "/marketplace/", f"/marketplace/{draft.app.slug}/", "/installations/", base]
     reads += [f"{base}connect/", f"{base}uninstall/", f"{base}discard/", "/oauth/callback?state=x"]
     reads += [f"/marketplace/{draft.app.slug}/install/", f"/marketplace/{draft.app.slug}/icon/{draft.pk}/"]
@@ -221,15 +221,15 @@ def test_signed_out_people_sign_in_first(draft, hosted, developer_urls):
             assert response.status_code == 302 and response["Location"].startswith("/accounts/login/?next="), url
 
 
-def test_changes_are_posts(cast, browse, draft, hosted, developer_urls):
+def test_changes_are_posts(cast, browse, draft, hosted_installation, developer_urls):
     _reads, posts = developer_urls
     dev = browse(cast.dev)
     assert {dev.get(url).status_code for url in posts} == {405}
-    for url in ("/apps/", "/marketplace/", f"/marketplace/{draft.app.slug}/", "/installations/", "/oauth/callback", f"/installations/{hosted.pk}/"):  # fmt: skip
+    for url in ("/apps/", "/marketplace/", f"/marketplace/{draft.app.slug}/", "/installations/", "/oauth/callback", f"/installations/{hosted_installation.pk}/"):  # fmt: skip
         assert browse(cast.admin).post(url).status_code == 405
     strict = Browser(enforce_csrf_checks=True)
     strict.force_login(cast.admin, backend="allauth.account.auth_backends.AuthenticationBackend")
-    assert strict.post(f"/installations/{hosted.pk}/uninstall/").status_code == 403
+    assert strict.post(f"/installations/{hosted_installation.pk}/uninstall/").status_code == 403
 
 
 def test_an_agent_level_app_is_installed_without_a_consent(cast, ada):
@@ -240,7 +240,7 @@ def test_an_agent_level_app_is_installed_without_a_consent(cast, ada):
     assert "Each agent now authorizes it" in text(page) and not Consent.objects.exists()
 
 
-def test_external_apps_beyond_the_first_page_are_within_reach(cast, browse):
+def test_external_apps_beyond_the_first_page_can_be_reached(cast, browse):
     for number in range(26):
         row = factories.client(cast.dev, kind="external", name=f"Tool {number:02}")[0]
         granting.open_access(row, cast.acme, by=cast.admin)
@@ -261,7 +261,7 @@ def test_a_hosted_app_that_was_agreed_to_asks_nothing_more(cast, browse):
     assert done.redirect_chain[-1][0] == f"/installations/{installation.pk}/" and "You agreed again." in text(done)
 
 
-def test_an_agent_reads_that_they_have_not_authorized_an_app_that_others_have(installed_agent, cast, browse):
+def test_an_agent_reads_that_only_others_have_authorized_an_app(installed_agent, cast, browse):
     page = f"/installations/{installed_agent.installation.pk}/"
     assert "Nobody yet" in text(browse(cast.admin).get(page))
     factories.agree(installed_agent.client, cast.acme, cast.agent2)

@@ -1,4 +1,4 @@
-"""Making an app and its versions, reviewing and publishing them: it works, the wrong person, the wrong state, twice."""
+"""Creating, reviewing and publishing apps and versions: it works, the wrong person, the wrong state, twice."""
 
 import threading
 
@@ -45,7 +45,7 @@ def make(cast, client=None, slug="insights", by=None):
 # --- apps ---
 
 
-def test_an_app_gets_its_credentials_now_or_later_and_once(cast, row):
+def test_an_app_gets_its_credentials_once_at_creation_or_later(cast, row):
     """C4"""
     app = make(cast)
     assert app.client is None
@@ -66,7 +66,7 @@ def test_credentials_belong_to_one_app(cast, row):
     assert App.objects.count() == 1
 
 
-def test_an_app_takes_marketplace_credentials_of_its_own_team_only(cast):
+def test_an_app_takes_only_marketplace_credentials_of_its_own_team(cast):
     external, _secret = factories.client(cast.dev, kind=Kind.EXTERNAL)
     foreign, _secret = factories.client(cast.other_dev)
     for client in (external, foreign):
@@ -99,12 +99,12 @@ def test_two_apps_cannot_take_the_same_credentials_at_once(cast, row):
 
 
 @pytest.mark.parametrize("slug", ["", "With Space", "a/b", "x" * 51, "é"])
-def test_an_address_is_a_slug(cast, slug):
+def test_an_apps_slug_is_validated(cast, slug):
     with pytest.raises(ValidationError):
         make(cast, slug=slug)
 
 
-def test_an_address_is_taken_once(cast):
+def test_a_slug_is_unique(cast):
     make(cast)
     with pytest.raises(ValidationError):
         publishing.create_app(team_of(cast.other_dev), slug="insights", category="other", by=cast.other_dev)
@@ -152,7 +152,7 @@ def test_only_a_teammate_works_on_an_app(cast, draft):
         ({"optional_scopes": ["made.up"]}, "__all__"),
     ],
 )
-def test_a_version_that_does_not_fit_is_refused(cast, row, changed, field):
+def test_an_invalid_version_is_refused(cast, row, changed, field):
     """T1: a version's scopes are the client's."""
     app = make(cast, row)
     with pytest.raises(ValidationError) as refusal:
@@ -165,7 +165,7 @@ def test_a_scope_is_required_or_optional_and_required_wins(cast, row):
     assert (version.required_scopes, version.optional_scopes) == ([VIEW], [EDIT])
 
 
-def test_a_number_is_higher_than_those_submitted_before(cast, draft):
+def test_a_number_must_be_higher_than_those_submitted_before(cast, draft):
     publishing.submit_version(draft, by=cast.dev)
     for number in ("1.0", "1.0.0", "0.9"):
         with pytest.raises(ValidationError):
@@ -181,7 +181,7 @@ FROZEN = {
 
 @pytest.mark.parametrize("name", FROZEN)
 def test_a_submitted_version_is_frozen(cast, draft, name):
-    """M2: by the action, by saving the model, and by SQL."""
+    """M2: against the action, saving the model, and SQL."""
     publishing.change_version(draft, by=cast.dev, name="Better")
     version = publishing.submit_version(draft, by=cast.dev)
     with pytest.raises(Frozen):
@@ -195,7 +195,7 @@ def test_a_submitted_version_is_frozen(cast, draft, name):
     assert getattr(Version.objects.get(pk=version.pk), name) == before
 
 
-def test_nothing_but_a_field_of_a_version_can_be_changed(cast, draft):
+def test_only_a_versions_own_fields_can_be_changed(cast, draft):
     with pytest.raises(TypeError):
         publishing.change_version(draft, by=cast.dev, status="published")
 
@@ -220,8 +220,8 @@ def test_a_reviewer_approves_and_the_team_publishes(cast, draft):
     version = publishing.publish_version(version, by=cast.dev)
     assert version.status == Status.PUBLISHED and version.published_at
     story = ["version.created", "version.submitted", "version.approved", "version.published"]
-    told = Entry.objects.filter(chain=draft.app.team.chain_name, subject=f"version:{draft.pk}").order_by("sequence")
-    assert list(told.values_list("event", flat=True)) == story
+    entries = Entry.objects.filter(chain=draft.app.team.chain_name, subject=f"version:{draft.pk}").order_by("sequence")
+    assert list(entries.values_list("event", flat=True)) == story
     assert Entry.objects.filter(chain="portal", event="version.approved").count() == 1
 
 
@@ -263,8 +263,8 @@ def test_a_reviewer_cannot_decide_on_their_own_teams_version(cast, draft):
     [("draft", "approved"), ("draft", "published"), ("in_review", "published"), ("in_review", "draft"), ("approved", "draft"),
      ("published", "draft"), ("published", "in_review"), ("rejected", "in_review"), ("rejected", "published")],
 )  # fmt: skip
-def test_the_database_allows_no_other_step(cast, draft, start, end):
-    """Section 4 of the design: the table of transitions."""
+def test_the_database_refuses_any_other_step(cast, draft, start, end):
+    """The table of transitions in section 4 of the design."""
     if start != "draft":
         draft = publishing.submit_version(draft, by=cast.dev)
     if start in ("approved", "published"):
@@ -291,7 +291,7 @@ def test_a_custom_version_is_published_without_review_for_chosen_accounts(cast, 
     assert second.app.custom_accounts == sorted([cast.acme.slug, cast.globex.slug])
 
 
-def test_a_custom_version_needs_an_account_and_what_every_version_needs(cast, draft):
+def test_a_custom_version_needs_an_account_and_everything_that_versions_need(cast, draft):
     with pytest.raises(AccountsMissing):
         publishing.publish_custom(draft, accounts=set(), by=cast.dev)
     with pytest.raises(ValidationError):
@@ -299,7 +299,7 @@ def test_a_custom_version_needs_an_account_and_what_every_version_needs(cast, dr
     assert Version.objects.get().status == "draft"
 
 
-def test_a_developer_does_not_learn_which_accounts_there_are(cast, draft, browse):
+def test_a_developer_does_not_learn_which_accounts_exist(cast, draft, browse):
     """E1"""
     browser = browse(cast.dev)
     url = f"/apps/{draft.app.slug}/versions/{draft.pk}/custom/"
@@ -309,7 +309,7 @@ def test_a_developer_does_not_learn_which_accounts_there_are(cast, draft, browse
     assert "no-such-account" in browser.get(f"/apps/{draft.app.slug}/").content.decode()
 
 
-def test_further_accounts_are_listed_for_a_custom_app(cast, draft):
+def test_more_accounts_can_be_listed_for_a_custom_app(cast, draft):
     version = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
     app = publishing.list_accounts(version.app, accounts={cast.globex.slug}, by=cast.dev)
     assert app.custom_accounts == sorted([cast.acme.slug, cast.globex.slug])
@@ -331,7 +331,7 @@ def test_only_the_team_lists_accounts_and_only_for_a_custom_app(cast, draft):
     assert App.objects.get().custom_accounts == [cast.acme.slug]
 
 
-def test_accounts_are_listed_on_the_apps_page(cast, draft, browse):
+def test_accounts_can_be_listed_on_the_apps_page(cast, draft, browse):
     app = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev).app
     url = f"/apps/{app.slug}/accounts/"
     answer = browse(cast.dev).post(url, {"accounts": cast.globex.slug}, follow=True)
@@ -343,8 +343,8 @@ def test_accounts_are_listed_on_the_apps_page(cast, draft, browse):
     assert cast.globex.slug in app.custom_accounts and len(app.custom_accounts) == 2
 
 
-def test_a_review_compares_with_what_a_reviewer_saw(cast, browse):
-    """Neither with a custom version, which nobody reviewed, nor with a later one."""
+def test_a_review_compares_with_the_last_reviewed_version(cast, browse):
+    """Not with a custom version, which nobody reviewed, nor with a later one."""
     client = factories.client(cast.dev, scopes=[VIEW, EDIT])[0]
     first = factories.publish(factories.app(cast.dev, client, icon=b"one"), cast.dev)
 

@@ -1,4 +1,4 @@
-"""What of a value goes where in a request template: in its place, or nowhere."""
+"""A value in a request template stays in its place or is refused."""
 
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -14,8 +14,8 @@ from tests.marketplace.connected import run_template
 pytestmark = pytest.mark.django_db
 
 
-def filled(schema, values=None, fields=None, **sent):
-    """A template filled in, without sending it."""
+def fill(schema, values=None, fields=None, **sent):
+    """Fill in a template, without sending it."""
     template = formats.RequestTemplate.model_validate({"schema": {"method": "POST", "host": "api.octo.dev", **schema}})
     contents = Contents({"config/iparams.json": fields or {}})
     return filling.fill(contents, template, values or {}, filling.texts_of(sent), "token-0123456789", None)
@@ -31,9 +31,9 @@ SCHEMA = {
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=40))
 def test_a_value_adds_no_segment_no_parameter_no_header_and_no_host(value):
-    """Whatever it is: it arrives as it was, in its place, or is refused."""
+    """Any value arrives unchanged in its place, or is refused."""
     try:
-        request = filled(SCHEMA, x=value)
+        request = fill(SCHEMA, x=value)
     except filling.BadInput:
         assert value in ("", ".", "..") or "\0" in value
         return
@@ -48,9 +48,9 @@ def test_a_value_adds_no_segment_no_parameter_no_header_and_no_host(value):
 @pytest.mark.parametrize("value", ["", ".", ".."])
 @pytest.mark.parametrize("path", ["/a/<%= context.x %>/b", "/a/<%= context.x %>"])
 def test_a_value_removes_no_segment(value, path):
-    """Whoever is called would read the path as another: at its end, as that of the whole collection."""
+    """Otherwise the vendor would read another path, such as that of the whole collection."""
     with pytest.raises(filling.BadInput):
-        filled({"path": path}, x=value)
+        fill({"path": path}, x=value)
 
 
 REPO = {"repo": {"display_name": "Repository"}}
@@ -67,11 +67,11 @@ REPO = {"repo": {"display_name": "Repository"}}
         ("50%", "/repos/50%25/issues"),
     ],
 )
-def test_a_setting_of_the_admins_keeps_its_slashes_in_a_path(value, path):
-    url = filled({"path": "/repos/<%= iparam.repo %>/issues"}, {"repo": value}, REPO).url
+def test_an_admins_setting_keeps_its_slashes_in_a_path(value, path):
+    url = fill({"path": "/repos/<%= iparam.repo %>/issues"}, {"repo": value}, REPO).url
     assert url == f"https://api.octo.dev{path}"
-    # Wherever in an expression it stands.
-    url = filled({"path": "/repos/<%= context.other || iparam.repo %>/issues"}, {"repo": value}, REPO).url
+    # Anywhere in an expression.
+    url = fill({"path": "/repos/<%= context.other || iparam.repo %>/issues"}, {"repo": value}, REPO).url
     assert url == f"https://api.octo.dev{path}"
 
 
@@ -86,51 +86,51 @@ def test_a_setting_of_the_admins_keeps_its_slashes_in_a_path(value, path):
         ("/octo", "begins or ends with “/”"), ("octo/", "begins or ends with “/”"), ("octo//hello", "begins or ends with “/”"),
     ],
 )  # fmt: skip
-def test_a_setting_that_would_lead_elsewhere_is_refused_by_its_name(value, said):
+def test_a_setting_that_would_lead_elsewhere_is_refused_and_named(value, said):
     with pytest.raises(filling.BadInput) as refused:
-        filled({"path": "/repos/<%= iparam.repo %>/issues"}, {"repo": value}, REPO)
+        fill({"path": "/repos/<%= iparam.repo %>/issues"}, {"repo": value}, REPO)
     assert "“iparam.repo”" in str(refused.value) and said in str(refused.value)
 
 
-def test_what_a_caller_sends_stays_one_segment_beside_a_setting():
+def test_a_callers_value_stays_one_segment_beside_a_setting():
     path = "/<%= iparam.repo %>/<%= context.x %>/<%= encode(context.x) %>"
-    url = filled({"path": path}, {"repo": "a/b"}, REPO, x="c/d?e>>>").url
+    url = fill({"path": path}, {"repo": "a/b"}, REPO, x="c/d?e>>>").url
     assert url == "https://api.octo.dev/a/b/c%2Fd%3Fe%3E%3E%3E/Yy9kP2U%2BPj4%3D"
-    # Nor is it a setting because it is called so.
+    # Nor does it become a setting by its name.
     with pytest.raises(filling.BadInput, match=r"iparam\.other"):
-        filled({"path": "/<%= iparam.other %>"}, {"repo": "a/b"}, REPO, **{"iparam.other": "a/b"})
+        fill({"path": "/<%= iparam.other %>"}, {"repo": "a/b"}, REPO, **{"iparam.other": "a/b"})
 
 
 @pytest.mark.parametrize("value", ["a.b", "evil.dev/", "a:80", "", "a b"])
-def test_what_a_caller_sends_is_one_label_of_the_vendors_domain(value):
+def test_a_callers_value_is_one_label_of_the_vendors_domain(value):
     for host in ("<%= context.shop %>.octo.dev", "<%= context.shop || iparam.repo %>.octo.dev"):
         with pytest.raises(filling.BadInput):
-            filled({"host": host}, {"repo": value}, REPO, shop=value)
-        assert filled({"host": host}, {}, REPO, shop="acme").url.startswith("https://acme.octo.dev/")
+            fill({"host": host}, {"repo": value}, REPO, shop=value)
+        assert fill({"host": host}, {}, REPO, shop="acme").url.startswith("https://acme.octo.dev/")
 
 
 @pytest.mark.parametrize("part", ["path", "query", "headers"])
-def test_a_name_that_nobody_sent_is_named_and_not_taken_for_empty(part):
+def test_a_missing_value_is_named_and_not_treated_as_empty(part):
     def schema(template):
         return {"path": f"/a/{template}"} if part == "path" else {"path": "/", part: {"X": template}}
 
     for sent in ({}, {"x": None}, {"x": {}}):
         with pytest.raises(filling.BadInput, match=r"context\.x"):
-            filled(schema("<%= context.x %>"), **sent)
-    filled(schema("<%= context.x || '' %>"))
-    assert filled({"path": "/", "query": {"x": "<%= context.x %>"}}, x="").url.endswith("?x=")
+            fill(schema("<%= context.x %>"), **sent)
+    fill(schema("<%= context.x || '' %>"))
+    assert fill({"path": "/", "query": {"x": "<%= context.x %>"}}, x="").url.endswith("?x=")
 
 
-def test_a_field_that_nobody_had_to_fill_in_is_empty_where_that_changes_no_path():
+def test_an_optional_field_left_empty_is_empty_except_in_a_path():
     fields = {"tag": {"display_name": "Tag"}}
-    assert filled({"query": {"tag": "<%= iparam.tag %>"}}, fields=fields).url.endswith("?tag=")
+    assert fill({"query": {"tag": "<%= iparam.tag %>"}}, fields=fields).url.endswith("?tag=")
     with pytest.raises(filling.BadInput, match=r"iparam\.tag"):
-        filled({"path": "/tags/<%= iparam.tag %>"}, fields=fields)
+        fill({"path": "/tags/<%= iparam.tag %>"}, fields=fields)
 
 
-def test_a_secret_that_the_developer_wrote_is_not_shown_where_the_request_is():
+def test_a_developers_secret_is_masked_where_the_request_is_shown():
     schema = {"headers": {"X-Api-Key": "of-octo-0123456789"}, "query": {"api_key": "of octo 0123456789", "page": "2"}}
-    request = filled(schema)
+    request = fill(schema)
     assert "of-octo" in request.headers["X-Api-Key"] and "of+octo" in request.url
     shown = request.mask(f"{request.url} {request.headers}")
     assert "octo-0123456789" not in shown and "octo+0123456789" not in shown and "page=2" in shown
@@ -139,7 +139,7 @@ def test_a_secret_that_the_developer_wrote_is_not_shown_where_the_request_is():
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "☃"])
 def test_a_value_adds_no_header(value):
     with pytest.raises(filling.BadInput):
-        filled({"headers": {"X-Value": "<%= context.x %>"}}, x=value)
+        fill({"headers": {"X-Value": "<%= context.x %>"}}, x=value)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_a_value_adds_no_header(value):
 def test_a_field_is_one_label_of_the_vendors_domain(value):
     fields = {"shop": {"display_name": "Shop"}}
     with pytest.raises(filling.BadInput):
-        filled({"host": "<%= iparam.shop %>.octo.dev"}, {"shop": value}, fields)
-    assert filled({"host": "<%= iparam.shop %>.octo.dev"}, {"shop": "acme"}, fields).url.startswith(
+        fill({"host": "<%= iparam.shop %>.octo.dev"}, {"shop": value}, fields)
+    assert fill({"host": "<%= iparam.shop %>.octo.dev"}, {"shop": "acme"}, fields).url.startswith(
         "https://acme.octo.dev/"
     )
 
@@ -167,13 +167,13 @@ def test_a_field_is_one_label_of_the_vendors_domain(value):
         {"a": "\0"},
     ],
 )
-def test_a_context_that_cannot_be_used_is_refused(connected, context):
+def test_an_invalid_context_is_refused(connected_app, context):
     with pytest.raises(filling.BadInput):
-        run_template(connected, context=context)
+        run_template(connected_app, context=context)
 
 
-def test_a_body_is_sent_as_it_was_given(connected, cast, vendors):
-    files = connected.version.package
+def test_a_body_is_sent_unchanged(connected_app, cast, vendors):
+    files = connected_app.version.package
     template = formats.RequestTemplate.model_validate(
         files["config/requests.json"]["events"]
         | {"schema": {**files["config/requests.json"]["events"]["schema"], "method": "POST"}}
@@ -183,10 +183,10 @@ def test_a_body_is_sent_as_it_was_given(connected, cast, vendors):
         request = filling.fill(contents, template, {}, {"context.id": "7"}, "t", body)
         assert request.body.decode() == arrived and request.headers["Content-Type"].startswith(kind)
     with pytest.raises(filling.BadInput, match="has no body"):
-        run_template(connected, body={"a": 1})
+        run_template(connected_app, body={"a": 1})
 
 
-def test_a_body_that_could_just_be_read_and_not_be_written_is_refused(connected):
+def test_a_body_that_can_be_read_but_not_written_is_refused(connected_app):
     body = []
     for _level in range(2000):
         body = [body]

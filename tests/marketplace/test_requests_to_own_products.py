@@ -1,4 +1,4 @@
-"""Request templates of an app's own credentials, which call the company's products."""
+"""Request templates that call the company's products with the app's own credentials."""
 
 import json
 from datetime import timedelta
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_template_of_the_portals_own_has_a_token_for_that_one_call(cast, servers, browse):
-    """Under the live consent, in-process: nothing is kept, and what was used is dead when the call is over."""
+def test_a_template_for_the_companys_products_gets_a_token_for_one_call(cast, servers, browse):
+    """In-process, under the live consent: no token is stored, and the one used is invalid after the call."""
     row = factories.client(cast.dev)[0]
     files = packages.good(row, scope=VIEW)
     files["config/oauth_config.json"]["integrations"].pop("octo")
@@ -41,21 +41,21 @@ def test_a_template_of_the_portals_own_has_a_token_for_that_one_call(cast, serve
     version = publishing.change_version(version, by=cast.dev, package=files)
     factories.product().endpoints.create(method="GET", path="/sandbox/api/v2/tickets", scopes=[VIEW])
     publishing.publish_custom(version, accounts={cast.acme.slug}, by=cast.dev)
-    own = type("Own", (), {"installation": installing.install(app, cast.acme, by=cast.admin), "app": app})
+    multi = type("Own", (), {"installation": installing.install(app, cast.acme, by=cast.admin), "app": app})
     with pytest.raises(running.NeedsConnection):
-        run_template(own, "tickets", by=cast.admin)
+        run_template(multi, "tickets", by=cast.admin)
     consent = factories.agree(row, cast.acme, cast.admin)
-    assert "tickets" in json.loads(run_template(own, "tickets", by=cast.admin).body)
+    assert "tickets" in json.loads(run_template(multi, "tickets", by=cast.admin).body)
     [token] = AccessToken.objects.all()
     assert token.consent == consent and token.revoked_at and token.family is None
     assert token.expires - token.created <= timedelta(minutes=1)
-    installing.uninstall(own.installation, by=cast.admin)
+    installing.uninstall(multi.installation, by=cast.admin)
     with pytest.raises(running.NeedsConnection):
-        run_template(own, "tickets", by=cast.admin)
+        run_template(multi, "tickets", by=cast.admin)
 
 
-def test_an_agent_level_app_that_the_portal_hosts_needs_no_install_url(cast, browse):
-    """Its request templates are what it does; each agent authorizes it by the portal's own flow."""
+def test_an_agent_level_hosted_app_needs_no_install_url(cast, browse):
+    """It works through its request templates; each agent authorizes it in the portal's own flow."""
     row = factories.client(cast.dev, level=Level.AGENT)[0]
     draft = factories.app(cast.dev, row, required_scopes=[VIEW])
     with pytest.raises(publishing.NotReady, match="install URL, or request templates"):
@@ -78,7 +78,7 @@ def test_an_agent_level_app_that_the_portal_hosts_needs_no_install_url(cast, bro
     assert axel.get(f"{there.path}?{there.query}").status_code == 302
     caller = running.Caller(cast.agent.memberships.get())
     assert running.templates_for(installation, caller).keys() == {"tickets"}
-    # Another agent has not agreed, and so has nothing to call with.
+    # Another agent has not agreed, so there is no token for them.
     with pytest.raises(running.NeedsConnection):
         running.run(
             installation, "tickets", context={"ticket": 1}, caller=running.Caller(cast.agent2.memberships.get())

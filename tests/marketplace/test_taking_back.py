@@ -1,4 +1,4 @@
-"""A version in review is taken back by its team: it stays as it was, and a new draft takes everything over (M2)."""
+"""The team takes back a version in review: it stays unchanged, and a new draft copies everything (M2)."""
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -31,7 +31,7 @@ def url(version, step=""):
     return f"/apps/{version.app.slug}/versions/{version.pk}/{step}"
 
 
-def test_a_version_in_review_is_taken_back_and_nobody_decides_on_it_any_more(cast, browse, review):
+def test_a_version_taken_back_can_no_longer_be_decided_on(cast, browse, review):
     dev = browse(cast.dev)
     assert "Take back from review" in text(dev.get(url(review)))
     page = dev.post(url(review, "take-back/"), follow=True)
@@ -48,7 +48,7 @@ def test_a_version_in_review_is_taken_back_and_nobody_decides_on_it_any_more(cas
     assert Entry.objects.filter(chain=review.app.team.chain_name, event="version.taken_back").count() == 1
 
 
-def test_what_was_taken_back_stays_frozen_for_good(cast, review):
+def test_a_version_taken_back_stays_frozen(cast, review):
     review = publishing.take_back_version(review, by=cast.dev)
     with pytest.raises(Frozen):
         publishing.change_version(review, by=cast.dev, tagline="Other")
@@ -59,7 +59,7 @@ def test_what_was_taken_back_stays_frozen_for_good(cast, review):
 
 
 @pytest.mark.parametrize("decide", [publishing.approve_version, publishing.reject_version])
-def test_what_was_decided_on_is_not_taken_back(cast, review, decide):
+def test_a_version_decided_on_cannot_be_taken_back(cast, review, decide):
     version = decide(review, reason="Why", by=factories.reviewer())
     with pytest.raises(StatusCannotMove):
         publishing.take_back_version(version, by=cast.dev)
@@ -67,7 +67,7 @@ def test_what_was_decided_on_is_not_taken_back(cast, review, decide):
         Version.objects.filter(pk=version.pk).update(status=Status.TAKEN_BACK)
 
 
-def test_a_copy_has_everything_its_number_too_and_goes_the_whole_way(cast, browse, review):
+def test_a_copy_has_everything_even_the_number_and_can_be_published(cast, browse, review):
     version = publishing.take_back_version(review, by=cast.dev)
     page = browse(cast.dev).post(url(version, "copy/"), follow=True)
     assert "Copied. Change what you like" in text(page)
@@ -77,11 +77,11 @@ def test_a_copy_has_everything_its_number_too_and_goes_the_whole_way(cast, brows
     for name in FIELDS:
         assert getattr(draft, name) == getattr(version, name), name
     assert draft.number == "1.0" and VIEW in draft.scopes and draft.package and bytes(draft.icon) == b"icon"
-    published = factories.publish(draft, cast.dev)
-    assert (published.number, published.status) == ("1.0", Status.PUBLISHED)
+    published_version = factories.publish(draft, cast.dev)
+    assert (published_version.number, published_version.status) == ("1.0", Status.PUBLISHED)
 
 
-def test_a_number_is_free_again_once_only(cast, review):
+def test_a_number_is_freed_only_by_taking_back(cast, review):
     version = publishing.take_back_version(review, by=cast.dev)
     draft = publishing.copy_version(version, by=cast.dev)
     for again in (
@@ -90,11 +90,11 @@ def test_a_number_is_free_again_once_only(cast, review):
     ):
         with pytest.raises(ValidationError, match=r"There is a version 1\.0 already"):
             again()
-    # Taken back once more, both keep the number, and a third may have it.
+    # Taken back once more, both keep the number, and a third version may use it.
     publishing.take_back_version(publishing.submit_version(draft, by=cast.dev), by=cast.dev)
     assert publishing.copy_version(version, by=cast.dev).number == "1.0"
 
 
-def test_only_what_was_taken_back_is_copied(cast, browse, review):
+def test_only_a_version_taken_back_can_be_copied(cast, browse, review):
     page = browse(cast.dev).post(url(review, "copy/"), follow=True)
     assert "so this cannot be done" in text(page) and review.app.versions.count() == 1

@@ -1,4 +1,4 @@
-"""An installation that nobody agreed to is “not finished” everywhere, and counted nowhere; a suspended one hides nothing."""
+"""An installation that nobody agreed to is “not finished” everywhere and not counted; a suspended one hides nothing."""
 
 import pytest
 
@@ -21,8 +21,8 @@ def installed_now():
     return set(Installation.objects.installed().values_list("pk", flat=True))
 
 
-def made_of_package(cast, *, scopes=True, vendors=True):
-    """A version of a package with vendors, with scopes of its own, or with neither."""
+def install_package(cast, *, scopes=True, vendors=True):
+    """Install a package with vendors, with scopes of its own, with both or with neither."""
     row = factories.client(cast.dev)[0]
     files = packages.planner(row)
     integrations = files["config/oauth_config.json"]["integrations"]
@@ -41,7 +41,7 @@ def made_of_package(cast, *, scopes=True, vendors=True):
     return installing.install(app, cast.acme, by=cast.admin)
 
 
-def test_an_installation_is_installed_once_somebody_agreed_to_it(installed, cast):
+def test_an_installation_counts_as_installed_once_somebody_agreed(installed, cast):
     pk = installed.installation.pk
     assert not installing.is_begun(installed.installation) and pk not in installed_now()
     factories.agree(installed.client, cast.acme, cast.admin)
@@ -54,12 +54,12 @@ def test_an_installation_is_installed_once_somebody_agreed_to_it(installed, cast
     ("scopes", "vendors", "counts"),
     [(True, True, False), (False, True, False), (True, False, False), (False, False, True)],
 )
-def test_an_app_is_installed_at_once_only_where_there_is_nothing_to_agree_to(cast, scopes, vendors, counts):
-    installation = made_of_package(cast, scopes=scopes, vendors=vendors)
+def test_an_app_counts_as_installed_at_once_only_if_there_is_nothing_to_agree_to(cast, scopes, vendors, counts):
+    installation = install_package(cast, scopes=scopes, vendors=vendors)
     assert installing.is_begun(installation) == (installation.pk in installed_now()) == counts
 
 
-def test_an_app_for_agents_is_installed_once_an_admin_installed_it(installed_agent):
+def test_an_agent_level_app_counts_as_installed_once_an_admin_installed_it(installed_agent):
     assert installed_agent.installation.pk in installed_now()
 
 
@@ -72,7 +72,7 @@ def test_no_page_counts_an_unfinished_installation_or_calls_it_installed(install
     draft = publishing.create_version(app, by=cast.dev, **version_fields("1.1"))
     changes = f"/apps/{app.slug}/versions/{draft.pk}/changes/"
 
-    def told():
+    def counted_as_installed():
         return {
             "home": "1 app installed" in text(ada.get("/")),
             "overview": "Insights" in text(ada.get("/installations/overview/")),
@@ -82,16 +82,16 @@ def test_no_page_counts_an_unfinished_installation_or_calls_it_installed(install
             "forecast": [row.pk for row in dev.get(changes).context["page_obj"]] == [installed.installation.pk],
         }
 
-    assert set(told().values()) == {False}, told()
+    assert set(counted_as_installed().values()) == {False}, counted_as_installed()
     for path in ("/installations/", page):
         assert "Not finished" in text(ada.get(path)), path
     assert "Acme: not finished, open it" in text(ada.get(f"/marketplace/{app.slug}/install/"))
     assert "0 apps installed" in text(ada.get("/"))
     factories.agree(installed.client, cast.acme, cast.admin)
-    assert set(told().values()) == {True}, told()
+    assert set(counted_as_installed().values()) == {True}, counted_as_installed()
 
 
-def test_a_version_is_offered_to_an_installation_once_it_is_agreed_to(installed, cast):
+def test_a_version_is_offered_to_an_installation_once_somebody_agreed(installed, cast):
     credentials.add_scopes(installed.client, scopes={CREATE: "It grew"}, by=cast.dev)
     fields = version_fields("1.1", required_scopes=[VIEW, CREATE])
     factories.publish(publishing.create_version(installed.version.app, by=cast.dev, **fields), cast.dev)

@@ -33,52 +33,54 @@ pytestmark = pytest.mark.django_db
 # --- agreeing ---
 
 
-def test_agreeing_widens_this_consent_and_turns_on_what_was_chosen(agreed, cast):
-    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE], optional_scopes=[EDIT, DELETE])
+def test_agreeing_widens_the_consent_and_turns_on_the_chosen_scopes(agreed_app, cast):
+    version = next_version(
+        agreed_app.version.app, cast.dev, required_scopes=[VIEW, CREATE], optional_scopes=[EDIT, DELETE]
+    )
     before = Consent.objects.get()
-    moved = upgrade(agreed.installation, version, cast.admin, chosen={DELETE})
+    moved = upgrade(agreed_app.installation, version, cast.admin, chosen={DELETE})
     after = Consent.objects.get()
     assert (moved.version, moved.access_id) == (version, before.access_id)
     assert (after.pk, after.granted) == (before.pk, [CREATE, DELETE, EDIT, VIEW])
     assert Offer.objects.get().taken_at
-    assert scopes_now(agreed, cast.acme) == [CREATE, DELETE, EDIT, VIEW]
+    assert scopes_now(agreed_app, cast.acme) == [CREATE, DELETE, EDIT, VIEW]
     events = list(
         Entry.objects.filter(chain=cast.acme.chain_name).order_by("-sequence").values_list("event", flat=True)
     )
     assert events[:3] == ["installation.upgraded", "consent.widened", "access.terms_changed"]
 
 
-def test_what_was_not_shown_is_not_agreed_to(agreed, cast):
-    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
-    stale = upgrading.step_to(agreed.installation, version, by=cast.admin).screen.digest()
-    ending.trim_consent(agreed.consent, scopes={EDIT}, by=cast.admin)
+def test_only_what_was_shown_can_be_agreed_to(agreed_app, cast):
+    version = next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+    stale = upgrading.step_to(agreed_app.installation, version, by=cast.admin).screen.digest()
+    ending.trim_consent(agreed_app.consent, scopes={EDIT}, by=cast.admin)
     for shown in ("", "0" * 64, stale):
         with pytest.raises(ScreenIsStale), transaction.atomic():
-            upgrading.upgrade(agreed.installation, version, by=cast.admin, shown=shown)
-    agreed.installation.refresh_from_db()
-    assert agreed.installation.version == agreed.version
+            upgrading.upgrade(agreed_app.installation, version, by=cast.admin, shown=shown)
+    agreed_app.installation.refresh_from_db()
+    assert agreed_app.installation.version == agreed_app.version
     assert Access.objects.get().terms == {VIEW, EDIT}
 
 
-def test_only_the_version_that_is_offered_can_be_had(agreed, cast):
-    first = next_version(agreed.version.app, cast.dev, "1.1", required_scopes=[VIEW])
-    second = next_version(agreed.version.app, cast.dev, "1.2", required_scopes=[VIEW])
+def test_only_the_offered_version_can_be_installed(agreed_app, cast):
+    first = next_version(agreed_app.version.app, cast.dev, "1.1", required_scopes=[VIEW])
+    second = next_version(agreed_app.version.app, cast.dev, "1.2", required_scopes=[VIEW])
     other = factories.publish(factories.app(cast.dev, factories.client(cast.dev)[0]), cast.dev)
-    for wrong in (first, agreed.version, other):
+    for wrong in (first, agreed_app.version, other):
         with pytest.raises(NotOffered), transaction.atomic():
-            upgrade(agreed.installation, wrong, cast.admin)
-    assert upgrade(agreed.installation, second, cast.admin).version == second
+            upgrade(agreed_app.installation, wrong, cast.admin)
+    assert upgrade(agreed_app.installation, second, cast.admin).version == second
 
 
-def test_the_page_of_an_update_shows_the_difference_and_agrees_to_it(agreed, cast, browse):
-    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE], optional_scopes=[DELETE])
-    browser, url = browse(cast.admin), f"/installations/{agreed.installation.pk}/upgrade/"
+def test_the_page_of_an_update_shows_the_difference_and_agrees_to_it(agreed_app, cast, browse):
+    version = next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW, CREATE], optional_scopes=[DELETE])
+    browser, url = browse(cast.admin), f"/installations/{agreed_app.installation.pk}/upgrade/"
     page = text(browser.get(url))
     for expected in ("Create tickets", "It grew", "Already allowed: 1 permission", "It gives up", "Edit tickets"):
         assert expected in page, expected
     shown = re.search(r'name="shown" value="(\w+)"', browser.get(url).content.decode())[1]
     good = {"version": version.pk, "shown": shown, "decision": "agree"}
-    assert browser.post(url, {**good, "version": agreed.version.pk}).status_code == 409
+    assert browser.post(url, {**good, "version": agreed_app.version.pk}).status_code == 409
     assert browser.post(url, {**good, "shown": "x"}).status_code == 409
     assert browser.post(url, {**good, "decision": "?"}).status_code == 404
     answer = browser.post(url, {**good, "optional": [DELETE]}, follow=True)
@@ -86,26 +88,26 @@ def test_the_page_of_an_update_shows_the_difference_and_agrees_to_it(agreed, cas
     receipt = re.search(r'href="(/receipts/[\w-]+/)">See the receipt', answer.content.decode())[1]
     assert "Create tickets" in text(browser.get(receipt))
     assert Consent.objects.get().granted == [CREATE, DELETE, VIEW]
-    # Twice: there is nothing more to be had.
+    # Twice: there is no other version.
     assert "no other version" in text(browser.post(url, good, follow=True))
 
 
 # --- narrowing ---
 
 
-def test_a_version_that_asks_for_less_narrows_consent_and_every_token_without_asking(agreed, cast, browse):
+def test_a_version_that_requests_less_narrows_the_consent_and_every_token_without_asking(agreed_app, cast, browse):
     """T1"""
-    tokens = agreed.tokens_for(browse(cast.admin), account=cast.acme.slug)
+    tokens = agreed_app.tokens_for(browse(cast.admin), account=cast.acme.slug)
     assert tokens["scope"].split() == [EDIT, VIEW]
-    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW])
+    version = next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW])
     before = Consent.objects.get()
-    upgrade(agreed.installation, version, cast.admin)
+    upgrade(agreed_app.installation, version, cast.admin)
     after = Consent.objects.get()
     assert (after.granted, after.trimmed, after.expires_at) == ([VIEW], [], before.expires_at)
-    assert agreed.refresh(tokens["refresh_token"]).json()["scope"] == VIEW
+    assert agreed_app.refresh(tokens["refresh_token"]).json()["scope"] == VIEW
     assert Entry.objects.filter(event="access.terms_changed").get().details["removed"] == [EDIT]
     bearer = {"HTTP_AUTHORIZATION": f"Bearer {tokens['access_token']}"}
-    edit = agreed.http.put("/sandbox/api/v2/tickets/1", "{}", content_type="application/json", **bearer)
+    edit = agreed_app.http.put("/sandbox/api/v2/tickets/1", "{}", content_type="application/json", **bearer)
     assert edit.status_code == 401
     assert edit.json()["error"] == "insufficient_scope"
 
@@ -126,7 +128,7 @@ def test_narrowing_many_agents_takes_a_fixed_number_of_queries(installed_agent, 
     assert narrow(1) == narrow(12)
 
 
-def test_the_database_refuses_terms_narrower_than_a_consent(agreed):
+def test_the_database_refuses_terms_narrower_than_a_consent(agreed_app):
     with pytest.raises(DatabaseError, match="narrower than a consent"), transaction.atomic():
         Access.objects.update(optional_scopes=[])
 
@@ -134,11 +136,11 @@ def test_the_database_refuses_terms_narrower_than_a_consent(agreed):
 # --- declining ---
 
 
-def test_declining_changes_nothing_and_is_recorded(agreed, cast):
+def test_declining_changes_nothing_and_is_recorded(agreed_app, cast):
     """M4"""
-    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+    version = next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     before = Consent.objects.values().get(), Access.objects.values().get()
-    upgrading.decline_upgrade(agreed.installation, version, by=cast.admin)
+    upgrading.decline_upgrade(agreed_app.installation, version, by=cast.admin)
     assert (Consent.objects.values().get(), Access.objects.values().get()) == before
     offer = Offer.objects.get()
     assert offer.declined_at and offer.declined_by == cast.admin
@@ -146,8 +148,8 @@ def test_declining_changes_nothing_and_is_recorded(agreed, cast):
     assert offering.progress(version) | {"took": None} == {
         "waiting": 0, "waiting_since": None, "agreed": 0, "took": None, "declined": 1, "moved": 0,
     }  # fmt: skip
-    # It can be agreed to all the same, later.
-    assert upgrade(agreed.installation, version, cast.admin).version == version
+    # It can still be agreed to later.
+    assert upgrade(agreed_app.installation, version, cast.admin).version == version
     assert offering.progress(version)["agreed"] == 1
     assert offering.progress(version)["declined"] == 0
 
@@ -155,7 +157,7 @@ def test_declining_changes_nothing_and_is_recorded(agreed, cast):
 # --- agent level ---
 
 
-def test_each_agent_is_asked_for_the_additional_scopes_only_and_who_declines_keeps_the_old_consent(
+def test_agents_are_asked_only_for_additional_scopes_and_keep_the_old_consent_until_they_agree(
     installed_agent, cast, browse
 ):
     side = installed_agent
@@ -166,7 +168,7 @@ def test_each_agent_is_asked_for_the_additional_scopes_only_and_who_declines_kee
     )
     assert Offer.objects.get().kind == OfferKind.ASK
     upgrade(side.installation, version, cast.admin)
-    # Declined, or not yet asked: the old consent works, and what needs the new scope does not.
+    # Without an answer, the old consent works, and calls that need the new scope do not.
     bearer = {"HTTP_AUTHORIZATION": f"Bearer {tokens['access_token']}"}
     assert side.http.get("/sandbox/api/v2/tickets", **bearer).status_code == 200
     refused = side.http.post("/sandbox/api/v2/tickets", "{}", content_type="application/json", **bearer)
@@ -180,69 +182,69 @@ def test_each_agent_is_asked_for_the_additional_scopes_only_and_who_declines_kee
     assert Consent.objects.get().granted == [CREATE, VIEW]
 
 
-# --- without a click ---
+# --- automatic updates ---
 
 
-def test_a_version_that_asks_for_nothing_new_is_taken_by_itself_where_an_admin_turned_that_on(agreed, cast):
-    upgrading.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
-    here = {"install_url": agreed.version.install_url}
-    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW], **here)
+def test_a_version_that_requests_nothing_new_updates_automatically_if_an_admin_allowed_it(agreed_app, cast):
+    upgrading.set_upgrades_itself(agreed_app.installation, on=True, by=cast.admin)
+    here = {"install_url": agreed_app.version.install_url}
+    version = next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW], **here)
     assert Offer.objects.get().kind == OfferKind.ITSELF
     tasks.sweep_offers()
     for offer in Offer.objects.all():
         tasks.upgrade_itself(offer.pk)
         tasks.upgrade_itself(offer.pk)
-    agreed.installation.refresh_from_db()
-    assert agreed.installation.version == version
+    agreed_app.installation.refresh_from_db()
+    assert agreed_app.installation.version == version
     assert Consent.objects.get().granted == [VIEW]
     entries = Entry.objects.filter(event="installation.upgraded")
     assert [entry.actor for entry in entries] == ["system"]
 
 
-def test_a_version_that_asks_for_something_new_waits_also_where_updating_by_itself_is_on(agreed, cast):
-    upgrading.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
-    next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+def test_a_version_that_requests_something_new_waits_even_if_automatic_updates_are_on(agreed_app, cast):
+    upgrading.set_upgrades_itself(agreed_app.installation, on=True, by=cast.admin)
+    next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     offer = Offer.objects.get()
     assert offer.kind == OfferKind.ASK
     Offer.objects.update(kind=OfferKind.ITSELF)
     tasks.upgrade_itself(offer.pk)
-    agreed.installation.refresh_from_db()
-    assert agreed.installation.version == agreed.version
+    agreed_app.installation.refresh_from_db()
+    assert agreed_app.installation.version == agreed_app.version
     assert Offer.objects.get().kind == OfferKind.ASK
 
 
-def test_what_cannot_be_taken_by_itself_any_more_or_was_declined_is_left_to_people(agreed, cast):
-    upgrading.set_upgrades_itself(agreed.installation, on=True, by=cast.admin)
-    here = {"install_url": agreed.version.install_url}
-    first = next_version(agreed.version.app, cast.dev, "1.1", required_scopes=[VIEW], **here)
-    second = next_version(agreed.version.app, cast.dev, "1.2", required_scopes=[VIEW], **here)
-    upgrading.decline_upgrade(agreed.installation, second, by=cast.admin)
+def test_a_superseded_or_declined_version_is_not_an_automatic_update(agreed_app, cast):
+    upgrading.set_upgrades_itself(agreed_app.installation, on=True, by=cast.admin)
+    here = {"install_url": agreed_app.version.install_url}
+    first = next_version(agreed_app.version.app, cast.dev, "1.1", required_scopes=[VIEW], **here)
+    second = next_version(agreed_app.version.app, cast.dev, "1.2", required_scopes=[VIEW], **here)
+    upgrading.decline_upgrade(agreed_app.installation, second, by=cast.admin)
     for version in (first, second):
         tasks.upgrade_itself(Offer.objects.get(version=version).pk)
-    agreed.installation.refresh_from_db()
-    assert agreed.installation.version == agreed.version
+    agreed_app.installation.refresh_from_db()
+    assert agreed_app.installation.version == agreed_app.version
     assert Offer.objects.get(version=first).kind == OfferKind.CLICK
 
 
 @pytest.mark.parametrize("what", ["account", "client"])
-def test_nothing_is_updated_while_the_account_or_the_app_is_suspended(agreed, cast, browse, what):
-    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+def test_nothing_is_updated_while_the_account_or_the_app_is_suspended(agreed_app, cast, browse, what):
+    version = next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     if what == "account":
         accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     else:
-        credentials.suspend_client(agreed.client, reason="Harmful", by=factories.reviewer())
-    ada, url = browse(cast.admin), f"/installations/{agreed.installation.pk}/upgrade/"
+        credentials.suspend_client(agreed_app.client, reason="Harmful", by=factories.reviewer())
+    ada, url = browse(cast.admin), f"/installations/{agreed_app.installation.pk}/upgrade/"
     for answer in (ada.get(url, follow=True), ada.post(url, {"version": version.pk, "decision": "agree"}, follow=True)):
         assert "cannot be updated here now" in text(answer)
-    agreed.installation.refresh_from_db()
-    assert agreed.installation.version == agreed.version
+    agreed_app.installation.refresh_from_db()
+    assert agreed_app.installation.version == agreed_app.version
 
 
-# --- an app's first client, vendors, and what was filled in ---
+# --- an app's first client, vendors and settings ---
 
 
-def test_a_version_that_brings_the_first_credentials_asks_for_consent_in_the_same_way(cast, vendors):
-    """From an API key to OAuth: the installation has no access until somebody agreed."""
+def test_a_version_with_the_first_credentials_asks_for_consent(cast, vendors):
+    """From an API key to OAuth: the installation has no access until somebody agrees."""
     multi = installed_with_vendors(cast, vendors, client=False)
     assert multi.installation.access is None
     row, _secret = factories.client(cast.dev, level=Level.ACCOUNT)
@@ -261,8 +263,8 @@ def test_a_version_that_brings_the_first_credentials_asks_for_consent_in_the_sam
         type(moved).objects.update(access=None)
 
 
-def _with(version, **integrations):
-    """The version's package with other integrations."""
+def _package_with(version, **integrations):
+    """Return the version's package with changes to its integrations."""
     files = {**version.package, "config/oauth_config.json": {"integrations": {}}}
     before = version.package["config/oauth_config.json"]["integrations"]
     files["config/oauth_config.json"]["integrations"] = {
@@ -273,37 +275,37 @@ def _with(version, **integrations):
     return files
 
 
-def test_an_upgrade_takes_connections_along_by_name_and_ends_those_that_lead_elsewhere(cast, vendors, connected):
-    """Nothing that was given for one vendor goes to another under the same name (RFC 9700, 4.4)."""
-    multi = connected
-    kept = Connection.objects.get(integration="calendar")
+def test_an_upgrade_keeps_connections_by_name_and_ends_those_that_lead_elsewhere(cast, vendors, connected_app):
+    """Nothing meant for one vendor goes to another of the same name (RFC 9700 section 4.4)."""
+    multi = connected_app
+    row = Connection.objects.get(integration="calendar")
     same = next_version(multi.app, cast.dev, "1.1", custom={cast.acme.slug}, package=multi.version.package)
     moved = upgrade(multi.installation, same, cast.admin)
-    kept.refresh_from_db()
-    assert kept.ended_at is None and works(vendors[0], kept)
-    changed = _with(same, calendar={"token_url": f"{vendors[1].url}/token"})
+    row.refresh_from_db()
+    assert row.ended_at is None and works(vendors[0], row)
+    changed = _package_with(same, calendar={"token_url": f"{vendors[1].url}/token"})
     elsewhere = next_version(multi.app, cast.dev, "1.2", custom={cast.acme.slug}, package=changed)
     assert Offer.objects.get(version=elsewhere).kind == OfferKind.ASK
     upgrade(moved, elsewhere, cast.admin)
-    kept.refresh_from_db()
-    assert kept.ended_at and kept.version == same
-    # The vendor that issued the tokens is told, not the other.
-    assert vendors[0].url in str(connecting.vendor_of(kept).integration.token_url)
+    row.refresh_from_db()
+    assert row.ended_at and row.version == same
+    # They are revoked at the vendor that issued them, not at the other.
+    assert vendors[0].url in str(connecting.vendor_of(row).integration.token_url)
 
 
-def test_the_vendor_of_before_is_told_that_a_connection_is_over_also_after_an_update(cast, connected):
+def test_an_ended_connection_keeps_the_version_whose_vendor_is_told(cast, connected_app):
     row = Connection.objects.get(integration="calendar")
     connecting.disconnect(row, by=cast.admin)
     row.refresh_from_db()
-    assert row.version == connected.version
+    assert row.version == connected_app.version
 
 
-def test_what_was_filled_in_for_one_question_is_no_answer_to_another_of_the_same_name(cast, connected):
-    connecting.change_values(connected.installation, values={"owner": "acme"}, by=cast.admin)
-    connected.installation.refresh_from_db()
-    files = deepcopy(connected.version.package)
+def test_a_setting_is_not_reused_for_a_changed_field_of_the_same_name(cast, connected_app):
+    connecting.change_values(connected_app.installation, values={"owner": "acme"}, by=cast.admin)
+    connected_app.installation.refresh_from_db()
+    files = deepcopy(connected_app.version.package)
     files["config/iparams.json"]["owner"]["secure"] = not files["config/iparams.json"]["owner"].get("secure", False)
-    version = next_version(connected.app, cast.dev, "1.1", custom={cast.acme.slug}, package=files)
+    version = next_version(connected_app.app, cast.dev, "1.1", custom={cast.acme.slug}, package=files)
     assert Offer.objects.get().kind == OfferKind.CLICK
-    assert connected.installation.values["owner"] == "acme"
-    assert "owner" not in upgrade(connected.installation, version, cast.admin).values
+    assert connected_app.installation.values["owner"] == "acme"
+    assert "owner" not in upgrade(connected_app.installation, version, cast.admin).values

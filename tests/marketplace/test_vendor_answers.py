@@ -1,4 +1,4 @@
-"""What a vendor's answers lead to: less than was asked for, errors in any shape, and where it can be told of an end."""
+"""Vendors' answers: fewer scopes than requested, errors in any shape, and where to revoke."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from marketplace.models import Connection
 from marketplace.package import known_vendors
 from marketplace.vendors import actions as connecting
 from marketplace.vendors.oauth_client import words_of
-from tests.marketplace.connected import connect, row, set_out, url_of, works
+from tests.marketplace.connected import connect, row, start_connecting, url_of, works
 from tests.people.forms import text
 from tests.vendors import CLIENT_ID, SECRET
 
@@ -28,7 +28,7 @@ def disconnect_page(browser, multi, name="calendar"):
 
 
 def test_id_and_secret_are_form_encoded_in_basic(multi_of, ada, calendar):
-    """RFC 6749 section 2.3.1: otherwise a colon, a plus or a percent sign makes another id or secret of them."""
+    """RFC 6749 section 2.3.1: otherwise a colon, plus or percent sign changes the id or secret."""
     multi = multi_of(
         client_id=ODD_ID, client_secret=ODD_SECRET, options={"scope": "read", "client_authentication": "basic"}
     )
@@ -42,7 +42,7 @@ def test_id_and_secret_are_form_encoded_in_basic(multi_of, ada, calendar):
     assert [unquote_plus(part) for part in pair] == [ODD_ID, ODD_SECRET] and works(calendar, row())
 
 
-# --- less than was asked for ---
+# --- fewer scopes than requested ---
 
 
 def test_scopes_that_a_vendor_did_not_grant_are_named_on_the_checklist(multi_of, ada, calendar):
@@ -57,8 +57,8 @@ def test_scopes_that_a_vendor_did_not_grant_are_named_on_the_checklist(multi_of,
 
 
 @pytest.mark.parametrize("switches", [{"scope_returned": False}, {"scope_separator": "comma"}])
-def test_a_vendor_that_grants_all_or_does_not_say_is_not_said_to_lack_anything(multi_of, ada, calendar, switches):
-    """RFC 6749 section 5.1: without `scope`, all was granted."""
+def test_a_vendor_that_grants_everything_or_does_not_say_misses_no_scopes(multi_of, ada, calendar, switches):
+    """RFC 6749 section 5.1: without `scope`, everything was granted."""
     comma = switches.get("scope_separator") == "comma"
     multi = multi_of(options={"scope": "read,write" if comma else "read write"})
     calendar.switch(**switches)
@@ -66,16 +66,16 @@ def test_a_vendor_that_grants_all_or_does_not_say_is_not_said_to_lack_anything(m
     assert row().missing_scopes == [] and "Missing" not in checklist(ada, multi)
 
 
-def test_a_connection_that_cannot_be_renewed_says_when_it_ends(multi, ada, calendar):
+def test_a_connection_without_a_refresh_token_says_when_it_ends(multi, ada, calendar):
     calendar.switch(refresh="none")
     connect(ada, multi, "calendar")
     assert row().ends_by_itself and "gave no refresh token. Connect again then." in checklist(ada, multi)
     calendar.switch(refresh="none", expires_in="missing")
     connect(ada, multi, "calendar")
-    assert "no refresh token" not in checklist(ada, multi), "what has no end needs no renewal"
+    assert "no refresh token" not in checklist(ada, multi), "a connection without an end needs no renewal"
 
 
-def test_a_short_life_is_told_on_the_checklist(multi, ada, calendar):
+def test_a_short_lifetime_is_shown_on_the_checklist(multi, ada, calendar):
     calendar.switch(lifetime=120)
     connect(ada, multi, "calendar")
     assert "gives access for only 120 seconds at a time" in checklist(ada, multi)
@@ -103,7 +103,7 @@ def test_a_short_life_is_told_on_the_checklist(multi, ada, calendar):
         ("", {}, None),
     ],
 )
-def test_the_check_knows_what_well_known_vendors_want_for_a_refresh_token(token_url, options, lacking):
+def test_the_check_knows_what_well_known_vendors_require_for_a_refresh_token(token_url, options, lacking):
     assert known_vendors.lacks_refresh_token(token_url, options) == lacking
 
 
@@ -122,7 +122,7 @@ def test_the_check_knows_what_well_known_vendors_want_for_a_refresh_token(token_
         ({}, ""), ([], ""), (None, ""), (True, ""), ({"message": {"a": []}}, ""),
     ],
 )  # fmt: skip
-def test_an_error_in_any_shape_is_shown_as_its_words(problem, words):
+def test_an_error_of_any_shape_is_shown_by_its_message(problem, words):
     assert words_of(problem) == words
 
 
@@ -130,57 +130,57 @@ def test_an_error_in_any_shape_is_shown_as_its_words(problem, words):
 def test_an_error_object_is_shown_as_text(multi, ada, calendar, status):
     body = json.dumps({"error": {"code": 401, "message": "The key was revoked", "status": "UNAUTHENTICATED"}})
     calendar.switch(token_fault={"status": status, "body": body, "times": 1})
-    told = connect(ada, multi, "calendar")
-    assert "UNAUTHENTICATED The key was revoked" in told and "{" not in told.partition("Not connected")[2][:120]
+    page = connect(ada, multi, "calendar")
+    assert "UNAUTHENTICATED The key was revoked" in page and "{" not in page.partition("Not connected")[2][:120]
     calendar.switch(token_fault={"status": 422, "body": '{"message": "Try another app"}', "times": 1})
     assert "It answered 422: Try another app" in connect(ada, multi, "calendar")
 
 
-# --- where it can be told ---
+# --- where to revoke ---
 
 
 @pytest.mark.parametrize("issuer_path", ["", "/realms/acme"])
 @pytest.mark.parametrize("how", ["iss", "option"])
-def test_the_vendor_of_an_issuer_with_a_path_is_told(multi_of, ada, calendar, issuer_path, how):
-    """RFC 8414 section 3.1 inserts the well-known path; the issuer is the package's, or what came back (RFC 9207)."""
+def test_tokens_are_revoked_at_a_vendor_whose_issuer_has_a_path(multi_of, ada, calendar, issuer_path, how):
+    """RFC 8414 section 3.1 inserts the well-known path; the issuer comes from the package or the answer (RFC 9207)."""
     issuer = {"issuer": f"{calendar.url}{issuer_path}"} if how == "option" else {}
     multi = multi_of(options={"scope": "read", **issuer})
     calendar.switch(issuer_path=issuer_path, iss="correct" if how == "iss" else "none")
     connect(ada, multi, "calendar")
-    kept = row()
-    assert kept.revocation_url == f"{calendar.url}/revoke"
+    connection = row()
+    assert connection.revocation_url == f"{calendar.url}/revoke"
     assert "The portal tells Example Calendar, so that the access ends there too." in disconnect_page(ada, multi)
     ada.post(url_of(multi, "calendar", "disconnect/"))
-    tasks.revoke_connection(str(kept.pk))
+    tasks.revoke_connection(str(connection.pk))
     assert not calendar.tokens()
 
 
-def test_metadata_of_another_issuer_is_not_believed(multi_of, ada, calendar):
+def test_metadata_of_another_issuer_is_ignored(multi_of, ada, calendar):
     """RFC 8414 section 3.3."""
     multi = multi_of(options={"scope": "read", "issuer": f"{calendar.url}/realms/acme"})
-    # The vendor's own issuer has no path, so what it publishes is not about that one.
+    # The vendor publishes metadata of another issuer.
     calendar.switch(iss="none", issuer_path="/realms/other")
     connect(ada, multi, "calendar")
     assert row().revocation_url == ""
 
 
-def test_a_vendor_that_cannot_be_told_is_said_to_be(multi, ada, calendar):
+def test_the_page_says_if_a_vendor_cannot_be_told(multi, ada, calendar):
     calendar.switch(revocation="absent")
     connect(ada, multi, "calendar")
     page = disconnect_page(ada, multi)
     assert "Example Calendar cannot be told" in page and "The portal tells" not in page
 
 
-def test_a_connection_from_before_the_look_up_promises_nothing(multi, ada, calendar):
+def test_a_connection_made_before_the_look_up_promises_nothing(multi, ada, calendar):
     connect(ada, multi, "calendar")
     Connection.objects.update(revocation_url=None)
-    kept = row()
+    connection = row()
     assert "The portal tells Example Calendar, if Example Calendar offers a way to do so." in disconnect_page(
         ada, multi
     )
     ada.post(url_of(multi, "calendar", "disconnect/"))
-    tasks.revoke_connection(str(kept.pk))
-    assert not calendar.tokens(), "it is looked up when it is needed"
+    tasks.revoke_connection(str(connection.pk))
+    assert not calendar.tokens(), "the endpoint is looked up when needed"
 
 
 # --- whose the app's credentials are ---
@@ -201,26 +201,26 @@ CREDENTIALS = {
 def test_an_agent_is_not_asked_for_the_apps_credentials_at_a_vendor(multi_of, cast, browse, ada, vendors):
     multi = multi_of(boards=CREDENTIALS)
     axel, page = browse(cast.agent), url_of(multi, "boards")
-    asked = text(axel.get(page))
-    assert "Board" in asked and "Client secret" not in asked and "Client id" not in asked
+    form = text(axel.get(page))
+    assert "Board" in form and "Client secret" not in form and "Client id" not in form
     assert "An admin has to fill in the app’s settings first." in checklist(axel, multi)
     assert "An admin has to fill in the app’s settings first." in text(
         axel.post(page, {"value-board": "7"}, follow=True)
     )
     settings = f"/installations/{multi.installation.pk}/settings/"
     assert axel.get(settings).status_code == 404 and "Example Boards: Client secret" in text(ada.get(settings))
-    given = {"value-owner": "x", "value-boards.id": CLIENT_ID, "value-boards.secret": SECRET}
-    assert ada.post(settings, given).status_code == 302
+    values = {"value-owner": "x", "value-boards.id": CLIENT_ID, "value-boards.secret": SECRET}
+    assert ada.post(settings, values).status_code == 302
     assert SECRET not in text(ada.get(settings))
     assert "is connected" in connect(axel, multi, "boards", **{"value-board": "7"})
-    kept = row("boards")
-    assert kept.values == {"board": "7"} and works(vendors[1], kept)
-    # What an agent sends for them is not taken.
-    set_out(axel, multi, "boards", **{"value-board": "7", "value-secret": "stolen"})
-    connecting.refresh_connection(kept)
+    connection = row("boards")
+    assert connection.values == {"board": "7"} and works(vendors[1], connection)
+    # Values that an agent sends for them are ignored.
+    start_connecting(axel, multi, "boards", **{"value-board": "7", "value-secret": "stolen"})
+    connecting.refresh_connection(connection)
 
 
-def test_the_apps_credentials_at_a_vendor_are_no_values_of_request_templates(multi_of, ada):
+def test_request_templates_cannot_use_the_apps_credentials_at_a_vendor(multi_of, ada):
     multi = multi_of(boards=CREDENTIALS)
     contents = connecting.Contents.of(multi.version)
     assert set(contents.iparams) == {"owner"} and set(contents.fields) == {"owner", "boards.id", "boards.secret"}

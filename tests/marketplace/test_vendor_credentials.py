@@ -1,4 +1,4 @@
-"""Whom an admin's credentials at a vendor go to: this vendor until the last connection is over, and nobody else."""
+"""An admin's credentials at a vendor go only to that vendor, until its last connection is over."""
 
 import json
 from copy import deepcopy
@@ -12,7 +12,7 @@ from marketplace.package.archive import OAUTH
 from marketplace.vendors import actions as connecting
 from marketplace.vendors import oauth_client
 from tests import factories
-from tests.marketplace.connected import connect, row, set_out, url_of
+from tests.marketplace.connected import connect, row, start_connecting, url_of
 from tests.marketplace.test_vendor_answers import CREDENTIALS
 from tests.marketplace.versions import upgrade
 from tests.peer import Peer, said
@@ -23,31 +23,31 @@ pytestmark = pytest.mark.django_db
 
 
 def fill_in(ada, multi, secret=SECRET):
-    given = {"value-owner": "x", "value-boards.id": CLIENT_ID, "value-boards.secret": secret}
-    assert ada.post(f"/installations/{multi.installation.pk}/settings/", given).status_code == 302
+    values = {"value-owner": "x", "value-boards.id": CLIENT_ID, "value-boards.secret": secret}
+    assert ada.post(f"/installations/{multi.installation.pk}/settings/", values).status_code == 302
 
 
-def connected_agent(multi_of, browse, cast, ada, **changes):
+def install_and_connect(multi_of, browse, cast, ada, **changes):
     multi = multi_of(boards={**CREDENTIALS, **changes})
     fill_in(ada, multi)
     assert "is connected" in connect(browse(cast.agent), multi, "boards", **{"value-board": "7"})
     return multi
 
 
-def test_a_vendor_is_told_of_an_uninstalled_app_with_the_admins_credentials(multi_of, browse, cast, ada, vendors):
-    multi = connected_agent(multi_of, browse, cast, ada)
+def test_tokens_of_an_uninstalled_app_are_revoked_with_the_admins_credentials(multi_of, browse, cast, ada, vendors):
+    multi = install_and_connect(multi_of, browse, cast, ada)
     installing.uninstall(multi.installation, by=cast.admin)
     [over] = Connection.objects.over()
     tasks.revoke_connection(str(over.pk))
     assert not vendors[1].tokens()
     multi.installation.refresh_from_db()
-    assert multi.installation.values == {}, "nothing is kept once the vendor was told"
+    assert multi.installation.values == {}, "nothing is stored once the vendor was told"
 
 
-def test_a_vendor_of_the_version_before_is_not_sent_the_next_ones_secret(multi_of, browse, cast, ada, vendors):
-    """The same name may lead elsewhere in the next version, for which the admin fills in another secret."""
+def test_the_previous_versions_vendor_is_not_sent_the_next_ones_secret(multi_of, browse, cast, ada, vendors):
+    """The same name may lead to another vendor in the next version, for which the admin fills in another secret."""
     calendar, boards = vendors
-    multi = connected_agent(multi_of, browse, cast, ada)
+    multi = install_and_connect(multi_of, browse, cast, ada)
     files = deepcopy(multi.version.package)
     files[OAUTH]["integrations"]["boards"] |= {
         "authorize_url": f"{calendar.url}/authorize",
@@ -65,7 +65,7 @@ def test_a_vendor_of_the_version_before_is_not_sent_the_next_ones_secret(multi_o
     assert not boards.tokens()
 
 
-def test_whoever_connects_cannot_have_the_secret_sent_to_an_issuer_of_their_choice(
+def test_nobody_who_connects_can_have_the_secret_sent_to_an_issuer_of_their_choice(
     multi_of, browse, cast, ada, vendors
 ):
     boards = vendors[1]
@@ -85,15 +85,15 @@ def test_whoever_connects_cannot_have_the_secret_sent_to_an_issuer_of_their_choi
     boards.switch(iss="none")
     assert "is connected" in connect(browse(cast.agent), multi, "boards", **{"value-board": str(thief.port)})
     assert thief.requests, "its metadata is read"
-    kept = row("boards")
-    assert kept.revocation_url == f"{boards.url}/revoke"
-    connecting.disconnect(kept, by=cast.agent)
-    tasks.revoke_connection(str(kept.pk))
+    connection = row("boards")
+    assert connection.revocation_url == f"{boards.url}/revoke"
+    connecting.disconnect(connection, by=cast.agent)
+    tasks.revoke_connection(str(connection.pk))
     assert all(request.startswith(b"GET /.well-known/") for request in thief.requests)
 
 
-def test_an_issuer_that_does_not_answer_holds_nobody_up(multi_of, ada, calendar, monkeypatch):
-    """It may have metadata at eight addresses; the time is for all of them."""
+def test_an_unresponsive_issuer_holds_nobody_up(multi_of, ada, calendar, monkeypatch):
+    """Its metadata may be at eight URLs; the time limit covers all of them."""
     slow = Peer(lambda _request, _connection: slow.over.wait(180) and b"")
     monkeypatch.setattr(oauth_client, "LOOK_UP_SECONDS", 0.2)
     multi = multi_of(options={"scope": "read", "issuer": f"{slow.url}/realms/acme"})
@@ -103,7 +103,7 @@ def test_an_issuer_that_does_not_answer_holds_nobody_up(multi_of, ada, calendar,
     assert len(slow.requests) == 1 and row().revocation_url == ""
 
 
-def test_a_value_cannot_lead_to_another_path_of_the_vendors(multi_of, ada, calendar):
+def test_a_setting_cannot_lead_to_another_path_of_the_vendors(multi_of, ada, calendar):
     multi = multi_of(token_url=f"{calendar.url}/<%= oauth_iparams.room %>/token")
     for value in (".", ".."):
         assert "cannot be part of its address" in connect(ada, multi, "calendar", **{"value-room": value})
@@ -115,4 +115,4 @@ def test_nobody_is_sent_to_another_path_of_the_vendors(multi_of, ada, calendar):
     for value in (".", ".."):
         answer = ada.post(url_of(multi, "calendar"), {"value-room": value})
         assert answer.status_code == 422 and "cannot be part of its address" in text(answer)
-    assert "a..b" in set_out(ada, multi, "calendar", **{"value-room": "a..b"})
+    assert "a..b" in start_connecting(ada, multi, "calendar", **{"value-room": "a..b"})

@@ -1,4 +1,4 @@
-"""Taking a published version back: who has it is told, and goes on or moves to another (M4)."""
+"""Withdrawing a published version: admins who have it are told, and keep it or move to another (M4)."""
 
 import pytest
 from django.core import mail
@@ -16,44 +16,44 @@ from tests.people.forms import text
 pytestmark = pytest.mark.django_db
 
 
-def test_a_withdrawn_version_goes_on_working_and_its_admins_are_told_and_offered_the_earlier_one(agreed, cast, browse):
-    version = next_version(agreed.version.app, cast.dev, required_scopes=[VIEW], optional_scopes=[EDIT, CREATE])
-    upgrade(agreed.installation, version, cast.admin, chosen={CREATE})
+def test_a_withdrawn_version_keeps_working_and_its_admins_are_offered_the_earlier_one(agreed_app, cast, browse):
+    version = next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW], optional_scopes=[EDIT, CREATE])
+    upgrade(agreed_app.installation, version, cast.admin, chosen={CREATE})
     assert Consent.objects.get().granted == [CREATE, EDIT, VIEW]
     publishing.withdraw_version(version, reason="It loses tickets.", by=cast.dev)
-    assert scopes_now(agreed, cast.acme) == [CREATE, EDIT, VIEW]
+    assert scopes_now(agreed_app, cast.acme) == [CREATE, EDIT, VIEW]
     offer = Offer.objects.get(kind=OfferKind.WITHDRAWN)
-    assert offer.version == agreed.version
+    assert offer.version == agreed_app.version
     mail.outbox.clear()
     tasks.tell_of_offer(offer.pk)
     assert "It loses tickets." in mail.outbox[0].body
-    page = browse(cast.admin).get(f"/installations/{agreed.installation.pk}/")
+    page = browse(cast.admin).get(f"/installations/{agreed_app.installation.pk}/")
     assert "It loses tickets." in text(page)
-    agreed.installation.refresh_from_db()
-    back = upgrade(agreed.installation, agreed.version, cast.admin)
-    assert back.version == agreed.version
+    agreed_app.installation.refresh_from_db()
+    back = upgrade(agreed_app.installation, agreed_app.version, cast.admin)
+    assert back.version == agreed_app.version
     assert Consent.objects.get().granted == [EDIT, VIEW]
 
 
-def test_a_withdrawn_version_cannot_be_had_and_where_it_was_the_only_one_that_is_told(agreed, cast):
-    publishing.withdraw_version(agreed.version, reason="Over.", by=cast.dev)
+def test_a_withdrawn_version_cannot_be_installed_and_admins_are_told_if_it_was_the_only_one(agreed_app, cast):
+    publishing.withdraw_version(agreed_app.version, reason="Over.", by=cast.dev)
     offer = Offer.objects.get()
     assert (offer.kind, offer.version) == (OfferKind.WITHDRAWN, None)
     with pytest.raises(installing.NotInstallable):
-        installing.install(agreed.version.app, cast.globex, by=cast.globex_admin)
+        installing.install(agreed_app.version.app, cast.globex, by=cast.globex_admin)
     mail.outbox.clear()
     tasks.tell_of_offer(offer.pk)
     assert "no other version" in mail.outbox[0].body
     assert Version.objects.get().status == Status.WITHDRAWN
 
 
-def test_an_account_that_waited_is_told_when_what_it_has_is_withdrawn(agreed, cast):
-    """The same step is offered for another reason then."""
-    next_version(agreed.version.app, cast.dev, required_scopes=[VIEW, CREATE])
+def test_a_waiting_account_is_told_when_its_version_is_withdrawn(agreed_app, cast):
+    """The same step is then offered for another reason."""
+    next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     offer = Offer.objects.get()
     tasks.tell_of_offer(offer.pk)
     mail.outbox.clear()
-    publishing.withdraw_version(agreed.version, reason="Old.", by=cast.dev)
+    publishing.withdraw_version(agreed_app.version, reason="Old.", by=cast.dev)
     for _time in range(2):
         tasks.sweep_offers()
         tasks.tell_of_offer(offer.pk)
@@ -61,10 +61,10 @@ def test_an_account_that_waited_is_told_when_what_it_has_is_withdrawn(agreed, ca
     assert Offer.objects.get().kind == OfferKind.WITHDRAWN
 
 
-def test_why_a_version_was_withdrawn_is_said_then_and_never_changed(agreed, cast):
+def test_the_reason_of_a_withdrawal_is_given_then_and_never_changes(agreed_app, cast):
     with pytest.raises(DatabaseError), transaction.atomic():
         Version.objects.update(withdrawn_because="Else")
-    publishing.withdraw_version(agreed.version, reason="Over.", by=cast.dev)
+    publishing.withdraw_version(agreed_app.version, reason="Over.", by=cast.dev)
     with pytest.raises(DatabaseError), transaction.atomic():
         Version.objects.update(withdrawn_because="Else")
 

@@ -1,4 +1,4 @@
-"""The versions of an app after its first, and moving to them."""
+"""Publishing an app's later versions, and upgrading to them."""
 
 from credentials import actions as credentials
 from marketplace.actions import publishing, upgrading
@@ -7,15 +7,15 @@ from tests.factories import version_fields
 
 
 def next_draft(app, dev, number="1.1", **fields):
-    """A version that asks for what `fields` say, whatever its credentials lacked until now."""
-    asked = {*fields.get("required_scopes", []), *fields.get("optional_scopes", [])}
-    if app.client and (lacking := asked - app.client.scope_names()):
+    """Create a version with these `fields`, adding missing scopes to its client first."""
+    requested = {*fields.get("required_scopes", []), *fields.get("optional_scopes", [])}
+    if app.client and (lacking := requested - app.client.scope_names()):
         credentials.add_scopes(app.client, scopes=dict.fromkeys(lacking, "It grew"), by=dev)
     return publishing.create_version(app, by=dev, **version_fields(number, **fields))
 
 
 def next_version(app, dev, number="1.1", *, custom=None, **fields):
-    """The same, published: for all, or without review for the accounts of these slugs."""
+    """Create and publish a version: for everyone, or without review for the accounts of these slugs."""
     draft = next_draft(app, dev, number, **fields)
     if custom:
         return publishing.publish_custom(draft, accounts=custom, by=dev)
@@ -23,12 +23,12 @@ def next_version(app, dev, number="1.1", *, custom=None, **fields):
 
 
 def upgrade(installation, version, by, chosen=()):
-    """Update as the page does it: with the digest of what is shown."""
+    """Upgrade like the page, with the digest of what is shown."""
     step = upgrading.step_to(installation, version, by=by)
     shown = step.screen.digest() if step.screen else ""
     return upgrading.upgrade(installation, version, by=by, shown=shown, chosen=chosen)
 
 
 def scopes_now(side, account):
-    """The scopes that the app gets by client credentials."""
+    """Return the scopes that the app gets by client credentials."""
     return side.token(grant_type="client_credentials", account=account.slug).json()["scope"].split()
