@@ -32,8 +32,8 @@ format: $(READY) ## Format code and templates, and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/djlint templates --reformat --quiet --warn
 
-migration: $(READY) ## Write the migration that changed models need; APP=consent NAME=why_it_is_there
-	$(BIN)/python manage.py makemigrations $(if $(NAME),--name $(NAME)) $(APP)
+migration: $(READY) ## Write the migration that changed models need; APP=consent NAME=why_it_is_there, EMPTY=1 for SQL alone
+	$(BIN)/python manage.py makemigrations $(if $(EMPTY),--empty) $(if $(NAME),--name $(NAME)) $(APP)
 	$(BIN)/ruff format --quiet .
 
 docs: $(READY) ## Write the generated parts of docs/: the picture of imports, the gateways' configurations

@@ -15,7 +15,8 @@ from .models import AccessToken, AuthorizationCode, Consent, RefreshToken, Why
 from .reasons import ConsentEnd, FamilyEnd
 
 
-# The one home of how long an agreement lasts (T5); texts take the number of days from here.
+# The one home of how long an agreement lasts (T5); texts take the number of days from here. The guard of consents states
+# it once more, in the newest migration that writes consent_consent_agreed(); a test compares the two.
 def agreement_end(agreed_at: dt.datetime) -> dt.datetime:
     """Return when an agreement made at a given time ends unless somebody agrees again."""
     return agreed_at + settings.CONSENT_LIFETIME

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from consent.actions import ending
 from consent.models import Consent
+from consent.validity import agreement_days
 from marketplace.models import VendorSecret
 from tests import factories
 from tests.factories import EDIT
@@ -221,6 +222,15 @@ def test_a_consent_ends_later_only_together_with_the_time_of_the_agree(everythin
     Consent.objects.update(expires_at=before - timedelta(days=9))
     factories.agree(everything.client, everything.cast.acme, everything.cast.admin, ask_again=True)
     assert Consent.objects.get().expires_at > before
+
+
+def test_a_consent_lasts_as_long_as_the_settings_say(everything, web):
+    """T5: the database and the settings state the same length."""
+    Consent.objects.update(expires_at=everything.consent.expires_at - timedelta(days=9))
+    length = f"statement_timestamp() + interval '{agreement_days()} days'"
+    agree = f"UPDATE consent_consent SET granted_at = statement_timestamp(), expires_at = {length}"
+    refused(f"{agree} + interval '1 second'", "moves later only with granted_at", role=web)
+    assert rows(f"{agree} RETURNING 1")
 
 
 def test_an_invitation_ends_later_only_with_a_new_link(everything, web):

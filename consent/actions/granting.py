@@ -176,7 +176,7 @@ def _widen(live: Consent) -> tuple[Consent, Event]:
 
 
 def _renew(live: Consent) -> tuple[Consent, Event]:
-    """Agree to the same scopes for another year (T5)."""
+    """Agree to the same scopes for as long again (T5)."""
     live.revision += 1
     return live, Event.CONSENT_RENEWED
 
