@@ -20,6 +20,18 @@ SLOW_FILES = [
     "tests/test_database_away.py",
     "tests/gateways/",
 ]
+# They try everything there is, one thing at a time.
+WHOLE = (
+    "tests/test_people_table.py",
+    "tests/test_swapped_ids.py",
+    "tests/test_every_action.py",
+    "tests/test_lists.py",
+    "tests/portal/test_once.py",
+    "tests/portal/test_bounds.py",
+    "tests/protocol/test_fuzz.py",
+    "tests/machine/",
+    "tests/marketplace/test_package_work.py",
+)
 # They start processes, or need the database emptied afterwards.
 SLOW_FIXTURES = {"live_server", "servers", "start_servers", "transactional_db", "vendors", "worker"}
 
@@ -43,7 +55,8 @@ def _commits(item):
 def pytest_collection_modifyitems(items):
     """Mark slow tests, and put their files first, then the files of most tests."""
     for item in items:
-        if _place(item) < len(SLOW_FILES) or SLOW_FIXTURES & {*item.fixturenames} or _commits(item):
+        slow = _place(item) < len(SLOW_FILES) or _file(item).startswith(WHOLE)
+        if slow or SLOW_FIXTURES & {*item.fixturenames} or _commits(item):
             item.add_marker("slow")
     sizes = Counter(_file(item) for item in items)
     items.sort(key=lambda item: (_place(item), -sizes[_file(item)], _file(item)))
