@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import warnings
@@ -12,7 +13,10 @@ import oauth2_provider.settings
 import pytest
 from cryptography.fernet import Fernet
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.deprecation import RemovedInDjango60Warning, RemovedInDjango61Warning
+
+from portal.foundation.environment import require_environment
 
 PRODUCTION = {
     "SECRET_KEY": "s" * 20 + "abcdefghijklmnopqrstuvwxyz0123456789",
@@ -25,18 +29,34 @@ PRODUCTION = {
 }
 
 
-SET_UP = "import os, django; os.environ['DJANGO_SETTINGS_MODULE'] = 'portal.settings'; django.setup()"
-# Refuses whatever a module does at its import but read.
+WITHOUT_ENVIRONMENT = """
+import runpy, sys
+for sys.argv in (["manage.py", "help"], ["manage.py", "makemigrations", "--check"]):
+    runpy.run_path("manage.py", run_name="__main__")
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from portal.accounts.models import User
+for act in (lambda: settings.SECRET_KEY, User.objects.exists):
+    try:
+        act()
+    except ImproperlyConfigured as error:
+        print(error)
+"""
+# Reads the settings in three environments, and refuses whatever they do but read.
 READ_ONLY = """
-import os, sys
-before = dict(os.environ)
+import os, runpy, sys
+reading = False
 def refuse(event, arguments):
     is_written = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    if is_written or event in ("os.mkdir", "os.putenv", "subprocess.Popen", "socket.connect"):
+    if reading and (is_written or event in ("os.mkdir", "os.putenv", "subprocess.Popen", "socket.connect")):
         raise SystemExit(f"{event} {arguments}")
 sys.addaudithook(refuse)
-import portal.settings
-assert dict(os.environ) == before
+for demo, embedded in ("", ""), ("1", ""), ("", "1"):
+    os.environ |= {"DEMO": demo, "EMBEDDED": embedded}
+    before, reading = dict(os.environ), True
+    assert runpy.run_module("portal.settings")["DEMO"] is bool(demo)
+    assert dict(os.environ) == before
+    reading = False
 """
 
 
@@ -63,6 +83,18 @@ def production(without=(), **more):
     return environment
 
 
+def settings_with(environment):
+    """Return the names of portal/settings.py as a process with this environment has them."""
+    former = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(environment)
+        return runpy.run_path(str(settings.BASE_DIR / "portal/settings.py"))
+    finally:
+        os.environ.clear()
+        os.environ.update(former)
+
+
 def test_check_deploy_finds_nothing():
     done = manage("check", "--deploy", "--fail-level", "INFO")
     assert done.returncode == 0, done.stderr
@@ -78,51 +110,55 @@ def test_checking_a_package_without_a_migrated_database_is_told_in_one_line(tmp_
     assert done.returncode == 2 and "database, migrated" in told and done.stdout == ""
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["SECRET_KEY", "TOKEN_KEYS", "LEDGER_KEYS", "FIELD_ENCRYPTION_KEYS", "BASE_URL", "DATABASE_URL", "REDIS_URL"],
-)
-def test_outside_the_demo_a_missing_setting_refuses_to_start_and_says_which(name):
-    done = manage("check", without=[name])
-    (told,) = done.stderr.splitlines()
-    assert done.returncode == 2 and name in told
-    for secret in (*PRODUCTION.values(), os.environ["DATABASE_URL"], os.environ["REDIS_URL"]):
-        assert secret not in done.stdout + done.stderr or secret in (PRODUCTION["BASE_URL"], "apps.example.com")
+REQUIRED = ["SECRET_KEY", "TOKEN_KEYS", "LEDGER_KEYS", "FIELD_ENCRYPTION_KEYS", "BASE_URL", "DATABASE_URL", "REDIS_URL"]
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "BASE_URL", "DATABASE_URL", "REDIS_URL"])
+@pytest.mark.parametrize("name", REQUIRED)
+def test_outside_the_demo_a_missing_setting_is_refused_by_its_name_without_telling_the_others(settings, name):
+    settings.MISSING = settings_with(production(without=[name]))["MISSING"]
+    assert len(settings.MISSING) == 1
+    with pytest.raises(ImproperlyConfigured, match=rf"\b{name} (is not|must be) set") as told:
+        require_environment()
+    for secret in production(without=[name]).values():
+        assert secret not in str(told.value) or secret in (PRODUCTION["BASE_URL"], PRODUCTION["ALLOWED_HOSTS"])
+
+
+def test_nothing_is_missing_in_production():
+    assert settings_with(production())["MISSING"] == []
+
+
 @pytest.mark.parametrize(
-    "command", [("-c", "import portal.wsgi"), *(("-m", "celery", "-A", "portal", kind) for kind in ("worker", "beat"))]
+    ("command", "name"),
+    [
+        (["manage.py", "check"], "LEDGER_KEYS"),
+        (["-c", "import portal.wsgi"], "SECRET_KEY"),
+        (["-m", "celery", "-A", "portal", "worker"], "BASE_URL"),
+        (["-m", "celery", "-A", "portal", "beat"], "DATABASE_URL"),
+    ],
+    ids=["command", "web", "worker", "beat"],
 )
-def test_neither_web_server_nor_worker_nor_beat_starts_without_a_required_variable(command, name):
+def test_no_process_starts_without_a_required_variable(command, name):
     done = python(*command, **production(without=[name]))
     assert done.returncode != 0 and re.search(rf"\b{name} (is not|must be) set", done.stderr)
+    if command[0] == "manage.py":
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("environment", [{}, {"DEMO": "1"}, {"EMBEDDED": "1"}])
-def test_loading_the_settings_starts_nothing_and_writes_nothing(environment):
+def test_loading_the_settings_starts_nothing_and_writes_nothing():
     # Celery would name the settings itself.
-    done = python("-B", "-c", READ_ONLY, DJANGO_SETTINGS_MODULE="portal.settings", **environment)
+    done = python("-B", "-c", READ_ONLY, DJANGO_SETTINGS_MODULE="portal.settings")
     assert done.returncode == 0, done.stderr
 
 
-def test_tools_that_read_code_need_no_environment():
+def test_tools_that_read_code_need_no_environment_and_without_one_nothing_is_signed_or_asked():
     """`makemigrations`, and what mypy and editors do."""
-    for command in (["manage.py", "makemigrations", "--check"], ["manage.py", "help"], ["-c", SET_UP]):
-        done = python(*command)
-        assert done.returncode == 0 and done.stderr == "", command
-
-
-def test_without_an_environment_nothing_is_signed_or_asked():
-    done = python("-c", f"{SET_UP}; from django.conf import settings; settings.SECRET_KEY")
-    assert "SECRET_KEY setting must not be empty" in done.stderr
-    done = python("-c", f"{SET_UP}; from portal.accounts.models import User; User.objects.exists()")
-    assert "DATABASES is improperly configured" in done.stderr
-
-
-def test_the_demo_is_not_filled_in_outside_the_demo():
-    done = manage("seed_demo")
-    assert done.returncode != 0 and "DEMO" in done.stderr
+    done = python("-c", WITHOUT_ENVIRONMENT)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert re.search(
+        r"Type 'manage.py help <subcommand>'(.*\n)+No changes detected\n"
+        r".*SECRET_KEY setting must not be empty.*\n.*DATABASES is improperly configured",
+        done.stdout,
+    ), done.stdout
 
 
 def test_a_database_that_is_away_is_told_without_its_password():
@@ -131,10 +167,12 @@ def test_a_database_that_is_away_is_told_without_its_password():
 
 
 def test_production_cookies_and_headers_are_strict():
-    names = "SESSION_COOKIE_SECURE CSRF_COOKIE_SECURE SECURE_SSL_REDIRECT SECURE_HSTS_SECONDS SESSION_COOKIE_HTTPONLY"
-    show = f"from django.conf import settings; print([bool(getattr(settings, n)) for n in '{names}'.split()], settings.DEBUG)"
-    done = manage("shell", "--no-imports", "-c", show)
-    assert done.stdout.strip() == "[True, True, True, True, True] False", done.stderr
+    names = settings_with(production())
+    for name in (
+        "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "SESSION_COOKIE_HTTPONLY",
+    ):  # fmt: skip
+        assert names[name], name
+    assert names["DEBUG"] is False
 
 
 @pytest.mark.parametrize("kind", [DeprecationWarning, RemovedInDjango60Warning, RemovedInDjango61Warning])
@@ -158,9 +196,10 @@ def test_secrets_are_not_in_the_repr_of_settings_or_logs_of_oauthlib():
 
 def test_the_demos_mail_is_kept_under_var():
     """README: `rm -r var` begins anew."""
-    servers = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")}
-    done = python("manage.py", "diffsettings", DEMO="1", **servers)
-    assert re.search(r"EMAIL_FILE_PATH = \w*Path\('.*/var/mail'\)", done.stdout), done.stdout + done.stderr
+    demo = settings_with({"DEMO": "1"})
+    assert demo["EMAIL_FILE_PATH"] == settings.BASE_DIR / "var/mail" and demo["EMAIL_BACKEND"].endswith(
+        "filebased.EmailBackend"
+    )
 
 
 def test_the_tests_process_has_the_settings_of_tests():

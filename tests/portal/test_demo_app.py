@@ -12,12 +12,13 @@ from marketplace.actions import installing
 from marketplace.models import App
 from portal.accounts.models import Account, User
 from tests.oauth import shown, sign_in
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def agent(db):
+@shared
+def agent():
     call_command("seed_demo", verbosity=0)
     admin = User.objects.get(email="admin@acme.example")
     installing.install(App.objects.get(slug="reply-helper"), Account.objects.get(slug="acme"), by=admin)

@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from consent.models import Access
 from credentials.models import Client, ClientSecret, Kind, Level, Scope
@@ -15,6 +15,8 @@ from portal.demo.sandbox.models import Ticket
 from portal.ledger.models import Entry
 from tests.factories import agree
 from tests.oauth import AppSide, basic
+from tests.test_settings import production, settings_with
+from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
 
@@ -25,9 +27,16 @@ def seed(**options):
     return json.loads(out.getvalue())
 
 
-@pytest.fixture
+@shared
 def demo():
     return seed()
+
+
+def test_it_is_not_filled_in_outside_the_demo(settings):
+    settings.DEMO = settings_with(production())["DEMO"]
+    with pytest.raises(CommandError, match="DEMO"):
+        seed()
+    assert not User.objects.exists()
 
 
 def test_its_mail_begins_with_what_visitors_do(demo):
