@@ -1,6 +1,7 @@
 """Which hosts, URLs and header names a template may use (the part of E3 that needs no network)."""
 
 import re
+from functools import cache
 
 from django.utils.translation import gettext as _
 from publicsuffixlist import PublicSuffixList
@@ -9,7 +10,8 @@ from portal.foundation.text import ascii_host, describe
 
 from .expressions import Encode, Node, Template, Text
 
-_SUFFIXES = PublicSuffixList()
+# Read when it is first asked: no process need wait at its start for a list of 10,000 names.
+_suffixes = cache(PublicSuffixList)
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}(?::|$))({_LABEL}(?:\.{_LABEL})*)(?::(\d{{1,5}}))?")
 _LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?")
@@ -70,7 +72,7 @@ def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
     first, *rest = host.parts
     tail = rest[0].text if len(rest) == 1 and isinstance(rest[0], Text) else ""
     domain = tail[1:].partition(":")[0]
-    if isinstance(first, Text) or not tail.startswith(".") or not _SUFFIXES.privatesuffix(domain.lower()):
+    if isinstance(first, Text) or not tail.startswith(".") or not _suffixes().privatesuffix(domain.lower()):
         raise Misplaced(
             _("Here, the caller could choose who receives what the template sends.")
             if host.is_called
@@ -104,7 +106,7 @@ def check_literal(host: str, loopback: bool) -> None:
     # A resolver reads a number as an IP address.
     if re.fullmatch(r"\d+|0[xX][0-9A-Fa-f]*", last):
         raise Misplaced(_("“%(host)s” is an address, not a name.") % {"host": host[:100]}, _("Use the vendor’s name."))
-    if "." not in found[1] or not _SUFFIXES.privatesuffix(found[1].lower()):
+    if "." not in found[1] or not _suffixes().privatesuffix(found[1].lower()):
         raise Misplaced(_("“%(host)s” is not a public name.") % {"host": host[:100]}, _("Use the vendor’s full name."))
 
 
