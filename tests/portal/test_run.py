@@ -5,10 +5,10 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import psycopg
@@ -62,11 +62,12 @@ class Portal:
     def children(self):
         """The process ids of this checkout, by the folder that they run in or that they were given."""
         folders, found = (str(self.folder), str(embedded._data_elsewhere(self.folder / "var"))), {}
-        for entry in Path("/proc").glob("[0-9]*"):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                command = (entry / "cmdline").read_text().replace("\0", " ")
-                if any(folder in command or folder in str((entry / "cwd").readlink()) for folder in folders):
-                    found[int(entry.name)] = command
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    command = file.read().decode(errors="replace").replace("\0", " ")
+                if any(folder in command or folder in os.readlink(f"/proc/{pid}/cwd") for folder in folders):
+                    found[int(pid)] = command
             except OSError:
                 continue
         return found
@@ -84,45 +85,29 @@ class Portal:
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory):
-    """A checkout in which the demo ran once."""
+    """A checkout in which the demo runs for the first time, until the last test of that start brings it down."""
     portal = Portal(tmp_path_factory.mktemp("checkout")).start()
     try:
-        portal.wait()
-        portal.first = portal.told()
-        assert portal.stop() == 0 and "Stopping." in portal.told()
-        yield portal
+        yield portal.wait()
     finally:
         portal.stop()
         portal.remove()
 
 
-@pytest.fixture
-def other(portal, tmp_path):
-    """Another checkout."""
-    other = Portal(tmp_path).take_over(portal)
-    yield other
-    other.remove()
-
-
-def test_it_prints_the_address_and_the_sign_ins_and_ctrl_c_leaves_nothing_behind(portal):
-    assert f"http://127.0.0.1:{portal.port}/" in portal.first and "/dev/mail/" in portal.first
-    assert re.search(r"admin@acme.example +\S+ +admin", portal.first)
-    assert portal.first.count("secret, shown this once") == 7
-
-
-@pytest.fixture(scope="module")
-def running(portal):
-    """The same checkout's second start, for the tests that follow, of which the last brings it down."""
-    yield portal.start().wait()
-    portal.stop()
-
-
-def test_a_second_start_keeps_the_data(running):
-    portal = running
-    assert urlopen(f"http://127.0.0.1:{portal.port}/readyz").read() == b'{"database": "ok", "redis": "ok"}'
-    assert "shown this once" not in portal.told(), "nothing had to be made again"
+def test_it_prints_the_address_and_the_sign_ins(portal):
+    assert f"http://127.0.0.1:{portal.port}/" in portal.told() and "/dev/mail/" in portal.told()
+    assert re.search(r"admin@acme.example +\S+ +admin", portal.told())
+    assert portal.told().count("secret, shown this once") == 7
     kinds = " ".join(portal.children().values())
     assert "granian" in kinds and "worker" in kinds and "beat" in kinds
+
+
+def test_a_taken_port_is_told(portal, tmp_path):
+    other = Portal(tmp_path)
+    # Servers that nobody reaches: the port is looked at before they are asked for anything.
+    nowhere = {"DATABASE_URL": "postgres://none@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    other.start(port=portal.port, **nowhere)
+    assert other.process.wait(180) == 1 and "is taken" in other.told()
 
 
 # What stands on the command line of what it starts.
@@ -137,15 +122,14 @@ STARTED = {
 }
 
 
-def test_whatever_is_killed_comes_back_and_the_portal_with_it(running):
-    portal = running
+def ready(portal):
+    with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{portal.port}/readyz", timeout=60) as page:
+        return page.read() == b'{"database": "ok", "redis": "ok"}'
 
+
+def test_whatever_is_killed_comes_back_and_the_portal_with_it(portal):
     def processes(name):
         return {pid for pid, command in portal.children().items() if STARTED[name] in command}
-
-    def answers():
-        with contextlib.suppress(OSError), urlopen(f"http://127.0.0.1:{portal.port}/readyz", timeout=60) as page:
-            return page.read() == b'{"database": "ok", "redis": "ok"}'
 
     for name in STARTED:
         eventually(lambda name=name: processes(name))
@@ -154,16 +138,16 @@ def test_whatever_is_killed_comes_back_and_the_portal_with_it(running):
         # A web server has workers beside it, which go with it.
         eventually(lambda name=name, victim=victim: min(processes(name), default=victim) != victim)
         eventually(lambda name=name: f"{name} ended by itself. Restarted it." in portal.told())
-        eventually(answers)
+        eventually(lambda: ready(portal))
     web = processes("web")
     os.kill(max(web), signal.SIGKILL)
     eventually(lambda: max(web) not in processes("web") and len(processes("web")) == len(web))
-    eventually(answers)
+    eventually(lambda: ready(portal))
     assert portal.told().count("ended by itself") == len(STARTED), "the web server itself replaced its worker"
 
 
-def test_when_one_of_them_ends_over_and_over_it_says_which_and_stops_the_rest(running):
-    portal, victims = running, set()
+def test_when_one_of_them_ends_over_and_over_it_says_which_and_stops_the_rest(portal):
+    victims = set()
 
     def kill():
         found = {pid for pid, command in portal.children().items() if STARTED["vendor boards"] in command} - victims
@@ -178,54 +162,76 @@ def test_when_one_of_them_ends_over_and_over_it_says_which_and_stops_the_rest(ru
     eventually(lambda: not portal.children())
 
 
-def test_two_checkouts_run_side_by_side_and_a_taken_port_is_told(portal, other):
-    try:
-        portal.start()
-        other.start()
-        portal.wait()
-        other.wait()
-        assert {urlopen(f"http://127.0.0.1:{each.port}/readyz").status for each in (portal, other)} == {200}
-        twice = subprocess.run(
-            [sys.executable, "manage.py", "run"], cwd=other.folder, capture_output=True, text=True, timeout=180,
-            env={"PATH": os.environ["PATH"], "DEMO": "1", "PORT": str(portal.port)},
-        )  # fmt: skip
-        assert twice.returncode == 1 and "runs this checkout's servers already" in twice.stderr
-    finally:
-        assert other.stop(signal.SIGTERM) == portal.stop() == 0
+class Alone:
+    """The servers of a checkout, started by the command for them."""
 
-
-def test_a_taken_port_is_told(portal):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        portal.start(port=taken.getsockname()[1])
-        assert portal.process.wait(180) == 1
-    assert "is taken" in portal.told()
-
-
-def test_a_command_starts_the_servers_alone_and_prints_their_addresses(portal):
-    def start():
-        return subprocess.Popen(
-            [sys.executable, "manage.py", "servers"], cwd=portal.folder, env={"PATH": os.environ["PATH"]},
+    def __init__(self, folder):
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "servers"], cwd=folder, env={"PATH": os.environ["PATH"]},
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
+        lines = [self.process.stdout.readline() for _url in range(2)]
+        self.urls = dict(line.strip().split("=", 1) for line in lines)
 
-    first = start()
-    lines = [first.stdout.readline() for _url in range(2)]
-    urls = dict(line.strip().split("=", 1) for line in lines)
-    with psycopg.connect(urls["DATABASE_URL"]) as connection:
+
+@pytest.fixture(scope="module")
+def restarted(portal, tmp_path_factory):
+    """Three checkouts with the data of the first start, which is over.
+
+    The first runs again; the second has its servers alone, on which the third runs.
+    """
+    assert portal.process.poll() is not None
+    others = [Portal(tmp_path_factory.mktemp("checkout")).take_over(portal) for _other in range(2)]
+    alone = Alone(others[0].folder)
+    try:
+        portal.start()
+        others[1].start(**alone.urls)
+        portal.wait()
+        yield SimpleNamespace(portal=portal, alone=alone, folder_alone=others[0].folder, other=others[1].wait())
+    finally:
+        for each in (portal, others[1]):
+            each.stop()
+        alone.process.kill()
+        alone.process.wait(180)
+        for each in others:
+            each.remove()
+
+
+def test_a_second_start_keeps_the_data(restarted):
+    assert ready(restarted.portal) and "shown this once" not in restarted.portal.told(), "nothing had to be made again"
+
+
+def test_checkouts_run_side_by_side(restarted):
+    assert ready(restarted.portal) and ready(restarted.other)
+
+
+def test_a_checkout_that_runs_already_is_told(restarted):
+    twice = subprocess.run(
+        [sys.executable, "manage.py", "run"], cwd=restarted.portal.folder, capture_output=True, text=True, timeout=180,
+        env={"PATH": os.environ["PATH"], "DEMO": "1", "PORT": str(free_port(beside=(1000, 2000)))},
+    )  # fmt: skip
+    assert twice.returncode == 1 and "runs this checkout's servers already" in twice.stderr
+
+
+def test_the_servers_of_the_environment_are_used_instead(restarted):
+    commands = " ".join(restarted.other.children().values())
+    assert "granian" in commands and "postgres -D" not in commands and "valkey" not in commands
+
+
+def test_a_command_starts_the_servers_alone_and_prints_their_addresses(restarted):
+    alone, again = restarted.alone, Alone(restarted.folder_alone)
+    assert again.urls == alone.urls and again.process.wait(180) == 0
+    with psycopg.connect(alone.urls["DATABASE_URL"]) as connection:
         assert connection.execute("SELECT count(*) FROM accounts_user").fetchone()[0] > 0, "the data of `make run`"
-    second = start()
-    assert second.communicate()[0].splitlines(keepends=True) == lines
-    first.send_signal(signal.SIGINT)
-    assert first.wait(180) == 0
+
+
+def test_ctrl_c_or_a_sigterm_leaves_nothing_behind(restarted):
+    """The servers that a portal did not start outlive it, until their own command ends."""
+    assert restarted.portal.stop() == restarted.other.stop(signal.SIGTERM) == 0
+    assert "Stopping." in restarted.portal.told()
+    alone = restarted.alone
+    psycopg.connect(alone.urls["DATABASE_URL"]).close()
+    alone.process.send_signal(signal.SIGINT)
+    assert alone.process.wait(180) == 0
     with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(urls["DATABASE_URL"])
-
-
-def test_the_servers_of_the_environment_are_used_instead(portal, other, start_servers):
-    _process, urls = start_servers(other.folder / "var")
-    portal.start(**urls).wait()
-    commands = " ".join(portal.children().values())
-    assert "postgres -D" not in commands and "valkey" not in commands
-    assert portal.stop() == 0
+        psycopg.connect(alone.urls["DATABASE_URL"])
