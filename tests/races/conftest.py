@@ -1,4 +1,4 @@
-"""The stage of a module's races, and actors to play on it."""
+"""The stage of the races, and actors to play on it. Building its world takes seconds, so all modules here share one."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from tests.races.stage import Stage
 from tests.races.world import There
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def transactional_db(django_db_setup, django_db_blocker):
-    """The database is flushed after a module, and restored after each race."""
+    """The database is restored after each race, and flushed after the last module that runs in a row."""
     with django_db_blocker.unblock(), Stage() as stage:
         yield stage
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def stage(transactional_db):
     return transactional_db
 
@@ -27,7 +27,7 @@ def served(stage, servers):
     stage.world.there = None
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def actors(stage):
     actors = Actor(), Actor()
     yield actors

@@ -96,17 +96,17 @@ class Actor:
         return Statement("insert" if sql.startswith("INSERT") else "other", table)
 
     def _pass(self, statement):
-        """Count a statement about to run, and pause before it if requested."""
+        """Note a statement about to run, and pause before it if requested."""
         if self.selects(self.trace, statement):
-            self.points += 1
-            if self.points == self.pause_at:
+            self.points.append(statement)
+            if len(self.points) == self.pause_at:
                 self.stopped.set()
                 assert self.go.wait(_PATIENCE), "nobody let it go on"
         self.trace.append(statement)
 
     def begin(self, act, *, selects, pause_at=None):
         self.selects, self.pause_at = selects, pause_at
-        self.trace, self.points, self.done, self.outcome = [], 0, False, None
+        self.trace, self.points, self.done, self.outcome = [], [], False, None
         self.stopped.clear()
         self.go.clear()
         self.acts.put(act)
@@ -142,6 +142,8 @@ class Played:
     paused: bool = False
     overtaken: bool = False
     traces: list[list[Statement]] = field(default_factory=list)
+    # Where the first act could pause.
+    points: list[Statement] = field(default_factory=list)
     # Which act of the pair began.
     begun: int = 0
 
@@ -165,4 +167,17 @@ def interleave(actors, first, second, pause_at, selects=at_locks):
     if paused:
         one.resume()
     two.wait()
-    return Played([one.outcome, two.outcome], paused, overtaken, [one.trace, two.trace])
+    return Played([one.outcome, two.outcome], paused, overtaken, [one.trace, two.trace], one.points)
+
+
+def next_pause(played, pause_at, selects):
+    """Return the next pause that can end differently, or None.
+
+    An act that waits saw nothing of the other, which keeps its locks until it commits. So wherever else the other pauses before
+    that commit, it is waited for at the same statement; if it still had to lock what the waiting act holds, both would deadlock.
+    """
+    if selects is everywhere or played.overtaken:
+        return pause_at + 1 if played.paused else None
+    commits = (number for number, point in enumerate(played.points, 1) if point.kind == "commit" and number >= pause_at)
+    following = next(commits, len(played.points)) + 1
+    return following if following <= len(played.points) else None

@@ -63,7 +63,7 @@ _VERDICTS = {
 
 
 class Stage:
-    """The world of a module's races. `reset()` restores it with its times moved to now."""
+    """The world of the races. `reset()` restores it with its times moved to now."""
 
     def __enter__(self):
         with connection.cursor() as cursor:

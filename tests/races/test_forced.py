@@ -7,7 +7,7 @@ import pytest
 from tests.races.acts import kind_of
 from tests.races.locks import in_order
 from tests.races.pairs import PAIRS, SOAKED
-from tests.races.pauses import at_locks, everywhere, interleave
+from tests.races.pauses import at_locks, everywhere, interleave, next_pause
 from tests.races.verdicts import hold
 
 EACH = [pytest.param(name, at_locks, marks=pytest.mark.soak if name in SOAKED else (), id=name) for name in PAIRS]
@@ -23,16 +23,16 @@ def judge(world, played, verdict):
 
 
 def interleavings(stage, actors, pair, selects):
-    """Run each interleaving of a pair, either act pausing at each of its points; yield (world, what was played)."""
+    """Run each interleaving of a pair that can end differently, either act pausing; yield (world, what was played)."""
     world = stage.world
     for begun in (0, 1):
         first, second = (partial(pair[position], world) for position in (begun, 1 - begun))
-        pause_at, paused = 0, True
-        while paused:
-            pause_at += 1
+        pause_at = 1
+        while pause_at:
             stage.reset()
             played = interleave(actors, first, second, pause_at, selects)
-            played.begun, paused = begun, played.paused
+            played.begun = begun
+            pause_at = next_pause(played, pause_at, selects)
             # In the order of the pair.
             played.outcomes = played.outcomes[::-1] if begun else played.outcomes
             yield world, played

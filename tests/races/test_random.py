@@ -1,4 +1,4 @@
-"""T11, M6: acts that begin simultaneously on their own connections, apps on two server processes, many times over."""
+"""T11, M6: acts that begin simultaneously on their own connections, apps on two server processes, over and over."""
 
 from functools import partial
 
@@ -26,7 +26,7 @@ ASKED = [
 
 def rounds(always, every):
     return [
-        *(pytest.param(name, 10, id=name) for name in always),
+        *(pytest.param(name, 3, id=name) for name in always),
         *(pytest.param(name, 200, id=f"{name}, 200 times", marks=pytest.mark.soak) for name in every),
     ]
 

@@ -51,7 +51,7 @@ def test_no_warm_process_accepts_what_ended(served, servers, name):
     side, old = world.sides[name[0]], world.tokens[name[0]]["refresh_token"]
     answer = world.app_side(name[0]).refresh(old)
     askers = [Asker(server, side, product, old, answer.json()["access_token"]) for server in servers]
-    for _time in range(3):
+    for _time in range(2):
         assert [asker.accepted() for asker in askers] == [[True] * 4] * 2
     end(world)
     assert [asker.accepted() for asker in askers] == [[False] * 4] * 2
