@@ -1,4 +1,4 @@
-"""Embedded servers, as a process of its own starts them, and limits that are on."""
+"""Embedded servers started by another process, and limits that are switched on."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def start_servers(tmp_path):
-    """A function that starts the embedded servers in a process of their own; it returns the process and their URLs."""
+    """A function that starts the embedded servers from another process; it returns the process and their URLs."""
     started, bases = [], set()
 
     def start(base=tmp_path / "var"):
@@ -49,7 +49,7 @@ def start_servers(tmp_path):
 
 @pytest.fixture
 def rate(settings, monkeypatch):
-    """Limits switched on, with nothing counted yet; a function that changes one of the numbers."""
+    """A function that changes a limit; limits are switched on, with nothing counted yet."""
     settings.LIMITS_ARE_ON = True
     settings.ACCOUNT_RATE_LIMITS = {"login": "", "login_failed": "5/5m/key"}
     cache.clear()

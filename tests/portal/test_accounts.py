@@ -1,4 +1,4 @@
-"""People, accounts and teams: actions, and staff's windows on them in Django admin."""
+"""People, accounts and teams: the actions, and their pages in Django admin."""
 
 import re
 from importlib import import_module
@@ -27,7 +27,7 @@ from tests.factories import PASSWORD
 pytestmark = pytest.mark.django_db
 
 
-def test_a_team_comes_with_a_test_account_that_its_owners_administer(cast):
+def test_a_team_has_a_test_account_that_its_owners_administer(cast):
     team = factories.team_of(cast.dev)
     assert team.test_account.test_of_team == team
     assert Membership.objects.admins().filter(account=team.test_account, user=cast.dev).exists()
@@ -38,7 +38,7 @@ def test_a_team_comes_with_a_test_account_that_its_owners_administer(cast):
         teams.add_teammate(team, cast.dev, role="member", by=cast.dev)
 
 
-def test_who_was_added_by_staff_starts_a_team_once(cast, browse):
+def test_a_person_added_by_staff_can_start_a_team_once(cast, browse):
     ada = browse(cast.admin)
     assert "Start a team" in ada.get("/settings/").content.decode()
     assert ada.get("/teams/new/").status_code == 405
@@ -49,7 +49,7 @@ def test_who_was_added_by_staff_starts_a_team_once(cast, browse):
 
 
 @pytest.mark.parametrize("slug", ["", "With Space", "x" * 60])
-def test_an_account_has_a_slug_that_is_taken_once_and_never_changes(cast, slug):
+def test_an_accounts_slug_is_unique_and_never_changes(cast, slug):
     with pytest.raises(ValidationError):
         accounts.create_account(slug=slug, name="X", by=None)
     with pytest.raises(ValidationError):
@@ -60,7 +60,7 @@ def test_an_account_has_a_slug_that_is_taken_once_and_never_changes(cast, slug):
     assert Account.objects.filter(pk=cast.acme.pk, slug=cast.acme.slug).exists()
 
 
-def test_a_person_has_one_live_place_in_an_account(cast):
+def test_a_person_has_one_live_membership_in_an_account(cast):
     with pytest.raises(AlreadyMember):
         memberships.add_member(cast.acme, cast.agent, role="admin", by=None)
     with pytest.raises(DatabaseError), transaction.atomic():
@@ -93,15 +93,15 @@ def test_an_account_keeps_an_admin(cast):
     memberships.end_membership(only, by=None)
 
 
-def test_suspending_and_lifting_an_account_happen_once_each(cast):
+def test_an_account_is_suspended_once_and_lifted_once(cast):
     account = accounts.suspend_account(cast.acme, reason="Unpaid", by=None)
     with pytest.raises(accounts.AlreadySuspended):
         accounts.suspend_account(account, reason="Again", by=None)
     account = accounts.lift_account(account, reason="Paid", by=None)
     with pytest.raises(accounts.NotSuspended):
         accounts.lift_account(account, reason="Again", by=None)
-    told = Entry.objects.filter(chain=account.chain_name, event__startswith="account.").order_by("sequence")
-    assert [entry.event for entry in told] == ["account.created", "account.suspended", "account.lifted"]
+    entries = Entry.objects.filter(chain=account.chain_name, event__startswith="account.").order_by("sequence")
+    assert [entry.event for entry in entries] == ["account.created", "account.suspended", "account.lifted"]
 
 
 def test_a_team_is_verified_once_and_a_person_deactivated_once(cast):
@@ -128,25 +128,25 @@ def sign_in(browser, user, path="/accounts/login/", **more):
     return browser.post(path, {"login": user.email, "password": PASSWORD, **more})
 
 
-def test_signing_in_leads_on_inside_the_portal_only(cast):
+def test_signing_in_redirects_only_within_the_portal(cast):
     assert sign_in(Browser(), cast.dev, "/accounts/login/?next=/credentials/")["Location"] == "/credentials/"
     for outside in ("https://evil.example/", "//evil.example/", "/\\evil.example"):
         answer = sign_in(Browser(), cast.dev, "/accounts/login/?next=" + outside, next=outside)
         assert "evil" not in answer.get("Location", "") or answer["Location"].startswith("/%5C")
 
 
-def test_a_wrong_password_and_an_unknown_person_read_the_same(cast):
+def test_a_wrong_password_and_an_unknown_person_get_the_same_message(cast):
     wrong = Browser().post("/accounts/login/", {"login": cast.dev.email, "password": "wrong one here"})
     unknown = Browser().post("/accounts/login/", {"login": "nobody@example.com", "password": "wrong one here"})
-    said = "The email address and/or password you specified are not correct"
-    assert said in wrong.content.decode() and said in unknown.content.decode()
+    message = "The email address and/or password you specified are not correct"
+    assert message in wrong.content.decode() and message in unknown.content.decode()
 
 
 def totp_code(secret):
     return f"{hotp_value(secret, next(iter(yield_hotp_counters_from_time()))):06d}"
 
 
-def test_a_second_factor_is_asked_for_and_staff_take_it_away_from_who_lost_it(cast, browse):
+def test_a_second_factor_is_required_and_staff_can_remove_a_lost_one(cast, browse):
     secret = generate_totp_secret()
     TOTP.activate(cast.dev, secret)
     browser = Browser()
@@ -159,11 +159,11 @@ def test_a_second_factor_is_asked_for_and_staff_take_it_away_from_who_lost_it(ca
     sue = browse(factories.person("Sue", is_staff=True, is_superuser=True))
     url = f"/admin/accounts/user/{cast.dev.pk}/press/two-factor/"
     assert sue.post(url).status_code == 302 and not Authenticator.objects.exists()
-    assert "not any more" in sue.post(url, follow=True).content.decode(), "the button is gone with what it removed"
+    assert "not any more" in sue.post(url, follow=True).content.decode(), "the button disappears with the second factor"
 
 
-def test_what_second_factors_are_derived_from_is_kept_encrypted(cast, browse, settings):
-    """As it is activated on its page; the first of FIELD_ENCRYPTION_KEYS encrypts, all of them decrypt."""
+def test_secrets_of_second_factors_are_stored_encrypted(cast, browse, settings):
+    """Activated on its page. The first of FIELD_ENCRYPTION_KEYS encrypts, all of them decrypt."""
     dev = browse(cast.dev)
     dev.post("/accounts/reauthenticate/", {"password": PASSWORD})
     page = dev.get("/accounts/2fa/totp/activate/").content.decode()
@@ -171,9 +171,9 @@ def test_what_second_factors_are_derived_from_is_kept_encrypted(cast, browse, se
     dev.post("/accounts/2fa/totp/activate/", {"code": totp_code(secret)})
     codes = RecoveryCodes(Authenticator.objects.get(type="recovery_codes"))
     unused = codes.get_unused_codes()
-    kept = str(list(Authenticator.objects.values())) + str([each.get_decoded() for each in Session.objects.all()])
-    assert len(unused) == 10 and not [each for each in (secret, *unused) if each in kept]
-    assert not re.search(r"'[0-9a-f]{80}'", kept), "the seed of the recovery codes"
+    stored = str(list(Authenticator.objects.values())) + str([each.get_decoded() for each in Session.objects.all()])
+    assert len(unused) == 10 and not [each for each in (secret, *unused) if each in stored]
+    assert not re.search(r"'[0-9a-f]{80}'", stored), "the seed of the recovery codes"
     settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode(), *settings.FIELD_ENCRYPTION_KEYS]
     assert codes.get_unused_codes() == unused
     browser = Browser()
@@ -182,7 +182,7 @@ def test_what_second_factors_are_derived_from_is_kept_encrypted(cast, browse, se
     assert browser.get("/credentials/").status_code == 200
 
 
-def test_second_factors_from_before_are_encrypted_by_a_migration(cast):
+def test_a_migration_encrypts_earlier_second_factors(cast):
     secret = generate_totp_secret()
     totp = TOTP.activate(cast.dev, secret)
     Authenticator.objects.update(data={"secret": secret})
@@ -193,14 +193,14 @@ def test_second_factors_from_before_are_encrypted_by_a_migration(cast):
     assert totp.validate_code(totp_code(secret))
 
 
-def test_the_admin_is_entered_by_the_same_sign_in_with_its_second_factor(cast):
+def test_django_admin_uses_the_same_sign_in_with_its_second_factor(cast):
     assert Browser().get("/admin/")["Location"].startswith("/admin/login/")
     answer = Browser().get("/admin/login/?next=/admin/")
     assert answer["Location"].startswith("/accounts/login/")
     assert Browser().post("/admin/login/", {"username": cast.dev.email, "password": PASSWORD}).status_code == 302
 
 
-# --- staff's windows ---
+# --- staff's pages ---
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def sue(browse):
     return browse(factories.person("Sue", is_staff=True, is_superuser=True))
 
 
-def test_staff_make_people_accounts_and_memberships_through_the_same_actions(sue, cast):
+def test_staff_create_people_accounts_and_memberships_through_the_same_actions(sue, cast):
     made = sue.post("/admin/accounts/account/add/", {"slug": "initech", "name": "Initech"})
     assert made.status_code == 302
     account = Account.objects.get(slug="initech")
@@ -223,13 +223,13 @@ def test_staff_make_people_accounts_and_memberships_through_the_same_actions(sue
     assert again.status_code == 200 and "already exists" in again.content.decode()
 
 
-def test_a_second_place_in_an_account_is_refused_with_words(sue, cast):
+def test_a_second_membership_in_an_account_is_refused_with_a_message(sue, cast):
     answer = sue.post("/admin/accounts/membership/add/", {"user": cast.agent.pk, "account": cast.acme.pk, "role": "agent"}, follow=True)  # fmt: skip
     assert "already belongs to" in answer.content.decode()
     assert cast.agent.memberships.filter(account=cast.acme).count() == 1
 
 
-def test_staff_buttons_ask_first_and_run_the_action(sue, cast):
+def test_staffs_buttons_ask_first_and_run_the_action(sue, cast):
     membership = cast.acme.memberships.get(user=cast.agent)
     url = f"/admin/accounts/membership/{membership.pk}/press/end/"
     assert sue.get(url).status_code == 200 and Membership.objects.filter(pk=membership.pk, ended_at=None).exists()
@@ -245,7 +245,7 @@ def test_staff_buttons_ask_first_and_run_the_action(sue, cast):
     assert sue.post(suspend).status_code == 422 and sue.post(suspend, {"reason": "Unpaid"}).status_code == 302
 
 
-def test_staff_make_reviewers(sue, cast):
+def test_staff_appoint_reviewers(sue, cast):
     from django.contrib.auth.models import Group
 
     group, _made = Group.objects.get_or_create(name=REVIEWERS)
@@ -260,7 +260,7 @@ def test_staff_make_reviewers(sue, cast):
     assert Entry.objects.filter(event="person.staff_changed").count() == 2
 
 
-def test_only_a_superuser_presses_those_buttons(cast, browse):
+def test_only_a_superuser_can_press_those_buttons(cast, browse):
     team = factories.team_of(cast.dev)
     staff = factories.person("Stan", is_staff=True)
     urls = [
@@ -275,7 +275,7 @@ def test_only_a_superuser_presses_those_buttons(cast, browse):
     assert not Team.objects.exclude(verified_at=None).exists() and User.objects.get(pk=cast.dev.pk).is_active
 
 
-def test_the_first_staff_user_signs_in_without_a_mail(client, db, mailoutbox):
+def test_the_first_staff_user_signs_in_without_confirming_by_mail(client, db, mailoutbox):
     call_command("createsuperuser", "--noinput", email="root@example.com", verbosity=0)
     root = User.objects.get(email="root@example.com")
     root.set_password(PASSWORD)
@@ -286,7 +286,7 @@ def test_the_first_staff_user_signs_in_without_a_mail(client, db, mailoutbox):
     assert not mailoutbox
 
 
-def test_a_mail_server_that_is_away_is_said_and_breaks_nothing(client, db, settings, caplog):
+def test_an_unavailable_mail_server_is_reported_and_breaks_nothing(client, db, settings, caplog):
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     new = {"email": "new@example.com", "name": "New", "password1": PASSWORD, "password2": PASSWORD}
@@ -297,7 +297,7 @@ def test_a_mail_server_that_is_away_is_said_and_breaks_nothing(client, db, setti
     assert "/accounts/confirm-email/" not in caplog.text
 
 
-def test_mails_about_an_address_say_what_somebody_did_and_where_to_go_on(client, cast, mailoutbox):
+def test_mails_about_an_address_say_what_somebody_did_and_where_to_continue(client, cast, mailoutbox):
     given = {"name": "Ann", "password1": "a-long-password-7", "password2": "a-long-password-7"}
     for path, email, subject, link in (
         ("/accounts/password/reset/", cast.admin.email, "Choose a new password", "/accounts/password/reset/key/"),
@@ -311,7 +311,7 @@ def test_mails_about_an_address_say_what_somebody_did_and_where_to_go_on(client,
         assert mail.body.startswith("Hello,") and link in mail.body and "If it was not you, ignore" in mail.body
 
 
-def test_the_mail_that_confirms_an_address_holds_nothing_that_somebody_else_wrote(client, db, mailoutbox):
+def test_the_mail_that_confirms_an_address_contains_no_strangers_text(client, db, mailoutbox):
     form = {
         "email": "vic@example.com",
         "name": "Locked! Visit http://evil.example/",
@@ -325,8 +325,8 @@ def test_the_mail_that_confirms_an_address_holds_nothing_that_somebody_else_wrot
 @pytest.mark.parametrize(
     "email", ['"a\vX-Else:1"@example.com', '"a\v<h1>Else</h1>"@example.com', "a@exam\u200bple.com"]
 )
-def test_no_address_puts_lines_into_the_mails_that_go_there(cast, client, browse, mailoutbox, email):
-    """Of a header, and so of the text below it (RFC 5322 section 2.2)."""
+def test_an_address_cannot_inject_lines_into_its_mails(cast, client, browse, mailoutbox, email):
+    """Lines in a header would continue into the text below it (RFC 5322 section 2.2)."""
     new = {"email": email, "name": "New", "password1": PASSWORD, "password2": PASSWORD}
     assert client.post("/accounts/signup/", new).status_code == 200
     assert browse(cast.admin).post("/accounts/email/", {"email": email, "action_add": ""}).status_code == 200
@@ -340,7 +340,7 @@ def test_no_address_puts_lines_into_the_mails_that_go_there(cast, client, browse
     assert not User.objects.filter(email=email).exists() and not Invitation.objects.exists()
 
 
-def test_nobody_guesses_a_password_hash_through_the_staffs_list(browse, cast):
+def test_nobody_can_guess_a_password_hash_through_the_staffs_list(browse, cast):
     sue = browse(factories.person("Sue", is_staff=True, is_superuser=True))
     answer = sue.get(f"/admin/accounts/user/?password__startswith={cast.dev.password[:8]}")
     assert answer.status_code in (302, 400) and cast.dev.email not in answer.content.decode()

@@ -1,4 +1,4 @@
-"""Django admin is a window with a few buttons: no delete anywhere, nothing editable."""
+"""Django admin shows rows and a few buttons: no delete anywhere, nothing editable."""
 
 import pytest
 from django.contrib import admin
@@ -28,7 +28,7 @@ def test_nothing_is_deleted_or_edited(rf, model):
     assert not list(window.list_editable) and not window.get_inline_instances(request)
 
 
-def test_every_window_that_is_shown_is_one_of_ours():
+def test_every_admin_page_is_one_of_ours():
     shown = [model for model, window in SITE.items() if not isinstance(window, WindowAdmin)]
     assert {SITE[model].__class__.__name__ for model in shown} <= {"HiddenAdmin"}
 

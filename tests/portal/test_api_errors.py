@@ -1,4 +1,4 @@
-"""Every answer under /api/ is JSON, whatever went wrong."""
+"""Every answer under /api/ is JSON, whatever goes wrong."""
 
 import base64
 import json
@@ -21,8 +21,8 @@ def is_json(answer, status, error):
     assert (answer.status_code, answer["Content-Type"]) == (status, "application/json"), answer
     assert answer["Cache-Control"] == "no-store"
     if answer.content:
-        told = json.loads(answer.content)
-        assert told["error"] == error and told["error_description"]
+        error_body = json.loads(answer.content)
+        assert error_body["error"] == error and error_body["error_description"]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def is_json(answer, status, error):
     ["/api/", "/api", "/api/v1/packages/check/", "/api/v1/nothing", "/api/v2/", "/api/v1/installations/7/requests/x"],
 )
 @pytest.mark.parametrize("accepts", ["text/html", "*/*"])
-def test_an_unknown_address_answers_in_json(client, path, accepts):
+def test_an_unknown_url_answers_in_json(client, path, accepts):
     if path == "/api":
         path = "/api/x?y=<script>"
     for method in ("get", "post"):
@@ -39,14 +39,14 @@ def test_an_unknown_address_answers_in_json(client, path, accepts):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("path", ["/api/v1/packages/check", RUN])
-def test_another_method_answers_in_json_and_says_which_to_use(client, path, method):
+def test_a_wrong_method_answers_in_json_and_names_the_right_ones(client, path, method):
     answer = getattr(client, method)(path, headers={"accept": "text/html"})
     is_json(answer, 405, "invalid_request")
     assert answer["Allow"] == "POST"
 
 
 @pytest.mark.parametrize("path", ["/api/v1/packages/check", RUN])
-def test_an_unauthenticated_caller_is_answered_in_json(client, path):
+def test_an_unauthenticated_caller_gets_json(client, path):
     for authorization in (None, "Basic !", "Bearer x", "Basic eDp5", "Nothing"):
         headers = {"authorization": authorization} if authorization else {}
         answer = client.post(path, b"x", content_type="application/zip", headers=headers)
@@ -54,7 +54,7 @@ def test_an_unauthenticated_caller_is_answered_in_json(client, path):
         assert answer["Content-Type"] == "application/json" and answer.json()["error_description"]
 
 
-def test_the_package_check_says_how_to_authenticate_there(client):
+def test_the_package_check_says_how_to_authenticate(client):
     answer = client.post("/api/v1/packages/check", b"x", content_type="application/zip")
     is_json(answer, 401, "invalid_client")
     assert (
@@ -62,7 +62,7 @@ def test_the_package_check_says_how_to_authenticate_there(client):
     )
 
 
-def test_what_cannot_be_read_or_is_too_much_answers_in_json(client, cast):
+def test_malformed_and_oversized_requests_answer_in_json(client, cast):
     check = "/api/v1/packages/check"
     is_json(client.post(check, headers={"host": "elsewhere.example"}), 400, "invalid_request")
     is_json(client.post(f"{check}?app=%00"), 400, "invalid_request")
@@ -74,7 +74,7 @@ def test_what_cannot_be_read_or_is_too_much_answers_in_json(client, cast):
     assert (answer.status_code, answer.json()["error"]) == (403, "access_denied")
 
 
-def test_what_goes_wrong_inside_answers_in_json(rf):
+def test_an_internal_error_answers_in_json(rf):
     request = rf.get("/api/v1/nothing")
     is_json(views.malformed(request, SuspiciousOperation()), 400, "invalid_request")
     is_json(views.server_error(request), 500, "server_error")
@@ -97,7 +97,7 @@ def test_what_goes_wrong_inside_answers_in_json(rf):
         "/api/v1/packages/check",
     ],
 )
-def test_while_the_database_is_away_programs_are_told_so_in_json(client, path):
+def test_programs_get_json_while_the_database_is_away(client, path):
     def away(*_):
         raise OperationalError
 

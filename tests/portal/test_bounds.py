@@ -1,4 +1,4 @@
-"""Bounds: what is too much is refused with a status and words that say what, never with a 500, and changes nothing."""
+"""Bounds: anything too large is refused with a status and a message, never with a 500, and changes nothing."""
 
 import io
 import json
@@ -35,7 +35,7 @@ def superuser(db):
 
 
 def forms(page):
-    """Each form of a page, as (address, {field: value})."""
+    """Return each form of a page, as (action, {field: value})."""
     for form in re.findall(r"<form.*?</form>", page.content.decode(), re.S):
         action = re.search(r'action="([^"]*)"', form[: form.index(">")])
         fields = {}
@@ -77,9 +77,7 @@ def pages(who, cast, installed, external, superuser):
 
 @pytest.mark.parametrize("value", [LONG, NUL, NOT_ASCII, HUGE], ids=["long", "nul", "not-ascii", "huge number"])
 @pytest.mark.parametrize("who", ["developer", "admin", "nobody", "staff"])
-def test_no_field_of_any_form_can_be_made_an_error_of_500(
-    who, value, cast, browse, client, installed, external, superuser
-):
+def test_no_field_of_any_form_causes_a_500(who, value, cast, browse, client, installed, external, superuser):
     person = {"developer": cast.dev, "admin": cast.admin, "staff": superuser}.get(who)
     tried = set()
     for page in pages(who, cast, installed, external, superuser):
@@ -90,8 +88,8 @@ def test_no_field_of_any_form_can_be_made_an_error_of_500(
         for action, fields in forms(shown):
             address = action or page
             names = [name for name in fields if name != "csrfmiddlewaretoken" and "logout" not in address]
-            kept = transaction.savepoint()
-            # Each press has a token of its own, but where the token is what is tried.
+            savepoint = transaction.savepoint()
+            # Each press gets its own token, unless the token is the field being tried.
             sent = {field: given for field, given in fields.items() if field != "once"}
             response = browser.get(address.partition("?")[0], dict.fromkeys(names, value))
             assert response.status_code < 500, (address, response.status_code)
@@ -102,11 +100,11 @@ def test_no_field_of_any_form_can_be_made_an_error_of_500(
                 tried.add(key)
                 response = browser.post(address, {**sent, name: value})
                 assert response.status_code < 500, (address, name, response.status_code)
-                transaction.savepoint_rollback(kept)
+                transaction.savepoint_rollback(savepoint)
     assert len(tried) > 5
 
 
-def refused(response, words, status=422):
+def is_refused(response, words, status=422):
     assert response.status_code == status, response.status_code
     assert words in response.content.decode(), response.content.decode()[:2000]
     return True
@@ -133,12 +131,12 @@ def test_over_long_credentials_are_refused_field_by_field(cast, browse):
         ({"scope": [DELETE], f"why:{DELETE}": "x" * 501}, "at most 500 characters why"),
         ({"scope": [f"s{number}" for number in range(900)]}, "There is no scope named"),
     ):
-        assert refused(post(**changed), words)
+        assert is_refused(post(**changed), words)
     assert not Client.objects.exists()
     assert post(**{"scope": [DELETE], f"why:{DELETE}": "x" * 500}).status_code == 201
 
 
-def test_an_over_long_justification_is_never_cut_silently(cast, external):
+def test_an_over_long_justification_is_never_truncated_silently(cast, external):
     with pytest.raises(credentials.JustificationTooLong):
         credentials.add_scopes(external.client, scopes={DELETE: "x" * 501}, by=cast.dev)
     credentials.add_scopes(external.client, scopes={DELETE: " " + "x" * 500 + " "}, by=cast.dev)
@@ -160,11 +158,11 @@ def test_over_long_versions_are_refused_field_by_field(cast, browse, installed):
         ({f"level:{'x' * 500}": "required"}, "at most 120 characters"),
         ({f"level:s{number}": "required" for number in range(900)}, "do not have"),
     ):
-        assert refused(browser.post(address, {**good, **changed}), words)
+        assert is_refused(browser.post(address, {**good, **changed}), words)
     assert Version.objects.count() == 1
 
 
-def test_custom_apps_list_at_most_so_many_accounts(cast, browse, monkeypatch):
+def test_custom_apps_list_a_limited_number_of_accounts(cast, browse, monkeypatch):
     monkeypatch.setattr(publishing, "MAX_CUSTOM_ACCOUNTS", 3)
     draft = factories.app(cast.dev, factories.client(cast.dev)[0])
     browser, address = browse(cast.dev), f"/apps/{draft.app.slug}/"
@@ -172,21 +170,21 @@ def test_custom_apps_list_at_most_so_many_accounts(cast, browse, monkeypatch):
     publish = next(
         action for action, fields in forms(browser.get(f"{address}versions/{draft.pk}/")) if "accounts" in fields
     )
-    assert refused(browser.post(publish, {"accounts": "a b c d"}), "At most 3 accounts")
-    assert refused(browser.post(publish, {"accounts": "x" * 2001}), "at most 2000 characters")
-    assert refused(browser.post(publish, {"accounts": "x" * 51}), "at most 50 characters")
+    assert is_refused(browser.post(publish, {"accounts": "a b c d"}), "At most 3 accounts")
+    assert is_refused(browser.post(publish, {"accounts": "x" * 2001}), "at most 2000 characters")
+    assert is_refused(browser.post(publish, {"accounts": "x" * 51}), "at most 50 characters")
     assert browser.post(publish, {"accounts": "a b"}).status_code == 302
     more = next(action for action, fields in forms(browser.get(address)) if "accounts" in fields)
-    assert refused(browser.post(more, {"accounts": "c d"}), "At most 3 accounts")
+    assert is_refused(browser.post(more, {"accounts": "c d"}), "At most 3 accounts")
     assert App.objects.get().custom_accounts == ["a", "b"]
 
 
-def test_over_long_names_reasons_and_addresses_of_staff_are_refused(cast, browse, superuser, external):
+def test_over_long_names_reasons_and_addresses_from_staff_are_refused(cast, browse, superuser, external):
     browser, entries = browse(superuser), Entry.objects.count()
     press = f"/admin/credentials/client/{external.client.pk}/press/suspend/"
-    assert refused(browser.post(press, {"reason": "x" * 2001}), "at most 2000 characters")
+    assert is_refused(browser.post(press, {"reason": "x" * 2001}), "at most 2000 characters")
     for data in ({"slug": "x" * 51, "name": "N"}, {"slug": "fine", "name": "x" * 200}):
-        assert refused(browser.post("/admin/accounts/account/add/", data), "at most", 200)
+        assert is_refused(browser.post("/admin/accounts/account/add/", data), "at most", 200)
     for data in ({"user": "x", "account": "x", "role": "agent"}, {"user": HUGE, "account": "1", "role": "agent"}):
         page = browser.post("/admin/accounts/membership/add/", data, follow=True)
         assert "Choose the person and the account from the lists" in page.content.decode()
@@ -235,7 +233,7 @@ def test_too_many_fields_are_refused(client, cast, external, browse):
     assert client.get("/marketplace/?" + many).status_code in (400, 413)
 
 
-def test_an_address_that_is_too_long_is_414(client, cast, browse):
+def test_a_url_that_is_too_long_is_414(client, cast, browse):
     for path in ("/marketplace/?q=", "/oauth/authorize?state=", "/"):
         response = client.get(path + "x" * 70000)
         assert response.status_code == 414 and "css/portal.css" in response.content.decode()
@@ -243,7 +241,7 @@ def test_an_address_that_is_too_long_is_414(client, cast, browse):
     assert browse(cast.dev).get("/credentials/?q=" + "x" * 30000).status_code == 200
 
 
-def test_a_state_of_4000_characters_fits_with_all_of_them_encoded_twice(client, external, browse, cast):
+def test_a_state_of_4000_characters_fits_even_encoded_twice(client, external, browse, cast):
     state = "/%" * 2000
     url = authorize_url(external.client, pkce()[1], account=cast.acme.slug, state=state)
     to_sign_in = client.get(url).url
@@ -268,7 +266,7 @@ def test_a_state_of_4000_characters_fits_with_all_of_them_encoded_twice(client, 
     ],
 )
 @pytest.mark.parametrize("value", [LONG, NOT_ASCII, HUGE], ids=["long", "not-ascii", "huge number"])
-def test_no_parameter_of_authorize_makes_a_500_or_a_code(external, browse, cast, name, value):
+def test_no_parameter_of_authorize_causes_a_500_or_a_code(external, browse, cast, name, value):
     given = {"account": cast.acme.slug, name: value}
     client_id = given.pop("client_id", external.client.client_id)
     url = authorize_url(external.client, pkce()[1], **given).replace(external.client.client_id, client_id)
@@ -281,7 +279,7 @@ def test_no_parameter_of_authorize_makes_a_500_or_a_code(external, browse, cast,
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect"])
 @pytest.mark.parametrize("value", ["x" * 5000, NUL, NOT_ASCII], ids=["long", "nul", "not-ascii"])
-def test_no_parameter_of_a_program_makes_a_500(external, client, path, value):
+def test_no_parameter_of_a_program_causes_a_500(external, client, path, value):
     client.raise_request_exception = False
     grants = (
         {"grant_type": "authorization_code"},
@@ -294,7 +292,7 @@ def test_no_parameter_of_a_program_makes_a_500(external, client, path, value):
         for name in (*names, value):
             form = {**grant, "code": "x", "code_verifier": "x" * 43, "refresh_token": "x", "account": "x", name: value}
             response = client.post(path, urlencode(form), content_type=FORM, **auth)
-            # RFC 7009 section 2.2: a token that is not one is revoked already.
+            # RFC 7009 section 2.2: an invalid token counts as revoked.
             expected = (200, 400) if path == "/oauth/revoke" else (400, 401)
             assert response.status_code in expected, (name, response.content)
             assert response.status_code == 200 or response.json()["error"]
@@ -303,7 +301,7 @@ def test_no_parameter_of_a_program_makes_a_500(external, client, path, value):
         assert response.status_code == 401 and response.json()["error"] == "invalid_client"
 
 
-def test_no_header_makes_a_500(client, cast, installed):
+def test_no_header_causes_a_500(client, cast, installed):
     client.raise_request_exception = False
     for value in (LONG, "é", HUGE, '"a\\000b' + "x" * 30 + '"'):
         for name in ("AUTHORIZATION", "X_ORIGINAL_URI", "X_ORIGINAL_METHOD", "X_FORWARDED_FOR", "ACCEPT_LANGUAGE"):
@@ -315,7 +313,7 @@ def test_no_header_makes_a_500(client, cast, installed):
             assert response.status_code in (302, 400), (cookie, value[:9], response.status_code)
 
 
-def test_a_ticket_is_bounded(installed, browse, cast):
+def test_a_tickets_size_is_bounded(installed, browse, cast):
     tokens = installed.tokens_for(browse(cast.admin), account=cast.acme.slug, scope=f"{VIEW}")
     value = {"HTTP_AUTHORIZATION": f"Bearer {tokens['access_token']}"}
     assert installed.http.get("/sandbox/api/v2/tickets?page=" + HUGE, **value).status_code == 200
@@ -324,8 +322,8 @@ def test_a_ticket_is_bounded(installed, browse, cast):
     assert response.status_code == 401
 
 
-def test_a_real_server_cuts_headers_and_lies_about_length_short(servers):
-    """What does not even reach the portal; nothing hangs, nothing falls over."""
+def test_a_real_server_rejects_long_headers_and_wrong_lengths(servers):
+    """These requests do not even reach the portal; nothing hangs or crashes."""
     port = servers[0].port
     assert Http(port).get("/healthz?" + "x" * 100_000).status in (400, 414, 431)
     assert Http(port).get("/healthz", **{"X-Long": "x" * 1_000_000}).status == 431
@@ -336,7 +334,7 @@ def test_a_real_server_cuts_headers_and_lies_about_length_short(servers):
     assert Http(port).get("/healthz").status == 200
 
 
-def test_half_a_character_is_refused(cast, client, browse):
+def test_a_lone_surrogate_is_refused(cast, client, browse):
     side = AppSide(client, *factories.client(cast.dev, kind="external", scopes=[CREATE]))
     token = side.tokens_for(browse(cast.admin), account=cast.acme.slug)["access_token"]
     for subject, status in (("\\ud800", 400), ("\\ud83d\\ude00", 201)):
@@ -345,7 +343,7 @@ def test_half_a_character_is_refused(cast, client, browse):
 
 
 @pytest.mark.parametrize("name", ["A\u202eppa", "App\u200b", "A\nb", "\ufeffApp", "A\U000e0041"])
-def test_no_name_has_a_character_that_people_cannot_see(cast, browse, name):
+def test_invisible_characters_are_refused_in_names(cast, browse, name):
     fields = {"kind": "external", "level": "account", "redirect_uris": "https://app.example.org/", "scope": VIEW}
     team = factories.team_of(cast.dev).pk
     response = browse(cast.dev).post("/credentials/new/", {**fields, "team": team, "name": name + "x"})
@@ -357,12 +355,12 @@ def test_no_name_has_a_character_that_people_cannot_see(cast, browse, name):
         factories.app(cast.dev, None, required_scopes=[], tagline=name + "x")
 
 
-def test_a_name_in_any_script_is_a_name(cast, browse):
+def test_a_name_may_be_in_any_script(cast, browse):
     response = browse(cast.agent).post("/settings/", {"name": "نرگس‌جان 👩‍💻 Zoë", "time_zone": "UTC"})
     assert response.status_code == 302
 
 
-def test_a_character_set_that_is_none_is_a_bad_request(servers):
+def test_an_unknown_character_set_is_a_bad_request(servers):
     for kind in (
         f"{FORM}; charset=hex",
         f"{FORM}; charset=punycode",

@@ -1,4 +1,4 @@
-"""How often something happened is counted in Redis, by its clock, and not at all while Redis is away."""
+"""Limits are counted in Redis, by its clock, and not at all while Redis is away."""
 
 import contextlib
 import re
@@ -20,7 +20,7 @@ def keys():
 
 
 def move(seconds):
-    """Move the limiter's clock: make every time that it stores so many seconds older."""
+    """Move the limiter's clock by making all its stored times older by so many seconds."""
     store = redis.Redis.from_url(rates.settings.REDIS_URL)
     for key in store.scan_iter("limit:*"):
         if store.type(key) == b"list":
@@ -31,7 +31,7 @@ def move(seconds):
             store.set(key, int(store.get(key)) - int(seconds * 1_000_000))
 
 
-def passed(mark, tries):
+def count_passed(mark, tries):
     count = 0
     for _number in range(tries):
         with contextlib.suppress(rates.TooMany):
@@ -41,28 +41,28 @@ def passed(mark, tries):
 
 
 def holds_in_every_minute(log):
-    """`log` has when each act that passed began and ended, in seconds; one on the edge of a minute may be of the next."""
+    """Check `log`, the start and end of each passed act in seconds; an act on the edge of a minute may belong to the next."""
     return all(sum(began <= start and end < began + 60 for start, end in log) <= 50 for began, _ended in log)
 
 
-def test_so_many_at_once_then_evenly_and_what_is_refused_counts_nothing(rate):
-    # In an hour and more, so that a slow machine makes no room meanwhile.
+def test_a_burst_passes_then_an_even_rate_and_refusals_do_not_count(rate):
+    # Over more than an hour, so that a slow machine does not make room for another.
     rate("sign-in by address", 5, 5000)
     mark = ("sign-in by address", "somebody")
-    assert passed(mark, 50) == 5
+    assert count_passed(mark, 50) == 5
     with pytest.raises(rates.TooMany) as refusal:
         rates.spend(mark)
     assert 0 < refusal.value.wait <= 1000
     rates.spend(("sign-in by address", "somebody else"))
     move(1000)
-    assert passed(mark, 50) == 1
+    assert count_passed(mark, 50) == 1
     move(3000)
-    assert passed(mark, 50) == 3
+    assert count_passed(mark, 50) == 3
 
 
 @pytest.mark.parametrize("steps", [[0, 59, 59, 59], [0, 1] * 30, [30, 30, 30, 30], [7] * 30, [59.9, 0.05] * 4])
-def test_no_minute_has_more_request_templates_than_the_limit_says(rate, steps):
-    """Any 60 seconds, not only those that begin with a pause."""
+def test_no_minute_has_more_request_templates_than_the_limit(rate, steps):
+    """In any 60 seconds, not only those that begin with a pause."""
     moved, log = 0, []
     rate("requests by app and account", 50, 60)
     mark = ("requests by app and account", "app", "acme")
@@ -71,42 +71,42 @@ def test_no_minute_has_more_request_templates_than_the_limit_says(rate, steps):
         moved += step
         for _number in range(60):
             began = moved + time.monotonic()
-            if passed(mark, 1):
+            if count_passed(mark, 1):
                 log.append((began, moved + time.monotonic()))
     assert len(log) >= 50 and holds_in_every_minute(log)
 
 
 def test_a_request_template_may_be_called_again_when_the_wait_is_over(rate):
-    # Twenty times as long, so that a slow machine makes no room meanwhile.
+    # Twenty times as long, so that a slow machine does not make room for another.
     rate("requests by app and account", 50, 1200)
     mark = ("requests by app and account", "app", "acme")
-    assert passed(mark, 20) == 20
+    assert count_passed(mark, 20) == 20
     move(400)
-    assert passed(mark, 30) == 30
+    assert count_passed(mark, 30) == 30
     with pytest.raises(rates.TooMany) as refusal:
         rates.spend(mark)
     assert 0 < refusal.value.wait <= 800
     move(800)
-    assert passed(mark, 60) == 20
+    assert count_passed(mark, 60) == 20
     rates.give_back(mark)
-    assert passed(mark, 60) == 1
+    assert count_passed(mark, 60) == 1
 
 
 @pytest.mark.soak
-def test_no_real_minute_has_more_request_templates_than_the_limit_says(rate):
-    """Two and a half minutes of asking as fast as an app can, by the clock of Redis itself."""
+def test_no_real_minute_has_more_request_templates_than_the_limit(rate):
+    """Ask as fast as possible for two and a half minutes, by the clock of Redis itself."""
     mark, log = ("requests by app and account", "app", "acme"), []
     ends = time.monotonic() + 150
     while time.monotonic() < ends:
         began = time.monotonic()
-        if passed(mark, 1):
+        if count_passed(mark, 1):
             log.append((began, time.monotonic()))
         time.sleep(0.002)
     assert len(log) >= 150, "the first fifty pass at once, and fifty more in each minute"
     assert holds_in_every_minute(log)
 
 
-def test_where_one_mark_is_full_none_is_counted(rate):
+def test_no_mark_is_counted_when_one_is_full(rate):
     rate("token by client", 1, 60)
     rate("token by address", 2, 60)
     rates.spend(("token by client", "a"))
@@ -119,7 +119,7 @@ def test_where_one_mark_is_full_none_is_counted(rate):
     rates.spend(("token by address", "x"), ("token by client", "b"))
 
 
-def test_what_is_given_back_was_never_counted(rate):
+def test_a_mark_given_back_no_longer_counts(rate):
     rate("token by client", 2, 60)
     for _number in range(10):
         rates.spend(("token by client", "a"))
@@ -131,7 +131,7 @@ def test_what_is_given_back_was_never_counted(rate):
         rates.spend(("token by client", "a"))
 
 
-def test_eight_at_once_get_no_more_than_one_after_the_other(rate):
+def test_eight_simultaneous_callers_get_no_more_than_one(rate):
     rate("token by client", 100, 3600)
 
     def fifty():
@@ -144,19 +144,19 @@ def test_eight_at_once_get_no_more_than_one_after_the_other(rate):
                 pass
         return passed
 
-    # In an hour, a hundred: the one that may come back while this runs takes 36 seconds.
+    # With a hundred an hour, room for another comes back only after 36 seconds.
     assert sum(together(*[fifty] * 8)) == 100
 
 
-def test_what_is_counted_ends_by_itself_and_tells_nobodys_name(rate, cast, client):
+def test_counts_expire_and_contain_no_names(rate, cast, client):
     client.post(reverse("account_login"), {"login": cast.admin.email, "password": "wrong"}, REMOTE_ADDR="192.0.2.1")
     client.post(reverse("account_reset_password"), {"email": cast.admin.email}, REMOTE_ADDR="192.0.2.1")
-    counted = redis.Redis.from_url(rates.settings.REDIS_URL)
+    store = redis.Redis.from_url(rates.settings.REDIS_URL)
     assert len(keys()) >= 5
     for key in keys():
         assert re.fullmatch(r"(limit|cache):[0-9a-f]{40}", key)
-        assert counted.pttl(key) > 0
-        assert b"192.0.2" not in counted.dump(key) and cast.admin.email.encode() not in counted.dump(key)
+        assert store.pttl(key) > 0
+        assert b"192.0.2" not in store.dump(key) and cast.admin.email.encode() not in store.dump(key)
 
 
 @pytest.mark.parametrize(
@@ -178,36 +178,36 @@ def test_what_is_counted_ends_by_itself_and_tells_nobodys_name(rate, cast, clien
         (1, "203.0.113.9, " + "x" * 5000, "192.0.2.1"),
     ],
 )
-def test_the_address_is_what_the_outermost_trusted_proxy_saw(settings, proxies, forwarded, found):
+def test_the_address_is_the_one_that_the_outermost_trusted_proxy_saw(settings, proxies, forwarded, found):
     settings.TRUSTED_PROXIES = proxies
     assert address.address_of({"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": forwarded}) == found
 
 
-def test_without_any_address_there_is_one_name_for_all():
+def test_callers_without_an_address_share_one_name():
     assert address.address_of({}) == address.address_of({"REMOTE_ADDR": ""}) == "unknown"
 
 
 # --- without Redis ---
 
 
-def test_the_alarm_comes_at_once_and_then_once_an_interval_while_redis_is_tried_again(monkeypatch):
-    """REST_SECONDS apart; in between nobody asks Redis at all."""
-    clock, asked = [1000.0], []
+def test_an_alarm_is_raised_at_once_and_repeated_while_redis_is_retried(monkeypatch):
+    """Redis is retried every REST_SECONDS, and not asked in between."""
+    clock, tries = [1000.0], []
     monkeypatch.setattr(breaker.time, "monotonic", lambda: clock[0])
 
     def away():
-        asked.append(clock[0])
+        tries.append(clock[0])
         raise redis.ConnectionError
 
-    own = breaker.Breaker()
+    own_breaker = breaker.Breaker()
     with capture_logs() as logs:
         for _second in range(2 * breaker.ALARM_SECONDS):
             for _request in range(3):
-                assert own.call(away, "open") == "open"
+                assert own_breaker.call(away, "open") == "open"
             clock[0] += 1
         assert [entry["event"] for entry in logs] == ["rate_limits_off"] * 2
         assert {entry["log_level"] for entry in logs} == {"error"}
-        assert len(asked) == 2 * breaker.ALARM_SECONDS / breaker.REST_SECONDS
+        assert len(tries) == 2 * breaker.ALARM_SECONDS / breaker.REST_SECONDS
         clock[0] += breaker.REST_SECONDS
-        assert [own.call(lambda: "closed", "open") for _request in range(3)] == ["closed"] * 3
+        assert [own_breaker.call(lambda: "closed", "open") for _request in range(3)] == ["closed"] * 3
         assert [entry["event"] for entry in logs][2:] == ["rate_limits_on_again"]

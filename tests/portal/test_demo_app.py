@@ -1,4 +1,4 @@
-"""The demo's Reply Helper: the pages to which a version with an install URL sends people."""
+"""The demo's Reply Helper: the pages of an app with an install URL."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -33,14 +33,14 @@ def path(url):
 
 
 def begin(agent):
-    """From the installation's button to the consent screen."""
+    """Go from the installation's button to the consent screen."""
     installation = App.objects.get(slug="reply-helper").installations.get()
     sent = agent.get(f"/installations/{installation.pk}/connect/")["Location"]
     page = agent.get(path(sent)).content.decode()
     return re.search(r'href="(/oauth/authorize\?[^"]+)"', page)[1].replace("&amp;", "&")
 
 
-def test_an_agent_who_agrees_is_shown_how_the_app_gets_its_tokens(agent, client):
+def test_an_agent_who_agrees_sees_how_the_app_gets_its_tokens(agent, client):
     url = begin(agent)
     back = agent.post(url, {"decision": "agree", "shown": shown(agent.get(url))})["Location"]
     page = agent.get(path(back)).content.decode()
@@ -54,7 +54,7 @@ def test_an_agent_who_agrees_is_shown_how_the_app_gets_its_tokens(agent, client)
     redirect_uri = re.search(r"redirect_uri=(\S+?)<", page)[1]
     tokens = AppSide(client, row, secret).exchange(code, verifier, redirect_uri=redirect_uri)
     assert tokens.status_code == 200, tokens.content
-    assert "does not belong" in agent.get(path(back)).content.decode(), "an answer is read once"
+    assert "does not belong" in agent.get(path(back)).content.decode(), "an answer works once"
 
 
 def test_an_agent_who_cancels_is_told_that_nothing_happened(agent):
@@ -69,12 +69,12 @@ def test_an_agent_who_cancels_is_told_that_nothing_happened(agent):
         assert live_consents().filter(membership__isnull=False).count() == consents
 
 
-def test_an_answer_that_nobody_asked_for_is_not_shown(agent):
+def test_an_unsolicited_answer_is_not_shown(agent):
     page = agent.get("/sandbox/app/callback?code=amp_ac_stolen&state=x").content.decode()
     assert "does not belong" in page and "amp_ac_stolen" not in page
 
 
-def test_outside_the_demo_there_is_no_such_app(agent, settings):
+def test_the_app_exists_only_in_the_demo(agent, settings):
     settings.DEMO = False
     assert agent.get("/sandbox/app/install").status_code == 404
     assert agent.get("/sandbox/app/callback").status_code == 404

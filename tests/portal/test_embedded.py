@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis of one's own: joined by a second process, ended with the first, found again after a kill."""
+"""Embedded PostgreSQL and Redis: shared with a second process, stopped with the first, and intact after a kill."""
 
 import os
 import signal
@@ -16,21 +16,21 @@ def postgres(urls, sql):
         return cursor.fetchone() if cursor.description else None
 
 
-def test_a_second_process_joins_and_the_first_ones_end_takes_the_servers_with_it(start_servers, tmp_path):
+def test_a_second_process_joins_and_the_servers_stop_with_the_first(start_servers, tmp_path):
     first, urls = start_servers()
     second, same = start_servers()
     assert same == urls and postgres(urls, "SHOW fsync") == ("on",)
     assert redis.Redis.from_url(urls["REDIS_URL"]).ping()
     second.stdin.close()
     second.wait(180)
-    assert postgres(urls, "SELECT 1") == (1,), "the one that joined ends nothing"
+    assert postgres(urls, "SELECT 1") == (1,), "the process that joined stops nothing"
     first.stdin.close()
     first.wait(180)
     with pytest.raises(psycopg.OperationalError):
         postgres(urls, "SELECT 1")
 
 
-def test_a_kill_of_the_parent_ends_the_servers_and_the_data_is_there_again(start_servers, tmp_path):
+def test_killing_the_parent_stops_the_servers_and_keeps_the_data(start_servers, tmp_path):
     first, urls = start_servers()
     postgres(urls, "CREATE TABLE kept (n int)")
     redis.Redis.from_url(urls["REDIS_URL"]).set("kept", "1")
@@ -42,18 +42,18 @@ def test_a_kill_of_the_parent_ends_the_servers_and_the_data_is_there_again(start
     assert again["DATABASE_URL"] != urls["DATABASE_URL"]
 
 
-def test_a_stale_postmaster_pid_is_seen_for_what_it_is(start_servers, tmp_path):
+def test_a_stale_postmaster_pid_is_recognised(start_servers, tmp_path):
     first, urls = start_servers()
     data = Path(postgres(urls, "SHOW data_directory")[0])
     first.stdin.close()
     first.wait(180)
-    # The id of a process that lives, and is no PostgreSQL: this one.
+    # The id of a live process that is not PostgreSQL: this one.
     (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n")
     _second, again = start_servers()
     assert postgres(again, "SELECT 1") == (1,)
 
 
-def test_it_starts_in_a_deep_checkout_and_under_a_private_home(start_servers, tmp_path):
+def test_servers_start_in_a_deep_checkout_and_under_a_private_home(start_servers, tmp_path):
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     deep = private.joinpath(*["a-folder-with-a-long-name"] * 8)
@@ -63,7 +63,7 @@ def test_it_starts_in_a_deep_checkout_and_under_a_private_home(start_servers, tm
     assert postgres(urls, "SELECT 1") == (1,) and redis.Redis.from_url(urls["REDIS_URL"]).ping()
 
 
-def test_nobody_comes_in_without_the_password(start_servers):
+def test_nobody_connects_without_the_password(start_servers):
     _process, urls = start_servers()
     for name in ("DATABASE_URL", "REDIS_URL"):
         scheme, _, rest = urls[name].partition("://")
@@ -75,7 +75,7 @@ def test_nobody_comes_in_without_the_password(start_servers):
     shown = subprocess.run(
         ["cat", *map(str, Path("/proc").glob("[0-9]*/cmdline"))], capture_output=True
     ).stdout.decode()
-    assert not any(secret in shown for secret in secrets), "no password on a command line, for everyone to read"
+    assert not any(secret in shown for secret in secrets), "no password on a command line that everyone can read"
 
 
 def test_postgresql_runs_as_somebody_without_rights(start_servers):

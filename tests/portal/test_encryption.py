@@ -1,4 +1,4 @@
-"""What is kept encrypted, and rotate_keys, which encrypts all of it anew."""
+"""Encrypted columns, and rotate_keys, which encrypts them all again."""
 
 import io
 
@@ -26,8 +26,8 @@ def raw(table, column):
 
 
 @shared
-def kept(installed, cast):
-    """One value in each column that is encrypted, and a second factor."""
+def stored_secret(installed, cast):
+    """Store a value in each encrypted column, and a second factor; return the second factor's secret."""
     Connection.objects.create(
         installation=installed.installation, integration="octo", values={"a": "b"}, tokens={"access_token": "t"}
     )
@@ -42,39 +42,39 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def test_every_encrypted_column_is_looked_at_here():
-    found = {
+def test_every_encrypted_column_is_tested_here():
+    encrypted = {
         (model._meta.db_table, field.column)
         for model in apps.get_models()
         for field in model._meta.concrete_fields
         if isinstance(field, EncryptedField)
     }
-    assert found == set(COLUMNS)
+    assert encrypted == set(COLUMNS)
 
 
-def test_the_database_has_nothing_in_clear(kept):
+def test_the_database_stores_nothing_in_plain_text(stored_secret):
     for table, column in COLUMNS:
         assert (values := raw(table, f'"{column}"'))
         assert not [value for value in values if "s3cret" in value or "access_token" in value or "{" in value]
 
 
-def test_rotating_encrypts_all_with_the_first_key_and_then_the_old_can_go(kept, cast, settings):
+def test_rotating_encrypts_everything_with_the_first_key_and_the_old_can_be_removed(stored_secret, cast, settings):
     old = settings.FIELD_ENCRYPTION_KEYS
     settings.FIELD_ENCRYPTION_KEYS = [NEW, *old]
-    call_command("rotate_keys", stdout=(told := io.StringIO()))
-    assert told.getvalue().startswith("5 values")
+    call_command("rotate_keys", stdout=(output := io.StringIO()))
+    assert output.getvalue().startswith("5 values")
     settings.FIELD_ENCRYPTION_KEYS = [NEW]
     assert Connection.objects.get().tokens == {"access_token": "t"} and VendorSecret.objects.get().secret == "s3cret"
-    assert decrypt(Authenticator.objects.get(user=cast.agent).data["secret"]) == kept
+    assert decrypt(Authenticator.objects.get(user=cast.agent).data["secret"]) == stored_secret
     for table, column in COLUMNS:
         for value in raw(table, f'"{column}"'):
             Fernet(NEW).decrypt(value.encode())
-    # Again, which does no harm.
+    # Running it again does no harm.
     call_command("rotate_keys", stdout=io.StringIO())
     assert VendorSecret.objects.get().secret == "s3cret"
 
 
-def test_a_missing_key_is_told_and_nothing_is_lost(kept, settings):
+def test_a_missing_key_is_reported_and_nothing_is_lost(stored_secret, settings):
     old = settings.FIELD_ENCRYPTION_KEYS
     settings.FIELD_ENCRYPTION_KEYS = [NEW]
     with pytest.raises(CommandError, match="not in FIELD_ENCRYPTION_KEYS"):
@@ -83,6 +83,6 @@ def test_a_missing_key_is_told_and_nothing_is_lost(kept, settings):
     assert VendorSecret.objects.get().secret == "s3cret"
 
 
-def test_what_is_encrypted_is_in_no_repr(kept):
+def test_encrypted_values_are_in_no_repr(stored_secret):
     shown = repr(VendorSecret.objects.get()) + repr(Connection.objects.get()) + str(Connection.objects.get())
     assert "s3cret" not in shown and "access_token" not in shown

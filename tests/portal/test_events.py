@@ -1,4 +1,4 @@
-"""What the ledger records is one of an app's events, each with a title; reasons and events are never told by their words."""
+"""The ledger records an app's events, each with a title; code never compares reasons or events as text."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 from tests.test_architecture import BASE, FILES
 
-# Names of the demo's apps, which are no reasons.
+# Names of the demo's apps, not reasons.
 NAMES = {"Desk Companion", "Reply Helper"}
 
 
@@ -26,28 +26,28 @@ def nodes(path, kind):
 
 
 def literals(node):
-    """The texts that stand in an expression as such."""
+    """Return the literal texts in an expression."""
     return [part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
 
 
-def named(call):
+def function_name(call):
     return getattr(call.func, "attr", getattr(call.func, "id", ""))
 
 
-def test_an_event_is_named_by_its_enumeration():
+def test_code_names_events_by_their_enumeration():
     for path in FILES:
         for call in nodes(path, ast.Call):
-            if named(call) == "record" and len(call.args) > 1:
+            if function_name(call) == "record" and len(call.args) > 1:
                 assert not literals(call.args[1]), f"{path}:{call.lineno}: record() takes a member of the app's Event"
         if path.name != "events.py":
             for constant in nodes(path, ast.Constant):
                 assert constant.value not in known_events(), f"{path}:{constant.lineno}: use the member of Event"
 
 
-def test_no_reason_is_told_by_its_words():
+def test_code_names_reasons_by_their_enumeration():
     for path in FILES:
-        for compared in nodes(path, ast.Compare):
-            sides, where = [compared.left, *compared.comparators], f"{path}:{compared.lineno}"
+        for comparison in nodes(path, ast.Compare):
+            sides, where = [comparison.left, *comparison.comparators], f"{path}:{comparison.lineno}"
             words = {text for side in sides for text in literals(side)}
             assert not {text for text in words if " " in text} - NAMES, f"{where} compares a sentence"
             if any(getattr(side, "attr", "").endswith("reason") for side in sides):
@@ -60,7 +60,7 @@ def test_no_reason_is_told_by_its_words():
                     )
 
 
-def test_no_template_tells_a_reason_or_an_event_by_its_words():
+def test_no_template_compares_a_reason_or_an_event_with_text():
     for path in (BASE / "templates").rglob("*"):
         if path.is_file():
             text = path.read_text()
@@ -68,9 +68,9 @@ def test_no_template_tells_a_reason_or_an_event_by_its_words():
             assert not [name for name in known_events() if f'"{name}"' in text or f"'{name}'" in text], path
 
 
-def test_every_app_that_records_has_its_events_and_each_has_a_title_that_is_translated_when_shown():
-    own = {type(event).__module__ for event in known_events().values()}
-    assert own >= {"portal.accounts.events", "credentials.events", "consent.events", "marketplace.events"}
+def test_every_app_has_events_with_lazily_translated_titles():
+    modules = {type(event).__module__ for event in known_events().values()}
+    assert modules >= {"portal.accounts.events", "credentials.events", "consent.events", "marketplace.events"}
     for name, event in known_events().items():
         assert isinstance(event.label, Promise) and re.fullmatch(r"[a-z_]+\.[a-z_]+", name), name
 
@@ -86,24 +86,24 @@ def test_two_apps_cannot_have_the_same_event():
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("event", ["consent.granted", "made.up", ""])
-def test_nothing_else_can_be_recorded(event):
+def test_only_an_apps_events_can_be_recorded(event):
     with pytest.raises(TypeError, match="no event of an app"):
         record(PORTAL, event, by=None, subject="x")
     assert not Entry.objects.filter(chain=PORTAL).exists()
 
 
 @pytest.mark.django_db
-def test_an_entry_is_titled_by_its_app_whenever_it_was_recorded():
-    def titled(event, **details):
+def test_an_entry_gets_its_title_from_its_app_whenever_it_was_recorded():
+    def title_of(event, **details):
         (entry,) = with_names([SimpleNamespace(event=event, details=details, actor="x", subject="x", chain_id=PORTAL)])
         return str(entry.title)
 
-    assert titled("access.ended") == str(Event.ACCESS_ENDED.label)
+    assert title_of("access.ended") == str(Event.ACCESS_ENDED.label)
     itself = str(MarketplaceEvent.INSTALLATION_UPGRADES_ITSELF_CHANGED)
-    assert titled(itself, upgrades_itself=True) == "Automatic updates turned on"
-    assert titled(itself, upgrades_itself=False) == "Automatic updates turned off"
-    assert titled("connection.connected", vendor="Octo") == "Connected to a vendor: Octo"
-    assert titled("of.another_day") == "of.another_day", "an event that no app has any more is at least named"
+    assert title_of(itself, upgrades_itself=True) == "Automatic updates turned on"
+    assert title_of(itself, upgrades_itself=False) == "Automatic updates turned off"
+    assert title_of("connection.connected", vendor="Octo") == "Connected to a vendor: Octo"
+    assert title_of("of.another_day") == "of.another_day", "an event that no app has any more is shown by its name"
 
 
 @pytest.mark.django_db

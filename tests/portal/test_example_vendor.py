@@ -1,4 +1,4 @@
-"""The example vendor keeps to the standards, and departs from them just as it is told to."""
+"""The example vendor follows the standards, and departs from them exactly as switched."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ VERIFIER = "v" * 48
 
 
 class Side(OAuth2Client):
-    """The client's side of one vendor."""
+    """A client of one vendor."""
 
     def __init__(self, vendor, pkce=True, **more):
         self.vendor, self.verifier = vendor, VERIFIER if pkce else None
@@ -36,7 +36,7 @@ class Side(OAuth2Client):
         return self.create_authorization_url("/authorize", code_verifier=self.verifier, **more)[0]
 
     def authorize(self, **more):
-        """Have the person's browser go there, and return the parameters with which it comes back."""
+        """Send the person's browser to authorize, and return the parameters it brings back."""
         answer = self.plain("GET", self.authorize_url(**{"auto": "allow", "state": "xyz", **more}))
         assert answer.status_code == 302, answer.text
         assert answer.headers["Location"].startswith(REDIRECT_URI + "?")
@@ -49,8 +49,8 @@ class Side(OAuth2Client):
         self.exchange(self.authorize(**more)["code"])
         return self
 
-    def asks_for_token(self, **form):
-        """Call the token endpoint and see the answer as it is."""
+    def request_token(self, **form):
+        """Call the token endpoint, and return the raw answer."""
         auth = httpx.BasicAuth(CLIENT_ID, SECRET)
         return self.plain("POST", "/token", data={"grant_type": "refresh_token", **form}, auth=auth)
 
@@ -79,7 +79,7 @@ def test_a_client_connects_calls_refreshes_and_revokes(vendor, side):
     assert side.get("/api/me").status_code == 401 and vendor.tokens() == []
 
 
-def test_two_vendors_know_nothing_of_each_other(vendors):
+def test_two_vendors_are_independent(vendors):
     with Side(vendors[0]) as one, Side(vendors[1]) as other:
         other.token = one.connect().token
         assert (one.get("/api/me").status_code, other.get("/api/me").status_code) == (200, 401)
@@ -103,13 +103,13 @@ def test_a_person_is_asked_and_allows_or_denies(side):
 
 
 @pytest.mark.parametrize(("auto", "expected"), [("deny", "access_denied"), ("error", "server_error")])
-def test_an_answer_without_asking_may_be_a_no_or_an_error(vendor, side, auto, expected):
+def test_an_automatic_answer_may_be_a_denial_or_an_error(vendor, side, auto, expected):
     vendor.switch(auto=auto)
     assert side.authorize(auto=None)["error"] == expected
 
 
 @pytest.mark.parametrize(("iss", "sent"), [("none", None), ("wrong", "https://another-vendor.example")])
-def test_iss_is_left_out_or_another_vendors_in_errors_too(vendor, side, iss, sent):
+def test_iss_can_be_missing_or_wrong_even_in_errors(vendor, side, iss, sent):
     """RFC 9207 section 2."""
     vendor.switch(iss=iss)
     answers = [
@@ -123,7 +123,7 @@ def test_iss_is_left_out_or_another_vendors_in_errors_too(vendor, side, iss, sen
     assert side.authorize(scope="unknown")["iss"] == vendor.url
 
 
-def test_nobody_is_sent_to_an_address_that_is_not_registered(side):
+def test_nobody_is_redirected_to_an_unregistered_uri(side):
     for wrong in ({"redirect_uri": "https://evil.example/"}, {"client_id": "x", "redirect_uri": REDIRECT_URI}):
         answer = side.plain("GET", "/authorize", params={"response_type": "code", "client_id": CLIENT_ID, **wrong})
         assert answer.status_code == 400 and "Location" not in answer.headers
@@ -142,14 +142,14 @@ def test_pkce_is_required_optional_or_refused(vendor, policy, pkce, works):
             assert side.authorize()["error"] == "invalid_request"
 
 
-def test_scopes_are_separated_as_told_both_ways(vendor, side):
+def test_scopes_use_the_chosen_separator_both_ways(vendor, side):
     assert side.authorize(scope="read,write")["error"] == "invalid_scope"
     vendor.switch(scope_separator="comma")
     assert side.authorize(scope="read write")["error"] == "invalid_scope"
     assert side.connect(scope="read,write").token["scope"] == "read,write"
 
 
-def test_the_person_may_allow_less_and_the_answer_may_not_say_so(vendor, side):
+def test_the_person_may_allow_less_and_the_answer_may_omit_the_scope(vendor, side):
     vendor.switch(granted=["read"])
     assert side.connect(scope="read write").token["scope"] == "read"
     vendor.switch(scope_returned=False)
@@ -161,7 +161,7 @@ def test_the_person_may_allow_less_and_the_answer_may_not_say_so(vendor, side):
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 @pytest.mark.parametrize("wanted", ["basic", "post", "either"])
-def test_the_client_authenticates_as_the_vendor_wants(vendor, wanted, method):
+def test_the_client_must_authenticate_as_the_vendor_requires(vendor, wanted, method):
     vendor.switch(client_auth=wanted)
     with Side(vendor, token_endpoint_auth_method=method) as side:
         if wanted in method or wanted == "either":
@@ -171,7 +171,7 @@ def test_the_client_authenticates_as_the_vendor_wants(vendor, wanted, method):
                 side.connect()
 
 
-def test_a_code_works_once_for_its_verifier_and_its_address(side):
+def test_a_code_works_once_for_its_verifier_and_redirect_uri(side):
     """RFC 6749 section 4.1.3, RFC 7636 section 4.6."""
     code = side.authorize()["code"]
     with pytest.raises(OAuthError, match="invalid_grant"):
@@ -183,29 +183,29 @@ def test_a_code_works_once_for_its_verifier_and_its_address(side):
         side.exchange(code)
 
 
-def test_a_refresh_token_is_rotated_kept_left_unsaid_or_never_given(vendor, side):
+def test_a_refresh_token_is_rotated_kept_omitted_or_never_given(vendor, side):
     old = side.connect().token["refresh_token"]
-    new = side.asks_for_token(refresh_token=old).json()["refresh_token"]
-    assert new != old and side.asks_for_token(refresh_token=old).json()["error"] == "invalid_grant"
+    new = side.request_token(refresh_token=old).json()["refresh_token"]
+    assert new != old and side.request_token(refresh_token=old).json()["error"] == "invalid_grant"
     vendor.switch(refresh="kept")
-    assert side.asks_for_token(refresh_token=new).json()["refresh_token"] == new
+    assert side.request_token(refresh_token=new).json()["refresh_token"] == new
     vendor.switch(refresh="unreturned")
-    assert "refresh_token" not in side.asks_for_token(refresh_token=new).json()
-    assert side.asks_for_token(refresh_token=new).status_code == 200
+    assert "refresh_token" not in side.request_token(refresh_token=new).json()
+    assert side.request_token(refresh_token=new).status_code == 200
     vendor.switch(refresh="none")
     assert "refresh_token" not in side.connect().token
 
 
-def test_of_refreshes_at_once_one_wins(side):
+def test_only_one_of_simultaneous_refreshes_wins(side):
     form = {"refresh_token": side.connect().token["refresh_token"]}
-    answers = together(*[lambda: side.asks_for_token(**form).status_code] * 4)
+    answers = together(*[lambda: side.request_token(**form).status_code] * 4)
     assert sorted(answers) == [200, 400, 400, 400]
 
 
 def test_a_refresh_may_be_refused_for_good(vendor, side):
     token = side.connect().token
     vendor.switch(refresh_refused=True)
-    answer = side.asks_for_token(refresh_token=token["refresh_token"])
+    answer = side.request_token(refresh_token=token["refresh_token"])
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
     assert side.get("/api/me").status_code == 200
 
@@ -213,15 +213,15 @@ def test_a_refresh_may_be_refused_for_good(vendor, side):
 @pytest.mark.parametrize(("said", "expected"), [("number", 7), ("string", "7"), ("missing", None)])
 def test_the_lifetime_is_a_number_a_string_or_missing(vendor, side, said, expected):
     vendor.switch(expires_in=said, lifetime=7)
-    answer = side.asks_for_token(refresh_token=side.connect().token["refresh_token"]).json()
+    answer = side.request_token(refresh_token=side.connect().token["refresh_token"]).json()
     assert answer.get("expires_in") == expected
     ends = [token["expires_at"] for token in vendor.tokens("access")]
-    assert all(0 < end - time.time() <= 7 for end in ends), "it ends, whatever was said"
+    assert all(0 < end - time.time() <= 7 for end in ends), "it ends in any case"
 
 
 def test_a_successful_answer_may_be_a_form(vendor, side):
     vendor.switch(token_body="form")
-    answer = side.asks_for_token(
+    answer = side.request_token(
         grant_type="authorization_code", code=side.authorize()["code"], redirect_uri=REDIRECT_URI, code_verifier=VERIFIER
     )  # fmt: skip
     assert answer.headers["Content-Type"] == "application/x-www-form-urlencoded"
@@ -238,16 +238,16 @@ def test_a_successful_answer_may_be_a_form(vendor, side):
         ("empty", "text/plain; charset=utf-8", ""),
     ],
 )
-def test_an_error_is_said_in_any_format_and_perhaps_with_200(vendor, side, body, kind, text):
+def test_an_error_may_have_any_format_and_even_status_200(vendor, side, body, kind, text):
     vendor.switch(error_body=body)
-    answer = side.asks_for_token(refresh_token="x")
+    answer = side.request_token(refresh_token="x")
     assert (answer.status_code, answer.headers["Content-Type"]) == (400, kind)
     assert answer.text.startswith(text) and bool(answer.text) is bool(text)
     vendor.switch(error_status=200)
-    assert side.asks_for_token(refresh_token="x").status_code == 200
+    assert side.request_token(refresh_token="x").status_code == 200
 
 
-def test_a_header_of_its_own_may_be_required(vendor, side):
+def test_a_custom_header_may_be_required(vendor, side):
     vendor.switch(token_headers={"X-Vendor-Version": "2"})
     code = side.authorize()["code"]
     with pytest.raises(OAuthError, match="X-Vendor-Version"):
@@ -259,7 +259,7 @@ def test_a_header_of_its_own_may_be_required(vendor, side):
 # --- faults, at each endpoint ---
 
 
-def test_the_next_calls_fail_as_told_and_then_no_more(vendor, side):
+def test_the_next_calls_fail_as_switched_and_later_calls_succeed(vendor, side):
     token = side.connect().token["refresh_token"]
     fault = {
         "times": 2,
@@ -269,21 +269,21 @@ def test_the_next_calls_fail_as_told_and_then_no_more(vendor, side):
     }
     vendor.switch(token_fault=fault)
     for _time in range(2):
-        answer = side.asks_for_token(refresh_token=token)
+        answer = side.request_token(refresh_token=token)
         assert (answer.status_code, answer.headers["Retry-After"], answer.text) == (429, "30", "<p>Slow down")
-    assert side.asks_for_token(refresh_token=token).status_code == 200
+    assert side.request_token(refresh_token=token).status_code == 200
     assert [call["status"] for call in vendor.log("/token")] == [200, 429, 429, 200]
 
 
-def test_an_answer_may_be_lost_after_all_was_done(vendor, side):
+def test_an_answer_may_be_lost_after_everything_was_done(vendor, side):
     token = side.connect().token["refresh_token"]
     vendor.switch(token_fault={"times": 1, "status": 0, "after": True})
     with pytest.raises(httpx.RemoteProtocolError):
-        side.asks_for_token(refresh_token=token)
-    assert side.asks_for_token(refresh_token=token).json()["error"] == "invalid_grant", "it was rotated"
+        side.request_token(refresh_token=token)
+    assert side.request_token(refresh_token=token).json()["error"] == "invalid_grant", "the token was rotated"
 
 
-def test_a_call_hangs_for_as_long_as_told_or_until_a_reset(vendor, side):
+def test_a_call_hangs_for_the_chosen_time_or_until_a_reset(vendor, side):
     vendor.switch(api_fault={"times": 1, "seconds": 0.2})
     start = time.monotonic()
     assert side.plain("GET", "/api/me").status_code == 401 and time.monotonic() - start >= 0.2
@@ -299,7 +299,7 @@ def test_a_call_hangs_for_as_long_as_told_or_until_a_reset(vendor, side):
     assert answers[0].status_code == 401
 
 
-def test_the_api_fails_in_the_ways_of_real_ones(vendors, side):
+def test_the_api_fails_in_the_ways_of_real_apis(vendors, side):
     vendor, other = vendors
     side.connect()
     date = formatdate(time.time() + 60, usegmt=True)
@@ -315,7 +315,7 @@ def test_the_api_fails_in_the_ways_of_real_ones(vendors, side):
         assert final.log()[-1]["path"] == "/api/items"
 
 
-def test_a_body_may_come_a_piece_at_a_time(vendor, side):
+def test_a_body_may_arrive_in_pieces(vendor, side):
     vendor.switch(api_fault={"status": 200, "body": "x", "repeat": 3, "pause": 0.05})
     start = time.monotonic()
     assert side.plain("GET", "/api/me").text == "xxx" and time.monotonic() - start >= 0.15
@@ -324,7 +324,7 @@ def test_a_body_may_come_a_piece_at_a_time(vendor, side):
 # --- revocation and the API ---
 
 
-def test_revoking_an_access_token_ends_only_that(vendor, side):
+def test_revoking_an_access_token_ends_only_that_token(vendor, side):
     """RFC 7009 section 2.1."""
     token = side.connect().token
     assert side.revoke_token("/revoke", token=token["access_token"]).status_code == 200
@@ -351,7 +351,7 @@ def test_revocation_is_absent_refused_or_failing(vendor, side):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-def test_the_api_tells_what_arrived_byte_for_byte(side, method):
+def test_the_api_echoes_the_request_byte_for_byte(side, method):
     content = b"" if method in ("GET", "DELETE") else '{"café": 1}'.encode()
     answer = (
         side.connect().request(method, "/api/items/a%2Fb?q=1%202+3&q=", headers={"X-One": "1"}, content=content).json()
@@ -361,7 +361,7 @@ def test_the_api_tells_what_arrived_byte_for_byte(side, method):
     assert side.token["access_token"] not in str(answer)
 
 
-def test_a_token_that_ended_is_refused_with_its_reason(vendor, side):
+def test_an_ended_token_is_refused_with_the_reason(vendor, side):
     """RFC 6750 section 3."""
     assert side.plain("GET", "/api/items").headers["WWW-Authenticate"].lower().startswith("bearer")
     vendor.switch(lifetime=0, expires_in="missing")
@@ -370,15 +370,15 @@ def test_a_token_that_ended_is_refused_with_its_reason(vendor, side):
     side.connect()
     vendor.end_tokens("access")
     assert side.get("/api/me").status_code == 401
-    assert side.asks_for_token(refresh_token=side.token["refresh_token"]).status_code == 200
+    assert side.request_token(refresh_token=side.token["refresh_token"]).status_code == 200
     vendor.end_tokens()
     assert side.get("/api/me").status_code == 401 and vendor.tokens() == []
 
 
-# --- what is around it ---
+# --- log, switches and storage ---
 
 
-def test_the_log_has_what_was_sent(vendor, side):
+def test_the_log_has_the_requests(vendor, side):
     side.connect(scope="read")
     authorize, token = vendor.log()
     assert (authorize["path"], authorize["method"], authorize["status"]) == ("/authorize", "GET", 302)
@@ -388,7 +388,7 @@ def test_the_log_has_what_was_sent(vendor, side):
     assert vendor.log() == []
 
 
-def test_what_no_switch_has_is_refused_and_changes_nothing(vendor):
+def test_an_unknown_switch_or_value_is_refused_and_changes_nothing(vendor):
     for changes in ({"pkcs": "required"}, {"pkce": "sometimes"}, {"token_fault": {"stauts": 500}}, ["pkce"]):
         assert vendor.http.put("/_switches", json=changes).status_code == 400
     vendor.switch(pkce="refused")
@@ -398,7 +398,7 @@ def test_what_no_switch_has_is_refused_and_changes_nothing(vendor):
     assert vendor.http.get("/_switches").json()["pkce"] == "optional"
 
 
-def test_tokens_outlive_a_restart_where_there_is_a_file_for_them(tmp_path):
+def test_tokens_survive_a_restart_if_there_is_a_file_for_them(tmp_path):
     arguments = ("Kept", "--state", str(tmp_path / "kept.json"), "--switch", "lifetime=60", "--switch", "auto=allow")
     first = Vendor(*arguments).wait()
     try:

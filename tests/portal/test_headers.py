@@ -1,4 +1,4 @@
-"""Headers: what every kind of answer carries with the production settings, whoever asks."""
+"""Headers: every kind of answer carries them with the production settings, whoever asks."""
 
 import re
 
@@ -19,7 +19,7 @@ from tests.test_settings import settings_with
 
 pytestmark = pytest.mark.django_db
 KINDS = ("SECURE_", "SESSION_COOKIE_", "CSRF_COOKIE_", "LANGUAGE_COOKIE_", "CONTENT_SECURITY")
-# What an app's popup goes through (tests/browser/test_popup.py), and what it does not.
+# Pages that an app's popup goes through (tests/browser/test_popup.py), without the others.
 IN_AN_APPS_WINDOW = re.compile(
     "/oauth/authorize|/accounts/(login|logout|signup|inactive|confirm-email|password/reset|(2fa/)?reauthenticate"
     "|2fa/authenticate)/"
@@ -29,13 +29,13 @@ HTTPS = {"HTTP_X_FORWARDED_PROTO": "https"}
 
 @pytest.fixture
 def production(settings):
-    """Whatever of the settings makes headers and cookies, as it is in production."""
+    """Use production's values for all settings that affect headers and cookies."""
     for name, value in settings_with(environment()).items():
         if name.startswith(KINDS):
             setattr(settings, name, value)
 
 
-def carries_all(response, secure=True):
+def has_all_headers(response, secure=True):
     policy = {part.split()[0]: part.split()[1:] for part in response["Content-Security-Policy"].split("; ")}
     assert policy["default-src"] == ["'self'"] and policy["frame-ancestors"] == ["'none'"]
     assert policy["object-src"] == policy["base-uri"] == ["'none'"]
@@ -49,7 +49,7 @@ def carries_all(response, secure=True):
     if secure:
         assert response["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
     for cookie in response.cookies.values():
-        # One that is taken away again holds nothing.
+        # A deleted cookie has no value.
         if cookie["max-age"] != 0:
             assert cookie["secure"] and cookie["httponly"] and cookie["samesite"] in ("Lax", "Strict"), (
                 cookie.OutputString()
@@ -60,11 +60,11 @@ def carries_all(response, secure=True):
     return True
 
 
-def addresses(resolver=None, prefix=""):
+def url_patterns_of(resolver=None, prefix=""):
     for pattern in (resolver or get_resolver()).url_patterns:
         text = prefix + str(pattern.pattern).replace("\\Z", "").strip("^$")
         if hasattr(pattern, "url_patterns"):
-            yield from addresses(pattern, text)
+            yield from url_patterns_of(pattern, text)
         else:
             yield text
 
@@ -73,7 +73,7 @@ def addresses(resolver=None, prefix=""):
     ("who", "method"),
     [("nobody", "get"), ("nobody", "post"), ("developer", "get"), ("admin", "get"), ("staff", "get")],
 )
-def test_every_address_answers_everybody_with_every_header(who, method, cast, installed, production):
+def test_every_url_answers_everybody_with_all_headers(who, method, cast, installed, production):
     """Staff open the admin site alone: elsewhere they are somebody without a team."""
     User.objects.filter(pk=(staff := factories.reviewer()).pk).update(is_superuser=True)
     person = {"developer": cast.dev, "admin": cast.admin, "staff": User.objects.get(pk=staff.pk)}.get(who)
@@ -83,29 +83,29 @@ def test_every_address_answers_everybody_with_every_header(who, method, cast, in
         "app_label": "accounts", "kind": "csv", "access_id": installed.installation.access.pk,
     }  # fmt: skip
 
-    def filled(found):
+    def fill(found):
         kind, name = found[1] or "str", found[2]
         return str(known.get(name) or known.get(kind) or "1")
 
-    # A form without its CSRF token: every address answers, and nothing is changed.
+    # Without a CSRF token, every URL answers and nothing changes.
     browser = Browser(enforce_csrf_checks=True)
     if person:
         sign_in(browser, person)
     kinds, seen = set(), 0
-    for address in sorted(set(addresses())):
-        path = re.sub(r"<(?:(\w+):)?(\w+)>", filled, re.sub(r"\(\?P(<\w+>)[^)]*\)", r"\1", address))
+    for address in sorted(set(url_patterns_of())):
+        path = re.sub(r"<(?:(\w+):)?(\w+)>", fill, re.sub(r"\(\?P(<\w+>)[^)]*\)", r"\1", address))
         if "logout" in path or (who != "nobody" and path.startswith("admin/") != (who == "staff")):
             continue
         response = getattr(browser, method)(f"/{path}", **HTTPS)
         assert response.status_code < 500, path
-        assert carries_all(response), path
+        assert has_all_headers(response), path
         kinds.add(response.status_code)
         seen += 1
     assert seen > (30 if who == "staff" else 60)
     assert ({200, 302, 404, 403 if who == "staff" else 405} if method == "get" else {403}) <= kinds
 
 
-def test_answers_that_no_view_makes_carry_them_too(cast, browse, production, monkeypatch, settings):
+def test_answers_without_a_view_have_all_headers_too(cast, browse, production, monkeypatch, settings):
     settings.WHITENOISE_USE_FINDERS = True
     client = browse(cast.dev)
     client.raise_request_exception = False
@@ -120,95 +120,95 @@ def test_answers_that_no_view_makes_carry_them_too(cast, browse, production, mon
         ("/favicon.ico", 302),
     ):
         response = client.get(path, **HTTPS)
-        assert response.status_code == status and carries_all(response), path
+        assert response.status_code == status and has_all_headers(response), path
     response = client.post("/oauth/token", "x" * 2_000_000, content_type="application/json", **HTTPS)
-    assert response.status_code == 413 and carries_all(response)
+    assert response.status_code == 413 and has_all_headers(response)
     for browser, path in ((Browser(), "/accounts/login/"), (client, "/settings/")):
         browser.handler.enforce_csrf_checks = True
         response = browser.post(path, {}, **HTTPS)
-        assert response.status_code == 403 and carries_all(response)
-    assert carries_all(client.get("/", **HTTPS, HTTP_HOST="elsewhere.example"))
+        assert response.status_code == 403 and has_all_headers(response)
+    assert has_all_headers(client.get("/", **HTTPS, HTTP_HOST="elsewhere.example"))
     for problem, status in ((RuntimeError(), 500), (OperationalError(), 503)):
         monkeypatch.setattr(market, "paginate", lambda *_args, problem=problem: (_ for _ in ()).throw(problem))
         response = client.get("/marketplace/", **HTTPS)
-        assert response.status_code == status and carries_all(response)
+        assert response.status_code == status and has_all_headers(response)
     settings.LIMITS_ARE_ON = True
     monkeypatch.setattr(breaker.breaker, "call", lambda *_: 7)
     response = client.get("/oauth/authorize", **HTTPS)
-    assert response.status_code == 429 and response["Retry-After"] == "7" and carries_all(response)
+    assert response.status_code == 429 and response["Retry-After"] == "7" and has_all_headers(response)
 
 
-def test_without_https_there_is_nothing_but_the_way_to_it(client, db, production):
+def test_http_only_redirects_to_https(client, db, production):
     for path in ("/", "/accounts/login/", "/static/css/portal.css"):
         response = client.get(path)
         assert response.status_code == 301 and response["Location"] == f"https://testserver{path}"
-        assert carries_all(response, secure=False)
+        assert has_all_headers(response, secure=False)
 
 
-def test_sign_in_gives_no_cookie_that_a_script_or_another_site_could_use(cast, production):
+def test_signing_in_sets_no_cookie_that_scripts_or_other_sites_can_use(cast, production):
     browser = Browser()
     browser.get("/accounts/login/", **HTTPS)
     response = browser.post("/accounts/login/", {"login": cast.admin.email, "password": PASSWORD}, **HTTPS)
-    assert response.status_code == 302 and carries_all(response)
+    assert response.status_code == 302 and has_all_headers(response)
     assert {"sessionid", "csrftoken"} <= set(response.cookies)
-    assert carries_all(browser.get(response.url, **HTTPS))
+    assert has_all_headers(browser.get(response.url, **HTTPS))
 
 
-def kept_nowhere(response, status=200):
+def not_cached(response, status=200):
     assert response.status_code == status, (response.status_code, response.content[:500])
     assert "no-store" in response["Cache-Control"], response.request["PATH_INFO"]
     return response
 
 
-def test_pages_of_consent_and_of_secrets_are_kept_nowhere(cast, installed, external, browse):
+def test_pages_of_consent_and_secrets_are_not_cached(cast, installed, external, browse):
     admin, dev = browse(cast.admin), browse(cast.dev)
     url = authorize_url(external.client, pkce()[1], account=cast.acme.slug)
-    kept_nowhere(admin.get(url))
-    kept_nowhere(admin.post(url, {"decision": "agree", "shown": "stale"}), 409)
-    kept_nowhere(admin.get("/oauth/authorize"), 400)
-    kept_nowhere(admin.get(f"/authorizations/{installed.installation.access.pk}/reauthorize/"))
+    not_cached(admin.get(url))
+    not_cached(admin.post(url, {"decision": "agree", "shown": "stale"}), 409)
+    not_cached(admin.get("/oauth/authorize"), 400)
+    not_cached(admin.get(f"/authorizations/{installed.installation.access.pk}/reauthorize/"))
     installed.tokens_for(admin, account=cast.acme.slug)
-    kept_nowhere(dev.get("/credentials/new/"))
-    made = {
+    not_cached(dev.get("/credentials/new/"))
+    fields = {
         "team": factories.team_of(cast.dev).pk, "name": "N", "redirect_uris": "https://app.example/cb", "kind": "external",
         "level": "account", "scope": [factories.VIEW],
     }  # fmt: skip
-    assert "amp_cs_" in kept_nowhere(dev.post("/credentials/new/", made), 201).content.decode()
-    kept_nowhere(dev.get(f"/credentials/{installed.client.client_id}/"))
+    assert "amp_cs_" in not_cached(dev.post("/credentials/new/", fields), 201).content.decode()
+    not_cached(dev.get(f"/credentials/{installed.client.client_id}/"))
     path = f"/credentials/{installed.client.client_id}/secrets/"
-    assert "amp_cs_" in kept_nowhere(dev.post(path, {"overlap_hours": 1})).content.decode()
+    assert "amp_cs_" in not_cached(dev.post(path, {"overlap_hours": 1})).content.decode()
 
 
-def test_a_products_secret_is_kept_nowhere(cast, browse):
+def test_a_products_secret_is_not_cached(cast, browse):
     staff = factories.reviewer()
     User.objects.filter(pk=staff.pk).update(is_superuser=True)
     product = Product.objects.get()
     staff.groups.add(*Group.objects.all())
     response = browse(staff).post(f"/admin/credentials/product/{product.pk}/press/secret/", {})
-    assert "amp_ps_" in kept_nowhere(response).content.decode()
+    assert "amp_ps_" in not_cached(response).content.decode()
 
 
-def test_pages_of_passwords_and_second_factors_are_kept_nowhere(cast):
+def test_pages_of_passwords_and_second_factors_are_not_cached(cast):
     browser = Browser()
     for path in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"):
-        kept_nowhere(browser.get(path))
+        not_cached(browser.get(path))
     sign_in(browser, cast.admin)
     browser.post("/accounts/reauthenticate/", {"password": PASSWORD})
-    page = kept_nowhere(browser.get("/accounts/2fa/totp/activate/")).content.decode()
+    page = not_cached(browser.get("/accounts/2fa/totp/activate/")).content.decode()
     assert "otpauth" in page or "secret" in page
     for path in ("/accounts/2fa/", "/accounts/password/change/", "/accounts/email/"):
-        kept_nowhere(browser.get(path))
+        not_cached(browser.get(path))
 
 
-def test_what_programs_get_is_kept_nowhere(external, installed, browse, cast, client):
+def test_answers_to_programs_are_not_cached(external, installed, browse, cast, client):
     tokens = external.tokens_for(browse(cast.admin), account=cast.acme.slug)
-    kept_nowhere(external.refresh(tokens["refresh_token"]))
-    kept_nowhere(external.token(grant_type="password"), 400)
-    kept_nowhere(external.revoke(tokens["access_token"]))
-    kept_nowhere(external.call("x"), 401)
-    kept_nowhere(client.get("/oauth/check/freshservice"), 401)
-    kept_nowhere(client.post("/oauth/introspect"), 401)
-    kept_nowhere(browse(cast.admin).get("/ledger/export.csv"))
+    not_cached(external.refresh(tokens["refresh_token"]))
+    not_cached(external.token(grant_type="password"), 400)
+    not_cached(external.revoke(tokens["access_token"]))
+    not_cached(external.call("x"), 401)
+    not_cached(client.get("/oauth/check/freshservice"), 401)
+    not_cached(client.post("/oauth/introspect"), 401)
+    not_cached(browse(cast.admin).get("/ledger/export.csv"))
 
 
 @pytest.mark.parametrize(
@@ -219,8 +219,8 @@ def test_what_programs_get_is_kept_nowhere(external, installed, browse, cast, cl
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["get", "post", "head"])
-def test_what_gateways_products_and_probes_ask_is_never_redirected(production, path, method):
-    """They ask inside the network, over http, and follow no redirect."""
+def test_requests_of_gateways_products_and_probes_are_never_redirected(production, path, method):
+    """They ask over http inside the network, and follow no redirects."""
     answer = getattr(Browser(), method)(path)
     assert not 300 <= answer.status_code < 400 and not answer.has_header("Location")
     assert Browser().get("/").status_code == 301, "pages are redirected to https"

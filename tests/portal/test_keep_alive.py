@@ -1,4 +1,4 @@
-"""A refused request leaves its connection usable, or says that it does not (RFC 9112 sections 9.3 and 9.6)."""
+"""A refused request leaves its connection usable, or announces that it closes (RFC 9112 sections 9.3 and 9.6)."""
 
 import itertools
 import json
@@ -10,7 +10,7 @@ import requests
 
 FORM = "application/x-www-form-urlencoded"
 LARGE = b"x=1&" * 75_000
-# Each kind of refusal that is made without reading the body: by the server's wrapper, a middleware, a decorator, a view.
+# Each kind of refusal without reading the body: by the server's wrapper, a middleware, a decorator, a view.
 REFUSALS = [
     ("/accounts/login/", b"x" * 300_000, FORM, 403),
     ("/nowhere/", LARGE, FORM, 404),
@@ -29,7 +29,7 @@ REFUSALS = [
 
 
 class Raw:
-    """One connection, whose every byte is seen."""
+    """A connection that exposes every byte."""
 
     def __init__(self, server):
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=180)
@@ -43,14 +43,14 @@ class Raw:
         self.socket.close()
 
     def send(self, method, path, body=b"", kind=FORM, more=""):
-        told = "Transfer-Encoding" in more or "Content-Length" in more
-        length = "" if told else f"Content-Length: {len(body)}\r\n"
+        is_announced = "Transfer-Encoding" in more or "Content-Length" in more
+        length = "" if is_announced else f"Content-Length: {len(body)}\r\n"
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\n{length}{more}\r\n"
         self.socket.sendall(head.encode() + body)
         return self
 
     def answer(self):
-        """Read one response: its status, its headers, its body."""
+        """Read one response, and return its status, headers and body."""
         status = int(self.stream.readline().split()[1])
         lines = iter(self.stream.readline, b"\r\n")
         headers = {
@@ -68,11 +68,11 @@ class Raw:
         return self.stream.read(1) == b""
 
 
-def chunked(*pieces):
+def chunked_body(*pieces):
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (*pieces, b""))
 
 
-def test_after_a_refusal_the_next_request_on_the_connection_is_answered(servers):
+def test_the_next_request_after_a_refusal_is_answered_on_the_connection(servers):
     for path, body, kind, status in REFUSALS:
         with Raw(servers[0]) as connection:
             for _time in range(2):
@@ -83,7 +83,7 @@ def test_after_a_refusal_the_next_request_on_the_connection_is_answered(servers)
 
 @pytest.mark.parametrize("library", ["httpx", "requests"])
 def test_a_client_that_keeps_its_connection_never_loses_a_call(servers, library):
-    """40 refusals of every kind, and after each a call that has to arrive."""
+    """Make 40 refusals of every kind, each followed by a call that must arrive."""
     client = httpx.Client(timeout=180) if library == "httpx" else requests.Session()
     content = "content" if library == "httpx" else "data"
     with client:
@@ -94,8 +94,8 @@ def test_a_client_that_keeps_its_connection_never_loses_a_call(servers, library)
             assert client.get(servers[0].url + "/healthz").status_code == 200
 
 
-def test_a_body_larger_than_any_is_not_read_and_the_answer_says_that_it_closes(servers):
-    """Also where the client asks first whether to send it (RFC 9110 section 10.1.1)."""
+def test_an_oversized_body_is_not_read_and_the_answer_announces_closing(servers):
+    """Even if the client asks first whether to send it (RFC 9110 section 10.1.1)."""
     for path in ("/oauth/token", "/api/v1/packages/check", "/accounts/login/", "/nowhere/"):
         with Raw(servers[0]) as connection:
             more = f"Content-Length: {6 * 1024 * 1024 + 1}\r\nExpect: 100-continue\r\n"
@@ -104,8 +104,8 @@ def test_a_body_larger_than_any_is_not_read_and_the_answer_says_that_it_closes(s
 
 
 @pytest.mark.parametrize("more", ["Content-Length: 9\r\n", "Transfer-Encoding: chunked\r\n"])
-def test_a_check_waits_for_no_body_which_the_gateway_may_keep(servers, more):
-    """nginx announces the body of the original call unless it is told not to, and never sends it."""
+def test_a_check_does_not_wait_for_a_body(servers, more):
+    """Unless told not to, nginx announces the body of the original call but never sends it."""
     with Raw(servers[0]) as connection:
         status, headers, _body = connection.send("POST", "/oauth/check/freshservice", more=more).answer()
         assert (status, headers["connection"]) == (401, "close") and connection.is_closed()
@@ -115,7 +115,7 @@ def test_a_check_waits_for_no_body_which_the_gateway_may_keep(servers, more):
             assert status == 401 and "connection" not in headers
 
 
-def test_requests_sent_ahead_are_answered_in_order(servers):
+def test_pipelined_requests_are_answered_in_order(servers):
     """RFC 9112 section 9.3.2"""
     with Raw(servers[0]) as connection:
         for path, body, kind, _status in REFUSALS[:4]:
@@ -124,7 +124,7 @@ def test_requests_sent_ahead_are_answered_in_order(servers):
         assert [connection.answer()[0] for _ in range(5)] == [*(each[3] for each in REFUSALS[:4]), 200]
 
 
-def test_a_chunked_body_is_read_like_any_other(servers):
+def test_a_chunked_body_is_read_like_any_other_body(servers):
     """RFC 9112 section 7.1: a client may not know how much it will send."""
     with Raw(servers[0]) as connection:
         for pieces in (
@@ -132,28 +132,28 @@ def test_a_chunked_body_is_read_like_any_other(servers):
             (b"grant_type=made_up",),
             tuple(b"%c" % byte for byte in b"grant_type=made_up"),
         ):
-            connection.send("POST", "/oauth/token", chunked(*pieces), more="Transfer-Encoding: chunked\r\n")
+            connection.send("POST", "/oauth/token", chunked_body(*pieces), more="Transfer-Encoding: chunked\r\n")
             status, headers, body = connection.answer()
             assert (
                 status == 400 and json.loads(body)["error"] == "unsupported_grant_type" and "connection" not in headers
             )
-        connection.send("POST", "/oauth/token", chunked(), more="Transfer-Encoding: chunked\r\n")
+        connection.send("POST", "/oauth/token", chunked_body(), more="Transfer-Encoding: chunked\r\n")
         assert "grant_type is missing" in connection.answer()[2].decode()
         for path, body, kind, status in REFUSALS[:4]:
-            connection.send("POST", path, chunked(body), kind, "Transfer-Encoding: chunked\r\n")
+            connection.send("POST", path, chunked_body(body), kind, "Transfer-Encoding: chunked\r\n")
             assert connection.answer()[0] == status
         assert connection.send("GET", "/healthz").answer()[0] == 200
 
 
 def test_a_chunked_body_that_is_too_large_is_413_and_closes(servers):
     with Raw(servers[0]) as connection:
-        body = chunked(*[b"x" * 65536] * 16, b"x")
+        body = chunked_body(*[b"x" * 65536] * 16, b"x")
         connection.send("POST", "/oauth/token", body, more="Transfer-Encoding: chunked\r\n")
         status, headers, _body = connection.answer()
         assert (status, headers["connection"]) == (413, "close")
 
 
-def test_a_client_that_leaves_amid_its_body_disturbs_nobody(servers):
+def test_a_client_that_leaves_in_the_middle_of_its_body_disturbs_nobody(servers):
     for more in ("Content-Length: 5000\r\n", "Transfer-Encoding: chunked\r\n"):
         for path in ("/oauth/token", "/nowhere/", "/api/v1/packages/check"):
             with Raw(servers[0]) as connection:
@@ -163,12 +163,12 @@ def test_a_client_that_leaves_amid_its_body_disturbs_nobody(servers):
 
 
 def test_two_lengths_are_never_two_requests(servers):
-    """RFC 9112 section 6.3: what one system takes for a body, no other takes for a request."""
+    """RFC 9112 section 6.3: no system may read as a request what another reads as a body."""
     inner = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     for length in (0, 5, 400):
         with Raw(servers[0]) as connection:
             more = f"Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n"
-            connection.send("POST", "/oauth/token", chunked(inner), more=more)
+            connection.send("POST", "/oauth/token", chunked_body(inner), more=more)
             status, headers, _body = connection.answer()
             assert status == 400
             if headers.get("connection") != "close":

@@ -1,4 +1,4 @@
-"""E2: what the ledger recorded cannot be changed or removed, and its hash chain shows it if someone did."""
+"""E2: ledger entries cannot be changed or removed, and the hash chain reveals it if somebody does."""
 
 import threading
 import uuid
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 @shared
 def chain(cast):
-    """The chain of a team, with five entries."""
+    """A team's chain with five entries."""
     row, _secret = factories.client(cast.dev)
     credentials.add_scopes(row, scopes={DELETE: "Why"}, by=cast.dev)
     for _number in range(2):
@@ -51,7 +51,7 @@ def test_the_database_refuses_to_change_or_remove_entries(chain, sql, role):
     assert verify(chain) is None
 
 
-def test_no_way_of_the_orm_changes_an_entry(chain):
+def test_the_orm_cannot_change_an_entry(chain):
     entry = chain.entries.first()
     entry.event = "x"
     for act in (entry.save, entry.delete, Entry.objects.all().delete, lambda: Entry.objects.update(event="x")):
@@ -64,51 +64,51 @@ def tamper(sql, *arguments):
         cursor.execute(sql, arguments)
 
 
-def removed(chain):
+def remove_entry(chain):
     tamper("DELETE FROM ledger_entry WHERE chain_id = %s AND sequence = 3", chain.name)
 
 
-def altered(chain):
+def alter_entry(chain):
     tamper("UPDATE ledger_entry SET details = '{}' WHERE chain_id = %s AND sequence = 3", chain.name)
 
 
-def another_actor(chain):
+def change_actor(chain):
     tamper("UPDATE ledger_entry SET actor = 'person:x' WHERE chain_id = %s AND sequence = 3", chain.name)
 
 
-def swapped(chain):
+def swap_entries(chain):
     for old, new in ((3, 99), (4, 3), (99, 4)):
         tamper("UPDATE ledger_entry SET sequence = %s WHERE chain_id = %s AND sequence = %s", new, chain.name, old)
 
 
-def rehashed(chain):
-    """Altered, and given a hash that fits: the entry after it no longer follows."""
-    altered(chain)
+def alter_and_rehash(chain):
+    """Alter an entry and give it a matching hash; the next entry no longer follows."""
+    alter_entry(chain)
     entry = chain.entries.get(sequence=3)
     tamper("UPDATE ledger_entry SET hash = %s WHERE id = %s", digest(entry), entry.pk)
 
 
-def added(chain):
+def add_entry(chain):
     entry = chain.entries.get(sequence=chain.length)
     Entry.objects.create(
         chain=chain, sequence=chain.length + 1, at=entry.at, actor="x", event="x", subject="x", previous_hash=entry.hash, hash="0" * 64
     )  # fmt: skip
 
 
-def cut(chain):
+def cut_end(chain):
     tamper("DELETE FROM ledger_entry WHERE chain_id = %s AND sequence = %s", chain.name, chain.length)
 
 
-def followed(chain):
-    """Added as record() would, but for the chain's own row."""
+def append_like_record(chain):
+    """Append an entry like record(), without updating the chain's row."""
     entry = chain.entries.get(sequence=chain.length)
     entry.pk, entry.sequence, entry.previous_hash = uuid.uuid4(), chain.length + 1, entry.hash
     entry.hash = digest(entry)
     entry.save(force_insert=True)
 
 
-def inserted(chain):
-    """Added between two others, which make room for it."""
+def insert_entry(chain):
+    """Insert an entry between two others, renumbering those that follow."""
     tamper("UPDATE ledger_entry SET sequence = 100 + sequence WHERE chain_id = %s AND sequence >= 3", chain.name)
     entry = chain.entries.get(sequence=2)
     entry.pk, entry.sequence, entry.previous_hash = uuid.uuid4(), 3, entry.hash
@@ -117,13 +117,13 @@ def inserted(chain):
     tamper("UPDATE ledger_entry SET sequence = sequence - 99 WHERE chain_id = %s AND sequence > 100", chain.name)
 
 
-def the_first_removed(chain):
+def remove_first(chain):
     tamper("DELETE FROM ledger_entry WHERE chain_id = %s AND sequence = 1", chain.name)
 
 
 @pytest.mark.parametrize(
-    ("act", "sequence"), [(removed, 3), (altered, 3), (another_actor, 3), (swapped, 3), (rehashed, 4), (added, -1), (cut, 0), (followed, -1), (inserted, 4),
-                       (the_first_removed, 1)]
+    ("act", "sequence"), [(remove_entry, 3), (alter_entry, 3), (change_actor, 3), (swap_entries, 3), (alter_and_rehash, 4), (add_entry, -1), (cut_end, 0), (append_like_record, -1), (insert_entry, 4),
+                       (remove_first, 1)]
 )  # fmt: skip
 def test_verify_ledger_names_the_first_bad_entry(chain, act, sequence, capsys):
     call_command("verify_ledger")
@@ -140,8 +140,8 @@ def test_verify_ledger_names_the_first_bad_entry(chain, act, sequence, capsys):
     assert "1 chain," in capsys.readouterr().out
 
 
-# What a hand could write there instead, in SQL.
-ALTERED = {
+# What somebody could write there by hand, in SQL.
+ALTERATIONS = {
     "id": "gen_random_uuid()",
     "at": "at + interval '1 microsecond'",
     "actor": "'person:x'",
@@ -153,33 +153,33 @@ ALTERED = {
 }
 
 
-@pytest.mark.parametrize("column", ALTERED)
-def test_no_column_of_an_entry_is_altered_unseen(chain, column):
-    tamper(f"UPDATE ledger_entry SET {column} = {ALTERED[column]} WHERE chain_id = %s AND sequence = 3", chain.name)
+@pytest.mark.parametrize("column", ALTERATIONS)
+def test_altering_any_column_of_an_entry_is_detected(chain, column):
+    tamper(f"UPDATE ledger_entry SET {column} = {ALTERATIONS[column]} WHERE chain_id = %s AND sequence = 3", chain.name)
     assert verify(chain).sequence == 3
 
 
-def test_every_column_is_altered_here(chain):
-    """The two that say where an entry stands are another test's: an entry moved is missing where it was."""
-    assert ALTERED.keys() | {"chain", "sequence"} == {field.name for field in Entry._meta.fields}
+def test_every_column_is_tested_here(chain):
+    """Another test covers the two that give an entry's position: a moved entry is missing from its place."""
+    assert ALTERATIONS.keys() | {"chain", "sequence"} == {field.name for field in Entry._meta.fields}
     other = Chain.objects.exclude(name=chain.name).exclude(length=0).first()
     sequence = other.length + 1
     tamper("UPDATE ledger_entry SET chain_id = %s, sequence = %s WHERE chain_id = %s AND sequence = 3", other.name, sequence, chain.name)  # fmt: skip
     assert (verify(chain).sequence, verify(other).sequence) == (3, sequence)
 
 
-def test_verify_ledger_says_when_there_is_no_such_chain(chain):
+def test_verify_ledger_reports_an_unknown_chain(chain):
     with pytest.raises(CommandError, match="no chain named"):
         call_command("verify_ledger", chain="team:none")
 
 
-def test_recording_belongs_in_the_transaction_of_what_it_records(transactional_db):
+def test_recording_requires_the_transaction_of_its_act(transactional_db):
     with pytest.raises(transaction.TransactionManagementError):
         record(PORTAL, Event.CONSENT_GRANTED, by=None, subject="x")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_eight_connections_writing_to_one_chain_keep_it_gap_free():
+def test_eight_connections_writing_to_one_chain_leave_no_gaps():
     def write():
         try:
             for number in range(10):
@@ -198,13 +198,13 @@ def test_eight_connections_writing_to_one_chain_keep_it_gap_free():
     assert list(chain.entries.order_by("sequence").values_list("sequence", flat=True)) == list(range(1, 81))
 
 
-def test_people_are_named_by_opaque_ids_only(installed, browse, cast):
-    """E2: so that a person can be forgotten and the chain still verifies."""
+def test_entries_name_people_only_by_opaque_ids(installed, browse, cast):
+    """E2: a person can then be erased, and the chain still verifies."""
     installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
     memberships.end_membership(cast.acme.memberships.get(user=cast.agent), by=cast.admin)
-    told = str(list(Entry.objects.values()))
+    stored = str(list(Entry.objects.values()))
     for who in (cast.dev, cast.admin, cast.agent):
-        assert who.email not in told and f"'{who.name}" not in told and f"person:{who.public_id}" in told
+        assert who.email not in stored and f"'{who.name}" not in stored and f"person:{who.public_id}" in stored
 
 
 # --- the page ---
@@ -214,7 +214,7 @@ def text(response):
     return response.content.decode()
 
 
-def test_each_reads_what_is_theirs_newest_first(installed, browse, cast):
+def test_people_read_their_own_entries_newest_first(installed, browse, cast):
     """E1"""
     installed.tokens_for(browse(cast.admin), account=cast.acme.slug)
 
@@ -240,7 +240,7 @@ def test_an_agent_reads_their_own_acts(installed_agent, browse, cast):
     assert [entry.event for entry in page.context["page_obj"]] == ["consent.granted"]
 
 
-def test_who_left_an_account_reads_nothing_of_it_any_more_not_even_their_own_acts(installed_agent, browse, cast):
+def test_a_former_member_reads_nothing_of_the_account_not_even_their_own_acts(installed_agent, browse, cast):
     """E1"""
     installed_agent.tokens_for(browse(cast.agent), account=cast.acme.slug)
     receipt = f"/receipts/{Entry.objects.get(event='consent.granted').pk}/"
@@ -263,7 +263,7 @@ def test_filters_narrow_and_never_widen(installed, browse, cast):
     assert events("?event=consent.granted") == {"consent.granted"}
     everything = events("")
     assert events(f"?chain={cast.acme.chain_name}") == everything
-    assert events(f"?chain={cast.globex.chain_name}") == everything, "a chain that is not theirs is no filter"
+    assert events(f"?chain={cast.globex.chain_name}") == everything, "somebody else's chain does not filter"
     assert "member.added" not in events("?who=me")
     for bad in ("?page=x&event=%00", "?page=-1", "?page=99999999999999999999", "?who=%F0%9F&chain=x"):
         assert ada.get(f"/ledger/{bad}").status_code in (200, 400)

@@ -1,4 +1,4 @@
-"""E2: checkpoints, receipts and exports show what a chain, intact in itself, no longer holds."""
+"""E2: checkpoints, receipts and exports reveal what is missing from a chain that is consistent in itself."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def file(settings, tmp_path):
 
 @shared
 def chain(cast, installed, browse):
-    """Acme's chain, and in it one consent."""
+    """Acme's chain, with one consent in it."""
     installed.tokens_for(browse(cast.admin))
     return Chain.objects.get(name=cast.acme.chain_name)
 
@@ -39,7 +39,7 @@ def verify_ledger(*arguments):
 
 
 def rehash(chain, *, without=None):
-    """Write a chain anew, as somebody with the whole database in hand can, so that it is intact in itself."""
+    """Rewrite a chain so that it is consistent in itself, as somebody with full access to the database could."""
     previous, number = "", 0
     for entry in list(chain.entries.order_by("sequence")):
         if entry.sequence == without:
@@ -60,23 +60,23 @@ def test_a_checkpoint_is_written_hourly_for_each_chain_that_grew(chain, file, ca
     seen = read_checkpoints(str(file))
     assert seen.keys() == {*Chain.objects.values_list("name", flat=True)}
     assert seen[chain.name] == {chain.length: chain.head}
-    assert file.stat().st_mode & 0o022 == 0, "nobody else writes there"
+    assert file.stat().st_mode & 0o022 == 0, "nobody else can write to it"
     lines = file.read_text().count("\n")
     checkpoint()
-    assert file.read_text().count("\n") == lines, "nothing grew"
+    assert file.read_text().count("\n") == lines, "no chain grew"
     memberships.change_role(cast.acme.memberships.get(user=cast.agent), role="admin", by=None)
     checkpoint()
     assert file.read_text().count("\n") == lines + 1
     verify_ledger()
 
 
-def test_without_a_file_the_task_says_so_and_goes_on(chain, settings, caplog):
+def test_the_task_logs_a_missing_setting_and_goes_on(chain, settings, caplog):
     settings.CHECKPOINT_FILE = ""
     checkpoint()
     assert "checkpoint_file_not_set" in caplog.text
 
 
-def test_a_chain_cut_at_the_end_or_rehashed_whole_is_seen(chain, file):
+def test_a_chain_cut_at_the_end_or_rehashed_completely_is_detected(chain, file):
     checkpoint()
     second = chain.entries.get(sequence=2)
     for act, sequence in (
@@ -92,7 +92,7 @@ def test_a_chain_cut_at_the_end_or_rehashed_whole_is_seen(chain, file):
         verify_ledger()
 
 
-def test_a_chain_that_is_gone_is_seen(chain, file):
+def test_a_deleted_chain_is_detected(chain, file):
     checkpoint()
     tamper("DELETE FROM ledger_entry WHERE chain_id = %s", chain.name)
     tamper("DELETE FROM ledger_chain WHERE name = %s", chain.name)
@@ -101,7 +101,7 @@ def test_a_chain_that_is_gone_is_seen(chain, file):
 
 
 @pytest.mark.parametrize("change", ["length", "head", "chain", "at", "previous", "signature"])
-def test_a_checkpoint_that_was_forged_is_named_by_its_line(chain, file, change):
+def test_a_forged_checkpoint_is_reported_by_its_line(chain, file, change):
     checkpoint()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     lines[1][change] = 1 if change == "length" else "x"
@@ -113,7 +113,7 @@ def test_a_checkpoint_that_was_forged_is_named_by_its_line(chain, file, change):
         verify_ledger()
 
 
-def test_keys_change_and_old_checkpoints_stay_good(chain, file, settings):
+def test_old_checkpoints_stay_valid_when_keys_change(chain, file, settings):
     checkpoint()
     settings.LEDGER_KEYS = ["a new key", *settings.LEDGER_KEYS]
     verify_ledger()
@@ -122,7 +122,7 @@ def test_keys_change_and_old_checkpoints_stay_good(chain, file, settings):
         verify_ledger()
 
 
-def test_a_checkpoint_file_that_was_emptied_cut_or_gone_is_named_as_such(chain, file, settings):
+def test_an_emptied_cut_or_missing_checkpoint_file_is_reported(chain, file, settings):
     checkpoint()
     lines = file.read_bytes().splitlines(keepends=True)
     verify_ledger()
@@ -130,9 +130,9 @@ def test_a_checkpoint_file_that_was_emptied_cut_or_gone_is_named_as_such(chain, 
         file.write_bytes(b"".join(kept))
         with pytest.raises(CommandError) as error:
             verify_ledger()
-        told = str(error.value).splitlines()
-        assert len(told) == len(lines) - len(kept), number
-        assert all("is missing: the file was emptied, cut or replaced" in line for line in told)
+        problems = str(error.value).splitlines()
+        assert len(problems) == len(lines) - len(kept), number
+        assert all("is missing: the file was emptied, cut or replaced" in line for line in problems)
     for kept in (lines[1:], [lines[0], *lines[2:]], [lines[1], lines[0], *lines[2:]]):
         file.write_bytes(b"".join(kept))
         with pytest.raises(CommandError, match=r"line \d: the line before it was removed or changed"):
@@ -145,7 +145,7 @@ def test_a_checkpoint_file_that_was_emptied_cut_or_gone_is_named_as_such(chain, 
         verify_ledger()
 
 
-def test_two_workers_append_to_one_file_and_each_line_follows_from_the_one_before(chain, file, cast):
+def test_each_line_of_the_checkpoint_file_follows_from_the_previous_one(chain, file, cast):
     checkpoint()
     for _time in range(3):
         record(chain.name, Event.MEMBER_ADDED, by=None, subject="x")
@@ -154,8 +154,8 @@ def test_two_workers_append_to_one_file_and_each_line_follows_from_the_one_befor
     assert len(read_checkpoints(str(file))[chain.name]) == 4
 
 
-def test_a_chain_that_is_gone_is_named_without_a_checkpoint_too(chain, cast):
-    """An account and a team are recorded by the act that makes them."""
+def test_a_deleted_chain_is_detected_even_without_a_checkpoint(chain, cast):
+    """Creating an account or a team is recorded in its chain."""
     for name in (chain.name, factories.team_of(cast.dev).chain_name):
         tamper("DELETE FROM ledger_entry WHERE chain_id = %s", name)
         tamper("DELETE FROM ledger_chain WHERE name = %s", name)
@@ -182,9 +182,9 @@ def receipt(chain, browse, cast, tmp_path):
 def test_a_receipt_is_checked_against_the_chain(receipt, chain, cast, browse, capsys):
     verify_ledger("--receipt", str(receipt))
     entry = chain.entries.get(event="consent.granted")
-    told = f"The receipt is of entry #{entry.sequence} of {chain.name}, which is as it was recorded.\n"
+    receipt_line = f"The receipt is of entry #{entry.sequence} of {chain.name}, which is as it was recorded.\n"
     chain.refresh_from_db()
-    assert capsys.readouterr().out == f"{told}1 chain, {chain.length} entries: intact.\n"
+    assert capsys.readouterr().out == f"{receipt_line}1 chain, {chain.length} entries: intact.\n"
     assert json.loads(receipt.read_text())["entry"]["hash"] == entry.hash
     page = browse(cast.admin).get(f"/receipts/{entry.pk}/").content.decode()
     assert entry.hash in page and "?format=json" in page
@@ -192,7 +192,7 @@ def test_a_receipt_is_checked_against_the_chain(receipt, chain, cast, browse, ca
     verify_ledger("--receipt", str(receipt))
 
 
-def test_a_chain_rehashed_since_a_receipt_is_seen(receipt, chain):
+def test_a_chain_rehashed_since_a_receipt_is_detected(receipt, chain):
     rehash(chain, without=2)
     with pytest.raises(CommandError, match=f"{chain.name} #"):
         verify_ledger("--receipt", str(receipt))
@@ -211,7 +211,7 @@ def test_a_chain_rehashed_since_a_receipt_is_seen(receipt, chain):
         lambda data: data["entry"].update(at="yesterday"),
     ],
 )
-def test_a_receipt_that_was_altered_or_made_up_is_refused(receipt, change):
+def test_an_altered_or_made_up_receipt_is_refused(receipt, change):
     data = json.loads(receipt.read_text())
     change(data)
     receipt.write_text(json.dumps(data))
@@ -219,10 +219,8 @@ def test_a_receipt_that_was_altered_or_made_up_is_refused(receipt, change):
         verify_ledger("--receipt", str(receipt))
 
 
-def test_every_receipt_names_its_entry_on_the_page_and_holds_a_signed_checkpoint_in_the_file(
-    chain, browse, cast, installed, tmp_path
-):
-    """Of whatever an admin may read: what was agreed to, and what ended."""
+def test_every_receipt_names_its_entry_and_contains_a_signed_checkpoint(chain, browse, cast, installed, tmp_path):
+    """For everything that an admin may read, agreements and endings."""
     ada, path = browse(cast.admin), tmp_path / "receipt.json"
     page = ada.post(f"/installations/{installed.installation.pk}/uninstall/", follow=True)
     ended = chain.entries.get(event="access.ended")
@@ -260,7 +258,7 @@ def export(browser, kind="json", query=""):
 
 
 def rehash_export(data, *, without=None):
-    """Alter the first entry, leave one out, and give all of them hashes that fit."""
+    """Alter the first entry, leave one out, and give all of them matching hashes."""
     entries = [each for each in data["entries"] if each["sequence"] != without]
     entries[0]["actor"], previous = "person:x", ""
     for number, entry in enumerate(entries, 1):
@@ -269,12 +267,12 @@ def rehash_export(data, *, without=None):
     data["entries"] = entries
 
 
-def test_an_export_is_whole_and_one_that_was_cut_or_altered_is_seen(chain, browse, cast, tmp_path, capsys):
+def test_an_export_is_complete_and_a_cut_or_altered_one_is_detected(chain, browse, cast, tmp_path, capsys):
     path = tmp_path / "ledger.json"
     whole = json.loads(export(browse(cast.admin)))
     assert [entry["sequence"] for entry in whole["entries"]] == list(range(1, chain.length + 1))
 
-    def refused(change):
+    def refusal_of(change):
         data = json.loads(json.dumps(whole))
         change(data)
         path.write_text(json.dumps(data))
@@ -285,30 +283,30 @@ def test_an_export_is_whole_and_one_that_was_cut_or_altered_is_seen(chain, brows
     path.write_text(json.dumps(whole))
     verify_ledger("--export", str(path))
     assert f"1 chain, {chain.length} entries: intact" in capsys.readouterr().out
-    assert f"#{chain.length}: the entry is missing" in refused(lambda data: data["entries"].pop())
-    assert "#2: the entry is missing" in refused(lambda data: data["entries"].pop(1))
-    assert "#3: the entry was altered" in refused(lambda data: data["entries"][2].update(actor="x"))
-    assert "checkpoints[0].length: the file says 2" in refused(lambda data: data["checkpoints"][0].update(length=2))
-    assert "checkpoints: the file says []" in refused(lambda data: data.update(checkpoints=[]))
-    assert "note: it was added" in refused(lambda data: data.update(note="x"))
-    assert "#2: the entry was altered" in refused(lambda data: data["entries"][1].update(note="x"))
-    assert "in another order" in refused(lambda data: data["entries"].reverse())
-    assert "signature: it is missing" in refused(lambda data: data.pop("signature"))
-    assert "not an export" in refused(lambda data: data.update(entries=[1]))
-    assert "not an export" in refused(lambda data: [data.pop(name) for name in [*data]])
-    # A receipt of an entry before the last is signed too, today even, and says nothing of how long the chain is.
+    assert f"#{chain.length}: the entry is missing" in refusal_of(lambda data: data["entries"].pop())
+    assert "#2: the entry is missing" in refusal_of(lambda data: data["entries"].pop(1))
+    assert "#3: the entry was altered" in refusal_of(lambda data: data["entries"][2].update(actor="x"))
+    assert "checkpoints[0].length: the file says 2" in refusal_of(lambda data: data["checkpoints"][0].update(length=2))
+    assert "checkpoints: the file says []" in refusal_of(lambda data: data.update(checkpoints=[]))
+    assert "note: it was added" in refusal_of(lambda data: data.update(note="x"))
+    assert "#2: the entry was altered" in refusal_of(lambda data: data["entries"][1].update(note="x"))
+    assert "in another order" in refusal_of(lambda data: data["entries"].reverse())
+    assert "signature: it is missing" in refusal_of(lambda data: data.pop("signature"))
+    assert "not an export" in refusal_of(lambda data: data.update(entries=[1]))
+    assert "not an export" in refusal_of(lambda data: [data.pop(name) for name in [*data]])
+    # A receipt of an earlier entry is signed too, even today, but says nothing about the chain's length.
     receipt = json.loads(browse(cast.admin).get(f"/receipts/{whole['entries'][-2]['id']}/?format=json").content)
     shorter = {"entries": whole["entries"][:-1], "checkpoints": [receipt["checkpoint"]]}
-    assert "not a signature of a ledger’s export" in refused(
+    assert "not a signature of a ledger’s export" in refusal_of(
         lambda data: data.update(shorter, signature=receipt["signature"])
     )
-    # Rehashed whole: intact in itself, and told by the checkpoint that came with it.
-    assert f"#{chain.length}: the entry is not the one that a checkpoint saw" in refused(rehash_export)
-    assert "the entry is missing" in refused(lambda data: rehash_export(data, without=2))
-    assert "the entry is missing" in refused(lambda data: rehash_export(data, without=chain.length))
+    # Rehashed completely, it is consistent in itself, but its own checkpoint reveals it.
+    assert f"#{chain.length}: the entry is not the one that a checkpoint saw" in refusal_of(rehash_export)
+    assert "the entry is missing" in refusal_of(lambda data: rehash_export(data, without=2))
+    assert "the entry is missing" in refusal_of(lambda data: rehash_export(data, without=chain.length))
 
 
-def test_an_export_holds_what_the_page_shows_and_no_more(chain, browse, cast):
+def test_an_export_contains_exactly_what_the_page_shows(chain, browse, cast):
     """E1"""
     for who in (cast.admin, cast.agent, cast.globex_admin, cast.dev):
         browser = browse(who)
@@ -325,17 +323,17 @@ def test_an_export_holds_what_the_page_shows_and_no_more(chain, browse, cast):
     assert browse(cast.admin).get("/ledger/export.xml").status_code == 404
 
 
-def test_a_filtered_export_is_whole_as_far_as_the_filter_went(chain, browse, cast, tmp_path, capsys):
+def test_a_filtered_export_is_verified_without_a_complete_chain(chain, browse, cast, tmp_path, capsys):
     for kind in ("json", "csv"):
         path = tmp_path / f"ledger.{kind}"
         path.write_text(export(browse(cast.admin), kind, "?who=me"), newline="")
         verify_ledger("--export", str(path))
-        told = capsys.readouterr().out
-        assert "entries, no complete chain: intact" in told, told
+        output = capsys.readouterr().out
+        assert "entries, no complete chain: intact" in output, output
 
 
-def test_an_export_in_csv_is_verified_like_the_one_in_json(chain, browse, cast, tmp_path, capsys):
-    """Each change is named: of what was recorded by its entry, of today's names by their column."""
+def test_a_csv_export_is_verified_like_a_json_one(chain, browse, cast, tmp_path, capsys):
+    """Each change is reported: in recorded data by its entry, in current names by their column."""
     record(chain.name, Event.MEMBER_ADDED, by=cast.admin, subject="x;=1;'=2", name="=cmd|'/C calc'!A0\r\n'+1", count=0)
     chain.refresh_from_db()
     path = tmp_path / "ledger.csv"
@@ -346,7 +344,7 @@ def test_an_export_in_csv_is_verified_like_the_one_in_json(chain, browse, cast, 
         with path.open("w", newline="") as file:
             csv.writer(file).writerows(rows)
 
-    def refused(change):
+    def refusal_of(change):
         rows = [list(row) for row in whole]
         change(rows)
         write(rows)
@@ -365,23 +363,23 @@ def test_an_export_in_csv_is_verified_like_the_one_in_json(chain, browse, cast, 
 
     recorded = {"event", "subject", "actor", "id"}
     for column in recorded:
-        assert "#2: the entry was altered" in refused(change(2, column)), column
-    assert "#2: the entry was altered" in refused(change(2, "details", "{}"))
-    assert "#2: the entry was altered" in refused(change(2, "at", whole[1][0]))
+        assert "#2: the entry was altered" in refusal_of(change(2, column)), column
+    assert "#2: the entry was altered" in refusal_of(change(2, "details", "{}"))
+    assert "#2: the entry was altered" in refusal_of(change(2, "at", whole[1][0]))
     for value in ("x", " 2", "2_", "0_2", "２"):
-        assert "line 3: it is not an entry" in refused(change(2, "sequence", value))
-    assert "a spreadsheet could read a formula in it" in refused(change(-2, "subject", "x;=1;'=2"))
-    assert "#2: the entry does not follow" in refused(change(2, "previous_hash"))
+        assert "line 3: it is not an entry" in refusal_of(change(2, "sequence", value))
+    assert "a spreadsheet could read a formula in it" in refusal_of(change(-2, "subject", "x;=1;'=2"))
+    assert "#2: the entry does not follow" in refusal_of(change(2, "previous_hash"))
     for column in ("what", "about", "who", "where"):
-        assert refused(change(2, column)).endswith(f"{column}: a cell of this column was changed"), column
-    assert f"#{chain.length}: the entry is missing" in refused(lambda rows: rows.pop(-2))
-    assert "#2: the entry is missing" in refused(lambda rows: rows.pop(2))
-    assert "in another order" in refused(lambda rows: rows.insert(1, rows.pop(3)))
-    assert "signature: it is missing" in refused(lambda rows: rows.pop())
-    assert "it is not a row of the export" in refused(lambda rows: rows.append(rows[1]))
-    assert "holds more than the signature" in refused(change(-1, "who"))
-    assert "signature: " in refused(change(-1, "details", "x"))
-    assert "not a CSV export" in refused(change(0, "hash"))
+        assert refusal_of(change(2, column)).endswith(f"{column}: a cell of this column was changed"), column
+    assert f"#{chain.length}: the entry is missing" in refusal_of(lambda rows: rows.pop(-2))
+    assert "#2: the entry is missing" in refusal_of(lambda rows: rows.pop(2))
+    assert "in another order" in refusal_of(lambda rows: rows.insert(1, rows.pop(3)))
+    assert "signature: it is missing" in refusal_of(lambda rows: rows.pop())
+    assert "it is not a row of the export" in refusal_of(lambda rows: rows.append(rows[1]))
+    assert "holds more than the signature" in refusal_of(change(-1, "who"))
+    assert "signature: " in refusal_of(change(-1, "details", "x"))
+    assert "not a CSV export" in refusal_of(change(0, "hash"))
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
@@ -395,7 +393,7 @@ def test_no_cell_of_a_csv_export_is_a_formula(cast, browse, start):
     assert f"'{start}1+1" in cells and not [cell for cell in cells if cell.startswith(start)]
 
 
-def test_no_cell_holds_a_formula_where_semicolons_separate(cast, browse):
+def test_no_cell_is_a_formula_when_semicolons_separate(cast, browse):
     record(cast.acme.chain_name, Event.MEMBER_ADDED, by=None, subject="x;=cmd|'/C calc'!A0;y", name="＝1+1")
     text = export(browse(cast.admin), "csv")
     cells = [cell for row in csv.reader(text.splitlines(keepends=True), delimiter=";") for cell in row]

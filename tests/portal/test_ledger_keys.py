@@ -1,4 +1,4 @@
-"""E2: the keys that sign, each in its own time, which nobody can move."""
+"""E2: each key signs in its own period, which nobody can move."""
 
 import threading
 from datetime import timedelta
@@ -14,7 +14,7 @@ from portal.ledger.models import KeyPeriod
 pytestmark = pytest.mark.django_db
 
 
-def test_a_key_that_comes_first_again_signs_in_a_period_of_its_own(settings, db):
+def test_a_key_that_comes_first_again_signs_in_a_new_period(settings, db):
     first, second = settings.LEDGER_KEYS[0], "another"
     for keys in ([first, second], [second, first], [first, second]):
         settings.LEDGER_KEYS = keys
@@ -28,7 +28,7 @@ def test_a_key_that_comes_first_again_signs_in_a_period_of_its_own(settings, db)
 
 @pytest.mark.django_db(transaction=True)
 def test_processes_with_different_keys_sign_at_the_same_time(settings):
-    """While a new key is rolled out; each signature is of its key's own time."""
+    """While a new key is rolled out, each signature falls in its key's period."""
     values, signed = [*settings.LEDGER_KEYS, "another"], []
     settings.LEDGER_KEYS = values
 
@@ -47,7 +47,7 @@ def test_processes_with_different_keys_sign_at_the_same_time(settings):
             connection.close()
 
     class Local:
-        """The settings as each process would have them."""
+        """The settings as each process would see them."""
 
         def __getattr__(self, name):
             return values[:: -1 if local.first else 1] if name == "LEDGER_KEYS" else getattr(settings, name)
@@ -69,7 +69,7 @@ def test_processes_with_different_keys_sign_at_the_same_time(settings):
         verify_receipt.signed_content(signature, keys, "receipt")
 
 
-def test_nobody_who_writes_to_the_table_moves_a_keys_time(db):
+def test_writing_to_the_table_cannot_move_a_keys_period(db):
     signer()
     period = KeyPeriod.objects.get()
     for change in ({"from_at": period.from_at - timedelta(days=9)}, {"key": "x"}, {"id": 99}):
@@ -85,4 +85,4 @@ def test_nobody_who_writes_to_the_table_moves_a_keys_time(db):
     other = KeyPeriod.objects.create(key="x", from_at=before - timedelta(days=9), until_at=before)
     other.refresh_from_db()
     assert other.from_at >= before and other.until_at is None
-    assert len(published()["keys"]) == 1, "a row that no key of ours fits"
+    assert len(published()["keys"]) == 1, "a row that matches no key of ours"

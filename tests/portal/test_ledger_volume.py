@@ -1,4 +1,4 @@
-"""E2: an export of any length leaves the server's memory as it was, and is whole."""
+"""E2: an export of any length is complete and takes no more of the server's memory."""
 
 import os
 from pathlib import Path
@@ -12,12 +12,12 @@ from tests.servers import Http, Server
 from tests.volume import grow_chain
 
 SIZES = [pytest.param(20_000, id="20000"), pytest.param(1_000_000, id="1000000", marks=pytest.mark.soak)]
-# Held whole, 20,000 entries take 40 MB and more.
+# Held in memory, 20,000 entries take 40 MB and more.
 FLAT = 16 * 1024
 
 
 class Memory:
-    """The greatest memory that a process of the server took since the last look, in KiB."""
+    """The peak memory of the server's processes since the last reading, in KiB."""
 
     def __init__(self, server):
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
@@ -28,21 +28,21 @@ class Memory:
         for folder in self.folders:
             lines = (folder / "status").read_text().splitlines()
             total = max(total, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
-            # From here on anew (proc(5), clear_refs).
+            # Reset the peak (proc(5), clear_refs).
             (folder / "clear_refs").write_text("5")
         return total
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("size", SIZES)
-def test_an_export_of_any_length_streams_in_flat_memory(cast, browse, tmp_path, size, settings, capsys):
+def test_an_export_of_any_length_streams_in_constant_memory(cast, browse, tmp_path, size, settings, capsys):
     name, session = cast.acme.chain_name, browse(cast.admin).cookies["sessionid"].value
     server = Server().wait()
     try:
         memory = Memory(server)
 
         def export(kind, into=os.devnull):
-            """Read an export a piece at a time; return its lines and bytes."""
+            """Read an export piece by piece, and return its numbers of lines and bytes."""
             http = Http(server.port, timeout=180)
             http.connection.request(
                 "GET", f"/ledger/export.{kind}?chain={name}", headers={"Cookie": f"sessionid={session}"}

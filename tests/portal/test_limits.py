@@ -1,4 +1,4 @@
-"""Limits: who tries too often is told how long to wait, nobody is shut out by a stranger, and Redis may be away."""
+"""Limits: people who try too often are told how long to wait, strangers lock nobody out, and Redis may be away."""
 
 from urllib.parse import urlencode
 
@@ -22,7 +22,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def is_refused(response, wait=60):
-    """429, saying in words and in a header how long to wait, and kept nowhere."""
+    """Tell whether an answer is an uncached 429 that says in its text and a header how long to wait."""
     assert response.status_code == 429, response.content
     assert 0 < int(response["Retry-After"]) <= wait and "no-store" in response["Cache-Control"]
     assert f"Wait {response['Retry-After']} second" in response.content.decode()
@@ -42,11 +42,11 @@ def token(client, side, where=HERE, secret=None):
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke"])
-def test_bad_secrets_are_refused_after_twenty_a_minute_and_shut_nobody_out_elsewhere(
+def test_wrong_secrets_are_refused_after_twenty_a_minute_and_lock_nobody_out_elsewhere(
     rate, external, cast, client, path
 ):
     form = {"grant_type": "client_credentials", "account": "nobody", "token": "x"}
-    # The number as it is; the hour keeps room from coming back while a slow machine runs this.
+    # The real number, but per hour, so that a slow machine does not make room for another.
     rate("token failed by address and client", rates.RATES["token failed by address and client"][0], 3600)
     names = {"/oauth/token": ["grant_type", "account"], "/oauth/revoke": ["token"]}[path]
     form = {name: form[name] for name in names}
@@ -56,13 +56,13 @@ def test_bad_secrets_are_refused_after_twenty_a_minute_and_shut_nobody_out_elsew
     refused = ask(client, path, (mine[0], "amp_cs_wrong"), HERE, **form)
     assert is_refused(refused, 3600) and refused.json()["error"] == "temporarily_unavailable"
     for where in (HERE, ELSEWHERE):
-        assert ask(client, path, mine, where, **form).status_code == works, "a worker with the right secret goes on"
+        assert ask(client, path, mine, where, **form).status_code == works, "a worker with the right secret continues"
     other = AppSide(client, *factories.client(cast.other_dev, kind=Kind.EXTERNAL))
     assert ask(client, path, (other.client.client_id, other.secret), HERE, **form).status_code == works
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect", "/api/v1/packages/check"])
-def test_the_right_secret_passes_however_many_wrong_ones_came_from_the_same_address(rate, external, client, path):
+def test_the_right_secret_passes_after_any_number_of_wrong_ones_from_its_address(rate, external, client, path):
     for name in ("token failed by address", "token failed by address and client", "introspection failed by address"):
         rate(name, 1, 3600)
     product = path == "/oauth/introspect"
@@ -96,7 +96,7 @@ def test_a_token_request_asks_redis_once(rate, external, client, monkeypatch):
             assert len(asked) == 1
 
 
-def test_bad_secrets_for_one_client_after_the_other_are_refused_by_address(rate, external, client):
+def test_wrong_secrets_for_many_clients_are_refused_by_address(rate, external, client):
     rate("token failed by address", 5, 60)
     form = {"grant_type": "client_credentials", "account": "nobody"}
     for number in range(5):
@@ -105,17 +105,19 @@ def test_bad_secrets_for_one_client_after_the_other_are_refused_by_address(rate,
     assert token(client, external, ELSEWHERE).status_code == 400
 
 
-def test_a_client_is_limited_by_itself_wherever_it_calls_from(rate, external, cast, client):
+def test_a_client_is_limited_wherever_it_calls_from(rate, external, cast, client):
     rate("token by client", 3, 60)
     for number in range(10):
         token(client, external, {"REMOTE_ADDR": f"203.0.113.{number}"}, secret="amp_cs_wrong")
     for number in range(3):
-        assert token(client, external, {"REMOTE_ADDR": f"198.51.100.{number}"}).status_code == 400, "no stranger counts"
+        assert token(client, external, {"REMOTE_ADDR": f"198.51.100.{number}"}).status_code == 400, (
+            "strangers do not count"
+        )
     assert is_refused(token(client, external))
     assert token(client, AppSide(client, *factories.client(cast.dev, kind=Kind.EXTERNAL))).status_code == 400
 
 
-def test_an_address_is_limited_whatever_the_client(rate, external, client):
+def test_an_address_is_limited_whatever_client_it_names(rate, external, client):
     rate("token by address", 3, 60)
     for _number in range(3):
         assert token(client, external).status_code == 400
@@ -123,7 +125,7 @@ def test_an_address_is_limited_whatever_the_client(rate, external, client):
     assert token(client, external, ELSEWHERE).status_code == 400
 
 
-def test_a_refused_refresh_uses_nothing_up(rate, external, browse, cast):
+def test_a_refused_refresh_uses_up_nothing(rate, external, browse, cast):
     tokens = external.tokens_for(browse(cast.admin), account=cast.acme.slug)
     rate("token by client", 1, 60)
     cache.clear()
@@ -133,7 +135,7 @@ def test_a_refused_refresh_uses_nothing_up(rate, external, browse, cast):
     assert external.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_only_failed_introspection_is_counted_and_a_product_that_proves_itself_is_never_refused(rate, cast, client):
+def test_only_failed_introspection_counts_and_an_authenticated_product_is_never_refused(rate, cast, client):
     secret = make_product_secret(Product.objects.get(), by=None)
 
     def introspect(value):
@@ -150,7 +152,7 @@ def test_only_failed_introspection_is_counted_and_a_product_that_proves_itself_i
 
 
 def test_a_check_never_asks_redis(rate, client, cast, monkeypatch):
-    """A gateway asks about every call, good and bad, from one address; it takes nothing but 2xx, 401 and 403."""
+    """A gateway asks about every call, valid or not, from one address, and understands only 2xx, 401 and 403."""
     monkeypatch.setattr(breaker.breaker, "call", lambda *_: pytest.fail("Redis was asked"))
     headers = {"HTTP_X_ORIGINAL_METHOD": "GET", "HTTP_X_ORIGINAL_URI": "/api/v2/tickets"}
     for number in range(25):
@@ -159,7 +161,7 @@ def test_a_check_never_asks_redis(rate, client, cast, monkeypatch):
         assert client.get("/sandbox/api/v2/tickets", **value).status_code == 401
 
 
-def test_the_numbers_leave_room_for_a_client_that_refreshes_thousands_of_accounts_at_once():
+def test_the_limits_let_a_client_refresh_thousands_of_accounts_at_once():
     by_client, by_address = rates.RATES["token by client"][0], rates.RATES["token by address"][0]
     assert 8 * 1000 < by_client < by_address
 
@@ -194,7 +196,7 @@ def test_five_wrong_passwords_stop_the_sixth_there_and_let_the_owner_in_elsewher
     assert sign_in(cast.agent).status_code == 302, "somebody else in the same office"
 
 
-def test_signing_in_well_is_no_failure(rate, cast):
+def test_a_successful_sign_in_does_not_count_as_a_failure(rate, cast):
     for _number in range(12):
         assert sign_in(cast.admin).status_code == 302
 
@@ -208,22 +210,22 @@ def test_an_address_that_tries_many_people_is_stopped(rate, cast, name):
     assert sign_in(cast.agent2, ELSEWHERE).status_code == 302
 
 
-def test_staffs_door_is_the_same(rate, cast):
+def test_the_staffs_sign_in_has_the_same_limits(rate, cast):
     for _number in range(5):
         sign_in(cast.admin, password="wrong")
     where = Browser().get("/admin/", follow=True).redirect_chain[-1][0]
     assert is_refused(Browser().post(where, {"login": cast.admin.email, "password": PASSWORD}, **HERE))
 
 
-def test_asking_again_for_the_password_is_limited_too(rate, cast, browse):
+def test_reauthenticating_by_password_is_limited_too(rate, cast, browse):
     browser = browse(cast.admin)
     for _number in range(5):
         assert browser.post(reverse("account_reauthenticate"), {"password": "wrong"}, **HERE).status_code == 200
     assert is_refused(browser.post(reverse("account_reauthenticate"), {"password": "wrong"}, **HERE))
 
 
-def test_a_second_factor_is_limited_for_the_person_wherever_it_is_tried(rate, cast):
-    """Only who knows the password gets there, so nobody is shut out by a stranger."""
+def test_a_second_factor_is_limited_by_person_wherever_it_is_tried(rate, cast):
+    """Only somebody who knows the password gets there, so strangers lock nobody out."""
     TOTP.activate(cast.admin, generate_totp_secret())
     for number in range(6):
         where = {"REMOTE_ADDR": f"203.0.113.{number}"}
@@ -234,7 +236,7 @@ def test_a_second_factor_is_limited_for_the_person_wherever_it_is_tried(rate, ca
         assert response.status_code == 200 if number < 5 else is_refused(response, 300)
 
 
-def test_allauths_own_limits_answer_with_our_page(rate, cast, client):
+def test_allauths_limits_answer_with_our_page(rate, cast, client):
     for _number in range(5):
         response = client.post(reverse("account_reset_password"), {"email": cast.admin.email}, **HERE)
         assert response.status_code == 302

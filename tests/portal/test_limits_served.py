@@ -1,4 +1,4 @@
-"""Limits in a real server with the production numbers, on a Redis of its own that hangs and then stops."""
+"""Limits in a real server with the production numbers, on its own Redis, which hangs and then stops."""
 
 import signal
 import time
@@ -32,8 +32,8 @@ def valkey(tmp_path):
 
 
 @pytest.fixture
-def served(valkey, tmp_path):
-    """A server whose log is kept; `said` counts a word in it."""
+def limited_server(valkey, tmp_path):
+    """A server with a log; `said` counts a word in it."""
     with open(tmp_path / "server.log", "wb") as file:
         server = Server(REDIS_URL=valkey.url, log=file, TRUSTED_PROXIES="1", EMAIL_URL="dummymail://")
         server.said = lambda word: (tmp_path / "server.log").read_text().count(word)
@@ -63,8 +63,8 @@ def failures_until_refused(server, side):
     return None
 
 
-def all_goes_on(server, side, person):
-    """Signing in, asking for a new password, authorizing and getting a token, at the same moment."""
+def everything_works(server, side, person):
+    """Sign in, request a new password, authorize and get a token, all at the same time."""
 
     def sign_in():
         Browser(server.url, person)
@@ -87,7 +87,7 @@ def all_goes_on(server, side, person):
 
 @shared
 def person(cast):
-    """Tests hash passwords in a quick way that a server outside them does not take."""
+    """A person with a slow password hash: a separate server does not accept the tests' fast one."""
     hasher = PBKDF2PasswordHasher()
     cast.agent.password = hasher.encode(PASSWORD, hasher.salt())
     cast.agent.save()
@@ -104,34 +104,41 @@ def unlimited_without_waiting(server, side):
     return min(took) < 1
 
 
-def test_while_redis_hangs_all_goes_on_with_an_alarm_and_limits_come_back_with_it(external, person, served, valkey):
-    assert failures_until_refused(served, external) >= rates.RATES["token failed by address and client"][0]
-    assert ask(served, external, external.secret).status == 400, (
-        "the right secret passes: nobody agreed to anything yet"
+def test_everything_works_while_redis_hangs_with_an_alarm_and_limits_return_with_it(
+    external, person, limited_server, valkey
+):
+    assert failures_until_refused(limited_server, external) >= rates.RATES["token failed by address and client"][0]
+    assert ask(limited_server, external, external.secret).status == 400, (
+        "the right secret passes; nobody has agreed to anything yet"
     )
-    assert served.said("rate_limits_off") == 0
+    assert limited_server.said("rate_limits_off") == 0
     valkey.send_signal(signal.SIGSTOP)
-    assert unlimited_without_waiting(served, external)
-    all_goes_on(served, external, person)
-    assert served.said("rate_limits_off") == 1
+    assert unlimited_without_waiting(limited_server, external)
+    everything_works(limited_server, external, person)
+    assert limited_server.said("rate_limits_off") == 1
     valkey.send_signal(signal.SIGCONT)
-    eventually(lambda: ask(served, external, external.secret, "203.0.113.2") and served.said("rate_limits_on_again"))
-    assert failures_until_refused(served, external) is not None
+    eventually(
+        lambda: (
+            ask(limited_server, external, external.secret, "203.0.113.2")
+            and limited_server.said("rate_limits_on_again")
+        )
+    )
+    assert failures_until_refused(limited_server, external) is not None
 
 
-def test_once_redis_is_gone_all_goes_on_with_one_alarm_a_minute(external, person, served, valkey):
+def test_everything_works_without_redis_with_one_alarm_a_minute(external, person, limited_server, valkey):
     valkey.kill()
     valkey.wait(180)
-    assert unlimited_without_waiting(served, external)
-    all_goes_on(served, external, person)
-    assert served.said("rate_limits_off") == 1
+    assert unlimited_without_waiting(limited_server, external)
+    everything_works(limited_server, external, person)
+    assert limited_server.said("rate_limits_off") == 1
 
 
-def test_no_caller_chooses_its_own_address(external, served):
-    """What a caller writes stands before what the proxy appends, in one header or in two."""
+def test_callers_cannot_choose_their_address(external, limited_server):
+    """A caller's address stands before the one that the proxy appends, in one header or two."""
 
     def guess(number):
-        http = HTTPConnection("127.0.0.1", served.port, timeout=180)
+        http = HTTPConnection("127.0.0.1", limited_server.port, timeout=180)
         body = form(external, "amp_cs_wrong").encode()
         http.putrequest("POST", "/oauth/token")
         forged = f"198.51.100.{number}"
@@ -143,4 +150,4 @@ def test_no_caller_chooses_its_own_address(external, served):
         return http.getresponse().status
 
     assert 429 in {guess(number) for number in range(60)}
-    assert ask(served, external, external.secret, "203.0.113.8").status == 400
+    assert ask(limited_server, external, external.secret, "203.0.113.8").status == 400

@@ -1,20 +1,20 @@
-"""What the log says outside the demo: stack traces as text, and no error for what strangers send."""
+"""The log outside the demo: stack traces are text, and strangers' bad input is not an error."""
 
 import json
 
 from tests.test_settings import manage
 
 
-def logged(code, **more):
-    """The lines that `code` logs in production, as JSON."""
+def log_lines(code, **more):
+    """Return the lines that `code` logs in production, parsed from JSON."""
     done = manage("shell", "--no-imports", "-c", code, ALLOWED_HOSTS="testserver", **more)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
-def test_stack_traces_are_text():
-    """Of Django's own records and of structlog's."""
-    lines = logged(
+def test_stack_traces_are_logged_as_text():
+    """Both in Django's own records and in structlog's."""
+    lines = log_lines(
         "import logging, structlog\n"
         "def fails(): return 1 / 0\n"
         "for log in (logging.getLogger('django.request'), structlog.get_logger('portal')):\n"
@@ -28,9 +28,9 @@ def test_stack_traces_are_text():
         assert any(", in fails" in each for each in trace) and "exc_info" not in line
 
 
-def test_bad_input_from_strangers_is_no_error_and_leaves_no_stack_trace():
-    """A foreign host, an unknown address, and whatever else Django makes a 400 or a 403 of."""
-    lines = logged(
+def test_bad_input_from_strangers_logs_no_error_and_no_stack_trace():
+    """A foreign host, an unknown URL, and everything else that Django answers with 400 or 403."""
+    lines = log_lines(
         "from django.contrib.auth.decorators import login_not_required\n"
         "from django.core import exceptions as e\n"
         "from django.test import Client\n"

@@ -1,4 +1,4 @@
-"""A form acts once: a second press shows what came of the first, and no token is good for anything else."""
+"""A form acts once: a second press shows the result of the first, and a token works only for its form."""
 
 import datetime as dt
 import time
@@ -26,7 +26,7 @@ PRESSED = [
         ("accounts/", "oauth/token", "oauth/revoke", "oauth/introspect", "sandbox/", "api/", "admin/l")
     )
 ]
-# Forms without a once-only token, and why they need none: a second press leaves things as the first did.
+# Forms without a once-only token, and why they need none: a second press changes nothing more.
 REPEATABLE = {
     "settings/": "saves the same",
     "credentials/<slug:client_id>/": "saves the same",
@@ -39,23 +39,23 @@ REPEATABLE = {
     "POST/cancel oauth/authorize": "declines, whatever was declined before",
 }
 ONCE = [line for line in PRESSED if not {line.address, str(line)} & {*REPEATABLE}]
-# Their second press is answered by another code or page; the tests of those pages say by which.
+# Their second press gets another code or page; the tests of those pages say which.
 SHOWN_AGAIN = [line for line in ONCE if line.address == "oauth/authorize" or "amp_" in line.says]
 
 
-def able(line):
+def somebody_allowed(line):
     return next(who for who, cell in line.cells.items() if cell.endswith("+"))
 
 
-def prepared(world, line):
-    """Who may send a line's form, where to, and what, with a token."""
-    who = able(line)
+def prepare(world, line):
+    """Return a browser that may send a line's form, its path, and its data with a token."""
+    who = somebody_allowed(line)
     path, given = world.prepared(who, line.address, line.method, line.about)
     data = {**given.pop("data", {}), "once": token(world.browsers[who], path)}
     return world.browsers[who], path, data
 
 
-def said(response):
+def messages_of(response):
     return [str(each.message) for each in response.wsgi_request._messages._queued_messages]
 
 
@@ -64,9 +64,9 @@ def outcome(response):
 
 
 @pytest.mark.parametrize("line", ONCE, ids=str)
-def test_a_second_press_of_a_form_changes_nothing_and_shows_what_the_first_did(world, line):
+def test_a_second_press_of_a_form_changes_nothing_and_shows_the_first_result(world, line):
     with world.undone():
-        browser, path, data = prepared(world, line)
+        browser, path, data = prepare(world, line)
         first = browser.post(path, data)
         before = world.written_rows()
         second = browser.post(path, data)
@@ -74,7 +74,7 @@ def test_a_second_press_of_a_form_changes_nothing_and_shows_what_the_first_did(w
         assert second.status_code == first.status_code or line in SHOWN_AGAIN
         if line not in SHOWN_AGAIN:
             assert outcome(second) == outcome(first)
-            assert said(second) == said(first)
+            assert messages_of(second) == messages_of(first)
         written = {table for table in world.tables if after[table] != before[table]}
         assert written <= {"consent_authorizationcode", "django_session"}
 
@@ -82,13 +82,13 @@ def test_a_second_press_of_a_form_changes_nothing_and_shows_what_the_first_did(w
 def test_no_form_does_anything_without_its_token(world):
     with world.undone():
         for line in ONCE:
-            browser, path, data = prepared(world, line)
+            browser, path, data = prepare(world, line)
             response = browser.post(path, {**data, "once": ""})
             assert response.status_code == 409 and "This form is out of date" in body(response), line
         assert not {change for change in world.changes() if not change.startswith("session")}
 
 
-def test_a_token_of_another_session_person_or_form_or_of_long_ago_is_no_good(world):
+def test_a_token_of_another_session_person_or_form_or_an_old_one_is_refused(world):
     with world.undone():
         browser, another, path = world.browsers["dev"], Browser(), "/apps/new/"
         sign_in(another, world.people["dev"])
@@ -98,7 +98,7 @@ def test_a_token_of_another_session_person_or_form_or_of_long_ago_is_no_good(wor
             "of another session": token(another, path),
             "of a teammate": token(world.browsers["mate"], path),
             "of another form": token(browser, "/teams/new/"),
-            "too old": aged(browser, path),
+            "too old": old_token(browser, path),
         }.items():
             data = {"once": wrong, "team": world.mine.team.pk, "category": "hr", "slug": "fresh"}
             assert browser.post(path, data).status_code == 409, what
@@ -106,8 +106,8 @@ def test_a_token_of_another_session_person_or_form_or_of_long_ago_is_no_good(wor
         assert browser.post(path, {**data, "once": token(browser, path)}).status_code == 302
 
 
-def aged(browser, path):
-    """A token that was made a day and a minute ago."""
+def old_token(browser, path):
+    """Return a token made a day and a minute ago."""
     session = browser.session
     signer = TimestampSigner(salt=f"once {session.session_key} {session['_auth_user_id']} {path}")
     signer.timestamp = lambda: b62_encode(int(time.time()) - 86_460)
@@ -115,8 +115,8 @@ def aged(browser, path):
 
 
 @pytest.mark.parametrize("people", [1, pytest.param(len(PEOPLE), marks=pytest.mark.soak)])
-def test_the_token_of_a_page_is_good_for_the_form_that_it_is_in(world, people):
-    """Every form that acts once is sent as its page has it, also where it leads to another address."""
+def test_the_token_in_a_form_works_for_that_form(world, people):
+    """Send every form that acts once as its page has it, even to another URL."""
     tried = set()
     with world.undone():
         for line in [
@@ -141,7 +141,7 @@ def test_a_form_that_was_refused_can_be_sent_again(world):
         data = {"once": token(browser, "/apps/new/"), "team": world.mine.team.pk, "category": "hr"}
         assert browser.post("/apps/new/", {**data, "slug": "Not a slug"}).status_code == 422
         assert outcome(browser.post("/apps/new/", {**data, "slug": "a-slug"})) == (302, "/apps/a-slug/")
-        # The form was used up: what else is sent with it leads to what came of it.
+        # The form was used up: anything else sent with it shows its result.
         assert outcome(browser.post("/apps/new/", {**data, "slug": "another"})) == (302, "/apps/a-slug/")
 
 
@@ -155,7 +155,7 @@ def test_a_press_long_after_the_first_says_that_nothing_was_done_again(world):
         assert "Nothing was done again" in text(browser.post(path, data, follow=True))
 
 
-def test_what_was_sent_is_forgotten_when_no_token_of_it_can_be_good_any_more(world):
+def test_sent_forms_are_erased_when_their_tokens_have_expired(world):
     with world.undone():
         browser, path = world.browsers["dev"], "/apps/new/"
         browser.post(path, {"once": token(browser, path), "team": world.mine.team.pk, "category": "hr", "slug": "slug"})

@@ -34,7 +34,7 @@ def test_home_tells_a_stranger_what_this_is(client, db):
     assert reverse("installation-list") not in text(page)
 
 
-def test_home_shows_each_kind_of_person_what_they_can_do(cast, browse):
+def test_home_shows_people_of_each_kind_what_they_can_do(cast, browse):
     admin, developer = text(browse(cast.admin).get("/")), text(browse(cast.dev).get("/"))
     assert f"?account={cast.acme.slug}" in admin and f"?account={cast.acme.slug}" not in developer
     assert "Install apps" in admin and reverse("client-create") in developer
@@ -56,7 +56,7 @@ def test_navigation_shows_developers_pages_to_team_members_only(cast, browse):
     assert reverse("client-list") in text(browse(cast.dev).get("/marketplace/"))
 
 
-def test_settings_ask_for_sign_in_and_lead_to_oauth_credentials(cast, client, browse):
+def test_settings_require_signing_in_and_link_to_oauth_credentials(cast, client, browse):
     assert client.get("/settings/").url.startswith(reverse("account_login"))
     page = text(browse(cast.dev).get("/settings/"))
     for name in ("client-list", "account_email", "account_change_password", "mfa_index"):
@@ -72,13 +72,13 @@ def test_settings_change_name_and_time_zone(cast, browse):
 
 
 @pytest.mark.parametrize("zone", ["Europe", "Mars/Base", "../etc/passwd", ""])
-def test_a_time_zone_that_is_none_shows_times_in_the_portals_own(cast, browse, zone):
+def test_times_are_in_the_portals_time_zone_if_a_persons_is_invalid(cast, browse, zone):
     User.objects.filter(pk=cast.dev.pk).update(time_zone=zone)
     assert browse(cast.dev).get("/settings/").status_code == 200
 
 
 @pytest.mark.parametrize("data", [{"name": "x" * 81, "time_zone": "UTC"}, {"name": "a", "time_zone": "Mars/Base"}])
-def test_settings_refuse_what_is_not_valid_and_change_nothing(cast, browse, data):
+def test_settings_refuse_invalid_values_and_change_nothing(cast, browse, data):
     response = browse(cast.dev).post("/settings/", data)
     assert response.status_code == 422 and "is-invalid" in text(response)
     assert User.objects.get(pk=cast.dev.pk).name == cast.dev.name
@@ -88,7 +88,7 @@ def test_settings_answer_other_methods_with_405(cast, browse):
     assert browse(cast.dev).delete("/settings/").status_code == 405
 
 
-def test_signing_up_makes_a_team_once_the_address_is_confirmed_signs_in(client, db):
+def test_signing_up_creates_a_team_and_confirming_the_address_signs_in(client, db):
     assert client.post(reverse("account_signup"), SIGN_UP).status_code == 302
     user = User.objects.get(email="nia@example.com")
     assert user.name == "Nia New"
@@ -102,7 +102,7 @@ def test_signing_up_makes_a_team_once_the_address_is_confirmed_signs_in(client, 
     assert client.get("/settings/").status_code == 200
 
 
-def test_signing_up_with_a_known_address_looks_the_same_and_makes_nothing(client, cast):
+def test_signing_up_with_a_known_address_looks_the_same_and_creates_nothing(client, cast):
     teams = Team.objects.count()
     known = client.post(reverse("account_signup"), {**SIGN_UP, "email": cast.dev.email})
     new = Browser().post(reverse("account_signup"), SIGN_UP)
@@ -111,7 +111,7 @@ def test_signing_up_with_a_known_address_looks_the_same_and_makes_nothing(client
     assert "already" in mail.outbox[0].body or "exists" in mail.outbox[0].body
 
 
-def test_every_page_of_signing_in_has_our_look(cast, client, browse):
+def test_every_sign_in_page_has_our_design(cast, client, browse):
     for name in ("account_login", "account_signup", "account_reset_password", "account_reset_password_done"):
         page = client.get(reverse(name))
         assert page.status_code == 200 and "css/portal.css" in text(page)
@@ -131,7 +131,7 @@ def test_no_page_has_inline_scripts_or_styles(cast, client, browse):
         assert not re.search(r"(src|<link[^>]*href)=\"(https?:)?//", text(page))
 
 
-def test_an_unknown_address_gets_our_404(client, db):
+def test_an_unknown_url_gets_our_404(client, db):
     page = client.get("/nowhere/?a=1&b=2")
     assert page.status_code == 404 and "There is nothing here" in text(page)
     assert "next=%2Fnowhere%2F%3Fa%3D1%26b%3D2" in text(page)
@@ -159,7 +159,7 @@ def test_healthz_answers_without_the_database(client):
     assert (response.status_code, response.content) == (200, b"ok\n")
 
 
-def test_readyz_says_what_is_there(client, db):
+def test_readyz_reports_the_database_and_redis(client, db):
     assert client.get("/readyz").json() == {"database": "ok", "redis": "ok"}
 
 
@@ -192,7 +192,7 @@ def test_the_demos_mail_can_be_read_newest_first(client, db, mail_folder):
     for number in (1, 2):
         EmailMessage(f"Mail {number}", "Open http://127.0.0.1/x/ & <b>go</b>", to=["nia@example.com"]).send()
         for path in mail_folder.glob("*.log"):
-            # Files written within one tick of the kernel's clock have the same time.
+            # Files written within one tick of the kernel's clock have equal times.
             os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
     page = text(client.get("/dev/mail/"))
     assert page.index("Mail 2") < page.index("Mail 1")
@@ -201,8 +201,8 @@ def test_the_demos_mail_can_be_read_newest_first(client, db, mail_folder):
     assert client.get("/dev/mail/other/").status_code == 404
 
 
-def test_of_mails_in_one_file_the_last_is_the_newest(client, db, mail_folder):
-    """As two are that were sent within a second."""
+def test_the_last_of_several_mails_in_one_file_is_the_newest(client, db, mail_folder):
+    """Two mails sent within a second share a file."""
     get_connection().send_messages([EmailMessage(f"Mail {number}", to=["nia@example.com"]) for number in (1, 2)])
     assert len([*mail_folder.iterdir()]) == 1
     page = text(client.get("/dev/mail/"))
@@ -220,7 +220,7 @@ def test_mail_is_not_shown_outside_the_demo(client, db, mail_folder):
         assert client.get("/dev/mail/").status_code == 404
 
 
-def test_a_theme_is_chosen_in_settings_kept_in_the_browser_and_rendered_without_javascript(cast, browse, client):
+def test_a_theme_is_chosen_in_settings_and_works_without_javascript(cast, browse, client):
     browser = browse(cast.dev)
     profile = {"name": "Devi", "time_zone": "UTC"}
     assert 'data-bs-theme="light"' in text(browser.get("/settings/"))
@@ -229,7 +229,7 @@ def test_a_theme_is_chosen_in_settings_kept_in_the_browser_and_rendered_without_
     assert 'data-bs-theme="dark"' in page and '<option value="dark" selected>' in page
     browser.logout()
     browser.cookies["theme"] = "dark"
-    assert 'data-bs-theme="dark"' in text(browser.get("/")), "it holds for who is not signed in, too"
+    assert 'data-bs-theme="dark"' in text(browser.get("/")), "it applies even when signed out"
     client.cookies["theme"] = "'><script>"
     assert 'data-bs-theme="light"' in text(client.get("/")) and "<script>'" not in text(client.get("/"))
     browser = browse(cast.dev)

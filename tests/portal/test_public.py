@@ -1,11 +1,11 @@
-"""What is served to people who are not signed in: written down here, so that no view becomes public by oversight."""
+"""The views for people who are not signed in, listed here so that none becomes public by mistake."""
 
 import pytest
 from django.test import Client
 
 from tests.test_architecture import addresses
 
-# Programs authenticate themselves; the others show nothing of a person's.
+# Programs authenticate themselves; the other views show no personal data.
 PUBLIC = {
     "",
     "invitations/", "invitations/<str:token>/",
@@ -19,7 +19,7 @@ PUBLIC = {
     "dev/mail/", "dev/mail/<str:name>/",
     "favicon.ico", "healthz", "readyz",
 }  # fmt: skip
-# Of other packages, which have people sign in their own way; tests/people/table.txt says what each shows.
+# Views of other packages with sign-in rules of their own; tests/people/table.txt says what each shows.
 GUARD_THEMSELVES = ("accounts/", "admin/")
 OURS = {address: view for address, view in addresses() if not address.startswith(GUARD_THEMSELVES)}
 
@@ -29,7 +29,7 @@ def test_exactly_these_views_are_public():
 
 
 @pytest.mark.django_db
-def test_a_view_that_nobody_marked_leads_to_signing_in():
+def test_an_unmarked_view_requires_signing_in():
     for method in ("get", "post", "put", "delete", "options"):
         response = getattr(Client(), method)("/settings/?a=b")
         assert (response.status_code, response["Location"]) == (302, "/accounts/login/?next=/settings/%3Fa%3Db")

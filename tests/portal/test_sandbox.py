@@ -1,4 +1,4 @@
-"""The tickets API: each call needs its scope, sees one account, and answers mistakes in JSON (T9)."""
+"""The tickets API: each call needs its scope, sees one account, and gets errors in JSON (T9)."""
 
 import json
 
@@ -59,8 +59,8 @@ def test_each_call_needs_its_scope_and_a_401_names_it(side, ticket, browse, cast
     path = f"{TICKETS}/{ticket.pk}" if one else TICKETS
     refused = send(side, method, path, {"subject": "X"}, token)
     assert refused.status_code == 401
-    said = refused.json()
-    assert (said["error"], said["scope"]) == ("insufficient_scope", scope) and scope in said["error_description"]
+    body = refused.json()
+    assert (body["error"], body["scope"]) == ("insufficient_scope", scope) and scope in body["error_description"]
     assert f'scope="{scope}"' in refused["WWW-Authenticate"] and 'error="insufficient_scope"' in refused["WWW-Authenticate"]  # fmt: skip
     assert Ticket.objects.values_list("subject", flat=True).get() == "Printer"
 
@@ -72,7 +72,7 @@ def test_another_accounts_ticket_is_not_found(side, cast, method):
     assert Ticket.objects.get().subject == "Theirs"
 
 
-def test_an_account_named_in_the_body_is_not_believed(side, cast):
+def test_an_account_named_in_the_body_is_ignored(side, cast):
     send(side, "post", TICKETS, {"subject": "X", "account": cast.globex.pk, "account_id": cast.globex.pk, "id": 7})
     made = Ticket.objects.get()
     assert made.account == cast.acme and made.pk != 7
@@ -90,19 +90,19 @@ def test_a_mistake_is_a_400_in_json_that_changes_nothing(side, ticket, body):
     for method, path in (("post", TICKETS), ("put", f"{TICKETS}/{ticket.pk}")):
         answer = send(side, method, path, body)
         if method == "put" and answer.status_code == 200:
-            # JSON without a ticket's own mistake: what is not named stays.
+            # The JSON is valid for a ticket: fields not named stay unchanged.
             continue
         assert answer.status_code == 400 and answer.json()["error"], body[:40]
     assert Ticket.objects.count() == 1
 
 
-def test_other_methods_are_405_and_say_which_there_are(side, ticket):
+def test_other_methods_get_405_with_the_allowed_ones(side, ticket):
     answer = side.call(side.bearer, "patch")
     assert answer.status_code == 405 and answer["Allow"] == "GET, HEAD, POST"
     assert side.call(side.bearer, "post", f"{TICKETS}/{ticket.pk}")["Allow"] == "DELETE, GET, HEAD, PUT"
 
 
-def test_the_list_goes_on_by_page_in_a_bounded_number_of_queries(side, cast, django_assert_max_num_queries):
+def test_the_list_is_paged_in_a_bounded_number_of_queries(side, cast, django_assert_max_num_queries):
     Ticket.objects.bulk_create(Ticket(account=cast.acme, subject=f"T{number}") for number in range(60))
     with django_assert_max_num_queries(4):
         first = side.call(side.bearer).json()

@@ -1,4 +1,4 @@
-"""The demo: what it holds, that filling it in again changes nothing, and that the secrets it prints work."""
+"""The demo's data: what it contains, that seeding again changes nothing, and that its printed secrets work."""
 
 import io
 import json
@@ -32,18 +32,18 @@ def demo():
     return seed()
 
 
-def test_it_is_not_filled_in_outside_the_demo(settings):
+def test_nothing_is_seeded_outside_the_demo(settings):
     settings.DEMO = settings_with(production())["DEMO"]
     with pytest.raises(CommandError, match="DEMO"):
         seed()
     assert not User.objects.exists()
 
 
-def test_its_mail_begins_with_what_visitors_do(demo):
+def test_the_demos_mail_is_only_what_visitors_cause(demo):
     assert Notice.objects.exists() and not notifying.notices_to_mail().exists()
 
 
-def test_its_json_is_as_the_design_says(demo):
+def test_the_demos_json_is_as_designed(demo):
     assert demo.keys() == {"people", "clients", "products"}
     assert all(each.keys() == {"email", "password", "roles", "accounts"} for each in demo["people"])
     keys = {"name", "client_id", "client_secret", "kind", "level", "redirect_uris", "scopes"}
@@ -53,7 +53,7 @@ def test_its_json_is_as_the_design_says(demo):
     assert roles == {"developer", "reviewer", "staff", "admin", "agent"}
 
 
-def test_filling_it_in_again_changes_nothing_and_shows_no_secret(demo):
+def test_seeding_again_changes_nothing_and_prints_no_secret(demo):
     counted = [User, Client, ClientSecret, App, Version, Ticket, Entry, Membership]
     before = [model.objects.count() for model in counted]
     again = seed()
@@ -62,7 +62,7 @@ def test_filling_it_in_again_changes_nothing_and_shows_no_secret(demo):
     assert all(each["client_secret"].startswith("amp_cs_") for each in demo["clients"])
 
 
-def test_rotating_makes_new_secrets_that_work_and_ends_the_old(demo, client):
+def test_rotating_creates_new_secrets_that_work_and_ends_the_old_ones(demo, client):
     new = seed(rotate=True)
     by_name = {each["name"]: each for each in demo["clients"]}
     for each in new["clients"]:
@@ -77,7 +77,7 @@ def test_rotating_makes_new_secrets_that_work_and_ends_the_old(demo, client):
         assert answer.status_code in (status, 400) and (answer.status_code == 401) == (status == 401)
 
 
-def test_it_holds_what_the_story_needs(demo):
+def test_the_demo_has_what_the_story_needs(demo):
     assert set(Account.objects.filter(test_of_team=None).values_list("slug", flat=True)) == {"acme", "globex"}
     both = [each for each in demo["people"] if len(each["accounts"]) == 2]
     assert len(both) == 1
@@ -103,7 +103,7 @@ def test_everybody_can_sign_in(demo, client):
         assert answer.status_code == 302 and answer["Location"] == "/", each["email"]
 
 
-def test_its_external_app_works_with_the_secret_that_was_printed(demo, client):
+def test_the_demos_external_app_works_with_the_printed_secret(demo, client):
     printed = next(each for each in demo["clients"] if each["kind"] == "external" and each["level"] == "account")
     row = Client.objects.get(client_id=printed["client_id"])
     agree(row, Account.objects.get(slug="acme"), User.objects.get(email="admin@acme.example"), requested=set(printed["scopes"]))  # fmt: skip

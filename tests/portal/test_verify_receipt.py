@@ -1,4 +1,4 @@
-"""E2: whoever holds a receipt can verify it with the published keys, and only the portal can make one."""
+"""E2: anyone with a receipt can verify it with the published keys, and only the portal can make one."""
 
 import base64
 import json
@@ -33,16 +33,16 @@ KEYS, VERIFIER = "/.well-known/ledger-keys.json", "/receipts/verify_receipt.py"
 
 
 @shared
-def agreed(installed, cast):
+def consent_entry(installed, cast):
     """The entry of Acme's consent."""
     factories.agree(installed.client, cast.acme, cast.admin)
     return Chain.objects.get(name=cast.acme.chain_name).entries.get(event="consent.granted")
 
 
 @pytest.fixture
-def holder(agreed, browse, cast, tmp_path):
-    """What somebody downloaded: `receipt.json`, the keys, and the script."""
-    receipt = browse(cast.admin).get(f"/receipts/{agreed.pk}/?format=json")
+def downloads(consent_entry, browse, cast, tmp_path):
+    """A folder of downloads: `receipt.json`, the keys and the script."""
+    receipt = browse(cast.admin).get(f"/receipts/{consent_entry.pk}/?format=json")
     stranger = Browser()
     for name, answer in (
         ("receipt.json", receipt),
@@ -55,7 +55,7 @@ def holder(agreed, browse, cast, tmp_path):
 
 
 def verify(folder, name="receipt.json", capsys=None):
-    """Return (exit status, what was printed)."""
+    """Return (exit status, output)."""
     code = verify_receipt.main([str(folder / name), "--keys", str(folder / "ledger-keys.json")])
     return code, capsys.readouterr().out
 
@@ -69,7 +69,7 @@ def rewrite(path, change):
 
 @pytest.fixture(scope="module")
 def empty_environment(tmp_path_factory):
-    """The Python of an environment in which only `cryptography` is installed, and no process opens a connection."""
+    """The Python of an environment with only `cryptography` installed, where no process can open a connection."""
     folder = tmp_path_factory.mktemp("empty")
     venv.create(folder, symlinks=True)
     packages = next(folder.glob("lib/python*/site-packages"))
@@ -86,13 +86,13 @@ def empty_environment(tmp_path_factory):
     return folder / "bin" / "python"
 
 
-def test_a_receipt_is_verified_in_an_empty_environment(empty_environment, holder):
+def test_a_receipt_is_verified_in_an_empty_environment(empty_environment, downloads):
     """Without Django, a database or a network."""
 
     def run(*arguments):
         done = subprocess.run(
             [empty_environment, "-I", "verify_receipt.py", *arguments],
-            cwd=holder, env={"PATH": os.defpath}, capture_output=True, text=True,
+            cwd=downloads, env={"PATH": os.defpath}, capture_output=True, text=True,
         )  # fmt: skip
         assert not done.stderr, done.stderr
         return done.returncode, done.stdout
@@ -100,11 +100,11 @@ def test_a_receipt_is_verified_in_an_empty_environment(empty_environment, holder
     for module in ("django", "joserfc", "psycopg"):
         assert subprocess.run([empty_environment, "-Ic", f"import {module}"], capture_output=True).returncode == 1
     receipt = ("receipt.json", "--keys", "ledger-keys.json")
-    code, told = run(*receipt)
-    assert code == 0 and told.startswith("Intact: consent.granted, account:acme"), told
-    rewrite(holder / "receipt.json", lambda data: data["entry"]["details"]["granted"].append("freshservice.x"))
-    code, told = run(*receipt)
-    assert code == 1 and told.startswith("Not intact: entry.details.granted: "), told
+    code, output = run(*receipt)
+    assert code == 0 and output.startswith("Intact: consent.granted, account:acme"), output
+    rewrite(downloads / "receipt.json", lambda data: data["entry"]["details"]["granted"].append("freshservice.x"))
+    code, output = run(*receipt)
+    assert code == 1 and output.startswith("Not intact: entry.details.granted: "), output
     assert run("nowhere.json", "--keys", "ledger-keys.json")[0] == 2
 
 
@@ -119,14 +119,14 @@ def leaves(value, path=()):
         yield path
 
 
-def named(path):
-    """How the script names a field."""
+def field_name(path):
+    """Return the script's name for a field."""
     shown = [part if isinstance(part, int) or part.isidentifier() else json.dumps(part) for part in path]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in shown)[1:]
 
 
-def test_every_field_that_was_tampered_with_is_named(holder, capsys):
-    original = json.loads((holder / "receipt.json").read_text())
+def test_every_tampered_field_is_named(downloads, capsys):
+    original = json.loads((downloads / "receipt.json").read_text())
     paths = [path for path in leaves(original) if path != ("signature",)]
     assert {("entry", "actor"), ("entry", "at"), ("text", "new", 0, 1), ("checkpoint", "head")} <= {*paths}
     for path in paths:
@@ -144,17 +144,17 @@ def test_every_field_that_was_tampered_with_is_named(holder, capsys):
                 else:
                     data.append("added")
 
-            (holder / "receipt.json").write_text(json.dumps(original))
-            rewrite(holder / "receipt.json", tamper_with)
-            code, told = verify(holder, capsys=capsys)
-            name = named(path) if how == "change" else named(path[:-1])
-            assert code == 1 and f"Not intact: {name}" in told, (path, how, told)
+            (downloads / "receipt.json").write_text(json.dumps(original))
+            rewrite(downloads / "receipt.json", tamper_with)
+            code, output = verify(downloads, capsys=capsys)
+            name = field_name(path) if how == "change" else field_name(path[:-1])
+            assert code == 1 and f"Not intact: {name}" in output, (path, how, output)
     with pytest.raises(CommandError, match=r"receipt\.json: "):
-        call_command("verify_ledger", "--receipt", str(holder / "receipt.json"))
+        call_command("verify_ledger", "--receipt", str(downloads / "receipt.json"))
 
 
 def _resign(data, header, *, statement=None):
-    """Put another header, or another statement, into a signature, which keeps its bytes."""
+    """Replace a signature's header or statement, but keep its bytes."""
 
     def encode(value):
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
@@ -178,23 +178,23 @@ FORGED = {
 
 
 @pytest.mark.parametrize("how", FORGED)
-def test_a_signature_that_was_forged_is_refused(holder, capsys, how):
-    rewrite(holder / "receipt.json", FORGED[how])
-    code, told = verify(holder, capsys=capsys)
-    assert code == 1 and told.startswith("Not intact: signature: "), told
+def test_a_forged_signature_is_refused(downloads, capsys, how):
+    rewrite(downloads / "receipt.json", FORGED[how])
+    code, output = verify(downloads, capsys=capsys)
+    assert code == 1 and output.startswith("Not intact: signature: "), output
 
 
-def test_a_signature_for_another_purpose_is_refused(holder, agreed, capsys):
-    """A checkpoint's or an export's signature makes no receipt."""
+def test_a_signature_for_another_purpose_is_refused(downloads, consent_entry, capsys):
+    """A checkpoint's or an export's signature does not sign a receipt."""
     for purpose in ("checkpoint", "export"):
 
         def resign(data, purpose=purpose):
             del data["signature"]
             data["signature"] = signer().sign(purpose, data)
 
-        rewrite(holder / "receipt.json", resign)
-        code, told = verify(holder, capsys=capsys)
-        assert code == 1 and "is not a signature of a ledger’s receipt" in told
+        rewrite(downloads / "receipt.json", resign)
+        code, output = verify(downloads, capsys=capsys)
+        assert code == 1 and "is not a signature of a ledger’s receipt" in output
 
 
 @pytest.mark.parametrize(
@@ -204,58 +204,58 @@ def test_a_signature_for_another_purpose_is_refused(holder, agreed, capsys):
         '{"entry": NaN, "signature": ""}', "[" * 100_000, '{"entry": ' + "1" * 5000 + "}",
     ],
 )  # fmt: skip
-def test_a_file_that_is_not_a_receipt_is_unreadable(holder, capsys, text):
-    (holder / "receipt.json").write_text(text)
-    code, told = verify(holder, capsys=capsys)
-    assert code == 2 and told.startswith("Cannot be checked: ") and told.count("\n") == 1
+def test_a_file_that_is_not_a_receipt_is_unreadable(downloads, capsys, text):
+    (downloads / "receipt.json").write_text(text)
+    code, output = verify(downloads, capsys=capsys)
+    assert code == 2 and output.startswith("Cannot be checked: ") and output.count("\n") == 1
     with pytest.raises(CommandError, match=r"receipt\.json"):
-        call_command("verify_ledger", "--receipt", str(holder / "receipt.json"))
+        call_command("verify_ledger", "--receipt", str(downloads / "receipt.json"))
 
 
-def test_a_file_that_is_missing_binary_or_no_set_of_keys_is_unreadable(holder, capsys):
-    (holder / "binary").write_bytes(b"\x00\xff\xfe")
+def test_a_missing_or_binary_file_and_invalid_keys_are_unreadable(downloads, capsys):
+    (downloads / "binary").write_bytes(b"\x00\xff\xfe")
     for name in ("nowhere.json", "binary", "."):
-        assert verify(holder, name, capsys)[0] == 2
+        assert verify(downloads, name, capsys)[0] == 2
     for text in ("", "{}", '{"keys": [{}]}', '{"keys": [{"kid": "x", "x": "AA", "periods": []}]}', '{"keys": 1}'):
-        (holder / "ledger-keys.json").write_text(text)
-        assert verify(holder, capsys=capsys)[0] == 2
+        (downloads / "ledger-keys.json").write_text(text)
+        assert verify(downloads, capsys=capsys)[0] == 2
 
 
-def test_a_name_that_appears_twice_is_reported(holder, capsys):
-    """Readers of JSON differ in which of the two they show."""
-    path = holder / "receipt.json"
+def test_a_name_that_appears_twice_is_reported(downloads, capsys):
+    """JSON parsers differ in which of the two they use."""
+    path = downloads / "receipt.json"
     path.write_text(path.read_text().replace('{"entry":', '{"entry": {"event": "consent.declined"}, "entry":', 1))
-    code, told = verify(holder, capsys=capsys)
-    assert code == 1 and told == "Not intact: entry: it appears twice\n"
+    code, output = verify(downloads, capsys=capsys)
+    assert code == 1 and output == "Not intact: entry: it appears twice\n"
 
 
-def test_nothing_in_a_file_can_forge_what_the_script_prints(holder, capsys):
-    """A terminal obeys escape sequences, and a line break would begin a line of the file's own."""
+def test_nothing_in_a_file_can_forge_what_the_script_prints(downloads, capsys):
+    """A terminal obeys escape sequences, and a line break would let the file print lines of its own."""
     lie = "\x1b[2K\x1b[1A\nIntact: consent.granted"
     for text in (
         json.dumps({lie: 1})[:-1] + f", {json.dumps(lie)}: 2}}",
         json.dumps({"entries": [], "checkpoints": [], "signature": "", lie: 1}),
     ):
-        (holder / "receipt.json").write_text(text)
-        code, told = verify(holder, capsys=capsys)
-        assert code == 1 and told.startswith("Not intact: ") and told.count("\n") == 1 and "\x1b" not in told
+        (downloads / "receipt.json").write_text(text)
+        code, output = verify(downloads, capsys=capsys)
+        assert code == 1 and output.startswith("Not intact: ") and output.count("\n") == 1 and "\x1b" not in output
 
 
 @pytest.mark.parametrize("details", [[], "text", 1, None])
-def test_an_entry_whose_details_are_no_object_is_refused(holder, capsys, details):
+def test_an_entry_whose_details_are_not_an_object_is_refused(downloads, capsys, details):
     def change(data):
         del data["signature"]
         data["entry"]["details"] = details
         data["entry"]["hash"] = "0"
 
-    rewrite(holder / "receipt.json", change)
-    assert verify(holder, capsys=capsys) == (1, "Not intact: entry: its hash does not match its content\n")
+    rewrite(downloads / "receipt.json", change)
+    assert verify(downloads, capsys=capsys) == (1, "Not intact: entry: its hash does not match its content\n")
 
 
 # --- the keys ---
 
 
-def test_the_keys_are_published_for_everybody(holder, client):
+def test_the_keys_are_published_for_everybody(downloads, client):
     for browser in (client, Browser(enforce_csrf_checks=True)):
         answer = browser.get(KEYS)
         assert answer.status_code == 200 and answer["Access-Control-Allow-Origin"] == "*"
@@ -274,62 +274,64 @@ def test_the_keys_are_published_for_everybody(holder, client):
     assert period["until"] is None
 
 
-def test_keys_that_were_downloaded_before_the_first_receipt_verify_it(agreed, browse, cast, tmp_path, settings, capsys):
-    """The page names the keys first. A key that is new in LEDGER_KEYS is published before it signs, too."""
+def test_keys_downloaded_before_the_first_receipt_verify_it(consent_entry, browse, cast, tmp_path, settings, capsys):
+    """A page links to the keys before any receipt, and a new key in LEDGER_KEYS is published before it signs."""
     for values in (settings.LEDGER_KEYS, ["a new key", *settings.LEDGER_KEYS]):
         settings.LEDGER_KEYS = values
         for _time in range(2):
             (tmp_path / "ledger-keys.json").write_bytes(Browser().get(KEYS).content)
-        receipt = browse(cast.admin).get(f"/receipts/{agreed.pk}/?format=json")
+        receipt = browse(cast.admin).get(f"/receipts/{consent_entry.pk}/?format=json")
         (tmp_path / "receipt.json").write_bytes(receipt.content)
         assert verify(tmp_path, capsys=capsys)[0] == 0
 
 
-def test_any_jws_library_verifies_a_receipt(holder):
-    data = json.loads((holder / "receipt.json").read_text())
-    keys = KeySet.import_key_set(json.loads((holder / "ledger-keys.json").read_text()))
+def test_any_jws_library_verifies_a_receipt(downloads):
+    data = json.loads((downloads / "receipt.json").read_text())
+    keys = KeySet.import_key_set(json.loads((downloads / "ledger-keys.json").read_text()))
     statement = json.loads(jws.deserialize_compact(data.pop("signature"), keys, algorithms=["Ed25519"]).payload)
     assert statement["content"] == data and statement["purpose"] == "receipt"
 
 
-def test_a_page_offers_the_script_and_the_keys_beside_the_receipt(agreed, browse, cast):
-    page = browse(cast.admin).get(f"/receipts/{agreed.pk}/").content.decode()
+def test_a_receipts_page_offers_the_script_and_the_keys(consent_entry, browse, cast):
+    page = browse(cast.admin).get(f"/receipts/{consent_entry.pk}/").content.decode()
     assert f'href="{VERIFIER}"' in page and f'href="{KEYS}"' in page and "?format=json" in page
 
 
-def test_a_receipt_by_a_key_outside_its_time_is_refused(holder, settings, capsys):
-    (holder / "ledger-keys.json").write_text(json.dumps(published()))
-    assert verify(holder, capsys=capsys)[0] == 0
+def test_a_receipt_signed_outside_its_keys_period_is_refused(downloads, settings, capsys):
+    (downloads / "ledger-keys.json").write_text(json.dumps(published()))
+    assert verify(downloads, capsys=capsys)[0] == 0
     at = database_now()
     for begin, until in ((at, None), (at - timedelta(hours=2), at - timedelta(hours=1))):
         tamper("UPDATE ledger_keyperiod SET from_at = %s, until_at = %s", begin, until)
-        (holder / "ledger-keys.json").write_text(json.dumps(published()))
-        code, told = verify(holder, capsys=capsys)
-        assert code == 1 and "did not sign" in told
+        (downloads / "ledger-keys.json").write_text(json.dumps(published()))
+        code, output = verify(downloads, capsys=capsys)
+        assert code == 1 and "did not sign" in output
         with pytest.raises(CommandError, match="did not sign"):
-            call_command("verify_ledger", "--receipt", str(holder / "receipt.json"))
+            call_command("verify_ledger", "--receipt", str(downloads / "receipt.json"))
 
 
-def test_a_new_key_takes_over_and_what_the_old_one_signed_stays_good(holder, settings, browse, cast, agreed, capsys):
+def test_a_new_key_takes_over_and_the_old_ones_signatures_stay_valid(
+    downloads, settings, browse, cast, consent_entry, capsys
+):
     old = settings.LEDGER_KEYS[0]
     settings.LEDGER_KEYS = ["a new key", old]
     assert len(published()["keys"]) == 1, "a key that never signed is not published"
-    (holder / "newer.json").write_bytes(browse(cast.admin).get(f"/receipts/{agreed.pk}/?format=json").content)
-    (holder / "ledger-keys.json").write_bytes(Browser().get(KEYS).content)
+    (downloads / "newer.json").write_bytes(browse(cast.admin).get(f"/receipts/{consent_entry.pk}/?format=json").content)
+    (downloads / "ledger-keys.json").write_bytes(Browser().get(KEYS).content)
     periods = {key["kid"]: key["periods"] for key in published()["keys"]}
     (first,), (second,) = (periods[_derive(value).thumbprint()] for value in (old, "a new key"))
     assert first["until"] and first["until"] <= second["from"] and second["until"] is None
     for name in ("receipt.json", "newer.json"):
-        assert verify(holder, name, capsys)[0] == 0
-        call_command("verify_ledger", "--receipt", str(holder / name))
-    # Whoever has the old key can sign no more as of today.
-    data = json.loads((holder / "receipt.json").read_text())
+        assert verify(downloads, name, capsys)[0] == 0
+        call_command("verify_ledger", "--receipt", str(downloads / name))
+    # The old key can no longer sign with today's date.
+    data = json.loads((downloads / "receipt.json").read_text())
     del data["signature"]
     data["signature"] = Signer(_derive(old), database_now()).sign("receipt", data)
-    (holder / "receipt.json").write_text(json.dumps(data))
-    code, told = verify(holder, capsys=capsys)
-    assert code == 1 and "did not sign" in told
-    # Taken out of LEDGER_KEYS, a key is published no more.
+    (downloads / "receipt.json").write_text(json.dumps(data))
+    code, output = verify(downloads, capsys=capsys)
+    assert code == 1 and "did not sign" in output
+    # A key removed from LEDGER_KEYS is no longer published.
     settings.LEDGER_KEYS = ["a new key"]
     assert [key["kid"] for key in published()["keys"]] == [_derive("a new key").thumbprint()]
 
@@ -337,24 +339,24 @@ def test_a_new_key_takes_over_and_what_the_old_one_signed_stays_good(holder, set
 # --- earlier files ---
 
 
-def _earlier(settings, data):
-    """Make of a receipt one from before they were signed with public keys."""
+def _make_earlier(settings, data):
+    """Turn a receipt into one from before public keys signed them."""
     del data["signature"]
     data["checkpoint"]["mac"] = _mac(settings.LEDGER_KEYS[0], data["checkpoint"], RECEIPT)
 
 
-def test_an_earlier_receipt_is_read_and_marked_as_verifiable_by_the_operator_only(holder, settings, capsys):
-    path = holder / "receipt.json"
-    data = rewrite(path, lambda data: _earlier(settings, data))
+def test_an_earlier_receipt_is_read_and_marked_as_verifiable_only_by_the_operator(downloads, settings, capsys):
+    path = downloads / "receipt.json"
+    data = rewrite(path, lambda data: _make_earlier(settings, data))
     settings.LEDGER_KEYS = ["a new key", *settings.LEDGER_KEYS]
-    assert verify(holder, capsys=capsys) == (
+    assert verify(downloads, capsys=capsys) == (
         2,
         f"Cannot be checked: {path}: it was made before receipts were signed with public keys: "
         "only whoever runs the portal can verify it, with `manage.py verify_ledger`\n",
     )
     call_command("verify_ledger", "--receipt", str(path))
-    told = capsys.readouterr().out
-    assert "which is as it was recorded" in told and "only whoever runs the portal can verify it" in told
+    output = capsys.readouterr().out
+    assert "which is as it was recorded" in output and "only whoever runs the portal can verify it" in output
     for change in (
         lambda data: data["entry"].update(actor="person:x"),
         lambda data: data["text"].update(app="Another"),
@@ -366,10 +368,10 @@ def test_an_earlier_receipt_is_read_and_marked_as_verifiable_by_the_operator_onl
         with pytest.raises(CommandError, match=r"receipt\.json: "):
             call_command("verify_ledger", "--receipt", str(path))
     path.write_text(json.dumps({**data, "entry": {**data["entry"], "actor": "x"}}))
-    assert verify(holder, capsys=capsys)[0] == 1, "of an entry whose own hash does not fit, anyone can tell"
+    assert verify(downloads, capsys=capsys)[0] == 1, "anyone can tell that an entry does not match its own hash"
 
 
-def test_earlier_checkpoints_and_exports_are_still_verified(agreed, browse, cast, settings, tmp_path, capsys):
+def test_earlier_checkpoints_and_exports_are_still_verified(consent_entry, browse, cast, settings, tmp_path, capsys):
     text = b"".join(browse(cast.admin).get("/ledger/export.json").streaming_content)
     path = tmp_path / "ledger.json"
     path.write_bytes(text)
@@ -398,13 +400,13 @@ def test_earlier_checkpoints_and_exports_are_still_verified(agreed, browse, cast
 
 
 @given(st.text(st.sampled_from("'=+-@＝;|\t\r\nx")) | st.text())
-def test_what_is_escaped_for_spreadsheets_is_read_back(text):
+def test_escaping_for_spreadsheets_is_reversible(text):
     cell = verify_receipt.escape(text)
     assert verify_receipt.unescape(cell) == text
     assert not cell.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n"))
 
 
-def test_the_script_needs_the_standard_library_and_cryptography_only():
+def test_the_script_needs_only_the_standard_library_and_cryptography():
     import ast
 
     imported = set()

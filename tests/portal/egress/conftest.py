@@ -1,4 +1,4 @@
-"""A network whose names are made up, and a real peer on loopback."""
+"""A network with made-up names, and a real peer on loopback."""
 
 import socket
 
@@ -20,7 +20,7 @@ def network(monkeypatch, settings):
 
 @pytest.fixture
 def peer(settings, network):
-    """A peer on this machine, which settings allow, under its address and as vendor.example."""
+    """A peer on this machine that settings allow, by its address and as vendor.example."""
     settings.EGRESS_ALLOW_LOOPBACK = True
     network.names["vendor.example"] = ["127.0.0.1"]
     peer = Peer(said(body=b"hello"))

@@ -1,4 +1,4 @@
-"""What names resolve to and where it leads, for tests; sockets on loopback are real."""
+"""A fake network for tests: names, addresses and dialling; sockets on loopback are real."""
 
 import socket
 import threading
@@ -8,19 +8,19 @@ PUBLIC = "93.184.215.14"
 
 
 class Network:
-    """What names resolve to, and which addresses were dialled: on loopback in earnest, all others are refused."""
+    """Resolve names and record the addresses dialled; loopback is really dialled, all others are refused."""
 
     def __init__(self):
         self.names, self.asked, self.dialled, self.silent = {"localhost": ["127.0.0.1", "::1"]}, [], [], set()
 
     def resolve(self, host):
-        """Of a list of lists, each lookup takes the next one. What is no name here is read as an address, by libc."""
+        """Resolve a name, taking the next list from a list of lists; libc reads anything else as an address."""
         self.asked.append(host)
-        found = self.names.get(host)
-        if found is None:
+        addresses = self.names.get(host)
+        if addresses is None:
             every = socket.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
             return [each[4][0] for each in every]
-        return found.pop(0) if found and isinstance(found[0], list) else found
+        return addresses.pop(0) if addresses and isinstance(addresses[0], list) else addresses
 
     def dial(self, connect):
         def dial(sock, address):
@@ -35,5 +35,5 @@ class Network:
         return dial
 
 
-def named(peer, path="/"):
+def vendor_url(peer, path="/"):
     return f"http://vendor.example:{peer.port}{path}"

@@ -1,4 +1,4 @@
-"""What is sent and what comes back, redirects too; what is told of it, and Authlib by the same way."""
+"""Requests, answers and redirects; what errors and logs reveal; and Authlib over the same transport."""
 
 import gzip
 import logging
@@ -9,12 +9,12 @@ from authlib.integrations.httpx_client import OAuth2Client
 
 from portal.foundation.egress import EgressError, Forbidden, TimedOut, TooLarge, Transport, Unreachable, send
 from tests.peer import said
-from tests.portal.egress.network import PUBLIC, named
+from tests.portal.egress.network import PUBLIC, vendor_url
 
-# --- what is sent and what comes back ---
+# --- requests and answers ---
 
 
-def test_a_call_arrives_as_it_was_made(peer):
+def test_a_request_arrives_unchanged(peer):
     answer = send("POST", f"{peer.url}/a%20b/ü?q=1", headers={"X-Kind": "ü"}, content=b"body")
     assert (answer.status, answer.body) == (200, b"hello")
     head, _, body = peer.requests[0].partition(b"\r\n\r\n")
@@ -32,12 +32,12 @@ def test_every_status_is_an_answer(peer, status):
     assert answer.status == status and answer.headers["x-why"] == "so" and answer.body == b""
 
 
-def test_a_head_has_no_body_whatever_length_it_says(peer):
+def test_a_head_has_no_body_whatever_its_content_length(peer):
     peer.answer = said(Content_Length=10**9, Content_Encoding="gzip")
     assert send("HEAD", peer.url).body == b""
 
 
-def test_how_a_message_is_carried_is_not_the_callers_to_say(peer):
+def test_callers_cannot_set_framing_headers(peer):
     theirs = {
         "host": "inside.example",
         "Transfer-Encoding": "chunked",
@@ -51,7 +51,7 @@ def test_how_a_message_is_carried_is_not_the_callers_to_say(peer):
     assert b"transfer-encoding" not in sent and b"upgrade" not in sent and b"inside" not in sent
 
 
-def test_no_proxy_and_no_file_of_passwords_is_used(peer, monkeypatch, tmp_path):
+def test_no_proxy_and_no_password_file_is_used(peer, monkeypatch, tmp_path):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password mine\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
@@ -62,7 +62,7 @@ def test_no_proxy_and_no_file_of_passwords_is_used(peer, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE", "get", "GET /x HTTP/1.1\r\nX:", ""])
-def test_only_the_usual_methods_are_called(peer, network, method):
+def test_only_the_usual_methods_are_allowed(peer, network, method):
     with pytest.raises(Forbidden):
         send(method, peer.url)
     assert network.dialled == []
@@ -84,13 +84,13 @@ def test_no_header_splits_a_request(peer, network, name, value):
 @pytest.mark.parametrize(
     "answer", [b"", b"\0" * 999, b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"]
 )
-def test_an_answer_that_is_none_is_the_other_sides_failure(peer, answer):
+def test_a_malformed_answer_is_the_other_sides_failure(peer, answer):
     peer.answer = answer
     with pytest.raises(Unreachable):
         send("GET", peer.url)
 
 
-def test_a_name_that_is_not_found_and_a_port_where_nobody_listens_are_unreachable(peer, network):
+def test_an_unknown_name_and_a_closed_port_are_unreachable(peer, network):
     with pytest.raises(Unreachable):
         send("GET", "https://nobody.example")
     peer.stop()
@@ -101,8 +101,8 @@ def test_a_name_that_is_not_found_and_a_port_where_nobody_listens_are_unreachabl
 # --- redirects ---
 
 
-def moves(*locations, status=302):
-    """Answers each request with the next location, and then with the end."""
+def redirects_to(*locations, status=302):
+    """Answer each request with a redirect to the next location, and then with the end."""
     left = list(locations)
 
     def answer(_request, _connection):
@@ -111,19 +111,19 @@ def moves(*locations, status=302):
     return answer
 
 
-def test_a_redirect_is_an_answer_unless_asked_to_follow(peer):
-    peer.answer = moves("/next")
+def test_a_redirect_is_the_answer_unless_the_caller_follows(peer):
+    peer.answer = redirects_to("/next")
     answer = send("GET", peer.url)
     assert (answer.status, answer.headers["location"], len(peer.requests)) == (302, "/next", 1)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_on_the_same_host_are_followed_three_times(peer, status):
-    peer.answer = moves("/1", named(peer, "/2?q"), "3", status=status)
-    assert send("GET", named(peer), follow=True).body == b"end"
+    peer.answer = redirects_to("/1", vendor_url(peer, "/2?q"), "3", status=status)
+    assert send("GET", vendor_url(peer), follow=True).body == b"end"
     assert [request.split()[1] for request in peer.requests] == [b"/", b"/1", b"/2?q", b"/3"]
-    peer.answer = moves("/1", "/2", "/3", "/4")
-    assert send("GET", named(peer), follow=True).headers["location"] == "/4"
+    peer.answer = redirects_to("/1", "/2", "/3", "/4")
+    assert send("GET", vendor_url(peer), follow=True).headers["location"] == "/4"
 
 
 @pytest.mark.parametrize(
@@ -134,30 +134,30 @@ def test_redirects_on_the_same_host_are_followed_three_times(peer, status):
         "javascript:x", "http://vendor.example:{port}@127.0.0.1/", "http://xn--a/", "\x7f",
     ],
 )  # fmt: skip
-def test_a_redirect_to_anywhere_else_is_the_answer(peer, network, location):
+def test_a_redirect_to_another_host_is_the_answer(peer, network, location):
     network.names["other.example"] = ["127.0.0.1"]
-    peer.answer = moves(location.format(port=peer.port))
-    assert send("GET", named(peer), follow=True).status == 302
+    peer.answer = redirects_to(location.format(port=peer.port))
+    assert send("GET", vendor_url(peer), follow=True).status == 302
     assert len(network.dialled) == len(peer.requests) == 1
 
 
-def test_each_hop_is_judged_anew(peer, network):
+def test_each_hop_is_checked_again(peer, network):
     network.names["vendor.example"] = [["127.0.0.1"], ["10.0.0.1"]]
-    peer.answer = moves("/next")
+    peer.answer = redirects_to("/next")
     with pytest.raises(Forbidden):
-        send("GET", named(peer), follow=True)
+        send("GET", vendor_url(peer), follow=True)
     assert network.dialled == ["127.0.0.1"]
 
 
-def test_what_changes_something_is_never_sent_on(peer):
-    peer.answer = moves("/next", status=307)
+def test_a_request_that_changes_something_follows_no_redirect(peer):
+    peer.answer = redirects_to("/next", status=307)
     assert send("POST", peer.url, content=b"x", follow=True).status == 307 and len(peer.requests) == 1
 
 
-# --- what is told ---
+# --- errors and logs ---
 
 
-def test_no_error_and_no_log_tells_what_was_sent_or_where_a_name_leads(peer, network, caplog):
+def test_no_error_or_log_reveals_the_request_or_an_internal_address(peer, network, caplog):
     secret = "".join(["hush", "-", "hush"])
     network.names |= {"inside.example": ["10.1.2.3"], "far.example": [PUBLIC]}
     whole = {"headers": {"Authorization": secret}, "content": secret.encode()}
@@ -176,8 +176,8 @@ def test_no_error_and_no_log_tells_what_was_sent_or_where_a_name_leads(peer, net
             peer.answer = answers.get(number, b"")
             with pytest.raises(EgressError) as error:
                 send("POST", f"{url}/{secret}?{secret}", **more)
-            told = "".join(traceback.format_exception(error.value)) + repr(error.value)
-            assert secret not in told and "10.1.2.3" not in told, told
+            error_text = "".join(traceback.format_exception(error.value)) + repr(error.value)
+            assert secret not in error_text and "10.1.2.3" not in error_text, error_text
         peer.answer = said(body=secret.encode(), Set_Cookie=secret, X_Their=secret)
         answer = send("POST", f"{peer.url}/{secret}", **whole)
         OAuth2Client(transport=Transport()).request("POST", f"{peer.url}/{secret}", withhold_token=True, **whole)
@@ -187,7 +187,7 @@ def test_no_error_and_no_log_tells_what_was_sent_or_where_a_name_leads(peer, net
 # --- Authlib ---
 
 
-def test_authlib_calls_in_the_same_way(peer, network):
+def test_authlib_uses_the_same_transport(peer, network):
     def answer(request, _connection):
         if request.startswith(b"POST /token"):
             body = b'{"access_token": "at", "refresh_token": "rt", "token_type": "bearer", "expires_in": 3600}'
@@ -199,21 +199,21 @@ def test_authlib_calls_in_the_same_way(peer, network):
         )
 
     peer.answer = answer
-    client = OAuth2Client("me", "mine", token_endpoint=named(peer, "/token"), transport=Transport(most=10_000))
-    token = client.fetch_token(named(peer, "/token"), code="c0de", grant_type="authorization_code")
+    client = OAuth2Client("me", "mine", token_endpoint=vendor_url(peer, "/token"), transport=Transport(most=10_000))
+    token = client.fetch_token(vendor_url(peer, "/token"), code="c0de", grant_type="authorization_code")
     assert (
         token["access_token"] == "at" and b"code=c0de" in peer.requests[0] and b"Basic bWU6bWluZQ==" in peer.requests[0]
     )
     client.token["expires_at"] = 1
-    assert client.get(named(peer, "/me")).text == "hello"
+    assert client.get(vendor_url(peer, "/me")).text == "hello"
     assert b"grant_type=refresh_token" in peer.requests[1] and b"Authorization: Bearer at" in peer.requests[2]
-    assert client.get(named(peer, "/moved")).status_code == 302
+    assert client.get(vendor_url(peer, "/moved")).status_code == 302
     assert not any(b"\r\ncookie" in request.lower() for request in peer.requests)
     assert all(request.lower().count(b"\r\nhost:") == 1 for request in peer.requests)
 
     network.names["vendor.example"] = ["10.0.0.1"]
     with pytest.raises(Forbidden):
-        client.fetch_token(named(peer, "/token"), code="c0de", grant_type="authorization_code")
+        client.fetch_token(vendor_url(peer, "/token"), code="c0de", grant_type="authorization_code")
     with pytest.raises(TooLarge):
         client.post(peer.url, content=b"x" * 10_001)
     peer.answer = peer.drip()

@@ -1,4 +1,4 @@
-"""How long a call may take, how large it may be, and who the other side must prove to be."""
+"""How long a call may take, how large it may be, and how the other side proves its identity."""
 
 import gzip
 import ssl
@@ -12,12 +12,12 @@ import pytest
 from portal.foundation import egress
 from portal.foundation.egress import TimedOut, TooLarge, Unreachable, send
 from tests.peer import certificate, said
-from tests.portal.egress.network import named
+from tests.portal.egress.network import vendor_url
 
 # --- how long ---
 
 
-def too_slow(url, within=0.3, **more):
+def assert_timed_out(url, within=0.3, **more):
     began = time.monotonic()
     with pytest.raises(TimedOut):
         send("POST" if "content" in more else "GET", url, within=within, **more)
@@ -27,52 +27,52 @@ def too_slow(url, within=0.3, **more):
 @pytest.mark.parametrize(
     "first", [b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"]
 )  # fmt: skip
-def test_a_slow_drip_does_not_outlast_the_time(peer, first):
+def test_a_slow_drip_times_out(peer, first):
     peer.answer = peer.drip(first)
-    too_slow(peer.url)
+    assert_timed_out(peer.url)
 
 
-def test_an_endless_row_of_interim_answers_does_not_outlast_the_time(peer):
+def test_endless_interim_answers_time_out(peer):
     peer.answer = peer.drip(each=b"HTTP/1.1 103 Early Hints\r\n\r\n")
-    too_slow(peer.url)
+    assert_timed_out(peer.url)
 
 
-def test_a_peer_that_says_or_takes_nothing_does_not_outlast_the_time(peer):
+def test_a_peer_that_sends_or_reads_nothing_times_out(peer):
     peer.hears, peer.answer = False, lambda *_: b"" if peer.over.wait(5) else b"late"
-    too_slow(peer.url)
-    too_slow(peer.url.replace("http", "https"))
-    too_slow(peer.url, content=b"x" * egress.MOST_BYTES)
+    assert_timed_out(peer.url)
+    assert_timed_out(peer.url.replace("http", "https"))
+    assert_timed_out(peer.url, content=b"x" * egress.MOST_BYTES)
 
 
-def test_a_slow_lookup_does_not_outlast_the_time(monkeypatch, network):
+def test_a_slow_lookup_times_out(monkeypatch, network):
     over = threading.Event()
     monkeypatch.setattr(egress, "_resolve", lambda host: over.wait(5) and [])
-    too_slow("https://vendor.example")
+    assert_timed_out("https://vendor.example")
     over.set()
     assert network.dialled == []
 
 
-def test_redirects_have_one_time_together(peer):
+def test_redirects_share_one_time_limit(peer):
     def answer(_request, _connection):
         peer.over.wait(0.2)
         return said(302, Location="/")
 
     peer.answer = answer
-    too_slow(peer.url, follow=True)
+    assert_timed_out(peer.url, follow=True)
     assert len(peer.requests) == 2
 
 
-def test_an_address_that_says_nothing_leaves_time_for_the_next(peer, network):
+def test_a_silent_address_leaves_time_for_the_next(peer, network):
     network.names["vendor.example"], network.silent = ["127.0.0.2", "127.0.0.1"], {"127.0.0.2"}
-    assert send("GET", named(peer), within=1).status == 200
+    assert send("GET", vendor_url(peer), within=1).status == 200
     network.silent.add("127.0.0.1")
-    too_slow(named(peer))
+    assert_timed_out(vendor_url(peer))
 
 
 # --- how much ---
 
 
-def test_a_body_as_large_as_allowed_passes_each_way_and_one_byte_more_does_not(peer, network):
+def test_a_body_of_the_largest_size_passes_both_ways_and_one_byte_more_does_not(peer, network):
     peer.answer = said(body=b"x" * 1000)
     assert len(send("POST", peer.url, content=b"x" * 1000, most=1000).body) == 1000
     peer.answer = said(body=gzip.compress(b"x" * 1000), Content_Encoding="gzip")
@@ -104,7 +104,7 @@ def test_an_endless_head_is_cut_off(peer):
 
 
 @pytest.mark.parametrize(("coding", "window"), [("gzip", 31), ("deflate", 15), ("deflate", -15)])
-def test_a_bomb_does_not_unfold(peer, coding, window):
+def test_a_compression_bomb_is_not_unpacked(peer, coding, window):
     packer = zlib.compressobj(9, wbits=window)
     bomb = b"".join([*(packer.compress(bytes(2**20)) for _megabyte in range(40)), packer.flush()])
     peer.answer = said(body=bomb, Content_Encoding=coding)
@@ -116,17 +116,17 @@ def test_a_bomb_does_not_unfold(peer, coding, window):
     assert len(bomb) < 200_000 and peak < 5_000_000
 
 
-def packed(window):
+def compressed(window):
     packer = zlib.compressobj(wbits=window)
     return packer.compress(b"hello") + packer.flush()
 
 
 @pytest.mark.parametrize(
     ("coding", "body"),
-    [("gzip", packed(31)), ("GZIP", packed(31)), ("x-gzip", packed(31)), ("deflate", packed(15)), ("deflate", packed(-15)),
+    [("gzip", compressed(31)), ("GZIP", compressed(31)), ("x-gzip", compressed(31)), ("deflate", compressed(15)), ("deflate", compressed(-15)),
      ("identity", b"hello")],
 )  # fmt: skip
-def test_what_was_packed_unasked_is_unpacked(peer, coding, body):
+def test_an_unrequested_compression_is_unpacked(peer, coding, body):
     peer.answer = said(body=body, Content_Encoding=coding)
     answer = send("GET", peer.url)
     assert answer.body == b"hello" and "content-encoding" not in answer.headers
@@ -134,10 +134,10 @@ def test_what_was_packed_unasked_is_unpacked(peer, coding, body):
 
 @pytest.mark.parametrize(
     ("coding", "body"),
-    [("br", b"hello"), ("zstd", b"hello"), ("gzip, gzip", gzip.compress(packed(31), mtime=0)), ("gzip", b"hello"),
-     ("gzip", packed(31)[:-9]), ("gzip", packed(31) + b"x"), ("deflate", packed(31)), ("x" * 99, b"hello")],
+    [("br", b"hello"), ("zstd", b"hello"), ("gzip, gzip", gzip.compress(compressed(31), mtime=0)), ("gzip", b"hello"),
+     ("gzip", compressed(31)[:-9]), ("gzip", compressed(31) + b"x"), ("deflate", compressed(31)), ("x" * 99, b"hello")],
 )  # fmt: skip
-def test_what_is_packed_otherwise_is_refused(peer, coding, body):
+def test_other_compressions_are_refused(peer, coding, body):
     peer.answer = said(body=body, Content_Encoding=coding)
     with pytest.raises(Unreachable):
         send("GET", peer.url)
@@ -147,8 +147,8 @@ def test_what_is_packed_otherwise_is_refused(peer, coding, body):
 
 
 @pytest.fixture
-def secured(peer, network, tmp_path):
-    """The peer with a certificate for vendor.example; `file` is the certificate, `shown` the names it was asked for."""
+def tls_peer(peer, network, tmp_path):
+    """The peer with a certificate for vendor.example; `file` is the certificate, `shown` the names requested of it."""
     peer.tls, peer.file = certificate("vendor.example", tmp_path)
     peer.shown = []
     peer.tls.sni_callback = lambda _socket, name, _context: peer.shown.append(name)
@@ -156,37 +156,37 @@ def secured(peer, network, tmp_path):
     return peer
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(secured):
+def test_an_untrusted_certificate_is_refused(tls_peer):
     with pytest.raises(Unreachable):
-        send("GET", f"https://vendor.example:{secured.port}/")
-    assert secured.requests == [] and secured.shown == ["vendor.example"]
+        send("GET", f"https://vendor.example:{tls_peer.port}/")
+    assert tls_peer.requests == [] and tls_peer.shown == ["vendor.example"]
 
 
-def test_a_certificate_is_for_the_name_not_for_the_address(secured, monkeypatch):
-    monkeypatch.setattr(egress, "_trust", lambda: ssl.create_default_context(cafile=secured.file))
-    assert send("GET", f"https://vendor.example:{secured.port}/").body == b"hello"
+def test_a_certificate_is_checked_for_the_name_not_the_address(tls_peer, monkeypatch):
+    monkeypatch.setattr(egress, "_trust", lambda: ssl.create_default_context(cafile=tls_peer.file))
+    assert send("GET", f"https://vendor.example:{tls_peer.port}/").body == b"hello"
     for host in ("other.example", "127.0.0.1", "localhost"):
         with pytest.raises(Unreachable):
-            send("GET", f"https://{host}:{secured.port}/")
-    assert len(secured.requests) == 1 and secured.shown[0] == "vendor.example"
+            send("GET", f"https://{host}:{tls_peer.port}/")
+    assert len(tls_peer.requests) == 1 and tls_peer.shown[0] == "vendor.example"
 
 
-def test_the_time_holds_inside_tls_too(secured, monkeypatch):
-    monkeypatch.setattr(egress, "_trust", lambda: ssl.create_default_context(cafile=secured.file))
-    secured.answer = secured.drip(b"HTTP/1.1 200 OK\r\n\r\n")
-    too_slow(f"https://vendor.example:{secured.port}/")
+def test_the_time_limit_applies_inside_tls_too(tls_peer, monkeypatch):
+    monkeypatch.setattr(egress, "_trust", lambda: ssl.create_default_context(cafile=tls_peer.file))
+    tls_peer.answer = tls_peer.drip(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert_timed_out(f"https://vendor.example:{tls_peer.port}/")
 
 
-def test_no_tls_is_unreachable(peer):
+def test_a_peer_without_tls_is_unreachable(peer):
     peer.hears, peer.answer = False, b"HTTP/1.1 400 Bad Request\r\n\r\n"
     with pytest.raises(Unreachable):
         send("GET", peer.url.replace("http", "https"))
 
 
-def test_the_public_authorities_are_trusted_and_no_file_of_the_environment(monkeypatch, secured):
-    monkeypatch.setenv("SSL_CERT_FILE", str(secured.file))
+def test_only_the_public_authorities_are_trusted_and_no_file_of_the_environment(monkeypatch, tls_peer):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_peer.file))
     egress._trust.cache_clear()
     with pytest.raises(Unreachable):
-        send("GET", f"https://vendor.example:{secured.port}/")
+        send("GET", f"https://vendor.example:{tls_peer.port}/")
     trust = egress._trust()
     assert trust.verify_mode == ssl.CERT_REQUIRED and trust.check_hostname and len(trust.get_ca_certs()) > 50

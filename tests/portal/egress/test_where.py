@@ -1,4 +1,4 @@
-"""Where a call may go (E3): whatever notation, name or redirect leads inside is refused."""
+"""Where a call may go (E3): any notation, name or redirect that leads to an internal address is refused."""
 
 import contextlib
 import re
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from portal.foundation import egress
 from portal.foundation.egress import EgressError, Forbidden, Transport, Unreachable, send
-from tests.portal.egress.network import PUBLIC, named
+from tests.portal.egress.network import PUBLIC, vendor_url
 
 # --- where it may go ---
 
 
-INSIDE = [
+INTERNAL = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "100.100.100.200",
     "127.0.0.1", "127.1.2.3", "168.63.129.16", "169.254.0.1", "169.254.169.254", "172.16.0.1", "172.31.255.255",
     "192.0.0.1", "192.0.0.192", "192.0.2.1", "192.88.99.1", "192.168.0.1", "198.18.0.1", "198.19.255.255",
@@ -30,8 +30,8 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("loopback", [False, True])
-@pytest.mark.parametrize("address", INSIDE)
-def test_no_name_leads_inside(network, settings, address, loopback):
+@pytest.mark.parametrize("address", INTERNAL)
+def test_no_name_leads_to_an_internal_address(network, settings, address, loopback):
     settings.EGRESS_ALLOW_LOOPBACK = loopback
     network.names["vendor.example"] = [address]
     with pytest.raises(EgressError) as error:
@@ -47,7 +47,7 @@ def test_no_name_leads_inside(network, settings, address, loopback):
     ["1.1.1.1", "9.255.255.255", "11.0.0.1", "100.63.255.255", "100.128.0.1", "172.32.0.1", "192.0.1.1", "223.255.255.255",
      "2001:4860:4860::8888", "2001:200::1", "2606:4700::1111", "2a00::1", "64:ff9b::808:808"],
 )  # fmt: skip
-def test_a_public_address_is_dialled_and_no_other(network, address):
+def test_only_a_public_address_is_dialled(network, address):
     network.names["vendor.example"] = [address]
     with pytest.raises(Unreachable):
         send("GET", "https://vendor.example/")
@@ -67,7 +67,7 @@ NOTATIONS = [
 
 
 @pytest.mark.parametrize("host", NOTATIONS)
-def test_no_notation_of_an_address_leads_inside(network, host):
+def test_no_notation_of_an_internal_address_works(network, host):
     for url in (f"https://{host}", f"https://{host}:443/x?y"):
         with pytest.raises((Forbidden, Unreachable)):
             send("GET", url)
@@ -84,7 +84,7 @@ def test_no_notation_of_an_address_leads_inside(network, host):
         "https:\\\\127.0.0.1", "https://vendor.example:443:80/", "https://[::1]vendor.example/", "https://[::1]:443@vendor.example",
     ],
 )  # fmt: skip
-def test_no_trick_with_the_users_part_leads_inside(network, url):
+def test_no_trick_with_the_userinfo_leads_to_an_internal_address(network, url):
     network.names["vendor.example"] = [PUBLIC]
     with pytest.raises((Forbidden, Unreachable)):
         send("GET", url)
@@ -101,7 +101,7 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("loopback", [False, True])
 @pytest.mark.parametrize("url", ELSEWHERE)
-def test_outside_only_https_on_port_443_is_called(network, settings, url, loopback):
+def test_only_https_on_port_443_is_called_outside_loopback(network, settings, url, loopback):
     settings.EGRESS_ALLOW_LOOPBACK = loopback
     network.names["vendor.example"] = [PUBLIC]
     with pytest.raises(Forbidden):
@@ -110,28 +110,28 @@ def test_outside_only_https_on_port_443_is_called(network, settings, url, loopba
 
 
 @pytest.mark.parametrize("addresses", [[PUBLIC, "10.0.0.1"], ["10.0.0.1", PUBLIC], [PUBLIC] * 9 + ["::1"], []])
-def test_a_name_with_one_address_inside_is_refused_whole(network, addresses):
+def test_a_name_with_one_internal_address_is_refused(network, addresses):
     network.names["vendor.example"] = addresses
     with pytest.raises(Forbidden):
         send("GET", "https://vendor.example/")
     assert network.dialled == []
 
 
-def test_a_name_that_says_something_else_after_the_check_changes_nothing(network):
+def test_a_name_that_resolves_differently_after_the_check_changes_nothing(network):
     network.names["vendor.example"] = [[PUBLIC], ["127.0.0.1"], ["127.0.0.1"]]
     with pytest.raises(Unreachable):
         send("GET", "https://vendor.example/")
     assert network.dialled == [PUBLIC] and network.asked == ["vendor.example"]
 
 
-def test_each_call_looks_the_name_up_anew_on_a_connection_of_its_own(peer, network):
+def test_each_call_looks_up_the_name_and_opens_a_connection(peer, network):
     network.names["vendor.example"] = [["127.0.0.1"], ["127.0.0.1"], ["10.0.0.1"]]
     transport = Transport()
     with OAuth2Client(transport=transport) as client:
         for _number in range(2):
-            assert client.request("GET", named(peer), withhold_token=True).status_code == 200
+            assert client.request("GET", vendor_url(peer), withhold_token=True).status_code == 200
         with pytest.raises(Forbidden):
-            client.request("GET", named(peer), withhold_token=True)
+            client.request("GET", vendor_url(peer), withhold_token=True)
     assert network.dialled == ["127.0.0.1"] * 2 and len(peer.requests) == 2
 
 
@@ -139,7 +139,7 @@ def test_loopback_is_refused_unless_settings_allow_it(peer, settings):
     settings.EGRESS_ALLOW_LOOPBACK = False
     for url in (
         peer.url,
-        named(peer),
+        vendor_url(peer),
         f"https://127.0.0.1:{peer.port}",
         "https://127.0.0.1",
         "https://localhost",
@@ -150,20 +150,20 @@ def test_loopback_is_refused_unless_settings_allow_it(peer, settings):
 
 
 @pytest.mark.parametrize("port", ["0", "-1", "65536", "99999999", "x"])
-def test_a_port_that_is_none_is_refused_on_loopback_too(peer, network, port):
+def test_an_invalid_port_is_refused_on_loopback_too(peer, network, port):
     with pytest.raises(Forbidden):
         send("GET", f"http://127.0.0.1:{port}/")
     assert network.asked == []
 
 
-def test_the_lookup_is_the_systems_own(monkeypatch):
+def test_the_lookup_uses_the_systems_resolver(monkeypatch):
     monkeypatch.undo()
     assert {ip_address(address).is_loopback for address in egress._resolve("localhost")} == {True}
     with pytest.raises(OSError):
         egress._resolve("a" * 64)
 
 
-# --- anything at all ---
+# --- arbitrary input ---
 
 
 FEW = hypothesis_settings(
@@ -172,7 +172,7 @@ FEW = hypothesis_settings(
 ADDRESSES = st.one_of(
     st.ip_addresses().map(str),
     st.ip_addresses(v=4).map(lambda v4: f"64:ff9b::{v4}"),
-    st.sampled_from([PUBLIC, *INSIDE]),
+    st.sampled_from([PUBLIC, *INTERNAL]),
 )
 HOSTS = st.one_of(
     st.sampled_from([*NOTATIONS, "vendor.example"]), st.text(max_size=12), st.ip_addresses(v=4).map(str),
@@ -197,7 +197,9 @@ URLS = st.one_of(
 )
 @example(url="https://vendor.example", addresses=["64:ff9b::10.0.0.1"], loopback=True)
 @example(url="https://vendor.example/\ud800", addresses=[PUBLIC], loopback=True)
-def test_any_url_is_answered_or_refused_and_leads_nowhere_inside(network, settings, url, addresses, loopback):
+def test_any_url_is_answered_or_refused_and_none_leads_to_an_internal_address(
+    network, settings, url, addresses, loopback
+):
     settings.EGRESS_ALLOW_LOOPBACK = loopback
     network.names["vendor.example"] = addresses
     network.dialled.clear()
@@ -226,7 +228,7 @@ def test_any_url_is_answered_or_refused_and_leads_nowhere_inside(network, settin
         ).map(b"\r\n".join),
     )
 )  # fmt: skip
-def test_any_answer_is_an_answer_or_the_other_sides_failure(peer, answer):
+def test_any_bytes_are_an_answer_or_the_other_sides_failure(peer, answer):
     peer.answer = answer
     try:
         send("GET", peer.url, within=2, follow=True)
