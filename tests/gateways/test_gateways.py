@@ -62,7 +62,9 @@ def test_no_spelling_of_the_portals_headers_comes_from_the_caller(gateway, api, 
 def test_no_header_gives_the_api_another_method_or_path(gateway, api, tokens, separator):
     """What the portal judged is what the API acts on."""
     names = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL"]
-    for values in (["DELETE"], ["DELETE", "GET"], ["GET", "DELETE"], ["GET,DELETE"], ["GET"]):
+    # The portal allows the call with GET, and refuses it with DELETE; the others are tried where gateways read the name.
+    mixed = [["DELETE", "GET"], ["GET", "DELETE"], ["GET,DELETE"]] if separator in "-_." else []
+    for values in (["DELETE"], ["GET"], *mixed):
         forged = [(name.replace("-", separator), value) for name in names for value in values]
         with api.listening() as calls:
             gateway.send("GET", TICKETS, [bearer(tokens.good), *forged])
