@@ -18,7 +18,7 @@ from tests.oauth import basic
 from tests.rows import changed, contents
 from tests.servers import Http, together
 
-ROUNDS = [pytest.param(100, id="100"), pytest.param(1000, id="1000", marks=pytest.mark.soak)]
+ROUNDS = [pytest.param(10, id="10"), pytest.param(1000, id="1000", marks=pytest.mark.soak)]
 
 
 class Holder:
