@@ -13,7 +13,7 @@ from tests.factories import EDIT, VIEW
 from tests.oauth import AppSide
 from tests.people.world import World
 from tests.servers import Server, start_worker
-from tests.vendors import Vendor
+from tests.vendors import vendors_of_this_run
 from tests.worlds import (  # noqa: F401 (hooks, and a fixture)
     WORLDS,
     own_worlds,
@@ -141,9 +141,8 @@ def servers(transactional_db, _servers):
 
 @pytest.fixture(scope="session")
 def _vendors():
-    started = [Vendor("Example Calendar"), Vendor("Example Boards")]
-    yield [vendor.wait() for vendor in started]
-    for vendor in started:
+    yield vendors_of_this_run()
+    for vendor in vendors_of_this_run():
         vendor.stop()
 
 

@@ -1,5 +1,6 @@
 """Example vendors, each in a process of its own, which tests control; see portal/demo/example_vendor."""
 
+import functools
 import subprocess
 import sys
 
@@ -76,3 +77,9 @@ class Vendor:
         self.http.close()
         self.process.kill()
         self.process.wait(180)
+
+
+@functools.cache
+def vendors_of_this_run():
+    """Start the two vendors that all tests of this process share; whoever asks first waits for them."""
+    return [vendor.wait() for vendor in [Vendor("Example Calendar"), Vendor("Example Boards")]]

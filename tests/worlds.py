@@ -15,6 +15,8 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
+from tests.vendors import vendors_of_this_run
+
 # In seconds. A world must be fresh, since a code in it lives for a minute.
 FRESH_FOR = 20
 _COMMITS = {"transactional_db", "live_server", "django_db_reset_sequences", "django_db_serialized_rollback"}
@@ -30,7 +32,7 @@ def signed_in(user):
 
 
 # What a world may be built with besides other worlds.
-_HELPERS = {"client": Client, "browse": lambda: signed_in}
+_HELPERS = {"client": Client, "browse": lambda: signed_in, "vendors": vendors_of_this_run}
 
 
 def _copied_browser(self, memo):
@@ -105,7 +107,7 @@ def _parameters(build):
 
 
 def shared(build):
-    """Make a fixture of a function whose parameters are other worlds, `client` or `browse`."""
+    """Make a fixture of a function whose parameters are other worlds, `client`, `browse` or `vendors`."""
 
     @wraps(build)
     def fixture(request, db, **given):

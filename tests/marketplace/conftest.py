@@ -3,10 +3,9 @@
 import pytest
 
 from marketplace.actions import installing
-from marketplace.vendors import actions as connecting
 from tests import factories
 from tests.factories import EDIT
-from tests.marketplace.connected import code_of_vendor, installed_with_vendors
+from tests.marketplace.connected import connect_directly, installed_with_vendors, register
 from tests.worlds import shared
 
 
@@ -45,9 +44,16 @@ def multi_of(cast, vendors):
     return lambda **changes: installed_with_vendors(cast, vendors, **changes)
 
 
+@shared
+def installed_planner(cast, vendors):
+    """An app with three integrations, installed in Acme; the vendors forget it when they are reset."""
+    return installed_with_vendors(cast, vendors)
+
+
 @pytest.fixture
-def multi(multi_of):
-    return multi_of()
+def multi(installed_planner, vendors):
+    register(vendors, installed_planner.app.slug)
+    return installed_planner
 
 
 @pytest.fixture
@@ -64,9 +70,8 @@ def calendar(vendors):
 @pytest.fixture
 def connected_app(multi, cast):
     """An app whose calendar is connected for the account, and its boards for Axel."""
-    for name, values, by in (("calendar", {"room": "4"}, cast.admin), ("boards", {}, cast.agent)):
-        code = code_of_vendor(multi, name, values)
-        connecting.finish_connection(multi.installation, name, by=by, **code)
+    connect_directly(multi)
+    connect_directly(multi, "boards", by=cast.agent)
     return multi
 
 

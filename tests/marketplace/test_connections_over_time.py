@@ -14,7 +14,7 @@ from marketplace.vendors.oauth_client import VendorError
 from portal.accounts.actions import memberships, people
 from portal.foundation.database import database_now
 from portal.ledger.models import Entry
-from tests.marketplace.connected import connect, row, url_of, works
+from tests.marketplace.connected import connect, connect_directly, row, url_of, works
 from tests.migrating import back_to, column, forward
 from tests.people.forms import text
 
@@ -30,9 +30,9 @@ def due(**more):
 
 
 @pytest.mark.parametrize("refresh", ["rotated", "kept", "unreturned"])
-def test_tokens_are_refreshed_before_they_expire(multi, ada, calendar, refresh):
+def test_tokens_are_refreshed_before_they_expire(multi, calendar, refresh):
     calendar.switch(refresh=refresh)
-    connect(ada, multi, "calendar")
+    connect_directly(multi)
     first = row()
     left = first.expires_at - first.refresh_at
     assert dt.timedelta(seconds=299) < left < dt.timedelta(seconds=301)
@@ -67,7 +67,7 @@ def test_a_refresh_refused_for_good_is_reported_once_to_whoever_can_help(multi, 
 
 def test_a_connection_without_a_refresh_token_is_explained_in_the_readers_language(multi, ada, calendar):
     """Only a vendor's own words are stored as text."""
-    connect(ada, multi, "calendar")
+    connect_directly(multi)
     connection = row()
     connection.tokens = {"access_token": connection.tokens["access_token"], "refresh_token": None}
     connection.refresh_at, connection.renews = Now(), False
@@ -82,9 +82,8 @@ def test_a_connection_without_a_refresh_token_is_explained_in_the_readers_langua
     assert row().problem == "" and "It cannot be renewed." in text(ada.get(checklist))
 
 
-def test_an_agent_is_told_about_their_own_broken_connection(multi, browse, cast, vendors):
-    axel = browse(cast.agent)
-    connect(axel, multi, "boards")
+def test_an_agent_is_told_about_their_own_broken_connection(multi, cast, vendors):
+    connect_directly(multi, "boards", by=cast.agent)
     vendors[1].switch(refresh_refused=True)
     Connection.objects.update(refresh_at=Now())
     tasks.refresh_connection(str(row("boards").pk))
@@ -93,8 +92,8 @@ def test_an_agent_is_told_about_their_own_broken_connection(multi, browse, cast,
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"status": 0}, {"status": 400, "body": "no"}])
-def test_a_refresh_that_fails_temporarily_is_retried(multi, ada, calendar, fault):
-    connect(ada, multi, "calendar")
+def test_a_refresh_that_fails_temporarily_is_retried(multi, calendar, fault):
+    connect_directly(multi)
     calendar.switch(token_fault={**fault, "times": 2})
     for number, wait in ((1, 30), (2, 60)):
         with pytest.raises(VendorError):
@@ -106,10 +105,10 @@ def test_a_refresh_that_fails_temporarily_is_retried(multi, ada, calendar, fault
     assert row().refresh_failures == 0 and row().generation == 2
 
 
-def test_a_token_repeated_in_a_vendors_error_is_masked(multi, ada, cast, calendar):
+def test_a_token_repeated_in_a_vendors_error_is_masked(multi, cast, calendar):
     """Some vendors repeat what they refuse: “Invalid refresh token: …”."""
     body = '{{"error": "invalid_grant", "error_description": "{} Invalid token: {}"}}'
-    connect(ada, multi, "calendar")
+    connect_directly(multi)
     for padding in ("", "x" * 250):
         Connection.objects.update(refresh_at=Now(), broken_at=None)
         token = row().tokens["refresh_token"]
@@ -124,7 +123,7 @@ def test_a_token_repeated_in_a_vendors_error_is_masked(multi, ada, cast, calenda
 
 
 def test_disconnecting_ends_the_connection_at_once_and_revokes_at_the_vendor(multi, ada, calendar):
-    connect(ada, multi, "calendar")
+    connect_directly(multi)
     connection = row()
     assert "Disconnect" in text(ada.get(url_of(multi, "calendar", "disconnect/")))
     assert ada.post(url_of(multi, "calendar", "disconnect/")).status_code == 302
@@ -139,9 +138,9 @@ def test_disconnecting_ends_the_connection_at_once_and_revokes_at_the_vendor(mul
     assert "Not connected" in text(ada.get(f"/installations/{multi.installation.pk}/"))
 
 
-def test_nobody_can_disconnect_somebody_elses_connection(multi, browse, cast):
+def test_nobody_can_disconnect_somebody_elses_connection(multi, cast):
     """An agent's connection is their own: the page offers this to nobody else, and the action refuses others."""
-    connect(browse(cast.agent), multi, "boards")
+    connect_directly(multi, "boards", by=cast.agent)
     for by in (cast.admin, cast.agent2):
         with pytest.raises(connecting.NotThere):
             connecting.disconnect(row("boards"), by=by)
@@ -149,9 +148,8 @@ def test_nobody_can_disconnect_somebody_elses_connection(multi, browse, cast):
 
 
 @pytest.mark.parametrize("how", ["uninstall", "agent removed", "agent deactivated"])
-def test_every_ending_revokes_at_the_vendor_and_erases_the_tokens(multi, browse, cast, vendors, how):
-    axel = browse(cast.agent)
-    connect(axel, multi, "boards")
+def test_every_ending_revokes_at_the_vendor_and_erases_the_tokens(multi, cast, vendors, how):
+    connect_directly(multi, "boards", by=cast.agent)
     if how == "uninstall":
         installing.uninstall(multi.installation, by=cast.admin)
     elif how == "agent removed":
@@ -166,9 +164,9 @@ def test_every_ending_revokes_at_the_vendor_and_erases_the_tokens(multi, browse,
 
 
 @pytest.mark.parametrize("revocation", ["absent", "refused"])
-def test_tokens_are_erased_even_if_the_vendor_cannot_revoke(multi, ada, cast, calendar, revocation):
+def test_tokens_are_erased_even_if_the_vendor_cannot_revoke(multi, cast, calendar, revocation):
     calendar.switch(revocation=revocation)
-    connect(ada, multi, "calendar")
+    connect_directly(multi)
     connection = row()
     connecting.disconnect(connection, by=cast.admin)
     tasks.revoke_connection(str(connection.pk))
@@ -176,8 +174,8 @@ def test_tokens_are_erased_even_if_the_vendor_cannot_revoke(multi, ada, cast, ca
     assert connection.erased_at and connection.tokens is None
 
 
-def test_revoking_at_an_unavailable_vendor_is_retried_until_the_tokens_are_erased_anyway(multi, ada, cast, calendar):
-    connect(ada, multi, "calendar")
+def test_revoking_at_an_unavailable_vendor_is_retried_until_the_tokens_are_erased_anyway(multi, cast, calendar):
+    connect_directly(multi)
     connection = row()
     connecting.disconnect(connection, by=cast.admin)
     calendar.switch(revoke_fault={"status": 503})
@@ -196,7 +194,7 @@ def test_revoking_at_an_unavailable_vendor_is_retried_until_the_tokens_are_erase
 
 
 def test_uninstalling_counts_the_connections_in_its_receipt(multi, ada, cast, calendar):
-    connect(ada, multi, "calendar")
+    connect_directly(multi)
     assert "1 connection to a vendor" in text(ada.get(f"/installations/{multi.installation.pk}/uninstall/"))
     receipt = installing.uninstall(multi.installation, by=cast.admin)
     assert receipt.details["connections"] == 1
