@@ -11,6 +11,9 @@ help: ## Print this list
 run: $(READY) ## Run the demo with servers of its own; PORT=8001 chooses another port
 	@DEMO=1 exec $(BIN)/python manage.py run
 
+# Tests start some two hundred processes, which share what the first of them compiled.
+test test-fast soak: export PYTHONDONTWRITEBYTECODE =
+
 test: $(READY) $(GATEWAYS) ## Run the tests on all cores; T=tests/consent runs these only
 	$(BIN)/python -m pytest $(or $(T),-n auto --dist loadfile --no-loadscope-reorder)
 
