@@ -1,13 +1,15 @@
-"""Headless Chromium on a live server with the demo's data. Screenshots go to var/screenshots/."""
+"""Headless Chromium on a live server with the demo's data. With SCREENSHOTS=1 pictures go to var/screenshots/."""
 
 import contextlib
 import json
 import os
 import re
 import shutil
+from collections import defaultdict
 from io import StringIO
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db import connection, transaction
@@ -25,7 +27,9 @@ from .looking import WIDTHS, Look
 
 # In milliseconds. A page that takes minutes is not coming.
 PATIENCE = 180_000
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+WIDE = {"width": WIDTHS["wide"], "height": 900}
+# A page lives too short for scripts to be compiled again in the background.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--js-flags=--single-threaded"]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +43,46 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
+
+
+class Windows:
+    """Browser windows. A used one is handed out again, since a new one reads and compiles all scripts and styles anew."""
+
+    def __init__(self, browser):
+        self.browser, self.unused, self.kinds = browser, defaultdict(list), {}
+
+    def open(self, *, axe=False, **options):
+        """Return the page of a window that knows nobody; `axe` puts axe into each page."""
+        kind = (axe, *sorted(options.items()))
+        if self.unused[kind]:
+            return self.unused[kind].pop()
+        context = self.browser.new_context(viewport=WIDE, **options)
+        if axe:
+            context.add_init_script(AXE_SCRIPT)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        self.kinds[page] = kind
+        return page
+
+    def give_back(self, page, home):
+        """Forget who used the window and what it showed."""
+        for other in page.context.pages:
+            if other is not page:
+                other.close()
+        kind = self.kinds[page]
+        page.unroute_all()
+        page.context.clear_cookies()
+        page.emulate_media(color_scheme=dict(kind[1:]).get("color_scheme", "light"))
+        page.set_viewport_size(WIDE)
+        # Of the same site, so that the process stays.
+        page.goto(f"{home}/static/img/icon.svg")
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        self.unused[kind].append(page)
+
+
+@pytest.fixture(scope="session")
+def windows(chromium):
+    return Windows(chromium)
 
 
 class Seeded:
@@ -76,18 +120,26 @@ def demo(transactional_db, live_server, settings, seeded):
     return told
 
 
+def shoot(page, name):
+    """The page must not scroll sideways when it is narrow. Take pictures at both widths if somebody wants them."""
+    folder = django_settings.VAR / "screenshots"
+    for label, width in reversed(WIDTHS.items()):
+        page.set_viewport_size({"width": width, "height": 900})
+        # The admin is Django's own page.
+        if label == "narrow" and "/admin/" not in page.url:
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{name} scrolls sideways at {width} pixels"
+        if os.environ.get("SCREENSHOTS"):
+            page.screenshot(path=folder / f"{name}-{label}.png", full_page=True)
+
+
 class Person:
     """A person at a browser window, signed in through the form or by a cookie."""
 
-    def __init__(self, chromium, demo, email, *, javascript=True, by_form=True, **options):
-        self.demo = demo
+    def __init__(self, page, demo, email, *, by_form=False):
+        self.page, self.context, self.demo = page, page.context, demo
         # Where a page may fetch from.
         self.welcome = (demo["url"], "data:", "http://127.0.0.1:9000/")
-        self.context = chromium.new_context(
-            viewport={"width": WIDTHS["wide"], "height": 900}, java_script_enabled=javascript, **options
-        )
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(PATIENCE)
         self.outside = []
         self.page.on("request", self._note)
         if not by_form:
@@ -118,17 +170,7 @@ class Person:
         target.first.click()
 
     def shoot(self, name):
-        """Take a picture at both widths; the page must not scroll sideways."""
-        folder = django_settings.VAR / "screenshots"
-        folder.mkdir(parents=True, exist_ok=True)
-        for label, width in WIDTHS.items():
-            self.page.set_viewport_size({"width": width, "height": 900})
-            self.page.screenshot(path=folder / f"{name}-{label}.png", full_page=True)
-            # The admin is Django's own page.
-            if "/admin/" not in self.page.url:
-                wide = self.page.evaluate("document.documentElement.scrollWidth") if label == "narrow" else 0
-                assert wide <= width, f"{name} scrolls sideways at {width} pixels"
-        self.page.set_viewport_size({"width": WIDTHS["wide"], "height": 900})
+        shoot(self.page, name)
 
     def is_sent_to(self, address, act):
         """Do something that redirects to an app, and return the URL called; no app needs to answer."""
@@ -144,18 +186,32 @@ class Person:
 
 
 @pytest.fixture
-def sit_down(chromium, demo):
+def window(windows, live_server):
+    """A function that opens a window, which is given back after the test."""
+    opened = []
+
+    def begin(**options):
+        opened.append(windows.open(base_url=live_server.url, **options))
+        return opened[-1]
+
+    yield begin
+    for page in opened:
+        windows.give_back(page, live_server.url)
+
+
+@pytest.fixture
+def sit_down(window, demo):
     """A function that returns a Person. None of them may fetch anything from another host."""
     people = []
 
-    def begin(email, **more):
-        people.append(Person(chromium, demo, email, **more))
+    def begin(email, *, javascript=True, by_form=False, **options):
+        people.append(Person(window(java_script_enabled=javascript, **options), demo, email, by_form=by_form))
         return people[-1]
 
     yield begin
     for person in people:
-        person.context.close()
-        assert person.outside == []
+        person.page.remove_listener("request", person._note)
+    assert [person.outside for person in people if person.outside] == []
 
 
 @pytest.fixture
@@ -169,18 +225,14 @@ def look(request):
 
 @pytest.fixture
 def calm(sit_down):
-    """Like sit_down, but without animation, so that no colour is measured during a transition."""
-    return lambda email: sit_down(email, by_form=False, reduced_motion="reduce")
+    """Like sit_down, but with axe, and without animation, so that no colour is measured during a transition."""
+    return lambda email: sit_down(email, axe=True, reduced_motion="reduce")
 
 
 @pytest.fixture
-def stranger(chromium, demo):
+def stranger(window, demo):
     """A page of somebody who is not signed in."""
-    context = chromium.new_context(base_url=demo["url"], reduced_motion="reduce")
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    yield page
-    context.close()
+    return window(java_script_enabled=True, axe=True, reduced_motion="reduce")
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
-"""Look at a page as axe, a keyboard and a screen reader do, at both widths, light and dark."""
+"""Look at a page as axe, a keyboard and a screen reader do, wide in light colours and narrow in dark ones.
 
+What else a width changes is looked at in all four combinations when it is first met.
+"""
+
+from typing import ClassVar
 from urllib.parse import urlsplit
 
-from axe_playwright_python.base import AXE_SCRIPT
 from django.urls import Resolver404, resolve
 
 WIDTHS = {"wide": 1280, "narrow": 390}
@@ -19,8 +22,8 @@ COLOURS = {
     "resultTypes": ["violations"],
     "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
 }
-# The markup is the same at both widths; these rules read its layout. Only the page's frame differs,
-# which a test's first look checks in full.
+# The markup is the same at both widths; these rules read its layout. What differs more is CHANGING, which the first
+# look at it checks in full.
 LAYOUT = {
     "preload": False,
     "resultTypes": ["violations"],
@@ -35,17 +38,53 @@ LAYOUT = {
         ],
     },
 }
-AXE = """async (options) => (await axe.run(options)).violations.map((found) =>
-    `${found.id}: ${found.nodes.slice(0, 4).map((node) => node.html.slice(0, 200) + " | " +
-        node.any.concat(node.all).map((check) => check.message).join(" ").slice(0, 200)).join("\\n    ")}`)"""
-# Most of a scope picker is folded; axe takes long to skip it. Two closed groups are enough.
-FOLD = """() => { window.folded = [...document.querySelectorAll("details:not([open]) > :not(summary), "
-    + "details.group:not([open]) ~ details.group:not([open]) ~ details.group:not([open])")].map((element) => {
-    const place = document.createComment("");
-    element.replaceWith(place);
-    return [place, element];
-}) }"""
-UNFOLD = "() => { for (const [place, element] of window.folded.reverse()) place.replaceWith(element); }"
+# Runs axe on the page. Contrast takes it longest, so that it measures three of the elements that are styled alike all
+# the way up to the root. Most of a scope picker is folded; axe takes long to skip it. Two closed groups are enough.
+AXE = """async (options) => {
+    const folded = [...document.querySelectorAll("details:not([open]) > :not(summary), "
+        + "details.group:not([open]) ~ details.group:not([open]) ~ details.group:not([open])")].map((element) => {
+        const place = document.createComment("");
+        element.replaceWith(place);
+        return [place, element];
+    });
+    const looks = ["color", "background-color", "background-image", "opacity", "font-size", "font-weight", "display",
+        "visibility", "position", "z-index", "text-shadow", "filter", "mix-blend-mode"];
+    const known = new Map(), alike = new Map(), measured = [];
+    const kind = (element) => {
+        if (!element) return 0;
+        if (known.has(element)) return known.get(element);
+        const style = getComputedStyle(element);
+        const texts = [...element.childNodes].map((node) => node.nodeType === Node.TEXT_NODE ? node.data : "");
+        const own = element.matches("input, select, textarea") ? `${element.value} ${element.placeholder}` : texts.join("");
+        const key = JSON.stringify([kind(element.parentElement), element.localName, element.getAttribute("class"),
+            element.matches(":disabled, [aria-disabled=true]") || element.control?.disabled,
+            /[\\p{L}\\p{N}].*[\\p{L}\\p{N}]/su.test(own), ...looks.map((name) => style.getPropertyValue(name))]);
+        if (!alike.has(key)) alike.set(key, {number: alike.size + 1, times: 0});
+        const found = alike.get(key);
+        if (element.getClientRects().length && ++found.times <= 3) measured.push(element);
+        known.set(element, found.number);
+        return found.number;
+    };
+    for (const element of document.querySelectorAll("*")) kind(element);
+    for (const element of measured) element.setAttribute("data-measured", "");
+    axe.configure({rules: [{id: "color-contrast", selector: "[data-measured]"}]});
+    const {violations} = await axe.run(options);
+    for (const element of measured) element.removeAttribute("data-measured");
+    for (const [place, element] of folded.reverse()) place.replaceWith(element);
+    const problems = violations.map((found) =>
+        `${found.id}: ${found.nodes.slice(0, 4).map((node) => node.html.slice(0, 200) + " | " +
+            node.any.concat(node.all).map((check) => check.message).join(" ").slice(0, 200)).join("\\n    ")}`);
+    // The admin is Django's own page.
+    const wide = document.documentElement.scrollWidth > innerWidth && !location.pathname.startsWith("/admin/");
+    return wide ? [...problems, "scrolls sideways"] : problems;
+}"""
+# The kinds of elements that a width changes in more than their places: what is around the page's own part, and tables,
+# whose rows are cards on a narrow page.
+CHANGING = """() => [...document.querySelectorAll("body *:not(main, main *), table, tr, th, td")]
+    .map((element) => `${element.parentElement.localName} ${element.localName}.${element.getAttribute("class")}`)"""
+# A page hears of another theme some time after the browser has it.
+HAS_THEME = """(theme) => matchMedia(`(prefers-color-scheme: ${theme})`).matches
+    && (document.documentElement.dataset.bsTheme ?? theme) === theme"""
 # Elements that look the same with and without focus.
 UNSEEN_FOCUS = """() => {
     const outline = (element) => {
@@ -79,38 +118,49 @@ SILENT_ERRORS = """() => [...document.querySelectorAll(".is-invalid:is(input, se
             !told.some((id) => document.getElementById(id)?.matches(".invalid-feedback"));
     })
     .map((field) => "silent error: " + field.outerHTML.slice(0, 200))"""
+WITHOUT_ALERT = """() => document.querySelector(".is-invalid") && !document.querySelector("[role=alert]")
+    ? ["errors without an alert"] : []"""
+ALL_BUT_AXE = f"() => [{UNSEEN_FOCUS}, {SILENT_ERRORS}, {WITHOUT_ALERT}].flatMap((find) => find())"
 
 
 class Look:
     """Call it with an open page. `seen` are the URL names that it saw, `problems` what it found."""
 
+    # Kinds of elements that a look of this process saw at both widths in both themes.
+    known: ClassVar[set[str]] = set()
+
     def __init__(self):
         self.seen, self.problems = set(), []
 
     def __call__(self, page):
-        problems = []
         # A click returns once the next page has begun to load.
         page.wait_for_load_state()
-        page.evaluate(AXE_SCRIPT)
-        page.evaluate(FOLD)
-        for label, width in WIDTHS.items():
-            page.set_viewport_size({"width": width, "height": 900})
-            light = EVERYTHING if label == "wide" or not self.seen else LAYOUT
-            for theme, options in (("light", light), ("dark", COLOURS)):
-                page.emulate_media(color_scheme=theme)
-                problems += [f"{page.url} {label} {theme} {found}" for found in page.evaluate(AXE, options)]
-            if "/admin/" not in page.url and page.evaluate("document.documentElement.scrollWidth") > width:
-                problems.append(f"{page.url} {label} scrolls sideways")
-        page.evaluate(UNFOLD)
+        self._run(page, "wide light", EVERYTHING)
+        changing = {*page.evaluate(CHANGING)}
+        is_new = not changing <= self.known
+        if is_new:
+            page.emulate_media(color_scheme="dark")
+            self._run(page, "wide dark", COLOURS)
+            page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": WIDTHS["narrow"], "height": 900})
+        if is_new:
+            self._run(page, "narrow light", EVERYTHING)
+        page.emulate_media(color_scheme="dark")
+        self._run(page, "narrow dark", LAYOUT)
+        # What is focused after a key shows it.
         page.keyboard.press("Shift")
-        problems += [f"{page.url} {found}" for found in page.evaluate(UNSEEN_FOCUS)]
-        problems += [f"{page.url} {found}" for found in page.evaluate(SILENT_ERRORS)]
-        if page.locator(".is-invalid").count() and not page.locator("[role=alert]").count():
-            problems.append(f"{page.url} errors without an alert")
+        self._tell(page, page.evaluate(ALL_BUT_AXE))
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": WIDTHS["wide"], "height": 900})
-        self.problems += problems
+        self.known.update(changing)
         self._note(page.url)
+
+    def _run(self, page, how, options):
+        page.wait_for_function(HAS_THEME, arg=how.split()[1])
+        self._tell(page, (f"{how} {found}" for found in page.evaluate(AXE, options)))
+
+    def _tell(self, page, found):
+        self.problems += [f"{page.url} {problem}" for problem in found]
 
     def _note(self, url):
         try:

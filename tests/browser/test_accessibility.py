@@ -5,6 +5,7 @@ from importlib import import_module
 
 import pytest
 from allauth.mfa.totp.internal.auth import hotp_value, yield_hotp_counters_from_time
+from django.conf import settings as django_settings
 from django.core import mail
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.urls import get_resolver
@@ -196,6 +197,17 @@ def test_the_theme_is_the_systems_unless_one_was_chosen(sit_down, javascript):
     stan.press("Save")
     stan.page.emulate_media(color_scheme="light")
     assert background("/") == light
+
+
+def test_a_width_changes_no_colours_but_those_of_tables():
+    """Hence a look measures contrast wide in light colours and narrow in dark ones, and only tables in all four."""
+    css = (django_settings.BASE_DIR / "static/css/portal.css").read_text()
+    width = r"@media \((?:min|max)-width[^{]*\{"
+    blocks = re.findall(width + r"((?:[^{}]*\{[^{}]*\})*)\s*\}", css)
+    assert len(blocks) == len(re.findall(width, css))
+    rules = [rule for block in blocks for rule in re.findall(r"([^{}]+)\{([^{}]*)\}", block)]
+    coloured = [selector.strip() for selector, style in rules if re.search(r"color|background|opacity|filter", style)]
+    assert coloured and all(selector.startswith(".table-stack") for selector in coloured), coloured
 
 
 # Addresses that have no page of their own, and why.

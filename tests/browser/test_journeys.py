@@ -2,12 +2,14 @@
 
 import pytest
 
+from .conftest import shoot
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without"])
 def test_a_developer_creates_credentials_and_submits_a_version(sit_down, javascript):
-    dev = sit_down("dev@example.com", javascript=javascript)
+    dev = sit_down("dev@example.com", javascript=javascript, by_form=True)
     page = dev.page
     dev.shoot("home-developer")
     dev.open("/settings/")
@@ -131,8 +133,7 @@ def test_a_reviewer_rejects_with_a_reason_that_the_developer_reads(sit_down):
     dev.shoot("version-rejected")
 
 
-def test_pages_for_people_who_are_not_signed_in(chromium, demo):
-    page = chromium.new_page()
+def test_pages_for_people_who_are_not_signed_in(stranger):
     for name, path in (
         ("welcome", "/"),
         ("sign-in", "/accounts/login/"),
@@ -140,14 +141,8 @@ def test_pages_for_people_who_are_not_signed_in(chromium, demo):
         ("not-found", "/nothing/"),
         ("authorize-error", "/oauth/authorize?client_id=x"),
     ):
-        page.goto(demo["url"] + path)
-        for width in (1280, 390):
-            page.set_viewport_size({"width": width, "height": 800})
-            from django.conf import settings
-
-            page.screenshot(path=settings.VAR / "screenshots" / f"{name}-{width}.png", full_page=True)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.close()
+        stranger.goto(path)
+        shoot(stranger, name)
 
 
 def test_an_admin_takes_a_permission_back_and_allows_it_again(sit_down):

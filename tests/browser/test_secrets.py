@@ -18,7 +18,7 @@ from django.conf import settings
 from consent.models import Access
 from portal.demo import embedded
 from portal.demo.management.commands.seed_demo import PASSWORD
-from tests.browser.conftest import Person
+from tests.browser.conftest import PATIENCE, Person
 from tests.browser.test_accessibility import totp_code
 from tests.clock import eventually
 from tests.oauth import pkce
@@ -75,7 +75,9 @@ class Story:
         return found
 
     def person(self, email):
-        someone = Person(self.chromium, self.demo, email)
+        page = self.chromium.new_page()
+        page.set_default_timeout(PATIENCE)
+        someone = Person(page, self.demo, email, by_form=True)
         referrers, addresses = (self.places.setdefault(name, []) for name in ("referrers", "addresses"))
         someone.page.on("request", lambda request: referrers.append(request.headers.get("referer", "")))
         someone.page.on("framenavigated", lambda frame: addresses.append(frame.url))

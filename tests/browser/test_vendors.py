@@ -23,7 +23,7 @@ def planner(demo, vendors):
 
 def test_an_admin_sets_an_app_up_on_one_checklist(sit_down, planner, vendors):
     """Left in the middle and resumed; one vendor's refusal leaves the rest as it is."""
-    ada = sit_down("admin@acme.example", by_form=False)
+    ada = sit_down("admin@acme.example")
     ada.welcome += tuple(vendor.url for vendor in vendors)
     page, checklist = ada.page, f"/installations/{planner.installation.pk}/"
 

@@ -13,7 +13,7 @@ def scopes(person):
 
 def test_an_account_lives_with_an_app_whose_versions_come_and_go(sit_down, demo, board):
     board.published("2.0", ["view"])
-    ada, dev = sit_down("admin@acme.example"), sit_down("dev@example.com", by_form=False)
+    ada, dev = sit_down("admin@acme.example"), sit_down("dev@example.com")
     ada.open("/marketplace/ticket-insights/install/")
     ada.press("Install in Acme")
     ada.press("Agree")
