@@ -236,7 +236,7 @@ def test_the_rule_for_sets_and_the_rule_for_one_consent_agree(account_level, cas
 
 def use_broker(url):
     """Send this process's Celery messages to another broker, over new connections."""
-    celery.conf.broker_url = url
+    celery.conf.broker_url = celery.conf.broker_write_url = url
     celery._pool = celery.amqp._producer_pool = None
     pools.reset()
     broker._producers.cache_clear()
