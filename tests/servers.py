@@ -18,7 +18,6 @@ from django.db import connection
 
 from portal.demo import embedded
 from tests.clock import eventually
-from tests.nursery import QUEUES, ForkedWorker
 
 
 def free_port(*, beside=()):
@@ -42,11 +41,9 @@ def environment(**more):
 
 
 def start_worker(level="warning", log=subprocess.DEVNULL, pool=("-P", "solo"), **more):
-    """A Celery worker; one without wishes is forked."""
-    if (level, log, pool, more) == ("warning", subprocess.DEVNULL, ("-P", "solo"), {}):
-        return ForkedWorker(environment())
+    """A Celery worker."""
     return subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", QUEUES, *pool, "-l", level],
+        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke,vendors", *pool, "-l", level],
         env=environment(**more), cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, stdout=log, stderr=log,
     )  # fmt: skip
 
