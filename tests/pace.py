@@ -20,7 +20,7 @@ SLOW_FILES = [
     "tests/test_database_away.py",
     "tests/gateways/",
 ]
-# They try everything there is, one thing at a time.
+# They try everything there is, one thing at a time, or with thousands of rows, or migrate there and back.
 WHOLE = (
     "tests/test_people_table.py",
     "tests/test_swapped_ids.py",
@@ -28,6 +28,11 @@ WHOLE = (
     "tests/test_lists.py",
     "tests/portal/test_once.py",
     "tests/portal/test_bounds.py",
+    "tests/portal/test_headers.py",
+    "tests/test_settings.py",
+    "tests/consent/test_reasons.py",
+    "tests/marketplace/test_many_installations.py",
+    "tests/marketplace/test_overview.py",
     "tests/protocol/test_fuzz.py",
     "tests/machine/",
     "tests/marketplace/test_package_work.py",
