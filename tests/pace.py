@@ -20,7 +20,8 @@ SLOW_FILES = [
     "tests/test_database_away.py",
     "tests/gateways/",
 ]
-# They try everything there is, one thing at a time, or with thousands of rows, or migrate there and back.
+# They try everything there is, one thing at a time, or with thousands of rows; or migrate, start
+# processes or wait for timeouts.
 WHOLE = (
     "tests/test_people_table.py",
     "tests/test_swapped_ids.py",
@@ -29,6 +30,9 @@ WHOLE = (
     "tests/portal/test_once.py",
     "tests/portal/test_bounds.py",
     "tests/portal/test_headers.py",
+    "tests/portal/test_logs.py",
+    "tests/portal/test_verify_receipt.py",
+    "tests/portal/egress/test_how_much.py",
     "tests/test_settings.py",
     "tests/consent/test_reasons.py",
     "tests/marketplace/test_many_installations.py",
