@@ -69,10 +69,10 @@ class Flow:
     request: HttpRequest
     # The error that the app gets, if the request can be answered with nothing else.
     problem: errors.OAuth2Error | None = None
-    asked: AuthorizationRequest = None  # type: ignore[assignment]
+    asked: AuthorizationRequest = field(init=False)
     memberships: dict[str, Membership] = field(default_factory=dict)
     account: Account = None  # type: ignore[assignment]
-    screen: Screen = None  # type: ignore[assignment]
+    screen: Screen = field(init=False)
 
     @property
     def person(self) -> User:

@@ -43,8 +43,10 @@ from ..vendors.checklist import checklists
 from ..vendors.running import Caller, templates_for
 
 
-def _give_states(accesses: Any, membership: Membership) -> None:
-    """Give each access its live consent (the account's or this member's) and what that lacks, whether it ever had one, and how many agents' live ones."""
+def _give_states(accesses: Any, membership: Membership) -> dict[UUID, Consent]:
+    """Give each access its live consent (the account's or this member's) and what that lacks, whether it ever had one,
+    and how many agents' live ones. Return the consents by access.
+    """
     # What a suspension holds back was agreed to all the same.
     live = unended_consents().filter(access__in=accesses).annotate(asks_for_more=undecided())
     visible = live.filter(Q(membership=None) | Q(membership=membership)).select_related("granted_by")
@@ -59,6 +61,7 @@ def _give_states(accesses: Any, membership: Membership) -> None:
         access.live_agents = agents.get(access.pk, 0) if membership.role == Role.ADMIN else 0
         access.was_agreed = access.pk in ever
         access.account = membership.account
+    return own
 
 
 @require_safe
@@ -108,7 +111,7 @@ def installation_view(request: SignedInRequest, pk: UUID) -> HttpResponse:
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk)
     access = installation.access
     membership = memberships_of(request.user).select_related("account").get(account=installation.account)
-    _give_states([access] if access else [], membership)
+    consents = _give_states([access] if access else [], membership)
     notices = notices_of(access, membership)
     tell_agreed(request, access)
     newest = None if installation.uninstalled_at else upgrading.offered_version(installation)
@@ -121,7 +124,7 @@ def installation_view(request: SignedInRequest, pk: UUID) -> HttpResponse:
     )
     if not notices["is_admin"]:
         agents = agents.filter(membership=membership)
-    consent = access.live_consent if access else None  # type: ignore[attr-defined]
+    consent = consents.get(access.pk) if access else None
     checklist = checklists([installation], membership)[installation]
     context = {
         "installation": installation,
