@@ -75,4 +75,4 @@ def pytest_collection_finish():
     """Exempt the collected tests from garbage collection, which would search them again and again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(200_000, 20, 100)
