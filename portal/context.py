@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.db.models import Exists, Q
+from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -8,17 +8,24 @@ from django.utils.translation import gettext as _
 from portal.accounts.models import User
 from portal.accounts.seen import memberships_of, team_memberships_of
 from portal.demo.mail import has_mail_pages
+from portal.foundation.statements import Parameter, Statement
 
 
-def _develops(user: User) -> bool:
-    """Tell whether a person develops apps, or is in no customer's account: the others see no navigation for developers.
+def _flags() -> QuerySet[User, Any]:
+    """Return whether a person is in an account, and whether they develop apps or are in no customer's account.
 
-    The settings page still leads everyone to their team's credentials.
+    The others see no navigation for developers; the settings page still leads everyone to their team's credentials.
     """
-    teams = team_memberships_of(user)
+    person: Any = OuterRef("pk")
+    teammate: Any = OuterRef("user")
+    teams, accounts = team_memberships_of(person), memberships_of(person)
     made = Q(team__clients__isnull=False) | Q(team__apps__isnull=False)
-    customer = memberships_of(user).filter(account__test_of_team=None)
-    return teams.filter(made | ~Exists(customer)).exists()
+    customer = memberships_of(teammate).filter(account__test_of_team=None)
+    flags = Exists(accounts), Exists(teams.filter(made | ~Exists(customer)))
+    return User.objects.filter(pk=Parameter("pk", IntegerField())).values_list(*flags)
+
+
+_FLAGS = Statement(_flags)
 
 
 def chrome(request: HttpRequest) -> dict[str, Any]:
@@ -41,8 +48,7 @@ def _chrome(request: HttpRequest) -> Any:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return made
-    member = memberships_of(user).exists()
-    developer = _develops(user)
+    member, developer = _FLAGS.row(pk=user.pk)
     pages = [
         (True, _("Marketplace"), "listing-list"),
         (member, _("Apps"), "installation-list"),

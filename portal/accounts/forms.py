@@ -1,3 +1,4 @@
+import functools
 import secrets
 import zoneinfo
 from typing import Any
@@ -6,7 +7,10 @@ from allauth.account import forms as allauth
 from allauth.core import context
 from django import forms
 from django.db import IntegrityError, transaction
+from django.forms.utils import flatatt
 from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 
 from portal.foundation.text import validate_address, validate_readable
@@ -65,6 +69,7 @@ class LoginForm(allauth.LoginForm):
         self.fields["remember"].label = _("Stay signed in")
 
 
+@functools.cache
 def time_zones() -> list[Any]:
     """Return UTC and the zones named after a city; the others are old or technical names."""
     regions = (
@@ -83,8 +88,20 @@ def time_zones() -> list[Any]:
     return [(name, name.replace("_", " ")) for name in ["UTC", *named]]
 
 
+class LongSelect(forms.Select):
+    """A choice of one among hundreds, for each of which Django would render templates."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        options = format_html_join(
+            "",
+            '<option value="{}"{}>{}</option>',
+            ((key, mark_safe(" selected") if key == value else "", label) for key, label in self.choices),
+        )
+        return format_html("<select{}>{}</select>", flatatt({**self.attrs, **(attrs or {}), "name": name}), options)
+
+
 class ProfileForm(forms.ModelForm):
-    time_zone = forms.ChoiceField(label=_("Time zone"), choices=time_zones)
+    time_zone = forms.ChoiceField(label=_("Time zone"), choices=time_zones, widget=LongSelect)
     # Kept in the browser (portal/theme.py), since one person's screens differ.
     theme = forms.ChoiceField(
         label=_("Theme"),

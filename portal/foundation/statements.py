@@ -1,0 +1,41 @@
+"""Queries that are compiled once: to build a queryset anew takes longer than PostgreSQL takes to answer it."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from django.db import connection
+from django.db.models import Expression, Field, QuerySet, TextField
+
+
+class Parameter(Expression):
+    """A value in a queryset's conditions that is given when the statement runs."""
+
+    def __init__(self, name: str, output_field: Field | None = None) -> None:
+        super().__init__(output_field=output_field or TextField())
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:  # type: ignore[override]
+        return "%s", (self,)
+
+
+class Statement:
+    """A query with Parameters, which reads values that need no conversion: `build` returns it as a `values_list`."""
+
+    def __init__(self, build: Callable[[], QuerySet[Any, Any]]) -> None:
+        self._build = build
+
+    @cached_property
+    def _compiled(self) -> tuple[str, tuple[Any, ...]]:
+        compiler = self._build().query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
+        if compiler.get_converters([column for column, _sql, _alias in compiler.select]):
+            raise TypeError("A statement reads only columns that need no conversion")
+        return sql, params
+
+    def row(self, **given: Any) -> Any:
+        """Return the first row for these values of the parameters, or None."""
+        sql, params = self._compiled
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [given[each.name] if isinstance(each, Parameter) else each for each in params])
+            return cursor.fetchone()
