@@ -149,8 +149,6 @@ DATABASES = {
         "ENGINE": "portal.foundation.postgres",
         "OPTIONS": {
             "pool": {"min_size": 1, "max_size": 16, "timeout": 5},
-            # psycopg under Django prepares nothing unless told to.
-            "prepare_threshold": 5,
             "connect_timeout": 5,
             # Milliseconds until a host that vanished is given up.
             "tcp_user_timeout": 10_000,

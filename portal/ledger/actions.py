@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from docs.verify_receipt import FIELDS, entry_hash, follow
 from portal.foundation.database import database_now
+from portal.foundation.statements import Parameter, Statement
 from portal.ledger.events import LedgerEvent
 
 from .events import find_event
@@ -38,6 +39,18 @@ def digest(entry: Entry) -> str:
     return entry_hash(as_data(entry))
 
 
+_LOCKED = Statement(
+    lambda: Chain.objects.select_for_update(no_key=True).filter(name=Parameter("name")).values_list("length", "head")
+)
+_MOVE_ON = "UPDATE ledger_chain SET length = %s, head = %s WHERE name = %s"
+
+
+def _begin(chain_name: str) -> Any:
+    """Begin a chain unless another transaction is doing so, and return its length and head, locked."""
+    Chain.objects.bulk_create([Chain(name=chain_name)], ignore_conflicts=True)
+    return _LOCKED.row(name=chain_name)
+
+
 def record(chain_name: str, event: LedgerEvent, *, by: Person | str | None, subject: str, **details: object) -> Entry:
     """Append an entry to a chain and return it. Call it last in the transaction, which it must be in (T11).
 
@@ -47,24 +60,21 @@ def record(chain_name: str, event: LedgerEvent, *, by: Person | str | None, subj
         raise TypeError(f"{event!r} is no event of an app: add it to its events.py, with a title")
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("record() belongs in the transaction of what it records")
-    chains = Chain.objects.select_for_update(no_key=True)
-    chain = chains.filter(name=chain_name).first()
-    if chain is None:
-        Chain.objects.bulk_create([Chain(name=chain_name)], ignore_conflicts=True)
-        chain = chains.get(name=chain_name)
+    length, head = _LOCKED.row(name=chain_name) or _begin(chain_name)
     entry = Entry(
-        chain=chain,
-        sequence=chain.length + 1,
+        chain_id=chain_name,
+        sequence=length + 1,
         at=database_now(),
         actor=actor_name(by),
         event=event.value,
         subject=str(subject),
         details=details,
-        previous_hash=chain.head,
+        previous_hash=head,
     )
     entry.hash = digest(entry)
     entry.save(force_insert=True)
-    Chain.objects.filter(name=chain_name).update(length=entry.sequence, head=entry.hash)
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVE_ON, [entry.sequence, entry.hash, chain_name])
     return entry
 
 
