@@ -28,8 +28,8 @@ from .looking import WIDTHS, Look
 # In milliseconds. A page that takes minutes is not coming.
 PATIENCE = 180_000
 WIDE = {"width": WIDTHS["wide"], "height": 900}
-# A page lives too short for scripts to be compiled again in the background.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--js-flags=--single-threaded"]  # fmt: skip
+# A page lives too short for its scripts to be optimized.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--js-flags=--single-threaded --no-opt"]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

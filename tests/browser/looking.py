@@ -3,6 +3,7 @@
 What else a width changes is looked at in all four combinations when it is first met.
 """
 
+from collections import Counter
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -38,9 +39,15 @@ LAYOUT = {
         ],
     },
 }
-# Runs axe on the page. Contrast takes it longest, so that it measures three of the elements that are styled alike all
-# the way up to the root. Most of a scope picker is folded; axe takes long to skip it. Two closed groups are enough.
-AXE = """async (options) => {
+# Runs axe on the page once it has the theme. Contrast takes longest, so axe measures three of the elements that are
+# styled alike all the way up to the root; `enough` names those that it measured on earlier pages. Most of a scope picker
+# is folded; axe takes long to skip it. Two closed groups are enough.
+AXE = """async ({theme, options, enough}) => {
+    // A page hears of another theme some time after the browser has it.
+    while (!matchMedia(`(prefers-color-scheme: ${theme})`).matches
+            || (document.documentElement.dataset.bsTheme ?? theme) !== theme) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+    }
     const folded = [...document.querySelectorAll("details:not([open]) > :not(summary), "
         + "details.group:not([open]) ~ details.group:not([open]) ~ details.group:not([open])")].map((element) => {
         const place = document.createComment("");
@@ -49,21 +56,28 @@ AXE = """async (options) => {
     });
     const looks = ["color", "background-color", "background-image", "opacity", "font-size", "font-weight", "display",
         "visibility", "position", "z-index", "text-shadow", "filter", "mix-blend-mode"];
-    const known = new Map(), alike = new Map(), measured = [];
+    const known = new Map(), times = new Map(enough.map((key) => [key, 3])), measured = [], keys = [];
+    const short = (text) => {
+        let number = 0;
+        for (let at = 0; at < text.length; at++) number = (Math.imul(number, 31) + text.charCodeAt(at)) >>> 0;
+        return number;
+    };
     const kind = (element) => {
         if (!element) return 0;
         if (known.has(element)) return known.get(element);
         const style = getComputedStyle(element);
         const texts = [...element.childNodes].map((node) => node.nodeType === Node.TEXT_NODE ? node.data : "");
         const own = element.matches("input, select, textarea") ? `${element.value} ${element.placeholder}` : texts.join("");
-        const key = JSON.stringify([kind(element.parentElement), element.localName, element.getAttribute("class"),
+        const key = short(JSON.stringify([kind(element.parentElement), element.localName, element.getAttribute("class"),
             element.matches(":disabled, [aria-disabled=true]") || element.control?.disabled,
-            /[\\p{L}\\p{N}].*[\\p{L}\\p{N}]/su.test(own), ...looks.map((name) => style.getPropertyValue(name))]);
-        if (!alike.has(key)) alike.set(key, {number: alike.size + 1, times: 0});
-        const found = alike.get(key);
-        if (element.getClientRects().length && ++found.times <= 3) measured.push(element);
-        known.set(element, found.number);
-        return found.number;
+            /[\\p{L}\\p{N}].*[\\p{L}\\p{N}]/su.test(own), ...looks.map((name) => style.getPropertyValue(name))]));
+        if (element.getClientRects().length && (times.get(key) ?? 0) < 3) {
+            times.set(key, (times.get(key) ?? 0) + 1);
+            measured.push(element);
+            keys.push(key);
+        }
+        known.set(element, key);
+        return key;
     };
     for (const element of document.querySelectorAll("*")) kind(element);
     for (const element of measured) element.setAttribute("data-measured", "");
@@ -76,15 +90,12 @@ AXE = """async (options) => {
             node.any.concat(node.all).map((check) => check.message).join(" ").slice(0, 200)).join("\\n    ")}`);
     // The admin is Django's own page.
     const wide = document.documentElement.scrollWidth > innerWidth && !location.pathname.startsWith("/admin/");
-    return wide ? [...problems, "scrolls sideways"] : problems;
+    return [wide ? [...problems, "scrolls sideways"] : problems, keys];
 }"""
 # The kinds of elements that a width changes in more than their places: what is around the page's own part, and tables,
 # whose rows are cards on a narrow page.
 CHANGING = """() => [...document.querySelectorAll("body *:not(main, main *), table, tr, th, td")]
     .map((element) => `${element.parentElement.localName} ${element.localName}.${element.getAttribute("class")}`)"""
-# A page hears of another theme some time after the browser has it.
-HAS_THEME = """(theme) => matchMedia(`(prefers-color-scheme: ${theme})`).matches
-    && (document.documentElement.dataset.bsTheme ?? theme) === theme"""
 # Elements that look the same with and without focus.
 UNSEEN_FOCUS = """() => {
     const outline = (element) => {
@@ -128,6 +139,8 @@ class Look:
 
     # Kinds of elements that a look of this process saw at both widths in both themes.
     known: ClassVar[set[str]] = set()
+    # How many elements of each style axe measured in this process.
+    measured: ClassVar[Counter[int]] = Counter()
 
     def __init__(self):
         self.seen, self.problems = set(), []
@@ -156,8 +169,11 @@ class Look:
         self._note(page.url)
 
     def _run(self, page, how, options):
-        page.wait_for_function(HAS_THEME, arg=how.split()[1])
-        self._tell(page, (f"{how} {found}" for found in page.evaluate(AXE, options)))
+        enough = [style for style, times in self.measured.items() if times >= 3]
+        given = {"theme": how.split()[1], "options": options, "enough": enough}
+        problems, styles = page.evaluate(AXE, given)
+        self.measured.update(styles)
+        self._tell(page, (f"{how} {found}" for found in problems))
 
     def _tell(self, page, found):
         self.problems += [f"{page.url} {problem}" for problem in found]
