@@ -2,10 +2,10 @@
 
 import datetime as dt
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from credentials.models import Client
@@ -216,13 +216,37 @@ def all_taken_back(what: str, consent: Consent) -> Ended:
     return Ended(Why.TAKEN_BACK, f"All scopes of the {what} {when}", bool(consent.trimmed))
 
 
-def live_consents() -> QuerySet:
-    """Return the consents that are good now, as one set-based condition; the same rule as `why_consent_ended`."""
-    return unended_consents().filter(access__account__suspended_at=None, access__client__suspended_at=None)
+# --- what is good, as conditions in SQL: the same rules as above, which say why something is not ---
 
 
-def unended_consents() -> QuerySet:
+def _unended(consent: str = "") -> Q:
+    """Return the condition that nothing has ended the consent at a lookup path, such as `consent__`."""
+    agent = Q(**{f"{consent}membership__ended_at": None, f"{consent}membership__user__is_active": True})
+    own = {"revoked_at": None, "expires_at__gt": Now(), "access__ended_at": None}
+    return Q(**{consent + name: value for name, value in own.items()}) & (Q(**{f"{consent}membership": None}) | agent)
+
+
+def _live(consent: str = "") -> Q:
+    held_back = {f"{consent}access__{who}__suspended_at": None for who in ("account", "client")}
+    return _unended(consent) & Q(**held_back)
+
+
+def _made_in_time(made_at: str, client: str) -> Q:
+    return Q(**{f"{client}__not_before": None}) | Q(**{f"{made_at}__gt": F(f"{client}__not_before")})
+
+
+def unended_consents() -> QuerySet[Any]:
     """Return the consents that nothing has ended: those good now, and those held back by a suspension."""
-    agents = Consent.objects.filter(membership__ended_at=None, membership__user__is_active=True)
-    account_level = Consent.objects.filter(membership=None)
-    return (agents | account_level).filter(revoked_at=None, expires_at__gt=Now(), access__ended_at=None)
+    return Consent.objects.filter(_unended())
+
+
+def live_consents() -> QuerySet[Any]:
+    """Return the consents of which `why_consent_ended` tells no end."""
+    return Consent.objects.filter(_live())
+
+
+def good_tokens() -> QuerySet[AccessToken]:
+    """Return the access tokens that have not expired and of which `why_token_ended` tells no end."""
+    of_family = Q(family=None) | Q(family__ended_at=None)
+    in_time = _made_in_time("created", "consent__access__client")
+    return AccessToken.objects.filter(of_family, in_time, _live("consent__"), revoked_at=None, expires__gt=Now())

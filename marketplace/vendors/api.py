@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 
 from consent import check as checking
 from consent.answers import answer
-from portal.accounts.models import User
+from portal.accounts.models import Membership, User
 from portal.accounts.seen import memberships_of
 
 from ..endpoints import ErrorAnswer, check_session, endpoint
@@ -47,7 +47,7 @@ def _who(request: HttpRequest, pk: UUID) -> Any:
         bearer = checking.read(checking.bearer_token(header))
         if bearer.installation != str(pk):
             raise ErrorAnswer(404, "not_found", "The access token is for no such installation")
-        membership = bearer.token.consent.membership
+        membership = Membership.objects.filter(pk=bearer.agent).first() if bearer.agent else None
         return rows.get(pk=pk), running.Caller(membership, is_app=True)
     check_session(request)
     membership = memberships_of(cast(User, request.user)).filter(account__installations=pk).first()

@@ -9,7 +9,6 @@ from django.db import connection, transaction
 
 from docs.verify_receipt import FIELDS, entry_hash, follow
 from portal.foundation.database import database_now
-from portal.foundation.statements import Parameter, Statement
 from portal.ledger.events import LedgerEvent
 
 from .events import find_event
@@ -39,16 +38,7 @@ def digest(entry: Entry) -> str:
     return entry_hash(as_data(entry))
 
 
-_LOCKED = Statement(
-    lambda: Chain.objects.select_for_update(no_key=True).filter(name=Parameter("name")).values_list("length", "head")
-)
 _MOVE_ON = "UPDATE ledger_chain SET length = %s, head = %s WHERE name = %s"
-
-
-def _begin(chain_name: str) -> Any:
-    """Begin a chain unless another transaction is doing so, and return its length and head, locked."""
-    Chain.objects.bulk_create([Chain(name=chain_name)], ignore_conflicts=True)
-    return _LOCKED.row(name=chain_name)
 
 
 def record(chain_name: str, event: LedgerEvent, *, by: Person | str | None, subject: str, **details: object) -> Entry:
@@ -60,16 +50,20 @@ def record(chain_name: str, event: LedgerEvent, *, by: Person | str | None, subj
         raise TypeError(f"{event!r} is no event of an app: add it to its events.py, with a title")
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("record() belongs in the transaction of what it records")
-    length, head = _LOCKED.row(name=chain_name) or _begin(chain_name)
+    chains = Chain.objects.select_for_update(no_key=True)
+    chain = chains.filter(name=chain_name).first()
+    if chain is None:
+        Chain.objects.bulk_create([Chain(name=chain_name)], ignore_conflicts=True)
+        chain = chains.get(name=chain_name)
     entry = Entry(
-        chain_id=chain_name,
-        sequence=length + 1,
+        chain=chain,
+        sequence=chain.length + 1,
         at=database_now(),
         actor=actor_name(by),
         event=event.value,
         subject=str(subject),
         details=details,
-        previous_hash=head,
+        previous_hash=chain.head,
     )
     entry.hash = digest(entry)
     entry.save(force_insert=True)

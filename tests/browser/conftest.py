@@ -123,6 +123,8 @@ def demo(transactional_db, live_server, settings, seeded):
 def shoot(page, name):
     """The page must not scroll sideways when it is narrow. Take pictures at both widths if somebody wants them."""
     folder = django_settings.VAR / "screenshots"
+    # A click returns once the next page has begun to load.
+    page.wait_for_load_state()
     for label, width in reversed(WIDTHS.items()):
         page.set_viewport_size({"width": width, "height": 900})
         # The admin is Django's own page.

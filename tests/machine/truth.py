@@ -7,7 +7,7 @@ from django.db import connection, transaction
 
 from consent import check
 from consent.models import AccessToken
-from consent.validity import live_consents, why_token_ended, with_validity
+from consent.validity import good_tokens, live_consents, why_token_ended, with_validity
 from portal.accounts.models import Invitation
 from portal.ledger.actions import verify
 from portal.ledger.models import Chain, Entry
@@ -195,13 +195,16 @@ class Truth:
     # --- tokens ---
 
     def _all_tokens(self):
-        """Every token that should work does and none that should not, in one statement."""
+        """Every token that should work does and none that should not."""
         found = {row.token_checksum: row for row in with_validity(AccessToken.objects.all())}
+        # The statement that says yes, and the steps that say why not, never disagree.
+        good = {*good_tokens().values_list("pk", flat=True)}
         for token in self.model.tokens:
             row, verdict = found.pop(hashed(token.value), None), token.verdict(self.model.now)
             if row is None or verdict == "unknown":
                 assert row is None and verdict == "unknown", token
                 continue
+            assert (row.pk in good) == (verdict == "good"), (token, verdict)
             assert (row.expires <= row.now) == (verdict == "expired"), (token, verdict)
             if verdict != "expired":
                 assert (why_token_ended(row, row.now) is None) == (verdict == "good"), (token, verdict)
