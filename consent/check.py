@@ -4,13 +4,13 @@ The statement finds a good token and nothing else. For any other the steps below
 """
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from django.conf import settings
+from django.db.models import QuerySet
 
-from credentials.models import Product, Scope
 from credentials.secrets import ACCESS_TOKEN, digest, is_well_formed
 from portal.foundation.statements import Parameter, Statement
 
@@ -158,31 +158,36 @@ CHECK: Steps = (
 )
 
 
-_GOOD = Statement(
-    lambda: (
-        good_tokens()
-        .filter(token_checksum=Parameter("checksum"))
-        .values_list(
-            "scope",
-            "expires",
-            "consent__access__client__client_id",
-            "consent__access__account__slug",
-            "consent__access__account",
-            "consent__membership",
-            "consent__access__installation",
-        )
-    )
+_TOLD = (
+    "scope",
+    "expires",
+    "consent__access__client__client_id",
+    "consent__access__account__slug",
+    "consent__access__account",
+    "consent__membership",
+    "consent__access__installation",
 )
+
+
+def good_token(**more: Any) -> QuerySet[AccessToken, Any]:
+    """Return a statement's queryset of the token with the checksum `checksum`, if it is good; `more` is read with it."""
+    found = good_tokens().filter(token_checksum=Parameter("checksum")).annotate(**more)
+    return found.values_list(*_TOLD, *more)
+
+
+def bearer_of(found: Sequence[Any]) -> Bearer:
+    scope, expires, client_id, account, account_id, membership, installation = found
+    agent, installation = str(membership or ""), str(installation or "")
+    return Bearer(frozenset(scope.split()), expires, client_id, account, account_id, agent, installation)
+
+
+_GOOD = Statement(good_token)
 
 
 def find_good(value: str | None) -> Bearer | None:
     """Return whom a good token speaks for, or None for any other."""
     found = _GOOD.row(checksum=digest(str(value))) if is_well_formed(value, ACCESS_TOKEN) else None
-    if found is None:
-        return None
-    scope, expires, client_id, account, account_id, membership, installation = found
-    agent, installation = str(membership or ""), str(installation or "")
-    return Bearer(frozenset(scope.split()), expires, client_id, account, account_id, agent, installation)
+    return bearer_of(found) if found else None
 
 
 def _refuse(steps: Steps, call: Call) -> NoReturn:
@@ -211,16 +216,11 @@ def check(value: str | None, any_of: list[str]) -> Bearer:
     _refuse(CHECK, Call(value, any_of))
 
 
-def introspection(value: str, product: Product) -> dict:
-    """Answer RFC 7662 section 2.2 for a product: of an active token, only the scopes that are the product's.
-
-    Raises Refusal for one that is not active, whose reason is not the product's to know.
-    """
-    bearer = read(value)
-    own = Scope.objects.filter(product=product, name__in=bearer.scopes).order_by("name").values_list("name", flat=True)
+def introspection(bearer: Bearer, scopes: Iterable[str]) -> dict[str, Any]:
+    """Return what a product is told of an active token (RFC 7662 section 2.2); `scopes` are the product's own."""
     answer = {
         "active": True,
-        "scope": " ".join(own),
+        "scope": " ".join(name for name in scopes if name in bearer.scopes),
         "client_id": bearer.client_id,
         "account": bearer.account,
         "exp": int(bearer.expires.timestamp()),
@@ -232,3 +232,30 @@ def introspection(value: str, product: Product) -> dict:
     if bearer.agent:
         answer["agent"] = answer["sub"] = bearer.agent
     return answer
+
+
+def told_to_gateway(bearer: Bearer, scopes: Iterable[str]) -> dict[str, str]:
+    """Return the headers of a call that a gateway may let through; `scopes` are the product's own."""
+    return {
+        "X-Portal-Client": bearer.client_id,
+        "X-Portal-Account": bearer.account,
+        "X-Portal-Agent": bearer.agent,
+        "X-Portal-Scope": " ".join(name for name in scopes if name in bearer.scopes),
+    }
+
+
+# The headers in which gateways describe a call: nginx and Envoy; Traefik and Caddy.
+_TOLD_BY_GATEWAY = (
+    ("HTTP_X_ORIGINAL_METHOD", "HTTP_X_ORIGINAL_URI"),
+    ("HTTP_X_FORWARDED_METHOD", "HTTP_X_FORWARDED_URI"),
+)
+_OVERRIDES = ("HTTP_X_HTTP_METHOD_OVERRIDE", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE")
+
+
+def original_call(meta: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the method and URI of a gateway's call, or empty ones if the product could read the call differently."""
+    told = {(meta.get(method, ""), meta.get(uri, "")) for method, uri in _TOLD_BY_GATEWAY} - {("", "")}
+    # If headers disagree, the caller sent one of them: a gateway overwrites only those that it knows.
+    method, uri = told.pop() if len(told) == 1 else ("", "")
+    overridden = any(meta.get(name, method).upper() != method.upper() for name in _OVERRIDES)
+    return ("", "") if overridden else (method, uri)

@@ -36,10 +36,23 @@ def read_basic(header: str) -> tuple[str, str] | None:
     return unquote_plus(client_id), unquote_plus(secret)
 
 
+def _active(secrets: QuerySet[Any]) -> QuerySet[Any]:
+    return secrets.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+
+
+def active_secrets_of_product(slug: Any) -> QuerySet[Any]:
+    return _active(ProductSecret.objects.filter(product__slug=slug))
+
+
+def touch_due(secrets: QuerySet[Any]) -> QuerySet[Any]:
+    """Return those of the secrets whose last use has to be recorded (`touch`)."""
+    return secrets.filter(Q(last_used_at=None) | Q(last_used_at__lt=Now() - LAST_USE_PRECISION))
+
+
 def _find(secrets: QuerySet[Any], value: str) -> Any:
     """Return the row whose hash is the value's, comparing all in constant time, or None."""
     given, found = digest(value), None
-    for row in secrets.filter(Q(expires_at=None) | Q(expires_at__gt=Now())):
+    for row in _active(secrets):
         if hmac.compare_digest(row.hash, given):
             found = row
     return found

@@ -1,5 +1,6 @@
 """Who is asking: products and their scopes, clients, and the secrets that prove who they are."""
 
+import uuid
 from typing import Any
 
 from django.conf import settings
@@ -25,6 +26,8 @@ class Product(models.Model):
     name = models.CharField(max_length=80)
     # The base URL of its API, in canonical form (credentials/resources.py); empty until staff set it.
     base_address = models.CharField(max_length=200, blank=True)
+    # Another one for each import of its scopes and endpoints, which a process may keep under it.
+    published = models.UUIDField(default=uuid.uuid4, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

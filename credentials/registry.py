@@ -1,9 +1,10 @@
 """Import a product's published scopes and endpoints, and find the endpoint that a call is for."""
 
 import re
+import uuid
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -105,6 +106,7 @@ def import_document(product: Product, document: Any, *, by: User | None = None) 
     listed = {(endpoint.method, endpoint.path) for endpoint in endpoints}
     stale = [row.pk for row in Endpoint.objects.filter(product=product) if (row.method, row.path) not in listed]
     Endpoint.objects.filter(pk__in=stale).delete()
+    Product.objects.filter(pk=product.pk).update(published=uuid.uuid4())
     result = {"added": sorted(scopes.keys() - known.keys()), "deprecated": gone}
     record(PORTAL, Event.REGISTRY_IMPORTED, by=by, subject=f"product:{product.slug}", name=product.name, **result)
     return result
@@ -125,9 +127,28 @@ def operations_of(scopes: Iterable[str]) -> dict[str, list[Endpoint]]:
     return opened
 
 
-def resolve(product: Product, method: str, uri: str) -> Endpoint | None:
-    """Return the published endpoint that a call to a product is for, or None."""
-    return match(Endpoint.objects.filter(product=product, method__in=methods_of(method)), uri)
+class Published(NamedTuple):
+    """What a product published: its endpoints by method, and the names of its scopes in order."""
+
+    endpoints: dict[str, list[Endpoint]]
+    scopes: list[str]
+
+    def resolve(self, method: str, uri: str) -> Endpoint | None:
+        """Return the endpoint that a call is for, or None."""
+        return match((one for name in methods_of(method) for one in self.endpoints.get(name, ())), uri)
+
+
+@lru_cache(maxsize=100)
+def published(slug: str, version: uuid.UUID) -> Published:
+    """Return what a product published, kept for as long as the version in its row is this one.
+
+    What is read here is of this version or a later one, so that nothing old is kept under a new one.
+    """
+    endpoints: dict[str, list[Endpoint]] = {}
+    for endpoint in Endpoint.objects.filter(product__slug=slug):
+        endpoints.setdefault(endpoint.method, []).append(endpoint)
+    scopes = Scope.objects.filter(product__slug=slug).order_by("name").values_list("name", flat=True)
+    return Published(endpoints, list(scopes))
 
 
 @lru_cache(maxsize=10_000)

@@ -76,6 +76,10 @@ IN_AN_APPS_WINDOW = ("/oauth/authorize", *(
 ))  # fmt: skip
 
 
+# Their answers depend on nothing but the call.
+FOR_PROGRAMS = ("/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/check/")
+
+
 class HeadersMiddleware:
     """Tells browsers that no page uses device features, and not to store pages with a person's secrets."""
 
@@ -95,6 +99,10 @@ class HeadersMiddleware:
         if request.path.startswith("/accounts/"):
             # allauth does that for some pages only, and not for the one that shows the secret of a second factor.
             add_never_cache_headers(response)
+        if request.path.startswith(FOR_PROGRAMS):
+            # No answer to a program depends on languages or cookies, which other middleware cannot know.
+            for name in ("Vary", "Content-Language"):
+                del response[name]
         return response
 
 

@@ -61,6 +61,8 @@ EGRESS_ALLOW_LOOPBACK = env.bool("EGRESS_ALLOW_LOOPBACK", default=DEMO)
 EMAIL = env.email_url("EMAIL_URL", default="smtp://localhost:25")
 DATABASE_URL = env.str("DATABASE_URL", default="")
 REDIS_URL = env.str("REDIS_URL", default="")
+# Off for a pooler in transaction mode that knows no prepared statements.
+PREPARED_STATEMENTS = env.bool("PREPARED_STATEMENTS", default=True)
 if not (DATABASE_URL and REDIS_URL):
     _absent = " and ".join(name for name in ("DATABASE_URL", "REDIS_URL") if not os.environ.get(name))
     MISSING.append(f"{_absent} must be set. Only the demo and tests start servers of their own.")
@@ -92,12 +94,15 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
 ]
 
-MIDDLEWARE = [
-    # Headers first, so that no answer goes without them.
+# They come first, so that no answer goes without headers; consent/lane.py answers with these alone.
+HEADERS_MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "portal.middleware.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
+]
+MIDDLEWARE = [
+    *HEADERS_MIDDLEWARE,
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.middleware.HeadMiddleware",
     "portal.middleware.DatabaseAwayMiddleware",

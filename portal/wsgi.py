@@ -11,8 +11,12 @@ from portal.foundation.environment import require_environment
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-_portal = get_wsgi_application()
+_django = get_wsgi_application()
 require_environment()
+# Imported late: it reads settings and models.
+from consent.lane import in_lane  # noqa: E402
+
+_portal = in_lane(_django)
 # Django decodes forms with any codec that a request names, those too that are none for text, and fails before any
 # middleware runs.
 _CODECS = {"utf-8", "ascii", "iso8859-1", "cp1252"}

@@ -31,8 +31,8 @@ PUBLIC = {
     "portal.accounts": {"entrance", "forms", "requests", "rights"},
     "credentials": {"authentication", "redirect_uris", "registry", "resources", "secrets"},
     "consent": {
-        "agreed", "answers", "asking", "check", "coming_ends", "events", "pages", "reasons", "receipts", "screen",
-        "succession", "texts", "validity",
+        "agreed", "answers", "asking", "check", "coming_ends", "events", "lane", "pages", "reasons", "receipts",
+        "screen", "succession", "texts", "validity",
     },
     "marketplace": {"package", "vendors.oauth_client"},
     "portal.demo": {"embedded", "mail"},

@@ -24,6 +24,7 @@ MIGRATIONS = {
     ],
     "credentials": [
         "0001_initial", "0002_guards", "0003_reviewers", "0004_readable_names", "0005_base_address", "0006_endpoint_of_scope",
+        "0007_published",
     ],
     "ledger": [
         "0001_initial", "0002_guards", "0003_subject_index", "0004_chain_checkpointed", "0005_key_periods",

@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_POST
@@ -14,21 +13,18 @@ from oauth2_provider.oauth2_backends import get_oauthlib_core
 
 from credentials import registry, resources
 from credentials.authentication import MalformedBasic, check_product_secret, read_basic
-from credentials.models import Product, Scope
+from credentials.models import Product
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import TooMany, spend
 
 from .. import check as checking
 from ..actions.failing import note_failure, note_refusal
-from ..answers import BASIC, OAUTH_NO_STORE, oauth_answer, oauth_error, refused_call
+from ..answers import BASIC, NO_STORE, OAUTH_NO_STORE, oauth_answer, oauth_error, refused_call
 from ..models import Where, Why
 from ..parameters import PROGRAMS
 from ..steps import Attempt, find_client
 
 GRANT_TYPES = ["authorization_code", "client_credentials", "refresh_token"]
-# The headers in which gateways describe a call: nginx and Envoy; Traefik and Caddy.
-_TOLD_BY_GATEWAY = [("X-Original-Method", "X-Original-URI"), ("X-Forwarded-Method", "X-Forwarded-Uri")]
-_OVERRIDES = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"]
 
 
 def for_programs(view: Any) -> Any:
@@ -153,7 +149,8 @@ def introspect(request: HttpRequest) -> HttpResponse:
     if not request.POST.get("token"):
         return oauth_error("invalid_request", "token is missing")
     try:
-        return oauth_answer(checking.introspection(request.POST["token"], product))
+        bearer = checking.read(request.POST["token"])
+        return oauth_answer(checking.introspection(bearer, _published(product).scopes))
     except checking.Refusal as refusal:
         note_refusal(refusal, Where.INTROSPECTION)
         return oauth_answer({"active": False})
@@ -161,7 +158,6 @@ def introspect(request: HttpRequest) -> HttpResponse:
 
 @login_not_required
 @csrf_exempt
-@never_cache
 def check(request: HttpRequest, product: str) -> HttpResponse:
     """Answer a gateway's subrequest with 200, 401 or 503. Envoy takes any other 2xx for a refusal."""
     found = Product.objects.filter(slug=product).first()
@@ -171,26 +167,15 @@ def check(request: HttpRequest, product: str) -> HttpResponse:
         return refused_call(refusal, resources.metadata_url_of(found))
 
 
-def _original_call(request: HttpRequest) -> Any:
-    """Return the method and URI of the gateway's call, or empty ones if the product could read the call differently."""
-    told = {tuple(request.headers.get(name, "") for name in names) for names in _TOLD_BY_GATEWAY} - {("", "")}
-    # If headers disagree, the caller sent one of them: a gateway overwrites only those that it knows.
-    method, uri = told.pop() if len(told) == 1 else ("", "")
-    overridden = any(request.headers.get(name, method).upper() != method.upper() for name in _OVERRIDES)
-    return ("", "") if overridden else (method, uri)
+def _published(product: Product) -> registry.Published:
+    return registry.published(product.slug, product.published)
 
 
 def _check(request: HttpRequest, product: Product | None) -> HttpResponse:
-    method, uri = _original_call(request)
-    endpoint = registry.resolve(product, method, uri) if product else None
+    method, uri = checking.original_call(request.META)
+    published = _published(product) if product else registry.Published({}, [])
+    endpoint = published.resolve(method, uri)
     value = checking.bearer_token(request.headers.get("Authorization", ""))
     bearer = checking.check(value, endpoint.scopes if endpoint else [])
-    own = Scope.objects.filter(product=product, name__in=bearer.scopes).order_by("name").values_list("name", flat=True)
-    return HttpResponse(
-        headers={
-            "X-Portal-Client": bearer.client_id,
-            "X-Portal-Account": bearer.account,
-            "X-Portal-Agent": bearer.agent,
-            "X-Portal-Scope": " ".join(own),
-        },
-    )
+    told = checking.told_to_gateway(bearer, published.scopes)
+    return HttpResponse(content_type="text/plain", headers={**NO_STORE, **told})

@@ -36,6 +36,6 @@ class Statement:
     def row(self, **given: Any) -> Any:
         """Return the first row for these values of the parameters, or None."""
         sql, params = self._compiled
-        with connection.cursor() as cursor:
+        with connection.prepared() as cursor:  # type: ignore[attr-defined]
             cursor.execute(sql, [given[each.name] if isinstance(each, Parameter) else each for each in params])
             return cursor.fetchone()

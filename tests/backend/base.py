@@ -1,11 +1,11 @@
-"""PostgreSQL as in production, but for flushing tables between tests, which the guards of portal/foundation/guards.py refuse."""
+"""The portal's PostgreSQL backend, but for flushing tables between tests, which the guards of portal/foundation/guards.py refuse."""
 
 import contextlib
 
 from django.db import connection, transaction
-from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
-from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
 
+from portal.foundation.postgres.base import DatabaseOperations as PortalOperations
+from portal.foundation.postgres.base import DatabaseWrapper as PortalWrapper
 from tests.backend.creation import DatabaseCreation
 
 # What migrations put there stays, so that no test sees another world for having come after this one.
@@ -32,7 +32,7 @@ def filled(cursor):
     return [table for (table,) in cursor.fetchall()]
 
 
-class DatabaseOperations(PostgresOperations):
+class DatabaseOperations(PortalOperations):
     def sql_flush(self, style, tables, **options):
         """Keep Django from making content types and permissions anew, as it does where it flushed something."""
         self.tables = ", ".join(sorted(tables))
@@ -84,6 +84,6 @@ class guards_off:
             self.cursor.execute("; ".join(f"ALTER TABLE {table} {change} {name}" for table, name in self.guards))
 
 
-class DatabaseWrapper(PostgresWrapper):
+class DatabaseWrapper(PortalWrapper):
     creation_class = DatabaseCreation
     ops_class = DatabaseOperations

@@ -8,11 +8,16 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from credentials.models import Endpoint, Product, Scope
-from credentials.registry import MalformedDocument, import_document, resolve
+from credentials.registry import MalformedDocument, import_document, published
 from tests import factories
 from tests.factories import DELETE, DOCUMENT, EDIT, VIEW
 
 pytestmark = pytest.mark.django_db
+
+
+def resolve(product, method, uri):
+    product.refresh_from_db()
+    return published(product.slug, product.published).resolve(method, uri)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """The gateway's check and bearer tokens at their edges (RFC 6750 sections 2 and 3; section 6 of the design)."""
 
+import uuid
+
 import pytest
 
-from credentials.models import Endpoint
+from credentials.models import Endpoint, Product
 from tests.factories import DELETE, EDIT, VIEW
 from tests.protocol.asking import each, nothing_changed
 
@@ -103,10 +105,12 @@ def test_head_is_judged_as_get_unless_it_is_published_itself(check, gateway):
     item = Endpoint.objects.get(method="GET", path="/api/v2/tickets/{id}")
     own = {"product": item.product, "method": "HEAD", "path": item.path, "pattern": item.pattern}
     Endpoint.objects.update_or_create(**own, defaults={"scopes": [DELETE]})
+    Product.objects.update(published=uuid.uuid4())
     assert check(gateway, "HEAD", "/api/v2/tickets/7").json()["scope"] == DELETE
     assert check(gateway, "HEAD", "/api/v2/tickets/filter").status_code == good, "its own route is more specific"
     assert check(gateway, "GET", "/api/v2/tickets/7").status_code == good
     Endpoint.objects.filter(**own).delete()
+    Product.objects.update(published=uuid.uuid4())
 
 
 @GATEWAYS

@@ -1,12 +1,17 @@
-"""Django's PostgreSQL backend, with a pool that fails at once while the server refuses connections."""
+"""Django's PostgreSQL backend, with prepared statements, and a pool that fails at once while the server refuses."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
+from django.db.backends.postgresql.base import ServerBindingCursor
+from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
+from django.db.backends.utils import CursorWrapper
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 # In seconds: one step of waiting for a connection, and how long after a refusal no other connection is tried.
@@ -50,10 +55,32 @@ def _note_refusal(pool: ConnectionPool[Any]) -> None:
         pool.note_refusal()
 
 
+class DatabaseOperations(PostgresOperations):
+    def last_executed_query(self, cursor: Any, sql: Any, params: Any) -> Any:
+        """Return what a debug log shows: of a prepared statement its text, without the values."""
+        return super().last_executed_query(cursor, sql, params) or sql
+
+
 class DatabaseWrapper(PostgresWrapper):
+    ops_class = DatabaseOperations
     # Of Django's class, which its type stubs lack.
     _connection_pools: dict[str, Pool]
     _configure_connection: Callable[[psycopg.Connection[Any]], None]
+    _prepare_cursor: Callable[[ServerBindingCursor], CursorWrapper]
+
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[CursorWrapper]:
+        """Yield a cursor whose statements PostgreSQL plans once a connection. Django's own binds values on the client."""
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            cursor = self._prepare_cursor(ServerBindingCursor(self.connection))  # type: ignore[call-arg]
+        self.connection.prepare_threshold = 0 if settings.PREPARED_STATEMENTS else None
+        try:
+            with cursor:
+                yield cursor
+        finally:
+            self.connection.prepare_threshold = None
 
     @property
     def pool(self) -> Pool | None:
