@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from wsgiref.types import StartResponse, WSGIApplication
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.models import Exists, Subquery
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
@@ -84,7 +84,7 @@ def answer(environ: dict[str, Any]) -> Answer | None:
             found = _check(environ, path.removeprefix(CHECK))
         else:
             found = _introspect(environ) if path == INTROSPECT else None
-    except DatabaseError:
+    except Error:
         # Django answers when the database is away, and replaces a connection that was lost.
         connection.close_if_unusable_or_obsolete()
         return None

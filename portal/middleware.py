@@ -158,7 +158,8 @@ class BoundsMiddleware:
             return refuse(
                 request, 414, _("The address is longer than %(most)d characters.") % {"most": settings.MAX_ADDRESS}
             )
-        if int(request.META.get("CONTENT_LENGTH") or 0) > most:
+        never_sent = request.path.startswith(settings.BODIES_NEVER_SENT)
+        if int(request.META.get("CONTENT_LENGTH") or 0) > most and not never_sent:
             return refuse(request, 413, _("What was sent is larger than %(most)d KB.") % {"most": most // 1024})
         return self.get_response(request)
 

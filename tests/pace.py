@@ -1,4 +1,4 @@
-"""The slow tests. A run starts with them, so that none keeps one process busy at the end."""
+"""The long tests. A run starts with them, so that none keeps one process busy at the end."""
 
 import gc
 from collections import Counter
@@ -50,9 +50,9 @@ def _file(item):
 
 
 def _place(item):
-    """The file's place among the slow ones; past their end for any other."""
-    file = _file(item)
-    return next((place for place, slow in enumerate(SLOW_FILES) if file.startswith(slow)), len(SLOW_FILES))
+    """The file's place among the long ones; past their end for any other."""
+    file, long = _file(item), [*SLOW_FILES, *WHOLE]
+    return next((place for place, name in enumerate(long) if file.startswith(name)), len(long))
 
 
 def _commits(item):
@@ -64,7 +64,7 @@ def _commits(item):
 def pytest_collection_modifyitems(items):
     """Mark slow tests, and put their files first, then the files of most tests."""
     for item in items:
-        slow = _place(item) < len(SLOW_FILES) or _file(item).startswith(WHOLE)
+        slow = _file(item).startswith((*SLOW_FILES, *WHOLE))
         if slow or SLOW_FIXTURES & {*item.fixturenames} or _commits(item):
             item.add_marker("slow")
     sizes = Counter(_file(item) for item in items)

@@ -124,6 +124,12 @@ def test_what_middleware_refuses_does_not_enter_the_lane(ask, kind):
         assert same(lambda changes=changes: ask[kind](**changes)) == "django", changes
 
 
+def test_a_gateway_may_announce_the_body_of_a_large_upload_which_it_never_sends(ask):
+    for length in ("0", "5000000"):
+        assert same(lambda length=length: ask["check"](CONTENT_LENGTH=length)) == "fast"
+    assert same(lambda: ask["check"](CONTENT_LENGTH="5000000", HTTP_AUTHORIZATION="")) == "django"
+
+
 @BOTH
 def test_the_lane_says_so_to_browsers_that_came_by_https(ask, settings, kind):
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
