@@ -85,9 +85,13 @@ def answer(environ: dict[str, Any]) -> Answer | None:
         else:
             found = _introspect(environ) if path == INTROSPECT else None
     except Error:
-        # Django answers when the database is away, and replaces a connection that was lost.
-        connection.close_if_unusable_or_obsolete()
+        # Django answers while the database is away.
         return None
+    finally:
+        # As at the end of each request: a server may end an idle thread, and a connection that it kept would be lost.
+        # Tests run in a transaction of their own.
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
     return found and Answer({**_headers(_hsts_seconds(environ)), **found.headers}, found.body)
 
 

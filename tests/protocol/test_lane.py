@@ -3,8 +3,10 @@
 import pytest
 from django.db import connection
 from django.db.models.functions import Now
+from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
+from consent import lane
 from consent.actions import ending
 from consent.models import AccessToken, Consent
 from credentials import actions as credentials
@@ -15,6 +17,7 @@ from tests import factories
 from tests.laning import off_the_lane
 from tests.oauth import basic
 from tests.protocol.asking import each
+from tests.servers import together
 
 pytestmark = pytest.mark.django_db
 FORM = "application/x-www-form-urlencoded"
@@ -151,3 +154,16 @@ def test_the_last_use_of_a_products_secret_is_recorded_once_a_minute(ask):
     assert ask["introspect"]().lane == "fast"
     used = ProductSecret.objects.get().last_used_at
     assert used and ask["introspect"]().lane == "fast" and ProductSecret.objects.get().last_used_at == used
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_thread_keeps_a_connection_between_answers(tokens):
+    """Servers end idle threads, and the pool never gets back what such a thread had."""
+
+    def answer_and_look():
+        headers = {"HTTP_X_ORIGINAL_METHOD": "GET", "HTTP_X_ORIGINAL_URI": "/api/v2/tickets/1"}
+        bearer = f"Bearer {tokens['access_token']}"
+        sent = RequestFactory().get("/oauth/check/freshservice", HTTP_AUTHORIZATION=bearer, **headers)
+        return lane.answer(sent.environ) is not None, connection.connection
+
+    assert together(answer_and_look) == [(True, None)]

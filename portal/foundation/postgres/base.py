@@ -14,7 +14,8 @@ from django.db.backends.postgresql.operations import DatabaseOperations as Postg
 from django.db.backends.utils import CursorWrapper
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-# In seconds: one step of waiting for a connection, and how long after a refusal no other connection is tried.
+# In seconds: one step of waiting for a connection, and how long what the server said of one is believed: that it refuses
+# connections, or that this one works.
 STEP = 0.05
 REST = 1
 
@@ -48,6 +49,14 @@ class Pool(ConnectionPool):
                 if time.monotonic() - begun > (self.timeout if timeout is None else timeout):
                     self.note_refusal()
                     raise
+
+
+def _check(connection: psycopg.Connection[Any]) -> None:
+    """Ask the server whether a connection still works, unless it was asked just now. Raises psycopg.OperationalError."""
+    now = time.monotonic()
+    if now - getattr(connection, "checked_at", float("-inf")) > REST:
+        ConnectionPool.check_connection(connection)
+        connection.checked_at = now  # type: ignore[attr-defined]
 
 
 def _note_refusal(pool: ConnectionPool[Any]) -> None:
@@ -92,7 +101,7 @@ class DatabaseWrapper(PostgresWrapper):
                 kwargs={**self.get_connection_params(), "autocommit": True},
                 open=False,
                 configure=self._configure_connection,
-                check=Pool.check_connection,
+                check=_check,
                 **options,
             )
             # If two threads get here at once, one wins; neither pool is open yet.
