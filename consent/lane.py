@@ -187,4 +187,5 @@ def _read_form(environ: dict[str, Any]) -> dict[str, str]:
     except ValueError:
         return {}
     found = dict(fields)
-    return found if len(found) == len(fields) else {}
+    is_usual = len(found) == len(fields) and found.keys() <= {"token", "token_type_hint"}
+    return found if is_usual and not any("\0" in value or len(value) > MAX_LENGTH for value in found.values()) else {}

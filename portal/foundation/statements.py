@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from django.db import connection
+from django.db import NotSupportedError, connection
 from django.db.models import Expression, Field, QuerySet, TextField
 
 
@@ -35,6 +35,17 @@ class Statement:
 
     def row(self, **given: Any) -> Any:
         """Return the first row for these values of the parameters, or None."""
+        try:
+            return self._row(given)
+        except NotSupportedError:
+            # A migration changed a column, so that the plan of this connection is of no more use.
+            if connection.in_atomic_block:
+                raise
+            connection.connection.close()
+            connection.close()
+            return self._row(given)
+
+    def _row(self, given: dict[str, Any]) -> Any:
         sql, params = self._compiled
         with connection.prepared() as cursor:  # type: ignore[attr-defined]
             cursor.execute(sql, [given[each.name] if isinstance(each, Parameter) else each for each in params])

@@ -1,10 +1,12 @@
 """Statements are compiled once, and read what the queryset that they were built of would read."""
 
 import pytest
+from django.db import connection
 from django.db.models import IntegerField
 
 from portal.accounts.models import User
 from portal.foundation.statements import Parameter, Statement
+from tests.servers import together
 
 pytestmark = pytest.mark.django_db
 
@@ -30,6 +32,24 @@ def test_a_statement_is_built_once(cast, monkeypatch):
     for _ in range(3):
         found.row(pk=cast.dev.pk)
     assert built == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_migration_under_a_running_process_costs_no_answer(cast):
+    """PostgreSQL refuses a plan whose columns changed."""
+    names = Statement(lambda: _people().values_list("name"))
+
+    def ask():
+        return [names.row(pk=cast.dev.pk), migrate("varchar(90)"), names.row(pk=cast.dev.pk)]
+
+    def migrate(kind):
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE accounts_user ALTER name TYPE {kind}")
+
+    try:
+        assert together(ask) == [[("Dev",), None, ("Dev",)]]
+    finally:
+        migrate("varchar(80)")
 
 
 def test_a_column_that_needs_a_conversion_is_refused():

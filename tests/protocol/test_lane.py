@@ -111,7 +111,9 @@ def test_a_call_that_is_not_open_is_django_s_to_refuse(ask):
 @each(
     "changes",
     [
-        {"body": "token={token}&token={token}"}, {"body": "token="}, {"body": ""}, {"body": "token={token}%00"},
+        {"body": "token={token}&token={token}"}, {"body": "token="}, {"body": ""}, {"body": "token={token}&scope=%00"},
+        {"body": "token={token}&token_type_hint=%00"}, {"body": "token={token}&token_type_hint=" + "x" * 5000},
+        {"body": "token={token}&scope=" + "x" * 5000}, {"body": "token={token}%00"},
         {"body": '{{"token": "{token}"}}', "content_type": "application/json"}, {"HTTP_AUTHORIZATION": "Basic x"},
         {"body": "token={token}&more=" + "x" * 9000}, {"body": "token=é{token}"},
         {**basic("freshservice", "amp_ps_wrong")}, {"path": "/oauth/introspect?token=x"},
