@@ -1,4 +1,4 @@
-# A distribution's Python is optimised by profile, and half as quick again as one that was compiled on the machine.
+# Distributions build Python with profile-guided optimization; one compiled on the machine is often slower.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) python3.11)
 BIN := .venv/bin
 READY := .venv/ready

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 from wsgiref.types import StartResponse, WSGIApplication
 
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
 from django.db import Error, connection
 from django.db.models import Exists, Subquery
 from django.db.models.functions import Now
@@ -43,18 +44,18 @@ class Answer(NamedTuple):
     body: bytes = b""
 
 
-def _version(name: str) -> Subquery:
-    return Subquery(Product.objects.filter(slug=Parameter(name)).values("published"))
+def _version() -> Subquery:
+    return Subquery(Product.objects.filter(slug=Parameter("product")).values("published"))
 
 
 def _secret() -> Any:
     return active_secrets_of_product(Parameter("product")).filter(hash=Parameter("secret"))
 
 
-_CHECKED = Statement(lambda: good_token(version=_version("product")))
+_CHECKED = Statement(lambda: good_token(version=_version()))
 _INTROSPECTED = Statement(
     lambda: good_token(
-        version=_version("product"),
+        version=_version(),
         secret=Subquery(_secret().values("pk")[:1]),
         touch=Exists(touch_due(_secret())),
     )
@@ -127,11 +128,9 @@ def _headers(hsts_seconds: int) -> dict[str, str]:
 
     for name in reversed(settings.HEADERS_MIDDLEWARE):
         view = import_string(name)(view)
-    request = HttpRequest()
-    request.path = request.path_info = INTROSPECT
-    request.method = "POST"
-    # What SecurityMiddleware asks.
-    request._get_scheme = lambda: "https" if hsts_seconds else "http"  # type: ignore[attr-defined]
+    scheme = "https" if hsts_seconds else "http"
+    made = {"REQUEST_METHOD": "POST", "PATH_INFO": INTROSPECT, "wsgi.url_scheme": scheme, "wsgi.input": io.BytesIO()}
+    request = WSGIRequest(made)
     headers = dict(view(request).items())
     del headers["Content-Type"]
     return headers

@@ -26,7 +26,7 @@ def test_a_value_cannot_become_sql(cast):
     assert found.row(email="x' OR 'x' = 'x") is None
 
 
-def test_a_statement_is_built_once(cast, monkeypatch):
+def test_a_statement_is_built_once(cast):
     built = []
     found = Statement(lambda: built.append(1) or _people().values_list("email"))
     for _ in range(3):

@@ -25,7 +25,7 @@ FORM = "application/x-www-form-urlencoded"
 
 @pytest.fixture
 def product(tokens):
-    """HTTP Basic of the product, whose secret was just used, with what its scopes and routes are read already."""
+    """The product's HTTP Basic header; its secret was used just now, so that no use of it is recorded."""
     secret = credentials.make_product_secret(factories.product(), by=None)
     ProductSecret.objects.update(last_used_at=Now())
     return basic("freshservice", secret)
@@ -69,9 +69,7 @@ def test_a_good_request_is_answered_in_the_lane_as_django_would(ask, kind):
 def test_a_good_request_takes_one_statement(ask, kind):
     """T2: validity is read at each; a product's routes and scopes are kept under their version."""
     ask[kind]()
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         assert ask[kind]().lane == "fast"
     assert len(queries) == 1, [query["sql"] for query in queries]
 
@@ -87,14 +85,14 @@ def test_a_good_request_takes_one_statement(ask, kind):
     ],
     ids=["revoked", "access ended", "account suspended", "token given back"],
 )
-def test_what_is_refused_is_refused_by_django_alone(ask, cast, kind, end):
+def test_what_ended_is_refused_by_django_at_once(ask, cast, kind, end):
     assert ask[kind]().lane == "fast"
     end(cast)
     answer = ask[kind]()
     assert answer.lane == "django" and (answer.status_code == 401 or answer.json() == {"active": False})
 
 
-def test_a_call_that_is_not_open_is_django_s_to_refuse(ask):
+def test_a_call_that_is_not_open_is_left_to_django(ask):
     for changes in (
         {"HTTP_X_ORIGINAL_URI": "/api/v2/closed"},
         {"HTTP_X_ORIGINAL_URI": "/api/v2/tickets/../tickets"},
@@ -119,12 +117,12 @@ def test_a_call_that_is_not_open_is_django_s_to_refuse(ask):
         {**basic("freshservice", "amp_ps_wrong")}, {"path": "/oauth/introspect?token=x"},
     ],
 )  # fmt: skip
-def test_what_is_unusual_is_django_s_to_judge(ask, changes):
+def test_an_unusual_introspection_is_left_to_django(ask, changes):
     assert same(lambda: ask["introspect"](**changes)) == "django"
 
 
 @BOTH
-def test_what_middleware_refuses_does_not_enter_the_lane(ask, kind):
+def test_what_middleware_refuses_is_left_to_django(ask, kind):
     for changes in ({"HTTP_HOST": "evil.example"}, {"HTTP_HOST": ""}, {"HTTP_COOKIE": 'a="\\000"'}):
         assert same(lambda changes=changes: ask[kind](**changes)) == "django", changes
 
@@ -136,7 +134,7 @@ def test_a_gateway_may_announce_the_body_of_a_large_upload_which_it_never_sends(
 
 
 @BOTH
-def test_the_lane_says_so_to_browsers_that_came_by_https(ask, settings, kind):
+def test_an_answer_over_https_has_hsts_as_djangos_has(ask, settings, kind):
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     settings.SECURE_HSTS_SECONDS = 31536000
     for scheme in ("https", "https, http", "http", "ftp"):
