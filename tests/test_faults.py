@@ -95,9 +95,8 @@ def test_a_worker_killed_inside_revoke_tokens_leaves_nothing_half_done_and_the_s
     assert not ending.access_to_revoke().exists()
 
 
-@pytest.mark.parametrize(
-    "table", ["consent_authorizationcode", pytest.param("consent_accesstoken", marks=pytest.mark.soak)]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("table", ["consent_authorizationcode", "consent_accesstoken"])
 def test_a_worker_killed_inside_erase_leaves_whole_batches_and_the_next_run_finishes(used, cast, request, table):
     installing.uninstall(used.installation, by=cast.admin)
     ending.revoke_tokens(Access.objects.get())

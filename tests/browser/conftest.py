@@ -216,10 +216,10 @@ def sit_down(window, demo):
     assert [person.outside for person in people if person.outside] == []
 
 
-@pytest.fixture
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.soak)], ids=["new pages", "every page"])
 def look(request):
     """Looks at pages for a test marked with @covers, which must see all that it lists and no problem."""
-    looking = Look()
+    looking = Look(at_every_page=request.param)
     yield looking
     assert not looking.problems, "\n".join(looking.problems)
     assert request.function.covers <= looking.seen, f"never seen: {request.function.covers - looking.seen}"

@@ -1,6 +1,7 @@
 """Look at a page as axe, a keyboard and a screen reader do, wide in light colours and narrow in dark ones.
 
-What else a width changes is looked at in all four combinations when it is first met.
+What else a width changes is looked at in all four combinations when it is first met. A page that has only kinds of
+elements that were looked at before is left to `make soak`, which looks at every page.
 """
 
 from collections import Counter
@@ -39,6 +40,8 @@ LAYOUT = {
         ],
     },
 }
+# The admin is Django's own page.
+TOO_WIDE = "document.documentElement.scrollWidth > innerWidth && !location.pathname.startsWith('/admin/')"
 # Runs axe on the page once it has the theme. Contrast takes longest, so axe measures three of the elements that are
 # styled alike all the way up to the root; `enough` names those that it measured on earlier pages. Most of a scope picker
 # is folded; axe takes long to skip it. Two closed groups are enough.
@@ -88,14 +91,19 @@ AXE = """async ({theme, options, enough}) => {
     const problems = violations.map((found) =>
         `${found.id}: ${found.nodes.slice(0, 4).map((node) => node.html.slice(0, 200) + " | " +
             node.any.concat(node.all).map((check) => check.message).join(" ").slice(0, 200)).join("\\n    ")}`);
-    // The admin is Django's own page.
-    const wide = document.documentElement.scrollWidth > innerWidth && !location.pathname.startsWith("/admin/");
-    return [wide ? [...problems, "scrolls sideways"] : problems, keys];
-}"""
+    return [WIDE ? [...problems, "scrolls sideways"] : problems, keys];
+}""".replace("WIDE", TOO_WIDE)
 # The kinds of elements that a width changes in more than their places: what is around the page's own part, and tables,
 # whose rows are cards on a narrow page.
 CHANGING = """() => [...document.querySelectorAll("body *:not(main, main *), table, tr, th, td")]
     .map((element) => `${element.parentElement.localName} ${element.localName}.${element.getAttribute("class")}`)"""
+# The kinds of all elements of a page: what stands in what, and how each of them is styled and named.
+KINDS = """() => {
+    const kind = (element) => [element.localName, element.getAttribute("class"), element.getAttribute("type"),
+        element.getAttribute("role"), element.getAttributeNames()].join();
+    return [...document.querySelectorAll("body *")]
+        .map((element) => `${kind(element.parentElement)} > ${kind(element)}`);
+}"""
 # Elements that look the same with and without focus.
 UNSEEN_FOCUS = """() => {
     const outline = (element) => {
@@ -137,17 +145,33 @@ ALL_BUT_AXE = f"() => [{UNSEEN_FOCUS}, {SILENT_ERRORS}, {WITHOUT_ALERT}].flatMap
 class Look:
     """Call it with an open page. `seen` are the URL names that it saw, `problems` what it found."""
 
-    # Kinds of elements that a look of this process saw at both widths in both themes.
+    # Kinds of elements that this process looked at; those of CHANGING at both widths in both themes.
     known: ClassVar[set[str]] = set()
     # How many elements of each style axe measured in this process.
     measured: ClassVar[Counter[int]] = Counter()
 
-    def __init__(self):
+    def __init__(self, *, at_every_page):
+        self.at_every_page = at_every_page
         self.seen, self.problems = set(), []
 
     def __call__(self, page):
         # A click returns once the next page has begun to load.
         page.wait_for_load_state()
+        kinds = {*page.evaluate(KINDS)}
+        if self.at_every_page or not kinds <= self.known:
+            self._look(page)
+        else:
+            page.set_viewport_size({"width": WIDTHS["narrow"], "height": 900})
+            self._tell(page, page.evaluate(f"() => ({TOO_WIDE}) ? ['scrolls sideways'] : []"))
+        # What is focused after a key shows it.
+        page.keyboard.press("Shift")
+        self._tell(page, page.evaluate(ALL_BUT_AXE))
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size({"width": WIDTHS["wide"], "height": 900})
+        self.known.update(kinds)
+        self._note(page.url)
+
+    def _look(self, page):
         self._run(page, "wide light", EVERYTHING)
         changing = {*page.evaluate(CHANGING)}
         is_new = not changing <= self.known
@@ -160,13 +184,7 @@ class Look:
             self._run(page, "narrow light", EVERYTHING)
         page.emulate_media(color_scheme="dark")
         self._run(page, "narrow dark", LAYOUT)
-        # What is focused after a key shows it.
-        page.keyboard.press("Shift")
-        self._tell(page, page.evaluate(ALL_BUT_AXE))
-        page.emulate_media(color_scheme="light")
-        page.set_viewport_size({"width": WIDTHS["wide"], "height": 900})
         self.known.update(changing)
-        self._note(page.url)
 
     def _run(self, page, how, options):
         enough = [style for style, times in self.measured.items() if times >= 3]
