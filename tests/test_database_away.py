@@ -63,10 +63,14 @@ def test_once_the_server_is_back_so_is_the_pool_whatever_became_of_its_connectio
     postgres, url = embedded._start_postgres(tmp_path)
     try:
         mine = pool(url, timeout=3600)
-        for connection in [mine.getconn() for _number in range(5)]:
+        used = [mine.getconn() for _number in range(5)]
+        processes = [Path(f"/proc/{connection.info.backend_pid}") for connection in used]
+        for connection in used:
             mine.putconn(connection)
         postgres.kill()
         postgres.wait(180)
+        # Each process of a killed server ends by itself, once it notices.
+        eventually(lambda: not any(process.exists() for process in processes))
         assert {type(error) for error in together(*[mine.getconn] * 20)} == {Refused}
         postgres, _url = embedded._start_postgres(tmp_path, url)
         answers = []
