@@ -23,11 +23,13 @@ from .asking import beyond_client
 from .models import Consent, Why
 from .validity import suspension, why_scopes_lack
 
+# In the environ of a request that the fast lane counted: None, or the TooMany that refused it.
+COUNTED = "consent.counted"
 Error = type[errors.OAuth2Error]
 Steps = tuple[tuple[Callable[[Request, Error], None], Error], ...]
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
-_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 _NEEDED = {
     "authorization_code": ["code", "code_verifier"],
     "refresh_token": ["refresh_token"],
@@ -160,6 +162,14 @@ def client_is_named_once(request: Request, error: Error) -> None:
         raise error(description=problem, request=request)
 
 
+def _count(request: Request, *marks: tuple[str, str]) -> None:
+    """Count a request, unless the fast lane did. Raises TooMany."""
+    if COUNTED not in request.headers:
+        spend(*marks)
+    elif refusal := request.headers[COUNTED]:
+        raise refusal
+
+
 def client_proves_itself(request: Request, error: Error) -> None:
     body = getattr(request, "client_id", None) or "", getattr(request, "client_secret", None)
     client_id, secret = request.basic or body
@@ -177,7 +187,7 @@ def client_proves_itself(request: Request, error: Error) -> None:
         named = client_id and secret
         problem = f"The client {'is unknown or suspended, or its secret is wrong' if named else 'has to authenticate'}"
         raise error(description=problem, request=request)
-    spend(("token by address", who), ("token by client", client_id))
+    _count(request, ("token by address", who), ("token by client", client_id))
     request.client, request.client_id, request.secret_row = client, client_id, row
 
 
@@ -213,7 +223,7 @@ def needed_parameters_are_sent(request: Request, error: Error) -> None:
 
 
 def code_verifier_is_well_formed(request: Request, error: Error) -> None:
-    if not _VERIFIER.fullmatch(request.code_verifier):
+    if not VERIFIER.fullmatch(request.code_verifier):
         raise _invalid(request, error, "code_verifier", "must be 43 to 128 unreserved characters")
 
 

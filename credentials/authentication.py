@@ -40,13 +40,17 @@ def _active(secrets: QuerySet[Any]) -> QuerySet[Any]:
     return secrets.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
 
 
+def active_secrets_of_client(client_id: Any) -> QuerySet[Any]:
+    return _active(ClientSecret.objects.filter(client__client_id=client_id))
+
+
 def active_secrets_of_product(slug: Any) -> QuerySet[Any]:
     return _active(ProductSecret.objects.filter(product__slug=slug))
 
 
-def touch_due(secrets: QuerySet[Any]) -> QuerySet[Any]:
-    """Return those of the secrets whose last use has to be recorded (`touch`)."""
-    return secrets.filter(Q(last_used_at=None) | Q(last_used_at__lt=Now() - LAST_USE_PRECISION))
+def touch_is_due() -> Q:
+    """Return the condition that a secret's last use has to be recorded (`touch`)."""
+    return Q(last_used_at=None) | Q(last_used_at__lt=Now() - LAST_USE_PRECISION)
 
 
 def _find(secrets: QuerySet[Any], value: str) -> Any:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from consent.answers import NO_STORE, TRY_AGAIN, oauth_error
+from consent.lane.tokens import DATABASE_AWAY
 from portal.foundation.bodies import max_body
 from portal.foundation.limits.rates import TooMany
 from portal.foundation.once import FormIsStale
@@ -31,7 +32,7 @@ class DatabaseAwayMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> Any:
-        return self.get_response(request)
+        return unavailable(request) if DATABASE_AWAY in request.META else self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: BaseException) -> Any:
         if isinstance(exception, OperationalError):

@@ -94,7 +94,7 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
 ]
 
-# They come first, so that no answer goes without headers; consent/lane.py answers with these alone.
+# They come first, so that no answer goes without headers; consent/lane/ answers with these alone.
 HEADERS_MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 _django = get_wsgi_application()
 require_environment()
 # Imported late: it reads settings and models.
-from consent.lane import in_lane  # noqa: E402
+from consent.lane.front import in_lane  # noqa: E402
 
 _portal = in_lane(_django)
 # Django decodes forms with any codec that a request names, those too that are none for text, and fails before any

@@ -28,17 +28,16 @@ def advance(length):
 def stopped():
     """Stop the database's clock for this connection until the block ends; yield a function that sets it.
 
-    A schema that precedes the system's hides its statement_timestamp(), which decides every time limit.
+    A schema that precedes the system's hides its functions that tell the time, which decide every time limit.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            CREATE SCHEMA stopped_clock;
-            CREATE FUNCTION stopped_clock.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
-            AS $$ SELECT coalesce(nullif(current_setting('tests.clock', true), '')::timestamptz, pg_catalog.statement_timestamp()) $$;
-            SET search_path = stopped_clock, pg_catalog, "$user", public
-            """
-        )
+        cursor.execute("CREATE SCHEMA stopped_clock")
+        for name, kind in (("statement_timestamp", "STABLE"), ("clock_timestamp", "VOLATILE")):
+            cursor.execute(
+                f"CREATE FUNCTION stopped_clock.{name}() RETURNS timestamptz LANGUAGE sql {kind} AS $$ SELECT "
+                f"coalesce(nullif(current_setting('tests.clock', true), '')::timestamptz, pg_catalog.{name}()) $$"
+            )
+        cursor.execute('SET search_path = stopped_clock, pg_catalog, "$user", public')
         try:
             yield lambda time: cursor.execute("SELECT set_config('tests.clock', %s, false)", [time.isoformat()])
         finally:

@@ -1,4 +1,4 @@
-"""Make Django's test client send requests down the fast lane first, as the portal's server does (consent/lane.py).
+"""Make Django's test client send requests down the fast lane first, as the portal's server does (consent/lane/).
 
 `response.lane` tells which answered: "fast" or "django". `off_the_lane` sends the same requests to Django alone.
 """
@@ -8,7 +8,7 @@ import contextlib
 from django.http import HttpResponse
 from django.test.client import ClientHandler
 
-from consent import lane
+from consent.lane import front as lane
 
 _django = ClientHandler.__call__
 

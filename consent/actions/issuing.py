@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from credentials.models import Client
@@ -119,9 +120,10 @@ def issue_code(consent: Consent, *, by: User, scopes: set[str], redirect_uri: st
     return value
 
 
-def _verifier_fits(code: AuthorizationCode, verifier: str) -> bool:
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
-    return hmac.compare_digest(challenge, code.code_challenge)
+def verifier_fits(challenge: str, verifier: str) -> bool:
+    """Tell whether a code_verifier is the one of a code_challenge by S256 (RFC 7636 section 4.6)."""
+    fitting = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    return hmac.compare_digest(fitting, challenge)
 
 
 def find_code(client: Client, value: object) -> AuthorizationCode | None:
@@ -145,7 +147,7 @@ def redeem_code(client: Client, *, code: object, redirect_uri: str | None, verif
     found = find_code(client, code)
     if found is None:
         raise InvalidGrant("The authorization code is unknown, or another client's")
-    if not _verifier_fits(found, verifier):
+    if not verifier_fits(found.code_challenge, verifier):
         raise InvalidGrant("The code_verifier does not fit the code_challenge", consent=found.consent)
     if redirect_uri is not None and redirect_uri != found.redirect_uri:
         raise InvalidGrant("The redirect_uri is not the one of the authorization request", consent=found.consent)
@@ -257,10 +259,15 @@ def _repeat(family: RefreshToken, scopes: set[str]) -> Issue:
 ISSUED_TO_WITHIN = dt.timedelta(hours=1)
 
 
-def _note_issued(consent: Consent, now: dt.datetime) -> None:
-    """Record that a token is issued. Costs no extra lock wait: the consent row is locked already."""
-    if consent.last_issued_at is None or now - consent.last_issued_at >= ISSUED_TO_WITHIN:
-        Consent.objects.filter(pk=consent.pk).update(last_issued_at=Now())
+def note_of_issue_is_due(consent: str = "") -> Q:
+    """Return the condition that it has to be recorded that a token is issued under the consent at a lookup path."""
+    last = f"{consent}last_issued_at"
+    return Q(**{last: None}) | Q(**{f"{last}__lte": Now() - ISSUED_TO_WITHIN})
+
+
+def note_issued(consent_id: uuid.UUID) -> None:
+    """Record that a token is issued under a consent, unless that is recorded already. Lock the consent, or wait for it."""
+    Consent.objects.filter(note_of_issue_is_due(), pk=consent_id).update(last_issued_at=Now())
 
 
 # The same text for every account without a live consent for this client, unless it had one there before.
@@ -308,7 +315,7 @@ def token_for_one_call(access: Access, membership: Membership | None) -> Iterato
             expires=Now() + dt.timedelta(minutes=1),
             scope=" ".join(sorted(fresh.granted)),
         )
-        _note_issued(fresh, fresh.now)
+        note_issued(fresh.pk)
     try:
         yield value
     finally:
@@ -346,7 +353,7 @@ def issue_tokens(issue: Issue, scopes: set[str], *, asked_at: dt.datetime) -> Ac
         expires=Now() + settings.ACCESS_TOKEN_LIFETIME,
         scope=" ".join(sorted(scopes)),
     )
-    _note_issued(issue.consent, asked_at)
+    note_issued(issue.consent.pk)
     return AccessToken.objects.annotate(now=Now()).get(pk=token.pk)
 
 

@@ -1,5 +1,7 @@
 """Queries that are compiled once: to build a queryset anew takes longer than PostgreSQL takes to answer it."""
 
+import itertools
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -20,18 +22,31 @@ class Parameter(Expression):
 
 
 class Statement:
-    """A query with Parameters, which reads values that need no conversion: `build` returns it as a `values_list`."""
+    """A query with Parameters, which reads values that need no conversion: `build` returns it as a `values_list`.
 
-    def __init__(self, build: Callable[[], QuerySet[Any, Any]]) -> None:
-        self._build = build
+    `around` is SQL in which the query stands as {query}, and parameters as %(name)s.
+    """
+
+    def __init__(self, build: Callable[[], QuerySet[Any, Any]], around: str = "{query}") -> None:
+        self._build, self._around = build, around
 
     @cached_property
-    def _compiled(self) -> tuple[str, tuple[Any, ...]]:
+    def _compiled(self) -> tuple[str, dict[str, Any]]:
+        """The SQL, and the values in it that are no parameters, by the names that they have there."""
         compiler = self._build().query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
         if compiler.get_converters([column for column, _sql, _alias in compiler.select]):
             raise TypeError("A statement reads only columns that need no conversion")
-        return sql, params
+        number, values, constants = itertools.count(), iter(params), {}
+
+        def name_of(_place: re.Match[str]) -> str:
+            value = next(values)
+            if isinstance(value, Parameter):
+                return f"%({value.name})s"
+            constants[name := f"constant_{next(number)}"] = value
+            return f"%({name})s"
+
+        return self._around.replace("{query}", re.sub("%s", name_of, sql)), constants
 
     def row(self, **given: Any) -> Any:
         """Return the first row for these values of the parameters, or None."""
@@ -46,7 +61,7 @@ class Statement:
             return self._row(given)
 
     def _row(self, given: dict[str, Any]) -> Any:
-        sql, params = self._compiled
+        sql, constants = self._compiled
         with connection.prepared() as cursor:  # type: ignore[attr-defined]
-            cursor.execute(sql, [given[each.name] if isinstance(each, Parameter) else each for each in params])
+            cursor.execute(sql, {**constants, **given})
             return cursor.fetchone()

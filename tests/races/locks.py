@@ -13,7 +13,7 @@ def in_order(trace):
     """Tell whether an act's transactions took their locks in the order of T11, except of rows that they made or hold already."""
     held, reached = set(), 0
     for statement in trace:
-        if statement.kind == "commit":
+        if statement.kind in ("commit", "lane"):
             held, reached = set(), 0
         elif statement.kind == "insert":
             held.add(statement.table)

@@ -21,6 +21,7 @@ _PATIENCE = 180
 
 @dataclass(frozen=True)
 class Statement:
+    # A "lane" is a whole transaction of the fast lane, its locks and its commit (tests/races/test_lane.py).
     kind: str
     table: str = ""
     # The function that requested a lock, and its caller.
@@ -89,6 +90,8 @@ class Actor:
         return execute(sql, params, many, context)
 
     def _read(self, sql, params):
+        if sql.startswith("WITH good "):
+            return Statement("lane")
         table = _TABLE.search(sql)
         table = table[1] if table else ""
         if _LOCK.search(sql):
@@ -125,8 +128,8 @@ class Actor:
 
 
 def at_locks(trace, statement):
-    """Pause before each lock that is not held yet, and before the commit."""
-    return statement.kind == "commit" or (statement.kind == "lock" and statement not in trace)
+    """Pause before each lock that is not held yet, before the commit, and before a transaction of the fast lane."""
+    return statement.kind in ("commit", "lane") or (statement.kind == "lock" and statement not in trace)
 
 
 def everywhere(trace, statement):
@@ -178,6 +181,10 @@ def next_pause(played, pause_at, selects):
     """
     if selects is everywhere or played.overtaken:
         return pause_at + 1 if played.paused else None
-    commits = (number for number, point in enumerate(played.points, 1) if point.kind == "commit" and number >= pause_at)
+    commits = (
+        number
+        for number, point in enumerate(played.points, 1)
+        if point.kind in ("commit", "lane") and number >= pause_at
+    )
     following = next(commits, len(played.points)) + 1
     return following if following <= len(played.points) else None

@@ -4,13 +4,15 @@ from functools import partial
 
 import pytest
 
+from tests.laning import off_the_lane
 from tests.races.acts import kind_of
 from tests.races.locks import in_order
-from tests.races.pairs import PAIRS, SOAKED
+from tests.races.pairs import PAIRS, SOAKED, TOKENS, UPGRADING
 from tests.races.pauses import at_locks, everywhere, interleave, next_pause
 from tests.races.verdicts import hold
 
 EACH = [pytest.param(name, at_locks, marks=pytest.mark.soak if name in SOAKED else (), id=name) for name in PAIRS]
+ASKING = [name for name in {**TOKENS, **UPGRADING} if name.startswith(("exchange", "refresh", "client credentials"))]
 EACH += [pytest.param(name, everywhere, marks=pytest.mark.soak, id=f"{name}, at each statement") for name in PAIRS]
 
 
@@ -43,3 +45,11 @@ def test_in_every_interleaving(stage, actors, name, selects):
     *pair, verdict = PAIRS[name]
     for world, played in interleavings(stage, actors, pair, selects):
         judge(world, played, verdict)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ASKING)
+def test_in_every_interleaving_off_the_fast_lane(stage, actors, name):
+    """What Django issues, to requests that are unusual."""
+    with off_the_lane():
+        test_in_every_interleaving(stage, actors, name, at_locks)

@@ -1,0 +1,324 @@
+"""Good token requests, in two round trips: one statement finds the client's secret, the other judges and writes.
+
+The second locks what it decides on, in the order of T11, and a statement that waited for a lock judges the locked rows
+as they then are:
+
+- membership, access and consent FOR SHARE: nothing is issued after an end, nor beyond what a trim left. Families under
+  one consent, account or client do not wait for each other.
+- the family or code FOR NO KEY UPDATE, which lets one request of a generation, or one exchange, through.
+
+Client, account and person are read as they were when the statement began. What changes there meanwhile is caught at each
+check: a suspension or deactivation holds back every token, older and newer ones, and a leak ends what was `created`
+before it, which is the time when the secret was found good (C1).
+"""
+
+import contextlib
+import secrets as random
+import uuid
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import Error, OperationalError
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    ExpressionWrapper,
+    OuterRef,
+    QuerySet,
+    Subquery,
+    UUIDField,
+)
+from django.db.models.functions import Now
+
+from credentials.authentication import MalformedBasic, active_secrets_of_client, read_basic, touch_is_due
+from credentials.models import ClientSecret, Level
+from credentials.secrets import (
+    ACCESS_TOKEN,
+    AUTHORIZATION_CODE,
+    CLIENT_SECRET,
+    digest,
+    generate,
+    is_genuine,
+    is_well_formed,
+    make_access_token,
+    make_refresh_token,
+    read_refresh_token,
+)
+from portal.foundation.limits.address import address_of
+from portal.foundation.limits.rates import TooMany, spend
+from portal.foundation.statements import Parameter, Statement
+
+from ..actions.issuing import note_issued, note_of_issue_is_due, verifier_fits
+from ..models import AuthorizationCode, RefreshToken
+from ..parameters import clean_scope
+from ..steps import COUNTED, VERIFIER
+from ..validity import good_codes, good_families, live_consents
+from .answers import Answer, json_answer, read_form
+
+_OF_CLIENT = {"grant_type", "client_id", "client_secret"}
+_FIELDS = {
+    "refresh_token": _OF_CLIENT | {"refresh_token", "scope"},
+    "authorization_code": _OF_CLIENT | {"code", "code_verifier", "redirect_uri"},
+    "client_credentials": _OF_CLIENT | {"account", "scope"},
+}
+_ALL_FIELDS = frozenset().union(*_FIELDS.values())
+
+
+# Set in the environ of a request that has to be answered with 503.
+DATABASE_AWAY = "consent.database_away"
+
+
+class Request(NamedTuple):
+    """What a client that proved itself asks for: the statement that writes it if it is good, and what it hands out."""
+
+    write: Statement
+    given: dict[str, Any]
+    access_token: str
+    refresh_token: str | None = None
+
+
+# --- who asks ---
+
+
+def _secret(**more: Any) -> QuerySet[Any, Any]:
+    """Return the secret that was sent, if it is an active one of the client, and `more` about what is asked for."""
+    due = ExpressionWrapper(touch_is_due(), output_field=BooleanField())
+    found = active_secrets_of_client(Parameter("client")).filter(hash=Parameter("secret"))
+    return found.values_list("pk", due, Now(), "client__level", *more.values())
+
+
+def _of_client(rows: QuerySet[Any]) -> QuerySet[Any]:
+    return rows.filter(consent__access__client=OuterRef("client"))
+
+
+def _family() -> QuerySet[Any, Any]:
+    family = _of_client(RefreshToken.objects.filter(pk=Parameter("family", UUIDField())))
+    return _secret(salt=Subquery(family.values("salt")))
+
+
+def _code() -> QuerySet[Any, Any]:
+    code = _of_client(AuthorizationCode.objects.filter(code=Parameter("code")))
+    return _secret(
+        challenge=Subquery(code.values("code_challenge")), redirect_uri=Subquery(code.values("redirect_uri"))
+    )
+
+
+_FIND_FAMILY, _FIND_CODE, _FIND_CLIENT = Statement(_family), Statement(_code), Statement(_secret)
+
+
+# --- what is issued ---
+
+_ACCESS_AND_CONSENT = "FOR SHARE OF {membership}consent_access, consent_consent"
+
+
+def _told(consent: str = "") -> list[Any]:
+    """Return what the answer and the records need to know of a consent."""
+    due = ExpressionWrapper(note_of_issue_is_due(consent), output_field=BooleanField())
+    names = ("access__account__slug", "access__installation_id", "membership_id")
+    return [*(consent + name for name in names), due]
+
+
+def _statement(build: Callable[..., QuerySet[Any, Any]], writes: str, own_lock: str = "") -> dict[bool, Statement]:
+    """Return the statements that issue under consents of agents and of accounts, which have no membership to lock."""
+    locks = {True: "accounts_membership, ", False: ""}
+
+    def of(is_agents: bool) -> Statement:
+        locked = f"{_ACCESS_AND_CONSENT.format(membership=locks[is_agents])} {own_lock}"
+        good = "good (id, consent, scope, account, installation, agent, note_is_due)"
+        told = "SELECT good.consent, issued.scope, account, installation, agent, note_is_due FROM good, issued"
+        return Statement(
+            lambda: build(is_agents=is_agents), f"WITH {good} AS MATERIALIZED ({{query}} {locked}), {writes} {told}"
+        )
+
+    return {is_agents: of(is_agents) for is_agents in (True, False)}
+
+
+_REFRESH = _statement(
+    lambda is_agents: (
+        good_families(is_agents=is_agents)
+        .filter(pk=Parameter("family", UUIDField()), generation=Parameter("generation", BigIntegerField()))
+        .exclude(scope="")
+        .values_list("pk", "consent_id", "scope", *_told("consent__"))
+    ),
+    # The time of both is read under the locks.
+    """
+    rotated AS (
+        UPDATE consent_refreshtoken family
+        SET generation = family.generation + 1, previous_made_at = current_made_at, current_made_at = clock_timestamp()
+        FROM good
+        WHERE family.id = good.id
+            AND string_to_array(coalesce(%(scope)s, good.scope), ' ') <@ string_to_array(good.scope, ' ')
+        RETURNING family.current_made_at
+    ), issued AS (
+        INSERT INTO consent_accesstoken (token_checksum, consent_id, family_id, created, expires, scope)
+        SELECT %(checksum)s, consent, id, %(asked_at)s, current_made_at + %(lifetime)s, coalesce(%(scope)s, scope)
+        FROM good, rotated
+        RETURNING scope
+    )
+    """,
+    "FOR NO KEY UPDATE OF consent_refreshtoken",
+)
+_EXCHANGE = _statement(
+    lambda is_agents: (
+        good_codes(is_agents=is_agents)
+        .filter(code=Parameter("code"), used_at=None)
+        .exclude(scope="")
+        .values_list("pk", "consent_id", "scope", *_told("consent__"))
+    ),
+    """
+    family AS (
+        INSERT INTO consent_refreshtoken (id, consent_id, scope, salt, generation, created_at, current_made_at, reason)
+        SELECT %(family)s, consent, scope, %(salt)s, 1, %(asked_at)s, clock_timestamp(), '' FROM good
+        RETURNING id, current_made_at
+    ), used AS (
+        UPDATE consent_authorizationcode code SET used_at = family.current_made_at, family_id = family.id
+        FROM good, family
+        WHERE code.id = good.id
+    ), issued AS (
+        INSERT INTO consent_accesstoken (token_checksum, consent_id, family_id, created, expires, scope)
+        SELECT %(checksum)s, consent, family.id, %(asked_at)s, current_made_at + %(lifetime)s, scope
+        FROM good, family
+        RETURNING scope
+    )
+    """,
+    "FOR NO KEY UPDATE OF consent_authorizationcode",
+)
+_STANDING = _statement(
+    lambda is_agents: (
+        live_consents(is_agents=is_agents)
+        .filter(access__client__client_id=Parameter("client"), access__account__slug=Parameter("account"))
+        .exclude(granted=[])
+        .values_list("pk", "pk", "granted", *_told())
+    ),
+    """
+    asked AS (
+        SELECT coalesce(%(scope)s, string_agg(name, ' ' ORDER BY name COLLATE "C")) AS scope
+        FROM good, unnest(good.scope) name
+    ), issued AS (
+        INSERT INTO consent_accesstoken (token_checksum, consent_id, created, expires, scope)
+        SELECT %(checksum)s, consent, %(asked_at)s, clock_timestamp() + %(lifetime)s, asked.scope
+        FROM good, asked
+        WHERE string_to_array(asked.scope, ' ') <@ good.scope::text[]
+        RETURNING scope
+    )
+    """,
+)
+
+
+# --- a request ---
+
+
+def token(environ: dict[str, Any]) -> Answer | None:
+    """Answer a good token request (RFC 6749 section 3.2), or return None."""
+    form = read_form(environ, _ALL_FIELDS)
+    grant_type = form.get("grant_type", "")
+    if grant_type not in _FIELDS or not form.keys() <= _FIELDS[grant_type]:
+        return None
+    client_id, secret = _credentials(environ, form)
+    if not client_id or not is_well_formed(secret, CLIENT_SECRET):
+        return None
+    found = _ASKED[grant_type](form, {"client": client_id, "secret": digest(secret)})
+    if found is None:
+        return None
+    (secret_id, touch_due, asked_at, *_), request = found
+    try:
+        spend(("token by address", address_of(environ)), ("token by client", client_id))
+    except TooMany as refusal:
+        environ[COUNTED] = refusal
+        return None
+    environ[COUNTED] = None
+    issued = _issue(environ, request, asked_at)
+    if issued is None:
+        return None
+    consent_id, scope, account, installation, agent, note_due = issued
+    # What was issued was committed, whatever becomes of the records of last use.
+    with contextlib.suppress(Error):
+        if touch_due:
+            ClientSecret.objects.filter(pk=secret_id).update(last_used_at=Now())
+        if note_due:
+            note_issued(consent_id)
+    told = {
+        "access_token": request.access_token,
+        "expires_in": int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
+        "token_type": "Bearer",
+        "scope": scope,
+        "refresh_token": request.refresh_token,
+        "account": account,
+        "installation": installation and str(installation),
+        "agent": agent and str(agent),
+    }
+    return json_answer({name: value for name, value in told.items() if value is not None})
+
+
+def _credentials(environ: dict[str, Any], form: dict[str, str]) -> tuple[str, str]:
+    """Return the client's id and secret, sent in one of the two ways, or empty strings."""
+    try:
+        basic = read_basic(environ.get("HTTP_AUTHORIZATION", ""))
+    except MalformedBasic:
+        return "", ""
+    if basic is None:
+        basic = form.get("client_id", ""), form.get("client_secret", "")
+    elif "client_secret" in form or form.get("client_id", basic[0]) != basic[0]:
+        return "", ""
+    return ("", "") if len(basic[0]) > 100 or "\0" in basic[0] else basic
+
+
+def _issue(environ: dict[str, Any], request: Request, asked_at: Any) -> Any:
+    given = {"asked_at": asked_at, "lifetime": settings.ACCESS_TOKEN_LIFETIME, "checksum": digest(request.access_token)}
+    try:
+        return request.write.row(**request.given, **given)
+    except OperationalError:
+        # It may have been committed. Trying again at once could take that for a replay.
+        environ[DATABASE_AWAY] = True
+        raise
+
+
+def _refresh(form: dict[str, str], client: dict[str, str]) -> tuple[Any, Request] | None:
+    parts = read_refresh_token(form.get("refresh_token"))
+    row = parts and _FIND_FAMILY.row(**client, family=parts.family)
+    if not parts or not row or row[-1] is None or not is_genuine(parts, bytes(row[-1])):
+        return None
+    salt, generation = bytes(row[-1]), parts.generation + 1
+    given = {"family": parts.family, "generation": parts.generation, "scope": _scope(form)}
+    return row, Request(_REFRESH[_is_agents(row)], given, *_pair(parts.family, salt, generation))
+
+
+def _exchange(form: dict[str, str], client: dict[str, str]) -> tuple[Any, Request] | None:
+    value, verifier = form.get("code"), form.get("code_verifier", "")
+    if not value or not is_well_formed(value, AUTHORIZATION_CODE) or not VERIFIER.fullmatch(verifier):
+        return None
+    row = _FIND_CODE.row(**client, code=digest(value))
+    if row is None or row[-1] is None:
+        return None
+    *_known, challenge, redirect_uri = row
+    if not verifier_fits(challenge, verifier) or form.get("redirect_uri", redirect_uri) != redirect_uri:
+        return None
+    family, salt = uuid.uuid4(), random.token_bytes(32)
+    given = {"code": digest(value), "family": family, "salt": salt}
+    return row, Request(_EXCHANGE[_is_agents(row)], given, *_pair(family, salt, 1))
+
+
+def _standing(form: dict[str, str], client: dict[str, str]) -> tuple[Any, Request] | None:
+    account = form.get("account")
+    row = account and _FIND_CLIENT.row(**client)
+    if not row or _is_agents(row):
+        return None
+    given = {"client": client["client"], "account": account, "scope": _scope(form)}
+    return row, Request(_STANDING[False], given, generate(ACCESS_TOKEN))
+
+
+_ASKED = {"refresh_token": _refresh, "authorization_code": _exchange, "client_credentials": _standing}
+
+
+def _is_agents(row: Any) -> bool:
+    return row[3] == Level.AGENT
+
+
+def _pair(family: uuid.UUID, salt: bytes, generation: int) -> tuple[str, str]:
+    return make_access_token(family, salt, generation), make_refresh_token(family, salt, generation)
+
+
+def _scope(form: dict[str, str]) -> str | None:
+    """Return the scopes that are asked for, sorted, or None for all."""
+    return " ".join(sorted({*clean_scope(form.get("scope", "")).split()})) or None

@@ -1,0 +1,186 @@
+"""T1, T10, T11: what waits for the fast lane's one statement, and what it need not see, since each check reads it."""
+
+import contextlib
+import re
+
+import psycopg
+import pytest
+from django.db import connection
+
+from consent.lane import tokens as lane
+from tests.races.acts import kind_of
+from tests.races.pairs import AGENT_ASKING, AGENT_ENDING, ASKING, ENDING, PAIRS
+from tests.races.pauses import Played
+from tests.races.verdicts import hold
+from tests.servers import environment
+
+# Any number, of this test alone.
+GATE = 20_261_128
+# Written to rows that the lane does not lock: what it issues meanwhile is refused at each check.
+SEEN_AT_CHECKS = {"suspension of the client", "suspension of the account", "a leak", "deactivation"}
+RACES = [
+    *(f"{ask} against {end}" for ask in ASKING for end in (*ENDING, "trim", "a scope added")),
+    *(f"{ask} against {end}" for ask in AGENT_ASKING for end in AGENT_ENDING),
+    "refresh against a new agreement", "client credentials against a new agreement", "refresh against an upgrade",
+    "refresh against giving back",
+]  # fmt: skip
+# Without these locks, a token is committed after what should have prevented it. The consent's alone is not needed, since
+# nothing changes a consent without the lock of its access; but T11 locks every row that is decided on.
+NEEDED = {
+    "exchange against uninstall": ["consent_access"],
+    "refresh by an agent's app against the agent's removal": ["accounts_membership"],
+    "client credentials against trim": ["consent_access", "consent_consent"],
+}
+
+
+class Gate:
+    """Stops every insert of an access token, with all locks of its statement taken."""
+
+    def __init__(self):
+        self.connection = psycopg.connect(environment()["DATABASE_URL"], autocommit=True)
+        self.pid = self.connection.info.backend_pid
+
+    def close(self):
+        self.connection.execute("SELECT pg_advisory_lock(%s)", [GATE])
+
+    def open(self):
+        self.connection.execute("SELECT pg_advisory_unlock_all()")
+
+
+@pytest.fixture
+def gate(stage):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION races.stop() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NEW; END $$;"
+            " CREATE TRIGGER races_stop BEFORE INSERT ON consent_accesstoken"
+            " FOR EACH ROW EXECUTE FUNCTION races.stop()"
+        )
+    gate = Gate()
+    yield gate
+    gate.connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER races_stop ON consent_accesstoken; DROP FUNCTION races.stop()")
+
+
+def blockers(actor):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_blocking_pids(%s)", [actor.pid])
+        return {*cursor.fetchone()[0]}
+
+
+def stopped(actor):
+    """Wait until an actor is done or waits, and return for whom it waits."""
+    while not actor.stopped.wait(0.004):
+        if found := blockers(actor):
+            return found
+    return set()
+
+
+def play(stage, actors, gate, first, second):
+    """Begin `second` while the lane's statement of `first` holds its locks; return what came out, and who waited."""
+    world, (one, two) = stage.reset(), actors
+    gate.close()
+    try:
+        one.begin(lambda: first(world), selects=lambda *_: False)
+        assert stopped(one) == {gate.pid}, one.outcome
+        two.begin(lambda: second(world), selects=lambda *_: False)
+        waits = one.pid in stopped(two)
+    finally:
+        gate.open()
+    for actor in actors:
+        actor.wait()
+    outcomes = [actor.outcome for actor in actors]
+    return world, Played(outcomes, traces=[actor.trace for actor in actors]), waits
+
+
+def judge(world, played, verdict):
+    kinds = [kind_of(outcome) for outcome in played.outcomes]
+    hold(world)
+    verdict(world, played, kinds)
+
+
+@pytest.mark.parametrize("name", RACES)
+def test_what_ends_waits_for_the_lane_or_is_seen_at_each_check(stage, actors, gate, name):
+    ask, end, verdict = PAIRS[name]
+    world, played, waits = play(stage, actors, gate, ask, end)
+    assert (played.outcomes[0].status_code, played.outcomes[0].lane) == (200, "fast")
+    ending = name.partition(" against ")[2]
+    assert waits == (ending not in SEEN_AT_CHECKS | {"a scope added"})
+    judge(world, played, verdict)
+
+
+def test_families_of_one_consent_do_not_wait_for_each_other(stage, actors, gate):
+    world, played, waits = play(stage, actors, gate, ASKING["exchange"], ASKING["refresh"])
+    assert not waits
+    judge(world, played, PAIRS["refresh against a scope added"][2])
+
+
+@pytest.mark.parametrize("name", ["refresh twice", "exchange twice"])
+def test_a_generation_and_a_code_let_one_request_through(stage, actors, gate, name):
+    *acts, verdict = PAIRS[name]
+    world, played, waits = play(stage, actors, gate, *acts)
+    assert waits
+    judge(world, played, verdict)
+
+
+@contextlib.contextmanager
+def without(tables):
+    """Take the locks of some tables out of the lane's statements."""
+
+    def unlocked(match):
+        kept = [name for name in match[1].split(", ") if name not in tables]
+        return f"FOR SHARE OF {', '.join(kept)}" if kept else ""
+
+    statements = [each for kind in (lane._REFRESH, lane._EXCHANGE, lane._STANDING) for each in kind.values()]
+    before = [statement._around for statement in statements]
+    try:
+        for statement in statements:
+            statement.__dict__.pop("_compiled", None)
+            statement._around = re.sub(r"FOR SHARE OF (\w+(?:, \w+)*)", unlocked, statement._around)
+        yield
+    finally:
+        for statement, around in zip(statements, before, strict=True):
+            statement.__dict__.pop("_compiled", None)
+            statement._around = around
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_without_a_lock_an_end_is_overtaken(stage, actors, gate, name):
+    """The database's own judges notice, and Django answers."""
+    ask, end, _verdict = PAIRS[name]
+    with without(NEEDED[name]):
+        _world, played, waits = play(stage, actors, gate, ask, end)
+    assert not waits and played.outcomes[0].lane == "django"
+
+
+def test_the_lane_locks_in_the_order_of_the_rules(stage, actors, gate):
+    """T11: membership, then access, then consent, then the family."""
+    world, one = stage.reset(), actors[0]
+    consent = world.consents["agent"]
+    rows = [
+        ("accounts_membership", "id", consent.membership_id),
+        ("consent_access", "id", consent.access_id),
+        ("consent_consent", "id", consent.pk),
+        ("consent_refreshtoken", "consent_id", consent.pk),
+    ]
+    for number, (table, column, key) in enumerate(rows):
+        stage.reset()
+        with psycopg.connect(environment()["DATABASE_URL"]) as holder:
+            holder.execute(f"SELECT 1 FROM {table} WHERE {column} = %s FOR NO KEY UPDATE", [key])
+            one.begin(lambda: AGENT_ASKING["refresh by an agent's app"](world), selects=lambda *_: False)
+            assert stopped(one) == {holder.info.backend_pid}
+            free = [row for row in rows if row[0] != table and _is_free(*row)]
+            holder.rollback()
+        one.wait()
+        assert free == rows[number + 1 :], f"waiting for {table}, it holds what comes before"
+        assert (one.outcome.status_code, one.outcome.lane) == (200, "fast")
+
+
+def _is_free(table, column, key):
+    with psycopg.connect(environment()["DATABASE_URL"]) as other:
+        try:
+            other.execute(f"SELECT 1 FROM {table} WHERE {column} = %s FOR NO KEY UPDATE NOWAIT", [key])
+        except psycopg.errors.LockNotAvailable:
+            return False
+        return True
