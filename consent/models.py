@@ -280,7 +280,10 @@ class AccessToken(AbstractAccessToken):
     revoked_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["expires"], name="access_token_to_erase")]
+        indexes = [
+            models.Index(fields=["expires"], name="access_token_to_erase"),
+            models.Index(fields=["revoked_at"], condition=~Q(revoked_at=None), name="access_token_given_back"),
+        ]
 
     def __str__(self) -> str:
         return str(self.pk)

@@ -6,8 +6,17 @@ import pytest
 from django.db import connection, transaction
 
 from consent import check
-from consent.models import AccessToken
-from consent.validity import good_tokens, live_consents, why_token_ended, with_validity
+from consent.models import AccessToken, AuthorizationCode, RefreshToken
+from consent.validity import (
+    good_codes,
+    good_families,
+    good_tokens,
+    live_consents,
+    why_code_ended,
+    why_family_ended,
+    why_token_ended,
+    with_validity,
+)
 from portal.accounts.models import Invitation
 from portal.ledger.actions import verify
 from portal.ledger.models import Chain, Entry
@@ -209,6 +218,13 @@ class Truth:
             if verdict != "expired":
                 assert (why_token_ended(row, row.now) is None) == (verdict == "good"), (token, verdict)
         assert not found, "a token that nobody was given"
+        self._agree_on(RefreshToken, good_families, why_family_ended)
+        self._agree_on(AuthorizationCode, good_codes, why_code_ended)
+
+    def _agree_on(self, model, good, why_ended):
+        """The statements of the fast lane, and the steps that say why not, never disagree."""
+        found = {pk for is_agents in (True, False) for pk in good(is_agents=is_agents).values_list("pk", flat=True)}
+        assert found == {row.pk for row in with_validity(model.objects.all()) if not why_ended(row, row.now)}
 
     def _ask_with(self, token):
         """What a product is told of a token: by the check, and by introspection."""

@@ -172,7 +172,6 @@ STAY = {
     "consent.ending.revoke_tokens rows": "T11: the consents it stamps; every other act on them holds their access",
     "consent.granting._change_terms rows": "T11: the consents it narrows; every other act on them holds their access",
     f"marketplace.vendors.end_connections {CONNECTION}": "T11: what it writes, no act but people's does, who hold the account",
-    "consent.ending.erase_batch rows": "passes over what another eraser holds",
     f"portal.accounts.memberships.change_role {MEMBERSHIP}": "T11: every act that decides on a role holds it, and it is read anew",
     f"portal.accounts.teams._match_test_account {MEMBERSHIP}": "T11: as end_membership; a team is changed under its test account's lock",
     **dict.fromkeys(
