@@ -60,6 +60,9 @@ def reason_is_known(kind: type[models.TextChoices], name: str) -> models.CheckCo
 class Access(models.Model):
     """One account's relation with one client. Every consent hangs on one; ended, it never lives again (T4)."""
 
+    # The fast lane shares its lock (portal/foundation/database.py::lock).
+    has_queue = True
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="accesses")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="accesses")

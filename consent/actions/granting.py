@@ -111,7 +111,9 @@ def grant_consent(
         raise MayNotConsent(_("%(client)s is suspended.") % {"client": client})
     members = Membership.objects.select_for_update(no_key=True).filter(account=account, user=by, ended_at=None)
     membership = members.first()
-    access = Access.objects.select_for_update(no_key=True).filter(client=client, account=account, ended_at=None).first()
+    # Under the account's lock none is opened or ended.
+    access = Access.objects.filter(client=client, account=account, ended_at=None).first()
+    access = access and lock(Access, access.pk)
     agent = agent_membership(client, membership)
     consents = Consent.objects.select_for_update(no_key=True).filter(access=access, membership=agent, revoked_at=None)
     live = consents.first() if access else None

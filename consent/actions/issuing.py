@@ -266,8 +266,13 @@ def note_of_issue_is_due(consent: str = "") -> Q:
 
 
 def note_issued(consent_id: uuid.UUID) -> None:
-    """Record that a token is issued under a consent, unless that is recorded already. Lock the consent, or wait for it."""
-    Consent.objects.filter(note_of_issue_is_due(), pk=consent_id).update(last_issued_at=Now())
+    """Record that a token is issued under a consent, unless that is recorded already.
+
+    While others share the consent's lock, the next request records it: to wait for them might take long.
+    """
+    due = Consent.objects.filter(note_of_issue_is_due(), pk=consent_id)
+    free = due.select_for_update(skip_locked=True, no_key=True).values("pk")
+    Consent.objects.filter(pk__in=free).update(last_issued_at=Now())
 
 
 # The same text for every account without a live consent for this client, unless it had one there before.

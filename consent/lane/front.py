@@ -62,7 +62,9 @@ def _answer(environ: dict[str, Any], path: str) -> Answer | None:
         return check(environ, path.removeprefix(_CHECK))
     if path == _INTROSPECT:
         return introspect(environ)
-    return token(environ) if path == _TOKEN else None
+    # Django redirects what comes over http, but for checks and introspections (SECURE_REDIRECT_EXEMPT).
+    is_redirected = settings.SECURE_SSL_REDIRECT and not _is_secure(environ)
+    return token(environ) if path == _TOKEN and not is_redirected else None
 
 
 def _is_usual(environ: Mapping[str, Any]) -> bool:

@@ -3,13 +3,15 @@
 The second locks what it decides on, in the order of T11, and a statement that waited for a lock judges the locked rows
 as they then are:
 
-- membership, access and consent FOR SHARE: nothing is issued after an end, nor beyond what a trim left. Families under
-  one consent, account or client do not wait for each other.
+- access and consent FOR SHARE: nothing is issued after an end, nor beyond what a trim left. Families under one consent,
+  account or client do not wait for each other. PostgreSQL would let ever new sharers pass an act that waits to change the
+  access, so that both first queue in a line that keeps its order (`portal/foundation/database.py::lock`).
 - the family or code FOR NO KEY UPDATE, which lets one request of a generation, or one exchange, through.
 
-Client, account and person are read as they were when the statement began. What changes there meanwhile is caught at each
-check: a suspension or deactivation holds back every token, older and newer ones, and a leak ends what was `created`
-before it, which is the time when the secret was found good (C1).
+Client, account, membership and person are read as they were when the statement began. What changes there meanwhile is
+caught at each check: a member who left never returns to that membership (T4), a suspension or deactivation holds back
+every token, older and newer ones, and a leak ends what was `created` before it (C1). That is the time when the first
+statement found the secret good, and the client not suspended: a leak is told when a suspension is lifted.
 """
 
 import contextlib
@@ -29,7 +31,7 @@ from django.db.models import (
     Subquery,
     UUIDField,
 )
-from django.db.models.functions import Now
+from django.db.models.functions import Least, Now
 
 from credentials.authentication import MalformedBasic, active_secrets_of_client, read_basic, touch_is_due
 from credentials.models import ClientSecret, Level
@@ -45,12 +47,13 @@ from credentials.secrets import (
     make_refresh_token,
     read_refresh_token,
 )
+from portal.foundation.database import QUEUE_SHARED, queue_of
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import TooMany, spend
 from portal.foundation.statements import Parameter, Statement
 
 from ..actions.issuing import note_issued, note_of_issue_is_due, verifier_fits
-from ..models import AuthorizationCode, RefreshToken
+from ..models import Access, AuthorizationCode, RefreshToken
 from ..parameters import clean_scope
 from ..steps import COUNTED, VERIFIER
 from ..validity import good_codes, good_families, live_consents
@@ -84,8 +87,8 @@ class Request(NamedTuple):
 def _secret(**more: Any) -> QuerySet[Any, Any]:
     """Return the secret that was sent, if it is an active one of the client, and `more` about what is asked for."""
     due = ExpressionWrapper(touch_is_due(), output_field=BooleanField())
-    found = active_secrets_of_client(Parameter("client")).filter(hash=Parameter("secret"))
-    return found.values_list("pk", due, Now(), "client__level", *more.values())
+    found = active_secrets_of_client(Parameter("client")).filter(hash=Parameter("secret"), client__suspended_at=None)
+    return found.values_list("pk", due, Now(), "client__level", "client_id", *more.values())
 
 
 def _of_client(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -94,42 +97,47 @@ def _of_client(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 def _family() -> QuerySet[Any, Any]:
     family = _of_client(RefreshToken.objects.filter(pk=Parameter("family", UUIDField())))
-    return _secret(salt=Subquery(family.values("salt")))
+    return _secret(access=Subquery(family.values("consent__access")), salt=Subquery(family.values("salt")))
 
 
 def _code() -> QuerySet[Any, Any]:
     code = _of_client(AuthorizationCode.objects.filter(code=Parameter("code")))
-    return _secret(
-        challenge=Subquery(code.values("code_challenge")), redirect_uri=Subquery(code.values("redirect_uri"))
-    )
+    names = ("consent__access", "code_challenge", "redirect_uri")
+    return _secret(**{name: Subquery(code.values(name)) for name in names})
 
 
-_FIND_FAMILY, _FIND_CODE, _FIND_CLIENT = Statement(_family), Statement(_code), Statement(_secret)
+def _standing_access() -> QuerySet[Any, Any]:
+    accesses = Access.objects.filter(client=OuterRef("client"), account__slug=Parameter("account"), ended_at=None)
+    return _secret(access=Subquery(accesses.values("pk")))
+
+
+_FIND_FAMILY, _FIND_CODE, _FIND_ACCESS = Statement(_family), Statement(_code), Statement(_standing_access)
 
 
 # --- what is issued ---
 
-_ACCESS_AND_CONSENT = "FOR SHARE OF {membership}consent_access, consent_consent"
 
-
-def _told(consent: str = "") -> list[Any]:
-    """Return what the answer and the records need to know of a consent."""
+def _told(until: Any, consent: str = "") -> list[Any]:
+    """Return until when a consent or code is good, and what the answer and the records need to know of the consent."""
     due = ExpressionWrapper(note_of_issue_is_due(consent), output_field=BooleanField())
     names = ("access__account__slug", "access__installation_id", "membership_id")
-    return [*(consent + name for name in names), due]
+    return [until, *(consent + name for name in names), due]
 
 
 def _statement(build: Callable[..., QuerySet[Any, Any]], writes: str, own_lock: str = "") -> dict[bool, Statement]:
-    """Return the statements that issue under consents of agents and of accounts, which have no membership to lock."""
-    locks = {True: "accounts_membership, ", False: ""}
+    """Return the statements that issue under consents of agents and of accounts."""
+    good = "good (id, consent, scope, until, account, installation, agent, note_is_due)"
+    locks = f"FOR SHARE OF consent_access, consent_consent {own_lock}"
+    told = "SELECT good.consent, issued.scope, account, installation, agent, note_is_due FROM good, issued"
+    around = (
+        f"WITH queue AS MATERIALIZED (SELECT {QUEUE_SHARED}),"
+        f" {good} AS MATERIALIZED ({{query}} {locks}), {writes} {told}"
+    )
 
     def of(is_agents: bool) -> Statement:
-        locked = f"{_ACCESS_AND_CONSENT.format(membership=locks[is_agents])} {own_lock}"
-        good = "good (id, consent, scope, account, installation, agent, note_is_due)"
-        told = "SELECT good.consent, issued.scope, account, installation, agent, note_is_due FROM good, issued"
-        return Statement(
-            lambda: build(is_agents=is_agents), f"WITH {good} AS MATERIALIZED ({{query}} {locked}), {writes} {told}"
-        )
+        # PostgreSQL evaluates this before it reads or locks any row.
+        queued = "(SELECT count(*) FROM queue) = 1"
+        return Statement(lambda: build(is_agents=is_agents).extra(where=[queued]), around)  # noqa: S610 (a constant)
 
     return {is_agents: of(is_agents) for is_agents in (True, False)}
 
@@ -139,7 +147,7 @@ _REFRESH = _statement(
         good_families(is_agents=is_agents)
         .filter(pk=Parameter("family", UUIDField()), generation=Parameter("generation", BigIntegerField()))
         .exclude(scope="")
-        .values_list("pk", "consent_id", "scope", *_told("consent__"))
+        .values_list("pk", "consent_id", "scope", *_told("consent__expires_at", "consent__"))
     ),
     # The time of both is read under the locks.
     """
@@ -147,7 +155,7 @@ _REFRESH = _statement(
         UPDATE consent_refreshtoken family
         SET generation = family.generation + 1, previous_made_at = current_made_at, current_made_at = clock_timestamp()
         FROM good
-        WHERE family.id = good.id
+        WHERE family.id = good.id AND good.until > clock_timestamp()
             AND string_to_array(coalesce(%(scope)s, good.scope), ' ') <@ string_to_array(good.scope, ' ')
         RETURNING family.current_made_at
     ), issued AS (
@@ -164,12 +172,13 @@ _EXCHANGE = _statement(
         good_codes(is_agents=is_agents)
         .filter(code=Parameter("code"), used_at=None)
         .exclude(scope="")
-        .values_list("pk", "consent_id", "scope", *_told("consent__"))
+        .values_list("pk", "consent_id", "scope", *_told(Least("expires", "consent__expires_at"), "consent__"))
     ),
     """
     family AS (
         INSERT INTO consent_refreshtoken (id, consent_id, scope, salt, generation, created_at, current_made_at, reason)
         SELECT %(family)s, consent, scope, %(salt)s, 1, %(asked_at)s, clock_timestamp(), '' FROM good
+        WHERE good.until > clock_timestamp()
         RETURNING id, current_made_at
     ), used AS (
         UPDATE consent_authorizationcode code SET used_at = family.current_made_at, family_id = family.id
@@ -187,9 +196,9 @@ _EXCHANGE = _statement(
 _STANDING = _statement(
     lambda is_agents: (
         live_consents(is_agents=is_agents)
-        .filter(access__client__client_id=Parameter("client"), access__account__slug=Parameter("account"))
+        .filter(access__client=Parameter("client_pk", BigIntegerField()), access__account__slug=Parameter("account"))
         .exclude(granted=[])
-        .values_list("pk", "pk", "granted", *_told())
+        .values_list("pk", "pk", "granted", *_told("expires_at"))
     ),
     """
     asked AS (
@@ -199,7 +208,7 @@ _STANDING = _statement(
         INSERT INTO consent_accesstoken (token_checksum, consent_id, created, expires, scope)
         SELECT %(checksum)s, consent, %(asked_at)s, clock_timestamp() + %(lifetime)s, asked.scope
         FROM good, asked
-        WHERE string_to_array(asked.scope, ' ') <@ good.scope::text[]
+        WHERE good.until > clock_timestamp() AND string_to_array(asked.scope, ' ') <@ good.scope::text[]
         RETURNING scope
     )
     """,
@@ -221,14 +230,14 @@ def token(environ: dict[str, Any]) -> Answer | None:
     found = _ASKED[grant_type](form, {"client": client_id, "secret": digest(secret)})
     if found is None:
         return None
-    (secret_id, touch_due, asked_at, *_), request = found
+    (secret_id, touch_due, asked_at, _level, _client, access, *_), request = found
     try:
         spend(("token by address", address_of(environ)), ("token by client", client_id))
     except TooMany as refusal:
         environ[COUNTED] = refusal
         return None
     environ[COUNTED] = None
-    issued = _issue(environ, request, asked_at)
+    issued = _issue(environ, request, asked_at, access)
     if issued is None:
         return None
     consent_id, scope, account, installation, agent, note_due = issued
@@ -264,8 +273,13 @@ def _credentials(environ: dict[str, Any], form: dict[str, str]) -> tuple[str, st
     return ("", "") if len(basic[0]) > 100 or "\0" in basic[0] else basic
 
 
-def _issue(environ: dict[str, Any], request: Request, asked_at: Any) -> Any:
-    given = {"asked_at": asked_at, "lifetime": settings.ACCESS_TOKEN_LIFETIME, "checksum": digest(request.access_token)}
+def _issue(environ: dict[str, Any], request: Request, asked_at: Any, access: Any) -> Any:
+    given = {
+        "asked_at": asked_at,
+        "queue": queue_of(Access, access),
+        "lifetime": settings.ACCESS_TOKEN_LIFETIME,
+        "checksum": digest(request.access_token),
+    }
     try:
         return request.write.row(**request.given, **given)
     except OperationalError:
@@ -301,10 +315,10 @@ def _exchange(form: dict[str, str], client: dict[str, str]) -> tuple[Any, Reques
 
 def _standing(form: dict[str, str], client: dict[str, str]) -> tuple[Any, Request] | None:
     account = form.get("account")
-    row = account and _FIND_CLIENT.row(**client)
-    if not row or _is_agents(row):
+    row = account and _FIND_ACCESS.row(**client, account=account)
+    if not row or row[5] is None or _is_agents(row):
         return None
-    given = {"client": client["client"], "account": account, "scope": _scope(form)}
+    given = {"client_pk": row[4], "account": account, "scope": _scope(form)}
     return row, Request(_STANDING[False], given, generate(ACCESS_TOKEN))
 
 
@@ -321,4 +335,4 @@ def _pair(family: uuid.UUID, salt: bytes, generation: int) -> tuple[str, str]:
 
 def _scope(form: dict[str, str]) -> str | None:
     """Return the scopes that are asked for, sorted, or None for all."""
-    return " ".join(sorted({*clean_scope(form.get("scope", "")).split()})) or None
+    return " ".join(sorted({*clean_scope(form.get("scope", "")).split(" ")})) or None

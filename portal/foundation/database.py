@@ -12,8 +12,21 @@ from django.db.models import Model
 Row = TypeVar("Row", bound=Model)
 
 
+# PostgreSQL lets those who share a row's lock pass those who wait to change the row, without end. Where a model `has_queue`,
+# both queue for this lock first, which is given in the order of asking.
+_QUEUE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+QUEUE_SHARED = "pg_advisory_xact_lock_shared(hashtextextended(%(queue)s, 0))"
+
+
+def queue_of(model: type[Model], pk: object) -> str:
+    return f"{model._meta.db_table} {pk}"
+
+
 def lock(model: type[Row], pk: object) -> Row:
     """Return the row, locked against change but not against rows that refer to it (T11)."""
+    if getattr(model, "has_queue", False):
+        with connection.cursor() as cursor:
+            cursor.execute(_QUEUE, [queue_of(model, pk)])
     return model._default_manager.select_for_update(no_key=True, of=("self",)).get(pk=pk)
 
 

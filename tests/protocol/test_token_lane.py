@@ -207,6 +207,7 @@ def test_an_unusual_request_is_left_to_django(asking, grant, changes):
         ("authorization_code", {"code_verifier": "x"}), ("authorization_code", {"redirect_uri": "https://evil.example"}),
         ("client_credentials", {"account": "globex"}), ("client_credentials", {"account": None}),
         ("client_credentials", {"scope": "nothing"}),
+        *((grant, {"scope": f"{VIEW}{space}{EDIT}"}) for grant in GRANTS[::2] for space in "\t\n\x85\u3000"),
     ],
 )  # fmt: skip
 def test_a_request_that_is_not_good_changes_nothing(asking, grant, changes):
@@ -294,3 +295,14 @@ def test_no_value_that_was_sent_is_in_the_sql(asking):
     with CaptureQueriesContext(connection) as queries:
         asking.send("refresh_token")
     assert not any(re.search("amp_|" + VIEW, query["sql"]) for query in queries)
+
+
+@pytest.mark.parametrize("grant", GRANTS)
+def test_nothing_is_issued_over_http_where_django_redirects(asking, settings, grant):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    form = asking.form(grant)
+    settings.SECURE_SSL_REDIRECT = True
+    assert asking.send(grant, **form, headers={"HTTP_X_FORWARDED_PROTO": "https"}).lane == "fast"
+    for headers in ({}, {"HTTP_X_FORWARDED_PROTO": "http"}):
+        answer = asking.send(grant, **form, headers=headers)
+        assert (answer.lane, answer.status_code) == ("django", 301)

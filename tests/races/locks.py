@@ -170,6 +170,7 @@ SECOND = {
 STAY = {
     f"consent.succeeding.confirm_consent {PATH}": "T11: the row it writes; every other act on it but expiry holds the account",
     "consent.ending.revoke_tokens rows": "T11: the consents it stamps; every other act on them holds their access",
+    "consent.issuing.note_issued rows": "passes over a consent whose lock others share",
     "consent.granting._change_terms rows": "T11: the consents it narrows; every other act on them holds their access",
     f"marketplace.vendors.end_connections {CONNECTION}": "T11: what it writes, no act but people's does, who hold the account",
     f"portal.accounts.memberships.change_role {MEMBERSHIP}": "T11: every act that decides on a role holds it, and it is read anew",

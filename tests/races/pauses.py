@@ -85,16 +85,20 @@ class Actor:
     def _execute(self, execute, sql, params, many, context):
         statement = self._read(sql, params)
         self._pass(statement)
-        if statement.kind == "lock" and {statement.site, f"{statement.caller} > {statement.function}"} & self.without:
-            sql = _LOCK.sub("", sql)
+        if {statement.site, f"{statement.caller} > {statement.function}"} & self.without:
+            sql = {"lock": _LOCK.sub("", sql), "queue": "SELECT %s"}.get(statement.kind, sql)
         return execute(sql, params, many, context)
 
     def _read(self, sql, params):
-        if sql.startswith("WITH good "):
+        if sql.startswith("WITH queue "):
             return Statement("lane")
+        if sql.startswith("SELECT pg_advisory_xact_lock("):
+            # Of the lock that follows.
+            return Statement("queue", str(params[0]).partition(" ")[0], *_functions())
         table = _TABLE.search(sql)
         table = table[1] if table else ""
-        if _LOCK.search(sql):
+        # What skips locked rows waits for nobody.
+        if _LOCK.search(sql) and "SKIP LOCKED" not in sql:
             return Statement("lock", table, *_functions(), tuple(map(str, params or ())))
         return Statement("insert" if sql.startswith("INSERT") else "other", table)
 

@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 
-from tests.laning import off_the_lane
 from tests.races.acts import kind_of
 from tests.races.locks import in_order
 from tests.races.pairs import PAIRS, SOAKED, TOKENS, UPGRADING
@@ -51,5 +50,5 @@ def test_in_every_interleaving(stage, actors, name, selects):
 @pytest.mark.parametrize("name", ASKING)
 def test_in_every_interleaving_off_the_fast_lane(stage, actors, name):
     """What Django issues, to requests that are unusual."""
-    with off_the_lane():
+    with stage.off_the_lane():
         test_in_every_interleaving(stage, actors, name, at_locks)

@@ -8,16 +8,21 @@ import pytest
 from django.db import connection
 
 from consent.lane import tokens as lane
+from credentials import actions as credentials
+from portal.foundation.database import QUEUE_SHARED
+from tests.races import acts
 from tests.races.acts import kind_of
 from tests.races.pairs import AGENT_ASKING, AGENT_ENDING, ASKING, ENDING, PAIRS
-from tests.races.pauses import Played
+from tests.races.pauses import Actor, Played
 from tests.races.verdicts import hold
-from tests.servers import environment
+from tests.servers import environment, together
 
 # Any number, of this test alone.
 GATE = 20_261_128
 # Written to rows that the lane does not lock: what it issues meanwhile is refused at each check.
-SEEN_AT_CHECKS = {"suspension of the client", "suspension of the account", "a leak", "deactivation"}
+SEEN_AT_CHECKS = {
+    "suspension of the client", "suspension of the account", "a leak", "deactivation", "the agent's removal",
+}  # fmt: skip
 RACES = [
     *(f"{ask} against {end}" for ask in ASKING for end in (*ENDING, "trim", "a scope added")),
     *(f"{ask} against {end}" for ask in AGENT_ASKING for end in AGENT_ENDING),
@@ -28,7 +33,6 @@ RACES = [
 # nothing changes a consent without the lock of its access; but T11 locks every row that is decided on.
 NEEDED = {
     "exchange against uninstall": ["consent_access"],
-    "refresh by an agent's app against the agent's removal": ["accounts_membership"],
     "client credentials against trim": ["consent_access", "consent_consent"],
 }
 
@@ -137,7 +141,8 @@ def without(tables):
     try:
         for statement in statements:
             statement.__dict__.pop("_compiled", None)
-            statement._around = re.sub(r"FOR SHARE OF (\w+(?:, \w+)*)", unlocked, statement._around)
+            around = re.sub(r"FOR SHARE OF (\w+(?:, \w+)*)", unlocked, statement._around)
+            statement._around = around.replace(QUEUE_SHARED, "%(queue)s::text")
         yield
     finally:
         for statement, around in zip(statements, before, strict=True):
@@ -155,11 +160,10 @@ def test_without_a_lock_an_end_is_overtaken(stage, actors, gate, name):
 
 
 def test_the_lane_locks_in_the_order_of_the_rules(stage, actors, gate):
-    """T11: membership, then access, then consent, then the family."""
+    """T11: access, then consent, then the family."""
     world, one = stage.reset(), actors[0]
     consent = world.consents["agent"]
     rows = [
-        ("accounts_membership", "id", consent.membership_id),
         ("consent_access", "id", consent.access_id),
         ("consent_consent", "id", consent.pk),
         ("consent_refreshtoken", "consent_id", consent.pk),
@@ -184,3 +188,60 @@ def _is_free(table, column, key):
         except psycopg.errors.LockNotAvailable:
             return False
         return True
+
+
+def test_an_end_passes_those_who_ask_after_it(stage, actors, gate):
+    """However many requests of an app overlap, its uninstall waits for those only that began before it."""
+    world, (one, two) = stage.reset(), actors
+    end = ENDING["uninstall"]
+    third = Actor()
+    gate.close()
+    try:
+        one.begin(lambda: ASKING["refresh"](world), selects=lambda *_: False)
+        assert stopped(one) == {gate.pid}
+        two.begin(lambda: end(world), selects=lambda *_: False)
+        assert stopped(two) == {one.pid}
+        third.begin(lambda: ASKING["client credentials"](world), selects=lambda *_: False)
+        assert two.pid in stopped(third)
+    finally:
+        gate.open()
+    for actor in (one, two, third):
+        actor.wait()
+    assert (one.outcome.status_code, third.outcome.status_code) == (200, 400)
+    third.leave()
+
+
+def test_a_code_that_expires_during_a_wait_is_not_exchanged(stage, actors):
+    """T11: the time is read under the lock."""
+    world, one = stage.reset(), actors[0]
+    consent = world.consents["account"]
+    with psycopg.connect(environment()["DATABASE_URL"]) as holder:
+        holder.execute("SELECT 1 FROM consent_consent WHERE id = %s FOR NO KEY UPDATE", [consent.pk])
+        soon = "UPDATE consent_authorizationcode SET expires = clock_timestamp() + interval '1 second' WHERE consent_id = %s"
+        with psycopg.connect(environment()["DATABASE_URL"], autocommit=True) as other:
+            other.execute(soon, [consent.pk])
+        one.begin(lambda: ASKING["exchange"](world), selects=lambda *_: False)
+        assert stopped(one) == {holder.info.backend_pid}
+        holder.execute("SELECT pg_sleep(1.1)")
+        holder.rollback()
+    one.wait()
+    assert (one.outcome.lane, one.outcome.json()["error_description"][:35]) == (
+        "django",
+        "The authorization code has expired",
+    )
+
+
+def test_a_leak_told_between_both_statements_ends_what_they_issue(stage, monkeypatch):
+    """C1: a secret is good only while its client is not suspended, and a leak is told when that is lifted."""
+    world = stage.reset()
+    side = world.sides["account"]
+    credentials.suspend_client(side.client, reason="Leak", by=world.reviewers[0])
+    spend = lane.spend
+
+    def lift_meanwhile(*marks):
+        together(lambda: credentials.lift_client(side.client, reason="New", secret_leaked=True, by=world.reviewers[0]))
+        spend(*marks)
+
+    monkeypatch.setattr(lane, "spend", lift_meanwhile)
+    answer = acts.client_credentials(world)
+    assert (answer.lane, answer.status_code) == ("django", 401)

@@ -7,7 +7,6 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 
-from tests.laning import off_the_lane
 from tests.races.locks import NEEDED, SECOND, STAY
 from tests.races.pairs import PAIRS
 from tests.races.pauses import at_locks, everywhere, named
@@ -52,7 +51,7 @@ def fails(stage, actors, name, without, selects=at_locks):
     for actor in actors:
         actor.without = frozenset(without)
     try:
-        with off_the_lane():
+        with stage.off_the_lane():
             for world, played in interleavings(stage, actors, pair, selects):
                 try:
                     judge(world, played, verdict)

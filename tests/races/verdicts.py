@@ -20,7 +20,7 @@ from tests.races.acts import answer_of
 _YOUNGER_THAN_THE_ENDING = """
 SELECT 'access token' FROM consent_accesstoken issued JOIN consent_consent consent ON consent.id = issued.consent_id
 JOIN consent_access access ON access.id = consent.access_id
-LEFT JOIN accounts_membership member ON member.id = consent.membership_id
+LEFT JOIN accounts_membership member ON member.id = consent.membership_id AND (SELECT locks_members FROM races.rules)
 WHERE issued.expires - interval '30 minutes' > least(access.ended_at, consent.revoked_at, member.ended_at)
 UNION ALL
 SELECT 'code' FROM consent_authorizationcode issued JOIN consent_consent consent ON consent.id = issued.consent_id
