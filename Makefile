@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 GATEWAYS := .venv/gateways
 
-.PHONY: help run test test-fast soak lint format migration docs lock
+.PHONY: help run test test-fast soak bench lint format migration docs lock
 
 help: ## Print this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -23,6 +23,9 @@ test-fast: $(READY) ## Run the tests that need no browser, server process or com
 
 soak: $(READY) $(GATEWAYS) ## Run the long tests: races, a year of refreshes, a million ledger entries
 	$(BIN)/python -m pytest -m soak $(T)
+
+bench: $(READY) ## Measure the token path beside its peers, into var/bench.json; needs wrk and 15 minutes
+	$(BIN)/python -m tests.load
 
 lint: $(READY) ## Check style and types: ruff, mypy, and djLint for templates
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""A stock project with django-oauth-toolkit, at its best: persistent connections and a fast secret hash."""
