@@ -272,7 +272,8 @@ def note_issued(consent_id: uuid.UUID) -> None:
     """
     due = Consent.objects.filter(note_of_issue_is_due(), pk=consent_id)
     free = due.select_for_update(skip_locked=True, no_key=True).values("pk")
-    Consent.objects.filter(pk__in=free).update(last_issued_at=Now())
+    with transaction.atomic():
+        Consent.objects.filter(pk__in=free).update(last_issued_at=Now())
 
 
 # The same text for every account without a live consent for this client, unless it had one there before.

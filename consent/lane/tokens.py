@@ -14,12 +14,12 @@ every token, older and newer ones, and a leak ends what was `created` before it 
 statement found the secret good, and the client not suspended: a leak is told when a suspension is lifted.
 """
 
-import contextlib
 import secrets as random
 import uuid
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import structlog
 from django.conf import settings
 from django.db import Error, OperationalError
 from django.db.models import (
@@ -58,6 +58,8 @@ from ..parameters import clean_scope
 from ..steps import COUNTED, VERIFIER
 from ..validity import good_codes, good_families, live_consents
 from .answers import Answer, json_answer, read_form
+
+log = structlog.get_logger(__name__)
 
 _OF_CLIENT = {"grant_type", "client_id", "client_secret"}
 _FIELDS = {
@@ -241,12 +243,14 @@ def token(environ: dict[str, Any]) -> Answer | None:
     if issued is None:
         return None
     consent_id, scope, account, installation, agent, note_due = issued
-    # What was issued was committed, whatever becomes of the records of last use.
-    with contextlib.suppress(Error):
+    try:
         if touch_due:
             ClientSecret.objects.filter(pk=secret_id).update(last_used_at=Now())
         if note_due:
             note_issued(consent_id)
+    except Error as error:
+        # What was issued was committed. The next request records its use.
+        log.warning("last_use_not_recorded", error=type(error).__name__)
     told = {
         "access_token": request.access_token,
         "expires_in": int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),

@@ -8,7 +8,9 @@ import pytest
 from django.db import connection
 
 from consent.lane import tokens as lane
+from consent.models import Consent
 from credentials import actions as credentials
+from credentials.models import ClientSecret
 from portal.foundation.database import QUEUE_SHARED
 from tests.races import acts
 from tests.races.acts import kind_of
@@ -188,6 +190,19 @@ def _is_free(table, column, key):
         except psycopg.errors.LockNotAvailable:
             return False
         return True
+
+
+def test_last_uses_are_recorded_after_the_commit(stage):
+    world = stage.reset()
+    consent = world.consents["account"]
+    secret = ClientSecret.objects.get(client=world.sides["account"].client)
+    for ask in ASKING.values():
+        Consent.objects.update(last_issued_at=None)
+        ClientSecret.objects.update(last_used_at=None)
+        assert ask(world).lane == "fast"
+        for row in (consent, secret):
+            row.refresh_from_db()
+        assert consent.last_issued_at and secret.last_used_at
 
 
 def test_an_end_passes_those_who_ask_after_it(stage, actors, gate):
