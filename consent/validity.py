@@ -222,7 +222,7 @@ def all_taken_back(what: str, consent: Consent) -> Ended:
 def _unended(consent: str = "", *, is_agents: bool | None = None) -> Q:
     """Return the condition that nothing has ended the consent at a lookup path, such as `consent__`.
 
-    `is_agents` restricts it to consents of agents, or of accounts: joins of the one kind can be locked.
+    `is_agents` restricts it to consents of agents, or of accounts, which have no membership to join.
     """
     agents = Q(**{f"{consent}membership__ended_at": None, f"{consent}membership__user__is_active": True})
     accounts = Q(**{f"{consent}membership": None})

@@ -127,7 +127,7 @@ def _told(until: Any, consent: str = "") -> list[Any]:
 
 
 def _statement(build: Callable[..., QuerySet[Any, Any]], writes: str, own_lock: str = "") -> dict[bool, Statement]:
-    """Return the statements that issue under consents of agents and of accounts."""
+    """Return two statements: True issues under consents of agents, False under those of accounts."""
     good = "good (id, consent, scope, until, account, installation, agent, note_is_due)"
     locks = f"FOR SHARE OF consent_access, consent_consent {own_lock}"
     told = "SELECT good.consent, issued.scope, account, installation, agent, note_is_due FROM good, issued"
