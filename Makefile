@@ -21,7 +21,7 @@ test: $(READY) $(GATEWAYS) ## Run the tests on all cores; T=tests/consent runs t
 test-fast: $(READY) ## Run the tests that need no browser, server process or committed rows, for use while working
 	$(BIN)/python -m pytest -m 'not soak and not slow' -n auto --dist loadfile --no-loadscope-reorder $(T)
 
-soak: $(READY) $(GATEWAYS) ## Run the long tests: races, a year of refreshes, a million ledger entries
+soak: $(READY) $(GATEWAYS) ## Run the long tests: races, killed processes, a year of refreshes, a million ledger entries
 	$(BIN)/python -m pytest -m soak $(T)
 
 bench: $(READY) ## Measure the token path beside its peers, into var/bench.json; needs wrk and 15 minutes

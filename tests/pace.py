@@ -9,10 +9,9 @@ import pytest
 SLOW_FILES = [
     "tests/portal/test_run.py",
     "tests/races/",
-    "tests/test_faults.py",
     "tests/browser/",
     "tests/portal/test_ledger_volume.py",
-    "tests/test_broker_faults.py",
+    "tests/faults/",
     "tests/marketplace/test_connecting_races.py",
     "tests/portal/test_embedded.py",
     "tests/test_whole_story.py",

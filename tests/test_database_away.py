@@ -18,8 +18,8 @@ from portal.demo import embedded
 from portal.foundation.postgres import base
 from portal.foundation.postgres.base import Pool, Refused
 from tests.clock import eventually
+from tests.faults.harm import held, waiting
 from tests.servers import Http, Server, environment, free_port, together
-from tests.test_faults import held, waiting
 
 
 @pytest.fixture

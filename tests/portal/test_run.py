@@ -127,6 +127,7 @@ def ready(portal):
         return page.read() == b'{"database": "ok", "redis": "ok"}'
 
 
+@pytest.mark.soak
 def test_any_killed_process_is_restarted_and_the_portal_recovers(portal):
     def processes(name):
         return {pid for pid, command in portal.children().items() if STARTED[name] in command}
@@ -146,6 +147,7 @@ def test_any_killed_process_is_restarted_and_the_portal_recovers(portal):
     assert portal.output().count("ended by itself") == len(STARTED), "the web server itself replaced its worker"
 
 
+@pytest.mark.soak
 def test_a_process_that_keeps_ending_is_named_and_stops_the_rest(portal):
     victims = set()
 

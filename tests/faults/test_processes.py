@@ -1,18 +1,13 @@
-"""Faults: processes are really killed, servers really stopped. The database alone knows what is left to do (T2, T3)."""
+"""Processes are really killed, servers really stopped. The database alone knows what is left to do (T2, T3)."""
 
 import contextlib
 import datetime as dt
 import signal
 import subprocess
-import threading
-from http.client import HTTPException
 from urllib.parse import urlencode
 
-import httpx
 import psycopg
 import pytest
-import redis
-from django.conf import settings
 from django.db import connection
 
 from consent.actions import ending
@@ -24,55 +19,11 @@ from marketplace.models import Installation
 from portal.celery import app as celery
 from portal.demo import embedded
 from tests import factories
-from tests.browsing import Browser
 from tests.clock import advance, eventually
+from tests.faults.harm import held, kill_a_worker_inside, visitor
 from tests.servers import Http, Server, environment, start_worker, together
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@contextlib.contextmanager
-def held(sql):
-    """Hold, over a connection of its own, the locks that a statement takes."""
-    with psycopg.connect(environment()["DATABASE_URL"]) as holder:
-        holder.execute(sql)
-        yield
-        holder.rollback()
-
-
-def waiting():
-    """How many connections wait for a lock."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return cursor.fetchone()[0]
-
-
-def somebody_waits():
-    return waiting() > 0
-
-
-def kill_a_worker_inside(act, stop, is_stopped=somebody_waits):
-    """Have a worker stop at `stop` inside the task that `act` queues, kill it there, and forget every message."""
-    worker = start_worker()
-    try:
-        with stop:
-            act()
-            eventually(is_stopped)
-            worker.send_signal(signal.SIGKILL)
-            worker.wait(180)
-        eventually(lambda: not is_stopped())
-        redis.Redis.from_url(settings.REDIS_URL).flushdb()
-    finally:
-        worker.kill()
-
-
-def visitor(server, browser):
-    """Somebody signed in, at another server: the session is in the database."""
-    person = Browser(server.url)
-    person.cookies.set("sessionid", browser.cookies["sessionid"].value)
-    return person
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak]
 
 
 def counted():
@@ -115,7 +66,6 @@ def somebody_sleeps():
         return cursor.rowcount > 0
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("table", ["consent_authorizationcode", "consent_accesstoken"])
 def test_a_worker_killed_inside_erase_leaves_whole_batches_and_the_next_run_finishes(used, cast, request, table):
     installing.uninstall(used.installation, by=cast.admin)
@@ -129,74 +79,6 @@ def test_a_worker_killed_inside_erase_leaves_whole_batches_and_the_next_run_fini
     eventually(lambda: Access.objects.get().erased_at)
     assert not AccessToken.objects.exists() and not AuthorizationCode.objects.exists()
     assert RefreshToken.objects.count() == 2 and counted() == {"refresh_tokens": 2, "access_tokens": 3}
-
-
-@contextlib.contextmanager
-def cut_off(act):
-    """Run `act` in a thread, whose server must end before it answers."""
-    outcome = []
-
-    def run():
-        try:
-            outcome.append(act())
-        except (OSError, HTTPException, httpx.HTTPError) as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    yield
-    thread.join(180)
-    assert isinstance(outcome[0], Exception), f"there was an answer: {outcome}"
-
-
-def test_a_server_killed_between_commit_and_reply_of_a_refresh_is_asked_again(external, cast, browse):
-    """T6"""
-    first = external.tokens_for(browse(cast.admin), account=cast.acme.slug)["refresh_token"]
-    # So that noting the secret's use, which comes after the commit, is due, and waits below.
-    advance(dt.timedelta(minutes=2))
-    auth = (external.client.client_id, external.secret)
-    form = {"grant_type": "refresh_token", "refresh_token": first}
-    doomed, other = Server(), Server()
-    try:
-        http = Http(doomed.wait().port)
-        with (
-            held("SELECT 1 FROM credentials_clientsecret FOR UPDATE"),
-            cut_off(lambda: http.post("/oauth/token", form, auth)),
-        ):
-            eventually(lambda: RefreshToken.objects.get().generation == 2 and somebody_waits())
-            doomed.stop()
-        again = Http(other.wait().port)
-        answer = again.post("/oauth/token", form, auth)
-        assert answer.status == 200 and AccessToken.objects.count() == 2 and RefreshToken.objects.get().generation == 2
-        assert again.call(answer.json()["access_token"]).status == 200
-        form["refresh_token"] = answer.json()["refresh_token"]
-        assert again.post("/oauth/token", form, auth).status == 200
-    finally:
-        doomed.stop()
-        other.stop()
-
-
-def test_a_server_killed_between_commit_and_reply_of_an_uninstall_has_ended_all(used, cast, browse, tmp_path, request):
-    """T3: it never told Celery; the sweep finds what is left to do."""
-    valkey, url = embedded._start_valkey(tmp_path)
-    doomed = Server("tests.mute_wsgi:application", REDIS_URL=url).wait()
-    try:
-        ada = visitor(doomed, browse(cast.admin))
-        page = ada.open(f"/installations/{used.installation.pk}/uninstall/")
-        valkey.kill()
-        with cut_off(lambda: ada.submit(page)):
-            eventually(lambda: Access.objects.get().ended_at)
-            doomed.stop()
-    finally:
-        doomed.stop()
-        valkey.kill()
-        valkey.wait(180)
-    assert used.call(used.tokens["access_token"]).status_code == 401
-    assert [access.pk for access in ending.access_to_revoke()] == [Access.objects.get().pk]
-    request.getfixturevalue("worker")
-    celery.send_task("consent.tasks.sweep")
-    eventually(lambda: Access.objects.get().revoked_at)
-    assert counted() == {"refresh_tokens": 2, "access_tokens": 3}
 
 
 def test_without_redis_installing_tokens_checks_and_uninstalling_work(cast, browse, tmp_path, request):

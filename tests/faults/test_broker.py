@@ -16,8 +16,8 @@ from portal.demo import embedded
 from portal.foundation import broker
 from portal.foundation.limits import breaker, rates
 from tests.clock import eventually
+from tests.faults.harm import held, somebody_waits, visitor
 from tests.servers import Http, Server, start_worker
-from tests.test_faults import held, somebody_waits, visitor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,8 +42,8 @@ def valkey(tmp_path):
     mine.process.wait(180)
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.soak)])
-def test_workers_come_back_by_themselves_when_redis_restarts_with_a_task_in_flight(rounds, valkey, tmp_path):
+@pytest.mark.soak
+def test_workers_come_back_by_themselves_when_redis_restarts_with_a_task_in_flight(valkey, tmp_path):
     """One of two processes is busy: this is where closing the lost connection used to end the worker."""
     with open(tmp_path / "worker.log", "wb") as log:
         worker = start_worker(pool=("-c", "2"), log=log, REDIS_URL=valkey.url)
@@ -58,7 +58,7 @@ def test_workers_come_back_by_themselves_when_redis_restarts_with_a_task_in_flig
         eventually(is_at_work)
 
     try:
-        for number in range(rounds):
+        for number in range(20):
             with held("LOCK TABLE consent_accesstoken IN ACCESS EXCLUSIVE MODE"):
                 begin_a_task()
                 valkey.restart(signal.SIGTERM if number % 3 == 1 else signal.SIGKILL)
@@ -116,6 +116,7 @@ def test_the_cache_and_the_limits_wait_no_longer():
         assert options["retry"].get_retries() == 0
 
 
+@pytest.mark.soak
 def test_while_redis_hangs_ending_and_refreshing_go_on_and_the_sweep_does_the_rest(
     used, cast, browse, valkey, tmp_path, request
 ):
