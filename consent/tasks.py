@@ -29,6 +29,9 @@ def expire() -> None:
 @shared_task
 def erase() -> None:
     """Erase codes and access tokens a day after their end, and failures after 30 days, in batches until none is left."""
+    # What is erased can no longer be counted.
+    for access in access_to_revoke().order_by("pk"):
+        ending.revoke_tokens(access)
     while ending.erase_batch() or failing.erase_failures():
         pass
     mark_erased()

@@ -245,6 +245,20 @@ def unended_consents() -> QuerySet[Any]:
     return Consent.objects.filter(_unended())
 
 
+def not_by(end: str, at: dt.datetime | None) -> Q:
+    """Return the condition that a time of an end, at a lookup path, is not set, or is later than `at`."""
+    return Q(**{end: None}) | (Q(**{f"{end}__gt": at}) if at else Q())
+
+
+def consents_unended_by(at: dt.datetime) -> QuerySet[Any]:
+    """Return the consents that nothing had ended by a time, leaving aside the end of their access.
+
+    Nobody knows since when a person is inactive: the consents of such an agent are left out.
+    """
+    left = not_by("membership__ended_at", at) & ~Q(membership__user__is_active=False)
+    return Consent.objects.filter(not_by("revoked_at", at), left, expires_at__gt=at)
+
+
 def live_consents(*, is_agents: bool | None = None) -> QuerySet[Any]:
     """Return the consents of which `why_consent_ended` tells no end."""
     return Consent.objects.filter(_live(is_agents=is_agents))

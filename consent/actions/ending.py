@@ -1,5 +1,6 @@
 """End an access, a consent, a family or a single token. Each writes one row; cleaning up comes later (T2, T3)."""
 
+import datetime as dt
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from portal.ledger.models import Entry
 from ..events import Event
 from ..models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
 from ..reasons import AccessEnd, ConsentEnd, FamilyEnd
-from ..validity import unended_consents
+from ..validity import consents_unended_by, not_by, unended_consents
 from .path import lock_path, queue_revoke_tokens, record_access, record_consent
 
 ERASE_BATCH = 10_000
@@ -43,7 +44,7 @@ def _is_own(consent: Consent, by: User) -> bool:
 
 @transaction.atomic
 def end_access(access: Access, *, by: User, reason: AccessEnd, **details: Any) -> Entry:
-    """End an access. Every consent and token under it is dead when this commits; erasing comes later (T2, T3).
+    """End an access. Every consent and token under it is dead when this commits; counting and erasing come later (T2, T3).
 
     `details` say what else ends with it. Returns the ledger's entry, for the receipt. Raises NotAnAdmin, AlreadyEnded.
     """
@@ -52,13 +53,13 @@ def end_access(access: Access, *, by: User, reason: AccessEnd, **details: Any) -
     access = lock(Access, access.pk)
     if access.ended_at:
         raise AlreadyEnded(_("This was ended already."))
-    ends, now = what_ends(access), database_now()
+    consents, now = _agreements(unended_consents().filter(access=access)), database_now()
     agreed = access.consents.filter(membership=None, revoked_at=None, expires_at__gt=now).first()
     Access.objects.filter(pk=access.pk).update(ended_at=now, ended_by=by, reason=reason)
     queue_revoke_tokens(access)
     if agreed:
         details |= {"granted": agreed.granted, **agreed.said}
-    return record_access(access, Event.ACCESS_ENDED, by=by, reason=reason, **ends, **details)
+    return record_access(access, Event.ACCESS_ENDED, by=by, reason=reason, **consents, **details)
 
 
 def what_ends(access: Access) -> dict[str, int]:
@@ -67,18 +68,25 @@ def what_ends(access: Access) -> dict[str, int]:
     What a suspension holds back counts too, since lifting the suspension would bring it back.
     """
     consents = unended_consents().filter(access=access)
-    families = RefreshToken.objects.filter(consent__in=consents, ended_at=None)
+    return {**_agreements(consents), **_tokens(access, consents)}
+
+
+def _agreements(consents: QuerySet[Consent]) -> dict[str, int]:
+    return {"consents": consents.count(), "agents": consents.exclude(membership=None).count()}
+
+
+def _tokens(access: Access, consents: QuerySet[Consent], at: dt.datetime | None = None) -> dict[str, int]:
+    """Count the families and access tokens under `consents` that nothing else had ended by a time, by default now."""
+    families = RefreshToken.objects.filter(not_by("ended_at", at), consent__in=consents)
     tokens = AccessToken.objects.filter(
-        Q(family=None) | Q(family__ended_at=None), consent__in=consents, revoked_at=None, expires__gt=Now()
+        Q(family=None) | not_by("family__ended_at", at),
+        not_by("revoked_at", at),
+        consent__in=consents,
+        expires__gt=at or Now(),
     )
     if since := access.client.not_before:
         families, tokens = families.filter(created_at__gt=since), tokens.filter(created__gt=since)
-    return {
-        "consents": consents.count(),
-        "agents": consents.exclude(membership=None).count(),
-        "refresh_tokens": families.count(),
-        "access_tokens": tokens.count(),
-    }
+    return {"refresh_tokens": families.count(), "access_tokens": tokens.count()}
 
 
 @transaction.atomic
@@ -195,6 +203,7 @@ def revoke_tokens(access: Access) -> dict[str, int]:
     ended = list(over.select_for_update(no_key=True).filter(stamped_at=None).order_by("pk"))
     if not ended and (not access.ended_at or access.revoked_at):
         return access.revoked_counts
+    ended_with = _ended_with(access) if not access.revoked_at else {}
     counts = {
         "refresh_tokens": RefreshToken.objects.filter(consent__in=ended, ended_at=None).update(
             ended_at=Now(), reason=FamilyEnd.ACCESS_ENDED if access.ended_at else FamilyEnd.CONSENT_ENDED
@@ -209,7 +218,20 @@ def revoke_tokens(access: Access) -> dict[str, int]:
         access.revoked_at = database_now()
     access.revoked_counts = {key: access.revoked_counts.get(key, 0) + counts[key] for key in counts}
     access.save(update_fields=["revoked_at", "revoked_counts"])
+    if ended_with:
+        record_access(access, Event.TOKENS_COUNTED, by=None, **ended_with)
     return counts
+
+
+def _ended_with(access: Access) -> dict[str, int]:
+    """Count the tokens that an access took along when it ended; nothing if nothing had been agreed to.
+
+    To count a million takes longer than an act of a person may, which is why that does not.
+    """
+    if not access.ended_at:
+        return {}
+    consents = consents_unended_by(access.ended_at).filter(access=access)
+    return _tokens(access, consents, access.ended_at) if consents.exists() else {}
 
 
 def access_to_revoke() -> QuerySet[Access]:

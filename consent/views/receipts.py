@@ -37,6 +37,7 @@ def receipt_view(request: SignedInRequest, entry_id: UUID) -> HttpResponse:
             disposition = {"Content-Disposition": f'attachment; filename="receipt-{entry.pk}.json"'}
             return answer(receipt(entry, words), 200, **disposition)
         check_recorded(entry, words)
+        ends = _what_ended(entry)
     except NotRecorded as altered:
         log.error("ledger_entry_altered", chain=entry.chain_id, sequence=entry.sequence, what=str(altered))
         return _refuse(request, entry, as_file)
@@ -47,11 +48,25 @@ def receipt_view(request: SignedInRequest, entry_id: UUID) -> HttpResponse:
         "entry": with_names([entry])[0],
         "ended": access if entry.event == Event.ACCESS_ENDED else None,
         "back": access_url(access) if access else reverse("ledger-list"),
+        "ends": ends,
         "agreed": _agreed(entry, text),
         "text": text,
         "shown": _shown(text) if text else {},
     }
     return render(request, "consent/receipt_view.html", context)
+
+
+def _what_ended(entry: Entry) -> dict[str, Any]:
+    """Return what an entry says that it ended; tokens as counted later, by an entry of their own. Raises NotRecorded."""
+    names = ("consents", "agents", "refresh_tokens", "access_tokens", "connections", "vendors")
+    ends = {name: entry.details[name] for name in names if name in entry.details}
+    if entry.event != Event.ACCESS_ENDED or not ends.get("consents") or "access_tokens" in ends:
+        return ends
+    counted = Entry.objects.filter(subject=entry.subject, event=Event.TOKENS_COUNTED).first()
+    if counted is None:
+        return {**ends, "being_counted": True}
+    check_recorded(counted)
+    return {**ends, **_what_ended(counted), "counted": counted.pk}
 
 
 def _refuse(request: SignedInRequest, entry: Entry, as_file: Any) -> HttpResponse:

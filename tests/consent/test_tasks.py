@@ -1,9 +1,11 @@
 """T3: what Celery does after an ending. Each step can run twice, and the sweep finds what a lost message left."""
 
 import datetime as dt
+import re
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from consent import tasks
 from consent.actions import ending
@@ -14,6 +16,7 @@ from portal.celery import app as celery
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance, eventually, stopped
+from tests.portal.test_ledger import tamper
 from tests.servers import together
 
 DAY = dt.timedelta(days=1)
@@ -29,7 +32,7 @@ def test_a_real_worker_stamps_and_counts_after_the_uninstall_button(used, browse
     assert not RefreshToken.objects.filter(ended_at=None).exists()
     assert not AccessToken.objects.filter(revoked_at=None).exists()
     page = ada.get(receipt).content.decode()
-    assert "2 refresh tokens" in page or "2" in page
+    assert "2 authorizations that the app can renew by itself" in page and "3 access tokens" in page
     advance(DAY + dt.timedelta(minutes=31))
     celery.send_task("consent.tasks.erase")
     eventually(lambda: not AccessToken.objects.exists() and not AuthorizationCode.objects.exists())
@@ -56,6 +59,55 @@ def test_revoking_tokens_twice_changes_and_counts_nothing_more(used, cast):
     rows = [list(model.objects.order_by("pk").values()) for model in (Access, Consent, RefreshToken, AccessToken)]
     ending.revoke_tokens(access)
     assert [list(model.objects.order_by("pk").values()) for model in (Access, Consent, RefreshToken, AccessToken)] == rows  # fmt: skip
+
+
+def read(browser, path):
+    return " ".join(re.sub("<[^>]*>", " ", browser.get(path).content.decode()).split())
+
+
+@pytest.mark.django_db
+def test_uninstalling_counts_no_token_and_the_receipt_says_so_until_a_second_entry_has_the_number(used, cast, browse):
+    ada = browse(cast.admin)
+    with CaptureQueriesContext(connection) as asked:
+        receipt = ada.post(f"/installations/{used.installation.pk}/uninstall/")["Location"]
+    assert not [
+        query for query in asked if "consent_accesstoken" in query["sql"] or "consent_refreshtoken" in query["sql"]
+    ]
+    before = read(ada, receipt)
+    assert "1 agreement" in before and "Authorizations and access tokens: being counted" in before
+    ending.revoke_tokens(Access.objects.get())
+    after = read(ada, receipt)
+    assert "being counted" not in after
+    assert "2 authorizations that the app can renew by itself 3 access tokens ( counted afterwards )" in after
+    counted = Entry.objects.get(event="access.tokens_counted")
+    assert counted.actor == "system" and "3 access tokens" in read(ada, f"/receipts/{counted.pk}/")
+    tamper("UPDATE ledger_entry SET details = details || '{\"access_tokens\": 1}' WHERE id = %s", counted.pk)
+    assert ada.get(receipt).status_code == 409, "a number that was altered is not shown"
+
+
+@pytest.mark.django_db
+def test_however_late_the_count_is_of_what_the_end_ended(used, cast):
+    """One token was revoked before; another expired after, and was due to be erased before anybody counted."""
+    installation, first = used.installation, used.tokens["access_token"]
+    used.revoke(first)
+    installing.uninstall(installation, by=cast.admin)
+    advance(2 * DAY)
+    tasks.erase()
+    assert Entry.objects.get(event="access.tokens_counted").details["access_tokens"] == 2
+    assert not AccessToken.objects.exists()
+    tasks.sweep()
+    tasks.revoke_tokens(str(Access.objects.get().pk))
+    assert Entry.objects.filter(event="access.tokens_counted").count() == 1
+
+
+@pytest.mark.django_db
+def test_nothing_is_counted_where_nothing_was_agreed_to(cast, browse):
+    client, _secret = factories.client(cast.dev)
+    app = factories.publish(factories.app(cast.dev, client), cast.dev).app
+    receipt = installing.discard(installing.install(app, cast.acme, by=cast.admin), by=cast.admin)
+    ending.revoke_tokens(Access.objects.get())
+    assert "Nothing had been agreed to." in read(browse(cast.admin), f"/receipts/{receipt.pk}/")
+    assert not Entry.objects.filter(event="access.tokens_counted").exists()
 
 
 @pytest.mark.django_db

@@ -336,9 +336,10 @@ class Model(People, Tokens):
     def end_access(self, access, by):
         need(self.is_admin(access.account, by) and not access.ended)
         counts = self.what_ends(access)
-        access.ended = True
+        agreements = {name: counts.pop(name) for name in ("consents", "agents")}
+        access.ended, access.took_along = True, counts if agreements["consents"] else None
         self.queue.add(access)
-        self.tell(access.account, "access.ended", by, access, **counts)
+        self.tell(access.account, "access.ended", by, access, **agreements)
 
     # --- agreeing, and taking it back ---
 

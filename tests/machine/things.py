@@ -155,6 +155,7 @@ class Access(Thing):
     optional: set[str] = field(default_factory=set)
     ended: bool = False
     stamped: bool = False
+    took_along: dict[str, int] | None = None
 
 
 @dataclass(eq=False, repr=False)

@@ -139,12 +139,17 @@ class Tokens:
 
     def work(self):
         """Do what Celery was told."""
-        for access in self.queue:
+        self._clean_up(self.queue)
+        self.queue = set()
+
+    def _clean_up(self, accesses):
+        for access in sorted(accesses, key=lambda access: str(access.pk)):
             for consent in self.consents:
                 if consent.access is access and (access.ended or consent.revoked) and not consent.stamped:
                     self._stamp(consent)
+            if access.ended and not access.stamped and access.took_along:
+                self.tell(access.account, "access.tokens_counted", None, access, **access.took_along)
             access.stamped = access.stamped or access.ended
-        self.queue = set()
 
     def _stamp(self, consent):
         consent.stamped = True
@@ -168,6 +173,7 @@ class Tokens:
                 self.tell(consent.account, "consent.expired", None, consent)
 
     def erase(self):
+        self._clean_up(self.left_to_stamp())
         for token in self.tokens:
             over = self.now > token.expires + DAY or (
                 token.revoked_at is not None and self.now > token.revoked_at + DAY

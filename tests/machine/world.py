@@ -332,7 +332,7 @@ class World(WorldOfPeople):
 
     def work(self):
         """Be the worker: run what Redis holds, which is what the model's queue holds."""
-        found = list(messages())
+        found = sorted(messages())
         expected = {str(access.pk) for access in self.model.queue}
         assert {argument for _task, (argument,) in found} == expected, "what Celery was told"
         self.act("work", lambda: [celery.tasks[task](*arguments) for task, arguments in found])

@@ -16,7 +16,7 @@ from consent.actions import ending
 from consent.models import Consent
 from consent.reasons import AccessEnd
 from credentials import actions as credentials
-from credentials.models import Endpoint, Kind, Level, Scope
+from credentials.models import ClientSecret, Endpoint, Kind, Level, Scope
 from marketplace.actions import installing, publishing
 from marketplace.models import Connection
 from portal.accounts.actions import memberships, teams
@@ -302,6 +302,8 @@ class World:
         TOTP.activate(self.mine.agent, generate_totp_secret())
         RecoveryCodes.activate(self.mine.agent).mark_as_viewed()
         credentials.set_base_address(factories.product(), base_address="https://desk.example.com", by=None)
+        # Its use is recorded once a minute, which takes no note of how long the world took to make.
+        ClientSecret.objects.update(last_used_at=None)
         self.product_secret = credentials.make_product_secret(factories.product(), by=None)
         self.ids = {own.word: ids(own) for own in (self.mine, self.theirs)}
         # Refusals are counted for the client's developers, and most forms store their token; neither counts as a change.
