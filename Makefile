@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 GATEWAYS := .venv/gateways
 
-.PHONY: help run test test-fast soak bench lint format migration docs lock
+.PHONY: help run test test-fast soak bench bench-large lint format migration docs lock
 
 help: ## Print this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -24,8 +24,11 @@ test-fast: $(READY) ## Run the tests that need no browser, server process or com
 soak: $(READY) $(GATEWAYS) ## Run the long tests: races, killed processes, a year of refreshes, a million ledger entries
 	$(BIN)/python -m pytest -m soak $(T)
 
-bench: $(READY) ## Measure the token path beside its peers, into var/bench.json; needs wrk and 15 minutes
+bench: $(READY) ## Measure the token path beside its peers, into var/bench.json; needs wrk and 25 minutes
 	$(BIN)/python -m tests.load
+
+bench-large: $(READY) ## Add how the token path does on 5,000,000 tokens; needs 20 GB of disk
+	$(BIN)/python -m tests.load large
 
 lint: $(READY) ## Check style and types: ruff, mypy, and djLint for templates
 	$(BIN)/ruff check .
@@ -50,6 +53,7 @@ docs: $(READY) ## Write the generated parts of docs/: the picture of imports, th
 lock: $(READY) ## Lock the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:gateways --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-gateways.txt
+	$(BIN)/python -m tests.load.node.install lock
 
 $(READY): requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3.11 -m venv --clear .venv || python3 -m venv --clear .venv

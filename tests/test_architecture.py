@@ -259,6 +259,12 @@ def test_the_lock_files_have_hashes_and_no_address(name, least):
     assert len(pinned) >= least and text.count("--hash=sha256:") >= len(pinned)
 
 
+def test_the_lock_file_of_the_benchs_node_peer_has_hashes_and_no_address():
+    text = (BASE / "tests/load/node/package-lock.json").read_text()
+    assert "://" not in text
+    assert text.count('"integrity": "sha512-') == text.count('"version": ') >= 30
+
+
 def test_every_function_that_the_readme_names_exists():
     """What the README claims, a test holds."""
     from importlib import import_module

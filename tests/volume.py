@@ -45,16 +45,16 @@ def multiply(row, count, /, *, analyze=True, **columns):
 class Copies:
     """SQL of the n-th copy's keys, the same wherever it is referred to; `batch` sets one growth apart from the next."""
 
-    def __init__(self, batch):
-        self.batch = batch
-        self.number = f"{crc32(batch.encode())} * 1000000::bigint + n"
+    def __init__(self, batch, n="n"):
+        self.batch, self.n = batch, n
+        self.number = f"{crc32(batch.encode())} * 1000000::bigint + {n}"
 
     def key(self, name):
-        return f"md5('{self.batch} {name}' || n)::uuid"
+        return f"md5('{self.batch} {name}' || {self.n})::uuid"
 
     def of(self, name):
         """Return keys for the copies of another row, beside those of this one."""
-        return Copies(f"{self.batch} {name}")
+        return Copies(f"{self.batch} {name}", self.n)
 
 
 def grow_agents(consent, count, batch="agents"):

@@ -1,1 +1,1 @@
-"""`make bench`: the token path beside a stock django-oauth-toolkit and bare views, on the same PostgreSQL."""
+"""`make bench`: the token path beside stock peers and bare views, on the same PostgreSQL."""

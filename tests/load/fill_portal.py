@@ -1,14 +1,6 @@
-"""Fill the portal's database: 200 clients, by actions, and as many families and access tokens as asked for, by COPY.
+"""Fill the portal's database: 200 clients by actions, and as many tokens under their consents as asked for."""
 
-Prints nothing; writes what clients would send to files, a line each (load.lua).
-"""
-
-import base64
-import secrets
 import sys
-import uuid
-from pathlib import Path
-from urllib.parse import urlencode
 
 import django
 
@@ -16,99 +8,94 @@ django.setup()
 
 from django.db import connection  # noqa: E402
 
-from consent.models import Consent  # noqa: E402
 from credentials.actions import make_product_secret  # noqa: E402
 from credentials.models import Kind, Level  # noqa: E402
-from credentials.secrets import AUTHORIZATION_CODE, digest, generate, make_access_token, make_refresh_token  # noqa: E402
+from credentials.secrets import AUTHORIZATION_CODE, digest, generate  # noqa: E402
 from marketplace.actions import installing  # noqa: E402
+from portal.demo.sandbox.models import Ticket  # noqa: E402
 from tests import factories  # noqa: E402
+from tests.load import filling  # noqa: E402
+from tests.load.filling import basic, line  # noqa: E402
 from tests.oauth import pkce  # noqa: E402
 
-CLIENTS = 200
+CLIENTS, CODES, TICKETS = 200, 200_000, 1000
 VERIFIER, CHALLENGE = pkce()
 
 
-def basic(name, secret):
-    return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
-
-
-def clients():
+def clients(account):
     """Yield a consent, its client and its secret, for clients of both kinds and levels in turn."""
-    dev, account = factories.person("Dev"), factories.account("acme")
+    dev, reviewer = factories.person("Dev"), factories.reviewer()
     admin, agent = factories.member(account, "admin", "Ada"), factories.member(account, "agent", "Axel")
     for number in range(CLIENTS):
         kind = (Kind.EXTERNAL, Kind.PLATFORM)[number // 2 % 2]
         level = (Level.ACCOUNT, Level.AGENT)[number % 2]
         client, secret = factories.client(dev, kind=kind, level=level, name=f"Load {number}")
         if kind == Kind.PLATFORM:
-            version = factories.publish(
-                factories.app(dev, client, optional_scopes=[factories.EDIT], install_url="https://app.example/"), dev
-            )
+            draft = factories.app(dev, client, optional_scopes=[factories.EDIT], install_url="https://app.example/")
+            version = factories.publish(draft, dev, by=reviewer)
             installing.install(version.app, account, by=admin)
         who = agent if level == Level.AGENT else admin
         yield factories.agree(client, account, who, chosen=[factories.EDIT]), client, secret
 
 
-def main(count, folder):
-    product = make_product_secret(factories.product(), by=None)
-    who = [*clients()]
-    families, tokens, lines = (
-        [],
-        [],
-        {"refresh": [], "check": [], "introspect": [], "code": [], "client_credentials": [], "select": []},
-    )
-    for number in range(count):
-        consent, client, secret = who[number % CLIENTS]
-        family, salt, scope = uuid.uuid4(), secrets.token_bytes(32), " ".join(sorted(consent.granted))
-        access = make_access_token(family, salt, 1)
-        families.append((family, consent.pk, scope, salt))
-        tokens.append((digest(access), consent.pk, family, scope))
-        form = {"grant_type": "refresh_token", "refresh_token": make_refresh_token(family, salt, 1)}
-        form |= {"scope": factories.VIEW} if number // CLIENTS % 2 else {}
-        header = ""
-        if number // CLIENTS // 2 % 2:
-            form |= {"client_id": client.client_id, "client_secret": secret}
-        else:
-            header = basic(client.client_id, secret)
-        lines["refresh"].append(f"{header}\tPOST\t/oauth/token\t{urlencode(form)}")
-        lines["check"].append(f"Bearer {access}\tGET\t/oauth/check/freshservice\t")
-        lines["introspect"].append(f"{basic('freshservice', product)}\tPOST\t/oauth/introspect\ttoken={access}")
-        lines["select"].append(f"\tGET\t/select?checksum={digest(access)}\t")
-    codes = []
-    for number in range(count // 2):
-        consent, client, secret = who[number % CLIENTS]
-        code = generate(AUTHORIZATION_CODE)
-        codes.append((digest(code), consent.pk, " ".join(sorted(consent.granted))))
-        form = {"grant_type": "authorization_code", "code": code, "code_verifier": VERIFIER}
-        form |= {"redirect_uri": factories.REDIRECT_URI}
-        lines["code"].append(f"{basic(client.client_id, secret)}\tPOST\t/oauth/token\t{urlencode(form)}")
-    for consent, client, secret in who:
-        if client.level == Level.ACCOUNT:
-            form = {"grant_type": "client_credentials", "account": consent.access.account.slug}
-            lines["client_credentials"].append(
-                f"{basic(client.client_id, secret)}\tPOST\t/oauth/token\t{urlencode(form)}"
-            )
+def codes(who, count):
+    """Issue codes, and yield the requests that exchange them."""
+    columns = "code, consent_id, scope, expires, redirect_uri, code_challenge, code_challenge_method"
     with connection.cursor() as cursor:
-        with cursor.copy(
-            "COPY consent_refreshtoken (id, consent_id, scope, salt, generation, reason) FROM STDIN"
-        ) as rows:
-            for row in families:
-                rows.write_row((*row, 1, ""))
-        cursor.execute("SELECT statement_timestamp() + interval '1 day'")
+        cursor.execute("SELECT statement_timestamp() + interval '9 days'")
         expires = cursor.fetchone()[0]
-        with cursor.copy(
-            "COPY consent_accesstoken (token_checksum, consent_id, family_id, scope, expires) FROM STDIN"
-        ) as rows:
-            for row in tokens:
-                rows.write_row((*row, expires))
-        columns = "code, consent_id, scope, expires, redirect_uri, code_challenge, code_challenge_method"
         with cursor.copy(f"COPY consent_authorizationcode ({columns}) FROM STDIN") as rows:
-            for row in codes:
-                rows.write_row((*row, expires, factories.REDIRECT_URI, CHALLENGE, "S256"))
-        cursor.execute("VACUUM ANALYZE")
-    assert Consent.objects.count() == CLIENTS
-    for name, sent in lines.items():
-        Path(folder, f"portal-{name}.txt").write_text("\n".join(sent))
+            for number in range(count):
+                consent, client, secret = who[number % CLIENTS]
+                code = generate(AUTHORIZATION_CODE)
+                scope = " ".join(sorted(consent.granted))
+                rows.write_row((digest(code), consent.pk, scope, expires, factories.REDIRECT_URI, CHALLENGE, "S256"))
+                form = {"grant_type": "authorization_code", "code": code, "code_verifier": VERIFIER}
+                form |= {"redirect_uri": factories.REDIRECT_URI}
+                yield line(basic(client.client_id, secret), "POST", "/oauth/token", form)
 
 
-main(int(sys.argv[1]), sys.argv[2])
+def list_drawn(count):
+    """List tokens for pgbench to draw, with all that the statements need."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE bench_drawn AS"
+            " SELECT row_number() OVER (ORDER BY token_checksum)::int AS number, token_checksum AS checksum, family_id AS family,"
+            " client.client_id AS client, secret.hash AS secret"
+            " FROM consent_accesstoken token TABLESAMPLE BERNOULLI (%s) JOIN consent_consent consent ON consent.id = consent_id"
+            " JOIN consent_access access ON access.id = access_id JOIN credentials_client client ON client.id = access.client_id"
+            " JOIN credentials_clientsecret secret ON secret.client_id = client.id",
+            [filling.share(count)],
+        )
+        cursor.execute("ALTER TABLE bench_drawn ADD PRIMARY KEY (number)")
+
+
+def main(database, count, folder):
+    account = factories.account("acme")
+    product = make_product_secret(factories.product(), by=None)
+    tickets = Ticket.objects.bulk_create(Ticket(account=account, subject=f"Ticket {n}") for n in range(TICKETS))
+    who = [*clients(account)]
+    lines = {"refresh": [], "check": [], "introspect": [], "select": [], "sandbox": []}
+    for at, (family, number, salt) in enumerate(filling.issue([consent for consent, *_ in who], count)):
+        _consent, client, secret = who[number]
+        access = filling.bearer(family, salt)
+        lines["refresh"].append(filling.refresh(client, secret, family, salt, at=at))
+        lines["check"].append(line(f"Bearer {access}", "GET", "/oauth/check/freshservice"))
+        lines["introspect"].append(line(basic("freshservice", product), "POST", "/oauth/introspect", {"token": access}))
+        lines["select"].append(line("", "GET", f"/select?checksum={digest(access)}"))
+        ticket = tickets[at % TICKETS].pk
+        lines["sandbox"].append(line(f"Bearer {access}", "GET", f"/sandbox/api/v2/tickets/{ticket}"))
+    lines["code"] = [*codes(who, min(count, CODES))]
+    lines["client_credentials"] = [
+        line(
+            basic(client.client_id, secret), "POST", "/oauth/token",
+            {"grant_type": "client_credentials", "account": account.slug},
+        )
+        for _consent, client, secret in who
+        if client.level == Level.ACCOUNT
+    ]  # fmt: skip
+    filling.write(folder, database, lines)
+    list_drawn(count)
+
+
+main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import hashlib
+import random
 import secrets
 import sys
 from pathlib import Path
@@ -13,7 +14,6 @@ import django
 django.setup()
 
 from django.contrib.auth.models import User  # noqa: E402
-from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from oauth2_provider.models import AccessToken, Application, Grant, RefreshToken  # noqa: E402
 
@@ -27,7 +27,7 @@ def basic(name, secret):
     return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
 
 
-def main(count, folder):
+def main(database, count, folder):
     user = User.objects.create_user("ada")
     who = []
     for number in range(CLIENTS):
@@ -39,7 +39,7 @@ def main(count, folder):
         )  # fmt: skip
         who.append((application, secret))
     lines = {"refresh": [], "code": [], "introspect": [], "client_credentials": []}
-    expires = timezone.now() + dt.timedelta(days=1)
+    expires = timezone.now() + dt.timedelta(days=9)
     for start in range(0, count, 10_000):
         accesses, refreshes = [], []
         for number in range(start, min(start + 10_000, count)):
@@ -65,7 +65,7 @@ def main(count, folder):
             refresh.access_token = access
         RefreshToken.objects.bulk_create(refreshes)
     grants = []
-    for number in range(count // 4):
+    for number in range(count // 2):
         application, secret = who[number * 2 % CLIENTS]
         code = secrets.token_urlsafe(32)
         grants.append(
@@ -86,10 +86,9 @@ def main(count, folder):
         lines["client_credentials"].append(
             f"{basic(application.client_id, secret)}\tPOST\t/o/token/\tgrant_type=client_credentials"
         )
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE")
     for name, sent in lines.items():
-        Path(folder, f"toolkit-{name}.txt").write_text("\n".join(sent))
+        random.shuffle(sent)
+        Path(folder, f"{database}-{name}.txt").write_text("\n".join(sent))
 
 
-main(int(sys.argv[1]), sys.argv[2])
+main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

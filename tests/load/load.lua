@@ -16,6 +16,7 @@ end
 local function line()
   if at == 0 then return lines[math.random(#lines)] end
   sent = sent + 1
+  if not lines[sent] then io.stderr:write("all were sent\n") os.exit(1) end
   return lines[sent]
 end
 

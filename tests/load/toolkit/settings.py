@@ -1,7 +1,7 @@
 import os
 from urllib.parse import urlsplit
 
-_url = urlsplit(os.environ["TOOLKIT_DATABASE_URL"])
+_url = urlsplit(os.environ["DATABASE_URL"])
 SECRET_KEY = os.environ["SECRET_KEY"]
 DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1"]

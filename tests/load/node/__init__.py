@@ -1,0 +1,1 @@
+"""node-oidc-provider with a PostgreSQL adapter, as a cluster."""

@@ -1,0 +1,66 @@
+"""Write the fast lane's statements for refresh and check as scripts of pgbench, which draws live tokens from `bench_drawn`."""
+
+import sys
+from pathlib import Path
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.db import connection  # noqa: E402
+from psycopg import sql  # noqa: E402
+
+from consent.lane import calls, tokens  # noqa: E402
+
+# No two connections draw the same token.
+CONNECTIONS = 64
+DRAW = f"\\set number random(0, :tokens / {CONNECTIONS} - 1) * {CONNECTIONS} + :client_id + 1"
+
+
+def drawn(column):
+    return f"(SELECT {column} FROM bench_drawn WHERE number = :number)"
+
+
+def text(statement, **given):
+    """Return a statement's SQL, with SQL in place of its parameters."""
+    query, constants = statement._compiled
+    return query % {**{name: sql.Literal(value).as_string() for name, value in constants.items()}, **given}
+
+
+def check():
+    return text(calls._CHECKED, checksum=drawn("checksum"), product="'freshservice'") + " \\gset told_"
+
+
+def refresh():
+    family = drawn("family")
+    find = text(tokens._FIND_FAMILY, client=drawn("client"), secret=drawn("secret"), family=family)
+    write = {
+        is_agents: text(
+            statement,
+            family=family,
+            generation=f"(SELECT generation FROM consent_refreshtoken WHERE id = {family})",
+            scope="NULL::text",
+            checksum="encode(sha256(gen_random_uuid()::text::bytea), 'hex')",
+            asked_at=":found_asked_at::timestamptz",
+            lifetime=f"interval '{settings.ACCESS_TOKEN_LIFETIME.total_seconds():.0f} seconds'",
+            queue="('consent_access ' || :found_access)",
+        )
+        for is_agents, statement in tokens._REFRESH.items()
+    }
+    return "\n".join([
+        "SELECT asked_at, access, (level = 'agent')::int AS is_agents"
+        f" FROM ({find}) AS found (secret, is_due, asked_at, level, client, access, salt) \\gset found_",
+        "\\if :found_is_agents", f"{write[True]} \\gset told_", "\\else", f"{write[False]} \\gset told_", "\\endif",
+    ])  # fmt: skip
+
+
+def main(folder):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM bench_drawn")
+        count = f"\\set tokens {cursor.fetchone()[0]}"
+    for what, script in (("check", check()), ("refresh", refresh())):
+        Path(folder, f"pgbench-{what}.sql").write_text("\n".join([count, DRAW, script]) + "\n")
+
+
+main(sys.argv[1])
