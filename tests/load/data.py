@@ -94,11 +94,16 @@ class Database:
         return FOLDER / f"{self.name}-{what}.txt"
 
     def restore(self) -> None:
-        """Copy what was filled. Nothing may be connected to it but what may lose its connection."""
+        """Copy what was filled. Whatever is connected to an earlier copy loses its connection."""
+        self.drop()
         with _server() as server:
-            server.execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
             server.execute(f"CREATE DATABASE {self.name} TEMPLATE {self.name}_filled STRATEGY file_copy")
         self.sent.clear()
+
+    def drop(self) -> None:
+        """Remove the copy, and keep what was filled."""
+        with _server() as server:
+            server.execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
 
     def _run(self, command: list[str]) -> None:
         more = {"DATABASE_URL": self.url, "DJANGO_SETTINGS_MODULE": self.migrated}

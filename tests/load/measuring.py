@@ -31,20 +31,20 @@ class Bench:
 
     def __init__(self, servers: Mapping[str, Measured]) -> None:
         self.servers = servers
-        # A dictionary for each run: {"ratio", "server", "what", "load", "rate", "p50", "p99"}.
+        # A dictionary for each run: {"ratios", "server", "what", "load", "rate", "p50", "p99"}.
         self.runs: list[dict[str, Any]] = []
         self.ratios: dict[str, float] = {}
 
     def compare(self, rows: Sequence[Row]) -> None:
-        """Measure rows, and again those whose runs differ too much."""
+        """Measure rows, and once more those whose runs differ too much."""
         for _side, together in itertools.groupby(rows, key=lambda row: row.side):
             group = list(together)
-            for attempt in range(2):
-                rates = self.alternate([group[0].side, *(row.beside for row in group)], group[0].name)
-                group = [row for row in group if self._differ(row, rates) and not attempt]
-                if not group:
-                    break
-                say(f"The runs of {' and '.join(row.name for row in group)} differ by more than {SPREAD:.0%}: again")
+            rates = self.alternate([group[0].side, *(row.beside for row in group)], group)
+            if again := [row for row in group if self._differ(row, rates)]:
+                say(f"The runs of {' and '.join(row.name for row in again)} differ by more than {SPREAD:.0%}: again")
+                rates = self.alternate([again[0].side, *(row.beside for row in again)], again)
+                for row in again:
+                    self._differ(row, rates)
 
     def _differ(self, row: Row, rates: dict[Side, list[float]]) -> bool:
         """Note a row's ratio, and tell whether its runs differ too much."""
@@ -55,21 +55,19 @@ class Bench:
         say(f"{row.name}: {ours / theirs:.2f} ({ours:.0f}/s ÷ {theirs:.0f}/s, spread {spread:.0%})")
         return spread > SPREAD
 
-    def alternate(self, sides: Sequence[Side], name: str) -> dict[Side, list[float]]:
-        """Load each side in turn, from freshly copied data, and return the rates of each."""
+    def alternate(self, sides: Sequence[Side], rows: Sequence[Row] = ()) -> dict[Side, list[float]]:
+        """Load each side in turn, from freshly copied data, and return the rates of each. `rows` are what it is for."""
         self.start(sides)
         try:
             for server, what in sides:
                 self.servers[server].load(what, min(WARM_UP_SECONDS, SECONDS))
             rates: dict[Side, list[float]] = {side: [] for side in sides}
-            for _run in range(RUNS):
-                for side, found in rates.items():
-                    server, what = side
-                    measured = self.servers[server].load(what, SECONDS)
-                    self.runs.append(
-                        {"ratio": name, "server": server, "what": what, "load": os.getloadavg()[0], **measured}
-                    )
-                    found.append(measured["rate"])
+            for side in list(sides) * RUNS:
+                server, what = side
+                measured = self.servers[server].load(what, SECONDS)
+                of = [row.name for row in rows if side in (row.side, row.beside)]
+                self.runs.append({"ratios": of, "server": server, "what": what, "load": os.getloadavg()[0], **measured})
+                rates[side].append(measured["rate"])
             return rates
         finally:
             self.stop()
@@ -91,6 +89,7 @@ class Bench:
             server.start(server.threads)
 
     def stop(self) -> None:
+        """Stop all servers."""
         for server in self.servers.values():
             server.stop()
 

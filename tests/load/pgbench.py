@@ -31,9 +31,13 @@ class PgBench:
     name: str
     database: Database
     threads: int = 0
+    has_scripts: bool = False
 
     def start(self, threads: int) -> None:
         self.threads = threads
+        if self.has_scripts:
+            return
+        self.has_scripts = True
         more = {"DATABASE_URL": self.database.url, "DJANGO_SETTINGS_MODULE": "portal.settings"}
         subprocess.run(
             [sys.executable, "-m", "tests.load.pgbench_scripts", FOLDER],

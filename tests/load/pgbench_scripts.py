@@ -63,4 +63,5 @@ def main(folder):
         Path(folder, f"pgbench-{what}.sql").write_text("\n".join([count, DRAW, script]) + "\n")
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])

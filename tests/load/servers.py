@@ -32,7 +32,7 @@ class Server:
 
     name: str
     database: Database
-    module: str
+    module: str = ""
     environ: dict[str, str] = field(default_factory=dict)
     # In each process; chosen by a trial.
     threads: int = 0
