@@ -36,7 +36,7 @@ def missing() -> set[str]:
         say("Missing: node and npm (on Debian: apt-get install nodejs npm). node-oidc-provider is left out.")
     if not find_pgbench():
         lacking.add("pgbench")
-        say("Missing: pgbench (on Debian: apt-get install postgresql-contrib). The upper bounds are left out.")
+        say("Missing: pgbench (on Debian: apt-get install postgresql). The upper bounds are left out.")
     return lacking
 
 

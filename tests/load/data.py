@@ -61,18 +61,16 @@ class Database:
         self.url = url_of(name)
         # By kind, how many of those requests were sent that can be sent once.
         self.sent: dict[str, int] = {}
+        # Whether the copy is there, and nothing was written to it yet.
+        self.is_fresh = False
 
     def fill(self) -> None:
         """Fill it, unless that was done within a week by the same code."""
         kept, version = FOLDER / f"{self.name}.version", self._version()
+        is_recent = kept.exists() and time.time() - kept.stat().st_mtime < KEPT_SECONDS
         with _server() as server:
             there = _value(server, "SELECT 1 FROM pg_database WHERE datname = %s", f"{self.name}_filled")
-            if (
-                there
-                and kept.exists()
-                and kept.read_text() == version
-                and time.time() - kept.stat().st_mtime < KEPT_SECONDS
-            ):
+            if there and is_recent and kept.read_text() == version:
                 return
             say(f"Filling the database {self.name} with {self.tokens:,} tokens")
             begun = time.monotonic()
@@ -94,14 +92,18 @@ class Database:
         return FOLDER / f"{self.name}-{what}.txt"
 
     def restore(self) -> None:
-        """Copy what was filled. Whatever is connected to an earlier copy loses its connection."""
+        """Copy what was filled, unless that is there. Whatever is connected to an earlier copy loses its connection."""
+        if self.is_fresh:
+            return
         self.drop()
         with _server() as server:
             server.execute(f"CREATE DATABASE {self.name} TEMPLATE {self.name}_filled STRATEGY file_copy")
         self.sent.clear()
+        self.is_fresh = True
 
     def drop(self) -> None:
         """Remove the copy, and keep what was filled."""
+        self.is_fresh = False
         with _server() as server:
             server.execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
 
@@ -110,10 +112,12 @@ class Database:
         subprocess.run(command, cwd=ROOT, env={**os.environ, **more}, check=True)
 
     def _version(self) -> str:
+        here = Path(__file__).parent
         sources = [
             *ROOT.glob("*/migrations/*.py"),
             *ROOT.glob("*/*/migrations/*.py"),
-            *Path(__file__).parent.glob("*fill*"),
+            *here.glob("*fill*.py"),
+            *here.glob("node/*.js"),
         ]
         text = b"".join(path.read_bytes() for path in sorted(sources))
         return f"{self.tokens} {hashlib.sha256(text).hexdigest()}"

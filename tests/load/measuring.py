@@ -56,7 +56,7 @@ class Bench:
         return spread > SPREAD
 
     def alternate(self, sides: Sequence[Side], rows: Sequence[Row] = ()) -> dict[Side, list[float]]:
-        """Load each side in turn, from freshly copied data, and return the rates of each. `rows` are what it is for."""
+        """Load each side in turn, on fresh data, and return the rates of each. `rows` are what it is for."""
         self.start(sides)
         try:
             for server, what in sides:
@@ -82,9 +82,8 @@ class Bench:
             if not server.threads:
                 tune(server, what)
         for database in {server.database for server in servers}:
-            # What the trials sent was sent.
-            if database.sent:
-                database.restore()
+            # The trials wrote to it.
+            database.restore()
         for server in servers:
             server.start(server.threads)
 

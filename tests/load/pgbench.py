@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from portal.demo import embedded
 
 from .data import FOLDER, ROOT, Database
-from .servers import PROCESSES
+from .servers import PROCESSES, READS
 
 
 def find_pgbench() -> str | None:
@@ -53,6 +53,7 @@ class PgBench:
         """As Server.load. A script aborts if a statement does not return exactly one row."""
         url, program, log = urlsplit(self.database.url), find_pgbench(), FOLDER / "pgbench"
         assert program
+        self.database.is_fresh &= what in READS
         for file in FOLDER.glob("pgbench.*"):
             file.unlink()
         done = subprocess.run(

@@ -20,6 +20,7 @@ from .data import FOLDER, ROOT, Database
 PROCESSES, CONNECTIONS = 2, 16
 # Requests that can be sent once. The others are drawn at random.
 ONCE = {"refresh", "code", "one_account", "many_accounts"}
+READS = {"check", "introspect", "select", "sandbox"}
 # How many requests of programs the fast lane answered, and how many Django.
 LANE: Counter[str] = Counter()
 LOG = FOLDER / "servers.log"
@@ -82,6 +83,7 @@ class Server:
         """
         file, sent = self.database.requests(what), self.database.sent
         first = sent.get(what, 0) + 1 if what in ONCE else 0
+        self.database.is_fresh &= what in READS
         done = subprocess.run(
             ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--latency", "-s", _HERE / "load.lua",
              f"http://127.0.0.1:{self.port}", "--", file, str(first), str(time.time_ns() % 2**31)],
