@@ -16,14 +16,14 @@ from oauthlib.oauth2.rfc6749 import errors
 from credentials.authentication import MalformedBasic, check_client_secret, read_basic, touch
 from credentials.models import Client, Scope
 from portal.foundation.limits.address import address_of
-from portal.foundation.limits.rates import spend
+from portal.foundation.limits.rates import Mark, TooMany, spend
 
 from .actions.issuing import InvalidGrant, Issue, redeem_code, rotate, standing_consent
 from .asking import beyond_client
 from .models import Consent, Why
 from .validity import suspension, why_scopes_lack
 
-# In the environ of a request that the fast lane counted: None, or the TooMany that refused it.
+# Where the environ has a Counted of the fast lane.
 COUNTED = "consent.counted"
 Error = type[errors.OAuth2Error]
 Steps = tuple[tuple[Callable[[Request, Error], None], Error], ...]
@@ -162,12 +162,28 @@ def client_is_named_once(request: Request, error: Error) -> None:
         raise error(description=problem, request=request)
 
 
+@dataclass(frozen=True)
+class Counted:
+    """Under which marks the lane counted a request, or what refused it."""
+
+    marks: frozenset[Mark] = frozenset()
+    refusal: TooMany | None = None
+
+
 def _count(request: Request, *marks: tuple[str, str]) -> None:
     """Count a request, unless the fast lane did. Raises TooMany."""
-    if COUNTED not in request.headers:
+    counted = request.headers.get(COUNTED)
+    if counted is None:
         spend(*marks)
-    elif refusal := request.headers[COUNTED]:
-        raise refusal
+    elif counted.refusal:
+        raise counted.refusal
+
+
+def _count_failure(request: Request, who: str, client_id: str | None) -> None:
+    """Count a request that did not prove whose it is, and give back what the lane counted for the client. Raises TooMany."""
+    marks, of_lane = {("token by address", who)}, request.headers.get(COUNTED, Counted()).marks
+    failed = [("token failed by address", who), ("token failed by address and client", who, client_id or "")]
+    spend(*(marks - of_lane), *failed, back=of_lane - marks)
 
 
 def client_proves_itself(request: Request, error: Error) -> None:
@@ -182,8 +198,7 @@ def client_proves_itself(request: Request, error: Error) -> None:
         attempt.refused(Why.SECRET, "")
         # Only failed attempts are counted and refused: a secret has 256 bits, so nothing is
         # won by turning the right one away, and a stale worker would shut out its own client.
-        failed = [("token failed by address", who), ("token failed by address and client", who, client_id)]
-        spend(("token by address", who), *failed)
+        _count_failure(request, who, client_id)
         named = client_id and secret
         problem = f"The client {'is unknown or suspended, or its secret is wrong' if named else 'has to authenticate'}"
         raise error(description=problem, request=request)

@@ -219,21 +219,17 @@ def all_taken_back(what: str, consent: Consent) -> Ended:
 # --- what is good, as conditions in SQL: the same rules as above, which say why something is not ---
 
 
-def _unended(consent: str = "", *, is_agents: bool | None = None) -> Q:
-    """Return the condition that nothing has ended the consent at a lookup path, such as `consent__`.
-
-    `is_agents` restricts it to consents of agents, or of accounts, which have no membership to join.
-    """
+def _unended(consent: str = "") -> Q:
+    """Return the condition that nothing has ended the consent at a lookup path, such as `consent__`."""
     agents = Q(**{f"{consent}membership__ended_at": None, f"{consent}membership__user__is_active": True})
-    accounts = Q(**{f"{consent}membership": None})
-    whose = {True: agents, False: accounts, None: accounts | agents}[is_agents]
+    whose = Q(**{f"{consent}membership": None}) | agents
     own = {"revoked_at": None, "expires_at__gt": Now(), "access__ended_at": None}
     return Q(**{consent + name: value for name, value in own.items()}) & whose
 
 
-def _live(consent: str = "", *, is_agents: bool | None = None) -> Q:
+def _live(consent: str = "") -> Q:
     held_back = {f"{consent}access__{who}__suspended_at": None for who in ("account", "client")}
-    return _unended(consent, is_agents=is_agents) & Q(**held_back)
+    return _unended(consent) & Q(**held_back)
 
 
 def _made_in_time(made_at: str, client: str) -> Q:
@@ -259,21 +255,21 @@ def consents_unended_by(at: dt.datetime) -> QuerySet[Any]:
     return Consent.objects.filter(not_by("revoked_at", at), left, expires_at__gt=at)
 
 
-def live_consents(*, is_agents: bool | None = None) -> QuerySet[Any]:
+def live_consents() -> QuerySet[Any]:
     """Return the consents of which `why_consent_ended` tells no end."""
-    return Consent.objects.filter(_live(is_agents=is_agents))
+    return Consent.objects.filter(_live())
 
 
-def good_families(*, is_agents: bool) -> QuerySet[Any]:
+def good_families() -> QuerySet[Any]:
     """Return the families of which `why_family_ended` tells no end."""
     in_time = _made_in_time("created_at", "consent__access__client")
-    return RefreshToken.objects.filter(in_time, _live("consent__", is_agents=is_agents), ended_at=None)
+    return RefreshToken.objects.filter(in_time, _live("consent__"), ended_at=None)
 
 
-def good_codes(*, is_agents: bool) -> QuerySet[Any]:
+def good_codes() -> QuerySet[Any]:
     """Return the codes of which `why_code_ended` tells no end, whether or not they were used."""
     in_time = _made_in_time("created", "consent__access__client")
-    return AuthorizationCode.objects.filter(in_time, _live("consent__", is_agents=is_agents), expires__gt=Now())
+    return AuthorizationCode.objects.filter(in_time, _live("consent__"), expires__gt=Now())
 
 
 def good_tokens() -> QuerySet[AccessToken]:

@@ -1,4 +1,4 @@
-"""Every page and API answer takes as many queries, and is as long, for thousands of rows as for 10."""
+"""Every page and API answer takes as many queries, and is as long, for any number of rows as for 10."""
 
 import pytest
 from django.db import connection, transaction
@@ -36,9 +36,9 @@ def viewers(line):
     return [who for who in seen if line.cells[who].endswith("+")][:2] or seen[:1]
 
 
-@pytest.fixture(scope="module", params=[990, pytest.param(9_990, marks=pytest.mark.soak)])
+@pytest.fixture(scope="module", params=[290, pytest.param(9_990, marks=pytest.mark.soak)])
 def sizes(world, request):
-    """{page: (queries, bytes) of each viewer} with 10 rows, and the same with a thousand or ten thousand."""
+    """{page: (queries, bytes) of each viewer} with 10 rows, and the same with 300 or ten thousand."""
 
     def measure():
         return {str(line): {who: look(line, who) for who in viewers(line)} for line in LINES}
@@ -63,7 +63,7 @@ def sizes(world, request):
 
 
 @pytest.mark.parametrize("page", [str(line) for line in LINES])
-def test_a_page_takes_as_many_queries_and_is_as_long_for_thousands_of_rows_as_for_ten(sizes, page):
+def test_a_page_takes_as_many_queries_and_is_as_long_for_any_number_of_rows_as_for_ten(sizes, page):
     few, many = (taken[page] for taken in sizes)
     for who, (queries, length) in many.items():
         if page != FILES[0]:

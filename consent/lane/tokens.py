@@ -1,7 +1,7 @@
 """Good token requests, in two round trips: one statement finds the client's secret, the other judges and writes.
 
-The second locks what it decides on, in the order of T11, and a statement that waited for a lock judges the locked rows
-as they then are:
+For client credentials one statement does both. The statement that writes locks what it decides on, in the order of T11,
+and where it waited for a lock it judges the locked rows as they then are:
 
 - access and consent FOR SHARE: nothing is issued after an end, nor beyond what a trim left. Families under one consent,
   account or client do not wait for each other. PostgreSQL would let ever new sharers pass an act that waits to change the
@@ -10,13 +10,13 @@ as they then are:
 
 Client, account, membership and person are read as they were when the statement began. What changes there meanwhile is
 caught at each check: a member who left never returns to that membership (T4), a suspension or deactivation holds back
-every token, older and newer ones, and a leak ends what was `created` before it (C1). That is the time when the first
-statement found the secret good, and the client not suspended: a leak is told when a suspension is lifted.
+every token, older and newer ones, and a leak ends what was `created` before it (C1). That is the time when the secret was
+found good, and the client not suspended: a leak is told when a suspension is lifted.
 """
 
 import secrets as random
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import structlog
@@ -34,7 +34,7 @@ from django.db.models import (
 from django.db.models.functions import Least, Now
 
 from credentials.authentication import MalformedBasic, active_secrets_of_client, read_basic, touch_is_due
-from credentials.models import ClientSecret, Level
+from credentials.models import ClientSecret
 from credentials.secrets import (
     ACCESS_TOKEN,
     AUTHORIZATION_CODE,
@@ -47,15 +47,15 @@ from credentials.secrets import (
     make_refresh_token,
     read_refresh_token,
 )
-from portal.foundation.database import QUEUE_SHARED, queue_of
+from portal.foundation.database import queue_of, queue_shared
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import TooMany, spend
-from portal.foundation.statements import Parameter, Statement
+from portal.foundation.statements import Build, Parameter, Statement
 
 from ..actions.issuing import note_issued, note_of_issue_is_due, verifier_fits
 from ..models import Access, AuthorizationCode, RefreshToken
 from ..parameters import clean_scope
-from ..steps import COUNTED, VERIFIER
+from ..steps import COUNTED, VERIFIER, Counted
 from ..validity import good_codes, good_families, live_consents
 from .answers import Answer, json_answer, read_form
 
@@ -81,6 +81,8 @@ class Request(NamedTuple):
     given: dict[str, Any]
     access_token: str
     refresh_token: str | None = None
+    # The secret's key, and whether its use is to be recorded; None if `write` still has to find the secret.
+    secret: Iterable[Any] | None = None
 
 
 # --- who asks ---
@@ -90,7 +92,7 @@ def _secret(**more: Any) -> QuerySet[Any, Any]:
     """Return the secret that was sent, if it is an active one of the client, and `more` about what is asked for."""
     due = ExpressionWrapper(touch_is_due(), output_field=BooleanField())
     found = active_secrets_of_client(Parameter("client")).filter(hash=Parameter("secret"), client__suspended_at=None)
-    return found.values_list("pk", due, Now(), "client__level", "client_id", *more.values())
+    return found.values_list("pk", due, Now(), *more.values())
 
 
 def _of_client(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -108,12 +110,12 @@ def _code() -> QuerySet[Any, Any]:
     return _secret(**{name: Subquery(code.values(name)) for name in names})
 
 
-def _standing_access() -> QuerySet[Any, Any]:
+def _caller_with_access() -> QuerySet[Any, Any]:
     accesses = Access.objects.filter(client=OuterRef("client"), account__slug=Parameter("account"), ended_at=None)
     return _secret(access=Subquery(accesses.values("pk")))
 
 
-_FIND_FAMILY, _FIND_CODE, _FIND_ACCESS = Statement(_family), Statement(_code), Statement(_standing_access)
+_FIND_FAMILY, _FIND_CODE = Statement(_family), Statement(_code)
 
 
 # --- what is issued ---
@@ -126,27 +128,27 @@ def _told(until: Any, consent: str = "") -> list[Any]:
     return [until, *(consent + name for name in names), due]
 
 
-def _statement(build: Callable[..., QuerySet[Any, Any]], writes: str, own_lock: str = "") -> dict[bool, Statement]:
-    """Return two statements: True issues under consents of agents, False under those of accounts."""
-    good = "good (id, consent, scope, until, account, installation, agent, note_is_due)"
+_QUEUE = f"queue AS MATERIALIZED (SELECT {queue_shared('%(queue)s')})"
+
+
+def _statement(
+    build: Build, writes: str, own_lock: str = "", *, begin: str = _QUEUE, told: str = "", **others: Build
+) -> Statement:
+    """Return a statement that queues for the access, judges and locks what `build` returns, and `writes`."""
     locks = f"FOR SHARE OF consent_access, consent_consent {own_lock}"
-    told = "SELECT good.consent, issued.scope, account, installation, agent, note_is_due FROM good, issued"
-    around = (
-        f"WITH queue AS MATERIALIZED (SELECT {QUEUE_SHARED}),"
-        f" {good} AS MATERIALIZED ({{query}} {locks}), {writes} {told}"
-    )
-
-    def of(is_agents: bool) -> Statement:
-        # PostgreSQL evaluates this before it reads or locks any row.
-        queued = "(SELECT count(*) FROM queue) = 1"
-        return Statement(lambda: build(is_agents=is_agents).extra(where=[queued]), around)  # noqa: S610 (a constant)
-
-    return {is_agents: of(is_agents) for is_agents in (True, False)}
+    good = "good (id, consent, scope, until, account, installation, agent, note_is_due)"
+    around = f"""
+        WITH {begin}, {good} AS MATERIALIZED ({{query}} {locks}), {writes}
+        SELECT good.consent, issued.scope, account, installation, agent, note_is_due {told} FROM good, issued
+    """  # noqa: S608 (constants)
+    # PostgreSQL evaluates this before it reads or locks any row.
+    queued = "(SELECT count(*) FROM queue) = 1"
+    return Statement(lambda: build().extra(where=[queued]), around, **others)  # noqa: S610 (a constant)
 
 
 _REFRESH = _statement(
-    lambda is_agents: (
-        good_families(is_agents=is_agents)
+    lambda: (
+        good_families()
         .filter(pk=Parameter("family", UUIDField()), generation=Parameter("generation", BigIntegerField()))
         .exclude(scope="")
         .values_list("pk", "consent_id", "scope", *_told("consent__expires_at", "consent__"))
@@ -170,8 +172,8 @@ _REFRESH = _statement(
     "FOR NO KEY UPDATE OF consent_refreshtoken",
 )
 _EXCHANGE = _statement(
-    lambda is_agents: (
-        good_codes(is_agents=is_agents)
+    lambda: (
+        good_codes()
         .filter(code=Parameter("code"), used_at=None)
         .exclude(scope="")
         .values_list("pk", "consent_id", "scope", *_told(Least("expires", "consent__expires_at"), "consent__"))
@@ -195,10 +197,16 @@ _EXCHANGE = _statement(
     """,
     "FOR NO KEY UPDATE OF consent_authorizationcode",
 )
+# Nothing is computed from what was found, so that one statement finds the secret, judges and writes.
+_QUEUE_OF_CALLER = f"""
+    caller (secret, touch_is_due, asked_at, access) AS MATERIALIZED ({{caller}}),
+    queue AS MATERIALIZED (SELECT {queue_shared(f"'{queue_of(Access, '')}' || access")} FROM caller)
+"""  # noqa: S608 (constants)
 _STANDING = _statement(
-    lambda is_agents: (
-        live_consents(is_agents=is_agents)
-        .filter(access__client=Parameter("client_pk", BigIntegerField()), access__account__slug=Parameter("account"))
+    lambda: (
+        live_consents()
+        .filter(membership=None)
+        .extra(where=["consent_access.id = (SELECT access FROM caller)"])
         .exclude(granted=[])
         .values_list("pk", "pk", "granted", *_told("expires_at"))
     ),
@@ -208,12 +216,15 @@ _STANDING = _statement(
         FROM good, unnest(good.scope) name
     ), issued AS (
         INSERT INTO consent_accesstoken (token_checksum, consent_id, created, expires, scope)
-        SELECT %(checksum)s, consent, %(asked_at)s, clock_timestamp() + %(lifetime)s, asked.scope
-        FROM good, asked
+        SELECT %(checksum)s, consent, caller.asked_at, clock_timestamp() + %(lifetime)s, asked.scope
+        FROM good, asked, caller
         WHERE good.until > clock_timestamp() AND string_to_array(asked.scope, ' ') <@ good.scope::text[]
         RETURNING scope
     )
     """,
+    begin=_QUEUE_OF_CALLER,
+    told=", (SELECT secret FROM caller), (SELECT touch_is_due FROM caller)",
+    caller=_caller_with_access,
 )
 
 
@@ -229,28 +240,22 @@ def token(environ: dict[str, Any]) -> Answer | None:
     client_id, secret = _credentials(environ, form)
     if not client_id or not is_well_formed(secret, CLIENT_SECRET):
         return None
-    found = _ASKED[grant_type](form, {"client": client_id, "secret": digest(secret)})
-    if found is None:
+    request = _ASKED[grant_type](form, {"client": client_id, "secret": digest(secret)})
+    if request is None:
         return None
-    (secret_id, touch_due, asked_at, _level, _client, access, *_), request = found
+    marks = ("token by address", address_of(environ)), ("token by client", client_id)
     try:
-        spend(("token by address", address_of(environ)), ("token by client", client_id))
+        spend(*marks)
     except TooMany as refusal:
-        environ[COUNTED] = refusal
+        environ[COUNTED] = Counted(refusal=refusal)
         return None
-    environ[COUNTED] = None
-    issued = _issue(environ, request, asked_at, access)
+    # Django gives back what was counted for a client whose secret turns out to be wrong.
+    environ[COUNTED] = Counted(frozenset(marks))
+    issued = _issue(environ, request)
     if issued is None:
         return None
-    consent_id, scope, account, installation, agent, note_due = issued
-    try:
-        if touch_due:
-            ClientSecret.objects.filter(pk=secret_id).update(last_used_at=Now())
-        if note_due:
-            note_issued(consent_id)
-    except Error as error:
-        # What was issued was committed. The next request records its use.
-        log.warning("last_use_not_recorded", error=type(error).__name__)
+    consent_id, scope, account, installation, agent, note_due, *secret = issued
+    _record_use(request.secret or secret, consent_id if note_due else None)
     told = {
         "access_token": request.access_token,
         "expires_in": int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
@@ -262,6 +267,19 @@ def token(environ: dict[str, Any]) -> Answer | None:
         "agent": agent and str(agent),
     }
     return json_answer({name: value for name, value in told.items() if value is not None})
+
+
+def _record_use(secret: Iterable[Any], consent_id: Any) -> None:
+    """Record that a secret was used, if that is due, and that something was issued under a consent, unless it is None."""
+    secret_id, is_due = secret
+    try:
+        if is_due:
+            ClientSecret.objects.filter(pk=secret_id).update(last_used_at=Now())
+        if consent_id:
+            note_issued(consent_id)
+    except Error as error:
+        # What was issued was committed. The next request records its use.
+        log.warning("last_use_not_recorded", error=type(error).__name__)
 
 
 def _credentials(environ: dict[str, Any], form: dict[str, str]) -> tuple[str, str]:
@@ -277,13 +295,8 @@ def _credentials(environ: dict[str, Any], form: dict[str, str]) -> tuple[str, st
     return ("", "") if len(basic[0]) > 100 or "\0" in basic[0] else basic
 
 
-def _issue(environ: dict[str, Any], request: Request, asked_at: Any, access: Any) -> Any:
-    given = {
-        "asked_at": asked_at,
-        "queue": queue_of(Access, access),
-        "lifetime": settings.ACCESS_TOKEN_LIFETIME,
-        "checksum": digest(request.access_token),
-    }
+def _issue(environ: dict[str, Any], request: Request) -> Any:
+    given = {"lifetime": settings.ACCESS_TOKEN_LIFETIME, "checksum": digest(request.access_token)}
     try:
         return request.write.row(**request.given, **given)
     except OperationalError:
@@ -292,45 +305,43 @@ def _issue(environ: dict[str, Any], request: Request, asked_at: Any, access: Any
         raise
 
 
-def _refresh(form: dict[str, str], client: dict[str, str]) -> tuple[Any, Request] | None:
+def _refresh(form: dict[str, str], client: dict[str, str]) -> Request | None:
     parts = read_refresh_token(form.get("refresh_token"))
     row = parts and _FIND_FAMILY.row(**client, family=parts.family)
     if not parts or not row or row[-1] is None or not is_genuine(parts, bytes(row[-1])):
         return None
-    salt, generation = bytes(row[-1]), parts.generation + 1
+    *secret, asked_at, access, salt = row
     given = {"family": parts.family, "generation": parts.generation, "scope": _scope(form)}
-    return row, Request(_REFRESH[_is_agents(row)], given, *_pair(parts.family, salt, generation))
+    pair = _pair(parts.family, bytes(salt), parts.generation + 1)
+    return Request(_REFRESH, given | _at_access(asked_at, access), *pair, secret)
 
 
-def _exchange(form: dict[str, str], client: dict[str, str]) -> tuple[Any, Request] | None:
+def _exchange(form: dict[str, str], client: dict[str, str]) -> Request | None:
     value, verifier = form.get("code"), form.get("code_verifier", "")
     if not value or not is_well_formed(value, AUTHORIZATION_CODE) or not VERIFIER.fullmatch(verifier):
         return None
     row = _FIND_CODE.row(**client, code=digest(value))
     if row is None or row[-1] is None:
         return None
-    *_known, challenge, redirect_uri = row
+    *secret, asked_at, access, challenge, redirect_uri = row
     if not verifier_fits(challenge, verifier) or form.get("redirect_uri", redirect_uri) != redirect_uri:
         return None
     family, salt = uuid.uuid4(), random.token_bytes(32)
     given = {"code": digest(value), "family": family, "salt": salt}
-    return row, Request(_EXCHANGE[_is_agents(row)], given, *_pair(family, salt, 1))
+    return Request(_EXCHANGE, given | _at_access(asked_at, access), *_pair(family, salt, 1), secret)
 
 
-def _standing(form: dict[str, str], client: dict[str, str]) -> tuple[Any, Request] | None:
-    account = form.get("account")
-    row = account and _FIND_ACCESS.row(**client, account=account)
-    if not row or row[5] is None or _is_agents(row):
+def _standing(form: dict[str, str], client: dict[str, str]) -> Request | None:
+    if "account" not in form:
         return None
-    given = {"client_pk": row[4], "account": account, "scope": _scope(form)}
-    return row, Request(_STANDING[False], given, generate(ACCESS_TOKEN))
+    return Request(_STANDING, {**client, "account": form["account"], "scope": _scope(form)}, generate(ACCESS_TOKEN))
 
 
 _ASKED = {"refresh_token": _refresh, "authorization_code": _exchange, "client_credentials": _standing}
 
 
-def _is_agents(row: Any) -> bool:
-    return row[3] == Level.AGENT
+def _at_access(asked_at: Any, access: Any) -> dict[str, Any]:
+    return {"asked_at": asked_at, "queue": queue_of(Access, access)}
 
 
 def _pair(family: uuid.UUID, salt: bytes, generation: int) -> tuple[str, str]:

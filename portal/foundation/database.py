@@ -15,7 +15,12 @@ Row = TypeVar("Row", bound=Model)
 # PostgreSQL lets those who share a row's lock pass those who wait to change the row, without end. Where a model `has_queue`,
 # both queue for this lock first, which is given in the order of asking.
 _QUEUE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
-QUEUE_SHARED = "pg_advisory_xact_lock_shared(hashtextextended(%(queue)s, 0))"
+SHARE_QUEUE = "pg_advisory_xact_lock_shared"
+
+
+def queue_shared(queue: str) -> str:
+    """Return SQL that queues for sharing; `queue` is SQL for what `queue_of` returns."""
+    return f"{SHARE_QUEUE}(hashtextextended({queue}, 0))"
 
 
 def queue_of(model: type[Model], pk: object) -> str:

@@ -1,13 +1,14 @@
 """Queries that are compiled once: to build a queryset anew takes longer than PostgreSQL takes to answer it."""
 
-import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
 from django.db import NotSupportedError, connection
 from django.db.models import Expression, Field, QuerySet, TextField
+
+Build = Callable[[], QuerySet[Any, Any]]
 
 
 class Parameter(Expression):
@@ -24,29 +25,32 @@ class Parameter(Expression):
 class Statement:
     """A query with Parameters, which reads values that need no conversion: `build` returns it as a `values_list`.
 
-    `around` is SQL in which the query stands as {query}, and parameters as %(name)s.
+    `around` is SQL in which the query stands as {query}, others by their names, and parameters as %(name)s.
     """
 
-    def __init__(self, build: Callable[[], QuerySet[Any, Any]], around: str = "{query}") -> None:
-        self._build, self._around = build, around
+    def __init__(self, build: Build, around: str = "{query}", **others: Build) -> None:
+        self._builds, self._around = {"query": build, **others}, around
 
     @cached_property
     def _compiled(self) -> tuple[str, dict[str, Any]]:
         """The SQL, and the values in it that are no parameters, by the names that they have there."""
-        compiler = self._build().query.get_compiler(connection=connection)
-        sql, params = compiler.as_sql()
-        if compiler.get_converters([column for column, _sql, _alias in compiler.select]):
-            raise TypeError("A statement reads only columns that need no conversion")
-        number, values, constants = itertools.count(), iter(params), {}
+        text, constants = self._around, dict[str, Any]()
+        for place, build in self._builds.items():
+            compiler = build().query.get_compiler(connection=connection)
+            sql, params = compiler.as_sql()
+            if compiler.get_converters([column for column, _sql, _alias in compiler.select]):
+                raise TypeError("A statement reads only columns that need no conversion")
+            values = iter(params)
 
-        def name_of(_place: re.Match[str]) -> str:
-            value = next(values)
-            if isinstance(value, Parameter):
-                return f"%({value.name})s"
-            constants[name := f"constant_{next(number)}"] = value
-            return f"%({name})s"
+            def name_of(_place: re.Match[str], values: Iterator[Any] = values) -> str:
+                value = next(values)
+                if isinstance(value, Parameter):
+                    return f"%({value.name})s"
+                constants[name := f"constant_{len(constants)}"] = value
+                return f"%({name})s"
 
-        return self._around.replace("{query}", re.sub("%s", name_of, sql)), constants
+            text = text.replace(f"{{{place}}}", re.sub("%s", name_of, sql))
+        return text, constants
 
     def row(self, **given: Any) -> Any:
         """Return the first row for these values of the parameters, or None."""

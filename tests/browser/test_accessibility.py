@@ -172,7 +172,9 @@ def test_pages_with_nothing_on_them_yet(look, calm):
         look(stan.page)
 
 
-@pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without"])
+@pytest.mark.parametrize(
+    "javascript", [True, pytest.param(False, marks=pytest.mark.soak)], ids=["with JavaScript", "without"]
+)
 def test_the_theme_is_the_systems_unless_one_was_chosen(sit_down, javascript):
     stan = sit_down("staff@example.com", javascript=javascript, color_scheme="dark")
     dark, light = "rgb(18, 21, 27)", "rgb(246, 247, 249)"

@@ -7,7 +7,9 @@ from .conftest import shoot
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.mark.parametrize("javascript", [True, False], ids=["with JavaScript", "without"])
+@pytest.mark.parametrize(
+    "javascript", [True, pytest.param(False, marks=pytest.mark.soak)], ids=["with JavaScript", "without"]
+)
 def test_a_developer_creates_credentials_and_submits_a_version(sit_down, javascript):
     dev = sit_down("dev@example.com", javascript=javascript, by_form=True)
     page = dev.page

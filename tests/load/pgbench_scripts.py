@@ -35,24 +35,18 @@ def check():
 def refresh():
     family = drawn("family")
     find = text(tokens._FIND_FAMILY, client=drawn("client"), secret=drawn("secret"), family=family)
-    write = {
-        is_agents: text(
-            statement,
-            family=family,
-            generation=f"(SELECT generation FROM consent_refreshtoken WHERE id = {family})",
-            scope="NULL::text",
-            checksum="encode(sha256(gen_random_uuid()::text::bytea), 'hex')",
-            asked_at=":found_asked_at::timestamptz",
-            lifetime=f"interval '{settings.ACCESS_TOKEN_LIFETIME.total_seconds():.0f} seconds'",
-            queue="('consent_access ' || :found_access)",
-        )
-        for is_agents, statement in tokens._REFRESH.items()
-    }
-    return "\n".join([
-        "SELECT asked_at, access, (level = 'agent')::int AS is_agents"
-        f" FROM ({find}) AS found (secret, is_due, asked_at, level, client, access, salt) \\gset found_",
-        "\\if :found_is_agents", f"{write[True]} \\gset told_", "\\else", f"{write[False]} \\gset told_", "\\endif",
-    ])  # fmt: skip
+    write = text(
+        tokens._REFRESH,
+        family=family,
+        generation=f"(SELECT generation FROM consent_refreshtoken WHERE id = {family})",
+        scope="NULL::text",
+        checksum="encode(sha256(gen_random_uuid()::text::bytea), 'hex')",
+        asked_at=":found_asked_at::timestamptz",
+        lifetime=f"interval '{settings.ACCESS_TOKEN_LIFETIME.total_seconds():.0f} seconds'",
+        queue="('consent_access ' || :found_access)",
+    )
+    found = f"SELECT asked_at, access FROM ({find}) AS found (secret, is_due, asked_at, access, salt)"
+    return f"{found} \\gset found_\n{' '.join(write.split())} \\gset told_"
 
 
 def main(folder):

@@ -13,6 +13,7 @@ from consent.lane import tokens as lane
 from consent.models import AccessToken, AuthorizationCode, Consent, RefreshToken
 from credentials import actions as credentials
 from credentials.models import Client, ClientSecret
+from credentials.secrets import CLIENT_SECRET, generate
 from portal.accounts.actions import accounts, memberships
 from portal.accounts.models import Membership, User
 from portal.foundation.limits import rates
@@ -111,13 +112,15 @@ def test_a_good_request_is_answered_in_the_lane_as_django_would(asks, name, gran
 
 
 @pytest.mark.parametrize("grant", GRANTS)
-def test_a_good_request_takes_two_statements(asking, grant):
+def test_a_good_request_takes_two_statements_or_one(asking, grant):
     """Each is a transaction of its own, so that there is no BEGIN and no COMMIT."""
     asking.send(grant)
     form = {"grant_type": grant, **asking.form(grant)}
     with CaptureQueriesContext(connection) as queries:
         answer = asking.side.token(**form)
-    assert answer.lane == "fast" and len(queries) == 2, [query["sql"] for query in queries]
+    assert answer.lane == "fast" and len(queries) == (1 if grant == "client_credentials" else 2), [
+        query["sql"] for query in queries
+    ]
 
 
 def test_a_rotation_writes_what_django_writes(asking):
@@ -268,6 +271,22 @@ def test_each_request_is_counted_once(asking, monkeypatch):
         assert [(cost, name) for cost, name, *_whose in counted] == [(1, "token by address"), (1, "token by client")]
 
 
+def test_a_wrong_secret_uses_up_no_clients_limit(asking, limited, monkeypatch):
+    """Client credentials are counted before the one statement that finds the secret, and given back if it does not."""
+    monkeypatch.setitem(rates.RATES, "token by client", (1, 3600))
+    monkeypatch.setitem(rates.RATES, "token failed by address", (2, 3600))
+    good = asking.side.secret
+    for status in (401, 401, 429):
+        asking.side.secret = generate(CLIENT_SECRET)
+        answer = asking.send("client_credentials")
+        assert (answer.lane, answer.status_code) == ("django", status)
+    asking.side.secret = good
+    assert (asking.send("client_credentials").status_code, asking.send("client_credentials").status_code) == (200, 429)
+    monkeypatch.setitem(rates.RATES, "token failed by address", (9, 3600))
+    asking.side.secret = generate(CLIENT_SECRET)
+    assert asking.send("client_credentials").status_code == 401, "whether it is full is not told"
+
+
 def test_a_full_limit_is_refused_by_django(asking, settings, monkeypatch):
     settings.LIMITS_ARE_ON = True
     monkeypatch.setattr(rates.breaker, "call", lambda *_: 7)
@@ -283,7 +302,7 @@ def test_if_the_database_goes_away_at_the_write_the_answer_is_503(asking, grant,
     def lost(*_arguments, **_given):
         raise OperationalError("lost")
 
-    for statement in (*lane._REFRESH.values(), *lane._EXCHANGE.values(), *lane._STANDING.values()):
+    for statement in (lane._REFRESH, lane._EXCHANGE, lane._STANDING):
         monkeypatch.setattr(statement, "row", lost)
     with nothing_changed():
         answer = asking.side.token(**form)

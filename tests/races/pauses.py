@@ -90,7 +90,7 @@ class Actor:
         return execute(sql, params, many, context)
 
     def _read(self, sql, params):
-        if sql.startswith("WITH queue "):
+        if " queue AS MATERIALIZED " in sql:
             return Statement("lane")
         if sql.startswith("SELECT pg_advisory_xact_lock("):
             # Of the lock that follows.

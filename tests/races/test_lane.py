@@ -11,7 +11,7 @@ from consent.lane import tokens as lane
 from consent.models import Consent
 from credentials import actions as credentials
 from credentials.models import ClientSecret
-from portal.foundation.database import QUEUE_SHARED
+from portal.foundation.database import SHARE_QUEUE
 from tests.races import acts
 from tests.races.acts import kind_of
 from tests.races.pairs import AGENT_ASKING, AGENT_ENDING, ASKING, ENDING, PAIRS
@@ -138,13 +138,13 @@ def without(tables):
         kept = [name for name in match[1].split(", ") if name not in tables]
         return f"FOR SHARE OF {', '.join(kept)}" if kept else ""
 
-    statements = [each for kind in (lane._REFRESH, lane._EXCHANGE, lane._STANDING) for each in kind.values()]
+    statements = [lane._REFRESH, lane._EXCHANGE, lane._STANDING]
     before = [statement._around for statement in statements]
     try:
         for statement in statements:
             statement.__dict__.pop("_compiled", None)
             around = re.sub(r"FOR SHARE OF (\w+(?:, \w+)*)", unlocked, statement._around)
-            statement._around = around.replace(QUEUE_SHARED, "%(queue)s::text")
+            statement._around = around.replace(SHARE_QUEUE, "abs")
         yield
     finally:
         for statement, around in zip(statements, before, strict=True):

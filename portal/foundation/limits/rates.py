@@ -44,7 +44,8 @@ RATES = {
 EXACT = {"requests by app and account"}
 
 # Two ways of counting. GCRA: each key stores its theoretical arrival time, at most one window ahead; each act moves it on by
-# one emission interval. An exact key stores the time of each act within the window. If one key is full, none changes.
+# one emission interval. An exact key stores the time of each act within the window. If one key is full, none changes but
+# by what is given back.
 _COUNT = """
 local clock = redis.call('TIME')
 local now, wait, ends = clock[1] * 1000000 + clock[2], 0, {}
@@ -63,21 +64,22 @@ for number, key in ipairs(KEYS) do
     if cost >= 0 then wait = math.max(wait, used + window / amount - window - now) end
   end
 end
-if wait > 0 then return math.ceil(wait / 1000000) end
 for number, key in ipairs(KEYS) do
   local amount, window, cost, exact = numbers(number)
+  if wait > 0 and cost > 0 then cost = 0 end
   if exact then
     if cost > 0 then
       redis.call('LPUSH', key, string.format('%.0f', now))
       redis.call('LTRIM', key, 0, amount - 1)
       redis.call('PEXPIRE', key, math.ceil(window / 1000))
     elseif cost < 0 then redis.call('LPOP', key) end
+  elseif cost == 0 then
   elseif ends[number] <= now then redis.call('DEL', key)
-  elseif cost ~= 0 then
+  else
     redis.call('SET', key, string.format('%.0f', ends[number]), 'PX', math.ceil((ends[number] - now) / 1000))
   end
 end
-return 0
+return math.ceil(math.max(wait, 0) / 1000000)
 """
 
 
@@ -111,12 +113,12 @@ def _count(marks: list[tuple[Any, ...]]) -> None:
         raise TooMany(int(wait))
 
 
-def spend(*marks: Mark, within: Iterable[Mark] = ()) -> None:
-    """Count one act under each mark, a (name in RATES, *whose).
+def spend(*marks: Mark, within: Iterable[Mark] = (), back: Iterable[Mark] = ()) -> None:
+    """Count one act under each mark, a (name in RATES, *whose), and give back what was counted under `back`.
 
-    Raises TooMany and counts nothing if any of them, or of `within`, is full.
+    Raises TooMany and counts nothing if any mark, or one of `within`, is full; what is given back is given back all the same.
     """
-    _count([*((1, *mark) for mark in marks), *((0, *mark) for mark in within)])
+    _count([*((1, *mark) for mark in marks), *((0, *mark) for mark in within), *((-1, *mark) for mark in back)])
 
 
 def give_back(*marks: Mark) -> None:
