@@ -282,7 +282,7 @@ def test_a_wrong_secret_uses_up_no_clients_limit(asking, limited, monkeypatch):
         assert (answer.lane, answer.status_code) == ("django", status)
     asking.side.secret = good
     assert (asking.send("client_credentials").status_code, asking.send("client_credentials").status_code) == (200, 429)
-    monkeypatch.setitem(rates.RATES, "token failed by address", (9, 3600))
+    monkeypatch.setitem(rates.RATES, "token failed by address", (9, 36_000))
     asking.side.secret = generate(CLIENT_SECRET)
     assert asking.send("client_credentials").status_code == 401, "whether it is full is not told"
 
