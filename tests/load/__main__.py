@@ -108,7 +108,8 @@ def main(*, large: bool) -> None:
     print_table(bench)
     share = LANE["lane"] / max(1, LANE.total())
     told = {
-        "seconds": SECONDS, "runs": RUNS, "processes": PROCESSES, "connections": CONNECTIONS, "lane_share": round(share, 4),
+        "tokens": LARGE_TOKENS if large else TOKENS, "seconds": SECONDS, "runs": RUNS,
+        "processes": PROCESSES, "connections": CONNECTIONS, "lane_share": round(share, 4),
         "threads": {name: server.threads for name, server in bench.servers.items() if server.threads},
     }  # fmt: skip
     write(settings | told, bench, large=large)
@@ -122,18 +123,13 @@ def main(*, large: bool) -> None:
 def write(settings: dict[str, Any], bench: Bench, *, large: bool) -> None:
     """Write what was measured; with `large`, add it to what `make bench` wrote."""
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
-    if not large:
-        told = {
-            "machine": machine,
-            "settings": settings | {"tokens": TOKENS},
-            "ratios": bench.ratios,
-            "runs": bench.runs,
-        }
-    else:
-        told = json.loads(RESULT.read_text()) if RESULT.exists() else {"machine": machine, "settings": settings}
-        told["settings"]["large"] = settings | {"tokens": LARGE_TOKENS}
-        told["ratios"] = told.get("ratios", {}) | bench.ratios
-        told["runs"] = told.get("runs", []) + bench.runs
+    told: dict[str, Any] = {"machine": machine, "settings": settings, "ratios": {}, "spreads": {}, "runs": []}
+    if large and RESULT.exists():
+        told |= json.loads(RESULT.read_text())
+        told["settings"]["large"] = settings
+    told["ratios"] |= bench.ratios
+    told["spreads"] |= bench.spreads
+    told["runs"] = [run for run in told["runs"] if bench.spreads.keys().isdisjoint(run["ratios"])] + bench.runs
     RESULT.write_text(json.dumps(told, indent=1) + "\n")
     say(f"Written to {RESULT.relative_to(ROOT)}")
 

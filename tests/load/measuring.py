@@ -34,6 +34,8 @@ class Bench:
         # A dictionary for each run: {"ratios", "server", "what", "load", "rate", "p50", "p99"}.
         self.runs: list[dict[str, Any]] = []
         self.ratios: dict[str, float] = {}
+        # How far a ratio's runs lie apart, as a share of their median.
+        self.spreads: dict[str, float] = {}
 
     def compare(self, rows: Sequence[Row]) -> None:
         """Measure rows, and once more those whose runs differ too much."""
@@ -51,7 +53,7 @@ class Bench:
         ours, theirs = (statistics.median(rates[side]) for side in (row.side, row.beside))
         each = [one / other for one, other in zip(rates[row.side], rates[row.beside], strict=True)]
         spread = (max(each) - min(each)) / statistics.median(each)
-        self.ratios[row.name] = round(ours / theirs, 3)
+        self.ratios[row.name], self.spreads[row.name] = round(ours / theirs, 3), round(spread, 3)
         say(f"{row.name}: {ours / theirs:.2f} ({ours:.0f}/s ÷ {theirs:.0f}/s, spread {spread:.0%})")
         return spread > SPREAD
 

