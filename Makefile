@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 GATEWAYS := .venv/gateways
 
-.PHONY: help run test test-fast soak bench bench-large lint format migration docs lock
+.PHONY: help run test test-fast soak faults bench bench-large lint format migration docs lock
 
 help: ## Print this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -23,6 +23,9 @@ test-fast: $(READY) ## Run the tests that need no browser, server process or com
 
 soak: $(READY) $(GATEWAYS) ## Run the long tests: races, killed processes, a year of refreshes, a million ledger entries
 	$(BIN)/python -m pytest -m soak $(T)
+
+faults: $(READY) ## Kill and stop real processes under load, into var/faults.json; F="--only 'beat killed'" inflicts one fault
+	$(BIN)/python -W ignore -m tests.faults $(F)
 
 bench: $(READY) ## Measure the token path beside its peers, into var/bench.json; needs wrk and 25 minutes
 	$(BIN)/python -m tests.load
