@@ -153,8 +153,9 @@ DATABASES = {
         **env.db_url_config(DATABASE_URL),
         "ENGINE": "portal.foundation.postgres",
         "OPTIONS": {
-            "pool": {"min_size": 1, "max_size": 16, "timeout": 5},
-            "connect_timeout": 5,
+            # Four seconds, so that a 503 comes within five.
+            "pool": {"min_size": 1, "max_size": 16, "timeout": 4},
+            "connect_timeout": 4,
             # Milliseconds until a host that vanished is given up.
             "tcp_user_timeout": 10_000,
         },
