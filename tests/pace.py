@@ -4,12 +4,13 @@ import gc
 from collections import Counter
 
 import pytest
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 # The longest first.
 SLOW_FILES = [
+    "tests/browser/",
     "tests/portal/test_run.py",
     "tests/races/",
-    "tests/browser/",
     "tests/portal/test_ledger_volume.py",
     "tests/faults/test_broker.py",
     "tests/faults/test_lost_replies.py",
@@ -53,6 +54,18 @@ def _place(item):
     """The file's place among the long ones; past their end for any other."""
     file, long = _file(item), [*SLOW_FILES, *WHOLE]
     return next((place for place, name in enumerate(long) if file.startswith(name)), len(long))
+
+
+class ByFile(LoadFileScheduling):
+    """Give each process whole files, and one process all that a browser looks at: it remembers what it saw."""
+
+    def _split_scope(self, nodeid):
+        file = super()._split_scope(nodeid)
+        return "tests/browser/" if file.startswith("tests/browser/") else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return ByFile(config, log) if config.option.dist == "loadfile" else None
 
 
 def _commits(item):

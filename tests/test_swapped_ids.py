@@ -39,6 +39,11 @@ def with_ids(line):
     return "<" in line.address
 
 
+def whose(line):
+    """Return those for whom an address works with their own ids."""
+    return [who for who in OURS if line.cells.get(who, "").endswith("+")]
+
+
 def swaps(world, line):
     kind = f"{line.method}/{line.about}" if line.about else line.method
     mine, theirs = (world.parameters(line.address, kind, word) for word in (MINE, THEIRS))
@@ -49,9 +54,19 @@ def swaps(world, line):
 
 @pytest.mark.parametrize("line", [line for line in LINES if with_ids(line)], ids=str)
 def test_anothers_id_in_an_address_is_not_found(world, line):
-    """E1: of each parameter alone, and of all together; for whom the address works with their own."""
+    """E1: of each parameter alone, and of all together; for the first for whom the address works with their own."""
+    anothers_ids_are_not_found(world, line, whose(line)[:1])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("line", [line for line in LINES if len(whose(line)) > 1 and with_ids(line)], ids=str)
+def test_anothers_id_in_an_address_is_not_found_by_anybody(world, line):
+    anothers_ids_are_not_found(world, line, whose(line)[1:])
+
+
+def anothers_ids_are_not_found(world, line, people):
     with world.undone():
-        for who in (who for who in OURS if line.cells.get(who, "").endswith("+")):
+        for who in people:
             for values in swaps(world, line):
                 response = world.send(who, line.address, line.method, line.about, values=values)
                 assert response.status_code == 404, (who, values, response.status_code)

@@ -2,7 +2,8 @@
 
 import pytest
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# Each of its steps is a promise of tests/marketplace/; this is the same way through one browser.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak]
 TICKETS = "freshservice.tickets."
 
 

@@ -194,6 +194,7 @@ def test_the_sweep_is_bounded_and_takes_the_nearest_end_first(cast, by_agent, mo
     assert queued == [(cast.acme.pk, str(by_agent.consent.membership_id))]
 
 
+@pytest.mark.soak
 @pytest.mark.django_db(transaction=True)
 def test_a_real_worker_sends_the_reminder(agreed_app, worker):
     leave_days(7)

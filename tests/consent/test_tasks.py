@@ -23,7 +23,7 @@ DAY = dt.timedelta(days=1)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_real_worker_stamps_and_counts_after_the_uninstall_button(used, browse, cast, worker):
+def test_a_real_worker_stamps_and_counts_after_the_uninstall_button_and_sweeps(used, browse, cast, worker):
     ada = browse(cast.admin)
     receipt = ada.post(f"/installations/{used.installation.pk}/uninstall/")["Location"]
     eventually(lambda: Access.objects.get().revoked_at)
@@ -33,22 +33,16 @@ def test_a_real_worker_stamps_and_counts_after_the_uninstall_button(used, browse
     assert not AccessToken.objects.filter(revoked_at=None).exists()
     page = ada.get(receipt).content.decode()
     assert "2 authorizations that the app can renew by itself" in page and "3 access tokens" in page
-    advance(DAY + dt.timedelta(minutes=31))
-    celery.send_task("consent.tasks.erase")
-    eventually(lambda: not AccessToken.objects.exists() and not AuthorizationCode.objects.exists())
-    eventually(lambda: Access.objects.get().erased_at)
-    assert RefreshToken.objects.count() == 2 and Consent.objects.count() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_sweep_finds_what_a_lost_message_left(used, cast, worker):
-    installing.uninstall(used.installation, by=cast.admin)
-    eventually(lambda: Access.objects.get().revoked_at)
     # As if the message had been lost before a worker saw it.
     Access.objects.update(revoked_at=None)
     Consent.objects.update(stamped_at=None)
     celery.send_task("consent.tasks.sweep")
     eventually(lambda: Access.objects.get().revoked_at and Consent.objects.get().stamped_at)
+    advance(DAY + dt.timedelta(minutes=31))
+    celery.send_task("consent.tasks.erase")
+    eventually(lambda: not AccessToken.objects.exists() and not AuthorizationCode.objects.exists())
+    eventually(lambda: Access.objects.get().erased_at)
+    assert RefreshToken.objects.count() == 2 and Consent.objects.count() == 1
 
 
 @pytest.mark.django_db
