@@ -14,7 +14,7 @@ from typing import Any
 
 from portal.demo import embedded
 
-from . import rows
+from . import ending, rows
 from .data import LARGE_TOKENS, ROOT, RUNS, SECONDS, TOKENS, databases, need_space, say, start_database
 from .measuring import Bench
 from .node import install
@@ -48,6 +48,9 @@ def servers() -> dict[str, Any]:
         "unlimited": Portal("portal without limits", filled["portal"], portal, {"LIMITS": "off"}),
         "unchecked": Portal("portal without checks", filled["portal"], portal, {"CHECKS": "off"}),
         "agents": Portal("portal with 20,000 agents", filled["agents"], portal, {"LIMITS": "off"}),
+        "ending": Portal(
+            f"portal with {filled['ending'].tokens:,} tokens of one app", filled["ending"], portal, {"LIMITS": "off"}
+        ),
         "large": Portal(f"portal with {LARGE_TOKENS:,} tokens", filled["large"], portal),
         "toolkit": Server("toolkit", filled["toolkit"], "tests.load.toolkit.wsgi:application"),
         "bare": Server("bare", filled["portal"], "tests.load.bare:application"),
@@ -61,6 +64,7 @@ def measure(bench: Bench, *, lacking: set[str]) -> None:
     bench.compare([row for row in rows.BENCH if row.beside[0] not in lacking])
     if "pgbench" not in lacking:
         bench.alternate(rows.PGBENCH)
+    ending.measure(bench)
 
 
 def measure_large(bench: Bench) -> None:
@@ -81,6 +85,8 @@ def print_table(bench: Bench) -> None:
     for what, server in sides:
         # Of what was measured again, the last runs.
         runs = [run for run in bench.runs if (run["what"], run["server"]) == (what, server)][-RUNS:]
+        if "rate" not in runs[0]:
+            continue
         rate, p50, p99 = (statistics.median(run[name] for run in runs) for name in ("rate", "p50", "p99"))
         print(f"{what:20} {bench.servers[server].name:28} {rate:9,.0f} {p50:8.1f} {p99:8.1f}")
     print(json.dumps(bench.ratios, indent=1), flush=True)
@@ -91,6 +97,7 @@ def main(*, large: bool) -> None:
     settings: dict[str, Any] = start_database()
     bench = Bench(servers())
     sides = {side[0] for row in (rows.LARGE if large else rows.BENCH) for side in (row.side, row.beside)} - lacking
+    sides |= set() if large else {"ending"}
     if large:
         need_space(LARGE_TOKENS)
     if "node" in sides:

@@ -130,6 +130,7 @@ def databases() -> dict[str, Database]:
     return {
         "portal": Database("portal", python("fill_portal"), migrated="portal.settings"),
         "agents": Database("agents", python("fill_agents"), tokens=2 * TOKENS, migrated="portal.settings"),
+        "ending": Database("ending", python("fill_ending"), tokens=5 * TOKENS, migrated="portal.settings"),
         "toolkit": Database("toolkit", python("fill_toolkit"), migrated="tests.load.toolkit.settings"),
         "node": Database("node", ["node", "tests/load/node/fill.js"]),
         "large": Database("large", python("fill_portal"), tokens=LARGE_TOKENS, migrated="portal.settings"),

@@ -1,5 +1,6 @@
 -- Sends one line of a file per request: header, method, path and body, separated by tabs; from line `first` on in
--- order, or at random if `first` is 0. Each comes from an address of its own. Run by wrk.
+-- order, or at random if `first` is 0. Each comes from an address of its own. After an
+-- answer a connection pauses for so many milliseconds. Run by wrk.
 local lines, at, sent = {}, 0, 0
 
 function init(args)
@@ -11,6 +12,8 @@ function init(args)
     if first == 0 or number >= first then lines[#lines + 1] = line end
   end
   math.randomseed(tonumber(args[3]))
+  local pause = tonumber(args[4])
+  if pause > 0 then function delay() return pause end end
 end
 
 local function line()

@@ -76,8 +76,10 @@ class Server:
             self.process.wait()
             self.process = None
 
-    def load(self, what: str, seconds: int) -> dict[str, float]:
+    def load(self, what: str, seconds: int, *, pause: float = 0) -> dict[str, float]:
         """Send requests of one kind; return {"rate", "p50", "p99"} in requests per second and milliseconds.
+
+        After each answer a connection waits for `pause` milliseconds.
 
         Exits if any answer has a status other than 2xx or 3xx.
         """
@@ -86,7 +88,7 @@ class Server:
         self.database.is_fresh &= what in READS
         done = subprocess.run(
             ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--latency", "-s", _HERE / "load.lua",
-             f"http://127.0.0.1:{self.port}", "--", file, str(first), str(time.time_ns() % 2**31)],
+             f"http://127.0.0.1:{self.port}", "--", file, str(first), str(time.time_ns() % 2**31), f"{pause:.0f}"],
             capture_output=True, text=True,
         )  # fmt: skip
         if wrong := re.search(r"Non-2xx or 3xx responses: \d+|Socket errors: .*", done.stdout):
