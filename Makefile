@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 GATEWAYS := .venv/gateways
 
-.PHONY: help run test test-fast soak faults bench bench-large lint format migration docs lock
+.PHONY: help run test test-fast soak faults bench bench-pages bench-large lint format migration docs lock
 
 help: ## Print this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -29,6 +29,9 @@ faults: $(READY) ## Kill and stop real processes under load, into var/faults.jso
 
 bench: $(READY) ## Measure the token path beside its peers, into var/bench.json; needs wrk and 25 minutes
 	$(BIN)/python -m tests.load
+
+bench-pages: $(READY) ## Measure pages with a million rows, into var/bench.json; needs 10 GB of disk
+	$(BIN)/python -m tests.load.pages
 
 bench-large: $(READY) ## Add how the token path does on 5,000,000 tokens; needs 20 GB of disk
 	$(BIN)/python -m tests.load large

@@ -97,6 +97,11 @@ class Access(models.Model):
             models.Index(fields=["ended_at"], condition=Q(revoked_at=None), name="access_to_revoke"),
             models.Index(fields=["ended_at"], condition=Q(erased_at=None), name="access_to_erase"),
             models.Index(fields=["account", "client"], name="access_of_account"),
+            models.Index(
+                fields=["account", "-opened_at", "id"],
+                condition=Q(installation_id=None, ended_at=None),
+                name="external_access_of_account",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -131,7 +136,7 @@ class Consent(models.Model):  # type: ignore[django-manager-missing]
     """What the account, or one agent of it, let the client do."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    access = models.ForeignKey(Access, on_delete=models.PROTECT, related_name="consents")
+    access = models.ForeignKey(Access, db_index=False, on_delete=models.PROTECT, related_name="consents")
     membership = models.ForeignKey(Membership, null=True, on_delete=models.PROTECT, related_name="consents")
     granted = scope_list()
     left_off = scope_list()
@@ -171,6 +176,7 @@ class Consent(models.Model):  # type: ignore[django-manager-missing]
             reason_is_known(ConsentEnd, "consent_reason_is_known"),
         ]
         indexes = [
+            models.Index(fields=["access", "membership"], name="consent_of_access"),
             models.Index(fields=["expires_at"], condition=Q(revoked_at=None), name="consent_to_expire"),
             models.Index(fields=["revoked_at"], condition=Q(stamped_at=None), name="consent_to_stamp"),
         ]

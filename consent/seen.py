@@ -1,8 +1,12 @@
 """Which accesses, consents and receipts a person sees (E1), and the notices on an app's page."""
 
-from typing import Any
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
 
-from django.db.models import CharField, Q, QuerySet, Value
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import CharField, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast, Concat
 
 from portal.accounts.models import Membership, Role, User
@@ -15,6 +19,9 @@ from .coming_ends import ending_within
 from .models import Access, Consent, RefreshToken
 from .succession import without_admin
 from .validity import unended_consents
+
+# The agents of one app that are counted for a page.
+MOST_AGENTS = 100
 
 
 def accesses_seen_by(user: User) -> QuerySet[Access]:
@@ -33,6 +40,29 @@ def consents_seen_by(user: User) -> QuerySet[Consent]:
     return Consent.objects.filter(
         Q(membership__in=memberships_of(user)) | Q(access__account__in=administered)
     ).select_related("access__client__team", "access__account", "membership__user")
+
+
+class Agents(NamedTuple):
+    """How many agents authorized an app, and when one of them last got a token: None if there are too many to look."""
+
+    number: int
+    last: datetime | None
+
+    @property
+    def are_uncounted(self) -> bool:
+        return self.number > MOST_AGENTS
+
+
+def agents_of(accesses: Collection[Any]) -> dict[UUID, Agents]:
+    """Return {access: its agents} for those of the accesses that agents authorized; beyond MOST_AGENTS none is counted."""
+    agents = unended_consents().filter(access=OuterRef("pk")).exclude(membership=None).order_by()
+    times = ArraySubquery(agents.values("last_issued_at")[: MOST_AGENTS + 1])
+    found = Access.objects.filter(pk__in=accesses).annotate(times=times).values_list("pk", "times")
+    return {
+        pk: Agents(len(times), max(filter(None, times), default=None) if len(times) <= MOST_AGENTS else None)
+        for pk, times in found
+        if times
+    }
 
 
 def entries_about(consents: QuerySet[Consent]) -> QuerySet[Entry]:

@@ -182,6 +182,7 @@ class Client(AbstractApplication):
             models.CheckConstraint(condition=Q(kind__in=Kind.values), name="client_kind_is_known"),
             models.CheckConstraint(condition=Q(level__in=Level.values), name="client_level_is_known"),
         ]
+        indexes = [models.Index(fields=["team", "-created", "-id"], name="clients_of_team")]
 
     def __str__(self) -> str:
         return self.name

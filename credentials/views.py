@@ -19,7 +19,7 @@ from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import teams_seen_by
 from portal.foundation.database import database_now
 from portal.foundation.once import once, press_of
-from portal.foundation.pages import paginate
+from portal.foundation.pages import paginate_merged
 from portal.foundation.refusals import Refused
 from portal.ledger.models import Entry
 
@@ -29,6 +29,9 @@ from .forms import ChangeClientForm, ClientForm, RotateForm, chosen_scopes, scop
 from .models import ClientSecret
 from .secrets import CLIENT_SECRET, derive, derived_before
 from .seen import clients_seen_by
+
+# The clients of more teams than this are sorted together.
+MOST_TEAMS = 40
 
 
 def _why(error: Exception) -> str:
@@ -62,11 +65,13 @@ def _created_before(request: SignedInRequest, press: Any, *, rotated: bool = Fal
 
 @require_safe
 def client_list(request: SignedInRequest) -> HttpResponse:
-    clients = clients_seen_by(request.user)
+    clients, teams = clients_seen_by(request.user), [*teams_seen_by(request.user)[: MOST_TEAMS + 1]]
     query = request.GET.get("q", "").strip().replace("\0", "")
     if query:
         clients = clients.filter(Q(name__icontains=query) | Q(client_id__startswith=query))
-    context = {"page_obj": paginate(request, clients), "query": query, "teams": teams_seen_by(request.user)}
+    # An index sorts the clients of one team.
+    parts = [clients.filter(team=team) for team in teams] if 0 < len(teams) <= MOST_TEAMS else [clients]
+    context = {"page_obj": paginate_merged(request, parts, ("-created", "-pk")), "query": query, "teams": teams}
     return render(request, "credentials/client_list.html", context)
 
 

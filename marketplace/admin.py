@@ -33,7 +33,7 @@ class VersionAdmin(WindowAdmin):
     list_filter = ["status"]
     search_fields = ["name", "app__slug"]
     list_select_related = ["app"]
-    ordering = ["submitted_at"]
+    ordering = ["submitted_at", "pk"]
     fields = [
         shown(_("App"), lambda version: version.app),
         "number",

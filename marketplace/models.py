@@ -1,18 +1,16 @@
 """What may be asked: apps, their versions, and the installations of them."""
 
 import uuid
-from datetime import timedelta
 from typing import Any, Self
 
 from django.conf import settings
-from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Q
 from django.db.models.functions import Now
-from django.db.models.lookups import IsNull
 from django.utils.translation import gettext_lazy as _
 
 from consent.models import Access
@@ -21,7 +19,7 @@ from portal.accounts.models import Account, Membership, Team
 from portal.foundation.encryption import EncryptedField
 from portal.foundation.text import validate_readable
 
-from .querysets import ConnectionQuerySet, InstallationQuerySet
+from .querysets import ConnectionQuerySet, InstallationQuerySet, OfferQuerySet
 
 
 class Category(models.TextChoices):
@@ -62,11 +60,17 @@ class App(models.Model):
     custom_accounts = ArrayField(models.SlugField(max_length=50), default=list, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    # The words of all versions that were ever published, written by a trigger. Which of them show, only a version says.
+    search = SearchVectorField(null=True, editable=False)
 
     class Meta:
         ordering = ["slug"]
         constraints = [models.CheckConstraint(condition=Q(category__in=Category.values), name="app_category_is_known")]
-        indexes = [GinIndex(fields=["custom_accounts"], name="app_for_accounts")]
+        indexes = [
+            GinIndex(fields=["custom_accounts"], name="app_for_accounts"),
+            GinIndex(fields=["search"], name="app_by_words"),
+            models.Index(fields=["team", "slug"], name="apps_of_team"),
+        ]
 
     def __str__(self) -> str:
         return self.slug
@@ -117,12 +121,6 @@ class VersionQuerySet(models.QuerySet):
         listed = Q(audience=Audience.CUSTOM, app__custom_accounts__overlap=slugs)
         return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
 
-    def published_for_any(self, accounts: QuerySet[Account]) -> Self:
-        """The same for a queryset of accounts. The apps are looked up once, not once a version."""
-        apps = App.objects.filter(custom_accounts__overlap=ArraySubquery(accounts.order_by().values("slug")))
-        listed = Q(audience=Audience.CUSTOM, app__in=apps)
-        return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
-
 
 class Version(models.Model):
     """A release of an app. Once it is more than a draft, it is frozen (M2, also by a trigger)."""
@@ -152,6 +150,8 @@ class Version(models.Model):
     published_at = models.DateTimeField(null=True)
     # Read by the admins who have it.
     withdrawn_because = models.CharField(max_length=500, blank=True)
+    # The words of its name, address and tagline, written by a trigger.
+    search = SearchVectorField(null=True, editable=False)
 
     objects = VersionQuerySet.as_manager()
 
@@ -169,7 +169,13 @@ class Version(models.Model):
                 name="version_beyond_draft_has_an_audience",
             ),
         ]
-        indexes = [models.Index(fields=["status", "-published_at"], name="version_by_status")]
+        indexes = [
+            models.Index(fields=["status", "-published_at"], name="version_by_status"),
+            models.Index(
+                fields=["app", "-published_at", "-id"], condition=Q(status="published"), name="published_version_of_app"
+            ),
+            models.Index(fields=["status", "submitted_at", "id"], name="version_to_review"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} {self.number}"
@@ -245,37 +251,6 @@ class OfferKind(models.TextChoices):
     ITSELF = "itself", _("Updates by itself")
     # The installed version was withdrawn.
     WITHDRAWN = "withdrawn", _("Its version was withdrawn")
-
-
-class OfferQuerySet(models.QuerySet):
-    def open(self) -> Self:
-        """Return the offers that still hold: neither installation nor version has moved on, and no offer is newer.
-
-        An unfinished installation is offered nothing until somebody has agreed to it.
-        """
-        theirs = Version.objects.published_for([OuterRef("installation__account__slug")])
-        newer = Q(published_at__gt=OuterRef("version__published_at")) | Q(IsNull(OuterRef("version"), True))
-        return self.filter(
-            ~Exists(theirs.filter(newer, app=OuterRef("installation__app"))),
-            Exists(Installation.objects.installed().filter(pk=OuterRef("installation"))),
-            Q(version=None) | Q(version__status=Status.PUBLISHED),
-            taken_at=None,
-            installation__version=F("from_version"),
-            installation__account__suspended_at=None,
-        )
-
-    def pending(self) -> Self:
-        """Return the open offers that no admin has decided on."""
-        return self.open().filter(declined_at=None)
-
-    def to_tell(self) -> Self:
-        """Return the offers that the account's admins have yet to be mailed about."""
-        today = Offer.objects.filter(installation=OuterRef("installation"), told_at__gt=Now() - timedelta(days=1))
-        # However often a developer publishes and withdraws: one mail a day, and one more if a withdrawal follows
-        # it. A withdrawal turns what was asked into an offer of its own, so asking looks at both.
-        asked = Q(kind=OfferKind.ASK, declined_at=None) & ~Exists(today)
-        withdrawn = Q(kind=OfferKind.WITHDRAWN) & ~Exists(today.filter(kind=OfferKind.WITHDRAWN))
-        return self.open().filter(asked | withdrawn, told_at=None)
 
 
 class Offer(models.Model):

@@ -1,9 +1,12 @@
-"""Querysets of installations (installed or unfinished) and of connections (live or ended)."""
+"""Querysets of installations (installed or unfinished), of connections (live or ended) and of offers (open or decided)."""
 
+from datetime import timedelta
 from typing import Self
 
 from django.db import models
-from django.db.models import Exists, Func, OuterRef, Q, Value
+from django.db.models import Exists, F, Func, OuterRef, Q, Value
+from django.db.models.functions import Now
+from django.db.models.lookups import IsNull
 
 from consent.models import Consent
 from credentials.models import Level
@@ -65,3 +68,39 @@ class ConnectionQuerySet(models.QuerySet):
         ended = Q(ended_at__isnull=False) | Q(installation__uninstalled_at__isnull=False)
         left = Q(membership__ended_at__isnull=False) | Q(membership__user__is_active=False)
         return self.filter(ended | left, erased_at=None)
+
+
+class OfferQuerySet(models.QuerySet):
+    def open(self) -> Self:
+        """Return the offers that still hold: neither installation nor version has moved on, and no offer is newer.
+
+        An unfinished installation is offered nothing until somebody has agreed to it.
+        """
+        # Imported here, since these models refer to offers.
+        from .models import Installation, Status, Version
+
+        theirs = Version.objects.published_for([OuterRef("installation__account__slug")])
+        newer = Q(published_at__gt=OuterRef("version__published_at")) | Q(IsNull(OuterRef("version"), True))
+        return self.filter(
+            ~Exists(theirs.filter(newer, app=OuterRef("installation__app"))),
+            Exists(Installation.objects.installed().filter(pk=OuterRef("installation"))),
+            Q(version=None) | Q(version__status=Status.PUBLISHED),
+            taken_at=None,
+            installation__version=F("from_version"),
+            installation__account__suspended_at=None,
+        )
+
+    def pending(self) -> Self:
+        """Return the open offers that no admin has decided on."""
+        return self.open().filter(declined_at=None)
+
+    def to_tell(self) -> Self:
+        """Return the offers that the account's admins have yet to be mailed about."""
+        from .models import Offer, OfferKind
+
+        today = Offer.objects.filter(installation=OuterRef("installation"), told_at__gt=Now() - timedelta(days=1))
+        # However often a developer publishes and withdraws: one mail a day, and one more if a withdrawal follows
+        # it. A withdrawal turns what was asked into an offer of its own, so asking looks at both.
+        asked = Q(kind=OfferKind.ASK, declined_at=None) & ~Exists(today)
+        withdrawn = Q(kind=OfferKind.WITHDRAWN) & ~Exists(today.filter(kind=OfferKind.WITHDRAWN))
+        return self.open().filter(asked | withdrawn, told_at=None)

@@ -1,8 +1,9 @@
 """Which apps, versions, listings, installations and offers a person sees (E1)."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import BooleanField, Case, Func, OuterRef, Q, QuerySet, Subquery, When
 
 from consent.asking import undecided
 from consent.models import Consent
@@ -10,6 +11,7 @@ from consent.validity import live_consents
 from portal.accounts.models import Membership, User
 from portal.accounts.rights import is_teammate
 from portal.accounts.seen import accounts_seen_by, memberships_of, teams_seen_by
+from portal.foundation.database import looked_up
 
 from .actions.offering import with_answer
 from .models import App, Audience, Installation, Offer, OfferKind, Status, Version
@@ -33,14 +35,38 @@ def versions_seen_by(user: User) -> QuerySet[Version]:
 # --- everyone, in the marketplace ---
 
 
-def listings_seen_by(user: User, **which: Any) -> QuerySet[Version]:
-    """Return the newest version of each app that is public, or custom for one of a person's accounts."""
-    published = Version.objects.published_for_any(accounts_seen_by(user)).filter(
-        app__client__suspended_at=None, **which
+def listed_apps_seen_by(user: User) -> QuerySet[App]:
+    """Return the apps of which a person may install a version, as a public or a custom one of their accounts (M3).
+
+    `listed` is the newest such version. All is looked up app by app, so that nobody's accounts are all read, nor all apps.
+    """
+    slug_is_listed = Func(
+        "slug",
+        OuterRef("custom_accounts"),
+        template="%(expressions)s)",
+        arg_joiner=" = ANY (",
+        output_field=BooleanField(),
     )
-    newest = published.order_by("app_id", "-published_at", "-pk").distinct("app_id").values("pk")
-    versions = Version.objects.filter(pk__in=newest).select_related("app__team", "app__client")
-    return versions.annotate(has_icon=Q(icon__isnull=False))
+    is_for_them = ~Q(custom_accounts=[]) & looked_up(accounts_seen_by(user).filter(slug_is_listed))
+    published = Version.objects.filter(status=Status.PUBLISHED, app=OuterRef("pk"))
+    newest = published.order_by("-published_at", "-pk").values("pk")
+    listed = Case(
+        When(is_for_them, then=Subquery(newest[:1])),
+        default=Subquery(newest.filter(audience=Audience.PUBLIC)[:1]),
+    )
+    return App.objects.annotate(listed=listed).filter(listed__isnull=False, client__suspended_at=None)
+
+
+def listings_of(apps: Iterable[Any], *unread: str) -> list[Version]:
+    """Return the versions that are `listed` of these apps, in their order, without the fields that are not read."""
+    apps = list(apps)
+    versions = Version.objects.filter(pk__in=[app.listed for app in apps]).select_related("app__team", "app__client")
+    found = {
+        version.pk: version
+        for version in versions.annotate(has_icon=Q(icon__isnull=False)).defer("icon", "search", *unread)
+    }
+    # None where it was withdrawn just now.
+    return [found[app.listed] for app in apps if app.listed in found]
 
 
 def may_see_icon(user: User, version: Version) -> bool:

@@ -1,13 +1,16 @@
 from typing import Any
 
-from django.db.models import Exists, IntegerField, OuterRef, Q, QuerySet
+from django.db.models import Exists, IntegerField, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from credentials.models import Client
+from marketplace.models import App
 from portal.accounts.models import User
 from portal.accounts.seen import memberships_of, team_memberships_of
 from portal.demo.mail import has_mail_pages
+from portal.foundation.database import looked_up
 from portal.foundation.statements import Parameter, Statement
 
 
@@ -19,7 +22,8 @@ def _flags() -> QuerySet[User, Any]:
     person: Any = OuterRef("pk")
     teammate: Any = OuterRef("user")
     teams, accounts = team_memberships_of(person), memberships_of(person)
-    made = Q(team__clients__isnull=False) | Q(team__apps__isnull=False)
+    clients = Client.objects.filter(team=OuterRef("team")).order_by("-created", "-pk")
+    made = looked_up(clients) | looked_up(App.objects.filter(team=OuterRef("team")).order_by("slug"))
     customer = memberships_of(teammate).filter(account__test_of_team=None)
     flags = Exists(accounts), Exists(teams.filter(made | ~Exists(customer)))
     return User.objects.filter(pk=Parameter("pk", IntegerField())).values_list(*flags)

@@ -18,13 +18,11 @@ LINES = [
 ]
 # Files of any length, which are streamed.
 FILES = ("GET ledger/export.csv", "GET ledger/export.json")
-# Selects of what a person works with, an option each: the teams, their free OAuth credentials, the places of a ledger.
+# Selects of what a person works with, an option each: the teams, their free OAuth credentials.
 SELECTS = (
     "GET credentials/new/",
     "GET apps/new/",
     "GET/bare apps/<slug:slug>/",
-    "GET ledger/",
-    "GET/chain ledger/",
 )
 # What one row may take on a page.
 ROW = 2500

@@ -3,9 +3,11 @@
 import uuid
 from urllib.parse import parse_qsl, urlencode
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from portal.accounts.choosing import WORDS, Choice
 from portal.accounts.models import Account, Membership
 from portal.accounts.seen import memberships_of
 
@@ -16,11 +18,10 @@ from .flow import AuthorizationRequest, Flow, note, without_prompt
 
 def hinted_account_is_theirs(flow: Flow, error: str) -> HttpResponse | None:
     request, asked = flow.request, flow.asked
-    memberships = memberships_of(flow.person).filter(account__suspended_at=None).select_related("account")
-    flow.memberships = {membership.account.slug: membership for membership in memberships.order_by("account__name")}
+    flow.memberships = memberships_of(flow.person).filter(account__suspended_at=None).select_related("account")
     if not (asked.installation or asked.account):
         return None
-    account = _hinted(asked, {slug: membership.account for slug, membership in flow.memberships.items()})
+    account = _hinted(asked, flow.memberships)
     if account:
         if "select_account" not in asked.prompt:
             flow.account = account
@@ -35,25 +36,26 @@ def hinted_account_is_theirs(flow: Flow, error: str) -> HttpResponse | None:
     return render(request, "consent/authorize_wrong_account.html", context, status=404)
 
 
-def _hinted(asked: AuthorizationRequest, accounts: dict[str, Account]) -> Account | None:
+def _hinted(asked: AuthorizationRequest, memberships: QuerySet[Membership]) -> Account | None:
     if asked.installation:
         try:
             installation = uuid.UUID(asked.installation)
         except ValueError:
             return None
-        access = Access.objects.filter(
-            installation_id=installation, client=asked.client, ended_at=None, account__in=accounts.values()
-        ).first()
-        if access is None or asked.account not in ("", access.account.slug):
-            return None
-        return accounts[access.account.slug]
-    return accounts.get(asked.account)
+        accesses = Access.objects.filter(installation_id=installation, client=asked.client, ended_at=None)
+        access = accesses.filter(account__in=memberships.values("account")).select_related("account").first()
+        return access.account if access and asked.account in ("", access.account.slug) else None
+    membership = memberships.filter(account__slug=asked.account).first()
+    return membership.account if membership else None
 
 
 def person_has_an_account(flow: Flow, error: str) -> HttpResponse | None:
-    if len(flow.memberships) == 1 and flow.account is None and "select_account" not in flow.asked.prompt:
-        flow.account = next(iter(flow.memberships.values())).account
-    return flow.asked.answer(error=error) if flow.shows_no_page and not flow.memberships else None
+    if flow.account:
+        return None
+    first = list(flow.memberships[:2])
+    if len(first) == 1 and "select_account" not in flow.asked.prompt:
+        flow.account = first[0].account
+    return flow.asked.answer(error=error) if flow.shows_no_page and not first else None
 
 
 def account_is_settled(flow: Flow, error: str) -> HttpResponse | None:
@@ -62,19 +64,23 @@ def account_is_settled(flow: Flow, error: str) -> HttpResponse | None:
     return flow.asked.answer(error=error) if flow.shows_no_page else _choose(flow.request, flow.asked, flow.memberships)
 
 
-def _choose(request: HttpRequest, asked: AuthorizationRequest, memberships: dict[str, Membership]) -> HttpResponse:
+def _choose(request: HttpRequest, asked: AuthorizationRequest, memberships: QuerySet[Membership]) -> HttpResponse:
+    choice = Choice(request, memberships, "account")
     base = without_prompt(request, "select_account")
     query = [
-        (name, value) for name, value in parse_qsl(base.partition("?")[2]) if name not in ("account", "installation")
+        (name, value)
+        for name, value in parse_qsl(base.partition("?")[2])
+        if name not in ("account", "installation", WORDS)
     ]
     choices = []
-    for membership in memberships.values():
+    for membership in choice.shown:
         url = f"{request.path}?{urlencode([*query, ('account', membership.account.slug)])}"
         may = may_agree(asked.client, membership.role)
         choices.append(
             {"account": membership.account, "role": membership.get_role_display(), "url": url if may else ""}
         )
-    return render(request, "consent/authorize_account.html", {"asked": asked, "choices": choices})
+    context = {"asked": asked, "choice": choice, "choices": choices}
+    return render(request, "consent/authorize_account.html", context)
 
 
 # Each with the error for an app that wants no page (OpenID Connect Core section 3.1.2.6).

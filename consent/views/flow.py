@@ -7,6 +7,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from oauthlib.common import add_params_to_uri
@@ -70,7 +71,7 @@ class Flow:
     # The error that the app gets, if the request can be answered with nothing else.
     problem: errors.OAuth2Error | None = None
     asked: AuthorizationRequest = field(init=False)
-    memberships: dict[str, Membership] = field(default_factory=dict)
+    memberships: QuerySet[Membership] = field(init=False)
     account: Account = None  # type: ignore[assignment]
     screen: Screen = field(init=False)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import CharField, Count, Q, Value
+from django.db.models import CharField, Exists, OuterRef, Q, Value
 from django.db.models.functions import Cast, Concat
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
@@ -24,10 +24,11 @@ from consent.agreed import tell_agreed
 from consent.asking import undecided
 from consent.models import Access, Consent
 from consent.receipts import receipts_page, with_receipt
-from consent.seen import notices_of
+from consent.seen import agents_of, notices_of
 from consent.validity import live_consents, unended_consents
 from credentials.models import Client
 from marketplace.models import Installation
+from portal.accounts.choosing import Choice
 from portal.accounts.models import Membership, Role
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import memberships_of
@@ -51,14 +52,18 @@ def _give_states(accesses: Any, membership: Membership) -> dict[UUID, Consent]:
     live = unended_consents().filter(access__in=accesses).annotate(asks_for_more=undecided())
     visible = live.filter(Q(membership=None) | Q(membership=membership)).select_related("granted_by")
     own = {consent.access_id: consent for consent in visible}
-    agents = dict(live.exclude(membership=None).values_list("access").annotate(Count("pk")))
-    earlier = Consent.objects.filter(Q(membership=None) | Q(membership__user=membership.user_id), access__in=accesses)
-    ever = set(earlier.values_list("access", flat=True))
+    keys = [access.pk for access in accesses]
+    agents = agents_of(keys) if membership.role == Role.ADMIN else {}
+    # Each looked up by the index, however many agents agreed to the same app.
+    earlier = Consent.objects.filter(access=OuterRef("pk"))
+    members = [*Membership.objects.filter(user=membership.user_id, account=membership.account_id)]
+    agreed = Exists(earlier.filter(membership=None)) | Exists(earlier.filter(membership__in=members))
+    ever = set(Access.objects.filter(agreed, pk__in=keys).values_list("pk", flat=True))
     for access in accesses:
         access.live_consent = own.get(access.pk)
         granted = access.live_consent.granted if access.live_consent else access.required_scopes
         access.lacks_required = not {*access.required_scopes} <= {*granted}
-        access.live_agents = agents.get(access.pk, 0) if membership.role == Role.ADMIN else 0
+        access.live_agents = agents.get(access.pk)
         access.was_agreed = access.pk in ever
         access.account = membership.account
     return own
@@ -67,18 +72,24 @@ def _give_states(accesses: Any, membership: Membership) -> dict[UUID, Consent]:
 @require_safe
 def installation_list(request: SignedInRequest) -> HttpResponse:
     memberships = memberships_of(request.user).select_related("account")
-    memberships = memberships.order_by("account__name", "pk")
-    shown = paginate(request, memberships, name="accounts")
-    if not shown:
-        return render(request, "marketplace/installation_list.html", {"memberships": []})
+    choice = Choice(request, memberships, "account")
+    if choice.first is None:
+        return render(request, "marketplace/installation_list.html")
     chosen = request.GET.get("account", "").replace("\0", "")
     membership = memberships.filter(account__slug=chosen).first() if chosen else None
-    membership = membership or shown[0]
+    membership = membership or choice.first
     rows = installations_seen_by(request.user).filter(account=membership.account, uninstalled_at=None)
-    page = paginate(request, rows.order_by("version__name", "pk"))
+    page = paginate(
+        request, rows.order_by("version__name", "pk"), many=lambda _end: rows.order_by("-installed_at", "pk")
+    )
     accesses = Access.objects.filter(account=membership.account, installation_id=None, ended_at=None)
-    accesses = accesses.select_related("client__team").order_by("client__name", "pk")
-    external = paginate(request, accesses, name="external")
+    accesses = accesses.select_related("client__team")
+    external = paginate(
+        request,
+        accesses.order_by("client__name", "pk"),
+        name="external",
+        many=lambda _end: accesses.order_by("-opened_at", "pk"),
+    )
     _give_states([row.access for row in page if row.access] + list(external), membership)
     for row, checklist in checklists(page, membership).items():
         row.checklist = checklist  # type: ignore[attr-defined]
@@ -87,10 +98,10 @@ def installation_list(request: SignedInRequest) -> HttpResponse:
     for row in page:
         row.newest = newest.get(row.app_id, row.version.number)
     context = {
-        "memberships": shown,
+        "choice": choice,
         "membership": membership,
         "is_admin": membership.role == Role.ADMIN,
-        "waiting": offers_seen_by(request.user).count(),
+        "waiting": offers_seen_by(request.user).filter(installation__account=membership.account).count(),
         "page_obj": page,
         "external": external,
     }

@@ -3,15 +3,18 @@
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Q
+from django.contrib.postgres.search import SearchRank
+from django.db.models import F, OuterRef, Subquery
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from portal.accounts.choosing import Choice
 from portal.accounts.models import Account, User
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import accounts_run_by
+from portal.foundation.database import looked_up
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
@@ -20,23 +23,30 @@ from ..actions import installing
 from ..markdown import render as render_markdown
 from ..models import Audience, Category, Installation, Status, Version
 from ..package.contents import Contents
-from ..seen import listings_seen_by, may_see_icon
+from ..searching import query_of
+from ..seen import listed_apps_seen_by, listings_of, may_see_icon
 from .developers import beside_scopes
 
 
 @require_safe
 def listing_list(request: SignedInRequest) -> HttpResponse:
-    versions = listings_seen_by(request.user).defer("icon", "description").order_by("name", "pk")
-    query = request.GET.get("q", "").strip().replace("\0", "")
+    apps = listed_apps_seen_by(request.user)
+    query = request.GET.get("q", "").strip()
     category = request.GET.get("category", "")
-    if query:
-        versions = versions.filter(
-            Q(name__icontains=query) | Q(tagline__icontains=query) | Q(app__slug__icontains=query)
-        )
     if category in Category.values:
-        versions = versions.filter(app__category=category)
+        apps = apps.filter(category=category)
+    version = Version.objects.filter(pk=OuterRef("listed"))
+    few = apps.order_by(Subquery(version.values("name")), "pk")
+    if words := query_of(query):
+        apps = apps.filter(looked_up(version.filter(search=words)), search=words)
+        ranks = version.annotate(rank=SearchRank(F("search"), words)).values("rank")
+        few = apps.order_by(Subquery(ranks).desc(), Subquery(version.values("name")), "pk")
+    elif query:
+        few = apps = apps.none()
+    page = paginate(request, few, many=lambda _end: apps.order_by("slug"))
+    page.object_list = listings_of(page, "description", "package", "release_notes")
     context = {
-        "page_obj": paginate(request, versions),
+        "page_obj": page,
         "query": query,
         "category": category,
         "categories": Category.choices,
@@ -44,13 +54,16 @@ def listing_list(request: SignedInRequest) -> HttpResponse:
     return render(request, "marketplace/listing_list.html", context)
 
 
-def _administered(user: User) -> Any:
-    return accounts_run_by(user).order_by("name")
+def _listing(user: User, slug: str) -> Version:
+    """Return the version of an app that this person may install. Raises Http404."""
+    for version in listings_of(listed_apps_seen_by(user).filter(slug=slug)):
+        return version
+    raise Http404
 
 
 @require_safe
 def listing_view(request: SignedInRequest, slug: str) -> HttpResponse:
-    version = get_object_or_404(listings_seen_by(request.user, app__slug=slug))
+    version = _listing(request.user, slug)
     client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     context = {
@@ -62,7 +75,7 @@ def listing_view(request: SignedInRequest, slug: str) -> HttpResponse:
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
         "for_agents": [name for name, one in contents.templates.items() if one.options.agents],
         **beside_scopes(contents),
-        "accounts": _administered(request.user).exists(),
+        "accounts": accounts_run_by(request.user).exists(),
     }
     return render(request, "marketplace/listing_view.html", context)
 
@@ -70,8 +83,8 @@ def listing_view(request: SignedInRequest, slug: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @once
 def listing_install(request: SignedInRequest, slug: str) -> HttpResponse:
-    version = get_object_or_404(listings_seen_by(request.user, app__slug=slug))
-    accounts = _administered(request.user)
+    version = _listing(request.user, slug)
+    accounts = accounts_run_by(request.user)
     if request.method == "POST":
         account = get_object_or_404(accounts, slug=request.POST.get("account", ""))
         try:
@@ -87,8 +100,8 @@ def listing_install(request: SignedInRequest, slug: str) -> HttpResponse:
             return redirect("installation-connect", installation.pk)
         except Refused as refusal:
             messages.error(request, str(refusal))
-    page = paginate(request, accounts.order_by("name", "pk"))
-    there = Installation.objects.filter(app=version.app, account__in=[*page], uninstalled_at=None)
+    choice = Choice(request, accounts)
+    there = Installation.objects.filter(app=version.app, account__in=choice.shown, uninstalled_at=None)
     live = {installation.account_id: installation for installation in there}
     installed = set(there.installed().values_list("pk", flat=True))
     published = list(
@@ -106,10 +119,10 @@ def listing_install(request: SignedInRequest, slug: str) -> HttpResponse:
             "is_installed": account.pk in live and live[account.pk].pk in installed,
             "version": offered(account),
         }
-        for account in page
+        for account in choice.shown
     ]
     asks = version.scopes or Contents.of(version).vendors
-    context = {"version": version, "app": version.app, "choices": choices, "page_obj": page, "asks": asks}
+    context = {"version": version, "app": version.app, "choices": choices, "choice": choice, "asks": asks}
     return render(request, "marketplace/listing_install.html", context)
 
 

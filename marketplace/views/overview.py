@@ -1,27 +1,31 @@
 """One page of all that has access to an account: its apps, its external apps, and what each agent authorized."""
 
+from functools import partial
 from typing import Any
 
-from django.db.models import CharField, Count, Exists, F, Max, OuterRef, Q, Value
-from django.db.models.functions import Coalesce, NullIf
+from django.db.models import CharField, DateTimeField, Exists, F, OuterRef, Q, UUIDField, Value
+from django.db.models.functions import Cast, Coalesce, NullIf
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from consent.models import Access
+from consent.seen import agents_of
 from consent.validity import unended_consents
 from credentials.models import Scope
+from portal.accounts.choosing import Choice
 from portal.accounts.models import Account
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import accounts_run_by
 from portal.foundation.database import database_now
-from portal.foundation.pages import paginate
+from portal.foundation.pages import merged, paginate
 
 from ..models import Installation
 
 KINDS = {"app": _("Marketplace apps"), "external": _("External apps"), "agent": _("Agents’ authorizations")}
 _NONE = Value("", output_field=CharField())
+_NEVER, _NOBODY = Cast(Value(None), DateTimeField()), Cast(Value(None), UUIDField())
 
 
 def _named(access: Any = "") -> Any:
@@ -33,30 +37,39 @@ def _person(path: str, words: Any) -> Any:
     return Q(**{f"{path}__name__icontains": words}) | Q(**{f"{path}__email__icontains": words})
 
 
-def _rows(account: Account, words: Any) -> dict[str, Any]:
-    """{kind: a query of the rows of that kind whose app or person fits `words`}, all of the same columns."""
+def _rows(account: Account, words: Any, kinds: Any) -> Any:
+    """Return the rows of these kinds whose app or person fits `words`, and a function that returns the first of many."""
     agreed = unended_consents().filter(_person("granted_by", words), membership=None)
+    found: list[Any] = []
+    ordered: list[Any] = []
 
-    def row(rows: Any, name: Any, group: Any, who: Any, agreed_by: Any) -> Any:
-        """`group` keeps an agent's row below its app's."""
-        rows = rows.annotate(name=name, group=F(group), who=who)
+    def row(kind: str, rows: Any, name: Any, group: Any, who: Any, agreed_by: Any, **order: Any) -> None:
+        """`group` keeps an agent's row below its app's; `order` follows an index."""
+        if kind not in kinds:
+            return
+        rows = rows.annotate(
+            name=name, group=F(group), who=who, at=order.get("at", _NEVER), member=order.get("member", _NOBODY)
+        )
         rows = rows.filter(Q(name__icontains=words) | agreed_by) if words else rows
-        return rows.order_by()
+        rows = rows.annotate(kind=Value(kind, output_field=CharField()), place=Value(len(found))).order_by()
+        columns = "name", "group", "who", "kind", "pk", "place", "at", "member"
+        found.append(rows.values(*columns))
+        ordered.append(rows.order_by("-at" if "at" in order else "member", "pk").values(*columns))
 
     by_account = Exists(agreed.filter(access=OuterRef("access")))
     installed = Installation.objects.installed().filter(account=account)
+    row("app", installed, F("version__name"), "access", _NONE, by_account, at=F("installed_at"))
     external = Access.objects.filter(account=account, installation_id=None, ended_at=None)
+    by_account = Exists(agreed.filter(access=OuterRef("pk")))
+    row("external", external, _named(), "pk", _NONE, by_account, at=F("opened_at"))
     agents = unended_consents().filter(access__account=account).exclude(membership=None)
     who = Coalesce(NullIf("membership__user__name", _NONE), "membership__user__email", output_field=CharField())
-    found = {
-        "app": row(installed, F("version__name"), "access", _NONE, by_account),
-        "external": row(external, _named(), "pk", _NONE, Exists(agreed.filter(access=OuterRef("pk")))),
-        "agent": row(agents, _named("access__"), "access", who, _person("membership__user", words)),
-    }
-    return {
-        kind: rows.annotate(kind=Value(kind, output_field=CharField())).values("name", "group", "who", "kind", "pk")
-        for kind, rows in found.items()
-    }
+    by_agent = _person("membership__user", words)
+    row("agent", agents, _named("access__"), "access", who, by_agent, member=F("membership_id"))
+
+    first, *others = found
+    # To sort many by name means to read them all first.
+    return first.union(*others, all=True), partial(merged, ordered, ("place", "-at", "member", "pk"))
 
 
 def _give_things(page: Any) -> None:
@@ -68,10 +81,7 @@ def _give_things(page: Any) -> None:
     things = {row.pk: row for row in [*installed.defer("values"), *external, *consents.filter(pk__in=found["agent"])]}
     groups = [row["group"] for row in page if row["group"] and row["kind"] != "agent"]
     by_account = {row.access_id: row for row in consents.filter(access__in=groups, membership=None)}
-    by_agents = consents.filter(access__in=groups).exclude(membership=None).order_by()
-    agents = {
-        row["access"]: row for row in by_agents.values("access").annotate(count=Count("pk"), last=Max("last_issued_at"))
-    }
+    agents = agents_of(groups)
     for row in page:
         # None where it ended since the rows were counted.
         thing = row["thing"] = things.get(row["pk"])
@@ -86,19 +96,18 @@ def _give_things(page: Any) -> None:
 
 @require_safe
 def overview(request: SignedInRequest) -> HttpResponse:
-    accounts = accounts_run_by(request.user).order_by("name", "pk")
-    shown = paginate(request, accounts, name="accounts")
+    accounts = accounts_run_by(request.user)
+    choice = Choice(request, accounts)
     chosen = request.GET.get("account")
-    account = accounts.filter(slug=chosen.replace("\0", "")).first() if chosen is not None else next(iter(shown), None)
+    account = accounts.filter(slug=chosen.replace("\0", "")).first() if chosen is not None else choice.first
     if account is None:
         raise Http404
     words, kind = request.GET.get("q", "").strip(), request.GET.get("kind", "")
-    rows = _rows(account, words)
-    first, *others = [rows[kind]] if kind in rows else rows.values()
-    page = paginate(request, first.union(*others, all=True).order_by("name", "group", "who", "pk"))
+    rows, many = _rows(account, words, [kind] if kind in KINDS else KINDS)
+    page = paginate(request, rows.order_by("name", "group", "who", "pk"), many=many)
     _give_things(page)
     context = {
-        "accounts": shown,
+        "choice": choice,
         "account": account,
         "page_obj": page,
         "kinds": KINDS,

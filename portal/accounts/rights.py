@@ -70,7 +70,7 @@ def require_admin_or_staff(account: Account, by: User | None) -> None:
 
 
 def accounts_run_by(user: User) -> QuerySet[Account]:
-    return Account.objects.filter(memberships__in=Membership.objects.admins().filter(user=user))
+    return Account.objects.filter(pk__in=Membership.objects.administered_by(user))
 
 
 # --- owners and members of a team ---

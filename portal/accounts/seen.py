@@ -3,12 +3,19 @@
 Registered with the ledger, which is below, for which chains a person reads and the names behind its opaque ids.
 """
 
+import contextlib
+import uuid
 from collections.abc import Mapping
+from typing import cast
 
-from django.db.models import QuerySet
+from django.db.models import Func, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Concat
+from django.http import HttpRequest
 
+from portal.foundation.database import looked_up
 from portal.ledger.actions import PORTAL
 
+from .choosing import Choice
 from .models import Account, Membership, Team, TeamMembership, User
 from .rights import accounts_run_by
 
@@ -25,12 +32,12 @@ def team_memberships_of(user: User) -> QuerySet[TeamMembership]:
 
 def accounts_seen_by(user: User) -> QuerySet[Account]:
     """Return the accounts that a person belongs to (E1)."""
-    return Account.objects.filter(memberships__in=memberships_of(user))
+    return Account.objects.filter(pk__in=memberships_of(user).values("account"))
 
 
 def teams_seen_by(user: User) -> QuerySet[Team]:
     """Return the teams that a person belongs to, by name (E1)."""
-    return Team.objects.filter(memberships__in=team_memberships_of(user)).order_by("name", "pk")
+    return Team.objects.filter(pk__in=team_memberships_of(user).values("team")).order_by("name", "pk")
 
 
 def chains_seen_by(user: User) -> dict[str, str]:
@@ -39,11 +46,38 @@ def chains_seen_by(user: User) -> dict[str, str]:
     return {each.chain_name: each.name for each in organisations}
 
 
-def chains_of_own_acts(user: User) -> list[str] | None:
-    """Return the chains in which a person sees their own acts: where they still belong. None means all, for staff."""
-    if user.is_staff:
-        return None
-    return [PORTAL, *(account.chain_name for account in accounts_seen_by(user))]
+def _is_chain_of(accounts: QuerySet[Account]) -> Q:
+    """Match entries in the chains of these accounts. Each entry's is looked up, so that nobody's accounts are all read."""
+    slug = Func(OuterRef("chain_id"), Value("^account:(.*)$"), function="substring", output_field=TextField())
+    return looked_up(accounts.filter(slug=slug))
+
+
+def is_in_chain_seen_by(user: User) -> Q:
+    """Match the entries of the accounts that a person administers and of the teams they belong to (E1)."""
+    names = Concat(Value("team:"), Cast("public_id", TextField()), output_field=TextField())
+    return _is_chain_of(accounts_run_by(user)) | Q(chain_id__in=teams_seen_by(user).order_by().values_list(names))
+
+
+def is_in_chain_of(user: User) -> Q:
+    """Match the entries among which a person sees their own acts: where they still belong, or anywhere for staff (E1)."""
+    return Q() if user.is_staff else Q(chain_id=PORTAL) | _is_chain_of(accounts_seen_by(user))
+
+
+def choose_chain(request: HttpRequest) -> tuple[Choice[Account], Choice[Team]]:
+    """Return the accounts and the teams among whose chains a person chooses."""
+    user = cast(User, request.user)
+    return Choice(request, accounts_run_by(user)), Choice(request, teams_seen_by(user), keys=("name",))
+
+
+def name_of_chain_seen_by(user: User, chain: str) -> str:
+    """Return the name of the account or team, or "" if the person does not read its chain as a whole (E1)."""
+    kind, _colon, key = chain.replace("\0", "").partition(":")
+    if kind == "account":
+        return accounts_run_by(user).filter(slug=key).values_list("name", flat=True).first() or ""
+    with contextlib.suppress(ValueError):
+        teams = teams_seen_by(user).filter(public_id=uuid.UUID(key)) if kind == "team" else Team.objects.none()
+        return next((team.name for team in teams if team.chain_name == chain), "")
+    return ""
 
 
 def names_of(ids: Mapping[str, set[str]]) -> dict[str, str]:

@@ -1,15 +1,18 @@
 """The base of every admin page: a read-only window with a few buttons, each of which calls an action."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.paginator import Paginator
 from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from portal.foundation.once import Press, once
@@ -43,11 +46,26 @@ def shown(label: Any, value: Callable[[Any], object]) -> Any:
     return field
 
 
+class CountedPaginator(Paginator):
+    """Counts no more rows than the page needs that is asked for, and those of the first ten pages."""
+
+    # The page asked for, and whether there are more rows than were counted.
+    number, is_cut = 1, False
+
+    @cached_property
+    def count(self) -> int:
+        most = max(10, self.number) * self.per_page + 1
+        count = self.object_list.order_by()[:most].count()  # type: ignore[attr-defined]
+        self.is_cut = count == most
+        return count
+
+
 class WindowAdmin(admin.ModelAdmin):
     """No adding, no deleting, nothing editable. `buttons` maps a name to (label, form class or None, action)."""
 
     actions = None
     view_on_site = False
+    show_full_result_count = False
     buttons: dict[str, tuple[Any, type[forms.Form] | None, Callable[..., Any]]] = {}
     # What a button does, where its name does not say it.
     notes: dict[str, Any] = {}
@@ -61,6 +79,12 @@ class WindowAdmin(admin.ModelAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Paginator:
+        paginator = CountedPaginator(queryset, per_page, *args, **kwargs)
+        with contextlib.suppress(ValueError):
+            paginator.number = min(int(request.GET.get("p", "1")), 10**12)
+        return paginator
 
     def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         """Tell whether this person may press a button; the action checks again."""

@@ -4,10 +4,11 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Model, Q, QuerySet, Subquery
+from django.db.models.lookups import IsNull
 
 Row = TypeVar("Row", bound=Model)
 
@@ -33,6 +34,17 @@ def lock(model: type[Row], pk: object) -> Row:
         with connection.cursor() as cursor:
             cursor.execute(_QUEUE, [queue_of(model, pk)])
     return model._default_manager.select_for_update(no_key=True, of=("self",)).get(pk=pk)
+
+
+def looked_up(rows: QuerySet[Any, Any]) -> Q:
+    """Match where there are such rows, as Exists does, but always by a lookup for the row that asks.
+
+    PostgreSQL may answer Exists by reading all rows first, which pays only if many rows ask. Where it expects every second
+    row to fit, it reads them in any order until one does; an explicit order of `rows` keeps it to the index of that order.
+    """
+    rows = rows if rows.query.order_by else rows.order_by()
+    # PostgreSQL takes it that most values are not null, and so that most of the rows that ask have some.
+    return Q(IsNull(Subquery(rows.values("pk")[:1]), False))
 
 
 def database_now() -> datetime:

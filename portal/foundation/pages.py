@@ -1,30 +1,76 @@
 """Pagination."""
 
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 PER_PAGE = 25
+# So many rows of a list are counted, since PostgreSQL counts by reading. The pages beyond are reached one by one.
+COUNTED = 10 * PER_PAGE
 
 
 class Part(Page):
     """One page of a list, with the addresses of its neighbours; empty where there is none."""
 
     previous_url = next_url = ""
+    # Whether the list is too long to be sorted, and whether it has more pages than were counted.
+    is_long = has_uncounted = False
 
 
 class _Paginator(Paginator):
+    # Set before it is read.
+    count = 0
+
     def _get_page(self, *args: Any, **kwargs: Any) -> Part:
         return Part(*args, **kwargs)
 
 
-def paginate(request: HttpRequest, rows: Any, name: str = "page") -> Part:
+def merged(parts: Sequence[Any], order: tuple[str, ...], end: int | None = None) -> Any:
+    """Return the rows of sorted querysets in one order; with `end`, that many of each are enough, and no more are read."""
+    if len(parts) == 1:
+        return parts[0]
+    first, *others = (part[:end] for part in parts)
+    return first.union(*others, all=True).order_by(*order)
+
+
+def paginate_merged(request: HttpRequest, parts: Iterable[QuerySet[Any]], order: tuple[str, ...]) -> Part:
+    """Return the page of all rows of several querysets, each of which an index sorts by `order`."""
+    parts = [part.order_by(*order) for part in parts]
+    return paginate(request, merged(parts, order), many=partial(merged, parts, order))
+
+
+def paginate(
+    request: HttpRequest,
+    rows: Any,
+    name: str = "page",
+    *,
+    many: Callable[[int], Any] | None = None,
+    counts_all: bool = False,
+) -> Part:
     """Return the page of `rows` that the request names, or the nearest one that exists.
 
-    `name` is the query parameter; a second list on one page needs its own.
+    `name` is the query parameter; a second list on one page needs its own. If there are more than COUNTED rows, sorting them
+    may mean reading them all, so `many` returns them in an order that follows an index; it is told how many are needed.
     """
-    page = cast(Part, _Paginator(rows, PER_PAGE).get_page(request.GET.get(name)))
+    number = 1
+    with contextlib.suppress(TypeError, ValueError):
+        # No list is longer, and no limit of a query can be much larger.
+        number = max(1, min(int(request.GET.get(name, "")), 10**12))
+    most = max(COUNTED, number * PER_PAGE) + 1
+    if isinstance(rows, QuerySet) and not counts_all:
+        count = (many(most) if many else rows).order_by()[:most].count()
+    else:
+        most, count = 0, len(rows) if isinstance(rows, list) else rows.count()
+    is_long = count > COUNTED
+    paginator = _Paginator(many(most) if many and is_long else rows, PER_PAGE)
+    paginator.count = count
+    page = cast(Part, paginator.get_page(number))
+    page.is_long, page.has_uncounted = is_long, count == most
 
     def address(number: int) -> str:
         query = request.GET.copy()

@@ -40,8 +40,10 @@ class Entry(models.Model):
             models.UniqueConstraint(fields=["chain", "sequence"], name="one_entry_per_chain_and_sequence"),
         ]
         indexes = [
-            models.Index(fields=["chain", "-at"], name="ledger_of_a_chain"),
-            models.Index(fields=["actor", "-at"], name="ledger_of_an_actor"),
+            models.Index(fields=["-at", "-sequence"], name="ledger_by_time"),
+            models.Index(fields=["chain", "-at", "-sequence"], name="ledger_of_chain"),
+            models.Index(fields=["chain", "event", "-at", "-sequence"], name="ledger_of_chain_and_event"),
+            models.Index(fields=["actor", "-at", "-sequence"], name="ledger_of_actor"),
             models.Index(fields=["subject", "-at"], name="ledger_of_a_subject"),
         ]
 

@@ -1,10 +1,11 @@
 """What a person may read in the ledger, and the names that people see instead of opaque ids."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from .actions import PORTAL, SYSTEM, actor_name
@@ -20,8 +21,17 @@ class People(Protocol):
     def chains_seen_by(self, user: Any) -> dict[str, str]:
         """Return {chain: its name} for the chains that a person reads as a whole."""
 
-    def chains_of_own_acts(self, user: Any) -> Collection[str] | None:
-        """Return the chains in which a person reads their own acts; None means all."""
+    def is_in_chain_seen_by(self, user: Any) -> Q:
+        """Match the entries of the chains that a person reads as a whole."""
+
+    def is_in_chain_of(self, user: Any) -> Q:
+        """Match the entries among which a person reads their own acts."""
+
+    def choose_chain(self, request: HttpRequest) -> tuple[Any, Any]:
+        """Return the accounts and the teams among whose chains a person chooses."""
+
+    def name_of_chain_seen_by(self, user: Any, chain: str) -> str:
+        """Return whose chain it is, or "" if the person does not read it as a whole."""
 
     def names_of(self, ids: Mapping[str, set[str]]) -> dict[str, str]:
         """Return {"<kind>:<id>": name} for the ids of each kind: person, team and account."""
@@ -42,11 +52,18 @@ def chains_seen_by(user: Any) -> dict[str, str]:
 
 def entries_seen_by(user: Any) -> QuerySet[Entry]:
     """Return the entries of a person's chains, and their own acts where they still belong (E1)."""
-    own = Q(actor=actor_name(user))
-    chains = _people[0].chains_of_own_acts(user)
-    if chains is not None:
-        own &= Q(chain__in=chains)
-    return Entry.objects.filter(Q(chain__in=chains_seen_by(user)) | own)
+    own = Q(actor=actor_name(user)) & _people[0].is_in_chain_of(user)
+    return Entry.objects.filter(_people[0].is_in_chain_seen_by(user) | own)
+
+
+def choose_chain(request: HttpRequest) -> tuple[Any, Any]:
+    """Return the accounts and the teams among whose chains a person chooses, a Choice each."""
+    return _people[0].choose_chain(request)
+
+
+def name_of_chain_seen_by(user: Any, chain: str) -> str:
+    """Return whose chain it is, or "" if the person does not read it as a whole (E1)."""
+    return _people[0].name_of_chain_seen_by(user, chain)
 
 
 def with_names(entries: Iterable[Any]) -> list[Any]:

@@ -1,33 +1,45 @@
 """The ledger's pages and files."""
 
+import datetime as dt
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_not_required
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from docs import verify_receipt
-from portal.foundation.pages import paginate
+from portal.foundation.pages import paginate_merged
 
 from .actions import actor_name
 from .events import known_events
 from .exports import csv_lines, json_lines
 from .keys import announced
 from .models import Entry
-from .reading import chains_seen_by, entries_seen_by, with_names
+from .reading import chains_seen_by, choose_chain, entries_seen_by, name_of_chain_seen_by, with_names
 
 VERIFIER = Path(verify_receipt.__file__)
 
 
-def _chosen(request: HttpRequest, chains: Any) -> dict[str, Any]:
-    """Return the filters of a request, empty if missing or not open to this person."""
-    allowed = {"chain": chains, "event": known_events(), "who": ("me",)}
-    values = {name: request.GET.get(name, "") for name in allowed}
-    return {name: value if value in allowed[name] else "" for name, value in values.items()}
+# No index follows many chains at once: their entries are looked for among so many of the portal's newest.
+NEWEST = 10_000
+ORDER = "-at", "-sequence"
+
+
+def _chosen(request: HttpRequest) -> tuple[dict[str, str], str]:
+    """Return the filters of a request, empty if missing or not open to this person, and the name of the chosen chain."""
+    chain, event, who = (request.GET.get(name, "") for name in ("chain", "event", "who"))
+    place = name_of_chain_seen_by(request.user, chain)
+    chosen = {
+        "chain": chain if place else "",
+        "event": event if event in known_events() else "",
+        "who": "me" if who == "me" else "",
+    }
+    return chosen, place
 
 
 def _filtered(user: Any, chosen: dict[str, str]) -> QuerySet[Entry]:
@@ -38,15 +50,32 @@ def _filtered(user: Any, chosen: dict[str, str]) -> QuerySet[Entry]:
     return entries.filter(**filters)
 
 
+def _newest() -> Q:
+    """Match the newest entries of the portal."""
+    times = Entry.objects.order_by(*ORDER).values("at")[NEWEST : NEWEST + 1]
+    return Q(at__gte=Coalesce(Subquery(times), Value(dt.datetime.min.replace(tzinfo=dt.UTC))))
+
+
 @require_safe
 def ledger_list(request: HttpRequest) -> HttpResponse:
-    chains = chains_seen_by(request.user)
-    chosen = _chosen(request, chains)
-    page = paginate(request, _filtered(request.user, chosen))
+    (chosen, place), places = _chosen(request), choose_chain(request)
+    entries, chains = _filtered(request.user, chosen), [each.chain_name for some in places for each in some.shown]
+    many = [each for each in places if each.are_many]
+    is_partial = bool(many) and not (chosen["chain"] or chosen["who"])
+    if many or chosen["chain"] or chosen["who"]:
+        parts = [entries.filter(_newest()) if is_partial else entries]
+    else:
+        # Each follows an index.
+        own = entries.filter(actor=actor_name(cast(Any, request.user))).exclude(chain__in=chains)
+        parts = [own, *(entries.filter(chain=chain) for chain in chains)]
+    page = paginate_merged(request, parts, ORDER)
     page.object_list = with_names(page.object_list)
     context = {
         "page_obj": page,
-        "chains": chains,
+        "few": [each for some in places if not some.are_many for each in some.shown],
+        "many": many,
+        "place": "" if chosen["chain"] in chains else place,
+        "is_partial": is_partial,
         "events": {name: event.label for name, event in known_events().items()},
         "chosen": chosen,
         "query": urlencode({name: value for name, value in chosen.items() if value}),
@@ -57,8 +86,7 @@ def ledger_list(request: HttpRequest) -> HttpResponse:
 @require_safe
 def ledger_export(request: HttpRequest, kind: str) -> StreamingHttpResponse:
     """Stream the filtered entries as a file, oldest first, in constant memory."""
-    chains = chains_seen_by(request.user)
-    chosen = _chosen(request, chains)
+    chains, (chosen, _place) = chains_seen_by(request.user), _chosen(request)
     entries = _filtered(request.user, chosen).order_by("chain", "sequence")
     whole = [] if chosen["event"] or chosen["who"] else [chosen["chain"]] if chosen["chain"] else chains
     if kind == "csv":

@@ -128,12 +128,15 @@ def main(*, large: bool) -> None:
 
 
 def write(settings: dict[str, Any], bench: Bench, *, large: bool) -> None:
-    """Write what was measured; with `large`, add it to what `make bench` wrote."""
+    """Write what was measured; with `large`, add it to what `make bench` wrote. What tests.load.pages wrote stays."""
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
     told: dict[str, Any] = {"machine": machine, "settings": settings, "ratios": {}, "spreads": {}, "runs": []}
-    if large and RESULT.exists():
-        told |= json.loads(RESULT.read_text())
+    before = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    if large and before:
+        told |= before
         told["settings"]["large"] = settings
+    elif "pages" in before:
+        told["pages"] = before["pages"]
     told["ratios"] |= bench.ratios
     told["spreads"] |= bench.spreads
     told["runs"] = [run for run in told["runs"] if bench.spreads.keys().isdisjoint(run["ratios"])] + bench.runs

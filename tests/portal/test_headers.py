@@ -129,7 +129,7 @@ def test_answers_without_a_view_have_all_headers_too(cast, browse, production, m
         assert response.status_code == 403 and has_all_headers(response)
     assert has_all_headers(client.get("/", **HTTPS, HTTP_HOST="elsewhere.example"))
     for problem, status in ((RuntimeError(), 500), (OperationalError(), 503)):
-        monkeypatch.setattr(market, "paginate", lambda *_args, problem=problem: (_ for _ in ()).throw(problem))
+        monkeypatch.setattr(market, "paginate", lambda *_args, problem=problem, **_more: (_ for _ in ()).throw(problem))
         response = client.get("/marketplace/", **HTTPS)
         assert response.status_code == status and has_all_headers(response)
     settings.LIMITS_ARE_ON = True

@@ -80,7 +80,7 @@ def tickets(request: HttpRequest, own: Any, bearer: Any) -> HttpResponse:
     if request.method == "POST":
         ticket = _save(request, Ticket(account_id=bearer.account_id))
         return answer({"ticket": _shown(ticket)}, 201, Location=f"{request.path}/{ticket.pk}")
-    page = paginate(request, own)
+    page = paginate(request, own, counts_all=True)
     return answer({"tickets": [_shown(ticket) for ticket in page], "total": page.paginator.count, "page": page.number})
 
 

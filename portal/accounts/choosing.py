@@ -1,0 +1,56 @@
+"""Accounts, or teams, to choose from: all of a person's where they are few, or else those that fit what is typed."""
+
+from functools import reduce
+from operator import or_
+from typing import Any, Generic, TypeVar
+
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+
+Row = TypeVar("Row", bound=Model)
+
+# As many are shown without a search, and of those found.
+MOST = 20
+# The query parameter with what was typed, and how many words of it are looked for.
+WORDS, MOST_WORDS = "find", 8
+
+
+class Choice(Generic[Row]):
+    """What to show on a page, by name, of `rows`: accounts or teams, or rows that have theirs at `path`.
+
+    No page reads more than MOST + 1 of them, however many a person has, unless they search: then each of theirs is looked at.
+    `keys` are the fields that are searched.
+    """
+
+    def __init__(
+        self, request: HttpRequest, rows: QuerySet[Row], path: str = "", keys: tuple[str, ...] = ("name", "slug")
+    ) -> None:
+        self._path, prefix = path, f"{path}__" if path else ""
+        found = list(rows.order_by(f"{prefix}pk")[: MOST + 1])
+        self.are_many = len(found) > MOST
+        # The one to show where none is chosen.
+        self.first = found[0] if found else None
+        self.words = request.GET.get(WORDS, "").strip().replace("\0", "")[:100] if self.are_many else ""
+        if self.words:
+            for word in self.words.split()[:MOST_WORDS]:
+                rows = rows.filter(reduce(or_, (Q(**{f"{prefix}{key}__icontains": word}) for key in keys)))
+            found = list(rows.order_by(f"{prefix}name", f"{prefix}pk")[: MOST + 1])
+        elif self.are_many:
+            found = []
+        else:
+            found.sort(key=self._key)
+            self.first = found[0] if found else None
+        self.shown, self.has_more = found[:MOST], len(found) > MOST
+        # What else the address of the page says, for the form that searches.
+        self.kept = [(name, value) for name, values in request.GET.lists() for value in values if name != WORDS]
+
+    @property
+    def organisations(self) -> list[Any]:
+        return [self._organisation(row) for row in self.shown]
+
+    def _organisation(self, row: Row) -> Any:
+        return getattr(row, self._path) if self._path else row
+
+    def _key(self, row: Row) -> tuple[str, int]:
+        organisation = self._organisation(row)
+        return organisation.name, organisation.pk
