@@ -32,8 +32,9 @@ def erase() -> None:
     # What is erased can no longer be counted.
     for access in access_to_revoke().order_by("pk"):
         ending.revoke_tokens(access)
-    while ending.erase_batch() or failing.erase_failures():
-        pass
+    for size in ending.batches():
+        if not ending.erase_batch(size) and not failing.erase_failures():
+            break
     mark_erased()
 
 

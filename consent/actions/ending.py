@@ -1,6 +1,8 @@
 """End an access, a consent, a family or a single token. Each writes one row; cleaning up comes later (T2, T3)."""
 
 import datetime as dt
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +14,7 @@ from psycopg.errors import LockNotAvailable
 
 from portal.accounts.models import Account, User
 from portal.accounts.rights import is_admin, require_admin
-from portal.foundation.database import database_now, lock
+from portal.foundation.database import database_now, lock, others_work
 from portal.foundation.refusals import Refused
 from portal.ledger.models import Entry
 
@@ -22,7 +24,10 @@ from ..reasons import AccessEnd, ConsentEnd, FamilyEnd
 from ..validity import consents_unended_by, not_by, unended_consents
 from .path import lock_path, queue_revoke_tokens, record_access, record_consent
 
-ERASE_BATCH = 10_000
+# In rows: how much is erased at once while nobody else works, and while somebody does.
+ERASE_BATCH, SMALL_BATCH = 10_000, 500
+# In seconds, between small batches.
+REST = 0.05
 
 
 class NotYours(Refused):
@@ -266,13 +271,24 @@ def expire_consents() -> int:
 _ERASED = ((AccessToken, "expires"), (AccessToken, "revoked_at"), (AuthorizationCode, "expires"))
 
 
-def erase_batch() -> int:
-    """Erase a bounded number of codes and access tokens that ended over a day ago. Families keep their rows (T3)."""
-    return next(filter(None, (_erase(model, ended) for model, ended in _ERASED)), 0)
+def batches() -> Iterator[int]:
+    """Yield how much to erase next, without end. Requests wait little for small batches, after a rest each."""
+    size = SMALL_BATCH
+    while True:
+        yield size
+        size = min(2 * size, ERASE_BATCH)
+        if others_work():
+            time.sleep(REST)
+            size = SMALL_BATCH
 
 
-def _erase(model: type[Model], ended: str) -> int:
-    """Erase about a batch of rows by the time at which they ended; none while somebody else has one of them locked."""
+def erase_batch(size: int = ERASE_BATCH) -> int:
+    """Erase about `size` codes or access tokens that ended over a day ago. Families keep their rows (T3)."""
+    return next(filter(None, (_erase(model, ended, size) for model, ended in _ERASED)), 0)
+
+
+def _erase(model: type[Model], ended: str, size: int) -> int:
+    """Erase rows by the time at which they ended; none while somebody else has one of them locked."""
     table = model._meta.db_table
     # Nothing refers to these rows, so that Django's delete() would find no more to do. A range of the index is read much
     # faster than single rows are found again.
@@ -287,7 +303,7 @@ def _erase(model: type[Model], ended: str) -> int:
             # Far less than PostgreSQL waits before it looks for a deadlock, so that no act of a person is ended for one.
             # To lock rows first, and skip locked ones, would write each of them twice.
             cursor.execute("SET LOCAL lock_timeout = '50ms'; SET LOCAL enable_seqscan = off")
-            given: dict[str, Any] = {"age": settings.ERASE_AFTER, "most": ERASE_BATCH - 1}
+            given: dict[str, Any] = {"age": settings.ERASE_AFTER, "most": size - 1}
             cursor.execute(delete, given)
             return cursor.rowcount
     except OperationalError as error:

@@ -54,6 +54,25 @@ def database_now() -> datetime:
         return cursor.fetchone()[0]
 
 
+_OTHERS_WORK = """
+    SELECT EXISTS (
+        SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+            AND (state = 'active' OR state_change > clock_timestamp() - interval '100 milliseconds')
+    )
+"""
+
+
+def others_work() -> bool:
+    """Tell whether any other connection runs a statement, or has within the last 100 milliseconds.
+
+    A transaction goes on seeing what it saw first.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_OTHERS_WORK)
+        return cursor.fetchone()[0]
+
+
 @contextlib.contextmanager
 def alone(what: str) -> Iterator[None]:
     """Let one process at a time do `what`, without holding a transaction open.

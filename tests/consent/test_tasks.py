@@ -1,8 +1,12 @@
 """T3: what Celery does after an ending. Each step can run twice, and the sweep finds what a lost message left."""
 
+import contextlib
 import datetime as dt
 import re
+import threading
+from types import SimpleNamespace
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -13,11 +17,12 @@ from consent.actions.ending import access_to_revoke
 from consent.models import Access, AccessToken, AuthorizationCode, Consent, RefreshToken
 from marketplace.actions import installing
 from portal.celery import app as celery
+from portal.foundation.database import others_work
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance, eventually, stopped
 from tests.portal.test_ledger import tamper
-from tests.servers import together
+from tests.servers import environment, together
 
 DAY = dt.timedelta(days=1)
 
@@ -137,12 +142,35 @@ def test_erasing_keeps_families_and_what_ended_less_than_a_day_ago(used, cast):
     tasks.erase()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_erasing_gives_way_to_whoever_works(monkeypatch):
+    """Batches grow while nobody else works; each is small, and comes after a rest, while somebody does."""
+    rests = []
+    monkeypatch.setattr(ending, "time", SimpleNamespace(sleep=rests.append))
+    sizes = ending.batches()
+    with psycopg.connect(environment()["DATABASE_URL"], autocommit=True) as other:
+
+        def work():
+            with contextlib.suppress(psycopg.errors.QueryCanceled):
+                other.execute("SELECT pg_sleep(3600)")
+
+        assert next(sizes) == ending.SMALL_BATCH
+        working = threading.Thread(target=work)
+        working.start()
+        eventually(others_work)
+        assert next(sizes) == next(sizes) == ending.SMALL_BATCH and rests == [ending.REST] * 2
+        other.cancel()
+        working.join()
+        eventually(lambda: not others_work())
+        grown = [next(sizes) for _batch in range(6)]
+        assert grown[0] == 2 * ending.SMALL_BATCH and grown[-1] == ending.ERASE_BATCH and len(rests) == 2
+
+
 @pytest.mark.django_db
-def test_erasing_goes_in_bounded_batches(used, monkeypatch):
-    monkeypatch.setattr(ending, "ERASE_BATCH", 1)
+def test_erasing_goes_in_bounded_batches(used):
     advance(2 * DAY)
     for left in range(AccessToken.objects.count() - 1, -1, -1):
-        assert ending.erase_batch() == 1 and AccessToken.objects.count() == left
+        assert ending.erase_batch(1) == 1 and AccessToken.objects.count() == left
     tasks.erase()
     assert not AccessToken.objects.exists() and not AuthorizationCode.objects.exists()
 
