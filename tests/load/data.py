@@ -15,6 +15,7 @@ from portal.demo import environment
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "var/bench"
+_HERE = Path(__file__).parent
 SECONDS, RUNS, TOKENS, LARGE_TOKENS = (
     int(os.environ.get(name, usual))
     for name, usual in (("SECONDS", 10), ("RUNS", 5), ("TOKENS", 200_000), ("LARGE_TOKENS", 5_000_000))
@@ -54,9 +55,9 @@ def _value(server: psycopg.Connection, query: str, *params: object) -> object:
 
 
 class Database:
-    """A database that a program fills. The program gets the database's name, the number of tokens and FOLDER."""
+    """A database that a program fills, which gets the database's name, the number of tokens and FOLDER."""
 
-    def __init__(self, name: str, program: list[str], *, tokens: int = TOKENS, migrated: str = "") -> None:
+    def __init__(self, name: str, program: str, *, tokens: int = TOKENS, migrated: str = "") -> None:
         self.name, self.program, self.tokens, self.migrated = name, program, tokens, migrated
         self.url = url_of(name)
         # By kind, how many of those requests were sent that can be sent once.
@@ -79,7 +80,11 @@ class Database:
             server.execute(f"CREATE DATABASE {self.name}")
         if self.migrated:
             self._run([sys.executable, "-m", "django", "migrate", "-v0"])
-        self._run([*self.program, self.name, str(self.tokens), str(FOLDER)])
+        given = [self.name, str(self.tokens), str(FOLDER)]
+        if self.program.endswith(".js"):
+            self._run(["node", str(_HERE / self.program), *given])
+        else:
+            self._run([sys.executable, "-m", f"tests.load.{self.program.removesuffix('.py')}", *given])
         with psycopg.connect(self.url, autocommit=True) as database:
             database.execute("VACUUM ANALYZE")
         with _server() as server:
@@ -112,28 +117,21 @@ class Database:
         subprocess.run(command, cwd=ROOT, env={**os.environ, **more}, check=True)
 
     def _version(self) -> str:
-        here = Path(__file__).parent
-        sources = [
-            *ROOT.glob("*/migrations/*.py"),
-            *ROOT.glob("*/*/migrations/*.py"),
-            *here.glob("*fill*.py"),
-            *here.glob("node/*.js"),
-        ]
+        folder, suffix = (_HERE / self.program).parent, Path(self.program).suffix
+        read = folder.glob("*.js") if suffix == ".js" else [_HERE / self.program, _HERE / "filling.py"]
+        sources = [*ROOT.glob("*/migrations/*.py"), *ROOT.glob("*/*/migrations/*.py"), *read]
         text = b"".join(path.read_bytes() for path in sorted(sources))
         return f"{self.tokens} {hashlib.sha256(text).hexdigest()}"
 
 
 def databases() -> dict[str, Database]:
-    def python(name: str) -> list[str]:
-        return [sys.executable, "-m", f"tests.load.{name}"]
-
     return {
-        "portal": Database("portal", python("fill_portal"), migrated="portal.settings"),
-        "agents": Database("agents", python("fill_agents"), tokens=2 * TOKENS, migrated="portal.settings"),
-        "ending": Database("ending", python("fill_ending"), tokens=5 * TOKENS, migrated="portal.settings"),
-        "toolkit": Database("toolkit", python("fill_toolkit"), migrated="tests.load.toolkit.settings"),
-        "node": Database("node", ["node", "tests/load/node/fill.js"]),
-        "large": Database("large", python("fill_portal"), tokens=LARGE_TOKENS, migrated="portal.settings"),
+        "portal": Database("portal", "fill_portal.py", migrated="portal.settings"),
+        "agents": Database("agents", "fill_agents.py", tokens=2 * TOKENS, migrated="portal.settings"),
+        "ending": Database("ending", "fill_ending.py", tokens=5 * TOKENS, migrated="portal.settings"),
+        "toolkit": Database("toolkit", "fill_toolkit.py", migrated="tests.load.toolkit.settings"),
+        "node": Database("node", "node/fill.js"),
+        "large": Database("large", "fill_portal.py", tokens=LARGE_TOKENS, migrated="portal.settings"),
     }
 
 

@@ -18,6 +18,8 @@ from tests.servers import free_port
 from .data import FOLDER, ROOT, Database
 
 PROCESSES, CONNECTIONS = 2, 16
+# An answer that takes longer is an error.
+LATEST_SECONDS = 15
 # Requests that can be sent once. The others are drawn at random.
 ONCE = {"refresh", "code", "one_account", "many_accounts"}
 READS = {"check", "introspect", "select", "sandbox"}
@@ -87,7 +89,8 @@ class Server:
         first = sent.get(what, 0) + 1 if what in ONCE else 0
         self.database.is_fresh &= what in READS
         done = subprocess.run(
-            ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--latency", "-s", _HERE / "load.lua",
+            ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--timeout", f"{LATEST_SECONDS}s", "--latency",
+             "-s", _HERE / "load.lua",
              f"http://127.0.0.1:{self.port}", "--", file, str(first), str(time.time_ns() % 2**31), f"{pause:.0f}"],
             capture_output=True, text=True,
         )  # fmt: skip
