@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
-from django.db.models import F, Func, Model, Q, QuerySet, Value
+from django.db.models import Count, F, Func, Model, Q, QuerySet, Value
 from django.db.models.functions import Least, Now
 from django.utils.translation import gettext as _
 from psycopg.errors import LockNotAvailable
@@ -77,7 +77,7 @@ def what_ends(access: Access) -> dict[str, int]:
 
 
 def _agreements(consents: QuerySet[Consent]) -> dict[str, int]:
-    return {"consents": consents.count(), "agents": consents.exclude(membership=None).count()}
+    return consents.aggregate(consents=Count("pk"), agents=Count("membership"))
 
 
 def _tokens(access: Access, consents: QuerySet[Consent], at: dt.datetime | None = None) -> dict[str, int]:
