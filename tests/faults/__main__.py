@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import django
@@ -53,7 +54,9 @@ def main():
     os.environ.update(environment._new_secrets() | {"DEMO": "1", "DJANGO_SETTINGS_MODULE": "portal.settings"})
     os.environ.update({"DATABASE_URL": "postgres://none@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"})
     django.setup()
-    from tests.faults import checker, run
+    # Authlib warns of itself whatever the filters say.
+    with warnings.catch_warnings(record=True):
+        from tests.faults import checker, run
     from tests.faults.table import FAULTS
 
     chosen, left_out = choose(asked, FAULTS)

@@ -22,7 +22,7 @@ from tests.servers import Http
 # In seconds. An answer that takes longer counts as none.
 GIVE_UP = 40
 # Between two requests of one thread, and before it tries again what failed.
-PAUSE, AGAIN = 0.15, 0.5
+PAUSE, AGAIN = 0.3, 0.5
 # Much less than the 60 seconds for which the portal answers a repeated refresh alike (T6).
 PATIENCE = 40
 ACCEPTED, REFUSED, FAILED, LOST = "accepted", "refused", "failed", "lost"

@@ -16,7 +16,7 @@ APART, GIVE_UP = 10, 180
 
 
 @contextmanager
-def stage_of(folder, tenants=5, **more):
+def stage_of(folder, tenants=4, **more):
     stage = Stage(folder, tenants, **more)
     try:
         yield stage

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psycopg
+import redis
 
 from portal.demo import embedded, environment
 from tests.clock import eventually
@@ -20,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 # How long an ended process stays away.
 RESTART_SECONDS = 0.5
 CELERY = [sys.executable, "-m", "celery", "-A", "tests.faults.celery_app"]
-WORKER = [*CELERY, "worker", "-Q", "default,revoke,vendors", "-c", "2", "-l", "warning"]
+QUEUES = ("default", "revoke", "vendors")
+WORKER = [*CELERY, "worker", "-Q", ",".join(QUEUES), "-c", "2", "-l", "warning"]
 
 
 class Stage:
@@ -139,6 +141,11 @@ class Stage:
         """Return the runs of a task that began after `since`."""
         lines = read(self.record.path, "task")
         return [line for line in lines if line["task"] == name and line["begun"] > since]
+
+    def queued(self):
+        """Count the messages that wait for a worker."""
+        with redis.Redis.from_url(self.redis_url) as broker:
+            return sum(broker.llen(queue) for queue in QUEUES)
 
     def verify_ledger(self):
         done = self._run("django", "verify_ledger", check=False)

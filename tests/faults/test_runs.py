@@ -19,7 +19,7 @@ def folder(tmp_path):
 
 def test_under_every_fault_no_answer_is_wrong_and_nothing_is_lost(folder):
     possible = [fault for fault in FAULTS if fault.is_possible]
-    with run.stage_of(folder, tenants=4) as stage:
+    with run.stage_of(folder) as stage:
         rows = checker.judge(run.run(stage, possible, seconds=3), slack=SLACK)
     print(*run.table(rows), sep="\n")
     assert [each for row in rows for each in row.wrong] == []
@@ -28,6 +28,6 @@ def test_under_every_fault_no_answer_is_wrong_and_nothing_is_lost(folder):
 
 
 def test_validity_cached_for_two_seconds_is_found_wrong(folder):
-    with run.stage_of(folder, tenants=4, application="tests.faults.caching_wsgi:application") as stage:
+    with run.stage_of(folder, application="tests.faults.caching_wsgi:application") as stage:
         (row,) = checker.judge(run.run(stage, [Fault("cached", nothing)], seconds=10), slack=SLACK)
     assert any(each["why"].startswith("accepted although over") for each in row.wrong)
