@@ -59,7 +59,8 @@ def _made(own, rows):
 
 def _organisations(own, copies, count):
     """Grow accounts of one admin and agent that use the same apps, and teams of one developer."""
-    number, slug, name = copies.number, f"'{copies.batch}-' || n", "'Many ' || n"
+    # By name they come after the one of which they are copies.
+    number, slug, name = copies.number, f"'{copies.batch}-' || n", "'Zoo ' || n"
     _multiply(own.account, count, id=number, slug=slug, name=name)
     for user in (own.admin, own.agent):
         [member] = _made(own, own.account.memberships.filter(user=user))
