@@ -65,6 +65,13 @@ def agents_of(accesses: Collection[Any]) -> dict[UUID, Agents]:
     }
 
 
+def consents_of(accesses: Collection[Any], whose: Q) -> QuerySet[Consent]:
+    """Return the unended consents of these accesses that fit `whose`, looked up access by access."""
+    found = ArraySubquery(unended_consents().filter(whose, access=OuterRef("pk")).order_by().values("pk"))
+    rows = Access.objects.filter(pk__in=accesses).annotate(found=found).values_list("found", flat=True)
+    return Consent.objects.filter(pk__in=[pk for keys in rows for pk in keys])
+
+
 def entries_about(consents: QuerySet[Consent]) -> QuerySet[Entry]:
     """Return the ledger's entries about consents, each found by the index of subjects."""
     return Entry.objects.filter(subject__in=consents.values_list(Concat(Value("consent:"), Cast("pk", CharField()))))

@@ -10,6 +10,7 @@ from django.db.models.lookups import IsNull
 
 from consent.models import Consent
 from credentials.models import Level
+from portal.foundation.database import looked_up
 
 # The integrations of a version's package that are not the app's own.
 _VENDORS = '$."config/oauth_config.json"."integrations".* ? (@."client_id" != $own)'
@@ -37,7 +38,7 @@ class InstallationQuerySet(models.QuerySet):
         return self.filter(
             Q(access=None) & ~Q(connects)
             | Q(access__client__level=Level.AGENT)
-            | Exists(agreed)
+            | looked_up(agreed)
             | Exists(connected)
             | Exists(moved)
         )

@@ -241,9 +241,10 @@ def _ended_with(access: Access) -> dict[str, int]:
 
 def access_to_revoke() -> QuerySet[Access]:
     """Return the accesses with something ended but not yet stamped, which the sweep queues again."""
-    return Access.objects.filter(
-        Q(ended_at__isnull=False, revoked_at=None) | Q(consents__revoked_at__isnull=False, consents__stamped_at=None)
-    ).distinct()
+    ended = Access.objects.filter(ended_at__isnull=False, revoked_at=None).values("pk")
+    of_consents = Consent.objects.filter(revoked_at__isnull=False, stamped_at=None).values("access")
+    # An index finds each; with both in one condition PostgreSQL reads all consents.
+    return Access.objects.filter(pk__in=ended.union(of_consents))
 
 
 def expire_consent(consent: Consent) -> None:

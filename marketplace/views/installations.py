@@ -24,8 +24,8 @@ from consent.agreed import tell_agreed
 from consent.asking import undecided
 from consent.models import Access, Consent
 from consent.receipts import receipts_page, with_receipt
-from consent.seen import agents_of, notices_of
-from consent.validity import live_consents, unended_consents
+from consent.seen import agents_of, consents_of, notices_of
+from consent.validity import live_consents
 from credentials.models import Client
 from marketplace.models import Installation
 from portal.accounts.choosing import Choice
@@ -49,10 +49,10 @@ def _give_states(accesses: Any, membership: Membership) -> dict[UUID, Consent]:
     and how many agents' live ones. Return the consents by access.
     """
     # What a suspension holds back was agreed to all the same.
-    live = unended_consents().filter(access__in=accesses).annotate(asks_for_more=undecided())
-    visible = live.filter(Q(membership=None) | Q(membership=membership)).select_related("granted_by")
-    own = {consent.access_id: consent for consent in visible}
     keys = [access.pk for access in accesses]
+    visible = consents_of(keys, Q(membership=None) | Q(membership=membership))
+    visible = visible.annotate(asks_for_more=undecided()).select_related("granted_by")
+    own: dict[UUID, Consent] = {consent.access_id: consent for consent in visible}
     agents = agents_of(keys) if membership.role == Role.ADMIN else {}
     # Each looked up by the index, however many agents agreed to the same app.
     earlier = Consent.objects.filter(access=OuterRef("pk"))

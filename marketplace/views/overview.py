@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from consent.models import Access
-from consent.seen import agents_of
+from consent.seen import agents_of, consents_of
 from consent.validity import unended_consents
 from credentials.models import Scope
 from portal.accounts.choosing import Choice
@@ -80,7 +80,8 @@ def _give_things(page: Any) -> None:
     consents = unended_consents().select_related("membership__user", "granted_by", "confirmed_by", "access__client")
     things = {row.pk: row for row in [*installed.defer("values"), *external, *consents.filter(pk__in=found["agent"])]}
     groups = [row["group"] for row in page if row["group"] and row["kind"] != "agent"]
-    by_account = {row.access_id: row for row in consents.filter(access__in=groups, membership=None)}
+    of_account = consents_of(groups, Q(membership=None)).select_related("granted_by", "confirmed_by", "access__client")
+    by_account = {row.access_id: row for row in of_account}
     agents = agents_of(groups)
     for row in page:
         # None where it ended since the rows were counted.

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from portal.foundation.database import looked_up
 from portal.ledger.actions import PORTAL
 
-from .choosing import Choice
+from .choosing import MOST, Choice
 from .models import Account, Membership, Team, TeamMembership, User
 from .rights import accounts_run_by
 
@@ -61,6 +61,12 @@ def is_in_chain_seen_by(user: User) -> Q:
 def is_in_chain_of(user: User) -> Q:
     """Match the entries among which a person sees their own acts: where they still belong, or anywhere for staff (E1)."""
     return Q() if user.is_staff else Q(chain_id=PORTAL) | _is_chain_of(accounts_seen_by(user))
+
+
+def chains_of_own_acts(user: User) -> list[str] | None:
+    """Return the chains in which a person sees their own acts, or None for staff and for whoever has many accounts."""
+    accounts = [] if user.is_staff else list(accounts_seen_by(user).order_by("pk")[: MOST + 1])
+    return None if user.is_staff or len(accounts) > MOST else [PORTAL, *(account.chain_name for account in accounts)]
 
 
 def choose_chain(request: HttpRequest) -> tuple[Choice[Account], Choice[Team]]:

@@ -55,7 +55,8 @@ class CountedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         most = max(10, self.number) * self.per_page + 1
-        count = self.object_list.order_by()[:most].count()  # type: ignore[attr-defined]
+        # In order, so that PostgreSQL reads the index of that order and not the table from its start.
+        count = self.object_list[:most].count()  # type: ignore[attr-defined]
         self.is_cut = count == most
         return count
 

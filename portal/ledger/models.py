@@ -44,6 +44,7 @@ class Entry(models.Model):
             models.Index(fields=["chain", "-at", "-sequence"], name="ledger_of_chain"),
             models.Index(fields=["chain", "event", "-at", "-sequence"], name="ledger_of_chain_and_event"),
             models.Index(fields=["actor", "-at", "-sequence"], name="ledger_of_actor"),
+            models.Index(fields=["actor", "chain", "-at", "-sequence"], name="ledger_of_actor_in_chain"),
             models.Index(fields=["subject", "-at"], name="ledger_of_a_subject"),
         ]
 

@@ -27,6 +27,9 @@ class People(Protocol):
     def is_in_chain_of(self, user: Any) -> Q:
         """Match the entries among which a person reads their own acts."""
 
+    def chains_of_own_acts(self, user: Any) -> list[str] | None:
+        """Return the chains in which a person reads their own acts; None means any, or too many to look in each."""
+
     def choose_chain(self, request: HttpRequest) -> tuple[Any, Any]:
         """Return the accounts and the teams among whose chains a person chooses."""
 
@@ -54,6 +57,11 @@ def entries_seen_by(user: Any) -> QuerySet[Entry]:
     """Return the entries of a person's chains, and their own acts where they still belong (E1)."""
     own = Q(actor=actor_name(user)) & _people[0].is_in_chain_of(user)
     return Entry.objects.filter(_people[0].is_in_chain_seen_by(user) | own)
+
+
+def chains_of_own_acts(user: Any) -> list[str] | None:
+    """Return the chains in which a person reads their own acts; None means any, or too many to look in each."""
+    return _people[0].chains_of_own_acts(user)
 
 
 def choose_chain(request: HttpRequest) -> tuple[Any, Any]:

@@ -20,7 +20,14 @@ from .events import known_events
 from .exports import csv_lines, json_lines
 from .keys import announced
 from .models import Entry
-from .reading import chains_seen_by, choose_chain, entries_seen_by, name_of_chain_seen_by, with_names
+from .reading import (
+    chains_of_own_acts,
+    chains_seen_by,
+    choose_chain,
+    entries_seen_by,
+    name_of_chain_seen_by,
+    with_names,
+)
 
 VERIFIER = Path(verify_receipt.__file__)
 
@@ -66,8 +73,12 @@ def ledger_list(request: HttpRequest) -> HttpResponse:
         parts = [entries.filter(_newest()) if is_partial else entries]
     else:
         # Each follows an index.
-        own = entries.filter(actor=actor_name(cast(Any, request.user))).exclude(chain__in=chains)
-        parts = [own, *(entries.filter(chain=chain) for chain in chains)]
+        own, elsewhere = entries.filter(actor=actor_name(cast(Any, request.user))), chains_of_own_acts(request.user)
+        parts = [entries.filter(chain=chain) for chain in chains]
+        if elsewhere is None:
+            parts.append(own.exclude(chain__in=chains))
+        else:
+            parts += [own.filter(chain=chain) for chain in elsewhere if chain not in chains]
     page = paginate_merged(request, parts, ORDER)
     page.object_list = with_names(page.object_list)
     context = {
