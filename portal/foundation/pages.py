@@ -67,7 +67,7 @@ def paginate(
     else:
         most, count = 0, len(rows) if isinstance(rows, list) else rows.count()
     is_long = count > COUNTED
-    paginator = _Paginator(many(most) if many and is_long else rows, PER_PAGE)
+    paginator = _Paginator(many(min(number * PER_PAGE, count)) if many and is_long else rows, PER_PAGE)
     paginator.count = count
     page = cast(Part, paginator.get_page(number))
     page.is_long, page.has_uncounted = is_long, count == most
