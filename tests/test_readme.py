@@ -7,6 +7,7 @@ from django.conf import settings
 
 from consent.actions import failing
 from marketplace.vendors import actions, running
+from portal.accounts import choosing
 from portal.accounts.actions import notifying
 from portal.celery import EVERY
 from portal.demo import vendors
@@ -49,6 +50,7 @@ STATED = {
     ],
     r"`rate_limits_off` \(an error\) (once a minute)": [{"once a minute": 60}, breaker.ALARM_SECONDS],
     rf"at most ({NUMBER}) MB": [SMALL / 2**20],
+    rf"with more than ({NUMBER}) accounts chooses one": [choosing.MOST],
     rf"\(({NUMBER}) MB with a file": [settings.MAX_BODY / 2**20],
     rf"({NUMBER})\s+fields": [FIELDS],
     rf"an address of ({NUMBER}) KB": [settings.MAX_ADDRESS / 2**10],
