@@ -1,6 +1,7 @@
-"""Add tokens that ended two days ago, erase them, and print how many a second: the rows and seconds, as JSON.
+"""Erase the tokens that ended two days ago, and print how many rows it took how many seconds, as JSON.
 
-`plain` deletes all in one statement, `erase` runs Celery's task. `expired` or `revoked` is how they ended.
+`plain` deletes them by one statement, `erase` runs Celery's task. `expired` or `revoked` is how they ended; what ended
+otherwise is out of the way before.
 """
 
 import json
@@ -14,45 +15,34 @@ django.setup()
 from django.db import connection  # noqa: E402
 
 from consent import tasks  # noqa: E402
-from tests.load import filling  # noqa: E402
 
 ENDED = {"expired": "expires", "revoked": "revoked_at"}
 
 
-def add(cursor, how, count):
-    """Add tokens, each ended at a time of its own, as Celery and the clock end them."""
-    at = "statement_timestamp() - interval '2 days' - n * interval '1 microsecond'"
-    times = {"expired": f"{at}, NULL", "revoked": f"statement_timestamp() + interval '9 days', {at}"}[how]
-    with filling.in_bulk(cursor, "consent_accesstoken"):
-        cursor.execute(
-            "INSERT INTO consent_accesstoken (token_checksum, consent_id, scope, created, expires, revoked_at)"
-            " SELECT encode(sha256(gen_random_uuid()::text::bytea), 'hex'), id, '', statement_timestamp() - interval '3 days',"
-            f" {times} FROM generate_series(1, %s) n"
-            " JOIN (SELECT id, row_number() OVER () - 1 AS number, count(*) OVER () AS of FROM consent_consent) each"
-            " ON number = n %% of",
-            [count],
-        )
-    cursor.execute("VACUUM ANALYZE consent_accesstoken")
-    cursor.execute("CHECKPOINT")
+def delete(cursor, how):
+    cursor.execute(f"DELETE FROM consent_accesstoken WHERE {ENDED[how]} < statement_timestamp() - interval '1 day'")
+    return cursor.rowcount
 
 
-def plain(how):
+def main(way, how):
     with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM consent_accesstoken WHERE {ENDED[how]} < statement_timestamp() - interval '1 day'")
-
-
-def main(way, how, count):
-    with connection.cursor() as cursor:
-        add(cursor, how, count)
+        for other in ENDED.keys() - {how}:
+            delete(cursor, other)
+        cursor.execute(f"SELECT count(*) FROM consent_accesstoken WHERE {ENDED[how]} < statement_timestamp()")
+        rows = cursor.fetchone()[0]
+        cursor.execute("VACUUM ANALYZE consent_accesstoken")
+        cursor.execute("CHECKPOINT")
         print("begun", flush=True)
         begun = time.monotonic()
-        plain(how) if way == "plain" else tasks.erase()
+        if way == "erase":
+            tasks.erase()
+        elif delete(cursor, how) != rows:
+            sys.exit("Other rows were deleted")
         seconds = time.monotonic() - begun
         cursor.execute(f"SELECT count(*) FROM consent_accesstoken WHERE {ENDED[how]} < statement_timestamp()")
-        left = cursor.fetchone()[0]
-    if left:
-        sys.exit(f"{left} were left")
-    print(json.dumps({"rows": count, "seconds": seconds}))
+        if left := cursor.fetchone()[0]:
+            sys.exit(f"{left} were left")
+    print(json.dumps({"rows": rows, "seconds": seconds}))
 
 
-main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+main(*sys.argv[1:])

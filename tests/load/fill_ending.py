@@ -1,4 +1,7 @@
-"""Fill a database with one app that 10,000 agents of an account authorized, and with its tokens."""
+"""Fill a database with one app that 10,000 agents of an account authorized, and with its tokens.
+
+As many more expired two days ago, and as many were revoked then, each at a time of its own, as the clock and Celery do it.
+"""
 
 import json
 import sys
@@ -8,6 +11,7 @@ import django
 
 django.setup()
 
+from django.db import connection  # noqa: E402
 from django.test import Client as Browser  # noqa: E402
 
 from consent.models import Consent  # noqa: E402
@@ -21,6 +25,22 @@ from tests.volume import grow_agents  # noqa: E402
 AGENTS = 10_000
 
 
+def add_ended(count):
+    ended = "statement_timestamp() - interval '2 days' - n * interval '1 microsecond'"
+    later = "statement_timestamp() + interval '9 days'"
+    with connection.cursor() as cursor, filling.in_bulk(cursor, "consent_accesstoken"):
+        cursor.execute(
+            "INSERT INTO consent_accesstoken (token_checksum, consent_id, scope, created, expires, revoked_at)"
+            " SELECT encode(sha256(gen_random_uuid()::text::bytea), 'hex') AS checksum, id, '',"
+            f" statement_timestamp() - interval '3 days', CASE WHEN is_revoked THEN {later} ELSE {ended} END,"
+            f" CASE WHEN is_revoked THEN {ended} END"
+            " FROM generate_series(1, %s) n CROSS JOIN (VALUES (false), (true)) how (is_revoked)"
+            " JOIN (SELECT id, row_number() OVER () - 1 AS number, count(*) OVER () AS of FROM consent_consent) each"
+            " ON number = n %% of ORDER BY checksum",
+            [count],
+        )
+
+
 def main(database, count, folder):
     factories.product()
     dev, account = factories.person("Dev"), factories.account("acme")
@@ -31,6 +51,7 @@ def main(database, count, folder):
     installation = installing.install(version.app, account, by=admin)
     grow_agents(factories.agree(client, account, agent), AGENTS - 1)
     issued = filling.issue([*Consent.objects.all()], count)
+    add_ended(count)
     lines = {
         "refresh": [
             filling.refresh(client, secret, family, salt, at=at) for at, (family, _, salt) in enumerate(issued)
