@@ -336,7 +336,7 @@ def test_the_log_takes_as_many_queries_for_10000_rows_as_for_1(installed, tokens
         )
     with CaptureQueriesContext(connection) as many:
         page = dev.get(log_url, {"page": 200})
-    assert page.context["page_obj"].paginator.count == 10001 and len(many) == len(few)
+    assert (page.context["page_obj"].number, len(page.context["page_obj"])) == (200, 25) and len(many) == len(few)
 
 
 def test_every_reason_has_a_fix():
