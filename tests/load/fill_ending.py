@@ -35,9 +35,9 @@ def add_ended(count):
             f" statement_timestamp() - interval '3 days', CASE WHEN is_revoked THEN {later} ELSE {ended} END,"
             f" CASE WHEN is_revoked THEN {ended} END"
             " FROM generate_series(1, %s) n CROSS JOIN (VALUES (false), (true)) how (is_revoked)"
-            " JOIN (SELECT id, row_number() OVER () - 1 AS number, count(*) OVER () AS of FROM consent_consent) each"
-            " ON number = n %% of ORDER BY checksum",
-            [count],
+            " JOIN (SELECT id, row_number() OVER () - 1 AS number FROM consent_consent) each ON number = n %% %s"
+            " ORDER BY checksum",
+            [count, AGENTS],
         )
 
 
