@@ -18,7 +18,8 @@ from .data import FOLDER, ROOT, RUNS, SECONDS, Database, say
 from .measuring import Bench
 from .servers import CONNECTIONS, LOG, Server
 
-CHECKERS = 4
+# One, so that checks and the uninstall do not wait for a processor.
+CHECKERS = 1
 # While erasing goes on, refreshes are sent for so long at half of what the portal can do.
 STEADY_SECONDS = 3 * SECONDS
 

@@ -31,12 +31,13 @@ def add_ended(count):
     with connection.cursor() as cursor, filling.in_bulk(cursor, "consent_accesstoken"):
         cursor.execute(
             "INSERT INTO consent_accesstoken (token_checksum, consent_id, scope, created, expires, revoked_at)"
-            " SELECT encode(sha256(gen_random_uuid()::text::bytea), 'hex') AS checksum, id, '',"
+            " SELECT encode(sha256(gen_random_uuid()::text::bytea), 'hex'), id, '',"
             f" statement_timestamp() - interval '3 days', CASE WHEN is_revoked THEN {later} ELSE {ended} END,"
             f" CASE WHEN is_revoked THEN {ended} END"
             " FROM generate_series(1, %s) n CROSS JOIN (VALUES (false), (true)) how (is_revoked)"
             " JOIN (SELECT id, row_number() OVER () - 1 AS number FROM consent_consent) each ON number = n %% %s"
-            " ORDER BY checksum",
+            # As they were issued, which is about as they ended.
+            " ORDER BY is_revoked, n DESC",
             [count, AGENTS],
         )
 
