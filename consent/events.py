@@ -27,7 +27,7 @@ class Event(LedgerEvent):
     CONSENT_WIDENED = "consent.widened", _("More permissions allowed")
     FAMILY_REUSE_DETECTED = "family.reuse_detected", _("Token used twice: authorization ended")
     FAMILY_REVOKED = "family.revoked", _("Token given back by the app")
-    TOKENS_COUNTED = "access.tokens_counted", _("Tokens counted that ended with all access")
+    TOKENS_COUNTED = "access.tokens_counted", _("Ended tokens counted")
 
     def why(self, details: Mapping[str, Any]) -> str:
         kinds: dict[LedgerEvent, type[AccessEnd | FamilyEnd]] = {

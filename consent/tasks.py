@@ -29,7 +29,7 @@ def expire() -> None:
 @shared_task
 def erase() -> None:
     """Erase codes and access tokens a day after their end, and failures after 30 days, in batches until none is left."""
-    # What is erased can no longer be counted.
+    # Erased tokens can no longer be counted.
     for access in access_to_revoke().order_by("pk"):
         ending.revoke_tokens(access)
     for size in ending.batches():

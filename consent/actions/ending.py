@@ -229,9 +229,9 @@ def revoke_tokens(access: Access) -> dict[str, int]:
 
 
 def _ended_with(access: Access) -> dict[str, int]:
-    """Count the tokens that an access took along when it ended; nothing if nothing had been agreed to.
+    """Count the tokens that ended with an access; return nothing if nothing had been agreed to.
 
-    To count a million takes longer than an act of a person may, which is why that does not.
+    The act that ends the access does not count them: a million would keep the person, and the end itself, waiting.
     """
     if not access.ended_at:
         return {}
@@ -273,7 +273,7 @@ _ERASED = ((AccessToken, "expires"), (AccessToken, "revoked_at"), (Authorization
 
 
 def batches() -> Iterator[int]:
-    """Yield how much to erase next, without end. Requests wait little for small batches, after a rest each."""
+    """Yield how many rows to erase next, without end: few, and after a rest, while anybody else works."""
     size = SMALL_BATCH
     while True:
         yield size

@@ -52,9 +52,9 @@ def test_many_accounts_are_searched_by_name_and_address_and_never_listed_whole(c
         for words in (OTHER, OTHER.lower(), "77 man", "accounts-77"):
             assert OTHER in text(ada.get(searched(address, words))), (address, words)
         some = text(ada.get(searched(address, "many")))
-        assert MOST <= some.count("Many ") <= 2 * MOST + 3 and "More fit." in some, address
+        assert MOST <= some.count("Many ") <= 2 * MOST + 3 and "More names match." in some, address
         none = text(ada.get(searched(address, "no such thing")))
-        assert "Nothing fits." in none and OTHER not in none, address
+        assert "Nothing matches." in none and OTHER not in none, address
 
 
 def test_whatever_is_typed_is_answered(crowded, cast, browse):

@@ -77,7 +77,9 @@ def test_uninstalling_counts_no_token_and_the_receipt_says_so_until_a_second_ent
     ending.revoke_tokens(Access.objects.get())
     after = read(ada, receipt)
     assert "being counted" not in after
-    assert "2 authorizations that the app can renew by itself 3 access tokens ( counted afterwards )" in after
+    assert (
+        "2 authorizations that the app can renew by itself 3 access tokens ( see the entry that counts them )" in after
+    )
     counted = Entry.objects.get(event="access.tokens_counted")
     assert counted.actor == "system" and "3 access tokens" in read(ada, f"/receipts/{counted.pk}/")
     tamper("UPDATE ledger_entry SET details = details || '{\"access_tokens\": 1}' WHERE id = %s", counted.pk)

@@ -44,8 +44,8 @@ RATES = {
 EXACT = {"requests by app and account"}
 
 # Two ways of counting. GCRA: each key stores its theoretical arrival time, at most one window ahead; each act moves it on by
-# one emission interval. An exact key stores the time of each act within the window. If one key is full, none changes but
-# by what is given back.
+# one emission interval. An exact key stores the time of each act within the window. If one key is full, nothing is
+# counted; what is given back is given back all the same.
 _COUNT = """
 local clock = redis.call('TIME')
 local now, wait, ends = clock[1] * 1000000 + clock[2], 0, {}
