@@ -33,7 +33,7 @@ def in_lane(portal: WSGIApplication) -> WSGIApplication:
         finally:
             # As at the end of each request: a server may end an idle thread, and a connection that it kept would be lost.
             # Tests run in a transaction of their own.
-            if not connection.in_atomic_block:
+            if connection.connection and not connection.in_atomic_block:
                 connection.close_if_unusable_or_obsolete()
         if found is None:
             return portal(environ, start_response)

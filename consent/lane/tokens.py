@@ -26,12 +26,11 @@ from django.db.models import (
     BigIntegerField,
     BooleanField,
     ExpressionWrapper,
-    OuterRef,
     QuerySet,
-    Subquery,
+    TextField,
     UUIDField,
 )
-from django.db.models.functions import Least, Now
+from django.db.models.functions import Cast, Least, Now
 
 from credentials.authentication import MalformedBasic, active_secrets_of_client, read_basic, touch_is_due
 from credentials.models import ClientSecret
@@ -88,34 +87,40 @@ class Request(NamedTuple):
 # --- who asks ---
 
 
-def _secret(**more: Any) -> QuerySet[Any, Any]:
-    """Return the secret that was sent, if it is an active one of the client, and `more` about what is asked for."""
+def _secret() -> QuerySet[Any, Any]:
+    """Return the secret that was sent, if it is an active one of the client, and the client is not suspended."""
     due = ExpressionWrapper(touch_is_due(), output_field=BooleanField())
     found = active_secrets_of_client(Parameter("client")).filter(hash=Parameter("secret"), client__suspended_at=None)
-    return found.values_list("pk", due, Now(), *more.values())
+    # As text, it is sent back unchanged.
+    return found.order_by().values_list("pk", due, Cast(Now(), TextField()), "client")
 
 
-def _of_client(rows: QuerySet[Any]) -> QuerySet[Any]:
-    return rows.filter(consent__access__client=OuterRef("client"))
+def _caller(about: str, sent: str = "{query}") -> str:
+    """Return SQL that finds the secret that was `sent`, and the columns `about` of what is {asked} for, if of one client."""
+    return f"""
+        SELECT secret.id, is_due, asked_at, {about}
+        FROM ({sent}) secret (id, is_due, asked_at, client), ({{asked}}) asked ({about}, client)
+        WHERE asked.client = secret.client
+    """  # noqa: S608 (constants)
 
 
 def _family() -> QuerySet[Any, Any]:
-    family = _of_client(RefreshToken.objects.filter(pk=Parameter("family", UUIDField())))
-    return _secret(access=Subquery(family.values("consent__access")), salt=Subquery(family.values("salt")))
+    families = RefreshToken.objects.filter(pk=Parameter("family", UUIDField()))
+    return families.values_list("consent__access", "salt", "consent__access__client")
 
 
 def _code() -> QuerySet[Any, Any]:
-    code = _of_client(AuthorizationCode.objects.filter(code=Parameter("code")))
-    names = ("consent__access", "code_challenge", "redirect_uri")
-    return _secret(**{name: Subquery(code.values(name)) for name in names})
+    codes = AuthorizationCode.objects.filter(code=Parameter("code"))
+    return codes.values_list("consent__access", "code_challenge", "redirect_uri", "consent__access__client")
 
 
-def _caller_with_access() -> QuerySet[Any, Any]:
-    accesses = Access.objects.filter(client=OuterRef("client"), account__slug=Parameter("account"), ended_at=None)
-    return _secret(access=Subquery(accesses.values("pk")))
+def _access() -> QuerySet[Any, Any]:
+    accesses = Access.objects.filter(account__slug=Parameter("account"), ended_at=None)
+    return accesses.values_list("pk", "client")
 
 
-_FIND_FAMILY, _FIND_CODE = Statement(_family), Statement(_code)
+_FIND_FAMILY = Statement(_secret, _caller("access, salt"), asked=_family)
+_FIND_CODE = Statement(_secret, _caller("access, code_challenge, redirect_uri"), asked=_code)
 
 
 # --- what is issued ---
@@ -164,7 +169,7 @@ _REFRESH = _statement(
         RETURNING family.current_made_at
     ), issued AS (
         INSERT INTO consent_accesstoken (token_checksum, consent_id, family_id, created, expires, scope)
-        SELECT %(checksum)s, consent, id, %(asked_at)s, current_made_at + %(lifetime)s, coalesce(%(scope)s, scope)
+        SELECT %(checksum)s, consent, id, %(asked_at)s::timestamptz, current_made_at + %(lifetime)s, coalesce(%(scope)s, scope)
         FROM good, rotated
         RETURNING scope
     )
@@ -181,7 +186,7 @@ _EXCHANGE = _statement(
     """
     family AS (
         INSERT INTO consent_refreshtoken (id, consent_id, scope, salt, generation, created_at, current_made_at, reason)
-        SELECT %(family)s, consent, scope, %(salt)s, 1, %(asked_at)s, clock_timestamp(), '' FROM good
+        SELECT %(family)s, consent, scope, %(salt)s, 1, %(asked_at)s::timestamptz, clock_timestamp(), '' FROM good
         WHERE good.until > clock_timestamp()
         RETURNING id, current_made_at
     ), used AS (
@@ -190,7 +195,7 @@ _EXCHANGE = _statement(
         WHERE code.id = good.id
     ), issued AS (
         INSERT INTO consent_accesstoken (token_checksum, consent_id, family_id, created, expires, scope)
-        SELECT %(checksum)s, consent, family.id, %(asked_at)s, current_made_at + %(lifetime)s, scope
+        SELECT %(checksum)s, consent, family.id, %(asked_at)s::timestamptz, current_made_at + %(lifetime)s, scope
         FROM good, family
         RETURNING scope
     )
@@ -199,7 +204,7 @@ _EXCHANGE = _statement(
 )
 # Nothing is computed from what was found, so that one statement finds the secret, judges and writes.
 _QUEUE_OF_CALLER = f"""
-    caller (secret, touch_is_due, asked_at, access) AS MATERIALIZED ({{caller}}),
+    caller (secret, touch_is_due, asked_at, access) AS MATERIALIZED ({_caller("access", "{secret}")}),
     queue AS MATERIALIZED (SELECT {queue_shared(f"'{queue_of(Access, '')}' || access")} FROM caller)
 """  # noqa: S608 (constants)
 _STANDING = _statement(
@@ -216,7 +221,7 @@ _STANDING = _statement(
         FROM good, unnest(good.scope) name
     ), issued AS (
         INSERT INTO consent_accesstoken (token_checksum, consent_id, created, expires, scope)
-        SELECT %(checksum)s, consent, caller.asked_at, clock_timestamp() + %(lifetime)s, asked.scope
+        SELECT %(checksum)s, consent, caller.asked_at::timestamptz, clock_timestamp() + %(lifetime)s, asked.scope
         FROM good, asked, caller
         WHERE good.until > clock_timestamp() AND string_to_array(asked.scope, ' ') <@ good.scope::text[]
         RETURNING scope
@@ -224,7 +229,8 @@ _STANDING = _statement(
     """,
     begin=_QUEUE_OF_CALLER,
     told=", (SELECT secret FROM caller), (SELECT touch_is_due FROM caller)",
-    caller=_caller_with_access,
+    secret=_secret,
+    asked=_access,
 )
 
 
@@ -308,7 +314,7 @@ def _issue(environ: dict[str, Any], request: Request) -> Any:
 def _refresh(form: dict[str, str], client: dict[str, str]) -> Request | None:
     parts = read_refresh_token(form.get("refresh_token"))
     row = parts and _FIND_FAMILY.row(**client, family=parts.family)
-    if not parts or not row or row[-1] is None or not is_genuine(parts, bytes(row[-1])):
+    if not parts or not row or not is_genuine(parts, bytes(row[-1])):
         return None
     *secret, asked_at, access, salt = row
     given = {"family": parts.family, "generation": parts.generation, "scope": _scope(form)}
@@ -321,7 +327,7 @@ def _exchange(form: dict[str, str], client: dict[str, str]) -> Request | None:
     if not value or not is_well_formed(value, AUTHORIZATION_CODE) or not VERIFIER.fullmatch(verifier):
         return None
     row = _FIND_CODE.row(**client, code=digest(value))
-    if row is None or row[-1] is None:
+    if row is None:
         return None
     *secret, asked_at, access, challenge, redirect_uri = row
     if not verifier_fits(challenge, verifier) or form.get("redirect_uri", redirect_uri) != redirect_uri:

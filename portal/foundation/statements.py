@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
-from django.db import NotSupportedError, connection
+from django.db import connection
 from django.db.models import Expression, Field, QuerySet, TextField
 
 Build = Callable[[], QuerySet[Any, Any]]
+_PLACE = re.compile(r"%\((\w+)\)s")
 
 
 class Parameter(Expression):
@@ -32,8 +33,8 @@ class Statement:
         self._builds, self._around = {"query": build, **others}, around
 
     @cached_property
-    def _compiled(self) -> tuple[str, dict[str, Any]]:
-        """The SQL, and the values in it that are no parameters, by the names that they have there."""
+    def _compiled(self) -> tuple[bytes, list[str], dict[str, Any]]:
+        """The SQL, what stands in its numbered places, and the values of those that are no parameters."""
         text, constants = self._around, dict[str, Any]()
         for place, build in self._builds.items():
             compiler = build().query.get_compiler(connection=connection)
@@ -50,22 +51,12 @@ class Statement:
                 return f"%({name})s"
 
             text = text.replace(f"{{{place}}}", re.sub("%s", name_of, sql))
-        return text, constants
+        names = list(dict.fromkeys(_PLACE.findall(text)))
+        text = _PLACE.sub(lambda place: f"${names.index(place[1]) + 1}", text)
+        return text.replace("%%", "%").encode(), names, constants
 
     def row(self, **given: Any) -> Any:
         """Return the first row for these values of the parameters, or None."""
-        try:
-            return self._row(given)
-        except NotSupportedError:
-            # A migration changed a column, so that the plan of this connection is of no more use.
-            if connection.in_atomic_block:
-                raise
-            connection.connection.close()
-            connection.close()
-            return self._row(given)
-
-    def _row(self, given: dict[str, Any]) -> Any:
-        sql, constants = self._compiled
-        with connection.prepared() as cursor:  # type: ignore[attr-defined]
-            cursor.execute(sql, {**constants, **given})
-            return cursor.fetchone()
+        sql, names, constants = self._compiled
+        values = {**constants, **given}
+        return connection.row(sql, [values[name] for name in names])  # type: ignore[attr-defined]

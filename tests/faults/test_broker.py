@@ -111,7 +111,7 @@ def test_queueing_waits_milliseconds_and_never_retries():
 
 
 def test_the_cache_and_the_limits_wait_no_longer():
-    for options in (settings.CACHES["default"]["OPTIONS"], rates._script().registered_client.connection_pool.connection_kwargs):  # fmt: skip
+    for options in (settings.CACHES["default"]["OPTIONS"], rates._connections().connection_kwargs):  # fmt: skip
         assert options["socket_timeout"] <= 0.5 and options["socket_connect_timeout"] <= 0.5
         assert options["retry"].get_retries() == 0
 

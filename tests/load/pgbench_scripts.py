@@ -1,5 +1,6 @@
 """Write the fast lane's statements for refresh and check as scripts of pgbench, which draws live tokens from `bench_drawn`."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -24,8 +25,9 @@ def drawn(column):
 
 def text(statement, **given):
     """Return a statement's SQL, with SQL in place of its parameters."""
-    query, constants = statement._compiled
-    return query % {**{name: sql.Literal(value).as_string() for name, value in constants.items()}, **given}
+    query, names, constants = statement._compiled
+    values = {**{name: sql.Literal(value).as_string() for name, value in constants.items()}, **given}
+    return re.sub(r"\$(\d+)", lambda place: values[names[int(place[1]) - 1]], query.decode())
 
 
 def check():
@@ -45,7 +47,7 @@ def refresh():
         lifetime=f"interval '{settings.ACCESS_TOKEN_LIFETIME.total_seconds():.0f} seconds'",
         queue="('consent_access ' || :found_access)",
     )
-    found = f"SELECT asked_at, access FROM ({find}) AS found (secret, is_due, asked_at, access, salt)"
+    found = f"SELECT asked_at, access FROM ({find}) AS found"
     return f"{found} \\gset found_\n{' '.join(write.split())} \\gset told_"
 
 

@@ -1,15 +1,14 @@
 """Django's PostgreSQL backend, with prepared statements, and a pool that fails at once while the server refuses."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 from django.conf import settings
+from django.db import NotSupportedError
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
-from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
 from django.db.backends.utils import CursorWrapper
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -59,6 +58,16 @@ def _check(connection: psycopg.Connection[Any]) -> None:
         connection.checked_at = now  # type: ignore[attr-defined]
 
 
+def _first(connection: psycopg.Connection[Any], cursor: Any, sql: Any, params: list[Any], threshold: int | None) -> Any:
+    """Return the first row; prepare the statement if `threshold` is 0. Django's cursors bind values on the client."""
+    connection.prepare_threshold = threshold
+    try:
+        cursor.execute(sql, params)
+        return cursor.fetchone()
+    finally:
+        connection.prepare_threshold = None
+
+
 def _note_refusal(pool: ConnectionPool[Any]) -> None:
     if isinstance(pool, Pool):
         pool.note_refusal()
@@ -75,21 +84,40 @@ class DatabaseWrapper(PostgresWrapper):
     # Of Django's class, which its type stubs lack.
     _connection_pools: dict[str, Pool]
     _configure_connection: Callable[[psycopg.Connection[Any]], None]
-    _prepare_cursor: Callable[[ServerBindingCursor], CursorWrapper]
+    _prepare_cursor: Callable[[psycopg.RawCursor[Any]], CursorWrapper]
 
-    @contextlib.contextmanager
-    def prepared(self) -> Iterator[CursorWrapper]:
-        """Yield a cursor whose statements PostgreSQL plans once a connection. Django's own binds values on the client."""
-        self.close_if_health_check_failed()
-        self.ensure_connection()
-        with self.wrap_database_errors:
-            cursor = self._prepare_cursor(ServerBindingCursor(self.connection))  # type: ignore[call-arg]
-        self.connection.prepare_threshold = 0 if settings.PREPARED_STATEMENTS else None
+    def row(self, sql: bytes, params: list[Any]) -> Any:
+        """Return the first row of a statement with numbered places, or None. PostgreSQL plans it once a connection."""
         try:
-            with cursor:
-                yield cursor
-        finally:
-            self.connection.prepare_threshold = None
+            return self._row(sql, params, threshold=0 if settings.PREPARED_STATEMENTS else None)
+        except NotSupportedError:
+            # A migration changed a column, so that the plan of this connection is of no more use.
+            if self.in_atomic_block:
+                raise
+            if self.connection:
+                self.connection.close()
+            self.close()
+            return self._row(sql, params, threshold=None)
+
+    def _row(self, sql: bytes, params: list[Any], *, threshold: int | None) -> Any:
+        pool = None if self.connection or self.queries_logged or self.execute_wrappers else self.pool
+        if not pool:
+            self.close_if_health_check_failed()
+            self.ensure_connection()
+            with self.wrap_database_errors:
+                cursor = self._prepare_cursor(psycopg.RawCursor(self.connection))
+            return _first(self.connection, cursor, sql.decode(), params, threshold)
+        # A connection is lent for this statement alone: to set up Django's takes as long as the statement.
+        with self.wrap_database_errors:
+            pool.open()
+            connection = pool.getconn()
+            try:
+                return _first(connection, psycopg.RawCursor(connection), sql, params, threshold)
+            except psycopg.NotSupportedError:
+                connection.close()
+                raise
+            finally:
+                pool.putconn(connection)
 
     @property
     def pool(self) -> Pool | None:
