@@ -219,17 +219,24 @@ def all_taken_back(what: str, consent: Consent) -> Ended:
 # --- what is good, as conditions in SQL: the same rules as above, which say why something is not ---
 
 
-def _unended(consent: str = "") -> Q:
+_OF_ACCOUNT = Q(membership=None)
+
+
+def _of_anybody(consent: str) -> Q:
+    """Return the condition that a consent is the account's own, or of an agent who is still a member."""
+    agents = {f"{consent}membership__ended_at": None, f"{consent}membership__user__is_active": True}
+    return Q(**{f"{consent}membership": None}) | Q(**agents)
+
+
+def _unended(consent: str = "", whose: Q | None = None) -> Q:
     """Return the condition that nothing has ended the consent at a lookup path, such as `consent__`."""
-    agents = Q(**{f"{consent}membership__ended_at": None, f"{consent}membership__user__is_active": True})
-    whose = Q(**{f"{consent}membership": None}) | agents
     own = {"revoked_at": None, "expires_at__gt": Now(), "access__ended_at": None}
-    return Q(**{consent + name: value for name, value in own.items()}) & whose
+    return Q(**{consent + name: value for name, value in own.items()}) & (whose or _of_anybody(consent))
 
 
-def _live(consent: str = "") -> Q:
+def _live(consent: str = "", whose: Q | None = None) -> Q:
     held_back = {f"{consent}access__{who}__suspended_at": None for who in ("account", "client")}
-    return _unended(consent) & Q(**held_back)
+    return _unended(consent, whose) & Q(**held_back)
 
 
 def _made_in_time(made_at: str, client: str) -> Q:
@@ -258,6 +265,11 @@ def consents_unended_by(at: dt.datetime) -> QuerySet[Any]:
 def live_consents() -> QuerySet[Any]:
     """Return the consents of which `why_consent_ended` tells no end."""
     return Consent.objects.filter(_live())
+
+
+def live_consents_of_accounts() -> QuerySet[Any]:
+    """Return those of `live_consents` that are of no agent; PostgreSQL looks at no agents for them."""
+    return Consent.objects.filter(_live(whose=_OF_ACCOUNT))
 
 
 def good_families() -> QuerySet[Any]:

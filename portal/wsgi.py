@@ -1,4 +1,5 @@
 import codecs
+import functools
 import json
 import os
 from typing import Any
@@ -37,6 +38,7 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
     return [body]
 
 
+@functools.lru_cache(maxsize=64)
 def _is_readable(content_type: str) -> bool:
     try:
         _kind, parameters = parse_header_parameters(content_type)

@@ -69,13 +69,18 @@ def _answer(environ: dict[str, Any], path: str) -> Answer | None:
 
 def _is_usual(environ: Mapping[str, Any]) -> bool:
     """Tell whether none of the middleware has anything to refuse."""
-    domain, _port = split_domain_port(environ.get("HTTP_HOST", environ.get("SERVER_NAME", "")))
     return (
         not environ.get("SCRIPT_NAME")
         and not environ.get("QUERY_STRING")
         and "\\000" not in environ.get("HTTP_COOKIE", "")
-        and bool(domain and validate_host(domain, settings.ALLOWED_HOSTS))
+        and _is_allowed(environ.get("HTTP_HOST", environ.get("SERVER_NAME", "")), *settings.ALLOWED_HOSTS)
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _is_allowed(host: str, *allowed: str) -> bool:
+    domain, _port = split_domain_port(host)
+    return bool(domain and validate_host(domain, allowed))
 
 
 def _hsts_seconds(environ: Mapping[str, Any]) -> int:

@@ -55,7 +55,7 @@ from ..actions.issuing import note_issued, note_of_issue_is_due, verifier_fits
 from ..models import Access, AuthorizationCode, RefreshToken
 from ..parameters import clean_scope
 from ..steps import COUNTED, VERIFIER, Counted
-from ..validity import good_codes, good_families, live_consents
+from ..validity import good_codes, good_families, live_consents_of_accounts
 from .answers import Answer, json_answer, read_form
 
 log = structlog.get_logger(__name__)
@@ -133,22 +133,22 @@ def _told(until: Any, consent: str = "") -> list[Any]:
     return [until, *(consent + name for name in names), due]
 
 
-_QUEUE = f"queue AS MATERIALIZED (SELECT {queue_shared('%(queue)s')})"
+_QUEUE = f"SELECT {queue_shared('%(queue)s')}"
+# PostgreSQL evaluates this before it reads or locks any row.
+_QUEUED = "(SELECT count(*) FROM queue) = 1"
 
 
 def _statement(
-    build: Build, writes: str, own_lock: str = "", *, begin: str = _QUEUE, told: str = "", **others: Build
+    build: Build, writes: str, own_lock: str = "", *, wait: str = _QUEUE, waited: str = _QUEUED, **others: Build
 ) -> Statement:
     """Return a statement that queues for the access, judges and locks what `build` returns, and `writes`."""
     locks = f"FOR SHARE OF consent_access, consent_consent {own_lock}"
     good = "good (id, consent, scope, until, account, installation, agent, note_is_due)"
     around = f"""
-        WITH {begin}, {good} AS MATERIALIZED ({{query}} {locks}), {writes}
-        SELECT good.consent, issued.scope, account, installation, agent, note_is_due {told} FROM good, issued
+        WITH queue AS MATERIALIZED ({wait}), {good} AS MATERIALIZED ({{query}} {locks}), {writes}
+        SELECT good.consent, issued.*, account, installation, agent, note_is_due FROM good, issued
     """  # noqa: S608 (constants)
-    # PostgreSQL evaluates this before it reads or locks any row.
-    queued = "(SELECT count(*) FROM queue) = 1"
-    return Statement(lambda: build().extra(where=[queued]), around, **others)  # noqa: S610 (a constant)
+    return Statement(lambda: build().extra(where=[waited]), around, **others)  # noqa: S610 (constants)
 
 
 _REFRESH = _statement(
@@ -203,32 +203,24 @@ _EXCHANGE = _statement(
     "FOR NO KEY UPDATE OF consent_authorizationcode",
 )
 # Nothing is computed from what was found, so that one statement finds the secret, judges and writes.
-_QUEUE_OF_CALLER = f"""
-    caller (secret, touch_is_due, asked_at, access) AS MATERIALIZED ({_caller("access", "{secret}")}),
-    queue AS MATERIALIZED (SELECT {queue_shared(f"'{queue_of(Access, '')}' || access")} FROM caller)
-"""  # noqa: S608 (constants)
 _STANDING = _statement(
-    lambda: (
-        live_consents()
-        .filter(membership=None)
-        .extra(where=["consent_access.id = (SELECT access FROM caller)"])
-        .exclude(granted=[])
-        .values_list("pk", "pk", "granted", *_told("expires_at"))
-    ),
+    lambda: live_consents_of_accounts().exclude(granted=[]).values_list("pk", "pk", "granted", *_told("expires_at")),
     """
-    asked AS (
-        SELECT coalesce(%(scope)s, string_agg(name, ' ' ORDER BY name COLLATE "C")) AS scope
-        FROM good, unnest(good.scope) name
-    ), issued AS (
+    issued AS (
         INSERT INTO consent_accesstoken (token_checksum, consent_id, created, expires, scope)
-        SELECT %(checksum)s, consent, caller.asked_at::timestamptz, clock_timestamp() + %(lifetime)s, asked.scope
-        FROM good, asked, caller
-        WHERE good.until > clock_timestamp() AND string_to_array(asked.scope, ' ') <@ good.scope::text[]
-        RETURNING scope
+        SELECT %(checksum)s, consent, asked_at::timestamptz, clock_timestamp() + %(lifetime)s,
+            coalesce(%(scope)s, array_to_string(scope, ' '))
+        FROM good, queue
+        WHERE until > clock_timestamp() AND coalesce(string_to_array(%(scope)s, ' '), '{}') <@ scope::text[]
+        RETURNING scope, (SELECT secret FROM queue), (SELECT touch_is_due FROM queue)
     )
     """,
-    begin=_QUEUE_OF_CALLER,
-    told=", (SELECT secret FROM caller), (SELECT touch_is_due FROM caller)",
+    wait=f"""
+        SELECT caller.*, {queue_shared(f"'{queue_of(Access, '')}' || access")}
+        FROM ({_caller("access", "{secret}")}) caller (secret, touch_is_due, asked_at, access)
+    """,  # noqa: S608 (constants)
+    # To read any access or consent takes this value.
+    waited="consent_access.id = (SELECT access FROM queue)",
     secret=_secret,
     asked=_access,
 )
@@ -260,7 +252,7 @@ def token(environ: dict[str, Any]) -> Answer | None:
     issued = _issue(environ, request)
     if issued is None:
         return None
-    consent_id, scope, account, installation, agent, note_due, *secret = issued
+    consent_id, scope, *secret, account, installation, agent, note_due = issued
     _record_use(request.secret or secret, consent_id if note_due else None)
     told = {
         "access_token": request.access_token,

@@ -12,6 +12,7 @@ from consent.validity import (
     good_families,
     good_tokens,
     live_consents,
+    live_consents_of_accounts,
     why_code_ended,
     why_family_ended,
     why_token_ended,
@@ -161,7 +162,11 @@ class Truth:
         there_is, should_be = rows(THERE_IS), list(expected(self.model))
         assert len(there_is) == len(set(there_is)) and set(there_is) == set(should_be)
         living = {consent.ref for consent in self.model.consents if consent.lives(self.model.now)}
-        assert {str(pk) for pk in live_consents().values_list("pk", flat=True)} == living
+        live = dict(live_consents().values_list("pk", "membership"))
+        assert {str(pk) for pk in live} == living
+        assert {*live_consents_of_accounts().values_list("pk", flat=True)} == {
+            pk for pk, agent in live.items() if agent is None
+        }
         assert {str(row.pk) for row in Invitation.objects.with_state() if not row.why_over()} == {
             each.ref for each in self.model.invitations if self.model.can_be_accepted(each)
         }

@@ -109,7 +109,8 @@ class DatabaseWrapper(PostgresWrapper):
             return _first(self.connection, cursor, sql.decode(), params, threshold)
         # A connection is lent for this statement alone: to set up Django's takes as long as the statement.
         with self.wrap_database_errors:
-            pool.open()
+            if pool.closed:
+                pool.open()
             connection = pool.getconn()
             try:
                 return _first(connection, psycopg.RawCursor(connection), sql, params, threshold)
