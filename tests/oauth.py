@@ -6,6 +6,8 @@ import re
 import secrets
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from consent.actions.issuing import issue_code
+from consent.models import Consent
 from tests.factories import PASSWORD, REDIRECT_URI
 
 
@@ -89,6 +91,13 @@ class AppSide:
         verifier, challenge = pkce()
         url = authorize_url(self.client, challenge, **more)
         return answer(agree(browser, url))["code"], verifier
+
+    def next_code(self):
+        """Return another code and verifier for the person who agreed last, without any page."""
+        consent = Consent.objects.filter(access__client=self.client).latest("granted_at")
+        verifier, challenge = pkce()
+        asked = {"scopes": {*consent.granted}, "redirect_uri": REDIRECT_URI, "code_challenge": challenge}
+        return issue_code(consent, by=consent.granted_by, **asked), verifier
 
     def tokens_for(self, browser, **more):
         response = self.exchange(*self.code_for(browser, **more))
