@@ -219,24 +219,28 @@ def all_taken_back(what: str, consent: Consent) -> Ended:
 # --- what is good, as conditions in SQL: the same rules as above, which say why something is not ---
 
 
-_OF_ACCOUNT = Q(membership=None)
+def _stands(consent: str = "") -> Q:
+    """Return the condition that neither the consent at a lookup path, such as `consent__`, nor its access has ended."""
+    own = {"revoked_at": None, "expires_at__gt": Now(), "access__ended_at": None}
+    return Q(**{consent + name: value for name, value in own.items()})
 
 
-def _of_anybody(consent: str) -> Q:
-    """Return the condition that a consent is the account's own, or of an agent who is still a member."""
+def _agent_stays(consent: str = "") -> Q:
+    """Return the condition that a consent is an account's own, or of an agent who is a member still."""
     agents = {f"{consent}membership__ended_at": None, f"{consent}membership__user__is_active": True}
     return Q(**{f"{consent}membership": None}) | Q(**agents)
 
 
-def _unended(consent: str = "", whose: Q | None = None) -> Q:
-    """Return the condition that nothing has ended the consent at a lookup path, such as `consent__`."""
-    own = {"revoked_at": None, "expires_at__gt": Now(), "access__ended_at": None}
-    return Q(**{consent + name: value for name, value in own.items()}) & (whose or _of_anybody(consent))
+def _not_suspended(consent: str = "") -> Q:
+    return Q(**{f"{consent}access__{who}__suspended_at": None for who in ("account", "client")})
 
 
-def _live(consent: str = "", whose: Q | None = None) -> Q:
-    held_back = {f"{consent}access__{who}__suspended_at": None for who in ("account", "client")}
-    return _unended(consent, whose) & Q(**held_back)
+def _unended(consent: str = "") -> Q:
+    return _stands(consent) & _agent_stays(consent)
+
+
+def _live(consent: str = "") -> Q:
+    return _unended(consent) & _not_suspended(consent)
 
 
 def _made_in_time(made_at: str, client: str) -> Q:
@@ -268,8 +272,8 @@ def live_consents() -> QuerySet[Any]:
 
 
 def live_consents_of_accounts() -> QuerySet[Any]:
-    """Return those of `live_consents` that are of no agent; PostgreSQL looks at no agents for them."""
-    return Consent.objects.filter(_live(whose=_OF_ACCOUNT))
+    """Return the live consents that are an account's own, without joining memberships and people."""
+    return Consent.objects.filter(_stands(), _not_suspended(), membership=None)
 
 
 def good_families() -> QuerySet[Any]:

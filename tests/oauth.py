@@ -92,12 +92,18 @@ class AppSide:
         url = authorize_url(self.client, challenge, **more)
         return answer(agree(browser, url))["code"], verifier
 
-    def next_code(self):
-        """Return another code and verifier for the person who agreed last, without any page."""
+    def code_without_page(self):
+        """Issue a code under the client's latest consent; return code and verifier."""
         consent = Consent.objects.filter(access__client=self.client).latest("granted_at")
         verifier, challenge = pkce()
-        asked = {"scopes": {*consent.granted}, "redirect_uri": REDIRECT_URI, "code_challenge": challenge}
-        return issue_code(consent, by=consent.granted_by, **asked), verifier
+        code = issue_code(
+            consent,
+            by=consent.granted_by,
+            scopes={*consent.granted},
+            redirect_uri=REDIRECT_URI,
+            code_challenge=challenge,
+        )
+        return code, verifier
 
     def tokens_for(self, browser, **more):
         response = self.exchange(*self.code_for(browser, **more))

@@ -6,7 +6,8 @@ and where it waited for a lock it judges the locked rows as they then are:
 - access and consent FOR SHARE: nothing is issued after an end, nor beyond what a trim left. Families under one consent,
   account or client do not wait for each other. PostgreSQL would let ever new sharers pass an act that waits to change the
   access, so that both first queue in a line that keeps its order (`portal/foundation/database.py::lock`).
-- the family or code FOR NO KEY UPDATE, which lets one request of a generation, or one exchange, through.
+- the code FOR NO KEY UPDATE, which lets one exchange through. A family is locked by its UPDATE, which lets one request of a
+  generation through.
 
 Client, account, membership and person are read as they were when the statement began. What changes there meanwhile is
 caught at each check: a member who left never returns to that membership (T4), a suspension or deactivation holds back
@@ -88,19 +89,19 @@ class Request(NamedTuple):
 
 
 def _secret() -> QuerySet[Any, Any]:
-    """Return the secret that was sent, if it is an active one of the client, and the client is not suspended."""
+    """Select the secret that was sent, if it is active and its client is not suspended."""
     due = ExpressionWrapper(touch_is_due(), output_field=BooleanField())
     found = active_secrets_of_client(Parameter("client")).filter(hash=Parameter("secret"), client__suspended_at=None)
-    # As text, it is sent back unchanged.
+    # Text skips the conversion to datetime: the value only goes back to PostgreSQL.
     return found.order_by().values_list("pk", due, Cast(Now(), TextField()), "client")
 
 
-def _caller(about: str, sent: str = "{query}") -> str:
-    """Return SQL that finds the secret that was `sent`, and the columns `about` of what is {asked} for, if of one client."""
+def _caller_sql(columns: str, secret: str = "{query}") -> str:  # noqa: S107 (SQL)
+    """Return SQL that joins the secret that was sent to the {asked} row of the same client, and selects `columns` of it."""
     return f"""
-        SELECT secret.id, is_due, asked_at, {about}
-        FROM ({sent}) secret (id, is_due, asked_at, client), ({{asked}}) asked ({about}, client)
-        WHERE asked.client = secret.client
+        SELECT secret, touch_is_due, asked_at, {columns}
+        FROM ({secret}) caller (secret, touch_is_due, asked_at, client), ({{asked}}) asked ({columns}, client)
+        WHERE asked.client = caller.client
     """  # noqa: S608 (constants)
 
 
@@ -119,8 +120,8 @@ def _access() -> QuerySet[Any, Any]:
     return accesses.values_list("pk", "client")
 
 
-_FIND_FAMILY = Statement(_secret, _caller("access, salt"), asked=_family)
-_FIND_CODE = Statement(_secret, _caller("access, code_challenge, redirect_uri"), asked=_code)
+_FIND_FAMILY = Statement(_secret, _caller_sql("access, salt"), asked=_family)
+_FIND_CODE = Statement(_secret, _caller_sql("access, code_challenge, redirect_uri"), asked=_code)
 
 
 # --- what is issued ---
@@ -133,22 +134,29 @@ def _told(until: Any, consent: str = "") -> list[Any]:
     return [until, *(consent + name for name in names), due]
 
 
-_QUEUE = f"SELECT {queue_shared('%(queue)s')}"
 # PostgreSQL evaluates this before it reads or locks any row.
-_QUEUED = "(SELECT count(*) FROM queue) = 1"
+_QUEUED = "(SELECT access FROM queue) IS NOT NULL"
 
 
 def _statement(
-    build: Build, writes: str, own_lock: str = "", *, wait: str = _QUEUE, waited: str = _QUEUED, **others: Build
+    build: Build,
+    writes: str,
+    own_lock: str = "",
+    *,
+    caller: str = "SELECT %(access)s::uuid access",
+    queued: str = _QUEUED,
+    **others: Build,
 ) -> Statement:
-    """Return a statement that queues for the access, judges and locks what `build` returns, and `writes`."""
+    """Return a statement that queues for the caller's access, judges and locks what `build` returns, and `writes`."""
+    name = f"'{queue_of(Access, '')}' || access"
+    queue = f"SELECT caller.*, {queue_shared(name)} FROM ({caller}) caller"  # noqa: S608 (constants)
     locks = f"FOR SHARE OF consent_access, consent_consent {own_lock}"
     good = "good (id, consent, scope, until, account, installation, agent, note_is_due)"
     around = f"""
-        WITH queue AS MATERIALIZED ({wait}), {good} AS MATERIALIZED ({{query}} {locks}), {writes}
-        SELECT good.consent, issued.*, account, installation, agent, note_is_due FROM good, issued
+        WITH queue AS MATERIALIZED ({queue}), {good} AS MATERIALIZED ({{query}} {locks}), {writes}
+        SELECT good.consent, account, installation, agent, note_is_due, issued.* FROM good, issued
     """  # noqa: S608 (constants)
-    return Statement(lambda: build().extra(where=[waited]), around, **others)  # noqa: S610 (constants)
+    return Statement(lambda: build().extra(where=[queued]), around, **others)  # noqa: S610 (constants)
 
 
 _REFRESH = _statement(
@@ -165,6 +173,8 @@ _REFRESH = _statement(
         SET generation = family.generation + 1, previous_made_at = current_made_at, current_made_at = clock_timestamp()
         FROM good
         WHERE family.id = good.id AND good.until > clock_timestamp()
+            -- Whoever waited for another UPDATE is judged once more by what that one wrote.
+            AND family.generation = %(generation)s AND family.ended_at IS NULL AND family.scope = good.scope
             AND string_to_array(coalesce(%(scope)s, good.scope), ' ') <@ string_to_array(good.scope, ' ')
         RETURNING family.current_made_at
     ), issued AS (
@@ -174,7 +184,6 @@ _REFRESH = _statement(
         RETURNING scope
     )
     """,
-    "FOR NO KEY UPDATE OF consent_refreshtoken",
 )
 _EXCHANGE = _statement(
     lambda: (
@@ -202,25 +211,22 @@ _EXCHANGE = _statement(
     """,
     "FOR NO KEY UPDATE OF consent_authorizationcode",
 )
-# Nothing is computed from what was found, so that one statement finds the secret, judges and writes.
+# Python computes nothing from what is found, so one statement finds the secret, judges and writes.
 _STANDING = _statement(
     lambda: live_consents_of_accounts().exclude(granted=[]).values_list("pk", "pk", "granted", *_told("expires_at")),
     """
     issued AS (
         INSERT INTO consent_accesstoken (token_checksum, consent_id, created, expires, scope)
         SELECT %(checksum)s, consent, asked_at::timestamptz, clock_timestamp() + %(lifetime)s,
-            coalesce(%(scope)s, array_to_string(scope, ' '))
+            coalesce(%(scope)s, array_to_string(scope, ' ')) -- what was granted is kept sorted
         FROM good, queue
         WHERE until > clock_timestamp() AND coalesce(string_to_array(%(scope)s, ' '), '{}') <@ scope::text[]
         RETURNING scope, (SELECT secret FROM queue), (SELECT touch_is_due FROM queue)
     )
     """,
-    wait=f"""
-        SELECT caller.*, {queue_shared(f"'{queue_of(Access, '')}' || access")}
-        FROM ({_caller("access", "{secret}")}) caller (secret, touch_is_due, asked_at, access)
-    """,  # noqa: S608 (constants)
-    # To read any access or consent takes this value.
-    waited="consent_access.id = (SELECT access FROM queue)",
+    caller=_caller_sql("access", "{secret}"),
+    # Nothing can be found to lock before this value is known, so the queue comes first here too.
+    queued="consent_access.id = (SELECT access FROM queue)",
     secret=_secret,
     asked=_access,
 )
@@ -252,7 +258,7 @@ def token(environ: dict[str, Any]) -> Answer | None:
     issued = _issue(environ, request)
     if issued is None:
         return None
-    consent_id, scope, *secret, account, installation, agent, note_due = issued
+    consent_id, account, installation, agent, note_due, scope, *secret = issued
     _record_use(request.secret or secret, consent_id if note_due else None)
     told = {
         "access_token": request.access_token,
@@ -309,9 +315,9 @@ def _refresh(form: dict[str, str], client: dict[str, str]) -> Request | None:
     if not parts or not row or not is_genuine(parts, bytes(row[-1])):
         return None
     *secret, asked_at, access, salt = row
-    given = {"family": parts.family, "generation": parts.generation, "scope": _scope(form)}
+    given = {"family": parts.family, "generation": parts.generation, "scope": _scope(form), "asked_at": asked_at}
     pair = _pair(parts.family, bytes(salt), parts.generation + 1)
-    return Request(_REFRESH, given | _at_access(asked_at, access), *pair, secret)
+    return Request(_REFRESH, given | {"access": access}, *pair, secret)
 
 
 def _exchange(form: dict[str, str], client: dict[str, str]) -> Request | None:
@@ -325,8 +331,8 @@ def _exchange(form: dict[str, str], client: dict[str, str]) -> Request | None:
     if not verifier_fits(challenge, verifier) or form.get("redirect_uri", redirect_uri) != redirect_uri:
         return None
     family, salt = uuid.uuid4(), random.token_bytes(32)
-    given = {"code": digest(value), "family": family, "salt": salt}
-    return Request(_EXCHANGE, given | _at_access(asked_at, access), *_pair(family, salt, 1), secret)
+    given = {"code": digest(value), "family": family, "salt": salt, "asked_at": asked_at, "access": access}
+    return Request(_EXCHANGE, given, *_pair(family, salt, 1), secret)
 
 
 def _standing(form: dict[str, str], client: dict[str, str]) -> Request | None:
@@ -336,10 +342,6 @@ def _standing(form: dict[str, str], client: dict[str, str]) -> Request | None:
 
 
 _ASKED = {"refresh_token": _refresh, "authorization_code": _exchange, "client_credentials": _standing}
-
-
-def _at_access(asked_at: Any, access: Any) -> dict[str, Any]:
-    return {"asked_at": asked_at, "queue": queue_of(Access, access)}
 
 
 def _pair(family: uuid.UUID, salt: bytes, generation: int) -> tuple[str, str]:

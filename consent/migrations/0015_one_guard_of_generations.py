@@ -1,11 +1,11 @@
-"""T6: one guard, without jsonb, of what each refresh changes."""
+"""Guard a family's generation and times with one trigger, without jsonb (T6)."""
 
 from django.db import migrations
 
 from portal.foundation import guards
 
 TABLE = "consent_refreshtoken"
-MOVE_WITH = """
+TIMES_FOLLOW_GENERATION = """
     IF NEW.generation = OLD.generation AND
         (NEW.current_made_at, NEW.previous_made_at) IS DISTINCT FROM (OLD.current_made_at, OLD.previous_made_at)
     THEN
@@ -17,10 +17,13 @@ ONLY_GROWS = f"""
         RAISE EXCEPTION 'generation of {TABLE} only grows' USING ERRCODE = 'restrict_violation';
     END IF;
 """
-TWO_GUARDS = [
+REPLACED = [
     *guards.only_grows(TABLE, "generation"),
     *guards.checked(
-        TABLE, "moves_on", "UPDATE OF current_made_at, previous_made_at", f"BEGIN {MOVE_WITH} RETURN NEW; END"
+        TABLE,
+        "moves_on",
+        "UPDATE OF current_made_at, previous_made_at",
+        f"BEGIN {TIMES_FOLLOW_GENERATION} RETURN NEW; END",
     ),
 ]
 
@@ -29,11 +32,11 @@ class Migration(migrations.Migration):
     dependencies = [("consent", "0014_pages_of_many"), ("ledger", "0009_own_acts_in_a_chain")]
 
     operations = [
-        *(migrations.RunSQL(guard.reverse_sql, guard.sql) for guard in reversed(TWO_GUARDS)),
+        *(migrations.RunSQL(guard.reverse_sql, guard.sql) for guard in reversed(REPLACED)),
         *guards.checked(
             TABLE,
             "moves_on",
             "UPDATE OF generation, current_made_at, previous_made_at",
-            f"BEGIN {ONLY_GROWS} {MOVE_WITH} RETURN NEW; END",
+            f"BEGIN {ONLY_GROWS} {TIMES_FOLLOW_GENERATION} RETURN NEW; END",
         ),
     ]

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import Expression, Field, QuerySet, TextField
 
 Build = Callable[[], QuerySet[Any, Any]]
-_PLACE = re.compile(r"%\((\w+)\)s")
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 
 
 class Parameter(Expression):
@@ -34,29 +34,29 @@ class Statement:
 
     @cached_property
     def _compiled(self) -> tuple[bytes, list[str], dict[str, Any]]:
-        """The SQL, what stands in its numbered places, and the values of those that are no parameters."""
+        """The SQL with numbered placeholders, the name of each, and the values of those that are not parameters."""
         text, constants = self._around, dict[str, Any]()
-        for place, build in self._builds.items():
+        for slot, build in self._builds.items():
             compiler = build().query.get_compiler(connection=connection)
             sql, params = compiler.as_sql()
             if compiler.get_converters([column for column, _sql, _alias in compiler.select]):
                 raise TypeError("A statement reads only columns that need no conversion")
             values = iter(params)
 
-            def name_of(_place: re.Match[str], values: Iterator[Any] = values) -> str:
+            def name_of(_match: re.Match[str], values: Iterator[Any] = values) -> str:
                 value = next(values)
                 if isinstance(value, Parameter):
                     return f"%({value.name})s"
                 constants[name := f"constant_{len(constants)}"] = value
                 return f"%({name})s"
 
-            text = text.replace(f"{{{place}}}", re.sub("%s", name_of, sql))
-        names = list(dict.fromkeys(_PLACE.findall(text)))
-        text = _PLACE.sub(lambda place: f"${names.index(place[1]) + 1}", text)
+            text = text.replace(f"{{{slot}}}", re.sub("%s", name_of, sql))
+        names = list(dict.fromkeys(_PLACEHOLDER.findall(text)))
+        text = _PLACEHOLDER.sub(lambda match: f"${names.index(match[1]) + 1}", text)
         return text.replace("%%", "%").encode(), names, constants
 
     def row(self, **given: Any) -> Any:
-        """Return the first row for these values of the parameters, or None."""
+        """Return the first row for these values of the parameters, or None. Raises django.db.Error."""
         sql, names, constants = self._compiled
         values = {**constants, **given}
         return connection.row(sql, [values[name] for name in names])  # type: ignore[attr-defined]

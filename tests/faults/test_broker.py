@@ -111,9 +111,10 @@ def test_queueing_waits_milliseconds_and_never_retries():
 
 
 def test_the_cache_and_the_limits_wait_no_longer():
-    for options in (settings.CACHES["default"]["OPTIONS"], rates._connections().connection_kwargs):  # fmt: skip
-        assert options["socket_timeout"] <= 0.5 and options["socket_connect_timeout"] <= 0.5
-        assert options["retry"].get_retries() == 0
+    options, connection = settings.CACHES["default"]["OPTIONS"], rates._redis().connection
+    assert options["socket_timeout"] <= 0.5 and options["socket_connect_timeout"] <= 0.5
+    assert connection.socket_timeout <= 0.5 and connection.socket_connect_timeout <= 0.5
+    assert options["retry"].get_retries() == connection.retry.get_retries() == 0
 
 
 @pytest.mark.soak

@@ -45,7 +45,7 @@ def refresh():
         checksum="encode(sha256(gen_random_uuid()::text::bytea), 'hex')",
         asked_at=":found_asked_at::timestamptz",
         lifetime=f"interval '{settings.ACCESS_TOKEN_LIFETIME.total_seconds():.0f} seconds'",
-        queue="('consent_access ' || :found_access)",
+        access=":found_access",
     )
     found = f"SELECT asked_at, access FROM ({find}) AS found"
     return f"{found} \\gset found_\n{' '.join(write.split())} \\gset told_"

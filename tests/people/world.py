@@ -304,6 +304,8 @@ class World:
         credentials.set_base_address(factories.product(), base_address="https://desk.example.com", by=None)
         # Its use is recorded once a minute, which takes no note of how long the world took to make.
         ClientSecret.objects.update(last_used_at=None)
+        # Hidden fields of pages that their sender may not see, by path and names.
+        self.for_outsiders = {}
         self.product_secret = credentials.make_product_secret(factories.product(), by=None)
         self.ids = {own.word: ids(own) for own in (self.mine, self.theirs)}
         # Refusals are counted for the client's developers, and most forms store their token; neither counts as a change.

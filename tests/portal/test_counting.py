@@ -1,6 +1,7 @@
 """Limits are counted in Redis, by its clock, and not at all while Redis is away."""
 
 import contextlib
+import gc
 import re
 import time
 
@@ -17,6 +18,13 @@ pytestmark = pytest.mark.django_db
 
 def keys():
     return [key.decode() for key in redis.Redis.from_url(rates.settings.REDIS_URL).scan_iter("*")]
+
+
+def connections():
+    """Return how many connections there are to this process's database of the server."""
+    store = redis.Redis.from_url(rates.settings.REDIS_URL)
+    number = store.get_connection_kwargs()["db"]
+    return sum(int(client["db"]) == number for client in store.client_list())
 
 
 def move(seconds):
@@ -43,6 +51,25 @@ def count_passed(mark, tries):
 def holds_in_every_minute(log):
     """Check `log`, the start and end of each passed act in seconds; an act on the edge of a minute may belong to the next."""
     return all(sum(began <= start and end < began + 60 for start, end in log) <= 50 for began, _ended in log)
+
+
+def test_threads_that_end_leave_no_connection_behind(rate):
+    """A server ends idle threads and starts others, so that in time there are any number."""
+    rate("sign-in by address", 1, 5000)
+    told = []
+
+    def count():
+        try:
+            rates.spend(("sign-in by address", "somebody"))
+        except rates.TooMany:
+            told.append("too many")
+
+    before = connections()
+    for _number in range(120):
+        together(count)
+    assert len(told) == 119, "each thread reaches Redis"
+    gc.collect()
+    assert connections() <= before
 
 
 def test_a_burst_passes_then_an_even_rate_and_refusals_do_not_count(rate):

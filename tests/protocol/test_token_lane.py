@@ -45,7 +45,7 @@ class Asking:
 
     def form(self, grant):
         if grant == "authorization_code":
-            code, verifier = self.side.next_code()
+            code, verifier = self.side.code_without_page()
             return {"code": code, "code_verifier": verifier, "redirect_uri": REDIRECT_URI}
         if grant == "client_credentials":
             return {"account": self.account}

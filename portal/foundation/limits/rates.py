@@ -95,44 +95,49 @@ class TooMany(Exception):
 _SHA = hashlib.sha1(_COUNT.encode(), usedforsecurity=False).hexdigest()
 
 
-@functools.cache
-def _connections() -> redis.ConnectionPool:
-    return redis.ConnectionPool.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS)
-
-
-class _Line(threading.local):
-    """This thread's own connection to Redis: redis-py's pool and commands take longer than Redis does."""
+class _ThreadConnection(threading.local):
+    """One connection to Redis per thread: redis-py's pool and commands take longer than Redis does."""
 
     def __init__(self) -> None:
-        self._connection = _connections().make_connection()
-        self._is_proven = False
+        self.connection = redis.ConnectionPool.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS).make_connection()
+        self._has_worked = False
 
     def count(self, *keys_and_numbers: Any) -> int:
-        """Run the script; connect again if the connection was closed since it was last used. Raises redis.RedisError."""
+        """Run the script; return the seconds to wait, 0 if the act is allowed. Raises redis.RedisError.
+
+        Connects again, once, if a connection that has worked was closed meanwhile.
+        """
         try:
-            waiting = self._send("EVALSHA", _SHA, *keys_and_numbers)
+            wait = self._send("EVALSHA", _SHA, *keys_and_numbers)
         except redis.exceptions.NoScriptError:
-            waiting = self._send("EVAL", _COUNT, *keys_and_numbers)
+            wait = self._send("EVAL", _COUNT, *keys_and_numbers)
         except redis.ConnectionError:
-            if not self._is_proven:
+            if not self._has_worked:
                 raise
-            self._is_proven = False
+            self._has_worked = False
             return self.count(*keys_and_numbers)
-        self._is_proven = True
-        return waiting
+        self._has_worked = True
+        return wait
 
     def _send(self, *command: Any) -> int:
-        self._connection.send_command(*command)
-        return self._connection.read_response()
+        try:
+            self.connection.send_command(*command)
+            return self.connection.read_response()
+        except redis.exceptions.NoScriptError:
+            raise
+        except BaseException:
+            # The next command must not read the answer to this one.
+            self.connection.disconnect()
+            raise
 
 
 @functools.cache
-def _line() -> _Line:
-    return _Line()
+def _redis() -> _ThreadConnection:
+    return _ThreadConnection()
 
 
-# A child would share its parent's connections.
-os.register_at_fork(after_in_child=_line.cache_clear)
+# A forked child must not use its parent's connection.
+os.register_at_fork(after_in_child=_redis.cache_clear)
 
 
 def pseudonym(text: str) -> str:
@@ -148,7 +153,7 @@ def _count(marks: list[tuple[Any, ...]]) -> None:
     for cost, name, *whose in marks:
         keys.append("limit:" + pseudonym("\n".join([name, *whose])))
         numbers += [*RATES[name], cost, int(name in EXACT)]
-    if wait := breaker.call(lambda: _line().count(len(keys), *keys, *numbers), 0):
+    if wait := breaker.call(lambda: _redis().count(len(keys), *keys, *numbers), 0):
         raise TooMany(wait)
 
 

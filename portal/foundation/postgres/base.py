@@ -11,6 +11,9 @@ from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
 from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
 from django.db.backends.utils import CursorWrapper
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq.abc import PGresult
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 # In seconds: one step of waiting for a connection, and how long what the server said of one is believed: that it refuses
@@ -58,14 +61,42 @@ def _check(connection: psycopg.Connection[Any]) -> None:
         connection.checked_at = now  # type: ignore[attr-defined]
 
 
-def _first(connection: psycopg.Connection[Any], cursor: Any, sql: Any, params: list[Any], threshold: int | None) -> Any:
-    """Return the first row; prepare the statement if `threshold` is 0. Django's cursors bind values on the client."""
-    connection.prepare_threshold = threshold
-    try:
-        cursor.execute(sql, params)
-        return cursor.fetchone()
-    finally:
-        connection.prepare_threshold = None
+def _first_row(connection: psycopg.Connection[Any], sql: bytes, params: list[Any], *, prepare: bool) -> Any:
+    """Return the first row, or None, of a statement on a connection in autocommit mode. Raises psycopg.Error.
+
+    psycopg's cursors take twice the time around the same calls.
+    """
+    transformer = Transformer(connection)
+    values = transformer.dump_sequence(params, [PyFormat.AUTO] * len(params))
+    types, formats = transformer.types, transformer.formats
+    if prepare:
+        name = _prepared(connection, sql, types)
+        result = connection.pgconn.exec_prepared(name, values, formats)  # type: ignore[arg-type] # None is null
+    else:
+        result = connection.pgconn.exec_params(sql, values, types, formats)
+    if result.status != ExecStatus.TUPLES_OK:
+        raise _error(connection, result)
+    transformer.set_pgresult(result)
+    return transformer.load_row(0, tuple) if result.ntuples else None
+
+
+def _error(connection: psycopg.Connection[Any], result: PGresult) -> psycopg.Error:
+    if connection.pgconn.status == ConnStatus.BAD:
+        # The server said nothing that would name a class.
+        return psycopg.OperationalError(result.get_error_message())
+    return psycopg.errors.error_from_result(result)
+
+
+def _prepared(connection: Any, sql: bytes, types: tuple[int, ...] | None) -> bytes:
+    """Return the name of a statement on a connection, where it is prepared once."""
+    names = connection.__dict__.setdefault("prepared", {})
+    if not (name := names.get((sql, types))):
+        name = b"row_%d" % len(names)
+        result = connection.pgconn.prepare(name, sql, types)
+        if result.status != ExecStatus.COMMAND_OK:
+            raise _error(connection, result)
+        names[sql, types] = name
+    return name
 
 
 def _note_refusal(pool: ConnectionPool[Any]) -> None:
@@ -87,38 +118,54 @@ class DatabaseWrapper(PostgresWrapper):
     _prepare_cursor: Callable[[psycopg.RawCursor[Any]], CursorWrapper]
 
     def row(self, sql: bytes, params: list[Any]) -> Any:
-        """Return the first row of a statement with numbered places, or None. PostgreSQL plans it once a connection."""
+        """Return the first row, or None, of a statement with placeholders $1, $2 and so on. Raises django.db.Error.
+
+        PostgreSQL plans it once per connection.
+        """
         try:
-            return self._row(sql, params, threshold=0 if settings.PREPARED_STATEMENTS else None)
+            return self._row(sql, params, prepare=settings.PREPARED_STATEMENTS)
         except NotSupportedError:
-            # A migration changed a column, so that the plan of this connection is of no more use.
+            # A migration changed a column, so the plan is invalid. Other connections may hold it too, hence none is used.
             if self.in_atomic_block:
                 raise
             if self.connection:
                 self.connection.close()
             self.close()
-            return self._row(sql, params, threshold=None)
+            return self._row(sql, params, prepare=False)
 
-    def _row(self, sql: bytes, params: list[Any], *, threshold: int | None) -> Any:
-        pool = None if self.connection or self.queries_logged or self.execute_wrappers else self.pool
-        if not pool:
-            self.close_if_health_check_failed()
-            self.ensure_connection()
-            with self.wrap_database_errors:
-                cursor = self._prepare_cursor(psycopg.RawCursor(self.connection))
-            return _first(self.connection, cursor, sql.decode(), params, threshold)
-        # A connection is lent for this statement alone: to set up Django's takes as long as the statement.
+    def _row(self, sql: bytes, params: list[Any], *, prepare: bool) -> Any:
+        is_djangos = self.connection or self.in_atomic_block or self.queries_logged or self.execute_wrappers
+        if is_djangos or not (pool := self.pool):
+            return self._row_of_cursor(sql.decode(), params, prepare=prepare)
+        # Borrow a connection for this statement alone: Django's set-up takes as long as the statement.
         with self.wrap_database_errors:
             if pool.closed:
                 pool.open()
             connection = pool.getconn()
             try:
-                return _first(connection, psycopg.RawCursor(connection), sql, params, threshold)
+                if not connection.autocommit:
+                    # Whoever had it before may have left it so.
+                    connection.autocommit = True
+                return _first_row(connection, sql, params, prepare=prepare)
             except psycopg.NotSupportedError:
                 connection.close()
                 raise
             finally:
                 pool.putconn(connection)
+
+    def _row_of_cursor(self, sql: str, params: list[Any], *, prepare: bool) -> Any:
+        """Return the first row by a cursor of Django's connection, in its transaction."""
+        self.close_if_health_check_failed()
+        self.ensure_connection()
+        # It binds values on the server; Django's cursors bind them on the client.
+        with self.wrap_database_errors:
+            cursor = self._prepare_cursor(psycopg.RawCursor(self.connection))
+        self.connection.prepare_threshold = 0 if prepare else None
+        try:
+            cursor.execute(sql, params)
+            return cursor.fetchone()
+        finally:
+            self.connection.prepare_threshold = None
 
     @property
     def pool(self) -> Pool | None:
