@@ -21,7 +21,7 @@ MIGRATIONS = {
     "consent": [
         "0001_initial", "0002_guards", "0003_told_of_ends", "0004_terms_hold", "0005_text_that_was_read", "0006_confirmed",
         "0007_last_issued", "0008_failure", "0009_reasons", "0010_failure_parameter", "0011_services", "0012_erased_by_index", "0013_no_index_for_patterns", "0014_pages_of_many",
-        "0015_one_guard_of_generations",
+        "0015_one_guard_of_generations", "0016_room_for_refreshes",
     ],
     "credentials": [
         "0001_initial", "0002_guards", "0003_reviewers", "0004_readable_names", "0005_base_address", "0006_endpoint_of_scope",

@@ -173,7 +173,7 @@ _REFRESH = _statement(
         SET generation = family.generation + 1, previous_made_at = current_made_at, current_made_at = clock_timestamp()
         FROM good
         WHERE family.id = good.id AND good.until > clock_timestamp()
-            -- Whoever waited for another UPDATE is judged once more by what that one wrote.
+            /* Whoever waited for another UPDATE is judged once more by what that one wrote. */
             AND family.generation = %(generation)s AND family.ended_at IS NULL AND family.scope = good.scope
             AND string_to_array(coalesce(%(scope)s, good.scope), ' ') <@ string_to_array(good.scope, ' ')
         RETURNING family.current_made_at
@@ -218,7 +218,7 @@ _STANDING = _statement(
     issued AS (
         INSERT INTO consent_accesstoken (token_checksum, consent_id, created, expires, scope)
         SELECT %(checksum)s, consent, asked_at::timestamptz, clock_timestamp() + %(lifetime)s,
-            coalesce(%(scope)s, array_to_string(scope, ' ')) -- what was granted is kept sorted
+            coalesce(%(scope)s, array_to_string(scope, ' ')) /* what was granted is kept sorted */
         FROM good, queue
         WHERE until > clock_timestamp() AND coalesce(string_to_array(%(scope)s, ' '), '{}') <@ scope::text[]
         RETURNING scope, (SELECT secret FROM queue), (SELECT touch_is_due FROM queue)
