@@ -87,3 +87,15 @@ def test_a_connection_in_use_is_not_left_for_another(pooled):
         cursor.execute("SELECT pg_backend_pid()")
         assert pooled.row(BACKEND, []) == cursor.fetchone()
     pooled.rollback()
+
+
+def test_a_rollback_on_the_connection_costs_no_answer(pooled):
+    """It has psycopg remove what is prepared there."""
+    asked = b"SELECT $1::int", [1]
+    for _again in range(2):
+        assert pooled.row(*asked) == (1,)
+        pooled.set_autocommit(False)
+        pooled.row(BACKEND, [])
+        pooled.rollback()
+        pooled.close()
+        assert pooled.connection is None and [pooled.row(*asked) for _once in range(2)] == [(1,), (1,)]

@@ -12,7 +12,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrappe
 from django.db.backends.postgresql.operations import DatabaseOperations as PostgresOperations
 from django.db.backends.utils import CursorWrapper
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -20,6 +20,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 # connections, or that this one works.
 STEP = 0.05
 REST = 1
+# The SQLSTATE `invalid_sql_statement_name`.
+_NO_SUCH_STATEMENT = b"26000"
 
 
 class Refused(psycopg.OperationalError):
@@ -72,7 +74,9 @@ def _first_row(connection: psycopg.Connection[Any], sql: bytes, params: list[Any
     if prepare:
         name = _prepared(connection, sql, types)
         result = connection.pgconn.exec_prepared(name, values, formats)  # type: ignore[arg-type] # None is null
-    else:
+    if not prepare or result.error_field(DiagnosticField.SQLSTATE) == _NO_SUCH_STATEMENT:
+        # psycopg removes all prepared statements of a connection when a transaction is rolled back.
+        connection.__dict__.pop("prepared", None)
         result = connection.pgconn.exec_params(sql, values, types, formats)
     if result.status != ExecStatus.TUPLES_OK:
         raise _error(connection, result)
