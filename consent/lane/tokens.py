@@ -96,11 +96,11 @@ def _secret() -> QuerySet[Any, Any]:
     return found.order_by().values_list("pk", due, Cast(Now(), TextField()), "client")
 
 
-def _caller_sql(columns: str, secret: str = "{query}") -> str:  # noqa: S107 (SQL)
-    """Return SQL that joins the secret that was sent to the {asked} row of the same client, and selects `columns` of it."""
+def _caller_sql(columns: str, sent: str = "{query}") -> str:
+    """Return SQL that joins the secret that was `sent` to the {asked} row of the same client, and selects `columns` of it."""
     return f"""
         SELECT secret, touch_is_due, asked_at, {columns}
-        FROM ({secret}) caller (secret, touch_is_due, asked_at, client), ({{asked}}) asked ({columns}, client)
+        FROM ({sent}) caller (secret, touch_is_due, asked_at, client), ({{asked}}) asked ({columns}, client)
         WHERE asked.client = caller.client
     """  # noqa: S608 (constants)
 

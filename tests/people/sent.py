@@ -15,11 +15,14 @@ STRONG = "another long enough one"
 
 def _hidden(world, who, path, *names):
     """Return the values of a page's hidden fields as this person sees them, or else as somebody who may see them."""
-    found = _read_hidden(world, who, path, names) or world.for_outsiders.get((path, names))
-    readers = iter(("admin", "dev", "agent"))
-    while not found:
-        found = world.for_outsiders[path, names] = _read_hidden(world, next(readers), path, names)
-    return found
+    if found := _read_hidden(world, who, path, names):
+        return found
+    kept = world.for_outsiders
+    if (path, names) not in kept:
+        others = (_read_hidden(world, reader, path, names) for reader in ("admin", "dev", "agent"))
+        kept[path, names] = next(filter(None, others), None)
+    assert kept[path, names], f"{path} has no {' and '.join(names)}"
+    return kept[path, names]
 
 
 def _read_hidden(world, reader, path, names):

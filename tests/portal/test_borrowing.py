@@ -66,6 +66,7 @@ def test_a_plan_that_a_migration_made_invalid_costs_no_answer(pooled):
 
 
 def test_what_it_writes_is_committed_however_the_connection_was_left(pooled):
+    """No BEGIN goes before it, as psycopg would send outside autocommit mode."""
     pooled.pool.open()
     left = pooled.pool.getconn()
     left.autocommit = False

@@ -1,5 +1,6 @@
 """Django's PostgreSQL backend, with prepared statements, and a pool that fails at once while the server refuses."""
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +21,10 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 # connections, or that this one works.
 STEP = 0.05
 REST = 1
-# The SQLSTATE `invalid_sql_statement_name`.
-_NO_SUCH_STATEMENT = b"26000"
+# SQLSTATEs by which a prepared statement fails before it does anything: `invalid_sql_statement_name`, since psycopg removes
+# all of a connection when a transaction is rolled back, and `feature_not_supported`, once a migration changed a column.
+_PLAN_IS_LOST = {b"26000", b"0A000"}
+_numbers = itertools.count()
 
 
 class Refused(psycopg.OperationalError):
@@ -64,7 +67,7 @@ def _check(connection: psycopg.Connection[Any]) -> None:
 
 
 def _first_row(connection: psycopg.Connection[Any], sql: bytes, params: list[Any], *, prepare: bool) -> Any:
-    """Return the first row, or None, of a statement on a connection in autocommit mode. Raises psycopg.Error.
+    """Return the first row, or None, of a statement in a transaction of its own. Raises psycopg.Error.
 
     psycopg's cursors take twice the time around the same calls.
     """
@@ -72,11 +75,14 @@ def _first_row(connection: psycopg.Connection[Any], sql: bytes, params: list[Any
     values = transformer.dump_sequence(params, [PyFormat.AUTO] * len(params))
     types, formats = transformer.types, transformer.formats
     if prepare:
-        name = _prepared(connection, sql, types)
-        result = connection.pgconn.exec_prepared(name, values, formats)  # type: ignore[arg-type] # None is null
-    if not prepare or result.error_field(DiagnosticField.SQLSTATE) == _NO_SUCH_STATEMENT:
-        # psycopg removes all prepared statements of a connection when a transaction is rolled back.
-        connection.__dict__.pop("prepared", None)
+        names = connection.__dict__.setdefault("prepared", {})
+        if (sql, types) not in names:
+            names[sql, types] = _prepare(connection, sql, types)
+        result = connection.pgconn.exec_prepared(names[sql, types], values, formats)  # type: ignore[arg-type] # None is null
+        if result.error_field(DiagnosticField.SQLSTATE) in _PLAN_IS_LOST:
+            del names[sql, types]
+            prepare = False
+    if not prepare:
         result = connection.pgconn.exec_params(sql, values, types, formats)
     if result.status != ExecStatus.TUPLES_OK:
         raise _error(connection, result)
@@ -91,15 +97,12 @@ def _error(connection: psycopg.Connection[Any], result: PGresult) -> psycopg.Err
     return psycopg.errors.error_from_result(result)
 
 
-def _prepared(connection: Any, sql: bytes, types: tuple[int, ...] | None) -> bytes:
-    """Return the name of a statement on a connection, where it is prepared once."""
-    names = connection.__dict__.setdefault("prepared", {})
-    if not (name := names.get((sql, types))):
-        name = b"row_%d" % len(names)
-        result = connection.pgconn.prepare(name, sql, types)
-        if result.status != ExecStatus.COMMAND_OK:
-            raise _error(connection, result)
-        names[sql, types] = name
+def _prepare(connection: psycopg.Connection[Any], sql: bytes, types: tuple[int, ...] | None) -> bytes:
+    """Prepare a statement under a name that no other has, and return the name."""
+    name = b"row_%d" % next(_numbers)
+    result = connection.pgconn.prepare(name, sql, types)
+    if result.status != ExecStatus.COMMAND_OK:
+        raise _error(connection, result)
     return name
 
 
@@ -126,18 +129,7 @@ class DatabaseWrapper(PostgresWrapper):
 
         PostgreSQL plans it once per connection.
         """
-        try:
-            return self._row(sql, params, prepare=settings.PREPARED_STATEMENTS)
-        except NotSupportedError:
-            # A migration changed a column, so the plan is invalid. Other connections may hold it too, hence none is used.
-            if self.in_atomic_block:
-                raise
-            if self.connection:
-                self.connection.close()
-            self.close()
-            return self._row(sql, params, prepare=False)
-
-    def _row(self, sql: bytes, params: list[Any], *, prepare: bool) -> Any:
+        prepare = settings.PREPARED_STATEMENTS
         is_djangos = self.connection or self.in_atomic_block or self.queries_logged or self.execute_wrappers
         if is_djangos or not (pool := self.pool):
             return self._row_of_cursor(sql.decode(), params, prepare=prepare)
@@ -147,13 +139,7 @@ class DatabaseWrapper(PostgresWrapper):
                 pool.open()
             connection = pool.getconn()
             try:
-                if not connection.autocommit:
-                    # Whoever had it before may have left it so.
-                    connection.autocommit = True
                 return _first_row(connection, sql, params, prepare=prepare)
-            except psycopg.NotSupportedError:
-                connection.close()
-                raise
             finally:
                 pool.putconn(connection)
 
@@ -168,8 +154,15 @@ class DatabaseWrapper(PostgresWrapper):
         try:
             cursor.execute(sql, params)
             return cursor.fetchone()
+        except NotSupportedError:
+            # A migration changed a column, so the plan is invalid.
+            if self.in_atomic_block or not prepare:
+                raise
+            self.connection.close()
         finally:
             self.connection.prepare_threshold = None
+        self.close()
+        return self._row_of_cursor(sql, params, prepare=False)
 
     @property
     def pool(self) -> Pool | None:
