@@ -25,7 +25,7 @@ from ..validity import consents_unended_by, not_by, unended_consents
 from .path import lock_path, queue_revoke_tokens, record_access, record_consent
 
 # In rows: how much is erased at once while nobody else works, and while somebody does.
-ERASE_BATCH, SMALL_BATCH = 10_000, 500
+ERASE_BATCH, SMALL_BATCH = 50_000, 500
 # In seconds, between small batches.
 REST = 0.05
 

@@ -164,7 +164,7 @@ def test_erasing_gives_way_to_whoever_works(monkeypatch):
         other.cancel()
         working.join()
         eventually(lambda: not others_work())
-        grown = [next(sizes) for _batch in range(6)]
+        grown = [next(sizes) for _batch in range(7)]
         assert grown[0] == 2 * ending.SMALL_BATCH and grown[-1] == ending.ERASE_BATCH and len(rests) == 2
 
 
