@@ -17,7 +17,7 @@ found good, and the client not suspended: a leak is told when a suspension is li
 
 import secrets as random
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import structlog
@@ -49,7 +49,7 @@ from credentials.secrets import (
 )
 from portal.foundation.database import queue_of, queue_shared
 from portal.foundation.limits.address import address_of
-from portal.foundation.limits.rates import TooMany, spend
+from portal.foundation.limits.rates import Mark, TooMany, begin_to_spend
 from portal.foundation.statements import Build, Parameter, Statement
 
 from ..actions.issuing import note_issued, note_of_issue_is_due, verifier_fits
@@ -244,17 +244,16 @@ def token(environ: dict[str, Any]) -> Answer | None:
     client_id, secret = _credentials(environ, form)
     if not client_id or not is_well_formed(secret, CLIENT_SECRET):
         return None
-    request = _ASKED[grant_type](form, {"client": client_id, "secret": digest(secret)})
-    if request is None:
-        return None
     marks = ("token by address", address_of(environ)), ("token by client", client_id)
+    # Redis counts while PostgreSQL looks.
+    wait_until_counted = begin_to_spend(*marks)
     try:
-        spend(*marks)
-    except TooMany as refusal:
-        environ[COUNTED] = Counted(refusal=refusal)
+        request = _ASKED[grant_type](form, {"client": client_id, "secret": digest(secret)})
+    finally:
+        # Django gives back what was counted for a client whose secret turns out to be wrong.
+        environ[COUNTED] = _counted(wait_until_counted, marks)
+    if request is None or environ[COUNTED].refusal:
         return None
-    # Django gives back what was counted for a client whose secret turns out to be wrong.
-    environ[COUNTED] = Counted(frozenset(marks))
     issued = _issue(environ, request)
     if issued is None:
         return None
@@ -271,6 +270,14 @@ def token(environ: dict[str, Any]) -> Answer | None:
         "agent": agent and str(agent),
     }
     return json_answer({name: value for name, value in told.items() if value is not None})
+
+
+def _counted(wait_until_counted: Callable[[], None], marks: Iterable[Mark]) -> Counted:
+    try:
+        wait_until_counted()
+    except TooMany as refusal:
+        return Counted(refusal=refusal)
+    return Counted(frozenset(marks))
 
 
 def _record_use(secret: Iterable[Any], consent_id: Any) -> None:

@@ -158,6 +158,56 @@ def test_a_mark_given_back_no_longer_counts(rate):
         rates.spend(("token by client", "a"))
 
 
+# --- counting while the caller goes on ---
+
+
+def test_what_is_counted_meanwhile_is_refused_when_the_caller_waits(rate):
+    rate("token by client", 1, 60)
+    rates.begin_to_spend(("token by client", "a"))()
+    wait = rates.begin_to_spend(("token by client", "a"))
+    with pytest.raises(rates.TooMany):
+        wait()
+
+
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(rate):
+    rate("token by client", 1, 60)
+    rates.spend(("token by client", "a"))
+    rates.begin_to_spend(("token by client", "a"))
+    rates.spend(("token by client", "b"))
+
+
+def test_a_connection_that_is_lost_meanwhile_is_made_again(rate):
+    rate("token by client", 1, 60)
+    rates.spend(("token by client", "a"))
+    wait = rates.begin_to_spend(("token by client", "a"))
+    host, port = rates._redis().connection._sock.getsockname()
+    redis.Redis.from_url(rates.settings.REDIS_URL).client_kill_filter(addr=f"{host}:{port}")
+    with pytest.raises(rates.TooMany):
+        wait()
+
+
+def test_whoever_began_to_count_waits_for_the_same_connection(rate):
+    """The first calls of several threads may each make one."""
+    rate("token by client", 1, 60)
+    rates.spend(("token by client", "a"))
+    wait = rates.begin_to_spend(("token by client", "a"))
+    rates._redis.cache_clear()
+    with pytest.raises(rates.TooMany):
+        wait()
+
+
+def test_while_redis_is_away_nothing_is_sent_ahead(rate, monkeypatch):
+    """One thread at a time tries whether Redis is back, and only by waiting for an answer."""
+    rate("token by client", 1, 60)
+    rates.spend(("token by client", "a"))
+    monkeypatch.setattr(rates.breaker, "is_away", True)
+    monkeypatch.setattr(rates.breaker, "_next_try", float("inf"))
+    begun = []
+    monkeypatch.setattr(rates._redis(), "begin", lambda *given: begun.append(given), raising=False)
+    rates.begin_to_spend(("token by client", "a"))()
+    assert begun == []
+
+
 def test_eight_simultaneous_callers_get_no_more_than_one(rate):
     rate("token by client", 100, 3600)
 

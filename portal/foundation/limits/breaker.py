@@ -27,19 +27,19 @@ class Breaker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._next_try = self._next_alarm = 0.0
-        self._is_away = False
+        self.is_away = False
 
     def call(self, act: Callable[[], Result], otherwise: Result) -> Result:
         """Return what `act` returns, or `otherwise` while Redis is away."""
-        if self._is_away and not self._may_try():
+        if self.is_away and not self._may_try():
             return otherwise
         try:
             result = act()
         except (redis.RedisError, KombuError, OSError) as error:
             self._failed(error)
             return otherwise
-        if self._is_away:
-            self._is_away = False
+        if self.is_away:
+            self.is_away = False
             log.warning("rate_limits_on_again")
         return result
 
@@ -54,7 +54,7 @@ class Breaker:
     def _failed(self, error: Exception) -> None:
         with self._lock:
             now = time.monotonic()
-            self._is_away, self._next_try = True, now + REST_SECONDS
+            self.is_away, self._next_try = True, now + REST_SECONDS
             if now < self._next_alarm:
                 return
             self._next_alarm = now + ALARM_SECONDS

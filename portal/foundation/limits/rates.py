@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import redis
@@ -100,35 +100,55 @@ class _ThreadConnection(threading.local):
 
     def __init__(self) -> None:
         self.connection = redis.ConnectionPool.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS).make_connection()
-        self._has_worked = False
+        self._has_worked = self._is_unread = False
+        self._given: tuple[Any, ...] = ()
+        self._error: Exception | None = None
 
     def count(self, *keys_and_numbers: Any) -> int:
-        """Run the script; return the seconds to wait, 0 if the act is allowed. Raises redis.RedisError.
+        """Run the script; return the seconds to wait, 0 if the act is allowed. Raises redis.RedisError or OSError."""
+        self.begin(*keys_and_numbers)
+        return self.end()
 
-        Connects again, once, if a connection that has worked was closed meanwhile.
-        """
+    def begin(self, *keys_and_numbers: Any) -> None:
+        """Send what `end` reads the answer to; it also raises what goes wrong here."""
+        self._given, self._error = keys_and_numbers, None
         try:
-            wait = self._send("EVALSHA", _SHA, *keys_and_numbers)
+            self._send("EVALSHA", _SHA, *keys_and_numbers)
+        except (redis.RedisError, OSError) as error:
+            self._error = error
+
+    def end(self) -> int:
+        """Return and raise as `count` does. Connects again, once, if a connection that has worked was closed meanwhile."""
+        try:
+            if self._error:
+                raise self._error
+            wait = self._read()
         except redis.exceptions.NoScriptError:
-            wait = self._send("EVAL", _COUNT, *keys_and_numbers)
+            self._send("EVAL", _COUNT, *self._given)
+            wait = self._read()
         except redis.ConnectionError:
             if not self._has_worked:
                 raise
             self._has_worked = False
-            return self.count(*keys_and_numbers)
+            return self.count(*self._given)
         self._has_worked = True
         return wait
 
-    def _send(self, *command: Any) -> int:
-        try:
-            self.connection.send_command(*command)
-            return self.connection.read_response()
-        except redis.exceptions.NoScriptError:
-            raise
-        except BaseException:
-            # The next command must not read the answer to this one.
+    def _send(self, *command: Any) -> None:
+        if self._is_unread:
+            # This command must not read the answer to the last one.
             self.connection.disconnect()
+        self._is_unread = True
+        self.connection.send_command(*command)
+
+    def _read(self) -> int:
+        try:
+            wait = self.connection.read_response()
+        except redis.exceptions.ResponseError:
+            self._is_unread = False
             raise
+        self._is_unread = False
+        return wait
 
 
 @functools.cache
@@ -145,16 +165,33 @@ def pseudonym(text: str) -> str:
     return hmac.digest(settings.SECRET_KEY.encode(), text.encode(), "sha256").hex()[:40]
 
 
-def _count(marks: list[tuple[Any, ...]]) -> None:
-    """Count `marks`, each a (cost, name in RATES, *whose). Raises TooMany."""
+def _begin(marks: list[tuple[Any, ...]]) -> Callable[[], None]:
+    """Begin to count `marks`, each a (cost, name in RATES, *whose); see `begin_to_spend`."""
     if not settings.LIMITS_ARE_ON:
-        return
+        return lambda: None
     keys, numbers = [], []
     for cost, name, *whose in marks:
         keys.append("limit:" + pseudonym("\n".join([name, *whose])))
         numbers += [*RATES[name], cost, int(name in EXACT)]
-    if wait := breaker.call(lambda: _redis().count(len(keys), *keys, *numbers), 0):
-        raise TooMany(wait)
+    given = (len(keys), *keys, *numbers)
+    # Until one is cached, each call may return another.
+    connection = _redis()
+    if is_begun := not breaker.is_away:
+        connection.begin(*given)
+
+    def end() -> None:
+        if wait := breaker.call(connection.end if is_begun else lambda: connection.count(*given), 0):
+            raise TooMany(wait)
+
+    return end
+
+
+def begin_to_spend(*marks: Mark) -> Callable[[], None]:
+    """Count one act as `spend` does while the caller goes on; the function that is returned waits, and raises TooMany.
+
+    It must be called before this thread counts anything else.
+    """
+    return _begin([(1, *mark) for mark in marks])
 
 
 def spend(*marks: Mark, within: Iterable[Mark] = (), back: Iterable[Mark] = ()) -> None:
@@ -162,9 +199,9 @@ def spend(*marks: Mark, within: Iterable[Mark] = (), back: Iterable[Mark] = ()) 
 
     Raises TooMany and counts nothing if any mark, or one of `within`, is full; what is given back is given back all the same.
     """
-    _count([*((1, *mark) for mark in marks), *((0, *mark) for mark in within), *((-1, *mark) for mark in back)])
+    _begin([*((1, *mark) for mark in marks), *((0, *mark) for mark in within), *((-1, *mark) for mark in back)])()
 
 
 def give_back(*marks: Mark) -> None:
     """Take back the count of an act that turned out not to be of the kind that the marks limit."""
-    _count([(-1, *mark) for mark in marks])
+    _begin([(-1, *mark) for mark in marks])()
