@@ -1,4 +1,4 @@
-"""Send plain-text mail from a template whose first line is the subject, and mail about rows once."""
+"""Send plain-text mail from a template whose first line with text is the subject, and mail about rows once."""
 
 import smtplib
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def send(template: str, *, to: list[str], **context: object) -> None:
     An address that the server refuses keeps nobody else from theirs.
     """
     text = render_to_string(template, {**context, "base_url": settings.BASE_URL})
-    subject, _line, body = text.partition("\n")
+    subject, _line, body = text.strip().partition("\n")
     for address in to:
         try:
             EmailMessage(subject.strip(), body.strip() + "\n", to=[address]).send()
