@@ -18,7 +18,7 @@ BOXES = {
 }
 
 
-def arrows():
+def arrows() -> set[tuple[str, str]]:
     """Return the (from, to) of all imports that lead from one box to another."""
     return {
         (room(module(path)), room(name))
@@ -28,7 +28,7 @@ def arrows():
     }
 
 
-def picture():
+def picture() -> str:
     """Return the Mermaid source."""
     keys = {name: name.replace(".", "_") for name in BOXES}
     lines = ["flowchart TD", *(f'    {keys[name]}["{title}"]' for name, title in BOXES.items())]
@@ -38,7 +38,7 @@ def picture():
     return "\n".join(lines)
 
 
-def page(text):
+def page(text: str) -> str:
     """Return the page with the picture between its markers."""
     drawn = f"<!-- imports -->\n```mermaid\n{picture()}\n```\n<!-- end -->"
     return re.sub(r"<!-- imports -->.*?<!-- end -->", lambda _: drawn, text, flags=re.S)

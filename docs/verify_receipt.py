@@ -18,7 +18,9 @@ import io
 import json
 import re
 import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 try:
     from cryptography.exceptions import InvalidSignature
@@ -26,6 +28,10 @@ try:
 except ImportError:
     print("Install the package `cryptography` first: python -m pip install cryptography")
     sys.exit(2)
+
+if TYPE_CHECKING:
+    # By key id: the public key, and from when until when it signed.
+    Keys = dict[str, tuple[Ed25519PublicKey, list[tuple[datetime, datetime | None]]]]
 
 INTACT, NOT_INTACT, UNREADABLE = 0, 1, 2
 # What an entry of the ledger consists of; its hash covers all that comes before the hash.
@@ -43,7 +49,7 @@ _WITHIN = r"(?='*[=+\-@＝＋－＠])"
 class NotIntact(Exception):
     """The file is not what the portal signed; `problems` lists each difference."""
 
-    def __init__(self, *problems):
+    def __init__(self, *problems: str) -> None:
         self.problems = problems
         super().__init__("; ".join(problems))
 
@@ -55,7 +61,7 @@ class Unreadable(Exception):
 class OperatorOnly(Unreadable):
     """The file was made before the portal signed with public keys."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(
             "it was made before receipts were signed with public keys: "
             "only whoever runs the portal can verify it, with `manage.py verify_ledger`"
@@ -65,7 +71,7 @@ class OperatorOnly(Unreadable):
 # --- entries and chains ---
 
 
-def entry_hash(entry):
+def entry_hash(entry: Any) -> str:
     """Return the SHA-256, in hexadecimal, of an entry and the hash before it. Raises ValueError for a malformed entry."""
     if not isinstance(entry, dict) or set(entry) != set(FIELDS):
         raise ValueError("it is not a ledger entry")
@@ -79,19 +85,19 @@ def entry_hash(entry):
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def text_hash(words):
+def text_hash(words: Any) -> str:
     """Return the SHA-256, in hexadecimal, of words that somebody was shown; entries name it as `text_hash`."""
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 
-def is_unaltered(entry):
+def is_unaltered(entry: Any) -> bool:
     try:
         return entry_hash(entry) == entry["hash"]
     except (ValueError, TypeError):
         return False
 
 
-def follow(entries, seen):
+def follow(entries: Iterable[Mapping[str, Any]], seen: Mapping[int, str]) -> tuple[int, str] | None:
     """Go through a chain's entries in order; return (sequence, problem) of the first bad entry, or None.
 
     `seen` is what signed statements say of the chain, as {length: hash of its last entry}.
@@ -116,17 +122,17 @@ def follow(entries, seen):
 # --- signatures ---
 
 
-def load(text):
+def load(text: str) -> Any:
     """Parse JSON strictly. Raises Unreadable, and NotIntact where a name appears twice, since readers see only one of them."""
 
-    def unique(pairs):
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _value in pairs]
         for name in names:
             if names.count(name) > 1:
                 raise NotIntact(f"{name}: it appears twice")
         return dict(pairs)
 
-    def no_number(name):
+    def no_number(name: str) -> None:
         raise ValueError(f"{name} is not JSON")
 
     try:
@@ -135,7 +141,7 @@ def load(text):
         raise Unreadable(f"it is not JSON: {error}") from error
 
 
-def _decode(part):
+def _decode(part: str) -> bytes:
     """Decode base64url as JWS writes it (RFC 7515): unpadded, and no other spelling of the same bytes."""
     data = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
     if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != part:
@@ -143,7 +149,7 @@ def _decode(part):
     return data
 
 
-def _time(text):
+def _time(text: str) -> datetime:
     """Parse a time. Raises TypeError, and ValueError, also where no time zone is named."""
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
@@ -151,7 +157,7 @@ def _time(text):
     return time
 
 
-def read_keys(published):
+def read_keys(published: Any) -> Keys:
     """Return {key id: (public key, [(from, until)])} of the published set. Raises Unreadable."""
     try:
         keys = {}
@@ -163,7 +169,7 @@ def read_keys(published):
         raise Unreadable(f"this is not a set of ledger keys: {error!r}") from error
 
 
-def signed_content(signature, keys, purpose):
+def signed_content(signature: Any, keys: Keys, purpose: str) -> tuple[Any, dict[str, Any]]:
     """Return (content, statement) of a signature: what was signed, and by whom (`issuer`, `key`) and when (`at`).
 
     Raises NotIntact where no key of `keys` made it, at a time at which that key signed, for this purpose.
@@ -191,7 +197,7 @@ def signed_content(signature, keys, purpose):
     return content, {"issuer": statement.get("issuer"), "at": statement["at"], "key": kid}
 
 
-def differences(signed, here, name=""):
+def differences(signed: Any, here: Any, name: str = "") -> Iterator[str]:
     """Yield each difference between what was signed and what the file says, by name."""
     if isinstance(signed, dict) and isinstance(here, dict):
         for key in sorted({*signed, *here}):
@@ -210,7 +216,7 @@ def differences(signed, here, name=""):
         yield f"{name}: the file says {json.dumps(here)}, but {json.dumps(signed)} was signed"
 
 
-def check_document(data, keys, purpose):
+def check_document(data: dict[str, Any], keys: Keys, purpose: str) -> tuple[Any, dict[str, Any]]:
     """Return (content, statement) of a document that holds its content and a `signature` of it. Raises NotIntact."""
     if "signature" not in data:
         raise NotIntact("signature: it is missing")
@@ -224,13 +230,13 @@ def check_document(data, keys, purpose):
 # --- receipts ---
 
 
-def check_receipt(data, keys):
+def check_receipt(data: Any, keys: Keys) -> tuple[Any, dict[str, Any]]:
     """Return (content, statement) of a receipt. Raises NotIntact, OperatorOnly, Unreadable."""
     if not isinstance(data, dict) or not {"entry", "signature"} & set(data):
         raise Unreadable("it is not a receipt")
     checkpoint, earlier = data.get("checkpoint"), "signature" not in data
-    content, statement = (data, None) if earlier else check_document(data, keys, "receipt")
-    entry = content.get("entry")
+    content, statement = (data, {}) if earlier else check_document(data, keys, "receipt")
+    entry: Any = content.get("entry")
     if not is_unaltered(entry):
         raise NotIntact("entry: its hash does not match its content")
     if "text" in content and text_hash(content["text"]) != entry["details"].get("text_hash"):
@@ -250,18 +256,18 @@ def check_receipt(data, keys):
 class Digest:
     """What an export's signature says of its entries: how many, and a hash over their hashes and over their names."""
 
-    def __init__(self, columns=()):
+    def __init__(self, columns: Sequence[str] = ()) -> None:
         self.count, self._entries = 0, hashlib.sha256()
         self._names = {name: hashlib.sha256() for name in columns}
 
-    def add(self, entry, names=None):
+    def add(self, entry: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
         """Add an entry's hash, and of a CSV export {column of NAMES: cell}."""
         self.count += 1
         self._entries.update(f"{entry['hash']}\n".encode())
         for name, hashed in self._names.items():
-            hashed.update(f"{json.dumps(names[name])}\n".encode())
+            hashed.update(f"{json.dumps((names or {})[name])}\n".encode())
 
-    def content(self):
+    def content(self) -> dict[str, Any]:
         return {
             "count": self.count,
             "entries": self._entries.hexdigest(),
@@ -269,23 +275,23 @@ class Digest:
         }
 
 
-def escape(value):
+def escape(value: object) -> str:
     """Write a CSV cell so that no spreadsheet takes it for a formula; `unescape` undoes it."""
     return re.sub(f"^{_FORMULA}", "'", re.sub(rf"([;|\t\r\n]){_WITHIN}", r"\1'", str(value)))
 
 
-def unescape(cell):
+def unescape(cell: str) -> str:
     return re.sub(rf"([;|\t\r\n])'{_WITHIN}", r"\1", re.sub(f"^'{_FORMULA}", "", cell))
 
 
-def _number(cell):
+def _number(cell: str) -> int:
     """Return a cell's number. Raises ValueError, also for other spellings of one, such as 1_0."""
     if str(int(cell)) != cell:
         raise ValueError(f"{cell} is no number")
     return int(cell)
 
 
-def read_csv(text):
+def read_csv(text: str) -> tuple[list[dict[str, Any]], list[dict[str, str]], str | None]:
     """Return ([entry], [{column of NAMES: cell}], signature or None) of a CSV export. Raises Unreadable."""
     csv.field_size_limit(2**30)
     entries, names, signature = [], [], None
@@ -316,7 +322,7 @@ def read_csv(text):
     return entries, names, signature
 
 
-def check_export(text, keys):
+def check_export(text: str, keys: Keys) -> tuple[Any, dict[str, Any]]:
     """Return (content, statement) of an export. Raises NotIntact, OperatorOnly, Unreadable."""
     if text.startswith("at,"):
         entries, names, signature = read_csv(text)
@@ -361,14 +367,15 @@ def check_export(text, keys):
     raise NotIntact(*(f"{each.split(':')[0]}: a cell of this column was changed" for each in changed))
 
 
-def place(entry):
+def place(entry: Mapping[str, Any]) -> str:
     """Return how people name an entry."""
     return f"{entry.get('chain')} #{entry.get('sequence')}"
 
 
-def check_chains(entries, checkpoints):
+def check_chains(entries: Sequence[Mapping[str, Any]], checkpoints: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the first problem of each chain that an export holds as a whole, which its checkpoints name."""
-    problems, chains = [], {}
+    problems: list[str] = []
+    chains: dict[str, list[Any]] = {}
     for entry in entries:
         chains.setdefault(str(entry.get("chain")), []).append(entry)
     for point in checkpoints:
@@ -382,7 +389,7 @@ def check_chains(entries, checkpoints):
 # --- the command ---
 
 
-def describe(text, keys):
+def describe(text: str, keys: Keys) -> str:
     """Check a receipt or an export; return what it is, in words. Raises NotIntact, OperatorOnly, Unreadable."""
     if not text.startswith("at,"):
         data = load(text)
@@ -397,17 +404,18 @@ def describe(text, keys):
     return f"{what}; signed {statement['at']} by {statement['issuer']} with the key {statement['key']}"
 
 
-def say(text):
+def say(text: str) -> None:
     """Print a line, whatever the file holds, on any terminal: nothing in it can begin another line or move the cursor."""
     print("".join(each if each.isprintable() else ascii(each)[1:-1] for each in text))
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("file", metavar="RECEIPT", help="the receipt, or an export in JSON or CSV")
     parser.add_argument("--keys", required=True, metavar="KEYS", help="what /.well-known/ledger-keys.json answered")
     options = parser.parse_args(arguments)
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     path = options.keys
     try:
         with open(path, encoding="utf-8-sig") as file:
