@@ -29,7 +29,7 @@ def test_every_address_says_what_everybody_gets(address):
 
 
 def in_turn(line):
-    """Return up to three people for each cell of a line that differs, others at the next line."""
+    """Return up to three of the people who get the same answer, for each answer. The next line gets others."""
     turn, alike = LINES.index(line), {}
     for who, cell in line.cells.items():
         alike.setdefault(cell, []).append(who)
@@ -57,7 +57,7 @@ def gets_what_the_table_says(world, line, people):
 
 @pytest.mark.parametrize("line", LINES, ids=str)
 def test_people_get_what_the_table_says_and_change_no_more(world, line):
-    """Three of those who get the same, others at the next line; `make soak` has all try all."""
+    """Three of those who get the same answer try it, others at the next line; `make soak` has everybody try."""
     gets_what_the_table_says(world, line, in_turn(line))
 
 
@@ -93,7 +93,7 @@ def refuses_other_methods(world, address, tries):
 
 @pytest.mark.parametrize("address", LISTED)
 def test_other_methods_are_405_and_change_nothing(world, address):
-    """Two of the people try each method, others at the next address; `make soak` has all try all."""
+    """Two of the people try each method, others at the next address; `make soak` has everybody try."""
     turn, tries = LISTED.index(address), others(address)
     apart = len(PEOPLE) // 2
     refuses_other_methods(

@@ -161,7 +161,7 @@ def test_a_mark_given_back_no_longer_counts(rate):
 # --- counting while the caller goes on ---
 
 
-def test_what_is_counted_meanwhile_is_refused_when_the_caller_waits(rate):
+def test_a_limit_that_is_full_refuses_whoever_waits_for_the_count(rate):
     rate("token by client", 1, 60)
     rates.begin_to_spend(("token by client", "a"))()
     wait = rates.begin_to_spend(("token by client", "a"))
@@ -176,7 +176,7 @@ def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(rate):
     rates.spend(("token by client", "b"))
 
 
-def test_a_connection_that_is_lost_meanwhile_is_made_again(rate):
+def test_a_connection_lost_while_the_caller_goes_on_is_made_again(rate):
     rate("token by client", 1, 60)
     rates.spend(("token by client", "a"))
     wait = rates.begin_to_spend(("token by client", "a"))
@@ -186,8 +186,8 @@ def test_a_connection_that_is_lost_meanwhile_is_made_again(rate):
         wait()
 
 
-def test_whoever_began_to_count_waits_for_the_same_connection(rate):
-    """The first calls of several threads may each make one."""
+def test_a_count_ends_on_the_connection_on_which_it_began(rate):
+    """The first calls of several threads may each create one."""
     rate("token by client", 1, 60)
     rates.spend(("token by client", "a"))
     wait = rates.begin_to_spend(("token by client", "a"))

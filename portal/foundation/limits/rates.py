@@ -110,7 +110,7 @@ class _ThreadConnection(threading.local):
         return self.end()
 
     def begin(self, *keys_and_numbers: Any) -> None:
-        """Send what `end` reads the answer to; it also raises what goes wrong here."""
+        """Send the script's arguments. `end` reads the answer, and raises whatever goes wrong here."""
         self._given, self._error = keys_and_numbers, None
         try:
             self._send("EVALSHA", _SHA, *keys_and_numbers)
@@ -174,7 +174,7 @@ def _begin(marks: list[tuple[Any, ...]]) -> Callable[[], None]:
         keys.append("limit:" + pseudonym("\n".join([name, *whose])))
         numbers += [*RATES[name], cost, int(name in EXACT)]
     given = (len(keys), *keys, *numbers)
-    # Until one is cached, each call may return another.
+    # Kept for `end`: the first calls of several threads may each create one.
     connection = _redis()
     if is_begun := not breaker.is_away:
         connection.begin(*given)

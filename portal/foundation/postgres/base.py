@@ -78,7 +78,7 @@ def _first_row(connection: psycopg.Connection[Any], sql: bytes, params: list[Any
         names = connection.__dict__.setdefault("prepared", {})
         if (sql, types) not in names:
             names[sql, types] = _prepare(connection, sql, types)
-        result = connection.pgconn.exec_prepared(names[sql, types], values, formats)  # type: ignore[arg-type] # None is null
+        result = connection.pgconn.exec_prepared(names[sql, types], values, formats)  # type: ignore[arg-type]  # psycopg's type lacks None, which is null
         if result.error_field(DiagnosticField.SQLSTATE) in _PLAN_IS_LOST:
             del names[sql, types]
             prepare = False
