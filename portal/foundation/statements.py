@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import Expression, Field, QuerySet, TextField
+from psycopg.sql import Literal
 
 Build = Callable[[], QuerySet[Any, Any]]
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
@@ -33,9 +34,9 @@ class Statement:
         self._builds, self._around = {"query": build, **others}, around
 
     @cached_property
-    def _compiled(self) -> tuple[bytes, list[str], dict[str, Any]]:
-        """The SQL with numbered placeholders, the name of each, and the values of those that are not parameters."""
-        text, constants = self._around, dict[str, Any]()
+    def _compiled(self) -> tuple[bytes, list[str]]:
+        """The SQL with numbered placeholders, and the name of each."""
+        text = self._around
         for slot, build in self._builds.items():
             compiler = build().query.get_compiler(connection=connection)
             sql, params = compiler.as_sql()
@@ -43,20 +44,20 @@ class Statement:
                 raise TypeError("A statement reads only columns that need no conversion")
             values = iter(params)
 
-            def name_of(_match: re.Match[str], values: Iterator[Any] = values) -> str:
+            def write(_match: re.Match[str], values: Iterator[Any] = values) -> str:
                 value = next(values)
-                if isinstance(value, Parameter):
-                    return f"%({value.name})s"
-                constants[name := f"constant_{len(constants)}"] = value
-                return f"%({name})s"
+                return (
+                    f"%({value.name})s"
+                    if isinstance(value, Parameter)
+                    else Literal(value).as_string().replace("%", "%%")
+                )
 
-            text = text.replace(f"{{{slot}}}", re.sub("%s", name_of, sql))
+            text = text.replace(f"{{{slot}}}", re.sub("%s", write, sql))
         names = list(dict.fromkeys(_PLACEHOLDER.findall(text)))
         text = _PLACEHOLDER.sub(lambda match: f"${names.index(match[1]) + 1}", text)
-        return text.replace("%%", "%").encode(), names, constants
+        return text.replace("%%", "%").encode(), names
 
     def row(self, **given: Any) -> Any:
         """Return the first row for these values of the parameters, or None. Raises django.db.Error."""
-        sql, names, constants = self._compiled
-        values = {**constants, **given}
-        return connection.row(sql, [values[name] for name in names])  # type: ignore[attr-defined]
+        sql, names = self._compiled
+        return connection.row(sql, [given[name] for name in names])  # type: ignore[attr-defined]

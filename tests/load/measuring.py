@@ -98,7 +98,7 @@ class Bench:
 def tune(server: Measured, what: str) -> None:
     """Find the number of threads that serves a server best."""
     rates = {}
-    for threads in (1, 2, 8):
+    for threads in (1, 2, 4, 8):
         server.start(threads)
         server.load(what, 1)
         rates[threads] = server.load(what, 2)["rate"]

@@ -10,7 +10,6 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 from django.db import connection  # noqa: E402
-from psycopg import sql  # noqa: E402
 
 from consent.lane import calls, tokens  # noqa: E402
 
@@ -25,9 +24,8 @@ def drawn(column):
 
 def text(statement, **given):
     """Return a statement's SQL, with SQL in place of its parameters."""
-    query, names, constants = statement._compiled
-    values = {**{name: sql.Literal(value).as_string() for name, value in constants.items()}, **given}
-    return re.sub(r"\$(\d+)", lambda place: values[names[int(place[1]) - 1]], query.decode())
+    query, names = statement._compiled
+    return re.sub(r"\$(\d+)", lambda place: given[names[int(place[1]) - 1]], query.decode())
 
 
 def check():
