@@ -30,7 +30,8 @@ Steps = tuple[tuple[Callable[[Request, Error], None], Error], ...]
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
-_NEEDED = {
+# What each grant must send; looked at before who asks.
+NEEDED = {
     "authorization_code": ["code", "code_verifier"],
     "refresh_token": ["refresh_token"],
     "client_credentials": ["account"],
@@ -232,7 +233,7 @@ def grant_type_is_code(request: Request, error: Error) -> None:
 
 
 def needed_parameters_are_sent(request: Request, error: Error) -> None:
-    for name in _NEEDED[request.grant_type]:
+    for name in NEEDED[request.grant_type]:
         if not getattr(request, name, None):
             raise _invalid(request, error, name, "is missing")
 

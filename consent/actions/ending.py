@@ -26,6 +26,8 @@ from .path import lock_path, queue_revoke_tokens, record_access, record_consent
 
 # In rows: how much is erased at once while nobody else works, and while somebody does.
 ERASE_BATCH, SMALL_BATCH = 50_000, 500
+# In rows: how many accesses are locked at once to be marked.
+MARK_BATCH = 1000
 # In seconds, between small batches.
 REST = 0.05
 
@@ -273,7 +275,7 @@ _ERASED = ((AccessToken, "expires"), (AccessToken, "revoked_at"), (Authorization
 
 
 def batches() -> Iterator[int]:
-    """Yield how many rows to erase next, without end: few, and after a rest, while anybody else works."""
+    """Yield batch sizes forever: doubling while the database is otherwise idle; small, after a rest, while it is not."""
     size = SMALL_BATCH
     while True:
         yield size
@@ -283,13 +285,13 @@ def batches() -> Iterator[int]:
             size = SMALL_BATCH
 
 
-def erase_batch(size: int = ERASE_BATCH) -> int:
+def erase_batch(size: int) -> int:
     """Erase about `size` codes or access tokens that ended over a day ago. Families keep their rows (T3)."""
     return next(filter(None, (_erase(model, ended, size) for model, ended in _ERASED)), 0)
 
 
 def _erase(model: type[Model], ended: str, size: int) -> int:
-    """Erase rows by the time at which they ended; none while somebody else has one of them locked."""
+    """Erase rows by the time at which they ended, and return how many: 0 if one of them is locked."""
     table = model._meta.db_table
     # Nothing refers to these rows, so that Django's delete() would find no more to do. A range of the index is read much
     # faster than single rows are found again.
@@ -314,7 +316,7 @@ def _erase(model: type[Model], ended: str, size: int) -> int:
 
 
 def mark_erased() -> int:
-    """Mark the accesses under which nothing is left to erase."""
+    """Mark some of the accesses under which nothing is left to erase; return how many."""
     left = Q(consents__codes__isnull=False) | Q(consents__access_tokens__isnull=False)
     done = Access.objects.filter(erased_at=None, revoked_at__lt=Now() - settings.ERASE_AFTER).exclude(left)
-    return Access.objects.filter(pk__in=done.values("pk")[:ERASE_BATCH]).update(erased_at=Now())
+    return Access.objects.filter(pk__in=done.values("pk")[:MARK_BATCH]).update(erased_at=Now())

@@ -55,7 +55,7 @@ from portal.foundation.statements import Build, Parameter, Statement
 from ..actions.issuing import note_issued, note_of_issue_is_due, verifier_fits
 from ..models import Access, AuthorizationCode, RefreshToken
 from ..parameters import clean_scope
-from ..steps import COUNTED, VERIFIER, Counted
+from ..steps import COUNTED, NEEDED, VERIFIER, Counted
 from ..validity import good_codes, good_families, live_consents_of_accounts
 from .answers import Answer, json_answer, read_form
 
@@ -82,7 +82,7 @@ class Request(NamedTuple):
     access_token: str
     refresh_token: str | None = None
     # The secret's key, and whether its use is to be recorded; None if `write` still has to find the secret.
-    secret: Iterable[Any] | None = None
+    use: Iterable[Any] | None = None
 
 
 # --- who asks ---
@@ -239,7 +239,7 @@ def token(environ: dict[str, Any]) -> Answer | None:
     """Answer a good token request (RFC 6749 section 3.2), or return None."""
     form = read_form(environ, _ALL_FIELDS)
     grant_type = form.get("grant_type", "")
-    if grant_type not in _FIELDS or not form.keys() <= _FIELDS[grant_type]:
+    if grant_type not in _FIELDS or not form.keys() <= _FIELDS[grant_type] or not _is_whole(grant_type, form):
         return None
     client_id, secret = _credentials(environ, form)
     if not client_id or not is_well_formed(secret, CLIENT_SECRET):
@@ -257,8 +257,8 @@ def token(environ: dict[str, Any]) -> Answer | None:
     issued = _issue(environ, request)
     if issued is None:
         return None
-    consent_id, account, installation, agent, note_due, scope, *secret = issued
-    _record_use(request.secret or secret, consent_id if note_due else None)
+    consent_id, account, installation, agent, note_due, scope, *use = issued
+    _record_use(request.use or use, consent_id if note_due else None)
     told = {
         "access_token": request.access_token,
         "expires_in": int(settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
@@ -272,6 +272,12 @@ def token(environ: dict[str, Any]) -> Answer | None:
     return json_answer({name: value for name, value in told.items() if value is not None})
 
 
+def _is_whole(grant_type: str, form: dict[str, str]) -> bool:
+    """Tell whether Django would ask who sends this: what it refuses before that must not count for the client that is named."""
+    is_sent = form.keys() >= set(NEEDED[grant_type])
+    return is_sent and bool(VERIFIER.fullmatch(form.get("code_verifier", "x" * 43)))
+
+
 def _counted(wait_until_counted: Callable[[], None], marks: Iterable[Mark]) -> Counted:
     try:
         wait_until_counted()
@@ -280,9 +286,9 @@ def _counted(wait_until_counted: Callable[[], None], marks: Iterable[Mark]) -> C
     return Counted(frozenset(marks))
 
 
-def _record_use(secret: Iterable[Any], consent_id: Any) -> None:
+def _record_use(use: Iterable[Any], consent_id: Any) -> None:
     """Record that a secret was used, if that is due, and that something was issued under a consent, unless it is None."""
-    secret_id, is_due = secret
+    secret_id, is_due = use
     try:
         if is_due:
             ClientSecret.objects.filter(pk=secret_id).update(last_used_at=Now())
@@ -317,34 +323,32 @@ def _issue(environ: dict[str, Any], request: Request) -> Any:
 
 
 def _refresh(form: dict[str, str], client: dict[str, str]) -> Request | None:
-    parts = read_refresh_token(form.get("refresh_token"))
+    parts = read_refresh_token(form["refresh_token"])
     row = parts and _FIND_FAMILY.row(**client, family=parts.family)
     if not parts or not row or not is_genuine(parts, bytes(row[-1])):
         return None
-    *secret, asked_at, access, salt = row
+    *use, asked_at, access, salt = row
     given = {"family": parts.family, "generation": parts.generation, "scope": _scope(form), "asked_at": asked_at}
     pair = _pair(parts.family, bytes(salt), parts.generation + 1)
-    return Request(_REFRESH, given | {"access": access}, *pair, secret)
+    return Request(_REFRESH, given | {"access": access}, *pair, use)
 
 
 def _exchange(form: dict[str, str], client: dict[str, str]) -> Request | None:
-    value, verifier = form.get("code"), form.get("code_verifier", "")
-    if not value or not is_well_formed(value, AUTHORIZATION_CODE) or not VERIFIER.fullmatch(verifier):
+    value, verifier = form["code"], form["code_verifier"]
+    if not is_well_formed(value, AUTHORIZATION_CODE):
         return None
     row = _FIND_CODE.row(**client, code=digest(value))
     if row is None:
         return None
-    *secret, asked_at, access, challenge, redirect_uri = row
+    *use, asked_at, access, challenge, redirect_uri = row
     if not verifier_fits(challenge, verifier) or form.get("redirect_uri", redirect_uri) != redirect_uri:
         return None
     family, salt = uuid.uuid4(), random.token_bytes(32)
     given = {"code": digest(value), "family": family, "salt": salt, "asked_at": asked_at, "access": access}
-    return Request(_EXCHANGE, given, *_pair(family, salt, 1), secret)
+    return Request(_EXCHANGE, given, *_pair(family, salt, 1), use)
 
 
 def _standing(form: dict[str, str], client: dict[str, str]) -> Request | None:
-    if "account" not in form:
-        return None
     return Request(_STANDING, {**client, "account": form["account"], "scope": _scope(form)}, generate(ACCESS_TOKEN))
 
 

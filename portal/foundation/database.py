@@ -66,7 +66,7 @@ _OTHERS_WORK = """
 def others_work() -> bool:
     """Tell whether any other connection runs a statement, or has within the last 100 milliseconds.
 
-    A transaction goes on seeing what it saw first.
+    Call it outside a transaction, in which PostgreSQL repeats its first answer.
     """
     with connection.cursor() as cursor:
         cursor.execute(_OTHERS_WORK)

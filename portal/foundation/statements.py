@@ -1,7 +1,7 @@
 """Queries that are compiled once: to build a queryset anew takes longer than PostgreSQL takes to answer it."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,10 @@ class Parameter(Expression):
         return "%s", (self,)
 
 
+def _sql_of(value: Any) -> str:
+    return f"%({value.name})s" if isinstance(value, Parameter) else Literal(value).as_string()
+
+
 class Statement:
     """A query with Parameters, which reads values that need no conversion: `build` returns it as a `values_list`.
 
@@ -42,20 +46,10 @@ class Statement:
             sql, params = compiler.as_sql()
             if compiler.get_converters([column for column, _sql, _alias in compiler.select]):
                 raise TypeError("A statement reads only columns that need no conversion")
-            values = iter(params)
-
-            def write(_match: re.Match[str], values: Iterator[Any] = values) -> str:
-                value = next(values)
-                return (
-                    f"%({value.name})s"
-                    if isinstance(value, Parameter)
-                    else Literal(value).as_string().replace("%", "%%")
-                )
-
-            text = text.replace(f"{{{slot}}}", re.sub("%s", write, sql))
+            text = text.replace(f"{{{slot}}}", sql % tuple(map(_sql_of, params)))
         names = list(dict.fromkeys(_PLACEHOLDER.findall(text)))
         text = _PLACEHOLDER.sub(lambda match: f"${names.index(match[1]) + 1}", text)
-        return text.replace("%%", "%").encode(), names
+        return text.encode(), names
 
     def row(self, **given: Any) -> Any:
         """Return the first row for these values of the parameters, or None. Raises django.db.Error."""

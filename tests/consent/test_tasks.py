@@ -183,7 +183,7 @@ def test_erasing_waits_for_nobody_who_holds_a_row(used):
     advance(2 * DAY)
 
     def erase_meanwhile():
-        return ending.erase_batch(), AccessToken.objects.exists()
+        return ending.erase_batch(1000), AccessToken.objects.exists()
 
     with transaction.atomic():
         AccessToken.objects.select_for_update().first()

@@ -11,7 +11,7 @@ from .rows import Row, Side
 
 # A ratio that differs by more from run to run is measured again.
 SPREAD = 0.2
-WARM_UP_SECONDS = 3
+WARM_UP_SECONDS = 2
 
 
 class Measured(Protocol):
@@ -101,7 +101,7 @@ def tune(server: Measured, what: str) -> None:
     for threads in (1, 2, 4, 8):
         server.start(threads)
         server.load(what, 1)
-        rates[threads] = server.load(what, 2)["rate"]
+        rates[threads] = server.load(what, 1)["rate"]
     server.stop()
     server.threads = max(rates, key=lambda threads: rates[threads])
     tried = ", ".join(f"{threads}: {rate:.0f}/s" for threads, rate in rates.items())

@@ -223,7 +223,7 @@ def test_the_last_token_is_known_long_after_it_is_erased(installed, cast, browse
     factories.agree(installed.client, cast.acme, cast.admin)
     installed.client_credentials(cast.acme.slug)
     advance(dt.timedelta(days=40))
-    while ending.erase_batch():
+    while ending.erase_batch(1000):
         pass
     assert not AccessToken.objects.exists()
     assert dt.timedelta(days=39) < timezone.now() - last_issue() < dt.timedelta(days=41)

@@ -287,6 +287,26 @@ def test_a_wrong_secret_uses_up_no_clients_limit(asking, limited, monkeypatch):
     assert asking.send("client_credentials").status_code == 401, "whether it is full is not told"
 
 
+@pytest.mark.parametrize(
+    ("grant", "lacking"),
+    [
+        ("refresh_token", {"refresh_token": None}),
+        ("authorization_code", {"code": None}),
+        ("authorization_code", {"code_verifier": None}),
+        ("authorization_code", {"code_verifier": "short"}),
+        ("client_credentials", {"account": None}),
+    ],
+)
+def test_a_stranger_who_asks_for_nothing_uses_up_no_clients_limit(asking, limited, monkeypatch, grant, lacking):
+    """Django refuses such a request before it looks at the secret."""
+    monkeypatch.setitem(rates.RATES, "token by client", (1, 3600))
+    good = asking.side.secret
+    asking.side.secret = generate(CLIENT_SECRET)
+    assert [asking.send(grant, **lacking).status_code for _number in range(2)] == [400, 400]
+    asking.side.secret = good
+    assert asking.send("client_credentials").status_code == 200
+
+
 def test_a_full_limit_is_refused_by_django(asking, settings, monkeypatch):
     settings.LIMITS_ARE_ON = True
     monkeypatch.setattr(rates.breaker, "call", lambda *_: 7)

@@ -27,7 +27,7 @@ class Breaker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._next_try = self._next_alarm = 0.0
-        # For others to read.
+        # Read by rates.py; only this class sets it.
         self.is_away = False
 
     def call(self, act: Callable[[], Result], otherwise: Result) -> Result:

@@ -101,7 +101,7 @@ class _ThreadConnection(threading.local):
     def __init__(self) -> None:
         self.connection = redis.ConnectionPool.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS).make_connection()
         self._has_worked = self._is_unread = False
-        self._given: tuple[Any, ...] = ()
+        self._arguments: tuple[Any, ...] = ()
         self._error: Exception | None = None
 
     def count(self, *keys_and_numbers: Any) -> int:
@@ -110,8 +110,8 @@ class _ThreadConnection(threading.local):
         return self.end()
 
     def begin(self, *keys_and_numbers: Any) -> None:
-        """Send the script's arguments. `end` reads the answer, and raises whatever goes wrong here."""
-        self._given, self._error = keys_and_numbers, None
+        """Send the script's arguments. `end` reads the answer, and raises what went wrong here."""
+        self._arguments, self._error = keys_and_numbers, None
         try:
             self._send("EVALSHA", _SHA, *keys_and_numbers)
         except (redis.RedisError, OSError) as error:
@@ -124,13 +124,13 @@ class _ThreadConnection(threading.local):
                 raise self._error
             wait = self._read()
         except redis.exceptions.NoScriptError:
-            self._send("EVAL", _COUNT, *self._given)
+            self._send("EVAL", _COUNT, *self._arguments)
             wait = self._read()
         except redis.ConnectionError:
             if not self._has_worked:
                 raise
             self._has_worked = False
-            return self.count(*self._given)
+            return self.count(*self._arguments)
         self._has_worked = True
         return wait
 
@@ -173,14 +173,15 @@ def _begin(marks: list[tuple[Any, ...]]) -> Callable[[], None]:
     for cost, name, *whose in marks:
         keys.append("limit:" + pseudonym("\n".join([name, *whose])))
         numbers += [*RATES[name], cost, int(name in EXACT)]
-    given = (len(keys), *keys, *numbers)
-    # Kept for `end`: the first calls of several threads may each create one.
+    # `end` must use the same connection: threads that race for the first call may each create one.
     connection = _redis()
-    if is_begun := not breaker.is_away:
-        connection.begin(*given)
+    act = functools.partial(connection.count, len(keys), *keys, *numbers)
+    if not breaker.is_away:
+        connection.begin(*act.args)
+        act = functools.partial(connection.end)
 
     def end() -> None:
-        if wait := breaker.call(connection.end if is_begun else lambda: connection.count(*given), 0):
+        if wait := breaker.call(act, 0):
             raise TooMany(wait)
 
     return end
@@ -189,7 +190,7 @@ def _begin(marks: list[tuple[Any, ...]]) -> Callable[[], None]:
 def begin_to_spend(*marks: Mark) -> Callable[[], None]:
     """Count one act as `spend` does while the caller goes on; the function that is returned waits, and raises TooMany.
 
-    It must be called before this thread counts anything else.
+    Call that function once, before this thread counts anything else.
     """
     return _begin([(1, *mark) for mark in marks])
 

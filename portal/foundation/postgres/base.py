@@ -21,8 +21,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 # connections, or that this one works.
 STEP = 0.05
 REST = 1
-# SQLSTATEs by which a prepared statement fails before it does anything: `invalid_sql_statement_name`, since psycopg removes
-# all of a connection when a transaction is rolled back, and `feature_not_supported`, once a migration changed a column.
+# SQLSTATEs with which a prepared statement fails before it does anything: `invalid_sql_statement_name`, since psycopg
+# deallocates all of a connection's on rollback, and `feature_not_supported`, once a migration changed a column.
 _PLAN_IS_LOST = {b"26000", b"0A000"}
 _numbers = itertools.count()
 
