@@ -27,7 +27,7 @@ class ScopeTooWide(Refused):
 
     def __init__(self, scopes: Iterable[str]) -> None:
         self.scopes = sorted(scopes)
-        super().__init__(_("These scopes cannot be granted here: %(scopes)s.") % {"scopes": " ".join(self.scopes)})
+        super().__init__(_("These scopes cannot be requested here: %(scopes)s.") % {"scopes": " ".join(self.scopes)})
 
 
 @dataclass(frozen=True)

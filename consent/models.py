@@ -27,17 +27,17 @@ class Why(models.TextChoices):
     REPLACED = "replaced", _("Replaced by a new agreement")
     UNINSTALLED = "uninstalled", _("Uninstalled")
     LEFT = "left", _("Agent left the account")
-    TAKEN_BACK = "taken_back", _("Scope taken back")
+    TAKEN_BACK = "taken_back", _("Scope removed")
     SUSPENDED = "suspended", _("Suspended")
     REPLAYED = "replayed", _("Used twice")
     GIVEN_BACK = "given_back", _("Revoked by the app")
     LEAKED = "leaked", _("Ended after a leak")
-    UNKNOWN = "unknown", _("Not accepted")
+    UNKNOWN = "unknown", _("Invalid code or token")
     SCOPE = "scope", _("Scope missing")
-    NOT_OPEN = "not_open", _("Route not open")
-    NO_CONSENT = "no_consent", _("Nobody agreed")
-    SECRET = "secret", _("Secret wrong or missing")
-    REQUEST = "request", _("Request not valid")
+    NOT_OPEN = "not_open", _("Route not open to OAuth clients")
+    NO_CONSENT = "no_consent", _("No agreement")
+    SECRET = "secret", _("Wrong or missing secret")
+    REQUEST = "request", _("Invalid request")
 
 
 def scope_list() -> ArrayField:
@@ -303,7 +303,7 @@ class AccessToken(AbstractAccessToken):
 class Where(models.TextChoices):
     AUTHORIZE = "authorize", _("Authorization request")
     TOKEN = "token", _("Token endpoint")
-    CHECK = "check", _("Call of an API")
+    CHECK = "check", _("API call")
     INTROSPECTION = "introspection", _("Introspection by a product")
 
 

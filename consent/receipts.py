@@ -26,7 +26,7 @@ def receipt_of(*things: Access | Consent) -> Any:
 def with_receipt(said: str, *things: Access | Consent) -> str:
     """Return what is said after an act, with a link to its receipt."""
     url = reverse("receipt-view", args=[receipt_of(*things).pk])
-    return format_html('{} <a class="alert-link" href="{}">{}</a>', said, url, _("See the receipt"))
+    return format_html('{} <a class="alert-link" href="{}">{}</a>', said, url, _("View receipt"))
 
 
 def receipts_page(

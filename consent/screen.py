@@ -167,7 +167,7 @@ def check_shown(shown: str, digest: str) -> None:
     """Raise ScreenIsStale unless the digest that was shown is that of what would be shown now."""
     # As bytes: of text it takes ASCII alone, and anything may have been posted.
     if not hmac.compare_digest(digest.encode(), shown.encode()):
-        raise ScreenIsStale(_("Something changed while you were reading. Please read this page again."))
+        raise ScreenIsStale(_("Something changed while you were reading. Read this page again before you continue."))
 
 
 def live_consent(access: Access | None, membership: Membership | None, now: dt.datetime) -> Consent | None:

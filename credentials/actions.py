@@ -75,7 +75,7 @@ class AddressTaken(Refused):
 def _checked_uris(values: list[str], kind: str) -> str:
     unique = list(dict.fromkeys(value.strip() for value in values if value.strip()))
     if len(unique) > uris.MAX_COUNT:
-        raise InvalidRedirectUri(_("At most %(count)d redirect URLs, please.") % {"count": uris.MAX_COUNT})
+        raise InvalidRedirectUri(_("Enter at most %(count)d redirect URLs.") % {"count": uris.MAX_COUNT})
     if not unique and kind == Kind.EXTERNAL:
         raise InvalidRedirectUri(_("An external app needs at least one redirect URL."))
     try:
@@ -99,13 +99,11 @@ def _insert_scopes(client: Client, wanted: dict[str, str], by: User) -> list[str
     ]
     if unexplained:
         named = ", ".join(f"“{scope.sentence}”" for scope in unexplained)
-        raise JustificationMissing(
-            _("Say why the app needs this (people will read it): %(scopes)s.") % {"scopes": named}
-        )
+        raise JustificationMissing(_("Explain to people why the app needs this: %(scopes)s.") % {"scopes": named})
     wordy = [scopes[name] for name in new if len(wanted[name].strip()) > MAX_JUSTIFICATION]
     if wordy:
         raise JustificationTooLong(
-            _("Say in at most %(count)d characters why the app needs “%(scope)s”.")
+            _("Shorten the reason why the app needs “%(scope)s” to at most %(count)d characters.")
             % {"count": MAX_JUSTIFICATION, "scope": wordy[0].sentence}
         )
     ClientScope.objects.bulk_create(
@@ -221,7 +219,7 @@ def rotate_secret(
     now = database_now()
     active = list(active_secrets(client))
     if len(active) > 1 and overlap_hours:
-        raise TwoSecretsActive(_("Two secrets are active. End the older one first, or wait until its overlap is over."))
+        raise TwoSecretsActive(_("Two secrets are active. End the older one first, or wait for its overlap to end."))
     for secret in active:
         ends = min(filter(None, [secret.expires_at, now + dt.timedelta(hours=overlap_hours)]))
         ClientSecret.objects.filter(pk=secret.pk).update(expires_at=ends)
@@ -242,7 +240,9 @@ def end_secret(secret: ClientSecret, *, by: User) -> ClientSecret:
     require_teammate(secret.client.team, by)
     client = lock(Client, secret.client_id)
     if not ClientSecret.objects.filter(pk=secret.pk, expires_at__gt=Now()).exists():
-        raise SecretNotActive(_("Only an older secret that still works can be ended; rotate the current one instead."))
+        raise SecretNotActive(
+            _("You can end only an older secret that still works. To replace the current one, rotate it.")
+        )
     ClientSecret.objects.filter(pk=secret.pk).update(expires_at=Now())
     secret.refresh_from_db()
     _record(
@@ -260,7 +260,7 @@ def suspend_client(client: Client, *, reason: str, by: User) -> Client:
     require_reviewer(by)
     client = lock(Client, client.pk)
     if client.suspended_at:
-        raise AlreadySuspended(_("%(client)s is suspended already.") % {"client": client})
+        raise AlreadySuspended(_("%(client)s is already suspended.") % {"client": client})
     check_reason(reason)
     Client.objects.filter(pk=client.pk).update(suspended_at=Now())
     client.refresh_from_db()
@@ -305,7 +305,7 @@ def _notify(client: Client, kind: NoticeKind, reason: str) -> None:
 def check_reason(reason: str) -> None:
     """Raise ReasonMissing if a reason is empty."""
     if not reason.strip():
-        raise ReasonMissing(_("Say why: the developers read it."))
+        raise ReasonMissing(_("Give a reason. The developers will read it."))
 
 
 def _record(client: Client, event: Event, by: User, **details: object) -> None:
@@ -358,7 +358,7 @@ def set_base_address(product: Product, *, base_address: str, by: User | None) ->
     products = {row.pk: row for row in Product.objects.select_for_update(no_key=True).order_by("pk")}
     product = products.pop(product.pk)
     if address and any(other.base_address == address for other in products.values()):
-        raise AddressTaken(_("Another product has this base address."))
+        raise AddressTaken(_("Another product already has this base address."))
     if resources.own_path(address) in [other.slug for other in products.values()]:
         raise AddressTaken(_("The path of this address is another product’s slug. Choose another path."))
     if address == product.base_address:

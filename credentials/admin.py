@@ -21,7 +21,7 @@ from .secrets import PRODUCT_SECRET, derive, derived_before
 
 class LiftForm(ReasonForm):
     secret_leaked = forms.BooleanField(
-        label=_("A secret leaked: end all tokens made before, and the secrets made before the suspension"),
+        label=_("A secret leaked: end all earlier tokens, and the secrets created before the suspension"),
         required=False,
     )
 
@@ -33,8 +33,7 @@ class BaseAddressForm(forms.Form):
         max_length=resources.MAX_LENGTH,
         widget=forms.TextInput(attrs={"size": 40}),
         help_text=_(
-            "The URL that all routes of the API begin with, such as https://desk.example.com. Clients know the API "
-            "by it (RFC 9728). Without one, no metadata is published for the product."
+            "The URL that all routes of the API start with, such as https://desk.example.com. Clients identify the API by it (RFC 9728). Without a base address, no metadata is published for the product."
         ),
     )
 
@@ -65,16 +64,18 @@ class ClientAdmin(WindowAdmin):
         shown(_("Who authorizes"), lambda client: client.get_level_display()),
         shown(_("Redirect URLs"), lambda client: client.redirect_uris),
         "suspended_at",
-        shown(_("Tokens before this are ended"), lambda client: client.not_before),
+        shown(_("Only tokens issued after this work"), lambda client: client.not_before),
     ]
     readonly_fields = fields  # type: ignore[assignment]
     change_form_template = "admin/credentials/client.html"
     buttons = {
         "suspend": (_("Suspend"), ReasonForm, actions.suspend_client),
-        "lift": (_("Lift"), LiftForm, actions.lift_client),
+        "lift": (_("Lift suspension"), LiftForm, actions.lift_client),
     }
     notes = {
-        "suspend": _("No token of these credentials works from that moment, in any account, until somebody lifts it."),
+        "suspend": _(
+            "From that moment, no token of these credentials works in any account until someone lifts the suspension."
+        ),
         "lift": _("Its tokens work again, unless you end them because a secret leaked."),
     }
 
@@ -102,10 +103,10 @@ class ProductAdmin(WindowAdmin):
     fields = ["slug", "name", "base_address", shown(_("Metadata"), resources.metadata_url_of), "created_at"]
     readonly_fields = fields  # type: ignore[assignment]
     buttons = {
-        "secret": (_("Make a new secret"), None, actions.make_product_secret),
+        "secret": (_("Create a new secret"), None, actions.make_product_secret),
         "base_address": (_("Set the base address"), BaseAddressForm, actions.set_base_address),
     }
-    notes = {"secret": _("It is shown once, on the next page. The present one stops working at once.")}
+    notes = {"secret": _("The new secret is shown once, on the next page. The current one stops working immediately.")}
 
     def values_of(self, request: HttpRequest, button: str) -> dict[str, Any]:
         return {"value": derive(PRODUCT_SECRET, press_of(request).seed)} if button == "secret" else {}
@@ -118,7 +119,7 @@ class ProductAdmin(WindowAdmin):
         messages.info(
             request,
             _(
-                "The secret was made when you first pressed the button, and can no longer be shown. Make a new one if nobody copied it."
+                "The secret was created when you first pressed the button and can no longer be shown. If nobody copied it, create a new one."
             ),
         )
         return redirect(request.path)

@@ -24,8 +24,7 @@ class RedirectUris(forms.CharField):
             max_length=12000,
             widget=Textarea(attrs={"rows": 3, "spellcheck": "false", "autocapitalize": "none"}),
             help_text=_(
-                "One a line. https:// only, but http:// on 127.0.0.1, [::1] or localhost. "
-                "Matched character by character."
+                "One per line. Use https://, or http:// only for 127.0.0.1, [::1] or localhost. URLs are matched character by character."
             ),
             **kwargs,
         )
@@ -50,7 +49,7 @@ class ClientForm(forms.Form):
         label=_("Name"),
         max_length=60,
         validators=[validate_readable],
-        help_text=_("People read it when they agree. It never changes."),
+        help_text=_("People see this name when they agree. You cannot change it later."),
     )
     description = forms.CharField(
         label=_("Description"), max_length=500, required=False, widget=Textarea(attrs={"rows": 2})
@@ -61,7 +60,7 @@ class ClientForm(forms.Form):
         label=_("Where the app runs"),
         choices=[
             (Kind.PLATFORM, _("Marketplace: accounts install it from here")),
-            (Kind.EXTERNAL, _("External: it has its own home, and no listing here")),
+            (Kind.EXTERNAL, _("External: it runs elsewhere and is not listed here")),
         ],
         widget=forms.RadioSelect,
         initial=Kind.PLATFORM,
@@ -84,11 +83,11 @@ class ChangeClientForm(forms.Form):
 
 class RotateForm(forms.Form):
     overlap_hours = forms.IntegerField(
-        label=_("Hours for which the present secret goes on working"),
+        label=_("Hours the current secret keeps working"),
         min_value=0,
         max_value=MAX_OVERLAP_HOURS,
         initial=24,
-        help_text=_("0 to 168. With 0 it stops at once."),
+        help_text=_("0 to 168. With 0, it stops working immediately."),
     )
 
 

@@ -144,7 +144,7 @@ class Kind(models.TextChoices):
 
 class Level(models.TextChoices):
     ACCOUNT = "account", _("An account admin, for the whole account")
-    AGENT = "agent", _("Each agent, for themself")
+    AGENT = "agent", _("Each agent, for themselves")
 
 
 class Client(AbstractApplication):

@@ -64,12 +64,14 @@ def _check_characters(uri: str) -> None:
     host = re.match(r"https?://([^/?#@:]*)", uri)
     if host and (plain := ascii_host(host[1])):
         raise ValidationError(
-            _("“%(uri)s” has a host with letters outside ASCII; write it as %(plain)s.") % {"uri": uri, "plain": plain}
+            _("The host of “%(uri)s” has non-ASCII letters. Write it as %(plain)s.") % {"uri": uri, "plain": plain}
         )
     if wrong[0] == "%":
-        raise ValidationError(_("“%(uri)s” has “%%” without two hex digits after it; write “%%25”.") % {"uri": uri})
+        raise ValidationError(
+            _("“%(uri)s” has a “%%” that is not followed by two hex digits. Write “%%25” instead.") % {"uri": uri}
+        )
     raise ValidationError(
-        _("“%(uri)s” has a character that a URL cannot have, %(character)s; percent-encode it.")
+        _("“%(uri)s” contains %(character)s, which a URL cannot have. Percent-encode it.")
         % {"uri": uri, "character": describe(wrong[0])}
     )
 
@@ -77,11 +79,9 @@ def _check_characters(uri: str) -> None:
 def validate(uri: str) -> str:
     """Raise ValidationError, saying what to change, unless `uri` may be registered."""
     if len(uri) > MAX_LENGTH:
-        raise ValidationError(_("A redirect URL has at most %(count)d characters.") % {"count": MAX_LENGTH})
+        raise ValidationError(_("A redirect URL can have at most %(count)d characters.") % {"count": MAX_LENGTH})
     if re.search(r"[,;]$|[,;]https?://", uri):
-        raise ValidationError(
-            _("“%(uri)s”: write each redirect URL on a line of its own, without commas.") % {"uri": uri}
-        )
+        raise ValidationError(_("“%(uri)s”: put each redirect URL on its own line, without commas.") % {"uri": uri})
     _check_characters(uri)
     try:
         parts = urlsplit(uri)
@@ -89,25 +89,29 @@ def validate(uri: str) -> str:
     except ValueError:
         raise ValidationError(_("“%(uri)s” is not a URL.") % {"uri": uri}) from None
     if "#" in uri:
-        raise ValidationError(_("“%(uri)s” has a fragment; remove “#” and what follows.") % {"uri": uri})
+        raise ValidationError(_("“%(uri)s” has a fragment. Remove “#” and everything after it.") % {"uri": uri})
     if "@" in parts.netloc:
-        raise ValidationError(_("“%(uri)s” has a user name in it; remove what stands before “@”.") % {"uri": uri})
+        raise ValidationError(_("“%(uri)s” contains a user name. Remove it and the “@”.") % {"uri": uri})
     if _LOOPBACK.fullmatch(uri):
         if port == 0:
-            raise ValidationError(_("“%(uri)s” has an impossible port.") % {"uri": uri})
+            raise ValidationError(_("“%(uri)s” has an invalid port.") % {"uri": uri})
     elif parts.scheme != "https":
         raise ValidationError(
-            _("“%(uri)s” does not start with https://. Plain http:// is for 127.0.0.1, [::1] and localhost only.")
+            _(
+                "“%(uri)s” does not start with https://. Plain http:// is allowed only for 127.0.0.1, [::1] and localhost."
+            )
             % {"uri": uri}
         )
     elif not _HOST.match(parts.hostname or "") or port == 0 or parts.netloc.endswith(":"):
         raise ValidationError(_("“%(uri)s” does not have a valid host name.") % {"uri": uri})
     if taken := {name for name, _value in parse_qsl(parts.query, keep_blank_values=True)} & RESPONSE_PARAMETERS:
         raise ValidationError(
-            _("“%(uri)s” has “%(name)s” in its query, which the portal adds itself; choose another name.")
+            _("The query of “%(uri)s” has “%(name)s”, which the portal adds itself. Use another name.")
             % {"uri": uri, "name": min(taken)}
         )
     path = re.sub("%2e", ".", parts.path, flags=re.I)
     if any(segment in (".", "..") for segment in path.split("/")):
-        raise ValidationError(_("“%(uri)s” has “.” or “..” in its path; write the path out.") % {"uri": uri})
+        raise ValidationError(
+            _("“%(uri)s” has “.” or “..” in its path. Write the full path without them.") % {"uri": uri}
+        )
     return uri

@@ -85,7 +85,7 @@ def import_document(product: Product, document: Any, *, by: User | None = None) 
         ) from None
     product = lock(Product, product.pk)
     if taken := Scope.objects.filter(name__in=scopes).exclude(product=product).first():
-        raise MalformedDocument(_("The scope “%(name)s” is another product’s.") % {"name": taken.name})
+        raise MalformedDocument(_("The scope “%(name)s” belongs to another product.") % {"name": taken.name})
     known = dict(Scope.objects.filter(product=product).values_list("name", "deprecated_at"))
     Scope.objects.bulk_create(
         [Scope(product=product, name=name, sentence=sentence, risk=risk) for name, (sentence, risk) in scopes.items()],

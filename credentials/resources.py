@@ -24,20 +24,22 @@ def validate_base_address(value: str) -> str:
     """
     value = value.strip()
     if "?" in value or "#" in value:
-        raise ValidationError(_("A base address has no query and no fragment. Remove “?” or “#” and what follows."))
+        raise ValidationError(
+            _("A base address cannot have a query or a fragment. Remove “?” or “#” and everything after it.")
+        )
     if len(value) > MAX_LENGTH:
-        raise ValidationError(_("A base address has at most %(count)d characters.") % {"count": MAX_LENGTH})
+        raise ValidationError(_("A base address can have at most %(count)d characters.") % {"count": MAX_LENGTH})
     redirect_uris.validate(value)
     parts = urlsplit(value)
     host = parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
     path = parts.path.rstrip("/")
     if not _PLAIN_PATH.fullmatch(path):
         raise ValidationError(
-            _("The path of a base address consists of letters, digits and . _ ~ - with single slashes between them.")
+            _("The path of a base address can contain only letters, digits, . _ ~ - and single slashes.")
         )
     address = f"{parts.scheme}://{host}{path}"
     if address == settings.BASE_URL:
-        raise ValidationError(_("This is the portal’s own address. Add the path at which the product’s API begins."))
+        raise ValidationError(_("This is the portal’s own address. Add the path where the product’s API starts."))
     return address
 
 

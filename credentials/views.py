@@ -49,14 +49,14 @@ def _created_before(request: SignedInRequest, press: Any, *, rotated: bool = Fal
     secrets = ClientSecret.objects.filter(hash__in=derived, client__in=clients_seen_by(request.user))
     secret = secrets.select_related("client").first()
     if secret is None:
-        messages.info(request, _("These credentials were created already."))
+        messages.info(request, _("These credentials were already created."))
         return redirect("client-list")
     if press.is_recent and actions.active_secrets(secret.client).filter(pk=secret.pk).exists():
         return _created(request, secret.client, derived[secret.hash], rotated=rotated)
     messages.info(
         request,
         _(
-            "The secret %(prefix)s… was made when you first sent the form, and can no longer be shown. Rotate it if you did not copy it."
+            "The secret %(prefix)s… was created when you first submitted the form and can no longer be shown. If you did not copy it, rotate it."
         )
         % {"prefix": secret.prefix},
     )
@@ -82,7 +82,7 @@ def client_list(request: SignedInRequest) -> HttpResponse:
 def client_create(request: SignedInRequest) -> HttpResponse:
     teams = teams_seen_by(request.user)
     if not teams:
-        messages.info(request, _("Developers work in a team. Start yours here first."))
+        messages.info(request, _("Developers work in teams. Start your team here first."))
         return redirect(settings.TEAM_START_URL)
     chosen = chosen_scopes(request.POST)
     form = ClientForm(request.POST or None, teams=teams)
@@ -158,7 +158,7 @@ def client_add_scopes(request: SignedInRequest, client_id: str) -> HttpResponse:
     try:
         added = actions.add_scopes(client, scopes=chosen, by=request.user)
         if added:
-            messages.success(request, _("Added. No token and no agreement got wider by it."))
+            messages.success(request, _("Scopes added. Existing tokens and agreements stay as they are."))
         else:
             messages.info(request, _("Choose at least one scope to add."))
         return redirect("client-view", client_id)
@@ -192,7 +192,7 @@ def client_end_secret(request: SignedInRequest, client_id: str, secret_id: int) 
         return render(request, "credentials/secret_end.html", {"secret": secret, "client": secret.client})
     try:
         actions.end_secret(secret, by=request.user)
-        messages.success(request, _("Ended. It no longer works."))
+        messages.success(request, _("The secret no longer works."))
     except Refused as refusal:
         messages.error(request, str(refusal))
     return redirect("client-view", client_id)

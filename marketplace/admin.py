@@ -128,7 +128,7 @@ def _review(version: Version, request: HttpRequest) -> dict[str, Any]:
         if before.package != version.package:
             changed.append((_("app package"), _package(before), _package(version)))
         if bytes(before.icon or b"") != bytes(version.icon or b""):
-            changed.append((_("icon"), _("the former one"), _("the one above")))
+            changed.append((_("icon"), _("the previous one"), _("the one above")))
     team = version.app.team
     developers = team.memberships.filter(ended_at=None)
     return {

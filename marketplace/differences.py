@@ -146,14 +146,14 @@ class Difference:
         old, new = self._contents
         named = (
             (_("New services to connect"), _shown(self.added_integrations, new.vendors)),
-            (_("To connect again"), _shown(self.changed_integrations, new.vendors)),
+            (_("Services to reconnect"), _shown(self.changed_integrations, new.vendors)),
             (_("No longer connected"), _shown(self.removed_integrations, old.vendors)),
             (_("New addresses it calls"), self.added_hosts),
-            (_("Addresses it calls no more"), self.removed_hosts),
+            (_("Addresses it no longer calls"), self.removed_hosts),
             (_("New or changed requests"), self.changed_requests),
-            (_("Set up at"), self.moved_to),
+            (_("New setup address"), self.moved_to),
             (_("New name"), {self.new.name} if self.is_renamed else set()),
             (_("New settings to fill in"), _shown(self.added_fields, new.fields)),
-            (_("Settings asked no more"), _shown(self.removed_fields, old.fields)),
+            (_("Settings it no longer asks for"), _shown(self.removed_fields, old.fields)),
         )
         return [(title, sorted(names)) for title, names in named if names]

@@ -10,16 +10,16 @@ from portal.ledger.events import LedgerEvent, register
 
 @register
 class Event(LedgerEvent):
-    APP_ACCOUNTS_LISTED = "app.accounts_listed", _("App opened to accounts")
+    APP_ACCOUNTS_LISTED = "app.accounts_listed", _("App made available to accounts")
     APP_CREATED = "app.created", _("App created")
     APP_CLIENT_SET = "app.client_set", _("App’s OAuth credentials set")
-    VENDOR_SECRET_KEPT = "vendor_secret.kept", _("Vendor’s secret kept")
+    VENDOR_SECRET_KEPT = "vendor_secret.kept", _("Vendor secret stored")
     VERSION_APPROVED = "version.approved", _("Version approved")
     VERSION_CREATED = "version.created", _("Version created")
     VERSION_PUBLISHED = "version.published", _("Version published")
     VERSION_REJECTED = "version.rejected", _("Version rejected")
     VERSION_SUBMITTED = "version.submitted", _("Version submitted")
-    VERSION_TAKEN_BACK = "version.taken_back", _("Version taken back from review")
+    VERSION_TAKEN_BACK = "version.taken_back", _("Version submission canceled")
     VERSION_WITHDRAWN = "version.withdrawn", _("Version withdrawn")
     INSTALLATION_DISCARDED = "installation.discarded", _("Unfinished installation discarded")
     INSTALLATION_INSTALLED = "installation.installed", _("Installation started")
@@ -31,10 +31,10 @@ class Event(LedgerEvent):
         "installation.upgrades_itself_changed",
         _("Automatic updates turned on or off"),
     )
-    CONNECTION_BROKEN = "connection.broken", _("Connection needs to be made again")
+    CONNECTION_BROKEN = "connection.broken", _("Reconnection needed")
     CONNECTION_CONNECTED = "connection.connected", _("Connected to a vendor")
     CONNECTION_DISCONNECTED = "connection.disconnected", _("Disconnected from a vendor")
-    CONNECTION_RENEWED = "connection.renewed", _("Connected to a vendor again")
+    CONNECTION_RENEWED = "connection.renewed", _("Reconnected to a vendor")
 
     def title_for(self, details: Mapping[str, Any]) -> str:
         if self == Event.INSTALLATION_UPGRADES_ITSELF_CHANGED:

@@ -21,17 +21,17 @@ from .package import formats
 class AppForm(forms.Form):
     team = forms.ModelChoiceField(Team.objects.none(), label=_("Team"), empty_label=None)
     slug = forms.CharField(
-        label=_("Address in the marketplace"),
+        label=_("Marketplace address"),
         max_length=50,
-        help_text=_("Small letters, digits and hyphens; it becomes /marketplace/…/ and never changes."),
+        help_text=_("Lowercase letters, digits and hyphens. It becomes /marketplace/…/ and cannot be changed later."),
     )
     category = forms.ChoiceField(label=_("Category"), choices=Category)
     client = forms.ModelChoiceField(
         Client.objects.none(),
         label=_("OAuth credentials"),
         required=False,
-        empty_label=_("Later"),
-        help_text=_("Marketplace credentials of the team that no other app has. Set once, never changed."),
+        empty_label=_("Not now"),
+        help_text=_("Marketplace credentials of the team that no other app has. You cannot change them later."),
     )
 
     def __init__(self, *args: Any, teams: Any, **kwargs: Any) -> None:
@@ -62,12 +62,16 @@ class VersionForm(forms.ModelForm):
         max_length=500,
         required=False,
         assume_scheme="https",
-        help_text=_("Where the app takes people to authorize it. Leave empty, and the portal asks for it."),
+        help_text=_(
+            "Where the app takes people to authorize it. If you leave this empty, the portal asks them itself."
+        ),
     )
     upload = forms.FileField(
         label=_("Icon"),
         required=False,
-        help_text=_("PNG, JPEG or WebP, up to 1 MB; made square. Without one it stays as it is."),
+        help_text=_(
+            "PNG, JPEG or WebP, up to 1 MB. It is cropped to a square. Leave this empty to keep the icon as it is."
+        ),
     )
 
     class Meta:
@@ -79,7 +83,7 @@ class VersionForm(forms.ModelForm):
         }
         help_texts = {
             "number": _("Such as 1.0 or 1.2.3."),
-            "description": _("Markdown."),
+            "description": _("You can use Markdown."),
         }
 
     field_order = ["number", "name", "tagline", "description", "release_notes", "upload", "install_url"]
@@ -101,7 +105,9 @@ class VersionForm(forms.ModelForm):
 class CustomForm(forms.Form):
     accounts = forms.CharField(
         label=_("Accounts"),
-        help_text=_("Their short names, separated by spaces or commas. Ask the account’s admin."),
+        help_text=_(
+            "Short names of the accounts, separated by spaces or commas. Ask the account’s admin for its short name."
+        ),
         max_length=2000,
     )
 
@@ -112,11 +118,11 @@ class CustomForm(forms.Form):
 class PackageForm(forms.Form):
     package = forms.FileField(
         label=_("App package"),
-        help_text=_("A .zip with manifest.json and config/, as you have it for the platform; up to 5 MB."),
+        help_text=_("The .zip that you use for the platform, with manifest.json and config/. Up to 5 MB."),
         widget=forms.FileInput(attrs={"accept": ".zip,application/zip"}),
     )
     keep_secrets = forms.BooleanField(
-        label=_("Keep vendors’ client secrets in the portal, encrypted, and take them out of the package"),
+        label=_("Store vendors’ client secrets encrypted in the portal, and remove them from the package"),
         required=False,
         initial=True,
     )
@@ -124,10 +130,10 @@ class PackageForm(forms.Form):
 
 class WithdrawForm(forms.Form):
     reason = forms.CharField(
-        label=_("Why"),
+        label=_("Reason"),
         max_length=500,
         validators=[validate_readable],
-        help_text=_("The admins who installed it read this."),
+        help_text=_("The admins who installed this version will read it."),
         widget=Textarea(attrs={"rows": 3}),
     )
 
@@ -164,7 +170,7 @@ class ValuesForm(forms.Form):
 
     def _field(self, field: formats.OAuthParameter, shown: str, *, is_kept: bool) -> forms.Field:
         # Help texts are rendered as HTML, and this one is a developer's.
-        help_text = _("It is kept. Fill this in only to replace it.") if is_kept else escape(field.description)
+        help_text = _("A value is stored. Fill this in only to replace it.") if is_kept else escape(field.description)
         common: dict[str, Any] = {
             "label": field.display_name,
             "required": False,
@@ -210,7 +216,7 @@ class ConsoleForm(forms.Form):
         required=False,
         max_length=20000,
         strip=False,
-        help_text=_("JSON: the names that the template calls context.…, with their values."),
+        help_text=_("A JSON object with a value for each name that the template calls context.…"),
         widget=Textarea(attrs={"rows": 4, "spellcheck": "false"}),
     )
     body = forms.CharField(
@@ -218,7 +224,7 @@ class ConsoleForm(forms.Form):
         required=False,
         max_length=100000,
         strip=False,
-        help_text=_("Sent as it stands. Leave it empty for a request without one."),
+        help_text=_("Sent unchanged. Leave this empty to send no body."),
         widget=Textarea(attrs={"rows": 4, "spellcheck": "false"}),
     )
 
@@ -230,9 +236,9 @@ class ConsoleForm(forms.Form):
         try:
             found = json.loads(self.cleaned_data["context"] or "{}")
         except (ValueError, RecursionError):
-            raise forms.ValidationError(_("This is not JSON.")) from None
+            raise forms.ValidationError(_("This is not valid JSON.")) from None
         if not isinstance(found, dict):
-            raise forms.ValidationError(_('Write an object, such as {"ticket": 7}.'))
+            raise forms.ValidationError(_('Enter a JSON object, such as {"ticket": 7}.'))
         return found
 
 

@@ -18,10 +18,10 @@ def reencode(upload: UploadedFile) -> bytes:
         picture = Image.open(upload, formats=["PNG", "JPEG", "WEBP"])
         # A limit on each side, because of decoding: a few KB of file can unpack to hundreds of MB of pixels.
         if max(picture.size) > MAX_SIDE:
-            raise ValidationError(_("The icon has more than 2048 × 2048 pixels."))
+            raise ValidationError(_("The icon is larger than 2048 × 2048 pixels."))
         square = ImageOps.fit(picture.convert("RGBA"), (SIDE, SIDE))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise ValidationError(_("The icon is not a PNG, JPEG or WebP picture.")) from None
+        raise ValidationError(_("The icon is not a PNG, JPEG or WebP image.")) from None
     made = io.BytesIO()
     square.save(made, "PNG")
     return made.getvalue()

@@ -48,7 +48,7 @@ class App(models.Model):
         unique=True,
         validators=[
             RegexValidator(
-                SLUG, _("Write it with small letters, digits and hyphens, such as ticket-insights; “new” is taken.")
+                SLUG, _("Use lowercase letters, digits and hyphens, such as ticket-insights. “new” is taken.")
             )
         ],
         error_messages={"unique": _("This address is taken.")},
@@ -104,7 +104,7 @@ class Status(models.TextChoices):
     PUBLISHED = "published", _("Published")
     WITHDRAWN = "withdrawn", _("Withdrawn")
     # By its team, before a decision.
-    TAKEN_BACK = "taken_back", _("Taken back from review")
+    TAKEN_BACK = "taken_back", _("Submission canceled")
 
 
 class Audience(models.TextChoices):
@@ -129,7 +129,7 @@ class Version(models.Model):
     number = models.CharField(
         _("number"),
         max_length=30,
-        validators=[RegexValidator(NUMBER, _("Write it like 1.0 or 1.2.3, without leading zeros."))],
+        validators=[RegexValidator(NUMBER, _("Use a number such as 1.0 or 1.2.3, without leading zeros."))],
     )
     release_notes = models.TextField(_("release notes"), max_length=4000, validators=[MaxLengthValidator(4000)])
     name = models.CharField(_("name"), max_length=60, validators=[validate_readable])
@@ -246,9 +246,9 @@ class Installation(models.Model):
 class OfferKind(models.TextChoices):
     """What a published version means for an installation of an earlier one."""
 
-    ASK = "ask", _("Waits for an admin’s permission")
+    ASK = "ask", _("Waits for an admin to agree")
     CLICK = "click", _("An admin updates it with one click")
-    ITSELF = "itself", _("Updates by itself")
+    ITSELF = "itself", _("Updates automatically")
     # The installed version was withdrawn.
     WITHDRAWN = "withdrawn", _("Its version was withdrawn")
 
@@ -361,7 +361,9 @@ class Connection(models.Model):
 
     @property
     def why_broken(self) -> str:
-        return self.problem or str(_("The vendor gave no reason.") if self.renews else _("It cannot be renewed."))
+        return self.problem or str(
+            _("The vendor gave no reason.") if self.renews else _("The connection cannot be renewed.")
+        )
 
     @property
     def ends_by_itself(self) -> bool:

@@ -14,7 +14,8 @@ from portal.accounts.seen import accounts_seen_by, memberships_of, teams_seen_by
 from portal.foundation.database import looked_up
 
 from .actions.offering import with_answer
-from .models import App, Audience, Installation, Offer, OfferKind, Status, Version
+from .models import App, Audience, Connection, Installation, Offer, OfferKind, Status, Version
+from .vendors.actions import vendor_name
 
 # --- developers ---
 
@@ -94,6 +95,19 @@ def installations_seen_by(user: User) -> QuerySet[Installation]:
 def installations_run_by(user: User) -> QuerySet[Installation]:
     """Return the installations of accounts that a person administers (E1)."""
     return installations_seen_by(user).filter(account__in=Membership.objects.administered_by(user))
+
+
+def broken_connections_seen_by(user: User) -> QuerySet[Connection]:
+    """Return the broken connections that a person can make again: their own, and the accounts' that they administer."""
+    administered = Membership.objects.administered_by(user)
+    theirs = Q(membership__in=memberships_of(user)) | Q(membership=None, installation__account__in=administered)
+    broken = Connection.objects.filter(theirs, ended_at=None, installation__uninstalled_at=None).exclude(broken_at=None)
+    return broken.select_related("installation__account", "installation__version").order_by("-broken_at", "pk")
+
+
+def vendor_of(connection: Connection) -> str:
+    """Return the name that people read of a connection's vendor."""
+    return vendor_name(connection.installation, connection.integration)
 
 
 def offers_seen_by(user: User) -> QuerySet[Offer]:

@@ -1,12 +1,14 @@
 from typing import Any
 
-from django.db.models import Exists, IntegerField, OuterRef, QuerySet
+from django.db.models import Exists, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.models import Client
 from marketplace.models import App
+from portal.accounts.choosing import REMEMBERED
 from portal.accounts.models import User
 from portal.accounts.seen import memberships_of, team_memberships_of
 from portal.demo.mail import has_mail_pages
@@ -15,9 +17,10 @@ from portal.foundation.statements import Parameter, Statement
 
 
 def _flags() -> QuerySet[User, Any]:
-    """Return whether a person is in an account, and whether they develop apps or are in no customer's account.
+    """Return whether a person develops apps or is in no customer's account, and the account that they work in.
 
-    The others see no navigation for developers; the settings page still leads everyone to their team's credentials.
+    The others see no navigation for developers; the settings page still leads everyone to their team's credentials. The
+    account is the one that the session remembers, else the first that they joined.
     """
     person: Any = OuterRef("pk")
     teammate: Any = OuterRef("user")
@@ -25,7 +28,10 @@ def _flags() -> QuerySet[User, Any]:
     clients = Client.objects.filter(team=OuterRef("team")).order_by("-created", "-pk")
     made = looked_up(clients) | looked_up(App.objects.filter(team=OuterRef("team")).order_by("slug"))
     customer = memberships_of(teammate).filter(account__test_of_team=None)
-    flags = Exists(accounts), Exists(teams.filter(made | ~Exists(customer)))
+    name = "account__name"
+    remembered = Subquery(accounts.filter(account__slug=Parameter("account")).values(name)[:1])
+    first = Subquery(accounts.order_by("account__pk").values(name)[:1])
+    flags = Exists(teams.filter(made | ~Exists(customer))), Coalesce(remembered, first)
     return User.objects.filter(pk=Parameter("pk", IntegerField())).values_list(*flags)
 
 
@@ -40,8 +46,13 @@ def chrome(request: HttpRequest) -> dict[str, Any]:
 
 
 def _leads_to(url: str, path: str) -> bool:
-    """Tell whether a page belongs to a navigation item. Pages below one's own authorizations belong to the account's apps."""
+    """Tell whether a page belongs to a navigation item.
+
+    Pages below one's own authorizations belong to the account's apps, and a team's apps to what it builds.
+    """
     own = reverse("authorization-list")
+    if path.startswith(reverse("app-list")):
+        return url == reverse("client-list")
     if path.startswith(own) and path != own:
         return url == reverse("installation-list")
     return path.startswith(url)
@@ -52,14 +63,13 @@ def _chrome(request: HttpRequest) -> Any:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return made
-    member, developer = _FLAGS.row(pk=user.pk)
+    developer, account = _FLAGS.row(pk=user.pk, account=request.session.get(REMEMBERED, ""))
     pages = [
         (True, _("Marketplace"), "listing-list"),
-        (member, _("Apps"), "installation-list"),
-        (member, _("My authorizations"), "authorization-list"),
-        (developer, _("OAuth credentials"), "client-list"),
-        (developer, _("My apps"), "app-list"),
-        (True, _("Ledger"), "ledger-list"),
+        (account, _("Installed apps"), "installation-list"),
+        (account, _("My access"), "authorization-list"),
+        (developer, _("Build"), "client-list"),
+        (True, _("Activity"), "ledger-list"),
         (user.is_staff, _("Staff"), "admin:index"),
     ]
     items: list[dict[str, Any]] = [{"label": label, "url": reverse(name)} for shown, label, name in pages if shown]
@@ -68,6 +78,7 @@ def _chrome(request: HttpRequest) -> Any:
     words = str(user).split("@")[0].split() or ["?"]
     return {
         **made,
+        "account": account,
         "develops": developer,
         "items": items,
         "initials": "".join(word[0] for word in [words[0], *words[1:][-1:]]),

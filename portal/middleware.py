@@ -41,7 +41,7 @@ class DatabaseAwayMiddleware:
 
 
 def unavailable(request: HttpRequest) -> HttpResponse:
-    text = _("The database is away. Try again in a few seconds.")
+    text = _("The database is unavailable. Try again in a few seconds.")
     if is_for_programs(request):
         return refuse(request, 503, text, **TRY_AGAIN)
     headers = {**NO_STORE, **TRY_AGAIN}
@@ -154,14 +154,14 @@ class BoundsMiddleware:
             or ("%00" in query and not judges_itself)
             or "\\000" in request.META.get("HTTP_COOKIE", "")
         ):
-            return refuse(request, 400, _("The address or a cookie has a NUL character in it. Remove it."))
+            return refuse(request, 400, _("The address or a cookie contains a NUL character. Remove it."))
         if len(request.path) + len(query) > settings.MAX_ADDRESS:
             return refuse(
                 request, 414, _("The address is longer than %(most)d characters.") % {"most": settings.MAX_ADDRESS}
             )
         never_sent = request.path.startswith(settings.BODIES_NEVER_SENT)
         if int(request.META.get("CONTENT_LENGTH") or 0) > most and not never_sent:
-            return refuse(request, 413, _("What was sent is larger than %(most)d KB.") % {"most": most // 1024})
+            return refuse(request, 413, _("The request is larger than %(most)d KB.") % {"most": most // 1024})
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: BaseException) -> Any:
@@ -170,9 +170,9 @@ class BoundsMiddleware:
         if isinstance(exception, FormIsStale):
             return _stale_form(request)
         if isinstance(exception, (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)):
-            return refuse(request, 413, _("What was sent is too large, or has too many fields."))
+            return refuse(request, 413, _("The request is too large or has too many fields."))
         if isinstance(exception, DataError) and any("\0" in text for text in _posted(request)):
-            return refuse(request, 400, _("What was sent has a NUL character in it. Remove it."))
+            return refuse(request, 400, _("The request contains a NUL character. Remove it."))
         return None
 
 
@@ -198,7 +198,7 @@ def refuse(request: HttpRequest, status: int, text: str, **headers: Any) -> Any:
     """Answer a request that is refused before it reaches a view, with a page, or with JSON for programs."""
     if is_for_programs(request):
         return oauth_error(_ERRORS.get(status, "invalid_request"), text, status, **headers)
-    title = _("The address cannot be read") if status == 400 else _("That was too much")
+    title = _("This request cannot be read") if status == 400 else _("Request limit exceeded")
     page = render(request, "refused.html", {"status": status, "title": title, "text": text}, status=status)
     for name, value in {**NO_STORE, **headers}.items():
         page[name] = value
@@ -209,8 +209,8 @@ def too_many_requests(request: HttpRequest, exception: TooMany | None = None) ->
     """Answer 429 with Retry-After. allauth's own limits do not say how long to wait; they count by the minute."""
     wait = exception.wait if exception else 60
     text = ngettext(
-        "This was tried too often. Wait %(wait)d second, then try again.",
-        "This was tried too often. Wait %(wait)d seconds, then try again.",
+        "Too many attempts. Wait %(wait)d second, then try again.",
+        "Too many attempts. Wait %(wait)d seconds, then try again.",
         wait,
     ) % {"wait": wait}
     return refuse(request, 429, text, **{"Retry-After": str(wait)})

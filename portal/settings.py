@@ -85,13 +85,13 @@ INSTALLED_APPS = [
     "crispy_forms",
     "crispy_bootstrap5",
     "django_htmx",
+    "heroicons",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django.contrib.humanize",
 ]
 
 # They come first, so that no answer goes without headers; consent/lane/ answers with these alone.
@@ -139,7 +139,7 @@ TEMPLATES = [
                 "portal.context.chrome",
                 "portal.theme.theme",
             ],
-            "libraries": {"once": "portal.foundation.templatetags.once"},
+            "libraries": {name: f"portal.foundation.templatetags.{name}" for name in ("once", "times")},
         },
     },
 ]

@@ -18,21 +18,24 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django.views.defaults import bad_request, page_not_found
 
 from consent.answers import TRY_AGAIN
-from consent.coming_ends import ended_lately, ending_within, renewable_by
-from consent.succession import to_confirm
 from credentials.seen import clients_seen_by
-from marketplace.models import Installation, Status, Version
-from marketplace.seen import apps_seen_by, consents_to_widen_seen_by, offers_seen_by
+from marketplace.models import Installation
+from marketplace.seen import apps_seen_by
 from portal.accounts.actions.teams import create_team
 from portal.accounts.forms import ProfileForm
+from portal.accounts.models import Role
 from portal.accounts.requests import SignedInRequest
-from portal.accounts.rights import is_reviewer
 from portal.accounts.seen import memberships_of, team_memberships_of
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
+from portal.ledger.reading import recent_entries
 
 from .middleware import is_for_programs, page_of_form, refuse, unavailable
+from .needs import needs_of
 from .theme import keep_theme, theme
+
+# Entries of the ledger on Home.
+RECENT = 5
 
 
 def _accounts_and_teams(request: SignedInRequest) -> dict[str, Any]:
@@ -57,14 +60,13 @@ def home(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "portal/home_signed_out.html")
     context = _accounts_and_teams(cast(SignedInRequest, request))
-    renewable = renewable_by(request.user)
-    context["endings"], context["ended"] = ending_within().filter(renewable)[:3], ended_lately().filter(renewable)[:3]
-    context["offers"] = offers_seen_by(request.user).count()
-    context["asking"] = consents_to_widen_seen_by(request.user)[:3]
-    context["leaderless"] = to_confirm(request.user)[:3]
     context["clients"] = clients_seen_by(request.user).count() if context["teams"] else 0
     context["apps"] = apps_seen_by(request.user).count() if context["teams"] else 0
-    context["reviews"] = Version.objects.filter(status=Status.IN_REVIEW).count() if is_reviewer(request.user) else None
+    context["needs"] = needs_of(request.user, develops=bool(context["teams"]))
+    context["recent"] = recent_entries(request, RECENT)
+    installs_or_builds = context["clients"] or any(membership.apps for membership in context["memberships"])
+    context["is_new"] = not installs_or_builds
+    context["may_install"] = any(membership.role == Role.ADMIN for membership in context["memberships"])
     return render(request, "portal/home.html", context)
 
 
@@ -87,10 +89,10 @@ def settings_page(request: SignedInRequest) -> HttpResponse:
 def team_create(request: SignedInRequest) -> HttpResponse:
     """Make a team for a person whom staff added; who signs up has one already."""
     if team_memberships_of(request.user).exists():
-        messages.info(request, _("You have a team already."))
+        messages.info(request, _("You already have a team."))
     else:
         create_team(by=request.user)
-        messages.success(request, _("You have a team now. Create its OAuth credentials."))
+        messages.success(request, _("Team created. Now create its OAuth credentials."))
     return redirect("client-list")
 
 

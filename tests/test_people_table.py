@@ -122,5 +122,5 @@ def test_no_form_is_taken_from_another_site(world, line):
             response = world.send(who, line.address, line.method, line.about)
         finally:
             world.browsers[who].handler.enforce_csrf_checks = False
-        assert response.status_code == 403 and "Please send the form again" in body(response)
+        assert response.status_code == 403 and "Submit the form again" in body(response)
         assert not world.changes()

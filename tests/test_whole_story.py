@@ -156,7 +156,7 @@ def test_the_whole_story(live_server, settings, worker):
     # 9. The ledger tells it, to each what is theirs.
     assert "App uninstalled" in ada.open("/ledger/").text
     assert (
-        "Agreed to what the app may do" in axel.open("/ledger/").text
+        "Agreed to the app’s permissions" in axel.open("/ledger/").text
         and "App uninstalled" not in axel.open("/ledger/").text.split("<tbody>")[1]
     )
     assert "OAuth credentials created" in browser.open("/ledger/").text

@@ -59,7 +59,7 @@ def end_access(access: Access, *, by: User, reason: AccessEnd, **details: Any) -
     require_admin(account, by)
     access = lock(Access, access.pk)
     if access.ended_at:
-        raise AlreadyEnded(_("This was ended already."))
+        raise AlreadyEnded(_("This has already ended."))
     consents, now = _agreements(unended_consents().filter(access=access)), database_now()
     agreed = access.consents.filter(membership=None, revoked_at=None, expires_at__gt=now).first()
     Access.objects.filter(pk=access.pk).update(ended_at=now, ended_by=by, reason=reason)
@@ -105,7 +105,7 @@ def revoke_consent(consent: Consent, *, by: User) -> Consent:
     if not own and not is_admin(account, by):
         raise NotYours(_("Only the person who agreed, or an admin of %(account)s, can do this.") % {"account": account})
     if consent.is_over(database_now()):
-        raise AlreadyEnded(_("This was ended already."))
+        raise AlreadyEnded(_("This has already ended."))
     end_consent(consent, by=by, reason=ConsentEnd.REVOKED)
     queue_revoke_tokens(consent.access)
     record_consent(consent, Event.CONSENT_REVOKED, by=by, **consent.said)
@@ -124,7 +124,7 @@ def revoke_for_all(access: Access, *, by: User) -> Entry:
     access = lock(Access, access.pk)
     ends = what_ends(access)
     if access.ended_at or not ends["agents"]:
-        raise AlreadyEnded(_("No agent’s authorization is left to revoke."))
+        raise AlreadyEnded(_("There are no agents’ authorizations left to revoke."))
     rows = Consent.objects.filter(access=access, revoked_at=None, expires_at__gt=Now()).exclude(membership=None)
     _end_consents(rows, by=by, reason=ConsentEnd.REVOKED_FOR_ALL)
     queue_revoke_tokens(access)
@@ -186,9 +186,9 @@ def trim_consent(consent: Consent, *, scopes: set[str], by: User) -> Consent:
     if not own and (consent.membership_id or not is_admin(account, by)):
         raise NotYours(_("Only the person who agreed can do this."))
     if consent.is_over(database_now()):
-        raise AlreadyEnded(_("This was ended already."))
+        raise AlreadyEnded(_("This has already ended."))
     if not scopes or not scopes <= {*consent.granted}:
-        raise NotGranted(_("Choose among the scopes that were agreed to."))
+        raise NotGranted(_("Choose from the permissions that were agreed to."))
     narrow(Consent.objects.filter(pk=consent.pk), scopes)
     consent.refresh_from_db()
     consent.trimmed = sorted({*consent.trimmed} | scopes)

@@ -37,9 +37,9 @@ def confirm_consent(consent: Consent, *, by: User, shown: str) -> Consent:
     require_admin(account, by)
     consent = lock_path(consent)
     if consent.is_over(database_now()):
-        raise AlreadyEnded(_("This was ended already."))
+        raise AlreadyEnded(_("This has already ended."))
     if not without_admin().filter(pk=consent.pk).exists():
-        raise NotNeeded(_("Nobody has to confirm this now."))
+        raise NotNeeded(_("No confirmation is needed now."))
     check_shown(shown, statement_of(consent, by).digest())
     consent.confirmed_at, consent.confirmed_by, consent.successor_asked_at = database_now(), by, None
     consent.save(update_fields=["confirmed_at", "confirmed_by", "successor_asked_at"])

@@ -14,30 +14,40 @@ from ..models import Failure, Why
 from ..validity import agreement_days
 
 FIXES = {
-    Why.EXPIRED: _("Access tokens live 30 minutes, codes 60 seconds. Refresh, or exchange the code, before that."),
+    Why.EXPIRED: _(
+        "Access tokens last 30 minutes, codes 60 seconds. Refresh the token or exchange the code before then."
+    ),
     Why.AGREEMENT_EXPIRED: format_lazy(
         _("An agreement lasts {days} days. Send the person to your authorize URL to agree again."),
         days=agreement_days(),
     ),
-    Why.REVOKED: _("Throw these tokens away. Who wants the app back agrees again at your authorize URL."),
+    Why.REVOKED: _("Delete these tokens. Anyone who wants the app back can agree again at your authorize URL."),
     Why.REPLACED: _("Use the tokens of the newer agreement, or send the person to your authorize URL for new ones."),
-    Why.UNINSTALLED: _("Throw these tokens away. A new installation brings new ones."),
-    Why.LEFT: _("Throw these tokens away. Anyone who comes back agrees again."),
-    Why.TAKEN_BACK: _("Do without this scope, or ask for it again: your authorize URL with prompt=consent."),
-    Why.SUSPENDED: _("Nothing works until the people who run this portal lift it. Then the same tokens work again."),
-    Why.REPLAYED: _("A refresh token or code works once. Keep the newest refresh token, and let one process refresh."),
-    Why.GIVEN_BACK: _("Your app revoked it. Send the person to your authorize URL for new tokens."),
-    Why.LEAKED: _("Everything from before stays ended. Send people to your authorize URL for new tokens."),
-    Why.UNKNOWN: _(
-        "Send the code or refresh token exactly as it came, with the verifier and redirect URL of its request."
+    Why.UNINSTALLED: _("Delete these tokens. A new installation issues new ones."),
+    Why.LEFT: _("Delete these tokens. Anyone who comes back to the account must agree again."),
+    Why.TAKEN_BACK: _(
+        "Work without this scope, or ask for it again: send the person to your authorize URL with prompt=consent."
     ),
-    Why.SCOPE: _("Ask for this scope when you authorize. These credentials, and the app’s version, must have it too."),
+    Why.SUSPENDED: _("Nothing works until the portal team lifts the suspension. The same tokens then work again."),
+    Why.REPLAYED: _(
+        "A refresh token or code works only once. Keep the newest refresh token, and let only one process refresh."
+    ),
+    Why.GIVEN_BACK: _("Your app revoked its token. Send the person to your authorize URL for new tokens."),
+    Why.LEAKED: _("Earlier codes and tokens stay invalid. Send people to your authorize URL for new tokens."),
+    Why.UNKNOWN: _(
+        "Send the code or refresh token exactly as you received it, with the verifier and redirect URL of its authorization request."
+    ),
+    Why.SCOPE: _(
+        "Ask for this scope in your authorization request. These credentials and the app’s version must have it too."
+    ),
     Why.NOT_OPEN: _("Call only routes that the product opens to OAuth clients."),
     Why.NO_CONSENT: _(
-        "Check the account and the installation that you name. An admin there has to install or authorize the app first."
+        "Check the account and the installation in your request. An admin there must install or authorize the app first."
     ),
-    Why.SECRET: _("Check where your app keeps its secret. If it was none of yours, somebody tried; they got nothing."),
-    Why.REQUEST: _("Correct the parameter named here or in the answer’s error_description."),
+    Why.SECRET: _(
+        "Check the secret that your app stores. If the attempt was not yours, someone else tried and got nothing."
+    ),
+    Why.REQUEST: _("Correct the parameter named here or in the response’s error_description."),
 }
 
 

@@ -106,7 +106,7 @@ def revoke_consent(request: SignedInRequest, consent_id: UUID) -> HttpResponse:
         return render(request, "consent/consent_revoke.html", {"consent": consent, "back": access_url(consent.access)})
     try:
         ending.revoke_consent(consent, by=request.user)
-        messages.success(request, _("Revoked. No token of this authorization works any more."))
+        messages.success(request, _("Revoked. Tokens of this authorization no longer work."))
     except Refused as refusal:
         messages.error(request, str(refusal))
     return redirect(access_url(consent.access))
@@ -135,7 +135,7 @@ def confirm_consent(request: SignedInRequest, consent_id: UUID) -> HttpResponse:
         messages.error(request, str(refusal))
         return redirect(access_url(consent.access))
     if not to_confirm(request.user).filter(pk=consent.pk).exists():
-        messages.info(request, _("Nobody has to confirm this now."))
+        messages.info(request, _("No confirmation is needed now."))
         return redirect(access_url(consent.access))
     context = {
         "statement": statement_of(consent, request.user),

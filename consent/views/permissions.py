@@ -40,7 +40,7 @@ def _changes_consent(change: Any) -> Any:
         consents = consents_seen_by(request.user).filter(renewable_by(request.user))
         consent = get_object_or_404(consents, pk=consent_id)
         if consent.is_over(database_now()):
-            messages.error(request, _("This was ended already."))
+            messages.error(request, _("This has already ended."))
             return redirect(access_url(consent.access))
         return change(request, consent)
 
@@ -56,7 +56,7 @@ def _ask(
         cancel_url = "" if first_asked and screen.is_due else access_url(access)
         if not cancel_url and request.POST.get("decision") == "cancel":
             granting.decline_consent(access.client, access.account, by=request.user)
-            messages.info(request, _("Nothing was changed. What you allowed goes on working."))
+            messages.info(request, _("Nothing changed. What you agreed to still applies."))
             return redirect(access_url(access))
         if request.method == "GET" or request.POST.get("decision") != "agree":
             return consent_page(request, screen, cancel_url=cancel_url)

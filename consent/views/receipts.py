@@ -71,9 +71,7 @@ def _what_ended(entry: Entry) -> dict[str, Any]:
 
 def _refuse(request: SignedInRequest, entry: Entry, as_file: Any) -> HttpResponse:
     """Show nothing of an entry that was altered, nor of words that differ from those people read."""
-    told = _(
-        "This entry, or the text that people read, does not match what was recorded. Please tell the people who run this portal."
-    )
+    told = _("This entry, or the text that people read, does not match what was recorded. Please tell the portal team.")
     if as_file:
         return answer({"error": "not_recorded", "error_description": told}, 409)
     context = {"text": told, "entry_name": f"{entry.chain_id} #{entry.sequence}"}
@@ -82,7 +80,7 @@ def _refuse(request: SignedInRequest, entry: Entry, as_file: Any) -> HttpRespons
 
 def _shown(text: ShownText) -> dict[str, Any]:
     """Return {title: [(scope as described then, why it was requested)]} of a text."""
-    titles = {"already": _("Already allowed"), "new": _("Asked for"), "optional": _("Optional")}
+    titles = {"already": _("Already allowed"), "new": _("Requested"), "optional": _("Optional")}
     return {
         title: [(Scope(name=name, sentence=told, risk=risk), why) for name, told, risk, why in text.words[part]]
         for part, title in titles.items()
@@ -97,10 +95,10 @@ def _agreed(entry: Entry, text: ShownText | None) -> dict[str, Any]:
     """
     read = {scope.name: scope for rows in _shown(text).values() for scope, _why in rows} if text else {}
     titles = {
-        "trimmed": _("Taken back"),
+        "trimmed": _("Removed"),
         "granted": _("Was allowed") if entry.event in _ENDED else _("Allowed"),
-        "left_off": _("Left off"),
-        "removed": _("No longer asked for"),
+        "left_off": _("Not allowed"),
+        "removed": _("No longer requested"),
     }
     return {
         title: [read.get(name) or Scope(name=name) for name in entry.details[part]]

@@ -86,7 +86,7 @@ def install_draft(version: Version, *, by: User) -> Installation:
     client = lock(Client, version.app.client_id) if version.app.client_id else None
     version = lock(Version, version.pk)
     if version.is_frozen:
-        raise NotADraft(_("Only a draft is tested this way."))
+        raise NotADraft(_("Only a draft can be tested this way."))
     # Read it again under the lock.
     check_installable(version)
     copies = version.app.versions.filter(status=Status.SNAPSHOT, number__startswith=f"{version.number}-draft.").count()
@@ -104,7 +104,7 @@ def _install(version: Version, client: Client | None, account: Account, by: User
     if version.status not in (Status.PUBLISHED, Status.SNAPSHOT) or account.suspended_at:
         raise NotInstallable(_("This app cannot be installed in %(account)s.") % {"account": account})
     if client and client.suspended_at:
-        raise NotInstallable(_("This app is suspended; it cannot be installed now."))
+        raise NotInstallable(_("This app is suspended and cannot be installed now."))
     if Installation.objects.filter(account=account, app=version.app, uninstalled_at=None).exists():
         raise AlreadyInstalled(_("%(app)s is already in this account.") % {"app": version.name})
     pk = uuid.uuid4()
@@ -165,7 +165,7 @@ def discard(installation: Installation, *, by: User) -> Entry:
     """Discard an unfinished installation. Raises NotUnfinished, and what uninstalling raises."""
     lock(Account, installation.account_id)
     if is_begun(installation):
-        raise NotUnfinished(_("This app was agreed to. Uninstall it instead."))
+        raise NotUnfinished(_("This app was already agreed to. Uninstall it instead."))
     return _end(installation, by, Event.INSTALLATION_DISCARDED, AccessEnd.DISCARDED)
 
 
@@ -173,7 +173,7 @@ def _end(installation: Installation, by: User, event: Event, reason: AccessEnd) 
     lock(Account, installation.account_id)
     installation = lock(Installation, installation.pk)
     if installation.uninstalled_at:
-        raise AlreadyUninstalled(_("This was uninstalled already."))
+        raise AlreadyUninstalled(_("This app is already uninstalled."))
     ends = _connections_that_end(installation)
     values = credentials_kept(installation)
     Installation.objects.filter(pk=installation.pk).update(uninstalled_at=Now(), uninstalled_by=by, values=values)

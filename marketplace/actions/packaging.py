@@ -47,7 +47,7 @@ def _take(
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     if version.is_frozen:
-        raise Frozen(_("This version was submitted and never changes. Make a new one."))
+        raise Frozen(_("This version was submitted and can no longer be changed. Create a new one."))
     app = lock(App, version.app_id)
     report = check(Facts(app, keeps_secrets=keep_secrets))
     if not report.valid:
@@ -74,7 +74,9 @@ def _carried(app: App, contents: Contents, renamed: Mapping[str, str]) -> dict[s
             continue
         if name in kept:
             raise ValidationError(
-                _("The portal keeps another client secret for “%(name)s”: fill in the right one, or use another name.")
+                _(
+                    "The portal already stores a different client secret for “%(name)s”. Enter the right one, or use another name."
+                )
                 % {"name": name}
             )
         carried[name] = kept[former]

@@ -88,11 +88,11 @@ def set_client(app: App, client: Client, *, by: User) -> App:
     client = lock(Client, client.pk)
     app = lock(App, app.pk)
     if app.client_id:
-        raise ClientTaken(_("This app has its OAuth credentials already; they never change."))
+        raise ClientTaken(_("This app already has OAuth credentials, which cannot be changed."))
     if client.team_id != app.team_id or client.kind != Kind.PLATFORM:
-        raise ClientTaken(_("Choose marketplace credentials of the app’s own team."))
+        raise ClientTaken(_("Choose marketplace credentials that belong to the app’s team."))
     if App.objects.filter(client=client).exists():
-        raise ClientTaken(_("%(client)s belongs to another app already.") % {"client": client})
+        raise ClientTaken(_("%(client)s already belongs to another app.") % {"client": client})
     app.client = client
     app.save(update_fields=["client"])
     record(
@@ -120,7 +120,7 @@ def _check(version: Version) -> None:
     version.full_clean(exclude=["app", "created_by", "created_at", "icon", "submitted_at", "published_at"])
     others = version.app.versions.exclude(pk=version.pk).exclude(status=Status.TAKEN_BACK)
     if others.filter(number=version.number).exists():
-        raise ValidationError({"number": _("There is a version %(number)s already.") % {"number": version.number}})
+        raise ValidationError({"number": _("Version %(number)s already exists.") % {"number": version.number}})
     judged = others.exclude(status__in=[Status.DRAFT, Status.SNAPSHOT])
     highest = max(judged.values_list("number", flat=True), key=_order, default="0.0")
     if _order(version.number) <= _order(highest):
@@ -128,7 +128,8 @@ def _check(version: Version) -> None:
     held = client.scope_names() if client else set()
     if beyond := sorted(version.scopes - held):
         raise ValidationError(
-            _("The app’s credentials do not have %(scopes)s. Add them there first.") % {"scopes": ", ".join(beyond)}
+            _("The app’s credentials do not have %(scopes)s. Add them to the credentials first.")
+            % {"scopes": ", ".join(beyond)}
         )
     if version.install_url:
         try:
@@ -155,7 +156,7 @@ def change_version(version: Version, *, by: User, **fields: Any) -> Version:
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     if version.is_frozen:
-        raise Frozen(_("This version was submitted and never changes. Make a new one."))
+        raise Frozen(_("This version was submitted and can no longer be changed. Create a new one."))
     for name, value in fields.items():
         if name not in FIELDS:
             raise TypeError(name)
@@ -171,22 +172,21 @@ def check_installable(version: Version) -> None:
     contents = Contents.of(version)
     # Settings such as a key are enough; a later version may ask for consent.
     if not (version.scopes or contents.integrations or contents.templates or contents.fields):
-        raise NotReady(_("This version does nothing yet: choose a scope that it asks for, or give it an app package."))
+        raise NotReady(_("This version does nothing yet. Choose a scope for it to ask for, or add an app package."))
     agents_agree = version.scopes and client and client.is_agent_level
     if agents_agree and not version.install_url and not contents.templates:
-        raise NotReady(_("An app that each agent authorizes needs an install URL, or request templates."))
+        raise NotReady(_("An app that each agent authorizes needs an install URL or request templates."))
     # Checked again, since the registry and the credentials may have changed.
     problems = check_values(version.package, Facts(version.app)).problems if version.package else []
     if wrong := next((found for found in problems if found.level == ERROR), None):
-        raise NotReady(
-            _("The app package is not in order: %(what)s %(fix)s") % {"what": wrong.message, "fix": wrong.fix}
-        )
+        raise NotReady(_("The app package has a problem: %(what)s %(fix)s") % {"what": wrong.message, "fix": wrong.fix})
 
 
 def _check_status(version: Version, status: str) -> None:
     if version.status != status:
         raise StatusCannotMove(
-            _("This version is “%(status)s”, so this cannot be done.") % {"status": version.get_status_display()}
+            _("This cannot be done while the version’s status is “%(status)s”.")
+            % {"status": version.get_status_display()}
         )
 
 
@@ -236,7 +236,7 @@ def approve_version(version: Version, *, reason: str = "", by: User) -> Version:
 def reject_version(version: Version, *, reason: str, by: User) -> Version:
     """Reject a submitted version with a reason for its developers. Raises as approving does, and ReasonMissing."""
     if not reason.strip():
-        raise ReasonMissing(_("Say why: the developers read it."))
+        raise ReasonMissing(_("Give a reason. The developers will read it."))
     return _decide(version, Decision.REJECTED, Status.REJECTED, Event.VERSION_REJECTED, reason, by)
 
 
@@ -277,7 +277,7 @@ def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version
     # Under the app's lock, which every such publication takes.
     if _published(app, Audience.CUSTOM).count() >= MAX_CUSTOM_VERSIONS:
         raise TooManyVersions(
-            _("Chosen accounts have %(count)d versions already. Withdraw one that nobody needs first.")
+            _("There are already %(count)d versions for chosen accounts. Withdraw one that nobody needs first.")
             % {"count": MAX_CUSTOM_VERSIONS}
         )
     _list(app, accounts)
@@ -320,7 +320,7 @@ def _list(app: App, accounts: set[str]) -> None:
         raise AccountsMissing(_("Choose at least one account."))
     app.custom_accounts = sorted({*app.custom_accounts, *accounts})
     if len(app.custom_accounts) > MAX_CUSTOM_ACCOUNTS:
-        raise TooManyAccounts(_("At most %(count)d accounts, please.") % {"count": MAX_CUSTOM_ACCOUNTS})
+        raise TooManyAccounts(_("Enter at most %(count)d accounts.") % {"count": MAX_CUSTOM_ACCOUNTS})
     app.full_clean(exclude=["client"])
     app.save(update_fields=["custom_accounts"])
 
@@ -345,7 +345,7 @@ def withdraw_version(version: Version, *, reason: str, by: User) -> Version:
     version = lock(Version, version.pk)
     _check_status(version, Status.PUBLISHED)
     if not (reason := reason.strip()):
-        raise ReasonMissing(_("Say why: the admins who installed it read it."))
+        raise ReasonMissing(_("Give a reason. The admins who installed this version will read it."))
     version.status, version.withdrawn_because = Status.WITHDRAWN, reason[:MAX_REASON]
     version.save(update_fields=["status", "withdrawn_because"])
     # Earlier offers to its installations now have another reason, which their admins do not know yet.

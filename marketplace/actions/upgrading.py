@@ -121,7 +121,7 @@ def _lock(installation: Installation, version: Version, by: User | None) -> tupl
         raise NotOffered(_("This app cannot be updated here now."))
     offered = offered_version(installation)
     if offered is None or offered.pk != version.pk:
-        raise NotOffered(_("This version is not offered any more. Look at what is, please."))
+        raise NotOffered(_("This version is no longer offered. Check what is offered now."))
     return installation, version
 
 

@@ -88,7 +88,8 @@ class Accepted:
         base = step("", name, "schema")
         self._moved |= {step(base, "query", key): f"{base}/path" for key in found}
         self.changes.append(
-            _("%(file)s: the query of “%(name)s” moved from its path to “query”.") % {"file": REQUESTS, "name": name}
+            _("%(file)s: the query of “%(name)s” was moved from its path to “query”.")
+            % {"file": REQUESTS, "name": name}
         )
 
 

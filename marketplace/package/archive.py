@@ -58,12 +58,12 @@ class Unpacked:
 def read_zip(data: bytes) -> Unpacked:
     """Read an archive. Raises Unusable."""
     if not data:
-        raise Unusable("", _("The file is empty."), _("Send the .zip of the app."))
+        raise Unusable("", _("The file is empty."), _("Upload the app’s .zip file."))
     if len(data) > MAX_ARCHIVE_BYTES:
         raise Unusable(
             "",
             _("The package is larger than %(most)d MB.") % {"most": MAX_ARCHIVE_BYTES // 2**20},
-            _("Leave out what the app does not need."),
+            _("Remove files that the app does not need."),
         )
     for start, kind in _OTHER_KINDS.items():
         if data.startswith(start):
@@ -74,22 +74,24 @@ def read_zip(data: bytes) -> Unpacked:
             files = {file: _take(archive, file, by_name[file]) for file in FILES if file in by_name}
             return Unpacked(files, [name for name in by_name if name not in files])
     except _BROKEN:
-        raise Unusable("", _("This is not a .zip file, or a damaged one."), _("Pack the app again.")) from None
+        raise Unusable("", _("This is not a .zip file, or it is damaged."), _("Pack the app again.")) from None
 
 
 def _by_name(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     """Return the files of an archive by name. Raises Unusable if an entry might not be a regular file."""
     if not entries:
-        raise Unusable("", _("The archive is empty."), _("Pack the files of the app."))
+        raise Unusable("", _("The archive is empty."), _("Put the app’s files in the archive."))
     if len(entries) > MAX_ENTRIES:
         raise Unusable(
-            "", _("More than %(most)d files.") % {"most": MAX_ENTRIES}, _("Leave out what the app does not need.")
+            "",
+            _("The package has more than %(most)d files.") % {"most": MAX_ENTRIES},
+            _("Remove files that the app does not need."),
         )
     if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
         raise Unusable(
             "",
             _("The package unpacks to more than %(most)d MB.") % {"most": MAX_UNPACKED_BYTES // 2**20},
-            _("Leave out what the app does not need."),
+            _("Remove files that the app does not need."),
         )
     found: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
@@ -108,14 +110,14 @@ def _check_entry(entry: zipfile.ZipInfo) -> str:
     if wrong := re.search(r"[\0-\x1f\x7f]", name):
         raise Unusable(
             _shown(name),
-            _("The name has a character that no file name can have: %(character)s.")
+            _("The name has a character that is not allowed in file names: %(character)s.")
             % {"character": describe(wrong[0])},
             _("Rename the file."),
         )
     if name.startswith("/") or re.match("[A-Za-z]:", name):
-        raise Unusable(_shown(name), _("This path is absolute."), _("Pack the app’s own folder."))
+        raise Unusable(_shown(name), _("This path is absolute."), _("Use paths relative to the app’s folder."))
     if ".." in name.split("/"):
-        raise Unusable(_shown(name), _("This path leads out of the package."), _("Use paths without “..”."))
+        raise Unusable(_shown(name), _("This path points outside the package."), _("Use paths without “..”."))
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise Unusable(_shown(name), _("This is a symbolic link."), _("Put the file itself into the package."))
     if entry.flag_bits & 1:
@@ -140,8 +142,8 @@ def _take(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> bytes:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unusable(
             _shown(name),
-            _("The file is packed in a way that the portal cannot read."),
-            _("Use the ordinary .zip compression."),
+            _("The portal cannot read this file’s compression method."),
+            _("Use standard .zip compression."),
         )
     with archive.open(entry) as file:
         # One byte over the limit, so that the reader of the file reports it as too large.

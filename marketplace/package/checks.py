@@ -98,12 +98,16 @@ class _Checker(Integrations, Requests):
                 "",
                 _("The package has “%(name)s”, but no manifest.json at its top level.") % {"name": seen[-200:]},
                 _(
-                    "Pack the folder that contains manifest.json, or give the file that name. Do not upload an archive within another."
+                    "Pack the folder that contains manifest.json, or rename the file to manifest.json. Do not upload an archive inside another one."
                 ),
             )
         elif MANIFEST not in self.documents:
             self.tell(
-                ERROR, MANIFEST, "", _("The package has no manifest.json."), _("Put it at the top of the package.")
+                ERROR,
+                MANIFEST,
+                "",
+                _("The package has no manifest.json."),
+                _("Put it at the top level of the package."),
             )
         for name, message, fix in overlooked(others, self.documents):
             if name != seen:
@@ -120,15 +124,15 @@ class _Checker(Integrations, Requests):
                     ERROR,
                     MANIFEST,
                     "/modules",
-                    _("The app is part of no product."),
-                    _("Add a module of a product, such as “support_ticket”: {}."),
+                    _("The app does not belong to any product."),
+                    _("Add a product’s module, such as “support_ticket”: {}."),
                 )
             for name in sorted(manifest.keys() - _OF_A_MANIFEST):
                 self.tell(
                     WARNING,
                     MANIFEST,
                     step("", name),
-                    _("The format has no “%(name)s”.") % {"name": name},
+                    _("“%(name)s” is not part of the format.") % {"name": name},
                     _("Remove it, unless another tool reads it."),
                 )
 
@@ -137,13 +141,13 @@ class _Checker(Integrations, Requests):
         ours = [name for name, client in self.clients.items() if client]
         # M1
         for wrong, message in (
-            (len(levels) > formats.MAX_INTEGRATIONS, _("More than three integrations.")),
+            (len(levels) > formats.MAX_INTEGRATIONS, _("There are more than three integrations.")),
             (levels.count("agent") > 1, _("More than one integration is agent-level.")),
             (len(ours) > 1, _("More than one integration uses the portal’s own credentials.")),
         ):
             if wrong:
                 self.tell(ERROR, OAUTH, "/integrations", message, _("Remove one of them."))
-        self.count(REQUESTS, "", self.requests, formats.MAX_TEMPLATES, _("More than %(most)d templates."))
+        self.count(REQUESTS, "", self.requests, formats.MAX_TEMPLATES, _("There are more than %(most)d templates."))
 
     def _declared(self) -> None:
         modules = as_dict(as_dict(self.values.get(MANIFEST)).get("modules"))
@@ -187,5 +191,5 @@ class _Checker(Integrations, Requests):
                     file,
                     pointer,
                     _("“%(what)s” looks like a placeholder.") % {"what": found[0]},
-                    _("Put the real value there."),
+                    _("Replace it with the real value."),
                 )

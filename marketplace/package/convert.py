@@ -47,7 +47,7 @@ class Converted:
         base = step("/integrations", name)
         self._origins[OAUTH] = lambda pointer: pointer.removeprefix(base) if pointer.startswith(base) else ""
         self.changes.append(
-            _("%(file)s: all of it moved into the integration “%(name)s”, with a display name.")
+            _("%(file)s: all content was moved into the integration “%(name)s”, with a display name.")
             % {"file": OAUTH, "name": name}
         )
 
@@ -62,7 +62,7 @@ class Converted:
             if options.pop("isOAuth"):
                 options["oauth"] = self.integration or "oauth"
                 self.changes.append(
-                    _("%(file)s: “%(name)s” says “oauth”: “%(oauth)s” in place of “isOAuth”.")
+                    _("%(file)s: in “%(name)s”, “isOAuth” became “oauth”: “%(oauth)s”.")
                     % {"file": REQUESTS, "name": name, "oauth": options["oauth"]}
                 )
         self._origins[REQUESTS] = lambda pointer: re.sub(r"/options/oauth$", "/options/isOAuth", pointer)
@@ -93,7 +93,7 @@ class Converted:
         listed = common.get("requests", {})
         if missing := [name for name in as_dict(self.files.get(REQUESTS)) if name not in listed]:
             common["requests"] = {**listed, **{name: {} for name in missing}}
-            self.changes.append(_("%(file)s: its templates are declared.") % {"file": MANIFEST})
+            self.changes.append(_("%(file)s: the request templates were declared.") % {"file": MANIFEST})
         self.files[MANIFEST] = {
             **old,
             "platform-version": "3.0",

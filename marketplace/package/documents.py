@@ -69,7 +69,7 @@ class Document:
             line = data[: error.start].count(b"\n") + 1
             raise _Unreadable(_("The file is not UTF-8."), _("Save it as UTF-8."), line=line) from None
         if "\0" in text:
-            raise _Unreadable(_("The file is not UTF-8, or has a NUL byte in it."), _("Save it as UTF-8."))
+            raise _Unreadable(_("The file is not UTF-8, or it contains a NUL byte."), _("Save it as UTF-8."))
         value, self._lines = _Reader(self, text).whole()
         return value
 
@@ -101,7 +101,7 @@ class _Reader:
             raise _Unreadable(_("The file is empty."), _("Write at least {}, or remove the file."))
         value = self._value()
         if self.text[self.at :].strip(" \t\r\n"):
-            raise self._wrong(_("Something follows the end of the JSON."), _("Keep one value in the file."))
+            raise self._wrong(_("There is more text after the end of the JSON."), _("Keep only one value in the file."))
         return value
 
     def _line(self, at: int) -> int:
@@ -118,9 +118,9 @@ class _Reader:
         if not token:
             rest = self.text[self.at :].lstrip(" \t\r\n")
             raise self._wrong(
-                _("This is not JSON from here on: %(character)s.") % {"character": describe(rest[0])}
+                _("This is not valid JSON from here on: %(character)s.") % {"character": describe(rest[0])}
                 if rest
-                else _("The file ends too early to be JSON."),
+                else _("The file ends before the JSON is complete."),
                 _("Look for a missing quote, comma or bracket, or a comment."),
             )
         kind = token.lastgroup or ""
@@ -129,7 +129,9 @@ class _Reader:
 
     def _value(self) -> tuple[Any, Lines]:
         if len(self.path) > MAX_DEPTH:
-            raise self._wrong(_("Nested more than %(most)d deep.") % {"most": MAX_DEPTH}, _("Make it flatter."))
+            raise self._wrong(
+                _("Values are nested more than %(most)d levels deep.") % {"most": MAX_DEPTH}, _("Reduce the nesting.")
+            )
         kind, text = self._next()
         lines = Lines(self._line(self.start))
         if text == "{" and kind == "mark":
@@ -158,7 +160,7 @@ class _Reader:
                 _("This value cannot be read."), _("Look for a wrong escape after a backslash.")
             ) from None
         if isinstance(value, float) and value in (float("inf"), float("-inf")):
-            raise self._wrong(_("This number is too large."), _("Use a smaller one."))
+            raise self._wrong(_("This number is too large."), _("Use a smaller number."))
         if isinstance(value, str) and (found := re.search("[\0\ud800-\udfff]", value)):
             raise self._wrong(
                 _("This text has a character that cannot be stored: %(character)s.")
@@ -210,8 +212,8 @@ class _Reader:
                 self.document._tell(
                     step("", *self.path, key),
                     line,
-                    _("“%(key)s” is here twice.") % {"key": key},
-                    _("Keep one of them: readers differ on which one counts."),
+                    _("“%(key)s” appears twice.") % {"key": key},
+                    _("Keep one of them. Programs differ on which one counts."),
                 )
             found[key] = self._inside(lines, key)
             if self._ends("}"):

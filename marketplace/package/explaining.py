@@ -55,7 +55,7 @@ def _explain(model: type[BaseModel], error: Any, suggest: Suggest) -> Found:
         case "string_pattern_mismatch" if is_key:
             return loc, *_name(str(loc[-1]), with_hyphens="_-]" in context["pattern"])
         case "string_pattern_mismatch":
-            return loc, _("“%(name)s” is not a version that the portal reads.") % {"name": name}, _("Write “3.0”.")
+            return loc, _("“%(name)s” is not a version that the portal supports.") % {"name": name}, _("Write “3.0”.")
         case "string_too_long":
             bounds = {"name": name, "most": context["max_length"]}
             return loc, _("“%(name)s” is longer than %(most)d characters.") % bounds, _("Make it shorter.")
@@ -66,7 +66,7 @@ def _explain(model: type[BaseModel], error: Any, suggest: Suggest) -> Found:
             fix = _("Use a number from %(least)d to %(most)d.") % {"least": least, "most": most}
             return loc, _("“%(name)s” is out of range.") % {"name": name}, fix
         case "value_error":
-            return loc, str(context.get("error", "")), _("Write it without.")
+            return loc, str(context.get("error", "")), _("Write it without that character.")
     if not (what := _types().get(error["type"])):
         return (
             loc,
@@ -74,14 +74,16 @@ def _explain(model: type[BaseModel], error: Any, suggest: Suggest) -> Found:
             _("Compare it with the example in the documentation."),
         )
     message = (
-        _("“%(name)s” has the wrong type.") % {"name": name} if loc else _("The file does not contain what it should.")
+        _("“%(name)s” has the wrong type.") % {"name": name}
+        if loc
+        else _("The file does not have the expected content.")
     )
     return loc, message, _("Write %(what)s.") % {"what": what}
 
 
 def _types() -> dict[str, str]:
     return {
-        "string_type": _("a text in double quotes"),
+        "string_type": _("a string in double quotes"),
         "bool_type": _("true or false"),
         "int_type": _("a whole number"),
         "int_from_float": _("a whole number"),
@@ -101,12 +103,12 @@ def _name(name: str, *, with_hyphens: bool) -> tuple[str, str]:
     elif len(name) > 50:
         why = _("it is longer than 50 characters")
     else:
-        why = _("it does not begin with a letter")
+        why = _("it does not start with a letter")
     return (
         _("“%(name)s” is not a valid name: %(why)s.") % {"name": name[:100], "why": why},
-        _("Begin with a letter, and use letters, digits, “_” and “-”, 50 at most.")
+        _("Start with a letter, and use at most 50 letters, digits, “_” and “-”.")
         if with_hyphens
-        else _("Begin with a letter or “_”, and use letters, digits and “_”, 50 at most."),
+        else _("Start with a letter or “_”, and use at most 50 letters, digits and “_”."),
     )
 
 
@@ -120,7 +122,7 @@ def _unknown(model: type[BaseModel], loc: tuple[str | int, ...], name: str, sugg
         here = levels.get(at, formats.RequestTemplate)
         homes = {"schema": _keys(formats.RequestSchema), "options": _keys(formats.RequestOptions)}
         if name == "body":
-            return _("A template has no body."), _("Remove it: whoever calls the template sends the body along.")
+            return _("A template cannot have a body."), _("Remove it. Whoever calls the template sends the body.")
         if name == "isOAuth":
             return (
                 _("“%(name)s” belongs to the 2.x format.") % {"name": name},
@@ -137,7 +139,7 @@ def _unknown(model: type[BaseModel], loc: tuple[str | int, ...], name: str, sugg
                 _("“%(name)s” belongs in “%(home)s”, not here.") % {"name": name, "home": home},
                 _("Move it there."),
             )
-    message = _("The format has no “%(name)s” here.") % {"name": name}
+    message = _("The format does not allow “%(name)s” here.") % {"name": name}
     return message, suggest(name, sorted(_keys(here)), _("Remove it."))
 
 

@@ -231,7 +231,7 @@ def pieces(text: str) -> list[tuple[bool, str]]:
 
 def _read(text: str) -> Iterator[tuple[Node, str]]:
     if len(text) > MAX_LENGTH:
-        raise MalformedExpression(_("longer than %(most)d characters") % {"most": MAX_LENGTH}, MAX_LENGTH)
+        raise MalformedExpression(_("the text is longer than %(most)d characters") % {"most": MAX_LENGTH}, MAX_LENGTH)
     at = 0
     while opening := _OPENING.search(text, at):
         if opening.start() > at:
@@ -258,7 +258,7 @@ class _Reader:
 
     def brackets(self) -> Node:
         if not self.text.startswith("=", self.at):
-            raise MalformedExpression(_("only “<%= … %>” is understood, no code"), self.at)
+            raise MalformedExpression(_("only “<%= … %>” is supported, not code"), self.at)
         self.at += 1
         found = self._choice()
         if not self._ends("%>"):
@@ -294,7 +294,9 @@ class _Reader:
     @staticmethod
     def _unquote(quoted: str, start: int) -> str:
         if wrong := re.search(r"(?<!\\)(?:\\\\)*\\([^'\"\\])", quoted):
-            raise MalformedExpression(_("a backslash goes before a quote or a backslash only"), start + wrong.start(1))
+            raise MalformedExpression(
+                _("a backslash can come only before a quote or another backslash"), start + wrong.start(1)
+            )
         return re.sub(r"\\(.)", r"\1", quoted[1:-1])
 
     def _choice(self) -> Node:
@@ -305,13 +307,13 @@ class _Reader:
         found = self._either()
         if self._mark("?"):
             if not isinstance(found, Equals):
-                raise MalformedExpression(_("what is before “?” must compare two values with “==”"), start)
+                raise MalformedExpression(_("the part before “?” must compare two values with “==”"), start)
             yes = self._choice()
             if not self._mark(":"):
                 raise MalformedExpression(_("“:” was expected here"), self.at)
             found = Choice(found, yes, self._choice())
         elif isinstance(found, Equals):
-            raise MalformedExpression(_("“==” is for a choice: a == b ? c : d"), start)
+            raise MalformedExpression(_("use “==” only in a choice: a == b ? c : d"), start)
         self.depth -= 1
         return found
 

@@ -104,43 +104,47 @@ class VendorForm(Row):
     name = forms.CharField(
         label=gettext_lazy("Name in the package"),
         max_length=50,
-        help_text=gettext_lazy("Part of its redirect URL, so best never changed."),
+        help_text=gettext_lazy("It is part of the redirect URL, so avoid changing it."),
     )
-    display_name = forms.CharField(label=gettext_lazy("Name that people read"), max_length=100)
+    display_name = forms.CharField(label=gettext_lazy("Name shown to people"), max_length=100)
     token_type = forms.ChoiceField(
         label=gettext_lazy("Connected by"),
         choices=[
             ("account", gettext_lazy("An admin, for the account")),
-            ("agent", gettext_lazy("Each agent, for themself")),
+            ("agent", gettext_lazy("Each agent, for themselves")),
         ],
     )
     authorize_url = forms.CharField(label=gettext_lazy("Authorize URL"), max_length=formats.MAX_VALUE)
     token_url = forms.CharField(label=gettext_lazy("Token URL"), max_length=formats.MAX_VALUE)
-    client_id = forms.CharField(label=gettext_lazy("Client id"), max_length=formats.MAX_VALUE)
+    client_id = forms.CharField(label=gettext_lazy("Client ID"), max_length=formats.MAX_VALUE)
     client_secret = forms.CharField(
         label=gettext_lazy("Client secret"),
         max_length=formats.MAX_VALUE,
         required=False,
-        help_text=gettext_lazy("Kept encrypted, outside of the package. Leave it empty, and it stays as it is."),
+        help_text=gettext_lazy(
+            "The secret is stored encrypted, outside the package. Leave this empty to keep the secret as it is."
+        ),
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
     )
     scope = forms.CharField(
         label=gettext_lazy("Scopes"),
         max_length=formats.MAX_VALUE,
         required=False,
-        help_text=gettext_lazy("As the vendor has them, with spaces between (or commas, where it takes those)."),
+        help_text=gettext_lazy(
+            "Write scopes as the vendor names them, separated by spaces, or by commas if the vendor uses those."
+        ),
     )
     client_authentication = forms.ChoiceField(
-        label=gettext_lazy("The secret is sent"),
-        choices=[("body", gettext_lazy("in the body")), ("basic", gettext_lazy("as HTTP Basic"))],
+        label=gettext_lazy("Send the secret"),
+        choices=[("body", gettext_lazy("In the request body")), ("basic", gettext_lazy("As HTTP Basic"))],
     )
-    refuses_pkce = forms.BooleanField(label=gettext_lazy("It refuses PKCE"), required=False)
+    refuses_pkce = forms.BooleanField(label=gettext_lazy("Vendor does not accept PKCE"), required=False)
     headers = LinesField(
-        label=gettext_lazy("Headers of the token request"), help_text=gettext_lazy("One a line: Name: value.")
+        label=gettext_lazy("Token request headers"), help_text=gettext_lazy("One per line, as Name: value.")
     )
     asked = AskedField(
-        label=gettext_lazy("Asked when it is connected"),
-        help_text=gettext_lazy("One a line: key: Label (required, secret). Use them as <%= oauth_iparams.key %>."),
+        label=gettext_lazy("Asked when connecting"),
+        help_text=gettext_lazy("One per line, as key: Label (required, secret). Use them as <%= oauth_iparams.key %>."),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -148,7 +152,7 @@ class VendorForm(Row):
         secret = as_str(self.initial.get("client_secret"))
         if not expressions.parse(secret).is_literal:
             self.fields["client_secret"].help_text = _(
-                "It is %(template)s, which is filled in elsewhere. Leave this empty, and that stays."
+                "The secret is %(template)s, which is filled in elsewhere. Leave this empty to keep it that way."
             ) % {"template": escape(secret)}
 
     def integration(self, before: dict[str, Any]) -> dict[str, Any]:
@@ -184,10 +188,10 @@ class VendorForm(Row):
 class RequestForm(Row):
     name = forms.CharField(label=gettext_lazy("Name"), max_length=50)
     oauth = forms.CharField(
-        label=gettext_lazy("With the access token of"),
+        label=gettext_lazy("Access token of"),
         max_length=50,
         required=False,
-        help_text=gettext_lazy("The name of an integration; “portal” is the app’s own credentials."),
+        help_text=gettext_lazy("The name of an integration. “portal” stands for the app’s own credentials."),
     )
     method = forms.ChoiceField(
         label=gettext_lazy("Method"),
@@ -195,15 +199,15 @@ class RequestForm(Row):
     )
     host = forms.CharField(label=gettext_lazy("Host"), max_length=formats.MAX_VALUE)
     path = forms.CharField(label=gettext_lazy("Path"), max_length=formats.MAX_VALUE)
-    query = LinesField(label=gettext_lazy("Query"), help_text=gettext_lazy("One a line: name: value."))
+    query = LinesField(label=gettext_lazy("Query"), help_text=gettext_lazy("One per line, as name: value."))
     headers = LinesField(
         label=gettext_lazy("Headers"),
-        help_text=gettext_lazy("One a line: Name: value, such as Authorization: Bearer <%= access_token %>"),
+        help_text=gettext_lazy("One per line, as Name: value, such as Authorization: Bearer <%= access_token %>"),
     )
     max_attempts = forms.IntegerField(
-        label=gettext_lazy("Tries"), min_value=1, max_value=formats.MAX_ATTEMPTS, required=False
+        label=gettext_lazy("Maximum attempts"), min_value=1, max_value=formats.MAX_ATTEMPTS, required=False
     )
-    agents = forms.BooleanField(label=gettext_lazy("Every agent may use the account’s connection"), required=False)
+    agents = forms.BooleanField(label=gettext_lazy("Let every agent use the account’s connection"), required=False)
 
     def template(self, before: dict[str, Any]) -> dict[str, Any]:
         data = self.cleaned_data
@@ -233,8 +237,8 @@ class RequestForm(Row):
 
 class AskedForm(forms.Form):
     asked = AskedField(
-        label=gettext_lazy("Asked at install"),
-        help_text=gettext_lazy("One a line: key: Label (required, secret). Use them as <%= iparam.key %>."),
+        label=gettext_lazy("Asked during installation"),
+        help_text=gettext_lazy("One per line, as key: Label (required, secret). Use them as <%= iparam.key %>."),
     )
 
 
@@ -292,7 +296,7 @@ class PackageFields:
         for form in self._kept(formset):
             name = form.cleaned_data["name"]
             if name in seen:
-                form.add_error("name", _("This name is taken; use another."))
+                form.add_error("name", _("This name is already taken. Use another name."))
                 return False
             seen.add(name)
         return True

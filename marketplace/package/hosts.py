@@ -42,8 +42,8 @@ def split_url(template: Template) -> tuple[str, Template]:
     scheme = _URL.match(first.text) if isinstance(first, Text) else None
     if not scheme or not isinstance(first, Text):
         raise Misplaced(
-            _("This is not a URL that begins with “https://”."),
-            _("Write the whole URL, such as https://api.vendor.com/token."),
+            _("This is not a URL that starts with “https://”."),
+            _("Write the full URL, such as https://api.vendor.com/token."),
         )
     host: list[Node] = []
     for part in (Text(first.text[scheme.end() :]), *template.parts[1:]):
@@ -62,8 +62,9 @@ def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
     texts = "".join(part.text for part in host.parts if isinstance(part, Text))
     if wrong := re.search(r"[^A-Za-z0-9.:-]", texts):
         raise Misplaced(
-            _("The host has a character that no host can have: %(character)s.") % {"character": describe(wrong[0])},
-            _("Write a name without scheme, path or user."),
+            _("The host has a character that is not allowed in host names: %(character)s.")
+            % {"character": describe(wrong[0])},
+            _("Write a host name without a scheme, path or user."),
         )
     if any(isinstance(part, Encode) for part in host.parts):
         raise Misplaced(_("The result of “encode(…)” cannot be part of a host."), _("Use the value itself."))
@@ -74,10 +75,12 @@ def check_host(host: Template, *, fixed: bool, loopback: bool) -> None:
     domain = tail[1:].partition(":")[0]
     if isinstance(first, Text) or not tail.startswith(".") or not _suffixes().privatesuffix(domain.lower()):
         raise Misplaced(
-            _("Here, the caller could choose who receives what the template sends.")
+            _("This would let the caller choose who receives what the template sends.")
             if host.is_called
-            else _("A field that is filled in at install could choose here who receives a secret or a token."),
-            _("Write the host out, or let it be one label of your vendor’s domain: <%= … %>.vendor.com."),
+            else _(
+                "This would let a field that is filled in during installation choose who receives a secret or a token."
+            ),
+            _("Write the full host, or fill in only one label of your vendor’s domain: <%= … %>.vendor.com."),
         )
     check_literal(f"label{tail}", loopback)
 
@@ -89,25 +92,30 @@ def check_literal(host: str, loopback: bool) -> None:
     found = _HOST.fullmatch(host)
     if not found and (plain := ascii_host(host)):
         raise Misplaced(
-            _("“%(host)s” is not a host in ASCII.") % {"host": host[:100]}, _("Write “%(plain)s”.") % {"plain": plain}
+            _("“%(host)s” is not an ASCII host name.") % {"host": host[:100]},
+            _("Write “%(plain)s”.") % {"plain": plain},
         )
     if not found or (found[2] and not 0 < int(found[2]) < 65536):
         wrong = re.search(r"[^A-Za-z0-9.:-]", host)
         raise Misplaced(
-            _("“%(host)s” is not a host: it contains %(character)s.")
+            _("“%(host)s” is not a valid host name: it contains %(character)s.")
             % {"host": host[:100], "character": describe(wrong[0])}
             if wrong
-            else _("“%(host)s” is not a host.") % {"host": host[:100]},
-            _("Write a name without scheme, path or user."),
+            else _("“%(host)s” is not a valid host name.") % {"host": host[:100]},
+            _("Write a host name without a scheme, path or user."),
         )
     if found[2] and int(found[2]) != 443:
-        raise Misplaced(_("The portal calls port 443 only."), _("Leave the port out."))
+        raise Misplaced(_("The portal calls only port 443."), _("Leave out the port."))
     last = found[1].rpartition(".")[2]
     # A resolver reads a number as an IP address.
     if re.fullmatch(r"\d+|0[xX][0-9A-Fa-f]*", last):
-        raise Misplaced(_("“%(host)s” is an address, not a name.") % {"host": host[:100]}, _("Use the vendor’s name."))
+        raise Misplaced(
+            _("“%(host)s” is an IP address, not a host name.") % {"host": host[:100]}, _("Use the vendor’s host name.")
+        )
     if "." not in found[1] or not _suffixes().privatesuffix(found[1].lower()):
-        raise Misplaced(_("“%(host)s” is not a public name.") % {"host": host[:100]}, _("Use the vendor’s full name."))
+        raise Misplaced(
+            _("“%(host)s” is not a public host name.") % {"host": host[:100]}, _("Use the vendor’s full host name.")
+        )
 
 
 def check_header(name: str) -> None:
@@ -115,14 +123,14 @@ def check_header(name: str) -> None:
     if not _HEADER.fullmatch(name):
         wrong = re.search(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]", name)
         raise Misplaced(
-            _("“%(name)s” is not the name of a header: it contains %(character)s.")
+            _("“%(name)s” is not a valid header name: it contains %(character)s.")
             % {"name": name[:100], "character": describe(wrong[0])}
             if wrong
-            else _("The name of a header has 1 to 100 characters."),
+            else _("A header name must have 1 to 100 characters."),
             _("Use letters, digits and hyphens."),
         )
     if name.lower() in _HEADERS_OF_OURS:
-        raise Misplaced(_("The header “%(name)s” is not a package’s to set.") % {"name": name}, _("Remove it."))
+        raise Misplaced(_("A package cannot set the header “%(name)s”.") % {"name": name}, _("Remove it."))
 
 
 def not_in_a_header(text: str) -> str:
@@ -135,23 +143,26 @@ def check_path(path: Template) -> None:
     """Raise Misplaced unless all systems read this path in the same way."""
     first = path.parts[0] if path.parts else None
     if not isinstance(first, Text) or not first.text.startswith("/"):
-        raise Misplaced(_("A path begins with “/”."), _("Write “/” first."))
+        raise Misplaced(_("A path must start with “/”."), _("Add “/” at the start."))
     filled = "".join(part.text if isinstance(part, Text) else "x" for part in path.parts)
     # Texts in expressions too: they come out unchanged.
     if wrong := re.search(r"[^!-~]|[\\?#]", "".join([filled, *path.texts()])):
         raise Misplaced(
-            _("The path has a character that no path can have: %(character)s.") % {"character": describe(wrong[0])},
+            _("The path has a character that is not allowed in paths: %(character)s.")
+            % {"character": describe(wrong[0])},
             _(
-                "A query in the path is read only if each parameter has a name of its own; otherwise put it under “query”."
+                "The portal reads a query in the path only if each parameter has a different name. Otherwise, put it under “query”."
             )
             if wrong[0] == "?"
-            else _("Remove it: what follows “#” is never sent.")
+            else _("Remove it. Anything after “#” is never sent.")
             if wrong[0] == "#"
             else _("Percent-encode it."),
         )
     segments = re.sub("%2e", ".", filled, flags=re.IGNORECASE).split("/")
     if "." in segments or ".." in segments or "" in segments[1:-1]:
-        raise Misplaced(_("The path has “.”, “..” or nothing between two “/”."), _("Write the path out."))
+        raise Misplaced(
+            _("The path has a “.” or “..” segment, or nothing between two “/”."), _("Write the full path without them.")
+        )
 
 
 def check_setting(value: str) -> None:
@@ -163,6 +174,6 @@ def check_setting(value: str) -> None:
         raise Misplaced(_("it contains “%(code)s”.") % {"code": wrong[0][:20]}, _("Write the character itself."))
     segments = value.split("/")
     if "." in segments or ".." in segments:
-        raise Misplaced(_("“.” or “..” is one of its segments."), _("Write the path out."))
+        raise Misplaced(_("one of its segments is “.” or “..”."), _("Write the full path without them."))
     if "" in segments:
-        raise Misplaced(_("it begins or ends with “/”, or has two in a row."), _("Begin and end with a name."))
+        raise Misplaced(_("it starts or ends with “/”, or has two in a row."), _("Remove the extra slashes."))

@@ -43,7 +43,7 @@ class Integrations(Reading):
         fields = self.check_fields(OAUTH, f"{base}/oauth_iparams", one.get("oauth_iparams"))
         # Agents can read the URL their browser is sent to. An admin fills in the client secret even where it is not “secure”.
         secure = {key for key, field in fields.items() if as_dict(field).get("secure") is True} | _secret_fields(one)
-        hidden = _("a secure field would be seen here.")
+        hidden = _("a secure field would be visible here.")
         plain = {f"oauth_iparams.{key}": hidden if key in secure else "" for key in fields}
         full = dict.fromkeys(plain, "")
         self.template(OAUTH, f"{base}/client_id", one.get("client_id"), plain)
@@ -55,7 +55,9 @@ class Integrations(Reading):
         ):
             template = self.template(OAUTH, pointer, text, plain)
             if template and looks_secret(pointer.rpartition("/")[2], template):
-                self.written_secret(OAUTH, pointer, _("Remove it: people’s browsers are sent there with it."))
+                self.written_secret(
+                    OAUTH, pointer, _("Remove it, because people’s browsers are sent to the vendor with it.")
+                )
         self._custom_headers(f"{base}/options/customHeaders", options.get("customHeaders", {}), full)
         for key in sorted(options.keys() & _OUR_PARAMETERS):
             self.tell(
@@ -89,25 +91,31 @@ class Integrations(Reading):
             pointer = step(base, name)
             if name == "pkce" and not isinstance(value, bool):
                 self.tell(
-                    ERROR, OAUTH, pointer, _("“pkce” is true or false."), _("Write false where a vendor refuses it.")
+                    ERROR,
+                    OAUTH,
+                    pointer,
+                    _("“pkce” must be true or false."),
+                    _("Write false if the vendor does not accept PKCE."),
                 )
             elif name == "client_authentication" and value not in ("basic", "body"):
                 self.tell(
                     ERROR,
                     OAUTH,
                     pointer,
-                    _("“client_authentication” says how the client secret is sent."),
+                    _("“client_authentication” must say how the client secret is sent."),
                     _("Write “basic” or “body”."),
                 )
             elif name in ("issuer", "revocation_url") and not isinstance(value, str):
-                self.tell(ERROR, OAUTH, pointer, _("“%(name)s” is a URL.") % {"name": name}, _("Write it as a text."))
+                self.tell(
+                    ERROR, OAUTH, pointer, _("“%(name)s” must be a URL.") % {"name": name}, _("Write it as a string.")
+                )
             elif name not in ("customHeaders", "pkce") and not _is_parameter(value):
                 self.tell(
                     ERROR,
                     OAUTH,
                     pointer,
-                    _("An option is a text, a number, true or false, or a list of texts."),
-                    _("Write it as one of these."),
+                    _("An option must be a string, a number, true or false, or a list of strings."),
+                    _("Use one of these types."),
                 )
 
     def _url(self, pointer: str, template: Template, fixed: bool) -> None:
@@ -117,16 +125,20 @@ class Integrations(Reading):
             if literal and self.facts.is_portal(f"{scheme}://{literal}"):
                 return
             if scheme != "https" and not (loopback and hosts.is_loopback(literal)):
-                raise Misplaced(_("This is not https."), _("Use https://."))
+                raise Misplaced(_("This address does not use https."), _("Use https://."))
             hosts.check_host(host, fixed=fixed, loopback=loopback)
         except Misplaced as error:
             self.misplaced(OAUTH, pointer, error)
 
     def _custom_headers(self, pointer: str, headers: Any, allowed: Mapping[str, str]) -> None:
         if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
-            self.tell(ERROR, OAUTH, pointer, _("Headers are names with a text each."), _('Write {"Name": "value"}.'))
+            self.tell(
+                ERROR, OAUTH, pointer, _("Headers must be names with string values."), _('Write {"Name": "value"}.')
+            )
             return
-        looked_into = self.count(OAUTH, pointer, headers, formats.MAX_FIELDS, _("More than %(most)d of them."))
+        looked_into = self.count(
+            OAUTH, pointer, headers, formats.MAX_FIELDS, _("There are more than %(most)d entries.")
+        )
         for name, value in looked_into.items():
             template = self.template(OAUTH, step(pointer, name), value, allowed)
             try:
@@ -134,7 +146,7 @@ class Integrations(Reading):
             except Misplaced as error:
                 self.misplaced(OAUTH, step(pointer, name), error)
             if template and looks_secret(name, template):
-                ours = _("Remove the header: the portal sends the client id and secret itself.")
+                ours = _("Remove the header. The portal itself sends the client ID and secret.")
                 self.written_secret(OAUTH, step(pointer, name), ours if name.lower() == "authorization" else "")
 
     def _unused(self, base: str, fields: dict[str, Any], one: dict[str, Any]) -> None:
@@ -151,7 +163,7 @@ class Integrations(Reading):
                     OAUTH,
                     step(f"{base}/oauth_iparams", key),
                     _("Nothing uses this field."),
-                    _("Use it in a template, or do not ask for it."),
+                    _("Use it in a template, or remove it."),
                 )
 
     def _first_party(self, base: str, one: dict[str, Any], client: Client, options: dict[str, Any]) -> None:
@@ -160,8 +172,8 @@ class Integrations(Reading):
                 ERROR,
                 OAUTH,
                 f"{base}/client_id",
-                _("These credentials are not this app’s to use."),
-                _("Use marketplace credentials of the app’s own team, that no other app has."),
+                _("This app cannot use these credentials."),
+                _("Use marketplace credentials of the app’s own team that no other app has."),
             )
             # Tell nothing more about somebody else's credentials.
             return
@@ -170,15 +182,15 @@ class Integrations(Reading):
                 ERROR,
                 OAUTH,
                 f"{base}/client_secret",
-                _("The portal’s own credentials need no secret in a package."),
-                _("Remove client_secret. If it was a real one, rotate it: it has been in a file."),
+                _("The portal’s own credentials do not need a secret in the package."),
+                _("Remove client_secret. If it was a real secret, rotate it, because it has been in a file."),
             )
         if not client.is_platform:
             self.tell(
                 ERROR,
                 OAUTH,
                 f"{base}/client_id",
-                _("These are credentials of an external app."),
+                _("These credentials are for an external app."),
                 _("Use marketplace credentials."),
             )
         if one.get("token_type") in ("account", "agent") and one["token_type"] != client.level:
@@ -186,7 +198,7 @@ class Integrations(Reading):
                 ERROR,
                 OAUTH,
                 f"{base}/token_type",
-                _("The credentials are for the level “%(level)s”.") % {"level": client.level},
+                _("These credentials are for the level “%(level)s”.") % {"level": client.level},
                 _("Write “%(level)s”.") % {"level": client.level},
             )
         for key in ("authorize_url", "token_url"):
@@ -195,8 +207,8 @@ class Integrations(Reading):
                     WARNING,
                     OAUTH,
                     f"{base}/{key}",
-                    _("These credentials work at this portal only; this address is not used."),
-                    _("Write the portal’s own address."),
+                    _("These credentials work only with this portal, so this address is not used."),
+                    _("Use the portal’s own address."),
                 )
         self._scopes(base, options, client)
 
@@ -204,7 +216,13 @@ class Integrations(Reading):
         # As keys: in order, and quick to look up.
         asked, optional = (dict.fromkeys(words(options.get(key))) for key in ("scope", "optional_scope"))
         if not asked:
-            self.tell(ERROR, OAUTH, f"{base}/options", _("The version asks for no scope."), _("List them in “scope”."))
+            self.tell(
+                ERROR,
+                OAUTH,
+                f"{base}/options",
+                _("The version does not ask for any scopes."),
+                _("List its scopes in “scope”."),
+            )
         for name in asked:
             if "," in name:
                 self.tell(
@@ -212,7 +230,7 @@ class Integrations(Reading):
                     OAUTH,
                     f"{base}/options/scope",
                     _("There is no scope “%(name)s”.") % {"name": name[:100]},
-                    _("Put spaces between scopes, not commas."),
+                    _("Separate scopes with spaces, not commas."),
                 )
             elif name not in self.facts.scopes:
                 self.tell(
@@ -248,24 +266,24 @@ class Integrations(Reading):
                 ERROR,
                 OAUTH,
                 f"{base}/client_id",
-                _("This portal has no credentials with this id."),
-                _("Copy the client id from your OAuth credentials."),
+                _("This portal has no credentials with this client ID."),
+                _("Copy the client ID from your OAuth credentials."),
             )
         if "client_secret" not in one and not is_kept:
             self.tell(
                 WARNING,
                 OAUTH,
                 base,
-                _("There is no client secret: few vendors accept that."),
-                _("Keep the secret in the portal’s store, or ask for it at install."),
+                _("There is no client secret. Few vendors support that."),
+                _("Store the secret in the portal, or ask for it during installation."),
             )
         if secret and secret.parts and not secret.is_of_values and not (secret.is_literal and self.facts.keeps_secrets):
             self.tell(
                 WARNING,
                 OAUTH,
                 f"{base}/client_secret",
-                _("The package contains the vendor’s secret, which everyone who sees the package can read."),
-                _("Let the portal keep it encrypted and take it out of the package."),
+                _("The package contains the vendor’s secret. Anyone who sees the package can read it."),
+                _("Store it encrypted in the portal, and remove it from the package."),
             )
         if lacking := lacks_refresh_token(as_str(one.get("token_url")), options):
             self.tell(
@@ -273,7 +291,7 @@ class Integrations(Reading):
                 OAUTH,
                 f"{base}/options",
                 _(
-                    "This vendor gives no refresh token for such a request: each connection ends with its first access token."
+                    "This vendor issues no refresh token for this request, so each connection ends when its first access token expires."
                 ),
                 _("Add “%(value)s” to “%(option)s” in the options.") % {"option": lacking[0], "value": lacking[1]},
             )

@@ -45,8 +45,8 @@ def overlooked(names: Iterable[str], read: Collection[str]) -> Iterator[Overlook
         if _ARCHIVE.fullmatch(path.name):
             yield (
                 name,
-                _("An archive within the package is not read."),
-                _("Upload that one, if it is the app; otherwise leave it out."),
+                _("The portal does not read archives inside the package."),
+                _("If this archive is the app, upload it instead. Otherwise, leave it out."),
             )
             continue
         in_config = len(path.parts) == 2 and path.parts[0].lower() in ("config", "configs")
@@ -55,30 +55,30 @@ def overlooked(names: Iterable[str], read: Collection[str]) -> Iterator[Overlook
         if meant == IPARAMS and path.suffix.lower() in (".html", ".htm"):
             yield (
                 name,
-                _("The portal does not show an app’s own installation page; it reads %(file)s instead.")
+                _("The portal does not show an app’s own installation page. It reads %(file)s instead.")
                 % {"file": meant},
-                _("List its fields in %(file)s, each with a display_name and a type; the portal makes the page.")
+                _("List its fields in %(file)s, each with a display_name and a type. The portal creates the page.")
                 % {"file": meant},
             )
         # If the file itself is present, one of the same name deeper in the app, such as a web manifest, is something else.
         elif meant and meant not in read and (in_config or path.suffix.lower().startswith(".json")):
             yield (
                 name,
-                _("This file is not read; the portal reads %(file)s.") % {"file": meant},
-                _("Rename or move it, so that it is %(file)s.") % {"file": meant},
+                _("This file is not read. The portal reads %(file)s instead.") % {"file": meant},
+                _("Rename or move it to %(file)s.") % {"file": meant},
             )
         elif meant and in_config:
             yield (
                 name,
-                _("This file is not read; the portal reads %(file)s.") % {"file": meant},
-                _("Move into %(file)s what is missing there, and remove this file.") % {"file": meant},
+                _("This file is not read. The portal reads %(file)s instead.") % {"file": meant},
+                _("Move anything that is missing into %(file)s, then remove this file.") % {"file": meant},
             )
         elif in_config:
             yield (
                 name,
-                _("This file is not read; in config/, the portal reads only %(files)s.")
+                _("This file is not read. In config/, the portal reads only %(files)s.")
                 % {"files": ", ".join(file.removeprefix("config/") for file in FILES[1:])},
-                _("Move what the portal should know into one of them, or leave this file as it is."),
+                _("Move what the portal needs into one of them, or leave this file as it is."),
             )
 
 

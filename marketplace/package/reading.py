@@ -96,7 +96,7 @@ class Reading:
 
     def check_fields(self, file: str, base: str, fields: Any) -> dict[str, Any]:
         """Check the fields that people fill in at install or when they connect a vendor."""
-        looked_into = self.count(file, base, fields, formats.MAX_FIELDS, _("More than %(most)d fields."))
+        looked_into = self.count(file, base, fields, formats.MAX_FIELDS, _("There are more than %(most)d fields."))
         for name, value in looked_into.items():
             one = as_dict(value)
             for key in sorted(one.keys() - _OF_A_FIELD):
@@ -111,7 +111,7 @@ class Reading:
                 self.written_secret(
                     file,
                     step(base, name, "default_value"),
-                    _("Remove the default: whoever installs the app fills it in."),
+                    _("Remove the default value. Whoever installs the app fills in the field."),
                 )
             if one.get("type") in ("dropdown", "radio", "multiselect") and not one.get("options"):
                 self.tell(ERROR, file, step(base, name), _("A choice needs “options”."), _("List them."))
@@ -129,11 +129,11 @@ class Reading:
                 file,
                 pointer,
                 _("At character %(at)d: %(what)s.") % {"at": error.offset + 1, "what": error},
-                _("Mend the expression."),
+                _("Fix the expression."),
             )
             return None
         if template.encodes_twice:
-            self.tell(ERROR, file, pointer, _("“encode(…)” stands within another “encode(…)”."), _("Encode once."))
+            self.tell(ERROR, file, pointer, _("“encode(…)” is inside another “encode(…)”."), _("Encode only once."))
         for name in template.names():
             if name.name not in allowed:
                 message, fix = self._unknown(file, name.name, allowed)
@@ -156,8 +156,8 @@ class Reading:
         same = f"{ours}.{key}"
         if file == OAUTH and (name == "access_token" or prefix == "context"):
             return (
-                _("“%(name)s” can be used in request templates only.") % {"name": name},
-                _("Remove it: a vendor is connected before anything is called."),
+                _("“%(name)s” can be used only in request templates.") % {"name": name},
+                _("Remove it. A vendor is connected before any template is called."),
             )
         if same in allowed:
             # A field with another prefix is the likeliest meaning, whatever else looks similar.
@@ -166,10 +166,10 @@ class Reading:
             prefix == "oauth_iparams" and file != OAUTH
         ):
             return (
-                _("“%(name)s” cannot be used in this file: it is asked for elsewhere.") % {"name": name},
-                _("Ask for it here too: declare it, and call it “%(same)s”.") % {"same": same},
+                _("“%(name)s” cannot be used in this file, because it is asked for elsewhere.") % {"name": name},
+                _("To ask for it here too, declare it and refer to it as “%(same)s”.") % {"same": same},
             )
-        otherwise = _("Declare the field and call it “%(prefix)s.…”, or remove the name.") % {"prefix": ours}
+        otherwise = _("Declare the field and refer to it as “%(prefix)s.…”, or remove the name.") % {"prefix": ours}
         known = (each for each, why in allowed.items() if not why)
         return _("there is no “%(name)s”.") % {"name": name}, self.suggest(name, known, otherwise)
 
@@ -200,8 +200,8 @@ class Reading:
             WARNING,
             file,
             pointer,
-            _("The package contains a secret here, which everyone who sees the package can read."),
-            fix or _("Ask for it as a secure field, and use that in a header."),
+            _("The package contains a secret here. Anyone who sees the package can read it."),
+            fix or _("Ask for it as a secure field, and use that field in a header."),
         )
 
 

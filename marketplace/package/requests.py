@@ -47,7 +47,7 @@ class Requests(Reading):
                 WARNING,
                 REQUESTS,
                 f"{base}/options/agents",
-                _("“agents” has no effect here: it is for account-level integrations."),
+                _("“agents” has no effect here. It applies only to account-level integrations."),
                 _("Remove it."),
             )
         self._schema(base, schema, oauth, integration)
@@ -57,7 +57,10 @@ class Requests(Reading):
     @cached_property
     def _names(self) -> tuple[_Known, _Known]:
         """Return the names allowed in a host, path or query, and those allowed in a header."""
-        secret, token = _("a secure field stands in headers only."), _("the access token stands in headers only.")
+        secret, token = (
+            _("a secure field can be used only in headers."),
+            _("the access token can be used only in headers."),
+        )
         plain = {f"iparam.{key}": secret if field.get("secure") is True else "" for key, field in self.fields.items()}
         plain["access_token"] = token
         unread = ["iparam"] if IPARAMS in self.unreadable else []
@@ -78,7 +81,7 @@ class Requests(Reading):
             self._settings(f"{base}/schema/path", path)
             if [*secrets_of_url(path)]:
                 self.written_secret(REQUESTS, f"{base}/schema/path")
-        more = _("More than %(most)d of them.")
+        more = _("There are more than %(most)d entries.")
         query, headers = (
             self.count(REQUESTS, f"{base}/schema/{key}", schema.get(key), formats.MAX_FIELDS, more)
             for key in ("query", "headers")
@@ -97,8 +100,9 @@ class Requests(Reading):
                     ERROR,
                     REQUESTS,
                     pointer,
-                    _("The header has a character that no header can have: %(character)s.") % {"character": wrong},
-                    _("Use letters, digits and punctuation of ASCII."),
+                    _("The header has a character that is not allowed in headers: %(character)s.")
+                    % {"character": wrong},
+                    _("Use only ASCII letters, digits and punctuation."),
                 )
             if template and looks_secret(key, template):
                 self.written_secret(REQUESTS, pointer)
@@ -109,7 +113,11 @@ class Requests(Reading):
                 self.misplaced(REQUESTS, pointer, error)
         if sends and not isinstance(oauth, str):
             self.tell(
-                ERROR, REQUESTS, base, _("The access token of which integration?"), _("Name it in options.oauth.")
+                ERROR,
+                REQUESTS,
+                base,
+                _("The template does not say which integration’s access token it sends."),
+                _("Name the integration in options.oauth."),
             )
         if isinstance(oauth, str) and not sends:
             self.tell(
@@ -159,8 +167,8 @@ class Requests(Reading):
                     ERROR,
                     REQUESTS,
                     pointer,
-                    _("“%(name)s” has a type whose values cannot be used here.") % where,
-                    _("Ask for just the part that belongs here, as a text."),
+                    _("“%(name)s” has a type that cannot be used here.") % where,
+                    _("Ask for only the part that belongs here, in a text field."),
                 )
             if is_host and kind == "domain" and not template.is_of_values:
                 self.tell(
@@ -168,7 +176,7 @@ class Requests(Reading):
                     REQUESTS,
                     pointer,
                     _("“%(name)s” is a domain, but only one label of a domain fits here.") % where,
-                    _("Ask for a text, and say in its description which part of the domain is meant."),
+                    _("Use a text field, and say in its description which part of the domain to enter."),
                 )
             if not is_host and (found := self._misplaced_choice(key)):
                 option, error = found
@@ -185,8 +193,8 @@ class Requests(Reading):
                     WARNING,
                     REQUESTS,
                     pointer,
-                    _("“%(name)s” may be left empty, but this template cannot be sent without it.") % where,
-                    _("Make the field required, or give another value: <%%= %(name)s || '…' %%>.") % where,
+                    _("“%(name)s” can be left empty, but this template cannot be sent without it.") % where,
+                    _("Make the field required, or add a fallback value: <%%= %(name)s || '…' %%>.") % where,
                 )
 
     def _host(
@@ -203,7 +211,7 @@ class Requests(Reading):
             if schema.get("protocol", "https") != "https" and not (
                 loopback and host.is_literal and hosts.is_loopback(host.fill({}))
             ):
-                raise Misplaced(_("This is not https."), _("Use https, or leave “protocol” out."))
+                raise Misplaced(_("This address does not use https."), _("Use https, or leave out “protocol”."))
         except Misplaced as error:
             self.misplaced(REQUESTS, f"{base}/schema/host", error)
         self._settings(f"{base}/schema/host", host, is_host=True)
@@ -221,7 +229,7 @@ class Requests(Reading):
                 REQUESTS,
                 f"{base}/schema/path",
                 _("No product publishes this route."),
-                _("Compare it with the product’s documentation."),
+                _("Check the route in the product’s documentation."),
             )
         elif not any(asked & {*scopes} for scopes in routes):
             needed = sorted({scope for scopes in routes for scope in scopes})

@@ -89,7 +89,7 @@ def _lock(installation: Installation, by: User, name: str | None) -> tuple[Insta
     installation = Installation.objects.select_for_update(no_key=True, of=("self",)).get(pk=installation.pk)
     integration = vendors_of(installation).get(name) if name else None
     if installation.uninstalled_at or account.suspended_at or (name and integration is None):
-        raise NotThere(_("There is nothing to connect here any more."))
+        raise NotThere(_("Nothing can be connected here any more."))
     if integration and integration.token_type == "agent":
         return installation, member
     require_admin(account, by)
@@ -105,13 +105,13 @@ def _lock_connection(installation: Installation, name: str, membership: Membersh
 def check_same_version(installation: Installation, version: int) -> None:
     """Raise NotThere if an upgrade came between: the same name may now mean another vendor (RFC 9700, 4.4)."""
     if installation.version_id != version:
-        raise NotThere(_("The app was updated meanwhile. Please connect again."))
+        raise NotThere(_("The app was updated in the meantime. Connect again."))
 
 
 def _check_not_suspended(installation: Installation) -> None:
     client = installation.app.client
     if client and client.suspended_at:
-        raise NotThere(_("This app is suspended; nothing of it can be connected now."))
+        raise NotThere(_("This app is suspended and cannot be connected now."))
 
 
 @transaction.atomic
@@ -141,7 +141,7 @@ def prepare_connection(installation: Installation, name: str, *, values: Mapping
         installation=installation, integration=name, membership=membership
     )
     if values_.lacks_credentials(Contents.of(installation.version), name, installation.values):
-        raise NotConnected(_("An admin has to fill in the app’s settings first."))
+        raise NotConnected(_("An admin must fill in the app’s settings first."))
     cleaned = values_.clean(asked_to_connect(vendors_of(installation)[name]), values, row.values)
     changes = row._state.adding or cleaned != row.values
     row.values = cleaned
@@ -248,9 +248,9 @@ def disconnect(connection: Connection, *, by: User) -> Connection:
     installation, membership = _lock(connection.installation, by, connection.integration)
     row = lock(Connection, connection.pk)
     if row.membership_id != (membership and membership.pk):
-        raise NotThere(_("This connection is somebody else’s."))
+        raise NotThere(_("This connection belongs to someone else."))
     if row.ended_at:
-        raise NotConnected(_("This was disconnected already."))
+        raise NotConnected(_("This is already disconnected."))
     _end(row, by, installation)
     _record(installation, Event.CONNECTION_DISCONNECTED, by, row)
     return row

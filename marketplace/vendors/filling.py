@@ -70,7 +70,7 @@ def texts_of(context: Mapping[str, Any]) -> dict[str, str]:
         elif isinstance(value, str | int | float):
             found[prefix] = str(value)
         elif value is not None:
-            raise BadInput(_("“%(name)s” must be a text, a number, true or false.") % {"name": prefix[:100]})
+            raise BadInput(_("“%(name)s” must be a string, a number, true or false.") % {"name": prefix[:100]})
         text = found.get(prefix, "")
         if len(text) > formats.MAX_VALUE:
             raise too_much
@@ -123,7 +123,7 @@ def _filled(text: str, values: Mapping[str, str], escape: expressions.Escape | N
         template = expressions.parse(text)
         filled = template.fill(values, escape) if escape else template.fill(values)
     except expressions.NoValue as name:
-        raise BadInput(_("“%(name)s” has no value, and the template needs one.") % {"name": name}) from None
+        raise BadInput(_("“%(name)s” has no value, but the template needs one.") % {"name": name}) from None
     if len(filled) > MAX_FILLED:
         raise BadInput(_("A value filled into the template is longer than %(most)d KB.") % {"most": MAX_FILLED // 1024})
     return filled
@@ -151,7 +151,7 @@ def _path(text: str, values: Mapping[str, str]) -> str:
     values = {name: value for name, value in values.items() if value}
     path = _filled(text, values, _segment)
     if {".", "..", ""} & {*path.split("/")[1:-1]} or path.rpartition("/")[2] in (".", ".."):
-        raise BadInput(_("A value that goes into the path is empty, “.” or “..”."))
+        raise BadInput(_("A value for the path is empty, “.” or “..”."))
     return path
 
 
@@ -172,7 +172,7 @@ def _header(name: str, text: str, values: Mapping[str, str]) -> str:
     value = _filled(text, values).strip()
     if wrong := hosts.not_in_a_header(value):
         raise BadInput(
-            _("The value for the header “%(name)s” has a character that no header can have: %(character)s.")
+            _("The value for the header “%(name)s” has a character that is not allowed in headers: %(character)s.")
             % {"name": name, "character": wrong}
         )
     return value
@@ -182,7 +182,7 @@ def _body(method: str, body: Any) -> tuple[bytes, str]:
     if body is None or body == "":
         return b"", ""
     if method in ("GET", "HEAD"):
-        raise BadInput(_("A %(method)s request has no body.") % {"method": method})
+        raise BadInput(_("A %(method)s request cannot have a body.") % {"method": method})
     try:
         text, kind = (
             (body, "text/plain; charset=utf-8") if isinstance(body, str) else (json.dumps(body), "application/json")

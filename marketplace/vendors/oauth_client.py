@@ -89,7 +89,7 @@ class Vendor:
         )
         path = re.split(r"[?#]", url.partition("://")[2])[0]
         if {".", ".."} & {*path.split("/")}:
-            raise VendorError(_("“.” or “..” cannot be part of its address."), is_final=True)
+            raise VendorError(_("“.” or “..” cannot be a path segment of the vendor’s address."), is_final=True)
         return url
 
     def _is_written_out(self, text: str) -> bool:
@@ -186,7 +186,7 @@ class Vendor:
             hidden = (self._secret(), *sent.values())
             raise VendorError(said(error.error, error.description, hidden=hidden), is_final=final) from None
         except (*CLIENT_ERRORS, ValueError):
-            raise VendorError(_("Its answer could not be read.")) from None
+            raise VendorError(_("The vendor’s response could not be read.")) from None
         return _tokens(answer, _scopes(self._option(self.options.get("scope", ""))))
 
     def revoke(self, tokens: Mapping[str, Any], url: str) -> None:
@@ -201,9 +201,9 @@ class Vendor:
             except EgressError as error:
                 raise VendorError(str(error)) from None
             except (AuthlibBaseError, *CLIENT_ERRORS, ValueError):
-                raise VendorError(_("Its answer could not be read.")) from None
+                raise VendorError(_("The vendor’s response could not be read.")) from None
             if answer.status_code >= 500 or answer.status_code == 429:
-                raise VendorError(_("It answered %(status)d.") % {"status": answer.status_code})
+                raise VendorError(_("The vendor responded with status %(status)d.") % {"status": answer.status_code})
 
     def revocation_url(self, iss: str = "") -> str:
         """Return the vendor's revocation endpoint, or "" if it names none.
@@ -317,7 +317,11 @@ def _as_json(response: Any) -> Any:
         return _made(response, {"error": str(code) or "error", "error_description": words_of(about)}, 400)
     if response.status_code >= 400:
         status, words = response.status_code, said(words_of(found), "")
-        text = _("It answered %(status)d: %(words)s") if words else _("It answered %(status)d.")
+        text = (
+            _("The vendor responded with status %(status)d: %(words)s")
+            if words
+            else _("The vendor responded with status %(status)d.")
+        )
         raise VendorError(text % {"status": status, "words": words})
     # _tokens reads it; Authlib would calculate with `expires_in`.
     tokens = {name: found.get(name) for name in ("access_token", "refresh_token")}
@@ -342,7 +346,7 @@ def _read(response: Any) -> dict[str, Any]:
 def _tokens(answer: Mapping[str, Any], asked: frozenset[str]) -> Tokens:
     access, refresh = answer.get("access_token"), answer.get("refresh_token")
     if not _is_token(access):
-        raise VendorError(_("Its answer has no access token."))
+        raise VendorError(_("The vendor’s response has no access token."))
     expires = answer.get("portal_expires_in")
     seconds = re.fullmatch(r"(\d{1,9})(\.\d+)?", str(expires))
     return Tokens(

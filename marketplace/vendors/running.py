@@ -103,16 +103,16 @@ def run(
     contents = Contents.of(installation.version)
     template = contents.templates.get(name)
     if template is None:
-        raise NoSuchTemplate(_("This app has no request template of this name."))
+        raise NoSuchTemplate(_("This app has no request template with this name."))
     if not _may_run(contents, template, caller):
         raise MayNotRun(
-            _("This template works with each agent’s own connection; the agent runs it.")
+            _("This template uses each agent’s own connection, so the agent must run it.")
             if caller.is_app
-            else _("Only an admin of the account, or the app itself, may run this template.")
+            else _("Only an admin of the account, or the app itself, can run this template.")
         )
     client = installation.app.client
     if installation.uninstalled_at or installation.account.suspended_at or (client and client.suspended_at):
-        raise NeedsConnection(_("The app does not work in this account now: it is uninstalled or suspended."))
+        raise NeedsConnection(_("The app does not work in this account now, because it is uninstalled or suspended."))
     texts = texts_of(context)
     spend(("requests by app and account", installation.app.slug, installation.account.slug))
     deadline = time.monotonic() + SECONDS
@@ -174,7 +174,7 @@ def _token(
     membership = caller.membership if integration.token_type == "agent" else None
     if name == contents.first_party:
         if installation.access is None:
-            raise NeedsConnection(_("Nobody agreed to this app here."))
+            raise NeedsConnection(_("Nobody has agreed to this app here."))
         try:
             with token_for_one_call(installation.access, membership) as token:
                 yield _Source(token)
@@ -187,7 +187,7 @@ def _token(
         raise NeedsConnection(_("%(vendor)s is not connected.") % {"vendor": integration.display_name})
     if row.broken_at:
         raise NeedsConnection(
-            _("%(vendor)s has to be connected again: %(what)s")
+            _("%(vendor)s needs to be connected again: %(what)s")
             % {"vendor": integration.display_name, "what": row.problem}
         )
     source = _Source(row.tokens["access_token"], row)
@@ -208,7 +208,7 @@ def _send(template: formats.RequestTemplate, request: Request, deadline: float, 
     for attempt in range(1, options.max_attempts + 1):
         is_last = attempt == options.max_attempts
         if attempt > 1 and not source.is_live():
-            raise NeedsConnection(_("The connection ended meanwhile."))
+            raise NeedsConnection(_("The connection ended in the meantime."))
         try:
             answer = send(
                 request.method, request.url, headers=request.headers, content=request.body,

@@ -23,7 +23,7 @@ def keep_vendor_secret(app: App, integration: str, *, secret: str, by: User) -> 
     require_teammate(app.team, by)
     app = lock(App, app.pk)
     if not secret or len(secret) > formats.MAX_VALUE or not secret.isprintable():
-        raise ValidationError(_("Enter the client secret as the vendor shows it, in one line."))
+        raise ValidationError(_("Enter the client secret as the vendor shows it, on one line."))
     kept, _made = VendorSecret.objects.update_or_create(
         app=app, integration=integration, defaults={"secret": secret, "saved_at": database_now(), "saved_by": by}
     )

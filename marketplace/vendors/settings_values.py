@@ -52,7 +52,7 @@ def lacks_credentials(contents: Contents, integration: str, values: Mapping[str,
 def _check_oauth_parameter(field: formats.OAuthParameter, text: str) -> None:
     """Raise ValidationError unless a text is of its field's type."""
     if len(text) > formats.MAX_VALUE:
-        raise ValidationError(_("At most %(most)d characters, please.") % {"most": formats.MAX_VALUE})
+        raise ValidationError(_("Enter at most %(most)d characters.") % {"most": formats.MAX_VALUE})
     allowed = "\r\n\t" if field.type == "paragraph" else ""
     if wrong := next((each for each in text if not each.isprintable() and each not in allowed), ""):
         raise ValidationError(
@@ -67,15 +67,15 @@ def _check_oauth_parameter(field: formats.OAuthParameter, text: str) -> None:
         case "url":
             URLValidator(["https", "http"])(text)
         case "domain" if not _DOMAIN.fullmatch(text):
-            raise ValidationError(_("Enter a name such as acme.example.com, without https://."))
+            raise ValidationError(_("Enter a domain name such as acme.example.com, without https://."))
         case "date" if not _is_date(text):
             raise ValidationError(_("Enter a date, such as 2026-11-30."))
         case "checkbox" if text != "true":
-            raise ValidationError(_("Tick it, or do not."))
+            raise ValidationError(_("Check this box or leave it unchecked."))
         case "dropdown" | "radio" if text not in options:
-            raise ValidationError(_("Choose one of the list."))
+            raise ValidationError(_("Choose an option from the list."))
         case "multiselect" if not {*text.split(",")} <= {*options}:
-            raise ValidationError(_("Choose from the list."))
+            raise ValidationError(_("Choose only options from the list."))
 
 
 def _is_number(text: str) -> bool:

@@ -135,7 +135,7 @@ def vendor_callback(request: HttpRequest, slug: str, integration: str) -> HttpRe
         messages.error(request, str(refusal))
     except VendorError as error:
         what = {"vendor": vendor.integration.display_name, "what": error}
-        messages.error(request, _("Not connected. %(vendor)s: %(what)s") % what)
+        messages.error(request, _("%(vendor)s was not connected: %(what)s") % what)
     return redirect("installation-view", installation.pk)
 
 
@@ -154,19 +154,19 @@ def _finish(request: HttpRequest, installation: Installation, vendor: Any, journ
     name = vendor.integration.display_name
     if "iss" in request.GET and not vendor.is_issuer(request.GET["iss"]):
         # Somebody else's answer (RFC 9207, section 2.4): its code is not for this vendor's ears.
-        messages.error(request, _("Not connected: the answer was not %(vendor)s’s.") % {"vendor": name})
+        messages.error(request, _("Not connected. The response did not come from %(vendor)s.") % {"vendor": name})
     elif request.GET.get("error") == "access_denied":
-        messages.warning(request, _("%(vendor)s was not connected: you cancelled there.") % {"vendor": name})
+        messages.warning(request, _("%(vendor)s was not connected, because you canceled there.") % {"vendor": name})
     elif "code" not in request.GET:
         what = said(request.GET.get("error"), request.GET.get("error_description"))
-        messages.error(request, _("Not connected. %(vendor)s said: %(what)s") % {"vendor": name, "what": what})
+        messages.error(request, _("Not connected. %(vendor)s responded: %(what)s") % {"vendor": name, "what": what})
     else:
         row = connecting.finish_connection(
             installation, vendor.name, values=journey["values"], code=request.GET["code"],
             verifier=journey["verifier"], by=cast(User, request.user), iss=request.GET.get("iss", ""),
         )  # fmt: skip
         if row.ended_at:
-            messages.error(request, _("There is nothing to connect here any more."))
+            messages.error(request, _("Nothing can be connected here any more."))
         else:
             messages.success(request, _("%(vendor)s is connected.") % {"vendor": name})
 

@@ -55,13 +55,13 @@ def app_list(request: SignedInRequest) -> HttpResponse:
 def app_create(request: SignedInRequest) -> HttpResponse:
     teams = teams_seen_by(request.user)
     if not teams:
-        messages.info(request, _("Developers work in a team. Start yours here first."))
+        messages.info(request, _("Developers work in teams. Start your team here first."))
         return redirect(settings.TEAM_START_URL)
     form = AppForm(request.POST or None, teams=teams)
     if request.method == "POST" and form.is_valid():
         try:
             app = publishing.create_app(by=request.user, **form.cleaned_data)
-            messages.success(request, _("Created. Now add its first version."))
+            messages.success(request, _("App created. Now add its first version."))
             return redirect("app-view", app.slug)
         except (Refused, ValidationError) as error:
             add_errors(form, error)
@@ -248,8 +248,8 @@ def _outlook(version: Version) -> dict[str, Any]:
     names = {
         _("Newly requested"): difference.added_scopes,
         _("No longer optional"): difference.raised_scopes,
-        _("Optional from now on"): difference.lowered_scopes,
-        _("Asked for no more"): difference.removed_scopes,
+        _("Now optional"): difference.lowered_scopes,
+        _("No longer requested"): difference.removed_scopes,
     }
     held = scope_rows(client, scopes_of(version))
     # A draft goes to those that the app was for until now.
@@ -306,7 +306,7 @@ def version_withdraw(request: SignedInRequest, slug: str, pk: int) -> HttpRespon
         _spend(version.app, PUBLISHED)
         try:
             publishing.withdraw_version(version, by=request.user, **form.cleaned_data)
-            messages.success(request, _("Withdrawn. Those who use it are told."))
+            messages.success(request, _("Withdrawn. Those who use it are notified."))
             return redirect("version-view", slug, pk)
         except Refused as refusal:
             add_errors(form, refusal)
@@ -315,11 +315,15 @@ def version_withdraw(request: SignedInRequest, slug: str, pk: int) -> HttpRespon
     return render(request, "marketplace/version_withdraw.html", context, status=422 if form.errors else 200)
 
 
-version_submit = _step(publishing.submit_version, gettext_lazy("Submitted. A reviewer reads it next."), NEW)
+version_submit = _step(publishing.submit_version, gettext_lazy("Submitted. A reviewer will read it next."), NEW)
 version_take_back = _step(
-    publishing.take_back_version, gettext_lazy("Taken back. Copy it to a new draft to change something."), NEW
+    publishing.take_back_version,
+    gettext_lazy("Submission canceled. To change something, copy the version to a new draft."),
+    NEW,
 )
-version_copy = _step(publishing.copy_version, gettext_lazy("Copied. Change what you like, and submit it again."), NEW)
+version_copy = _step(
+    publishing.copy_version, gettext_lazy("Copied to a new draft. Make your changes, then submit it."), NEW
+)
 version_publish = _step(publishing.publish_version, gettext_lazy("Published."), PUBLISHED)
 
 

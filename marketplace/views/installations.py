@@ -73,11 +73,9 @@ def _give_states(accesses: Any, membership: Membership) -> dict[UUID, Consent]:
 def installation_list(request: SignedInRequest) -> HttpResponse:
     memberships = memberships_of(request.user).select_related("account")
     choice = Choice(request, memberships, "account")
-    if choice.first is None:
+    membership = choice.pick() or choice.first
+    if membership is None:
         return render(request, "marketplace/installation_list.html")
-    chosen = request.GET.get("account", "").replace("\0", "")
-    membership = memberships.filter(account__slug=chosen).first() if chosen else None
-    membership = membership or choice.first
     rows = installations_seen_by(request.user).filter(account=membership.account, uninstalled_at=None)
     page = paginate(
         request, rows.order_by("version__name", "pk"), many=lambda _end: rows.order_by("-installed_at", "pk")
@@ -167,7 +165,7 @@ def _scopes(access: Access, consent: Consent | None) -> Any:
     rows = list(access.client.scopes.filter(scope__name__in=asked).select_related("scope"))
     for row in rows:
         row.note = (
-            _("Optional: it can be left off.") if not consent and row.scope.name in access.optional_scopes else ""
+            _("Optional: it can be left out.") if not consent and row.scope.name in access.optional_scopes else ""
         )
     return rows
 
@@ -221,15 +219,17 @@ def oauth_callback(request: SignedInRequest) -> HttpResponse:
             use_up_code(Client.objects.get(accesses=installation.access), request.GET["code"])
             membership = memberships_of(request.user).get(account=installation.account)
             waits = checklists([installation], membership)[installation].is_waiting
-            said = _("Agreed. Now the rest.") if waits else _("Done. The app is ready to work.")
+            said = _("Agreed. Now complete the remaining steps.") if waits else _("Done. The app is ready to use.")
             own = Q(membership=None) | Q(membership=membership)
             consent = live_consents().filter(own, access=installation.access).first()
             messages.success(request, with_receipt(said, consent) if consent else said)
         else:
-            unfinished = _("Not finished: nothing was agreed to. Read it again and agree, or discard the installation.")
+            unfinished = _(
+                "The installation is not finished, because nothing was agreed to. Read again what the app asks for and agree, or discard the installation."
+            )
             messages.warning(request, _("Nothing was changed.") if installing.is_begun(installation) else unfinished)
     except InvalidGrant:
-        messages.error(request, _("The answer could not be used. Please try again."))
+        messages.error(request, _("The response could not be used. Try again."))
     return redirect("installation-view", installation.pk)
 
 

@@ -92,10 +92,12 @@ def listing_install(request: SignedInRequest, slug: str) -> HttpResponse:
             contents, access = Contents.of(installation.version), installation.access
             if contents.fields or access is None:
                 todo = contents.fields or contents.vendors
-                messages.success(request, _("Now set it up, from the top.") if todo else _("Installed."))
+                messages.success(
+                    request, _("Now set up the app, starting with the first step.") if todo else _("Installed.")
+                )
                 return redirect("installation-view", installation.pk)
             if access.client.is_agent_level:
-                messages.success(request, _("Installed. Each agent now authorizes it for themself."))
+                messages.success(request, _("Installed. Each agent can now authorize the app for themselves."))
                 return redirect("installation-view", installation.pk)
             return redirect("installation-connect", installation.pk)
         except Refused as refusal:

@@ -99,8 +99,7 @@ def _give_things(page: Any) -> None:
 def overview(request: SignedInRequest) -> HttpResponse:
     accounts = accounts_run_by(request.user)
     choice = Choice(request, accounts)
-    chosen = request.GET.get("account")
-    account = accounts.filter(slug=chosen.replace("\0", "")).first() if chosen is not None else choice.first
+    account = choice.pick()
     if account is None:
         raise Http404
     words, kind = request.GET.get("q", "").strip(), request.GET.get("kind", "")

@@ -97,7 +97,7 @@ def version_package(request: SignedInRequest, slug: str, pk: int) -> HttpRespons
             add_errors(form, error)
     if report is None or not report.valid:
         return _page(request, version, report=report, form=form, status=422)
-    messages.success(request, _("The package is in order; this version is made of it now."))
+    messages.success(request, _("The package has no errors. This version now uses it."))
     return _page(request, get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk), report=report)
 
 
@@ -119,7 +119,7 @@ def version_package_edit(request: SignedInRequest, slug: str, pk: int) -> HttpRe
         except (Refused, ValidationError) as error:
             messages.error(request, in_words(error))
         if report and report.valid:
-            messages.success(request, _("Saved: this version is made of it now."))
+            messages.success(request, _("Saved. This version now uses this package."))
             return redirect("version-package", slug, pk)
     shown = fields.shown()
     context = {
@@ -173,7 +173,7 @@ def vendor_secret_keep(request: SignedInRequest, slug: str, pk: int, integration
         if not form.is_valid():
             raise ValidationError(form.errors.as_data()["secret"])
         keep_vendor_secret(version.app, integration, secret=form.cleaned_data["secret"], by=request.user)
-        messages.success(request, _("Saved. The portal uses it from now on and never shows it."))
+        messages.success(request, _("Saved. The portal now uses this secret and never shows it."))
     except (Refused, ValidationError) as error:
         messages.error(request, in_words(error))
     return redirect("version-package", slug, pk)

@@ -38,17 +38,23 @@ def installation_upgrade(request: SignedInRequest, pk: UUID) -> HttpResponse:
         return redirect("installation-view", pk)
     version = upgrading.offered_version(installation)
     if version is None:
-        messages.info(request, _("There is no other version for this account."))
+        messages.info(request, _("No other version is available for this account."))
         return redirect("installation-view", pk)
     if request.method == "GET":
         return _page(request, installation, version)
     try:
         # What was shown is what is meant: a version never changes (M2), so its number says it all.
         if request.POST.get("version") != str(version.pk):
-            return _page(request, installation, version, _("Another version came meanwhile. Please read again."), 409)
+            return _page(
+                request,
+                installation,
+                version,
+                _("Another version is offered now. Read this page again before you continue."),
+                409,
+            )
         if request.POST.get("decision") == "decline":
             upgrading.decline_upgrade(installation, version, by=request.user)
-            messages.info(request, _("Nothing was changed. You can update whenever you like."))
+            messages.info(request, _("Nothing was changed. You can update at any time."))
             return redirect("installation-view", pk)
         if request.POST.get("decision") != "agree":
             raise Http404
@@ -64,8 +70,8 @@ def installation_upgrade(request: SignedInRequest, pk: UUID) -> HttpResponse:
     except Refused as refusal:
         messages.error(request, str(refusal))
         return redirect("installation-view", pk)
-    said = _("Updated to %(number)s.") if installation.version.status != Status.WITHDRAWN else _("Moved to %(number)s.")
-    said %= {"number": moved.version.number}
+    is_back = installation.version.status == Status.WITHDRAWN
+    said = (_("Switched to %(number)s.") if is_back else _("Updated to %(number)s.")) % {"number": moved.version.number}
     if access := moved.access:
         said = with_receipt(said, access, *live_consents().filter(access=access, membership=None))
     messages.success(request, said)
@@ -110,8 +116,10 @@ def installation_upgrades_itself(request: SignedInRequest, pk: UUID) -> HttpResp
     on = request.POST.get("on") == "1"
     try:
         upgrading.set_upgrades_itself(installation, on=on, by=request.user)
-        on_text = _("On: later versions that ask for nothing new are taken by themselves.")
-        messages.success(request, on_text if on else _("Off: somebody here decides on each version."))
+        on_text = _("Automatic updates are on for later versions that ask for nothing new.")
+        messages.success(
+            request, on_text if on else _("Automatic updates are off. Someone here decides on each version.")
+        )
     except Refused as refusal:
         messages.error(request, str(refusal))
     return redirect("installation-view", pk)

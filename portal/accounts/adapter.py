@@ -109,7 +109,7 @@ class AccountAdapter(DefaultAccountAdapter):
             log.warning("mail_refused", template=template_prefix)
         except (OSError, smtplib.SMTPException) as error:
             log.error("mail_not_sent", template=template_prefix, error=type(error).__name__)
-            messages.error(self.request, _("The mail could not be sent. Please try again in a few minutes."))
+            messages.error(self.request, _("The email could not be sent. Try again in a few minutes."))
 
 
 class MFAAdapter(DefaultMFAAdapter):

@@ -58,7 +58,7 @@ class PersonForm(forms.ModelForm):
 
 
 class StaffForm(forms.Form):
-    is_staff = forms.BooleanField(label=_("Works here, and may open these pages"), required=False)
+    is_staff = forms.BooleanField(label=_("Works here and can open these pages"), required=False)
     groups = forms.ModelMultipleChoiceField(
         Group.objects.order_by("name"), label=_("Groups"), required=False, widget=forms.CheckboxSelectMultiple
     )
@@ -86,10 +86,11 @@ class UserAdmin(ActionAdd):
         "deactivate": (_("Deactivate"), None, people.deactivate_person),
     }
     notes = {
-        "two-factor": _("From then on the password alone signs the person in. Be sure that it is they who ask."),
+        "two-factor": _(
+            "After this, the person can sign in with only their password. Make sure that the request really comes from them."
+        ),
         "deactivate": _(
-            "The person can no longer sign in, and what they agreed to for themself ends at once; what they agreed to"
-            " for an account goes on. This cannot be undone."
+            "The person can no longer sign in, and what they agreed to for themselves ends immediately. What they agreed to for an account stays in effect. This cannot be undone."
         ),
     }
 
@@ -120,10 +121,12 @@ class AccountAdmin(ActionAdd):
     search_fields = ["name", "slug"]
     buttons = {
         "suspend": (_("Suspend"), ReasonForm, accounts.suspend_account),
-        "lift": (_("Lift"), ReasonForm, accounts.lift_account),
+        "lift": (_("Lift suspension"), ReasonForm, accounts.lift_account),
     }
     notes = {
-        "suspend": _("No app, agent or token works in this account from that moment, until somebody lifts it."),
+        "suspend": _(
+            "From that moment, no app, agent or token works in this account until someone lifts the suspension."
+        ),
         "lift": _("Everything works again as it did before."),
     }
 
@@ -154,9 +157,11 @@ class MembershipAdmin(ActionAdd):
         "end": (_("Remove from the account"), None, memberships.end_membership),
     }
     notes = {
-        "admin": _("An admin installs apps, agrees for the whole account, and ends their access."),
-        "agent": _("An agent authorizes apps for themself only. What they agreed to for the account goes on."),
-        "end": _("What they agreed to for themself ends at once, and coming back does not revive it."),
+        "admin": _("An admin installs apps, agrees for the whole account, and revokes apps’ access."),
+        "agent": _(
+            "An agent authorizes apps only for themselves. What this person agreed to for the account stays in effect."
+        ),
+        "end": _("What they agreed to for themselves ends immediately and is not restored if they come back."),
     }
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
@@ -188,8 +193,7 @@ class TeamAdmin(WindowAdmin):
     buttons = {"verify": (_("Verify"), None, teams.verify_team)}
     notes = {
         "verify": _(
-            "Everyone then reads that this developer is verified,"
-            " and its external apps may ask accounts for the scopes that are kept for verified developers."
+            "Everyone then sees that this developer is verified, and its external apps can ask accounts for the scopes that are reserved for verified developers."
         )
     }
 

@@ -11,6 +11,8 @@ Row = TypeVar("Row", bound=Model)
 
 # As many are shown without a search, and of those found.
 MOST = 20
+# The session's key for the account that a person looked at last, by its short name.
+REMEMBERED = "account"
 # The query parameter with what was typed, and how many words of it are looked for.
 WORDS, MOST_WORDS = "find", 8
 
@@ -25,7 +27,9 @@ class Choice(Generic[Row]):
     def __init__(
         self, request: HttpRequest, rows: QuerySet[Row], path: str = "", keys: tuple[str, ...] = ("name", "slug")
     ) -> None:
-        self._path, prefix = path, f"{path}__" if path else ""
+        self._path = path
+        self._prefix = prefix = f"{path}__" if path else ""
+        self._request, self._rows = request, rows
         found = list(rows.order_by(f"{prefix}pk")[: MOST + 1])
         self.are_many = len(found) > MOST
         # The one to show where none is chosen.
@@ -43,6 +47,21 @@ class Choice(Generic[Row]):
         self.shown, self.has_more = found[:MOST], len(found) > MOST
         # What else the address of the page says, for the form that searches.
         self.kept = [(name, value) for name, values in request.GET.lists() for value in values if name != WORDS]
+
+    def pick(self) -> Row | None:
+        """Return what the address names, else what this person looked at last, else the first; None if they may not see it.
+
+        It is remembered while they stay signed in.
+        """
+        named = self._request.GET.get("account")
+        remembered = self._request.session.get(REMEMBERED)
+        row = self._find(named) if named is not None else self._find(remembered) or self.first
+        if row and (slug := self._organisation(row).slug) != remembered:
+            self._request.session[REMEMBERED] = slug
+        return row
+
+    def _find(self, slug: str | None) -> Row | None:
+        return self._rows.filter(**{f"{self._prefix}slug": slug.replace("\0", "")}).first() if slug else None
 
     @property
     def organisations(self) -> list[Any]:

@@ -105,9 +105,9 @@ class ProfileForm(forms.ModelForm):
     # Kept in the browser (portal/theme.py), since one person's screens differ.
     theme = forms.ChoiceField(
         label=_("Theme"),
-        choices=[("system", _("Same as the system")), ("light", _("Light")), ("dark", _("Dark"))],
+        choices=[("system", _("Same as system")), ("light", _("Light")), ("dark", _("Dark"))],
         required=False,
-        help_text=_("In this browser."),
+        help_text=_("Applies only in this browser."),
     )
 
     class Meta:

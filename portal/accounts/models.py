@@ -268,21 +268,21 @@ class Invitation(models.Model):
     def why_over(self) -> str:
         """Return why nobody can accept this any more, or "" if somebody can. The row must be read `with_state`."""
         if self.accepted_at:
-            return gettext("This invitation was used already. It works once.")
+            return gettext("This invitation was already used. It works only once.")
         if self.revoked_at:
-            return gettext("This invitation was taken back. Ask whoever invited you.")
+            return gettext("This invitation was canceled. Ask the person who invited you.")
         if self.expires_at <= self.now:
-            return gettext("This invitation has expired. Ask whoever invited you to send it again.")
+            return gettext("This invitation has expired. Ask the person who invited you to resend it.")
         if not self.sender_may:
             return gettext(
-                "Whoever sent this invitation may no longer invite people there. Ask somebody else to send it again."
+                "The person who sent this invitation can no longer invite people there. Ask someone else to resend it."
             )
         return ""
 
 
 class NoticeKind(models.TextChoices):
     SUBMITTED = "submitted", _("Submitted for review")
-    TAKEN_BACK = "taken_back", _("Taken back from review")
+    TAKEN_BACK = "taken_back", _("Submission canceled")
     APPROVED = "approved", _("Approved")
     REJECTED = "rejected", _("Rejected")
     SUSPENDED = "suspended", _("Suspended")

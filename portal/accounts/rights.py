@@ -47,7 +47,7 @@ def is_staff(by: User | AnonymousUser | None) -> bool:
 def require_staff(by: User | None) -> None:
     """Raise NotStaff unless `by` runs the portal."""
     if not is_staff(by):
-        raise NotStaff(_("Only the people who run this portal can do this."))
+        raise NotStaff(_("Only the portal team can do this."))
 
 
 # --- admins of an account ---
@@ -97,7 +97,7 @@ def is_teammate(team: Team, by: User) -> bool:
 def require_teammate(team: Team, by: User) -> None:
     """Raise NotATeammate unless `by` is one of the team's developers."""
     if not is_teammate(team, by):
-        raise NotATeammate(_("Only members of %(team)s may do this.") % {"team": team})
+        raise NotATeammate(_("Only members of %(team)s can do this.") % {"team": team})
 
 
 # --- those who run an account (its admins) or a team (its owners) ---
@@ -117,7 +117,9 @@ def require_inviter(organisation: Account | Team, by: User) -> None:
     """Raise NotAnInviter unless `by` is an admin of the account or an owner of the team; staff do not invite."""
     may = is_admin(organisation, by) if isinstance(organisation, Account) else is_owner(organisation, by)
     if not may:
-        raise NotAnInviter(_("Only those who run %(organisation)s can invite people.") % {"organisation": organisation})
+        raise NotAnInviter(
+            _("Only people who manage %(organisation)s can invite people.") % {"organisation": organisation}
+        )
 
 
 # --- reviewers ---
@@ -135,7 +137,7 @@ def is_reviewer(by: User | AnonymousUser) -> bool:
 
 def require_reviewer(by: User) -> None:
     if not is_reviewer(by):
-        raise NotAReviewer(_("Only members of the group Reviewers may do this."))
+        raise NotAReviewer(_("Only members of the Reviewers group can do this."))
 
 
 def require_outside_reviewer(team: Team, by: User) -> None:

@@ -25,6 +25,7 @@ from portal.foundation.refusals import Refused
 
 from .actions import inviting, memberships, teams
 from .actions.inviting import hash_of, is_for
+from .choosing import REMEMBERED, Choice
 from .forms import InvitationForm, RoleForm
 from .models import Account, Invitation, Membership, Role, TeamMembership, TeamRole
 from .rights import accounts_run_by, only_runner, teams_run_by
@@ -38,6 +39,23 @@ class PasswordResetView(AllauthPasswordResetView):
 
     def get_success_url(self) -> str:
         return reverse("account_reset_password_done")
+
+
+@require_safe
+def switch(request: SignedInRequest) -> HttpResponse:
+    """List the accounts and teams of a person; each leads to its page, and an account is remembered from there on."""
+    accounts = Choice(request, accounts_seen_by(request.user))
+    teams = Choice(request, teams_seen_by(request.user), keys=("name",))
+    many = [each for each in (accounts, teams) if each.are_many]
+    nothing = next((each for each in many if each.words and not (accounts.shown or teams.shown)), None)
+    context = {
+        "accounts": accounts,
+        "teams": teams,
+        "many": many,
+        "found": next((each for each in many if each.has_more), nothing),
+        "current": request.session.get(REMEMBERED),
+    }
+    return render(request, "members/switch.html", context)
 
 
 def organisation_url(organisation: Any) -> str:
@@ -70,7 +88,7 @@ def _invite(request: SignedInRequest, organisation: Any, roles: Any) -> HttpResp
         except Refused as refusal:
             form.add_error(None, str(refusal))
         else:
-            messages.success(request, _("Invited. A mail is on its way to %(email)s.") % {"email": email})
+            messages.success(request, _("Invited. An email is on its way to %(email)s.") % {"email": email})
             return redirect(organisation_url(organisation))
     context = {"form": form, "organisation": organisation, "back_url": organisation_url(organisation)}
     return render(request, "members/invitation_create.html", context, status=422 if form.errors else 200)
@@ -232,7 +250,7 @@ def invitation_resend(request: SignedInRequest, pk: UUID) -> HttpResponse:
     _act(
         request,
         lambda: inviting.resend_invitation(invitation, by=request.user),
-        _("Sent again. The link of the mail before no longer works."),
+        _("Invitation resent. The link in the previous email no longer works."),
     )
     return redirect(organisation_url(invitation.organisation))
 
@@ -245,7 +263,7 @@ def invitation_revoke(request: SignedInRequest, pk: UUID) -> HttpResponse:
         _act(
             request,
             lambda: inviting.revoke_invitation(invitation, by=request.user),
-            _("Taken back. Its link no longer works."),
+            _("Invitation canceled. Its link no longer works."),
         )
         return redirect(organisation_url(invitation.organisation))
     context = {"invitation": invitation, "back_url": organisation_url(invitation.organisation)}
@@ -275,7 +293,7 @@ def invitation_accept(request: HttpRequest) -> HttpResponse:
     """What the last link that was opened here offers, to whoever is signed in or not yet."""
     invitation = Invitation.objects.opened_in(request.session)
     if not invitation:
-        return _told(request, None, 404, _("There is no such invitation. A newer mail may have taken its place."))
+        return _told(request, None, 404, _("This invitation does not exist. A newer email may have replaced it."))
     if why := invitation.why_over():
         return _told(request, None, 410, why)
     if request.method == "GET" or not request.user.is_authenticated:

@@ -25,7 +25,7 @@ class ReasonForm(forms.Form):
         label=_("Reason"),
         max_length=2000,
         widget=Textarea(attrs={"rows": 4}),
-        help_text=_("Whom it concerns reads it, and it stays on record."),
+        help_text=_("The people concerned will read it, and it stays on record."),
     )
 
 
@@ -33,7 +33,7 @@ class OptionalReasonForm(ReasonForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["reason"].required = False
-        self.fields["reason"].label = _("Reason, if there is something to say")
+        self.fields["reason"].label = _("Reason (optional)")
 
 
 def shown(label: Any, value: Callable[[Any], object]) -> Any:
@@ -141,7 +141,7 @@ class WindowAdmin(admin.ModelAdmin):
         if obj is None or button not in self.buttons or not self.has_view_permission(request, obj):
             raise PermissionDenied
         if not self.may_press(request, button, obj):
-            messages.error(request, _("This cannot be done, or not any more. The page shows how things are now."))
+            messages.error(request, _("This cannot be done now. The page shows the current state."))
             return redirect(self._url(obj, "change"))
         label, form_class, action = self.buttons[button]
         form = None

@@ -131,7 +131,7 @@ def _redirect_again(request: HttpRequest, press: Press, row: SentForm) -> HttpRe
         for level, text, is_html in row.messages:
             messages.add_message(request, level, mark_safe(text) if is_html else text)  # noqa: S308 (it was safe when stored)
     else:
-        messages.info(request, _("You sent this form before, and it was done then. Nothing was done again."))
+        messages.info(request, _("You already submitted this form. It was processed then, and nothing was done again."))
     return redirect(row.location)
 
 

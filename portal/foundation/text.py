@@ -49,7 +49,7 @@ def validate_readable(value: str) -> None:
     """Raise ValidationError if a name has an invisible character (Unicode technical report 36)."""
     if found := _UNSEEN.search(value):
         raise ValidationError(
-            _("Remove the character after “%(before)s”, which cannot be seen: %(character)s.")
+            _("Remove the invisible character after “%(before)s”: %(character)s.")
             % {"before": value[: found.start()][-20:], "character": describe(found[0])}
         )
 

@@ -1,17 +1,25 @@
 """What a person may read in the ledger, and the names that people see instead of opaque ids."""
 
+import datetime as dt
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+
+from portal.foundation.pages import merged
 
 from .actions import PORTAL, SYSTEM, actor_name
 from .events import find_event
 from .models import Entry
 
+# The newest entry first.
+ORDER = "-at", "-sequence"
+# No index follows many chains at once: their entries are looked for among so many of the portal's newest.
+NEWEST = 10_000
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -67,6 +75,37 @@ def chains_of_own_acts(user: Any) -> list[str] | None:
 def choose_chain(request: HttpRequest) -> tuple[Any, Any]:
     """Return the accounts and the teams among whose chains a person chooses, a Choice each."""
     return _people[0].choose_chain(request)
+
+
+def chains_of(places: Iterable[Any]) -> list[str]:
+    """Return the chains of the accounts and teams that `choose_chain` shows."""
+    return [each.chain_name for some in places for each in some.shown]
+
+
+def _newest() -> Q:
+    """Match the newest entries of the portal."""
+    times = Entry.objects.order_by(*ORDER).values("at")[NEWEST : NEWEST + 1]
+    return Q(at__gte=Coalesce(Subquery(times), Value(dt.datetime.min.replace(tzinfo=dt.UTC))))
+
+
+def parts_of(user: Any, entries: QuerySet[Entry], places: Iterable[Any]) -> list[QuerySet[Entry]]:
+    """Return querysets that together have what a person sees of `entries`, each of which an index sorts.
+
+    If they choose among many accounts or teams, only the newest entries of the portal are looked at.
+    """
+    if any(each.are_many for each in places):
+        return [entries.filter(_newest())]
+    chains, elsewhere = chains_of(places), chains_of_own_acts(user)
+    own, parts = entries.filter(actor=actor_name(user)), [entries.filter(chain=chain) for chain in chains]
+    if elsewhere is None:
+        return [*parts, own.exclude(chain__in=chains)]
+    return [*parts, *(own.filter(chain=chain) for chain in elsewhere if chain not in chains)]
+
+
+def recent_entries(request: HttpRequest, most: int) -> list[Entry]:
+    """Return the newest entries that a person sees, with names."""
+    parts = parts_of(request.user, entries_seen_by(request.user), choose_chain(request))
+    return with_names(merged([part.order_by(*ORDER) for part in parts], ORDER, most)[:most] if parts else [])
 
 
 def name_of_chain_seen_by(user: Any, chain: str) -> str:

@@ -1,13 +1,11 @@
 """The ledger's pages and files."""
 
-import datetime as dt
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_not_required
-from django.db.models import Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -21,20 +19,17 @@ from .exports import csv_lines, json_lines
 from .keys import announced
 from .models import Entry
 from .reading import (
-    chains_of_own_acts,
+    ORDER,
+    chains_of,
     chains_seen_by,
     choose_chain,
     entries_seen_by,
     name_of_chain_seen_by,
+    parts_of,
     with_names,
 )
 
 VERIFIER = Path(verify_receipt.__file__)
-
-
-# No index follows many chains at once: their entries are looked for among so many of the portal's newest.
-NEWEST = 10_000
-ORDER = "-at", "-sequence"
 
 
 def _chosen(request: HttpRequest) -> tuple[dict[str, str], str]:
@@ -57,36 +52,19 @@ def _filtered(user: Any, chosen: dict[str, str]) -> QuerySet[Entry]:
     return entries.filter(**filters)
 
 
-def _newest() -> Q:
-    """Match the newest entries of the portal."""
-    times = Entry.objects.order_by(*ORDER).values("at")[NEWEST : NEWEST + 1]
-    return Q(at__gte=Coalesce(Subquery(times), Value(dt.datetime.min.replace(tzinfo=dt.UTC))))
-
-
 @require_safe
 def ledger_list(request: HttpRequest) -> HttpResponse:
     (chosen, place), places = _chosen(request), choose_chain(request)
-    entries, chains = _filtered(request.user, chosen), [each.chain_name for some in places for each in some.shown]
-    many = [each for each in places if each.are_many]
-    is_partial = bool(many) and not (chosen["chain"] or chosen["who"])
-    if many or chosen["chain"] or chosen["who"]:
-        parts = [entries.filter(_newest()) if is_partial else entries]
-    else:
-        # Each follows an index.
-        own, elsewhere = entries.filter(actor=actor_name(cast(Any, request.user))), chains_of_own_acts(request.user)
-        parts = [entries.filter(chain=chain) for chain in chains]
-        if elsewhere is None:
-            parts.append(own.exclude(chain__in=chains))
-        else:
-            parts += [own.filter(chain=chain) for chain in elsewhere if chain not in chains]
-    page = paginate_merged(request, parts, ORDER)
+    entries, many = _filtered(request.user, chosen), [each for each in places if each.are_many]
+    is_narrow = bool(chosen["chain"] or chosen["who"])
+    page = paginate_merged(request, [entries] if is_narrow else parts_of(request.user, entries, places), ORDER)
     page.object_list = with_names(page.object_list)
     context = {
         "page_obj": page,
         "few": [each for some in places if not some.are_many for each in some.shown],
         "many": many,
-        "place": "" if chosen["chain"] in chains else place,
-        "is_partial": is_partial,
+        "place": "" if chosen["chain"] in chains_of(places) else place,
+        "is_partial": bool(many) and not is_narrow,
         "events": {name: event.label for name, event in known_events().items()},
         "chosen": chosen,
         "query": urlencode({name: value for name, value in chosen.items() if value}),

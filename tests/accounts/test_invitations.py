@@ -53,7 +53,7 @@ def test_an_admin_invites_by_mail_and_the_link_leads_in(cast, browse):
     ada = browse(cast.admin)
     form = {"email": f" {cast.other_dev.email.upper()} ", "role": "admin"}
     page = ada.post(f"/members/{cast.acme.slug}/invite/", form, follow=True)
-    assert "A mail is on its way" in text(page) and cast.other_dev.email in text(page)
+    assert "Invited. An email is on its way to" in text(page) and cast.other_dev.email in text(page)
     deliver()
     assert mail.outbox[-1].to == [cast.other_dev.email] and "Acme" in mail.outbox[-1].subject
     assert f"/invitations/{mailed_token()}/" in mail.outbox[-1].body
@@ -178,7 +178,7 @@ def test_an_unknown_token_and_no_token_are_told(cast, browse):
     for browser in (Browser(), browse(cast.other_dev)):
         assert browser.get("/invitations/").status_code == 404
         for token in ("made-up", "x" * 500, "ünknown", "%20"):
-            assert "no such invitation. A newer mail may have taken its place." in text(opened(browser, token))
+            assert "This invitation does not exist. A newer email may have replaced it." in text(opened(browser, token))
         assert browser.post("/invitations/").status_code == 404
 
 
@@ -199,7 +199,7 @@ def test_signed_out_it_asks_to_sign_in_and_comes_back(offer, cast):
 def test_somebody_without_an_account_signs_up_first_and_comes_back(cast):
     _row, token = invited(cast.acme, NEW["email"], by=cast.admin)
     browser = Browser()
-    asked = "Ask an admin of your company’s account to invite you"
+    asked = "ask an admin of your company’s account to invite you"
     assert asked in text(browser.get("/accounts/signup/"))
     opened(browser, token)
     page = browser.get("/accounts/signup/")
@@ -225,7 +225,7 @@ def test_signing_up_tells_of_no_invitation_that_is_over(cast):
 def test_the_wrong_person_is_told_so_and_nothing_else(offer, cast, browse):
     gus = browse(cast.globex_admin)
     page = opened(gus, cast.token)
-    assert page.status_code == 403 and "for somebody else" in text(page)
+    assert page.status_code == 403 and "This invitation is for someone else" in text(page)
     assert "Acme" not in text(page) and cast.other_dev.email not in text(page)
     assert gus.post("/invitations/").status_code == 403
     assert not Membership.objects.filter(user=cast.globex_admin, account=cast.acme).exists()
@@ -255,7 +255,7 @@ def test_a_link_works_once(offer, cast, browse):
     assert otto.post("/invitations/").status_code == 404
     for browser in (otto, Browser(), browse(cast.admin)):
         page = opened(browser, cast.token)
-        assert page.status_code == 410 and "used already" in text(page)
+        assert page.status_code == 410 and "was already used" in text(page)
         assert browser.post("/invitations/").status_code == 410
     assert Membership.objects.filter(user=cast.other_dev, account=cast.acme).count() == 1
     offer.refresh_from_db()
@@ -276,10 +276,10 @@ def test_an_admin_takes_it_back(offer, cast, browse):
     opened(otto, cast.token)
     url = f"/invitations/{offer.pk}/revoke/"
     assert cast.other_dev.email in text(ada.get(url))
-    assert "Taken back" in text(ada.post(url, follow=True))
+    assert "Invitation canceled" in text(ada.post(url, follow=True))
     assert ada.post(url).status_code == 404, "replayed"
     page = otto.post("/invitations/")
-    assert page.status_code == 410 and "taken back" in text(page)
+    assert page.status_code == 410 and "canceled" in text(page)
     assert cast.other_dev.email not in text(ada.get(f"/members/{cast.acme.slug}/"))
 
 
@@ -288,11 +288,13 @@ def test_sent_again_only_the_newest_link_works(offer, cast, browse):
     opened(otto, old)
     advance(dt.timedelta(days=8))
     ada = browse(cast.admin)
-    assert "Sent again" in text(ada.post(f"/invitations/{offer.pk}/resend/", follow=True))
+    assert "Invitation resent. The link in the previous email no longer works." in text(
+        ada.post(f"/invitations/{offer.pk}/resend/", follow=True)
+    )
     assert ada.get(f"/invitations/{offer.pk}/resend/").status_code == 405
     for _before_and_after_the_mail in range(2):
         assert otto.post("/invitations/").status_code == 404
-        assert "newer mail" in text(opened(otto, old))
+        assert "newer email" in text(opened(otto, old))
         deliver()
     opened(otto, mailed_token())
     assert otto.post("/invitations/").status_code == 302
@@ -304,7 +306,11 @@ def test_it_is_void_once_its_sender_may_not_invite_until_another_sends_it(offer,
     memberships.end_membership(Membership.objects.get(user=cast.admin, account=cast.acme), by=abe)
     otto = browse(cast.other_dev)
     page = opened(otto, cast.token)
-    assert page.status_code == 410 and "may no longer invite" in text(page)
+    assert (
+        page.status_code == 410
+        and "The person who sent this invitation can no longer invite people there. Ask someone else to resend it."
+        in text(page)
+    )
     assert otto.post("/invitations/").status_code == 410
     assert "The sender left" in text(browse(abe).get(f"/members/{cast.acme.slug}/"))
     inviting.resend_invitation(offer, by=abe)
@@ -341,7 +347,7 @@ def test_so_many_mails_go_to_one_address_and_from_one_person(offer, cast, browse
     url = f"/members/{cast.acme.slug}/invite/"
     answers = [ada.post(url, {"email": f"n{number}@example.com", "role": "agent"}) for number in range(26)]
     assert [answer.status_code for answer in answers] == [302] * 25 + [429]
-    assert "tried too often" in text(answers[-1]) and int(answers[-1]["Retry-After"]) > 0
+    assert "Too many attempts" in text(answers[-1]) and int(answers[-1]["Retry-After"]) > 0
     assert Invitation.objects.count() == 26
 
 
@@ -359,7 +365,7 @@ def test_who_was_removed_does_not_come_back_by_an_invitation_of_before(offer, ca
     membership = memberships.add_member(cast.acme, cast.other_dev, role="agent", by=cast.admin)
     memberships.end_membership(membership, by=cast.admin)
     page = otto.post("/invitations/")
-    assert page.status_code == 409 and "Ask for a new invitation" in text(page)
+    assert page.status_code == 409 and "You have left since this invitation was sent. Ask for a new one." in text(page)
     inviting.resend_invitation(offer, by=cast.admin)
     deliver()
     opened(otto, mailed_token())

@@ -52,7 +52,9 @@ def test_submitting_taking_back_and_deciding_are_mailed_to_the_team_and_to_revie
     version = publishing.submit_version(version, by=cast.dev)
     mails = deliver()
     assert told(mails, cast.dev, "Submitted for review: Insights 1.0", "is waiting for a reviewer", page)
-    assert told(mails, rita, "Submitted for review: Insights 1.0", "It is in the queue", window)
+    assert told(
+        mails, rita, "Submitted for review: Insights 1.0", "submitted this version. It is in the review queue.", window
+    )
     assert len(mails) == 2 and not deliver()
     publishing.reject_version(version, reason="It asks for\nmore than it says.", by=rita)
     mails = deliver()
@@ -65,8 +67,8 @@ def test_submitting_taking_back_and_deciding_are_mailed_to_the_team_and_to_revie
     draft = publishing.create_version(version.app, by=cast.dev, **factories.version_fields("1.2"))
     publishing.take_back_version(publishing.submit_version(draft, by=cast.dev), by=cast.dev)
     mails = deliver()
-    assert told(mails, cast.dev, "Taken back from review: Insights 1.2", "copy it to a new draft")
-    assert told(mails, rita, "Taken back from review: Insights 1.2", "No decision is needed")
+    assert told(mails, cast.dev, "Submission canceled: Insights 1.2", "copy it to a new draft")
+    assert told(mails, rita, "Submission canceled: Insights 1.2", "No decision is needed")
 
 
 def test_suspending_and_lifting_are_mailed_with_the_reason(cast, version, rita):

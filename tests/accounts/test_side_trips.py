@@ -85,27 +85,27 @@ def connected(person, app):
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same browser", "mail read elsewhere"])
 def test_a_forgotten_password_leads_on_to_what_the_app_asked(asked, cast, elsewhere):
-    person = Person().open(asked.url).press("Forgot your password\\?").send("Send the link", email=cast.admin.email)
-    assert "Check your mail" in person.text
+    person = Person().open(asked.url).press("Forgot your password\\?").send("Send link", email=cast.admin.email)
+    assert "Check your email" in person.text
     assert "callback" not in mail.outbox[-1].body, "nothing that came with the request is legible in the mail"
     person = Person() if elsewhere else person
-    person.open(mailed_link()).send("Change the password", password1=NEW, password2=NEW)
+    person.open(mailed_link()).send("Change password", password1=NEW, password2=NEW)
     assert connected(person.sign_in(cast.admin.email, NEW).agree(), asked)
 
 
 def test_a_used_reset_link_leads_to_another_that_still_knows_the_way(asked, cast):
-    Person().open(asked.url).press("Forgot your password\\?").send("Send the link", email=cast.admin.email)
+    Person().open(asked.url).press("Forgot your password\\?").send("Send link", email=cast.admin.email)
     link = mailed_link()
-    Person().open(link).send("Change the password", password1=NEW, password2=NEW)
-    person = Person().open(link).press("Send a new link").send("Send the link", email=cast.admin.email)
-    person.open(mailed_link()).send("Change the password", password1=PASSWORD, password2=PASSWORD)
+    Person().open(link).send("Change password", password1=NEW, password2=NEW)
+    person = Person().open(link).press("Request a new link").send("Send link", email=cast.admin.email)
+    person.open(mailed_link()).send("Change password", password1=PASSWORD, password2=PASSWORD)
     assert connected(person.sign_in(cast.admin.email).agree(), asked)
 
 
 def test_the_way_back_from_a_forgotten_password_keeps_what_the_app_asked(asked, cast):
     person = Person().open(asked.url).press("Forgot your password\\?")
     assert connected(person.press("Back to sign in").sign_in(cast.admin.email).agree(), asked)
-    person = Person().open(asked.url).press("Forgot your password\\?").send("Send the link", email=cast.admin.email)
+    person = Person().open(asked.url).press("Forgot your password\\?").send("Send link", email=cast.admin.email)
     assert person.press("Sign in").sign_in(cast.admin.email).url == "http://testserver" + asked.url
 
 
@@ -139,8 +139,8 @@ def test_a_confirmation_that_is_sent_again_at_sign_in_leads_on_too(asked, cast):
 def test_signing_up_with_a_known_address_leads_on_through_its_mail(asked, cast):
     person = Person().open(asked.url).press("Sign up")
     person.send("Sign up", name="Ada", email=cast.admin.email, password1=NEW, password2=NEW)
-    person = Person().open(mailed_link()).send("Send the link", email=cast.admin.email)
-    person.open(mailed_link()).send("Change the password", password1=NEW, password2=NEW)
+    person = Person().open(mailed_link()).send("Send link", email=cast.admin.email)
+    person.open(mailed_link()).send("Change password", password1=NEW, password2=NEW)
     assert connected(person.sign_in(cast.admin.email, NEW).agree(), asked)
 
 
@@ -228,8 +228,8 @@ def test_no_mail_leads_out_of_the_portal_nor_says_what_a_stranger_typed(cast):
 def test_a_forged_next_is_ignored(cast):
     Browser().post("/accounts/password/reset/", {"email": cast.admin.email})
     person = Person().open(mailed_link() + "?then=forged")
-    person.send("Change the password", password1=NEW, password2=NEW)
-    assert "Your password is changed" in person.text
+    person.send("Change password", password1=NEW, password2=NEW)
+    assert "Your password was changed" in person.text
 
 
 def test_no_mail_carries_a_next_longer_than_any_page_takes(cast):

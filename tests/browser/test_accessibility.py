@@ -177,7 +177,7 @@ def test_pages_with_nothing_on_them_yet(look, calm):
 )
 def test_the_theme_is_the_systems_unless_one_was_chosen(sit_down, javascript):
     stan = sit_down("staff@example.com", javascript=javascript, color_scheme="dark")
-    dark, light = "rgb(18, 21, 27)", "rgb(246, 247, 249)"
+    dark, light = "rgb(16, 19, 25)", "rgb(245, 246, 250)"
 
     def background(path):
         stan.open(path)
@@ -253,7 +253,7 @@ def _names(resolver, namespace=""):
 def test_no_page_is_left_out():
     files = (
         import_module(f"tests.browser.test_accessibility{part}")
-        for part in ("", "_of_developers", "_of_members", "_of_users", "_of_versions", "_of_staff")
+        for part in ("", "_of_developers", "_of_members", "_of_users", "_of_versions", "_of_staff", "_of_components")
     )
     seen = set().union(*(getattr(test, "covers", ()) for file in files for test in vars(file).values()))
     without = set().union(*WITHOUT_A_PAGE.values())

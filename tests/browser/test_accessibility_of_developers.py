@@ -36,7 +36,7 @@ def test_creating_credentials(look, calm):
     look(dev.page)
     dev.page.fill("[name='why:freshservice.tickets.delete']", "Mirrors")
     dev.press("Create Credentials")
-    dev.sees("shown this once")
+    dev.sees("shown only once")
     look(dev.page)
 
 
@@ -86,10 +86,10 @@ def test_secrets(look, calm, demo):
     dev.open(f"/credentials/{client.client_id}/")
     dev.page.evaluate("for (const form of document.forms) form.noValidate = true")
     dev.page.fill("[name=overlap_hours]", "200")
-    dev.press("Rotate the secret")
+    dev.press("Rotate secret")
     look(dev.page)
     dev.page.fill("[name=overlap_hours]", "24")
-    dev.press("Rotate the secret")
+    dev.press("Rotate secret")
     look(dev.page)
     credentials.suspend_client(client, reason="A reason", by=User.objects.get(email="reviewer@example.com"))
     dev.press("I have copied it")
@@ -108,7 +108,7 @@ def test_a_developers_apps(look, calm):
     dev.page.click("main summary")
     look(dev.page)
     dev.page.evaluate("document.forms[0].noValidate = true")
-    dev.press("Add these")
+    dev.press("Add accounts")
     look(dev.page)
     dev.open("/apps/new/")
     dev.page.fill("[name=slug]", "Not An Address")
@@ -144,7 +144,7 @@ def test_a_version_from_draft_to_decision(look, calm):
         look(dev.page)
     dev.open(f"/apps/shift-planner/versions/{draft.pk}/")
     dev.page.evaluate("for (const form of document.forms) form.noValidate = true")
-    dev.press("Publish for these")
+    dev.press("Publish for these accounts")
     look(dev.page)
     reviewer = User.objects.get(email="reviewer@example.com")
     publishing.reject_version(submitted, reason="Say which shifts are read.", by=reviewer)
@@ -165,7 +165,7 @@ def test_an_app_package(look, calm):
         look(dev.page)
         made = {"name": "app.zip", "mimeType": "application/zip", "buffer": packages.as_zip(spoilt)}
         dev.page.set_input_files("[name=package]", made)
-        dev.press("Check and use it")
+        dev.press("Check and use package")
         for details in dev.page.query_selector_all("main details"):
             details.evaluate("element => element.open = true")
         look(dev.page)

@@ -17,7 +17,7 @@ def test_an_accounts_members(look, calm):
     ada, acme = calm("admin@acme.example"), Account.objects.get(slug="acme")
     ada.open("/members/acme/")
     look(ada.page)
-    ada.press("Invite somebody")
+    ada.press("Invite someone")
     look(ada.page)
     ada.page.fill("[name=email]", "agent@acme.example")
     ada.press("Invite")
@@ -25,10 +25,10 @@ def test_an_accounts_members(look, calm):
     look(ada.page)
     ada.page.fill("[name=email]", "someone.with.a.rather.long.name@subsidiary.of.acme.example")
     ada.press("Invite")
-    ada.sees("A mail is on its way")
+    ada.sees("Invited. An email is on its way to")
     look(ada.page)
     ada.shoot("member-list")
-    ada.press("Take back the invitation of someone.with.a.rather.long.name@subsidiary.of.acme.example")
+    ada.press("Cancel invitation to someone.with.a.rather.long.name@subsidiary.of.acme.example")
     look(ada.page)
     member = acme.memberships.get(user__email="agent@acme.example")
     for act in ("role", "remove"):
@@ -65,7 +65,7 @@ def test_an_invitation(look, calm, stranger):
     for page, said in (
         (stranger, "Sign in with the address"),
         (dev.page, "Accept"),
-        (other.page, "for somebody else"),
+        (other.page, "This invitation is for someone else"),
     ):
         page.goto(f"{dev.demo['url']}/invitations/{token}/")
         page.get_by_text(said).first.wait_for()

@@ -41,7 +41,7 @@ def test_a_client_and_its_suspension(look, calm):
         rita.open(path)
         look(rita.page)
     rita.page.fill("[name=reason]", "Another")
-    rita.page.click("input[type=submit][value=Lift]")
+    rita.page.click("input[type=submit][value='Lift suspension']")
     look(rita.page)
 
 
@@ -83,7 +83,7 @@ def test_teams_and_products(look, calm):
     team = Team.objects.filter(verified_at=None).first()
     walk(look, stan, Team, f"{{list}}{team.pk}/press/verify/")
     walk(look, stan, Product, "{row}press/secret/")
-    stan.page.click("input[type=submit][value='Make a new secret']")
+    stan.page.click("input[type=submit][value='Create a new secret']")
     look(stan.page)
 
 

@@ -71,7 +71,7 @@ def test_an_admins_apps(look, calm, agreed):
     ada.press("Permissions")
     look(ada.page)
     ada.page.locator("[name=scope]").first.check()
-    for button in ("Take back", "Take back", "← Back", "Permissions", "Allow more"):
+    for button in ("Remove", "Remove", "← Back", "Permissions", "Allow more"):
         ada.press(button)
         look(ada.page)
     ada.open(f"/installations/{installation.pk}/")
@@ -171,7 +171,7 @@ def test_an_agents_apps(look, calm, agreed):
     for path in ("/", "/installations/", "/authorizations/", f"/installations/{installation.pk}/"):
         ana.open(path)
         look(ana.page)
-    for button in ("Authorize", "Ask the portal", "Agree"):
+    for button in ("Authorize", "Continue to the portal", "Agree"):
         ana.press(button)
         look(ana.page)
     ana.open("/authorizations/")

@@ -33,7 +33,7 @@ def tab_to(page, name):
 def skip(page):
     """The first thing on every page leads past the navigation."""
     page.keyboard.press("Tab")
-    assert page.evaluate(FOCUSED)["name"] == "Skip to the content" and page.evaluate(FOCUSED)["drawn"]
+    assert page.evaluate(FOCUSED)["name"] == "Skip to content" and page.evaluate(FOCUSED)["drawn"]
     page.keyboard.press("Enter")
     page.wait_for_function("document.activeElement.id === 'main'")
 
@@ -71,7 +71,7 @@ def test_an_agent_cancels_and_then_agrees_by_keyboard(sit_down):
     page = axel.page
     for button, outcome in (("Cancel", "You did not agree"), ("Agree", "You agreed")):
         axel.open("/installations/")
-        for name in ("Authorize", "Ask the portal", button):
+        for name in ("Authorize", "Continue to the portal", button):
             skip(page)
             tab_to(page, name)
             before = page.url
@@ -90,14 +90,14 @@ def test_what_is_wrong_with_a_form_has_the_focus_and_leads_to_the_field(sit_down
     page.fill("[name=slug]", "Not An Address")
     page.keyboard.press("Enter")
     page.wait_for_function("document.activeElement.getAttribute('role') === 'alert'")
-    assert "small letters" in page.evaluate("document.activeElement.textContent")
-    tab_to(page, "Address in the marketplace")
+    assert "owercase letters" in page.evaluate("document.activeElement.textContent")
+    tab_to(page, "Marketplace address")
     page.keyboard.press("Enter")
     field = page.locator("[name=slug]")
     page.wait_for_function("document.activeElement.name === 'slug'")
     assert field.get_attribute("aria-invalid") == "true"
     described = field.get_attribute("aria-describedby").split()
-    assert "small letters" in " ".join(page.locator(f"#{each}").inner_text() for each in described)
+    assert "owercase letters" in " ".join(page.locator(f"#{each}").inner_text() for each in described)
 
 
 def test_the_menu_opens_closes_and_gives_the_focus_back_by_keyboard(sit_down):
@@ -107,6 +107,6 @@ def test_the_menu_opens_closes_and_gives_the_focus_back_by_keyboard(sit_down):
     dev.open("/")
     tab_to(page, "Menu")
     page.keyboard.press("Enter")
-    tab_to(page, "OAuth credentials")
+    tab_to(page, "Build")
     page.keyboard.press("Escape")
     assert "Menu" in page.evaluate(FOCUSED)["name"] and not page.locator(".menu-narrow").evaluate("(menu) => menu.open")

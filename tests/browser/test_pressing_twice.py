@@ -40,8 +40,8 @@ def test_a_double_click_makes_one_set_of_credentials_whose_secret_works(demo, si
     dev.sees("Twice is ready")
     assert dev.page.input_value("#client-secret") == secret and Client.objects.filter(name="Twice").count() == 1
     dev.open(f"/credentials/{made.client_id}/")
-    dev.page.get_by_role("button", name="Rotate the secret").dblclick()
-    dev.sees("New secret of Twice")
+    dev.page.get_by_role("button", name="Rotate secret").dblclick()
+    dev.sees("New secret for Twice")
     assert proves_itself(demo, made.client_id, dev.page.input_value("#client-secret"))
     assert ClientSecret.objects.filter(client=made).count() == 2
 
@@ -53,12 +53,12 @@ def test_going_back_and_pressing_again_leads_to_what_came_of_the_first_press(dem
     dev.open(f"/apps/{app.slug}/versions/{draft.pk}/")
     page = dev.page.content()
     dev.press("Submit for review")
-    dev.sees("A reviewer reads it next")
+    dev.sees("A reviewer will read it next")
     # As a browser that kept the page does.
     dev.page.route("**/versions/*/", lambda route: route.fulfill(body=page, content_type="text/html"), times=1)
     dev.page.go_back()
     dev.press("Submit for review")
-    dev.sees("A reviewer reads it next")
+    dev.sees("A reviewer will read it next")
     assert "cannot be done" not in dev.page.content()
     assert Entry.objects.filter(event="version.submitted", subject=f"version:{draft.pk}").count() == 1
 

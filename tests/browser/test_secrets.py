@@ -168,7 +168,7 @@ def tell(story):
     story.secrets.add(dev.page.input_value("#client-secret"))
     dev.press("I have copied it")
     dev.page.fill("[name=overlap_hours]", "1")
-    dev.press("Rotate the secret")
+    dev.press("Rotate secret")
     story.secrets.add(dev.page.input_value("#client-secret"))
     # A hosted app, an app with an external client, and one that each agent authorizes.
     ada.open("/marketplace/ticket-insights/install/")
@@ -218,7 +218,7 @@ def tell(story):
     staff = story.person("staff@example.com")
     staff.open("/admin/credentials/product/")
     staff.page.get_by_role("link", name="Freshservice").first.click()
-    staff.press("Make a new secret")
+    staff.press("Create a new secret")
     staff.page.locator("#content input[type=submit]").click()
     staff.page.get_by_text("amp_ps_").wait_for()
     assert story.handed_out(staff.page.content())

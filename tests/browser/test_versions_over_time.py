@@ -24,7 +24,7 @@ def test_an_account_lives_with_an_app_whose_versions_come_and_go(sit_down, demo,
     dev.open(f"/apps/ticket-insights/versions/{draft.pk}/")
     dev.shoot("version-approved")
     dev.sees("What publishing it would do")
-    dev.press("Account by account")
+    dev.press("View by account")
     dev.sees("Edit tickets")
     dev.sees("acme")
     dev.shoot("version-changes")
@@ -54,9 +54,9 @@ def test_an_account_lives_with_an_app_whose_versions_come_and_go(sit_down, demo,
     # Taken back, one of them.
     ada.press("Permissions")
     ada.page.get_by_role("checkbox").first.check()
-    ada.press("Take back")
-    ada.press("Take back")
-    ada.sees("Taken back")
+    ada.press("Remove")
+    ada.press("Remove")
+    ada.sees("Removed")
     ada.open(home)
     assert scopes(ada) == [TICKETS + "edit", TICKETS + "view"]
     # Withdrawn, and back to the one before, which asks for less.

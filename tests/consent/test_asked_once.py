@@ -87,7 +87,7 @@ def test_the_apps_page_confirms_an_agreement_and_pages_that_ask_do_not(agreed_ap
     agree_on_page(ada, agreed_app, "reauthorize")
     for asking in (agreed_app.asks["reauthorize"], authorize(agreed_app, prompt="select_account"), "/marketplace/"):
         assert "You agreed again" not in text(ada.get(asking)), asking
-    assert "You agreed again. See the receipt" in text(ada.get(agreed_app.page))
+    assert "You agreed again. View receipt" in text(ada.get(agreed_app.page))
     assert "You agreed again" not in text(ada.get(agreed_app.page)), "once"
 
 

@@ -88,7 +88,7 @@ def test_every_admin_and_nobody_else_is_reminded_of_the_accounts_agreement(agree
     leave_days(7)
     assert sorted(recipients()) == sorted([cast.admin.email, colleague.email])
     body = mail.outbox[0].body
-    assert "What Insights may do in Acme ends on" in mail.outbox[0].subject
+    assert "Agreement with Insights in Acme ends on" in mail.outbox[0].subject
     assert f"/consents/{agreed_app.consent.pk}/renew/" in body and "/authorizations/ending/" in body
 
 
@@ -221,7 +221,7 @@ def test_pages_announce_the_end_30_days_ahead_with_a_button(agreed_app, cast, br
     advance(DAY)
     for path in (page, "/"):
         page_text = text(ada.get(path))
-        assert "What Insights may do in Acme ends on" in page_text and page_text.count(renew) >= 1, path
+        assert "agreement with Insights" in page_text and page_text.count(renew) >= 1, path
     # An agent reads it on the app's page, without the button.
     assert "An admin of the account can agree again" in text(axel.get(page)) and renew not in text(axel.get(page))
     assert "ends on" not in text(axel.get("/"))
@@ -241,21 +241,21 @@ def test_agreeing_again_adds_a_year_and_interrupts_nothing(request, kind, cast, 
     assert "Already allowed" in text(page) and "connect again" not in text(page)
     assert ada.post(renew, {"decision": "agree", "shown": "x"}).status_code == 409
     answered = ada.post(renew, {"decision": "agree", "shown": shown(page)}, follow=True)
-    assert "another 365 days" in text(answered) and "See the receipt" in text(answered)
+    assert "another 365 days" in text(answered) and "View receipt" in text(answered)
     renewed = Consent.objects.get()
     assert renewed.expires_at - consent.expires_at > 361 * DAY and renewed.granted == consent.granted
     assert side.call(tokens["access_token"]).status_code == 200
     advance(4 * DAY)
     assert side.refresh(tokens["refresh_token"]).status_code == 200
     advance(366 * DAY)
-    assert "ended already" in text(ada.get(renew, follow=True))
+    assert "already ended" in text(ada.get(renew, follow=True))
 
 
 def test_an_external_apps_page_announces_the_end(external, cast, browse):
     access = factories.agree(external.client, cast.acme, cast.admin).access
     leave_days(3)
     page = text(browse(cast.admin).get(f"/authorizations/{access.pk}/"))
-    assert "What Insights may do in Acme ends on" in page
+    assert "agreement with Insights" in page
 
 
 def test_an_agents_own_pages_announce_the_end_and_other_agents_pages_do_not(by_agent, cast, browse):
@@ -263,13 +263,14 @@ def test_an_agents_own_pages_announce_the_end_and_other_agents_pages_do_not(by_a
     for path in (f"/installations/{by_agent.installation.pk}/", "/authorizations/", "/"):
         for who, seen in ((cast.agent, True), (cast.agent2, False), (cast.admin, False), (cast.globex_admin, False)):
             response = browse(who).get(path)
-            assert ("may do for you in Acme ends on" in text(response)) == seen, (path, who)
+            told = re.search(r"Your (?:agreement with|authorization of) Insights in Acme ends on", text(response))
+            assert bool(told) == seen, (path, who)
 
 
 def test_the_list_shows_the_next_60_days_by_week(agreed_app, cast, browse):
     ada = browse(cast.admin)
     leave_days(61)
-    assert "Nothing ends soon" in text(ada.get("/authorizations/ending/"))
+    assert "No agreements end soon" in text(ada.get("/authorizations/ending/"))
     advance(DAY)
     page = text(ada.get("/authorizations/ending/"))
     assert "Week of" in page and "Insights" in page and "/renew/" in page
@@ -311,23 +312,27 @@ def let_expire(side, *, stamped):
 def test_an_expired_agreement_is_shown_for_30_days_with_a_link_to_authorize_again(agreed_app, cast, browse, stamped):
     ada, again = browse(cast.admin), f"/authorizations/{agreed_app.consent.access_id}/reauthorize/"
     let_expire(agreed_app, stamped=stamped)
-    for path, expected in (("/authorizations/ending/", "Ended on"), ("/", "What Insights may do in Acme ended on")):
+    for path, expected in (
+        ("/authorizations/ending/", "Ended on"),
+        ("/", "The agreement with Insights in Acme expired on"),
+    ):
         page = text(ada.get(path))
         assert expected in page and again in page, path
     # An agent cannot renew the account's agreement.
-    assert "ended on" not in text(browse(cast.agent).get("/"))
+    assert "expired on" not in text(browse(cast.agent).get("/"))
     for who in (cast.agent, cast.globex_admin, cast.dev):
         assert "Ended on" not in text(browse(who).get("/authorizations/ending/"))
     page = ada.get(again)
     ada.post(again, {"decision": "agree", "shown": shown(page)})
-    assert "ended on" not in text(ada.get("/")) and "Ended on" not in text(ada.get("/authorizations/ending/"))
+    assert "expired on" not in text(ada.get("/")) and "Ended on" not in text(ada.get("/authorizations/ending/"))
 
 
 def test_an_expired_agreement_is_no_longer_shown_a_month_later(agreed_app, cast, browse):
     let_expire(agreed_app, stamped=True)
     advance(30 * DAY)
     for path in ("/", "/authorizations/ending/"):
-        assert "nded on" not in text(browse(cast.admin).get(path)), path
+        page = text(browse(cast.admin).get(path))
+        assert "nded on" not in page and "expired on" not in page, path
 
 
 def test_an_agent_authorizes_their_expired_agreement_again_and_an_admin_only_sees_it(by_agent, cast, browse):
@@ -337,7 +342,9 @@ def test_an_agent_authorizes_their_expired_agreement_again_and_an_admin_only_see
     for who, names in ((cast.agent, 1), (cast.agent2, 1), (cast.admin, 2)):
         page = text(browse(who).get("/authorizations/ending/"))
         assert page.count("Ended on") == names and (again in page) == (who != cast.admin), who
-        assert ("may do for you in Acme ended on" in text(browse(who).get("/"))) == (who != cast.admin), who
+        assert ("Your authorization of Insights in Acme expired on" in text(browse(who).get("/"))) == (
+            who != cast.admin
+        ), who
     # One agent's new consent renews no other agent's.
     factories.agree(by_agent.client, cast.acme, cast.agent2)
     assert "Ended on" in text(browse(cast.agent).get("/authorizations/ending/"))
@@ -373,15 +380,15 @@ def test_the_list_of_expired_agreements_is_paged_and_home_shows_three(external, 
     Consent.objects.update(expires_at=Now() - DAY)
     ada = browse(cast.admin)
     assert text(ada.get("/authorizations/ending/?ended=2")).count("Ended on") == 5
-    assert text(ada.get("/")).count("ended on") == 3
+    assert text(ada.get("/")).count(" expired on ") >= 3
 
 
 def test_the_navigation_shows_the_list_under_apps_as_its_back_link_does(agreed_app, cast, browse):
     ada = browse(cast.admin)
     for path, name in (
-        ("/authorizations/ending/", "Apps"),
-        ("/authorizations/", "My authorizations"),
-        ("/installations/", "Apps"),
+        ("/authorizations/ending/", "Installed apps"),
+        ("/authorizations/", "My access"),
+        ("/installations/", "Installed apps"),
     ):
         page = text(ada.get(path))
         assert {*re.findall(r'aria-current="page">([^<]+)<', page)} == {name}, path

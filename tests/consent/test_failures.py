@@ -308,7 +308,7 @@ def test_the_log_is_filtered_by_reason_and_account(installed, tokens, cast, brow
     for nothing in (cast.globex.slug, "nowhere", "é" * 5000):
         assert reasons(account=nothing) == []
     assert len(reasons(why="made up")) == len(reasons(page="x")) == 2
-    assert "Nothing like this" in dev.get(log_url, {"account": "nowhere"}).content.decode()
+    assert "No matches" in dev.get(log_url, {"account": "nowhere"}).content.decode()
 
 
 def test_a_clients_log_shows_nothing_of_another_client(installed, tokens, cast, browse, log_url, client):

@@ -52,7 +52,7 @@ def test_an_admin_sees_and_revokes_an_external_app(external_app, browse, cast):
         receipt.startswith("/receipts/") and external_app.call(external_app.tokens["access_token"]).status_code == 401
     )
     assert "Insights" not in text(ada.get("/installations/"))
-    assert "ended already" in text(ada.post(url, follow=True))
+    assert "already ended" in text(ada.post(url, follow=True))
 
 
 def test_agreeing_to_a_revoked_external_app_opens_a_new_access(external_app, browse, cast):
@@ -70,7 +70,7 @@ def test_an_agent_revokes_their_own_consent_and_the_app_reads_not_authorized(by_
     axel.post(url)
     assert by_agent.call(by_agent.tokens["access_token"]).status_code == 401
     assert "Not authorized" in text(axel.get("/installations/"))
-    assert "ended already" in text(axel.post(url, follow=True))
+    assert "already ended" in text(axel.post(url, follow=True))
     assert Entry.objects.filter(event="consent.revoked").count() == 1
 
 
@@ -168,7 +168,7 @@ def test_an_admin_revokes_for_all_agents_at_once_and_each_can_authorize_again(by
         assert by_agent.call(tokens["access_token"]).status_code == 401
         assert by_agent.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
     page = text(ada.get(receipt))
-    assert "2 agreements" in page and "2 of agents" in page and "2 access tokens" in page
+    assert "2 agreements" in page and "2 by agents" in page and "2 access tokens" in page
     entry = Entry.objects.get(event="consent.revoked_for_all")
     assert entry.details["agents"] == 2 and receipt == f"/receipts/{entry.pk}/"
     # The app is still installed, and no other app lost anything.

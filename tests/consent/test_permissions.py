@@ -76,7 +76,7 @@ def test_taking_back_an_optional_scope_takes_it_from_every_token_at_once(granted
     assert edit_ticket(granted_app).status_code == 404, "nothing is taken back yet"
     receipt = press(ada, confirm)
     assert receipt.request["PATH_INFO"] == f"/receipts/{Entry.objects.get(event='consent.trimmed').pk}/"
-    assert "Taken back Edit tickets" in text(receipt) and "Allowed View tickets" in text(receipt)
+    assert "Removed Edit tickets" in text(receipt) and "Allowed View tickets" in text(receipt)
     refused = edit_ticket(granted_app).json()
     assert (refused["error"], refused["scope"]) == ("insufficient_scope", EDIT)
     assert introspected_scope(granted_app, client) == VIEW
@@ -86,8 +86,8 @@ def test_taking_back_an_optional_scope_takes_it_from_every_token_at_once(granted
 
 def test_a_required_scope_is_taken_back_only_after_a_warning_of_what_stops(granted_app, ada):
     confirm = press(ada, ada.get(granted_app.trim), scope=VIEW)
-    warning = text(confirm).partition("needs this to work. Without it the app may stop working: ")[2]
-    assert warning.startswith("View tickets Why: We need it Every call that needs this is refused from this moment")
+    warning = text(confirm).partition("needs this, and may stop working without it: ")[2]
+    assert warning.startswith("View tickets Why: We need it Every call that needs this will be refused immediately")
     assert text(confirm).count("Why: ") == 1
     for unwarned in ({"scope": VIEW}, {"scope": [VIEW, EDIT], "warned": EDIT}):
         page = ada.post(granted_app.trim, unwarned)
@@ -102,7 +102,7 @@ def test_choosing_nothing_gets_a_message_and_scopes_not_granted_are_refused(gran
     assert "Choose at least one" in text(ada.get(granted_app.trim, {"choose": "1"}))
     for scopes in ([], [CREATE], ["\0"], [EDIT, "x" * 3000]):
         page = ada.post(granted_app.trim, {"scope": scopes}, follow=True)
-        assert page.status_code == 200 and "Choose among" in text(page)
+        assert page.status_code == 200 and "Choose from the permissions that were agreed to." in text(page)
         assert ada.get(granted_app.trim, {"scope": scopes}).status_code in (200, 400)
     assert not Entry.objects.filter(event="consent.trimmed").exists()
 
@@ -110,7 +110,7 @@ def test_choosing_nothing_gets_a_message_and_scopes_not_granted_are_refused(gran
 def test_taking_back_twice_does_it_once(granted_app, ada):
     for _twice in range(2):
         page = ada.post(granted_app.trim, {"scope": EDIT}, follow=True)
-    assert "Choose among" in text(page) and "Not allowed Edit tickets" in text(page)
+    assert "Choose from the permissions that were agreed to." in text(page) and "Not allowed Edit tickets" in text(page)
     assert Entry.objects.filter(event="consent.trimmed").count() == 1
 
 
@@ -137,7 +137,7 @@ def test_required_scopes_are_marked_among_those_allowed_and_not_allowed(granted_
 
 
 def test_an_installation_without_a_required_scope_is_not_called_ready(granted_app, ada, browse, cast):
-    page, lacks = f"/installations/{granted_app.installation.pk}/", "Permission taken back"
+    page, lacks = f"/installations/{granted_app.installation.pk}/", "Permission removed"
     ada.post(granted_app.trim, {"scope": EDIT})
     for path in (page, "/installations/"):
         assert "Ready" in text(ada.get(path)) and lacks not in text(ada.get(path)), "an optional one"
@@ -160,18 +160,18 @@ def test_pages_that_ask_again_mark_a_scope_as_taken_back(granted_app, ada, cast)
     anew = authorize_url(granted_app.client, pkce()[1], account=cast.acme.slug, prompt="consent")
     for url in (anew, granted_app.widen, f"/authorizations/{granted_app.consent.access_id}/reauthorize/"):
         page = text(ada.get(url))
-        marks = re.findall(r"(View|Edit) tickets .*?Taken back on (\w+\.? \d+, \d+)\.", page)
+        marks = re.findall(r"(View|Edit) tickets .*?Removed on (\w+\.? \d+, \d+)\.", page)
         assert marks == [("View", today), ("Edit", today)], url
     ada.post(granted_app.widen, {"decision": "agree", "shown": shown(ada.get(granted_app.widen))})
     page = text(ada.get(granted_app.widen))
-    assert page.count("Taken back on") == 1, "only the scope that is not allowed"
+    assert page.count("Removed on") == 1, "only the scope that is not allowed"
 
 
 def test_an_agent_reads_that_they_took_a_scope_back(installed_agent, browse, cast):
     consent, axel = factories.agree(installed_agent.client, cast.acme, cast.agent), browse(cast.agent)
     axel.post(f"/consents/{consent.pk}/trim/", {"scope": VIEW, "warned": VIEW})
-    assert "You took this back on" in text(axel.get(f"/consents/{consent.pk}/widen/"))
-    assert "took this back" not in text(axel.get(f"/consents/{consent.pk}/renew/")), "it is not asked there"
+    assert "You removed this on" in text(axel.get(f"/consents/{consent.pk}/widen/"))
+    assert "You removed this on" not in text(axel.get(f"/consents/{consent.pk}/renew/")), "it is not asked there"
 
 
 def test_allowing_more_adds_the_scopes_shown_and_switched_on_and_revives_no_token(granted_app, ada):
@@ -191,7 +191,7 @@ def test_allowing_more_adds_the_scopes_shown_and_switched_on_and_revives_no_toke
     assert Consent.objects.get().granted == sorted([VIEW, EDIT])
     assert granted_app.call(granted_app.tokens["access_token"]).json()["error"] == "insufficient_scope"
     page_text = text(ada.get(f"/installations/{granted_app.installation.pk}/"))
-    assert "You agreed. See the receipt" in page_text
+    assert "You agreed. View receipt" in page_text
 
 
 def test_a_page_shown_before_more_was_taken_back_is_stale(granted_app, ada):
@@ -199,7 +199,10 @@ def test_a_page_shown_before_more_was_taken_back_is_stale(granted_app, ada):
     page = ada.get(granted_app.widen)
     ada.post(granted_app.trim, {"scope": VIEW, "warned": VIEW})
     stale = ada.post(granted_app.widen, {"decision": "agree", "shown": shown(page), "optional": EDIT})
-    assert stale.status_code == 409 and "read this page again" in text(stale)
+    assert (
+        stale.status_code == 409
+        and "Something changed while you were reading. Read this page again before you continue." in text(stale)
+    )
     assert Consent.objects.get().granted == []
 
 
@@ -221,7 +224,7 @@ def test_an_external_app_can_be_allowed_only_what_was_taken_back(external, ada, 
     page = ada.get(f"/consents/{consent.pk}/widen/")
     assert "Edit tickets" in text(page) and "View tickets" not in text(page)
     done = ada.post(f"/consents/{consent.pk}/widen/", {"decision": "agree", "shown": shown(page)}, follow=True)
-    assert done.request["PATH_INFO"] == url and "See the receipt" in text(done)
+    assert done.request["PATH_INFO"] == url and "View receipt" in text(done)
     assert Consent.objects.get().granted == [EDIT]
 
 
@@ -249,7 +252,7 @@ def test_only_the_agent_takes_back_and_allows_their_own_permissions(by_agent, br
         assert urls[0] in axel.get(page).content.decode()
     assert urls[0] not in browse(cast.admin).get(f"/installations/{by_agent.installation.pk}/").content.decode()
     receipt = axel.post(urls[0], {"scope": VIEW, "warned": VIEW}, follow=True)
-    assert "Taken back View tickets" in text(receipt)
+    assert "Removed View tickets" in text(receipt)
     assert by_agent.call(by_agent.tokens["access_token"]).status_code == 401
     axel.post(urls[1], {"decision": "agree", "shown": shown(axel.get(urls[1]))})
     assert Consent.objects.get().granted == [VIEW]
@@ -293,8 +296,8 @@ def test_an_ended_consent_is_neither_narrowed_nor_widened(granted_app, ada, cast
     else:
         advance(dt.timedelta(days=366))
     for url in (granted_app.trim, granted_app.widen):
-        assert "ended already" in text(ada.get(url, follow=True))
-        assert "ended already" in text(ada.post(url, {"scope": EDIT, "decision": "agree"}, follow=True))
+        assert "already ended" in text(ada.get(url, follow=True))
+        assert "already ended" in text(ada.post(url, {"scope": EDIT, "decision": "agree"}, follow=True))
     assert Consent.objects.get().granted == sorted([VIEW, EDIT])
 
 
@@ -343,7 +346,7 @@ def test_installing_again_shows_what_was_agreed_to_before_and_when(granted_app, 
     installing.uninstall(granted_app.installation, by=cast.admin)
     installing.install(granted_app.version.app, cast.acme, by=cast.admin)
     page = ada.get(authorize_url(granted_app.client, pkce()[1], account=cast.acme.slug))
-    assert "Acme agreed to this app before, on" in text(page) and "by Ada;" in text(page)
+    assert "Ada agreed to this app for Acme before, on" in text(page)
     assert text(page).count("Agreed to before, on") == 1, "the taken-back scope is not among them"
     # Other accounts' agreements are not shown.
     installing.install(granted_app.version.app, cast.globex, by=cast.globex_admin)

@@ -104,12 +104,12 @@ def test_verifying_a_receipt_with_altered_words_fails(agreed_app, ada, tmp_path)
 def test_every_act_leads_to_its_receipt_and_receipts_have_the_text(agreed_app, ada, cast, tmp_path):
     """Installing, granting, trimming, widening, reauthorizing, revoking and uninstalling."""
     trim, widen = (f"/consents/{agreed_app.consent.pk}/{what}/" for what in ("trim", "widen"))
-    assert "Taken back Edit tickets" in text(ada.post(trim, {"scope": EDIT}, follow=True))
+    assert "Removed Edit tickets" in text(ada.post(trim, {"scope": EDIT}, follow=True))
     ada.post(widen, {"decision": "agree", "shown": shown(ada.get(widen)), "optional": EDIT})
-    assert "You agreed. See the receipt" in text(ada.get(agreed_app.page))
+    assert "You agreed. View receipt" in text(ada.get(agreed_app.page))
     again = f"/authorizations/{agreed_app.installation.access_id}/reauthorize/"
     ada.post(again, {"decision": "agree", "shown": shown(ada.get(again))})
-    assert "You agreed again. See the receipt" in text(ada.get(agreed_app.page))
+    assert "You agreed again. View receipt" in text(ada.get(agreed_app.page))
     ending.revoke_consent(Consent.objects.get(revoked_at=None), by=cast.admin)
     factories.agree(agreed_app.client, cast.acme, cast.admin)
     assert "Was allowed View tickets" in text(ada.post(f"{agreed_app.page}uninstall/", follow=True))
@@ -118,8 +118,8 @@ def test_every_act_leads_to_its_receipt_and_receipts_have_the_text(agreed_app, a
     events = {
         "access.opened": "App allowed to ask for permission",
         "installation.installed": "Installation started",
-        "consent.granted": "Agreed to what the app may do",
-        "consent.trimmed": "Permissions taken back",
+        "consent.granted": "Agreed to the app’s permissions",
+        "consent.trimmed": "Permissions removed",
         "consent.widened": "More permissions allowed",
         "consent.replaced": "Agreed again, replacing the earlier agreement",
         "consent.revoked": "Agreement revoked",
@@ -160,7 +160,7 @@ def test_a_hosted_apps_flow_ends_with_a_link_to_the_receipt(cast, ada, client):
     answer = ada.post(url, {"decision": "agree", "shown": shown(ada.get(url))})["Location"]
     page = ada.get(answer[answer.index("/oauth/callback") :], follow=True)
     entry = Entry.objects.get(event="consent.granted")
-    assert "The app is ready to work. See the receipt" in text(page)
+    assert "The app is ready to use. View receipt" in text(page)
     assert page.content.decode().count(f"/receipts/{entry.pk}/") == 2, "in the message and in the list"
 
 
@@ -258,7 +258,7 @@ def test_a_receipt_shows_as_recorded_only_what_the_hash_covers(agreed_app, ada, 
     ada.post(f"{agreed_app.page}uninstall/")
     url = f"/receipts/{Entry.objects.get(event='access.ended').pk}/"
     recorded, since = text(ada.get(url)).split("Since then")
-    assert "Cleaning up" in since and "Cleaning up" not in recorded
+    assert "Cleanup" in since and "Cleanup" not in recorded
     assert f"person:{cast.admin.public_id}" in recorded and "access:" in recorded
     tamper("UPDATE credentials_scope SET sentence = 'Look at the weather', risk = 'low'")
     tamper("UPDATE consent_access SET app_name = 'Another', reason = 'other', revoked_at = now(), revoked_counts = %s", json.dumps({"refresh_tokens": 99, "access_tokens": 99}))  # fmt: skip
@@ -271,4 +271,4 @@ def test_a_scope_without_recorded_words_is_shown_by_name(agreed_app, ada, cast):
     with transaction.atomic():
         entry = record(cast.acme.chain_name, Event.CONSENT_TRIMMED, by=cast.admin, subject="consent:x", trimmed=[VIEW])
     page = text(ada.get(f"/receipts/{entry.pk}/"))
-    assert f"Taken back {VIEW}" in page and "View tickets" not in page
+    assert f"Removed {VIEW}" in page and "View tickets" not in page

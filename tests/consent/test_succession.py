@@ -85,13 +85,16 @@ def test_pages_that_remove_or_demote_an_admin_say_what_others_will_take_over(agr
         return text(abe.get(f"{url}{member.pk}/{page}/"))
 
     for page in ("remove", "role"):
-        assert "One app works by what this person agreed to for the account" in page_text(cast.admin, page)
+        assert (
+            "One app relies on what this person agreed to for the account. It keeps working, and the other admins are asked to confirm the agreement."
+            in page_text(cast.admin, page)
+        )
         # There is nothing to take over from these two.
         for user in (cast.agent, cast.bea):
             assert "agreed to" not in page_text(user, page)
     factories.agree(external.client, cast.acme, cast.admin)
     with CaptureQueriesContext(connection) as queries:
-        assert "2 apps work by what" in page_text(cast.admin, "remove")
+        assert "2 apps rely on what" in page_text(cast.admin, "remove")
     assert len(queries) < 12
     # Somebody else answers for these already.
     demote(cast.admin, cast.acme)
@@ -161,7 +164,7 @@ def test_an_admin_reads_and_confirms_and_nothing_changes_for_the_app(app_without
     assert "Nothing changed for the app" in text(abe.post(url, form.values, follow=True)), (
         "the first press confirmed it"
     )
-    assert "Nobody has to confirm" in text(browse(cast.bea).get(url, follow=True))
+    assert "No confirmation is needed now." in text(browse(cast.bea).get(url, follow=True))
     assert Entry.objects.filter(event="consent.confirmed").count() == 1
 
 
@@ -187,7 +190,11 @@ def test_only_what_was_read_can_be_confirmed(app_without_admin, cast, browse):
     url = f"/consents/{app_without_admin.consent.pk}/confirm/"
     for shown in (statement.digest(), "", "ü"):
         page = browse(cast.abe).post(url, {"shown": shown})
-        assert page.status_code == 409 and "read this page again" in text(page) and "resolve" not in text(page)
+        assert (
+            page.status_code == 409
+            and "Something changed while you were reading. Read this page again before you continue." in text(page)
+            and "resolve" not in text(page)
+        )
     assert Consent.objects.get().confirmed_by is None
 
 

@@ -37,7 +37,7 @@ def test_a_real_worker_stamps_and_counts_after_the_uninstall_button_and_sweeps(u
     assert not RefreshToken.objects.filter(ended_at=None).exists()
     assert not AccessToken.objects.filter(revoked_at=None).exists()
     page = ada.get(receipt).content.decode()
-    assert "2 authorizations that the app can renew by itself" in page and "3 access tokens" in page
+    assert "2 authorizations that the app can renew on its own" in page and "3 access tokens" in page
     # As if the message had been lost before a worker saw it.
     Access.objects.update(revoked_at=None)
     Consent.objects.update(stamped_at=None)
@@ -73,12 +73,12 @@ def test_uninstalling_counts_no_token_and_the_receipt_says_so_until_a_second_ent
         query for query in asked if "consent_accesstoken" in query["sql"] or "consent_refreshtoken" in query["sql"]
     ]
     before = read(ada, receipt)
-    assert "1 agreement" in before and "Authorizations and access tokens: being counted" in before
+    assert "1 agreement" in before and "Counting authorizations and access tokens" in before
     ending.revoke_tokens(Access.objects.get())
     after = read(ada, receipt)
     assert "being counted" not in after
     assert (
-        "2 authorizations that the app can renew by itself 3 access tokens ( see the entry that counts them )" in after
+        "2 authorizations that the app can renew on its own 3 access tokens ( see the entry with the count )" in after
     )
     counted = Entry.objects.get(event="access.tokens_counted")
     assert counted.actor == "system" and "3 access tokens" in read(ada, f"/receipts/{counted.pk}/")

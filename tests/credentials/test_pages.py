@@ -82,7 +82,10 @@ def test_a_second_press_shows_the_same_secret_for_a_minute_and_makes_no_other(ca
     later = dev.post(path, sent, follow=True)
     assert later.redirect_chain == [(f"/credentials/{secret.client.client_id}/", 302)]
     assert "amp_cs_" not in text(later).replace(secret.prefix, "").replace(row.secrets.last().prefix, "")
-    assert "can no longer be shown. Rotate it" in text(later)
+    assert (
+        "… was created when you first submitted the form and can no longer be shown. If you did not copy it, rotate it."
+        in text(later)
+    )
     assert (ClientSecret.objects.count(), Client.objects.count()) == made
 
 
@@ -120,7 +123,7 @@ def test_what_is_kept_of_a_form_makes_no_secret(cast, dev):
         ({"redirect_uris": "http://app.example/"}, "https://"),
         ({"redirect_uris": ""}, "at least one redirect URL"),
         ({"scope": ["made.up"]}, "no scope named made.up"),
-        ({"scope": [DELETE]}, "Say why the app needs"),
+        ({"scope": [DELETE]}, "why the app needs this"),
         ({"kind": "other"}, "valid choice"),
         ({"level": ""}, "required"),
         ({"name": "a\0b"}, "Null characters"),
@@ -136,7 +139,7 @@ def test_a_mistake_is_told_and_makes_nothing(cast, dev, changed, said):
 def test_a_high_risk_scope_is_added_with_its_reason(cast, dev, row):
     url = urls(row)[1]
     page = dev.post(url, {"scope": [DELETE]})
-    assert page.status_code == 422 and "Say why" in page.content.decode()
+    assert page.status_code == 422 and "why the app needs this" in page.content.decode()
     assert dev.post(url, {"scope": [DELETE], f"why:{DELETE}": "To tidy up"}).status_code == 302
     assert row.scope_names() == {VIEW, EDIT, DELETE}
     page = dev.get(urls(row)[0]).content.decode()
@@ -170,7 +173,10 @@ def test_an_older_secret_is_ended_from_the_page(cast, dev, row):
     url = f"/credentials/{row.client_id}/secrets/{first.pk}/end/"
     assert "never used" in dev.get(url).content.decode() and actions.active_secrets(row).count() == 2
     assert dev.post(url).status_code == 302 and actions.active_secrets(row).count() == 1
-    assert "Only an older secret" in dev.post(url, follow=True).content.decode()
+    assert (
+        "You can end only an older secret that still works. To replace the current one, rotate it."
+        in dev.post(url, follow=True).content.decode()
+    )
 
 
 def test_a_secret_of_another_client_is_not_found(cast, dev, row):

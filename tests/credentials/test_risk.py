@@ -59,7 +59,7 @@ def test_a_scope_above_high_is_shown_with_its_own_words_and_the_strongest_colour
     shown = render_to_string("components/scope.html", {"scope": utmost})
     assert '<span class="badge tone-danger">Utmost risk</span>' in shown
     picker = render_to_string("components/scope_picker.html", {"picker": scope_picker({DELETE: ""})})
-    assert picker.count("Why does the app need it?") == 1
+    assert picker.count("Why does the app need this? People will read your answer.") == 1
 
 
 @pytest.mark.parametrize(

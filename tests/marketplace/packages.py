@@ -27,7 +27,7 @@ VENDOR = {
     "token_type": "account",
     "options": {"scope": ["repo", "user"], "customHeaders": {"Accept": "application/json"}},
     "oauth_iparams": {
-        "id": {"display_name": "Client id", "type": "text", "required": True},
+        "id": {"display_name": "Client ID", "type": "text", "required": True},
         "secret": {"display_name": "Client secret", "type": "text", "required": True, "secure": True},
     },
 }

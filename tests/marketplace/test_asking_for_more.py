@@ -127,7 +127,7 @@ def test_declining_is_recorded_and_changes_nothing(agreed_app, cast, browse):
     update(agreed_app, cast, required_scopes=[VIEW, CREATE])
     before = Consent.objects.values().get()
     page = axel.post(agreed_app.decide, {"decision": "cancel"}, follow=True)
-    assert "Nothing was changed. What you allowed goes on working." in text(page)
+    assert "Nothing changed. What you agreed to still applies." in text(page)
     assert Consent.objects.values().get() == before
     assert Entry.objects.filter(event="consent.declined").count() == 1
     assert pages_that_ask(axel, agreed_app) == [*PLACES[1:], agreed_app.page], (
@@ -169,7 +169,7 @@ def answers(side, cast, browse):
     """Return what the developer reads about the agents' answers."""
     version = side.version.app.versions.order_by("-pk").first()
     page = text(browse(cast.dev).get(f"/apps/{side.version.app.slug}/versions/{version.pk}/changes/"))
-    summary = page.partition("Agents, where it is installed ")[2]
+    summary = page.partition("Agents where this version is installed ")[2]
     return summary[: re.search(r"Have not answered yet \d+", summary).end()] if summary else summary
 
 
@@ -179,16 +179,16 @@ def test_the_developer_reads_how_many_agents_agreed_declined_and_have_not_answer
     # Declining before there is anything to decline is no answer to later requests.
     granting.decline_consent(agreed_app.client, cast.acme, by=consents[0].granted_by)
     update(agreed_app, cast, required_scopes=[VIEW, CREATE], optional_scopes=[EDIT])
-    assert answers(agreed_app, cast, browse) == "Agreed to what it needs 0 Said no 0 Have not answered yet 5"
+    assert answers(agreed_app, cast, browse) == "Agreed to all required scopes 0 Declined 0 Have not answered yet 5"
     for row, chosen in zip(consents[:3], ([], [EDIT], []), strict=True):
         factories.agree(agreed_app.client, cast.acme, row.granted_by, chosen=chosen)
     ending.trim_consent(Consent.objects.get(pk=consents[2].pk), scopes={CREATE}, by=consents[2].granted_by)
     granting.decline_consent(agreed_app.client, cast.acme, by=consents[3].granted_by)
     granting.decline_consent(agreed_app.client, cast.acme, by=consents[3].granted_by)
-    expected = "Agreed to what it needs 2 · 1 of them left something optional off Said no 1 · 1 more took back what it needs Have not answered yet 1"  # fmt: skip
+    expected = "Agreed to all required scopes 2 · 1 of them did not agree to every optional scope Declined 1 · 1 more removed a required scope Have not answered yet 1"  # fmt: skip
     assert answers(agreed_app, cast, browse) == expected
     ending.revoke_for_all(agreed_app.installation.access, by=cast.admin)
-    assert answers(agreed_app, cast, browse) == "Agreed to what it needs 0 Said no 0 Have not answered yet 0"
+    assert answers(agreed_app, cast, browse) == "Agreed to all required scopes 0 Declined 0 Have not answered yet 0"
 
 
 def test_a_developer_reads_of_agents_only_for_published_versions_that_ask_them(agreed_app, installed, cast, browse):

@@ -17,12 +17,12 @@ def test_one_checklist_shows_what_is_done_and_what_is_left(multi, ada, cast):
     """Settings, consent, the account's vendor, then each agent's own; interrupted halfway and resumed."""
     page = f"/installations/{multi.installation.pk}/"
     shown = text(ada.get(page))
-    assert "Settings of the app To fill in" in shown and "Not agreed to" in shown
+    assert "App settings Not filled in" in shown and "Not agreed to" in shown
     assert "Example Calendar Not connected For the whole account" in shown and "For yourself only" in shown
     assert "Not finished" in shown
     assert ada.post(f"{page}settings/", {"value-owner": "acme"}).status_code == 302
     factories.agree(multi.client, cast.acme, cast.admin)
-    assert "Settings of the app Filled in" in text(ada.get(page)) and "Not finished" in text(ada.get(page))
+    assert "App settings Filled in" in text(ada.get(page)) and "Not finished" in text(ada.get(page))
     assert "Example Calendar is connected" in connect(ada, multi, "calendar")
     shown = text(ada.get(page))
     assert "Example Calendar Connected" in shown and "Not finished" not in shown and "Ready" in shown
@@ -72,19 +72,21 @@ def test_the_receipt_and_the_ledger_name_the_vendors(multi, ada, cast):
 def test_agents_see_the_accounts_connections_and_make_their_own(multi, browse, cast):
     axel, ana = browse(cast.agent), browse(cast.agent2)
     shown = text(axel.get(f"/installations/{multi.installation.pk}/"))
-    assert "An admin of the account connects it" in shown
+    assert "An admin of the account has to connect it." in shown
     for method in (axel.get, axel.post):
         assert method(url_of(multi, "calendar")).status_code == 404
     assert "Example Boards is connected" in connect(axel, multi, "boards")
     assert row("boards").membership.user == cast.agent
-    assert "as you. Other people’s connections stay" in text(axel.get(url_of(multi, "boards", "disconnect/")))
+    assert "as you. Other people’s connections are not affected." in text(
+        axel.get(url_of(multi, "boards", "disconnect/"))
+    )
     assert "Not connected For yourself" in text(ana.get(f"/installations/{multi.installation.pk}/"))
     connect(ana, multi, "boards")
     assert Connection.objects.filter(integration="boards", ended_at=None).count() == 2
 
 
 def test_settings_are_checked_with_an_error_on_each_field(multi, ada):
-    for value, said in (("", "Fill this in"), ("a\nb", "cannot be used"), ("x" * 2001, "At most 2000")):
+    for value, said in (("", "Fill this in"), ("a\nb", "cannot be used"), ("x" * 2001, "at most 2000")):
         answer = ada.post(url_of(multi, "calendar"), {"value-room": value})
         assert answer.status_code == 422 and said in text(answer), value
     assert not Connection.objects.exists()

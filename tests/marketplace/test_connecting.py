@@ -112,9 +112,9 @@ def half_connected(installed_planner, cast, vendors):
 @pytest.mark.parametrize(
     ("decision", "switches", "said"),
     [
-        ("deny", {}, "you cancelled there"),
+        ("deny", {}, "was not connected, because you canceled there."),
         ("error", {}, "Not connected"),
-        ("allow", {"iss": "wrong"}, "was not Example Calendar’s"),
+        ("allow", {"iss": "wrong"}, "did not come from Example Calendar"),
         ("allow", {"token_fault": {"status": 503}}, "503"),
         ("allow", {"token_fault": {"status": 200, "body": "<html>"}}, "no access token"),
         ("allow", {"token_fault": {"status": 200, "body": "[]"}}, "no access token"),
@@ -229,7 +229,7 @@ def test_an_issuer_can_contain_a_setting(multi_of, ada, calendar):
     issuer = f"{calendar.url[:-1]}<%= oauth_iparams.room %>"
     multi = multi_of(options={"scope": "read", "issuer": issuer})
     last = int(calendar.url[-1])
-    for room, said in ((9 - last, "was not Example Calendar’s"), (last, "is connected")):
+    for room, said in ((9 - last, "did not come from Example Calendar"), (last, "is connected")):
         assert said in connect(ada, multi, "calendar", **{"value-room": str(room)})
 
 
@@ -238,7 +238,7 @@ def test_an_issuer_that_is_not_a_url_is_not_the_vendors(multi, ada, calendar, is
     """RFC 9207, section 2.4"""
     calendar.switch(iss="none")
     back = redirect_of_vendor(start_connecting(ada, multi, "calendar"))
-    assert "was not Example Calendar’s" in text(ada.get(f"{back}&{urlencode({'iss': iss})}", follow=True))
+    assert "did not come from Example Calendar" in text(ada.get(f"{back}&{urlencode({'iss': iss})}", follow=True))
     assert not calendar.log("/token")
 
 

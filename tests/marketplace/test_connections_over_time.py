@@ -75,11 +75,11 @@ def test_a_connection_without_a_refresh_token_is_explained_in_the_readers_langua
     connecting.refresh_connection(row())
     assert row().broken_at and row().problem == ""
     checklist = f"/installations/{multi.installation.pk}/"
-    assert "It cannot be renewed." in text(ada.get(checklist))
+    assert "The connection cannot be renewed." in text(ada.get(checklist))
     back_to("marketplace", "0007_upgrades")
     assert column("marketplace_connection", "problem", [str(connection.pk)])[0].startswith("The access ran out")
     forward()
-    assert row().problem == "" and "It cannot be renewed." in text(ada.get(checklist))
+    assert row().problem == "" and "The connection cannot be renewed." in text(ada.get(checklist))
 
 
 def test_an_agent_is_told_about_their_own_broken_connection(multi, cast, vendors):

@@ -50,7 +50,7 @@ def test_a_developer_makes_an_app_and_a_version_with_an_icon(cast, browse):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"number": "one"}, "Write it like 1.0"),
+        ({"number": "one"}, "Use a number such as 1.0 or 1.2.3, without leading zeros."),
         ({"name": ""}, "required"),
         ({f"level:{factories.DELETE}": "required"}, "do not have"),
         ({"install_url": "http://evil.example"}, "https://"),
@@ -113,7 +113,7 @@ def test_a_reviewer_sees_no_change_in_an_unchanged_text(cast, browse, published_
         assert (version.description, before.description) == (written, stored)
         publishing.submit_version(version, by=cast.dev)
         page = text(browse(factories.reviewer()).get(f"/admin/marketplace/version/{version.pk}/change/"))
-        assert "The texts are the same." in page and "<del>" not in page
+        assert "The texts did not change." in page and "<del>" not in page
 
 
 def test_versions_created_and_published_are_limited_by_team(cast, browse, draft, limited, monkeypatch):
@@ -124,7 +124,7 @@ def test_versions_created_and_published_are_limited_by_team(cast, browse, draft,
     numbers = [version_form(number=number) for number in ("2.0", "3.0", "4.0")]
     answers = [dev.post(f"/apps/{draft.app.slug}/versions/new/", fields) for fields in numbers]
     assert [answer.status_code for answer in answers] == [302, 302, 429]
-    assert "tried too often" in text(answers[-1]) and int(answers[-1]["Retry-After"]) > 0
+    assert "Too many attempts" in text(answers[-1]) and int(answers[-1]["Retry-After"]) > 0
     assert [dev.post(f"{base}{step}/").status_code for step in ("submit", "test")] == [429, 429]
     answers = [dev.post(f"{base}custom/", {"accounts": "acme"}), dev.post(f"{base}withdraw/", {"reason": "Why"})]
     answers.append(dev.post(f"/apps/{draft.app.slug}/accounts/", {"accounts": "globex"}))
@@ -183,24 +183,28 @@ def test_a_new_version_keeps_the_icon_unless_another_is_uploaded(cast, browse):
     assert browse(cast.dev).post(f"/apps/{draft.app.slug}/versions/new/", fields).status_code == 302
     assert bytes(draft.app.versions.get(number="2.0").icon) == b"png"
     again = browse(cast.dev).post(f"/apps/{draft.app.slug}/versions/new/", fields)
-    assert again.status_code == 422 and "There is a version 2.0 already." in text(again)
+    assert again.status_code == 422 and "Version 2.0 already exists." in text(again)
 
 
 def test_an_app_without_credentials_explains_what_that_means_and_where_to_create_them(cast, browse):
     publishing.create_app(team_of(cast.dev), slug="pinboard", category="other", client=None, by=cast.dev)
     dev = browse(cast.dev)
     page = text(dev.get("/apps/pinboard/"))
-    assert "connect to vendors, or work with a key" in page and "cannot be installed" not in page
-    assert "no marketplace credentials that are free" in page and 'href="/credentials/new/"' in page
+    assert (
+        "You set credentials once and cannot change them later. Without credentials, the app cannot ask for scopes here, but it can connect to vendors or work with a key that an admin fills in."
+        in page
+        and "cannot be installed" not in page
+    )
+    assert "The team has no unused marketplace credentials." in page and 'href="/credentials/new/"' in page
     factories.client(cast.dev)
     page = text(dev.get("/apps/pinboard/"))
-    assert "Set for good" in page and "that are free" not in page
+    assert "Set permanently" in page and "The team has no unused marketplace credentials." not in page
 
 
 def test_a_versions_page_lists_its_vendors_and_has_no_empty_card(cast, browse, draft, vendor_only):
     dev = browse(cast.dev)
     page = text(dev.get(f"/apps/{vendor_only.app.slug}/versions/{vendor_only.version.pk}/"))
-    assert "What else it connects to" in page and "Example Calendar" in page
+    assert "Other services it connects to" in page and "Example Calendar" in page
     publishing.change_version(draft, by=cast.dev, required_scopes=[], optional_scopes=[])
     page = text(dev.get(f"/apps/{draft.app.slug}/versions/{draft.pk}/"))
     assert not re.search(r'class="card-body">\s*</div>', page)

@@ -78,7 +78,7 @@ def works(browser, installation, vendor):
     """Tell whether an admin's request goes out with the key; the vendor accepts only access tokens."""
     sent = {"template": "status", "context": "{}", "body": ""}
     shown = text(browser.post(f"/installations/{installation.pk}/console/", sent))
-    return "What came back: 401" in shown and vendor.log("/api/items")[-1]["headers"]["x-key"] == KEY
+    return "Response: 401" in shown and vendor.log("/api/items")[-1]["headers"]["x-key"] == KEY
 
 
 def fill_in(browser, installation):
@@ -100,14 +100,14 @@ def test_a_version_that_does_nothing_is_refused(cast):
 
 def test_an_app_with_only_a_key_is_listed_installed_used_and_uninstalled(app, ada, browse, cast, vendors):
     listing = text(ada.get(f"/marketplace/{app.slug}/"))
-    assert "asks for no permission here" in listing and "connects to no other service" not in listing
+    assert "asks for no permissions here" in listing and "connects to no other service" not in listing
     assert "What an admin fills in API key" in listing and "It calls: 127.0.0.1" in listing and "agrees" not in listing
     assert "agree to what it asks for" not in text(ada.get(f"/marketplace/{app.slug}/install/"))
     page = ada.post(f"/marketplace/{app.slug}/install/", {"account": cast.acme.slug})["Location"]
     installation = app.installations.get()
     assert page == f"/installations/{installation.pk}/" and installation.access is None
     shown = text(ada.get(page))
-    assert "Not finished" in shown and "API key" not in shown and "Settings of the app To fill in" in shown
+    assert "Not finished" in shown and "API key" not in shown and "App settings Not filled in" in shown
     fill_in(ada, installation)
     assert "Ready" in text(ada.get(page)) and "Ready" in text(ada.get("/installations/"))
     assert works(ada, installation, vendors[0])
@@ -143,7 +143,11 @@ def test_an_app_with_only_a_key_is_uninstalled_and_never_discarded_as_unfinished
 def test_a_reviewer_and_the_developer_read_what_the_app_works_with(app, browse, cast):
     version = app.versions.get()
     review = text(browse(factories.reviewer()).get(f"/admin/marketplace/version/{version.pk}/change/"))
-    assert "It asks for none." in review and "What an admin fills in API key" in review and "/api/items" in review
+    assert (
+        "This version asks for no scopes." in review
+        and "What an admin fills in API key" in review
+        and "/api/items" in review
+    )
     dev = browse(cast.dev)
     assert "It calls: 127.0.0.1" in text(dev.get(f"/apps/{app.slug}/versions/{version.pk}/"))
     assert dev.get(f"/apps/{app.slug}/versions/{version.pk}/changes/").status_code == 200
@@ -155,7 +159,7 @@ def test_a_draft_with_only_a_key_is_tried_on_the_teams_test_account(cast, files,
     draft = make_version(app, cast, package=files)
     dev = browse(cast.dev)
     tried = dev.post(f"/apps/{app.slug}/versions/{draft.pk}/test/", follow=True)
-    assert tried.status_code == 200 and "Settings of the app To fill in" in text(tried)
+    assert tried.status_code == 200 and "App settings Not filled in" in text(tried)
 
 
 @pytest.mark.parametrize("level", list(Level))
@@ -172,7 +176,9 @@ def test_the_version_with_the_first_credentials_waits_and_asks_for_consent(
     assert Offer.objects.get().kind == OfferKind.ASK
     # Until then the old version keeps working.
     page = f"/installations/{installation.pk}/"
-    assert "waits for permission" in text(ada.get(page)) and "View tickets" not in text(ada.get(page))
+    assert "asks for something new, so an admin has to agree first. Until then, everything works as before." in text(
+        ada.get(page)
+    ) and "View tickets" not in text(ada.get(page))
     assert works(ada, installation, vendors[0])
     shown = ada.get(f"{page}upgrade/")
     assert "View tickets" in text(shown)
@@ -200,8 +206,8 @@ def test_the_version_with_the_first_vendor_waits_and_is_then_connected(installat
     assert Offer.objects.get().kind == OfferKind.ASK
     mail.outbox.clear()
     tasks.tell_of_offer(Offer.objects.get().pk)
-    assert mail.outbox[0].subject == "Insights asks to be connected to another service"
-    assert "It wants to be connected to: Example Calendar\n" in mail.outbox[0].body
+    assert mail.outbox[0].subject == "Insights asks to connect to another service"
+    assert "It asks to connect to: Example Calendar\n" in mail.outbox[0].body
     page = f"/installations/{installation.pk}/"
     shown = ada.get(f"{page}upgrade/")
     assert "New services to connect" in text(shown)
@@ -211,5 +217,5 @@ def test_the_version_with_the_first_vendor_waits_and_is_then_connected(installat
     assert "Example Calendar is connected" in connect(ada, multi, "calendar")
     assert "Ready" in text(ada.get(page))
     sent = {"template": "items", "context": "{}", "body": ""}
-    assert "What came back: 200" in text(ada.post(f"{page}console/", sent))
+    assert "Response: 200" in text(ada.post(f"{page}console/", sent))
     assert Entry.objects.filter(event="installation.upgraded").count() == 1

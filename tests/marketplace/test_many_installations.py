@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("many", [1_000, pytest.param(10_000, marks=pytest.mark.soak)])
-def test_lists_and_publishing_take_as_many_queries_for_many_installations_as_for_ten(installed, cast, browse, many):
+def test_lists_and_publishing_take_no_more_queries_for_many_installations_than_for_ten(installed, cast, browse, many):
     factories.agree(installed.client, cast.acme, cast.admin, chosen={EDIT})
     app = installed.version.app
     credentials.add_scopes(app.client, scopes={CREATE: "It grew"}, by=cast.dev)
@@ -39,6 +39,9 @@ def test_lists_and_publishing_take_as_many_queries_for_many_installations_as_for
                 taken[url.replace(f"/{version.pk}/", "/new/")] = len(queries)
         return taken
 
+    def are_no_more(taken, few):
+        return taken.keys() == few.keys() and all(taken[url] <= few[url] for url in few)
+
     def publish(version):
         with CaptureQueriesContext(connection) as queries:
             factories.publish(version, cast.dev)
@@ -53,7 +56,7 @@ def test_lists_and_publishing_take_as_many_queries_for_many_installations_as_for
     publishing.withdraw_version(first, reason="Again", by=cast.dev)
     grow_accounts(installed.installation, cast.admin, many - 10, "more")
     second = draft("1.2")
-    assert queries_of(second) == before
+    assert are_no_more(queries_of(second), before)
     assert len(publish(second)) <= 1 + many // 1_000, "a query for a thousand offers"
     assert Offer.objects.filter(version=second).count() == many
-    assert queries_of(second) == few
+    assert are_no_more(queries_of(second), few)

@@ -129,7 +129,9 @@ def test_an_unreviewed_version_never_replaces_a_reviewed_one_automatically(agree
     next_version(agreed_app.version.app, cast.dev, custom={cast.acme.slug}, required_scopes=[VIEW], **here)
     assert Offer.objects.get().kind == OfferKind.CLICK
     page = browse(cast.admin).get(f"/installations/{agreed_app.installation.pk}/upgrade/")
-    assert "Nobody reviewed this version" in text(page)
+    assert "This version was not reviewed. Its developer published it for chosen accounts, including yours." in text(
+        page
+    )
 
 
 # --- the forecast ---
@@ -204,7 +206,7 @@ def test_a_developer_reads_what_publishing_would_do_and_afterwards_what_it_did(a
     for expected in (
         "Newly requested",
         "freshservice.tickets.create Why: It grew Required",
-        "Asked for no more",
+        "No longer requested",
         "Edit tickets",
         cast.acme.slug,
     ):
@@ -217,7 +219,9 @@ def test_a_developer_reads_what_publishing_would_do_and_afterwards_what_it_did(a
 def test_a_developer_is_told_when_a_draft_requests_the_same(published_version, cast, browse):
     draft = next_draft(published_version.app, cast.dev, optional_scopes=[EDIT])
     page = browse(cast.dev).get(f"/apps/{published_version.app.slug}/versions/{draft.pk}/changes/")
-    assert "It asks for the same" in text(page)
+    assert "This version asks for the same scopes, connects to the same services and calls the same addresses." in text(
+        page
+    )
 
 
 # --- mails ---
@@ -232,12 +236,14 @@ def test_admins_get_one_mail_with_a_link_and_find_the_version_in_their_list(agre
     tasks.tell_of_offer(offer.pk)
     assert sorted(message.to[0] for message in mail.outbox) == sorted([cast.admin.email, second.email])
     link = re.search(r"https?://\S+/installations/\S+/upgrade/", mail.outbox[0].body)[0]
-    assert "goes on working" in mail.outbox[0].body
+    assert "keeps working" in mail.outbox[0].body
     browser = browse(cast.admin)
     assert browser.get(link).status_code == 200
-    assert "Waits for permission" in text(browser.get("/installations/waiting/"))
-    assert "waits for permission" in text(browser.get(f"/installations/{agreed_app.installation.pk}/"))
-    assert "Nothing waits" in text(browse(cast.agent).get("/installations/waiting/"))
+    assert "Waits for an admin to agree" in text(browser.get("/installations/waiting/"))
+    assert "asks for something new, so an admin has to agree first. Until then, everything works as before." in text(
+        browser.get(f"/installations/{agreed_app.installation.pk}/")
+    )
+    assert "Nothing is waiting for you" in text(browse(cast.agent).get("/installations/waiting/"))
 
 
 def test_a_slow_mail_server_blocks_no_other_work_and_no_two_workers_send_the_same_mail(agreed_app, cast, monkeypatch):
@@ -279,7 +285,7 @@ def test_the_mail_names_new_permissions_in_words(agreed_app, cast):
     message = send_mail_about(OfferKind.ASK)
     assert message.subject == "Graphs asks for 2 new permissions"
     # An optional scope that is agreed to is not asked for.
-    assert "It wants to:\n- Create tickets\n- Delete and restore tickets (optional)\n\nRead what" in message.body
+    assert "It asks to:\n- Create tickets\n- Delete and restore tickets (optional)\n\nSee what" in message.body
     assert "connected to" not in message.body
 
 

@@ -70,7 +70,7 @@ def test_an_admin_sees_every_app_and_every_agents_authorization(everything, cast
     ada = browse(cast.admin)
     assert rows(ada) == ALL
     page = text(ada.get(URL))
-    for words in ("by Ada", "by Axel", "View tickets", "Edit tickets", "2 agents authorized it", "The whole account", "None since this was agreed to", "until"):  # fmt: skip
+    for words in ("by Ada", "by Axel", "View tickets", "Edit tickets", "2 agents authorized it", "The whole account", "None since the agreement", "until"):  # fmt: skip
         assert words in page, words
 
 
@@ -178,7 +178,7 @@ def test_a_token_of_an_earlier_agreement_does_not_count_for_the_current_one(inst
     ada = browse(cast.admin)
     installed.tokens_for(ada, account=cast.acme.slug)
     factories.agree(installed.client, cast.acme, cast.admin, replace=True)
-    assert "None since this was agreed to" in text(ada.get(URL))
+    assert "None since the agreement" in text(ada.get(URL))
 
 
 def last_issue():
@@ -188,14 +188,14 @@ def last_issue():
 def test_every_grant_updates_the_time_of_the_last_token_at_most_once_an_hour(installed, cast, browse):
     ada = browse(cast.admin)
     factories.agree(installed.client, cast.acme, cast.admin)
-    assert last_issue() is None and "None since this was agreed to" in text(ada.get(URL))
+    assert last_issue() is None and "None since the agreement" in text(ada.get(URL))
     ways = {
         "code": lambda: installed.tokens_for(ada, account=cast.acme.slug),
         "refresh": lambda: installed.refresh(tokens["refresh_token"]).json(),
         "client credentials": lambda: installed.client_credentials(cast.acme.slug).json(),
     }
     tokens = ways["code"]()
-    assert last_issue() and "None since this was agreed to" not in text(ada.get(URL))
+    assert last_issue() and "None since the agreement" not in text(ada.get(URL))
     for way, ask in ways.items():
         advance(dt.timedelta(minutes=50))
         before = last_issue()

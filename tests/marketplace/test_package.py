@@ -68,50 +68,50 @@ MISTAKES = {
     "plain http to authorize": (OAUTH, f"{OCTO}/authorize_url", "http://octo.dev/authorize", "https"),
     "plain http for tokens": (OAUTH, f"{OCTO}/token_url", "http://octo.dev/token", "https"),
     "no URL": (OAUTH, f"{OCTO}/token_url", "octo.dev/token", "https://"),
-    "a user in a URL": (OAUTH, f"{OCTO}/token_url", "https://me@octo.dev/token", "not a host"),
+    "a user in a URL": (OAUTH, f"{OCTO}/token_url", "https://me@octo.dev/token", "not a valid host"),
     "an address for tokens": (OAUTH, f"{OCTO}/token_url", "https://10.0.0.1/token", "address"),
     "an address as one number": (OAUTH, f"{OCTO}/token_url", "https://0x7f000001/token", "address"),
-    "a name that is not public": (OAUTH, f"{OCTO}/token_url", "https://intranet/token", "not a public name"),
+    "a name that is not public": (OAUTH, f"{OCTO}/token_url", "https://intranet/token", "” is not a public host name."),
     "an unknown field": (OAUTH, f"{OCTO}/client_id", "<%= oauth_iparams.idd %>", "Did you mean “oauth_iparams.id”?"),
     "a broken expression": (OAUTH, f"{OCTO}/client_id", "<%= oauth_iparams.id", "At character"),
-    "code": (OAUTH, f"{OCTO}/client_id", "<% process.exit() %>", "no code"),
-    "a secure field where it is seen": (OAUTH, f"{OCTO}/authorize_url", "https://octo.dev/<%= oauth_iparams.secret %>", "seen"),
+    "code": (OAUTH, f"{OCTO}/client_id", "<% process.exit() %>", "” is supported, not code"),
+    "a secure field where it is seen": (OAUTH, f"{OCTO}/authorize_url", "https://octo.dev/<%= oauth_iparams.secret %>", "visible"),
     "a parameter of the portal's": (OAUTH, f"{OCTO}/options/state", "mine", "sets “state” itself"),
-    "a header of the connection's": (OAUTH, f"{OCTO}/options/customHeaders/Host", "octo.dev", "not a package’s to set"),
+    "a header of the connection's": (OAUTH, f"{OCTO}/options/customHeaders/Host", "octo.dev", "A package cannot set the header “"),
     "an optional scope of a vendor": (OAUTH, f"{OCTO}/options/optional_scope", "repo", "portal’s own"),
     "a placeholder": (OAUTH, f"{OCTO}/client_id", "YOUR_CLIENT_ID", "placeholder"),
     "a placeholder in brackets": (OAUTH, f"{OCTO}/client_id", "<your id>", "placeholder"),
     "crosses": (OAUTH, f"{OCTO}/client_id", "xxxx", "placeholder"),
     "example.com": (OAUTH, f"{OCTO}/token_url", "https://login.example.com/token", "placeholder"),
     "an empty text": (OAUTH, f"{OCTO}/client_id", "", "empty"),
-    "a secret of the portal's own": (OAUTH, f"{PORTAL}/client_secret", "anything", "no secret"),
+    "a secret of the portal's own": (OAUTH, f"{PORTAL}/client_secret", "anything", "The portal’s own credentials do not need a secret in the package."),
     "another level than the client's": (OAUTH, f"{PORTAL}/token_type", "agent", "account"),
     "a scope that is misspelt": (OAUTH, f"{PORTAL}/options/scope", "freshservice.tickets.veiw", f"Did you mean “{VIEW}”?"),
     "a scope that the client lacks": (OAUTH, f"{PORTAL}/options/scope", f"{VIEW} {DELETE}", "Add it to the credentials"),
     "no scope": (OAUTH, f"{PORTAL}/options/scope", "", "empty"),
     "an optional scope not asked for": (OAUTH, f"{PORTAL}/options/optional_scope", DELETE, "List it in “scope” too"),
-    "an unknown client of the portal": (OAUTH, f"{PORTAL}/client_id", "nobody", "no credentials with this id"),
+    "an unknown client of the portal": (OAUTH, f"{PORTAL}/client_id", "nobody", "This portal has no credentials with this client ID."),
     "an unknown method": (REQUESTS, "/issues/schema/method", "FETCH", "GET"),
-    "a body": (REQUESTS, "/issues/schema/body", "{}", "whoever calls the template sends the body"),
+    "a body": (REQUESTS, "/issues/schema/body", "{}", "Remove it. Whoever calls the template sends the body."),
     "an address as host": (REQUESTS, "/issues/schema/host", "169.254.169.254", "address"),
-    "an IPv6 address": (REQUESTS, "/issues/schema/host", "[::1]", "not a host"),
-    "a scheme in the host": (REQUESTS, "/issues/schema/host", "https://api.octo.dev", "not a host"),
-    "a path in the host": (REQUESTS, "/issues/schema/host", "api.octo.dev/v1", "not a host"),
+    "an IPv6 address": (REQUESTS, "/issues/schema/host", "[::1]", "not a valid host"),
+    "a scheme in the host": (REQUESTS, "/issues/schema/host", "https://api.octo.dev", "not a valid host"),
+    "a path in the host": (REQUESTS, "/issues/schema/host", "api.octo.dev/v1", "not a valid host"),
     "a first-party token to a chosen host": (REQUESTS, "/tickets/schema/host", "<%= iparam.owner %>", "choose"),
     "a chosen name under a public suffix": (REQUESTS, "/tickets/schema/host", "<%= iparam.owner %>.co.uk", "choose"),
     "two labels to choose": (REQUESTS, "/tickets/schema/host", "<%= iparam.owner %><%= iparam.owner %>.freshservice.com", "choose"),
-    "a path without a slash": (REQUESTS, "/issues/schema/path", "repos", "begins with"),
+    "a path without a slash": (REQUESTS, "/issues/schema/path", "repos", "start"),
     "a path that climbs": (REQUESTS, "/issues/schema/path", "/a/../b", "“..”"),
     "a path that climbs in code": (REQUESTS, "/issues/schema/path", "/a/%2e%2E/b", "“..”"),
-    "a secure field in a path": (REQUESTS, "/issues/schema/path", "/<%= iparam.key %>", "headers only"),
-    "a token in a query": (REQUESTS, "/issues/schema/query/state", "<%= access_token %>", "headers only"),
+    "a secure field in a path": (REQUESTS, "/issues/schema/path", "/<%= iparam.key %>", "only in headers"),
+    "a token in a query": (REQUESTS, "/issues/schema/query/state", "<%= access_token %>", "only in headers"),
     "an undeclared field": (REQUESTS, "/issues/schema/path", "/<%= iparam.woner %>", "iparam.owner"),
     "too many attempts": (REQUESTS, "/issues/options/maxAttempts", 6, "5"),
     "too long a delay": (REQUESTS, "/issues/options/retryDelay", 1501, "1500"),
     "no such integration": (REQUESTS, "/issues/options/oauth", "otco", "Did you mean “octo”?"),
     "a route that needs another scope": (REQUESTS, "/tickets/schema/method", "DELETE", DELETE),
     "a template only declared": (MANIFEST, "/modules/common/requests/ghost", {}, "not in config/requests.json"),
-    "no product": (MANIFEST, "/modules/service_ticket", None, "no product"),
+    "The app does not belong to any product.": (MANIFEST, "/modules/service_ticket", None, "The app does not belong to any product."),
     "an unknown platform": (MANIFEST, "/platform-version", "4.0", ""),
     "a choice of nothing": (IPARAMS, "/owner/type", "dropdown", "options"),
 }  # fmt: skip
@@ -119,7 +119,7 @@ MISTAKES = {
 ELSEWHERE = {
     "no scope": f"{PORTAL}/options/scope",
     "a route that needs another scope": "/tickets/schema/path",
-    "no product": "/modules",
+    "The app does not belong to any product.": "/modules",
     "a choice of nothing": "/owner",
     "an optional scope not asked for": f"{PORTAL}/options/optional_scope",
 }
@@ -147,7 +147,7 @@ def test_all_problems_are_reported_at_once(files, app):
         "a key is unknown",
         "an address as host",
         "a scope that is misspelt",
-        "no product",
+        "The app does not belong to any product.",
         "too many attempts",
     ):
         spoil(files, *MISTAKES[name][:3])
@@ -187,9 +187,9 @@ def test_a_misplaced_secret_hides_no_other_problem(files, app):
         (REQUESTS, "/issues/schema/path", "/<%= iparams.owner %>", "Did you mean “iparam.owner”?"),
         # Even if the field cannot be used there, which is the next problem to fix.
         (REQUESTS, "/issues/schema/path", "/<%= iparams.key %>", "Did you mean “iparam.key”?"),
-        (REQUESTS, "/issues/schema/path", "/<%= zip_code %>", "call it “iparam.…”"),
+        (REQUESTS, "/issues/schema/path", "/<%= zip_code %>", "refer to it as “iparam.…”"),
         (OAUTH, f"{OCTO}/client_id", "<%= iparam.id %>", "Did you mean “oauth_iparams.id”?"),
-        (OAUTH, f"{OCTO}/client_id", "<%= 'a' + plan %>", "call it “oauth_iparams.…”"),
+        (OAUTH, f"{OCTO}/client_id", "<%= 'a' + plan %>", "refer to it as “oauth_iparams.…”"),
     ],
 )
 def test_a_name_with_a_wrong_prefix_is_suggested_with_the_right_one(files, app, file, pointer, template, said):
@@ -299,14 +299,14 @@ def test_a_check_takes_as_many_queries_for_a_huge_package_as_for_a_small_one(fil
     [
         ("pkce", "false", "true or false"),
         ("client_authentication", "both", "basic"),
-        ("issuer", 7, "is a URL"),
-        ("revocation_url", ["https://octo.dev/"], "is a URL"),
-        ("revocation_url", "http://octo.dev/revoke", "not https"),
-        ("revocation_url", "https://10.0.0.1/revoke", "an address"),
+        ("issuer", 7, "” must be a URL."),
+        ("revocation_url", ["https://octo.dev/"], "” must be a URL."),
+        ("revocation_url", "http://octo.dev/revoke", "This address does not use https."),
+        ("revocation_url", "https://10.0.0.1/revoke", "an IP address"),
         ("revocation_url", "https://octo.dev:8443/revoke", "port 443"),
-        ("prompt", {"a": "b"}, "An option is"),
-        ("prompt", None, "An option is"),
-        ("prompt", [["a"]], "An option is"),
+        ("prompt", {"a": "b"}, "An option must be a string, a number, true or false, or a list of strings."),
+        ("prompt", None, "An option must be a string, a number, true or false, or a list of strings."),
+        ("prompt", [["a"]], "An option must be a string, a number, true or false, or a list of strings."),
     ],
 )
 def test_options_for_the_portal_are_checked(files, app, option, value, said):
@@ -337,7 +337,9 @@ def test_fields_of_the_client_secret_are_not_allowed_in_urls(files, app, key, to
     seen = "<%= oauth_iparams.secret %>"
     vendor[key] = {"scope": "repo", "hint": seen} if key == "options" else f"{vendor[key]}/{seen}"
     [found] = [problem for problem in run(files, app).problems if problem.level == "error"]
-    assert "would be seen here" in found.message and found.pointer.startswith(f"/integrations/octo/{key}")
+    assert "a secure field would be visible here." in found.message and found.pointer.startswith(
+        f"/integrations/octo/{key}"
+    )
 
 
 def test_a_field_may_choose_one_label_of_a_vendors_domain(files, app):

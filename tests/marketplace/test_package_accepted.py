@@ -98,7 +98,7 @@ def test_a_mistake_in_a_paths_query_is_reported_at_the_path(files, app):
     assert [each.pointer for each in errors] == ["/issues/schema/path"] * 2
     assert {each.message.partition(": ")[2] for each in errors} == {
         "there is no “iparam.nobody”.",
-        "a secure field stands in headers only.",
+        "a secure field can be used only in headers.",
     }
 
 
@@ -142,7 +142,7 @@ def test_a_caller_may_choose_one_label_of_a_literal_domain(files, app, host, may
         problems = [each for each in run(files, app).problems if each.pointer == f"/{template}/schema/host"]
         assert ([each.level for each in problems] == []) is may, problems
         if not may:
-            assert "the caller could choose" in problems[0].message
+            assert "This would let the caller choose who receives what the template sends." in problems[0].message
         spoil(files, REQUESTS, f"/{template}/schema/host", "api.octo.dev")
 
 

@@ -61,10 +61,10 @@ def test_an_archive_with_everything_in_one_folder_is_read(files, prefix):
         ("C:/up.json", "path is absolute"),
         ("C:\\up.json", "path is absolute"),
         ("\\\\host\\up.json", "path is absolute"),
-        ("../up.json", "leads out of the package"),
-        ("config/../../up.json", "leads out of the package"),
-        ("..\\up.json", "leads out of the package"),
-        ("config/..", "leads out of the package"),
+        ("../up.json", "This path points outside the package."),
+        ("config/../../up.json", "This path points outside the package."),
+        ("..\\up.json", "This path points outside the package."),
+        ("config/..", "This path points outside the package."),
         ("a\nb", "a line break (U+000A)"),
         ("a\x1bb", "U+001B"),
     ],
@@ -89,21 +89,21 @@ def test_an_archive_with_backslashes_in_its_paths_is_read(files):
         (b"\x1f\x8b\x08rest", "a .gz file, not a .zip"),
         (b"Rar!\x1a\x07rest", "a .rar file, not a .zip"),
         (b"7z\xbc\xaf\x27\x1crest", "a .7z file, not a .zip"),
-        (b"PK", "not a .zip file, or a damaged one"),
+        (b"PK", "This is not a .zip file, or it is damaged."),
     ],
 )
 def test_the_type_of_a_file_that_is_not_a_package_is_named(data, said):
     assert said in only_message(check_archive(data, Facts()))
 
 
-HTML, READ = "an app’s own installation page", "This file is not read; the portal reads "
+HTML, READ = "an app’s own installation page", "This file is not read. The portal reads "
 
 
 @pytest.mark.parametrize(
     ("name", "said", "fix"),
     [
         ("config/iparams.html", HTML, "List its fields in config/iparams.json"),
-        ("config/oauth.json", READ + "config/oauth_config.json", "so that it is config/oauth_config.json"),
+        ("config/oauth.json", READ + "config/oauth_config.json", "Rename or move it to config/oauth_config.json"),
         ("config/oauth_configs.json", READ + "config/oauth_config.json", ""),
         ("config/oauth-config.json", READ + "config/oauth_config.json", ""),
         ("config/oauth_confg.json", READ + "config/oauth_config.json", ""),
@@ -124,8 +124,12 @@ HTML, READ = "an app’s own installation page", "This file is not read; the por
             "reads only oauth_config.json, requests.json, iparams.json",
             "leave this file as it is",
         ),
-        ("dist/app.zip", "An archive within the package", "Upload that one"),
-        ("dist/app.TAR.GZ", "An archive within the package", ""),
+        (
+            "dist/app.zip",
+            "The portal does not read archives inside the package.",
+            "If this archive is the app, upload it instead. Otherwise, leave it out.",
+        ),
+        ("dist/app.TAR.GZ", "The portal does not read archives inside the package.", ""),
     ],
 )
 def test_an_ignored_file_is_reported_with_the_name_that_would_be_read(files, name, said, fix):
@@ -137,7 +141,7 @@ def test_an_ignored_file_is_reported_with_the_name_that_would_be_read(files, nam
         archive = as_zip({**kept, name: b"{}"}, prefix=prefix)
         problems = [each for each in check_archive(archive, Facts()).problems if each.file == name]
         assert [each.level for each in problems] == ["warning"] and said in problems[0].message
-        assert (fix if kept is others else "what is missing there") in problems[0].fix
+        assert (fix if kept is others else "Move anything that is missing into") in problems[0].fix
 
 
 def test_the_apps_own_files_are_not_reported(files):
@@ -187,7 +191,7 @@ def test_a_zip_bomb_is_refused_by_its_stated_size_or_read_only_up_to_the_limit(f
 
 def test_too_much_is_refused(files):
     assert "larger than" in only_message(check_archive(b"PK" + b"\0" * MAX_ARCHIVE_BYTES, Facts()))
-    assert "More than 2000" in only_message(check_archive(make_archive(*[(f"{n}", "") for n in range(2001)]), Facts()))
+    assert "more than 2000" in only_message(check_archive(make_archive(*[(f"{n}", "") for n in range(2001)]), Facts()))
     report = check({**files, "config/iparams.json": b'{"a": "' + b"x" * 300_000 + b'"}'}, Facts())
     assert "larger than 256 KB" in only_message(report)
 
@@ -206,11 +210,11 @@ def test_an_encrypted_file_and_an_unknown_compression_are_refused(files):
         (b'{"a": 1,\n "a": 2}', "twice", 2),
         (b'{"a": 1,\n}', "double quotes", 2),
         (b'{"a": [1,]}', "value was expected", 1),
-        (b'// no\n{}', "not JSON", 1),
-        (b"{'a': 1}", "not JSON from here on: “'”", 1),
-        ("{\u201ca\u201d: 1}".encode(), "not JSON from here on: “\u201c” (U+201C)", 1),
-        (b'{"a": 1', "ends too early", 1),
-        (b'{"a": NaN}', "not JSON", 1),
+        (b'// no\n{}', "not valid JSON", 1),
+        (b"{'a': 1}", "not valid JSON from here on: “'”", 1),
+        ("{\u201ca\u201d: 1}".encode(), "not valid JSON from here on: “\u201c” (U+201C)", 1),
+        (b'{"a": 1', "The file ends before the JSON is complete.", 1),
+        (b'{"a": NaN}', "not valid JSON", 1),
         (b'{"a": 01}', "“,”", 1),
         (b'{"a": 1e999}', "too large", 1),
         (b'{"a": ' + b"9" * 5000 + b"}", "cannot be read", 1),
@@ -218,7 +222,7 @@ def test_an_encrypted_file_and_an_unknown_compression_are_refused(files):
         (b'{"a": "\\u0000"}', "cannot be stored", 1),
         (b'{"a": "\\x"}', "cannot be read", 1),
         (b'{"a" 1}', "“:”", 1),
-        (b"{} {}", "follows", 1),
+        (b"{} {}", "more text after the end", 1),
         (b"", "is empty", 1),
         (b" \n\t", "is empty", 1),
         (b"\xef\xbb\xbf", "is empty", 1),

@@ -24,7 +24,7 @@ VENDOR = {
     "client_authentication": "basic",
     "refuses_pkce": "on",
     "headers": "X-Version: 3",
-    "asked": "id: Client id (required)",
+    "asked": "id: Client ID (required)",
 }
 REQUEST = {
     "name": "issues",
@@ -72,7 +72,7 @@ def test_the_form_makes_the_package_of_the_version(cast, browse, draft, page):
     assert octo["options"] == {
         "scope": "repo", "client_authentication": "basic", "pkce": False, "customHeaders": {"X-Version": "3"},
     }  # fmt: skip
-    assert octo["oauth_iparams"] == {"id": {"display_name": "Client id", "required": True}}
+    assert octo["oauth_iparams"] == {"id": {"display_name": "Client ID", "required": True}}
     issues = draft.package["config/requests.json"]["issues"]
     assert issues["schema"]["query"] == {"state": "open"} and issues["options"] == {"maxAttempts": 3, "oauth": "octo"}
     assert draft.package["config/iparams.json"] == {"owner": {"display_name": "Owner", "required": True}}
@@ -149,7 +149,7 @@ def test_a_stored_secret_is_copied_to_the_new_name(cast, browse, draft, page):
     for name in ("octo", "taken"):
         keep_vendor_secret(draft.app, name, secret=f"{name}-secret", by=cast.dev)
     refused = rename_vendor(draft, browser, page, "taken")
-    assert refused.status_code == 422 and "another client secret" in text(refused)
+    assert refused.status_code == 422 and "The portal already stores a different client secret for “" in text(refused)
     assert "taken" not in draft.package["config/oauth_config.json"]["integrations"]
     assert rename_vendor(draft, browser, page).status_code == 302
     kept = {row.integration: row.secret for row in VendorSecret.objects.all()}
@@ -162,7 +162,7 @@ def test_a_stored_secret_is_copied_to_the_new_name(cast, browse, draft, page):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"token_url": "http://octo.dev/token"}, "not https"),
+        ({"token_url": "http://octo.dev/token"}, "This address does not use https."),
         ({"name": "a/b"}, "not a valid name"),
         ({"headers": "no colon"}, "Line 1"),
         ({"asked": "no label"}, "Line 1"),
@@ -204,11 +204,13 @@ def test_vendors_can_be_added_and_removed(cast, browse, draft, page):
 def test_the_form_explains_the_secret_and_offers_no_fourth_integration(cast, browse, draft, page):
     publishing.change_version(draft, by=cast.dev, package=packages.good(draft.app.client))
     browser, levels = browse(cast.dev), {f"level:{VIEW}": "required"}
-    assert "It is <%= oauth_iparams.secret %>, which is filled in elsewhere." in text(browser.get(page))
+    assert "The secret is <%= oauth_iparams.secret %>, which is filled in elsewhere." in text(browser.get(page))
     for vendors, fields, offered in ((1, levels, True), (2, levels, False), (2, {}, True), (3, {}, False)):
         page_text = text(browser.post(page, form_data([VENDOR] * (vendors - 1), add="vendors", **fields)))
         assert ("Add a vendor" in page_text) is offered, (vendors, fields)
-        assert ("three at most" in page_text) is not offered
+        assert (
+            "A version can connect to at most three vendors, including the app’s own credentials." in page_text
+        ) is not offered
 
 
 def test_the_preview_shows_the_resulting_screen_and_stores_nothing(cast, browse, draft, page):
@@ -220,7 +222,7 @@ def test_the_preview_shows_the_resulting_screen_and_stores_nothing(cast, browse,
     page_text = text(answer)
     assert "The app wants to View tickets" in page_text and "Edit tickets" in page_text
     assert "An admin fills in Owner." in page_text and "An admin connects Octo for the whole account" in page_text
-    assert "Each agent connects Cat for themself" in page_text and "Dog" not in page_text
+    assert "Each agent connects Cat for themselves" in page_text and "Dog" not in page_text
     draft.refresh_from_db()
     assert draft.package == {}
     # Scopes of other credentials are not shown.
@@ -231,6 +233,6 @@ def test_the_preview_shows_the_resulting_screen_and_stores_nothing(cast, browse,
 @pytest.mark.parametrize("twice", [[VENDOR, VENDOR], [VENDOR | {"name": "portal"}]])
 def test_two_vendors_with_one_name_are_refused(cast, browse, draft, page, twice):
     answer = browse(cast.dev).post(page, form_data(twice, **{f"level:{VIEW}": "required"}))
-    assert answer.status_code == 422 and "This name is taken" in text(answer)
+    assert answer.status_code == 422 and "This name is already taken. Use another name." in text(answer)
     draft.refresh_from_db()
     assert draft.package == {}

@@ -57,7 +57,7 @@ def test_an_uploaded_package_makes_the_version(cast, browse, draft, page, good):
     assert (draft.required_scopes, draft.optional_scopes) == ([VIEW], [EDIT])
     shown = text(answer)
     # The resulting consent screen, the vendor's redirect URI, and the requests.
-    assert "The app wants to View tickets" in shown and "Optional: switch on what you want to allow" in shown
+    assert "The app wants to View tickets" in shown and "Optional: turn on what you want to allow" in shown
     assert f"/oauth/callback/{draft.app.slug}/octo" in answer.content.decode()
     assert "GET api.octo.dev" in shown
 
@@ -104,7 +104,7 @@ def test_a_vendors_secret_is_stored_encrypted_and_removed_from_the_package(cast,
     assert "stands in the package" not in text(answer)
     for response in (answer, browser.get(page), browser.get(f"{page}download/")):
         assert SECRET.encode() not in response.content
-    assert "The portal keeps its client secret" in text(browser.get(page))
+    assert "The portal stores its client secret." in text(browser.get(page))
     # Nor does the warning about a missing secret return.
     assert "no client secret" not in text(browser.get(page))
     assert SECRET not in json.dumps(list(Entry.objects.values_list("details", flat=True)))
@@ -114,9 +114,9 @@ def test_a_vendors_secret_is_stored_encrypted_and_removed_from_the_package(cast,
 def test_a_secret_that_the_portal_will_store_causes_no_warning_beside_an_error(cast, browse, draft, page, good):
     files = with_secret(good)
     del files["config/requests.json"]["issues"]["schema"]["host"]
-    browser, warning = browse(cast.dev), "Let the portal keep it encrypted"
+    browser, warning = browse(cast.dev), "Store it encrypted in the portal, and remove it from the package."
     refused = text(upload(browser, page, files, keep_secrets="on"))
-    assert warning not in refused and "Nothing was changed: the package has errors." in refused
+    assert warning not in refused and "Nothing was changed, because the package has errors." in refused
     assert warning in text(upload(browser, page, files))
 
 
@@ -132,7 +132,7 @@ def test_a_stored_secret_can_be_replaced_and_is_never_shown(cast, browse, draft,
     upload(browser, page, with_secret(good), keep_secrets="on")
     assert browser.post(f"{page}secrets/octo/", {"secret": "another"}).status_code == 302
     assert VendorSecret.objects.get().secret == "another"
-    assert "another" not in text(browser.get(page)).replace("Upload another", "")
+    assert "another" not in text(browser.get(page)).replace("Upload another package", "")
     for name, secret in (("octo", ""), ("octo", "a\nb"), ("octo", "x" * 2001)):
         browser.post(f"{page}secrets/{name}/", {"secret": secret})
         assert VendorSecret.objects.get().secret == "another"
@@ -163,7 +163,7 @@ def test_a_frozen_version_keeps_its_package(cast, browse, draft, page, good):
     other = deepcopy(good)
     other["config/iparams.json"]["owner"]["display_name"] = "Another"
     assert upload(browser, page, other).status_code == 302
-    assert "never changes" in text(browser.get(page))
+    assert "can no longer be changed" in text(browser.get(page))
     draft.refresh_from_db()
     assert draft.package == good
     assert 'type="file"' not in browser.get(page).content.decode()
@@ -182,7 +182,10 @@ def test_the_package_decides_the_scopes_whatever_the_form_says(cast, browse, dra
     browser = browse(cast.dev)
     upload(browser, page, good)
     edit = f"/apps/{draft.app.slug}/versions/{draft.pk}/edit/"
-    assert "The app package says" in text(browser.get(edit)) and "level:" not in browser.get(edit).content.decode()
+    assert (
+        "The app package defines what this version asks for." in text(browser.get(edit))
+        and "level:" not in browser.get(edit).content.decode()
+    )
     fields = {"number": "1.0", "name": "A", "tagline": "t", "description": "d", "release_notes": "n"}
     assert browser.post(edit, {**fields, f"level:{EDIT}": "required"}).status_code == 302
     draft.refresh_from_db()

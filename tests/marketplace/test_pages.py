@@ -54,7 +54,10 @@ def test_only_published_versions_are_listed_and_custom_ones_only_for_their_accou
 
 def test_an_unreviewed_version_says_so_before_it_is_installed(cast, browse, published_version):
     """Even if a reviewed one was listed under the same name before, and still is for other accounts."""
-    url, said = f"/marketplace/{published_version.app.slug}/", "Nobody reviewed this version"
+    url, said = (
+        f"/marketplace/{published_version.app.slug}/",
+        "This version was not reviewed. Its developer published it for chosen accounts, including yours.",
+    )
     next_version(published_version.app, cast.dev, custom={cast.acme.slug})
     assert said in text(browse(cast.admin).get(url))
     assert said not in text(browse(cast.globex_admin).get(url))
@@ -113,9 +116,9 @@ def test_cancel_leaves_an_installation_to_resume_or_discard(cast, ada, hosted_in
     refused = ada.post(url, {"decision": "cancel", "account": cast.acme.slug, "shown": shown(form)})
     assert answer(refused)["error"] == "access_denied"
     page = text(ada.get(refused["Location"].removeprefix(settings.BASE_URL), follow=True))
-    assert "Not finished" in page and "Read it again and agree" in page and "Discard" in page
+    assert "Not finished" in page and "Read again what the app asks for" in page and "Discard" in page
     # It was never agreed to, so it cannot be resumed; optional scopes are marked.
-    assert ">Agree</a>" in page and "Optional: it can be left off." in page
+    assert ">Agree</a>" in page and "Optional: it can be left out." in page
     assert not Consent.objects.exists() and not AuthorizationCode.objects.exists()
     done = ada.post(f"/installations/{hosted_installation.pk}/discard/")
     assert done["Location"].startswith("/receipts/")
@@ -153,7 +156,7 @@ def test_an_installation_shows_who_agreed_and_what_it_may_do(cast, ada, hosted_i
 def test_a_newer_version_is_announced_and_changes_nothing(cast, ada, hosted_installation):
     newer = publishing.create_version(hosted_installation.app, by=cast.dev, **version_fields("2.0"))
     factories.publish(newer, cast.dev)
-    assert "Version 2.0 is out." in text(ada.get(f"/installations/{hosted_installation.pk}/"))
+    assert "Version 2.0 is available." in text(ada.get(f"/installations/{hosted_installation.pk}/"))
     hosted_installation.refresh_from_db()
     assert hosted_installation.version.number == "1.0"
 
@@ -165,7 +168,7 @@ def test_the_uninstall_page_shows_what_will_end_and_then_a_receipt(cast, ada, in
     receipt = ada.post(url)["Location"]
     assert receipt.startswith("/receipts/") and "What ended" in text(ada.get(receipt))
     assert installed.call(tokens["access_token"]).status_code == 401
-    assert "uninstalled already" in text(ada.post(url, follow=True))
+    assert "This app is already uninstalled." in text(ada.post(url, follow=True))
 
 
 def test_agents_see_apps_and_authorize_agent_level_ones_for_themselves(cast, browse, installed_agent):
@@ -237,7 +240,9 @@ def test_an_agent_level_app_is_installed_without_a_consent(cast, ada):
     draft = factories.app(cast.dev, client, install_url="https://app.example/install")
     version = factories.publish(draft, cast.dev)
     page = ada.post(f"/marketplace/{version.app.slug}/install/", {"account": cast.acme.slug}, follow=True)
-    assert "Each agent now authorizes it" in text(page) and not Consent.objects.exists()
+    assert (
+        "Installed. Each agent can now authorize the app for themselves." in text(page) and not Consent.objects.exists()
+    )
 
 
 def test_external_apps_beyond_the_first_page_can_be_reached(cast, browse):
@@ -266,11 +271,11 @@ def test_an_agent_reads_that_only_others_have_authorized_an_app(installed_agent,
     assert "Nobody yet" in text(browse(cast.admin).get(page))
     factories.agree(installed_agent.client, cast.acme, cast.agent2)
     seen = text(browse(cast.agent).get(page))
-    assert "Nobody yet" not in seen and "You have not authorized it." in seen
+    assert "Nobody yet" not in seen and "You have not authorized this app." in seen
 
 
 def test_the_list_says_which_apps_have_a_newer_version(installed, cast, browse):
-    assert "is out" not in text(browse(cast.admin).get("/installations/"))
+    assert "is available" not in text(browse(cast.admin).get("/installations/"))
     draft = publishing.create_version(installed.version.app, by=cast.dev, **version_fields("2.0"))
     factories.publish(draft, cast.dev)
-    assert "2.0 is out" in text(browse(cast.admin).get("/installations/"))
+    assert "2.0 is available" in text(browse(cast.admin).get("/installations/"))

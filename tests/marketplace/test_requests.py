@@ -75,7 +75,10 @@ def test_the_app_runs_a_template_with_its_own_access_token(connected_app, cast, 
     assert answer.status_code == 200, answer.content
     # Which agent's connection would it use?
     refused = Browser().post(request_url(connected_app, "cards"), "{}", **headers)
-    assert refused.status_code == 403 and "the agent runs it" in description_of(refused)
+    assert (
+        refused.status_code == 403
+        and "This template uses each agent’s own connection, so the agent must run it." in description_of(refused)
+    )
     installing.uninstall(connected_app.installation, by=cast.admin)
     ended = Browser().post(request_url(connected_app, "events"), "{}", **headers)
     assert ended.status_code == 401 and "uninstalled" in description_of(ended)
@@ -99,7 +102,9 @@ def test_agents_use_the_accounts_connection_if_the_package_and_the_listing_say_s
     )
     axel = browse(cast.agent)
     assert call(axel, multi, "events").status_code == 200
-    assert "Every agent of the account may use" in text(axel.get(f"/marketplace/{multi.app.slug}/"))
+    assert "Every agent in the account can use what the admin connected for:" in text(
+        axel.get(f"/marketplace/{multi.app.slug}/")
+    )
 
 
 def test_strangers_learn_nothing(connected_app, browse, cast, client):

@@ -58,7 +58,7 @@ def test_an_agent_level_hosted_app_needs_no_install_url(cast, browse):
     """It works through its request templates; each agent authorizes it in the portal's own flow."""
     row = factories.client(cast.dev, level=Level.AGENT)[0]
     draft = factories.app(cast.dev, row, required_scopes=[VIEW])
-    with pytest.raises(publishing.NotReady, match="install URL, or request templates"):
+    with pytest.raises(publishing.NotReady, match="needs an install URL or request templates"):
         publishing.submit_version(draft, by=cast.dev)
     files = packages.good(row, scope=VIEW)
     files["config/oauth_config.json"]["integrations"] = {

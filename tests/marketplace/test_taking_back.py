@@ -33,17 +33,19 @@ def url(version, step=""):
 
 def test_a_version_taken_back_can_no_longer_be_decided_on(cast, browse, review):
     dev = browse(cast.dev)
-    assert "Take back from review" in text(dev.get(url(review)))
+    assert "Cancel submission" in text(dev.get(url(review)))
     page = dev.post(url(review, "take-back/"), follow=True)
-    assert "Taken back. Copy it to a new draft" in text(page) and "Copy to a new draft" in text(page)
+    assert "Submission canceled. To change something, copy the version to a new draft." in text(
+        page
+    ) and "Copy to a new draft" in text(page)
     review.refresh_from_db()
     assert review.status == Status.TAKEN_BACK
     rita = factories.reviewer()
     for decide in (publishing.approve_version, publishing.reject_version):
-        with pytest.raises(StatusCannotMove, match="Taken back from review"):
+        with pytest.raises(StatusCannotMove, match="Submission canceled"):
             decide(review, reason="Too late", by=rita)
     window = browse(rita).get(f"/admin/marketplace/version/{review.pk}/change/")
-    assert "Taken back from review" in text(window) and "press/approve" not in window.content.decode()
+    assert "Submission canceled" in text(window) and "press/approve" not in window.content.decode()
     assert review.name not in text(browse(rita).get("/admin/marketplace/version/"))
     assert Entry.objects.filter(chain=review.app.team.chain_name, event="version.taken_back").count() == 1
 
@@ -70,7 +72,7 @@ def test_a_version_decided_on_cannot_be_taken_back(cast, review, decide):
 def test_a_copy_has_everything_even_the_number_and_can_be_published(cast, browse, review):
     version = publishing.take_back_version(review, by=cast.dev)
     page = browse(cast.dev).post(url(version, "copy/"), follow=True)
-    assert "Copied. Change what you like" in text(page)
+    assert "Copied to a new draft. Make your changes, then submit it." in text(page)
     draft = Version.objects.get(app=version.app, status=Status.DRAFT)
     version.refresh_from_db()
     assert page.redirect_chain == [(url(draft), 302)]
@@ -88,7 +90,7 @@ def test_a_number_is_freed_only_by_taking_back(cast, review):
         lambda: publishing.copy_version(version, by=cast.dev),
         lambda: publishing.create_version(version.app, by=cast.dev, **version_fields("1.0")),
     ):
-        with pytest.raises(ValidationError, match=r"There is a version 1\.0 already"):
+        with pytest.raises(ValidationError, match=r"Version 1\.0 already exists"):
             again()
     # Taken back once more, both keep the number, and a third version may use it.
     publishing.take_back_version(publishing.submit_version(draft, by=cast.dev), by=cast.dev)
@@ -97,4 +99,4 @@ def test_a_number_is_freed_only_by_taking_back(cast, review):
 
 def test_only_a_version_taken_back_can_be_copied(cast, browse, review):
     page = browse(cast.dev).post(url(review, "copy/"), follow=True)
-    assert "so this cannot be done" in text(page) and review.app.versions.count() == 1
+    assert "This cannot be done while the version’s status is “" in text(page) and review.app.versions.count() == 1

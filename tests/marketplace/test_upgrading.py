@@ -76,7 +76,13 @@ def test_the_page_of_an_update_shows_the_difference_and_agrees_to_it(agreed_app,
     version = next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW, CREATE], optional_scopes=[DELETE])
     browser, url = browse(cast.admin), f"/installations/{agreed_app.installation.pk}/upgrade/"
     page = text(browser.get(url))
-    for expected in ("Create tickets", "It grew", "Already allowed: 1 permission", "It gives up", "Edit tickets"):
+    for expected in (
+        "Create tickets",
+        "It grew",
+        "Already allowed: 1 permission",
+        "What it will no longer be able to do",
+        "Edit tickets",
+    ):
         assert expected in page, expected
     shown = re.search(r'name="shown" value="(\w+)"', browser.get(url).content.decode())[1]
     good = {"version": version.pk, "shown": shown, "decision": "agree"}
@@ -85,11 +91,11 @@ def test_the_page_of_an_update_shows_the_difference_and_agrees_to_it(agreed_app,
     assert browser.post(url, {**good, "decision": "?"}).status_code == 404
     answer = browser.post(url, {**good, "optional": [DELETE]}, follow=True)
     assert "Updated to 1.1" in text(answer)
-    receipt = re.search(r'href="(/receipts/[\w-]+/)">See the receipt', answer.content.decode())[1]
+    receipt = re.search(r'href="(/receipts/[\w-]+/)">View receipt', answer.content.decode())[1]
     assert "Create tickets" in text(browser.get(receipt))
     assert Consent.objects.get().granted == [CREATE, DELETE, VIEW]
-    # Twice: there is no other version.
-    assert "no other version" in text(browser.post(url, good, follow=True))
+    # Twice: there is No other version.
+    assert "No other version" in text(browser.post(url, good, follow=True))
 
 
 # --- narrowing ---
@@ -173,7 +179,9 @@ def test_agents_are_asked_only_for_additional_scopes_and_keep_the_old_consent_un
     assert side.http.get("/sandbox/api/v2/tickets", **bearer).status_code == 200
     refused = side.http.post("/sandbox/api/v2/tickets", "{}", content_type="application/json", **bearer)
     assert (refused.status_code, refused.json()["scope"]) == (401, CREATE)
-    assert "can do more than you allowed" in text(browser.get(f"/installations/{side.installation.pk}/"))
+    assert "The installed version can do more than you agreed to. What you agreed to keeps working." in text(
+        browser.get(f"/installations/{side.installation.pk}/")
+    )
     page = text(browser.get(authorize_url(side.client, "x" * 43, account=cast.acme.slug)))
     assert "Create tickets" in page
     assert "Already allowed: 1 permission" in page

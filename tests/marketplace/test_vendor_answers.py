@@ -50,7 +50,7 @@ def test_scopes_that_a_vendor_did_not_grant_are_named_on_the_checklist(multi_of,
     calendar.switch(granted=["read"])
     connect(ada, multi, "calendar")
     assert row().missing_scopes == ["write"]
-    assert "did not grant everything that the app asked for. Missing: write." in checklist(ada, multi)
+    assert "did not allow everything that the app asked for. Missing: write." in checklist(ada, multi)
     calendar.switch(granted=None)
     connect(ada, multi, "calendar")
     assert row().missing_scopes == [] and "Missing" not in checklist(ada, multi)
@@ -133,7 +133,7 @@ def test_an_error_object_is_shown_as_text(multi, ada, calendar, status):
     page = connect(ada, multi, "calendar")
     assert "UNAUTHENTICATED The key was revoked" in page and "{" not in page.partition("Not connected")[2][:120]
     calendar.switch(token_fault={"status": 422, "body": '{"message": "Try another app"}', "times": 1})
-    assert "It answered 422: Try another app" in connect(ada, multi, "calendar")
+    assert "The vendor responded with status 422: Try another app" in connect(ada, multi, "calendar")
 
 
 # --- where to revoke ---
@@ -149,7 +149,7 @@ def test_tokens_are_revoked_at_a_vendor_whose_issuer_has_a_path(multi_of, ada, c
     connect(ada, multi, "calendar")
     connection = row()
     assert connection.revocation_url == f"{calendar.url}/revoke"
-    assert "The portal tells Example Calendar, so that the access ends there too." in disconnect_page(ada, multi)
+    assert "The portal notifies Example Calendar so that access ends there too." in disconnect_page(ada, multi)
     ada.post(url_of(multi, "calendar", "disconnect/"))
     tasks.revoke_connection(str(connection.pk))
     assert not calendar.tokens()
@@ -168,14 +168,14 @@ def test_the_page_says_if_a_vendor_cannot_be_told(multi, ada, calendar):
     calendar.switch(revocation="absent")
     connect(ada, multi, "calendar")
     page = disconnect_page(ada, multi)
-    assert "Example Calendar cannot be told" in page and "The portal tells" not in page
+    assert "Example Calendar offers no way" in page and "The portal notifies" not in page
 
 
 def test_a_connection_made_before_the_look_up_promises_nothing(multi, ada, calendar):
     connect(ada, multi, "calendar")
     Connection.objects.update(revocation_url=None)
     connection = row()
-    assert "The portal tells Example Calendar, if Example Calendar offers a way to do so." in disconnect_page(
+    assert "The portal notifies Example Calendar if Example Calendar offers a way to do so." in disconnect_page(
         ada, multi
     )
     ada.post(url_of(multi, "calendar", "disconnect/"))
@@ -190,7 +190,7 @@ CREDENTIALS = {
     "client_id": "<%= oauth_iparams.id %>",
     "client_secret": "<%= oauth_iparams.secret %>",
     "oauth_iparams": {
-        "id": {"display_name": "Client id", "required": True},
+        "id": {"display_name": "Client ID", "required": True},
         "secret": {"display_name": "Client secret", "required": True, "secure": True},
         "board": {"display_name": "Board", "required": True},
     },
@@ -202,11 +202,9 @@ def test_an_agent_is_not_asked_for_the_apps_credentials_at_a_vendor(multi_of, ca
     multi = multi_of(boards=CREDENTIALS)
     axel, page = browse(cast.agent), url_of(multi, "boards")
     form = text(axel.get(page))
-    assert "Board" in form and "Client secret" not in form and "Client id" not in form
-    assert "An admin has to fill in the app’s settings first." in checklist(axel, multi)
-    assert "An admin has to fill in the app’s settings first." in text(
-        axel.post(page, {"value-board": "7"}, follow=True)
-    )
+    assert "Board" in form and "Client secret" not in form and "Client ID" not in form
+    assert "An admin must fill in the app’s settings first." in checklist(axel, multi)
+    assert "An admin must fill in the app’s settings first." in text(axel.post(page, {"value-board": "7"}, follow=True))
     settings = f"/installations/{multi.installation.pk}/settings/"
     assert axel.get(settings).status_code == 404 and "Example Boards: Client secret" in text(ada.get(settings))
     values = {"value-owner": "x", "value-boards.id": CLIENT_ID, "value-boards.secret": SECRET}

@@ -1,4 +1,4 @@
-"""What waits for an admin: one line for each installation until they decide or it is superseded."""
+"""What is waiting for an admin: one line for each installation until they decide or it is superseded."""
 
 import re
 
@@ -29,17 +29,20 @@ def test_an_installation_waits_on_one_line_however_many_versions_were_published(
     ada = browse(cast.admin)
     page = text(ada.get("/installations/waiting/"))
     assert page.count("Read and decide") == 1 and "1.2" in page and "1.1" not in page
-    assert "1 app needs a decision" in text(ada.get("/"))
+    assert text(ada.get("/")).count("Review update") == 1
     upgrading.decline_upgrade(agreed_app.installation, second, by=cast.admin)
-    assert pending() == [] and "Nothing waits" in text(ada.get("/installations/waiting/"))
-    assert "needs a decision" not in text(ada.get("/"))
+    assert pending() == [] and "Nothing is waiting for you" in text(ada.get("/installations/waiting/"))
+    assert "Review update" not in text(ada.get("/"))
 
 
 def test_a_version_and_its_note_stay_together_on_a_phone(agreed_app, cast, browse):
     """A table cell has room for its label and one element."""
     next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     ada = browse(cast.admin)
-    for page, said in (("/installations/", "1.1 is out"), ("/installations/waiting/", "Waits for permission")):
+    for page, said in (
+        ("/installations/", "1.1 is available"),
+        ("/installations/waiting/", "Waits for an admin to agree"),
+    ):
         cell = re.search(r'data-label="Version">(.*?)</td>', ada.get(page).content.decode(), re.S)[1].strip()
         assert said in cell and cell.startswith("<span>") and cell.endswith("</span>"), cell
 
@@ -74,7 +77,7 @@ def test_a_consent_whose_admin_left_waits_on_the_same_page(agreed_app, cast, bro
     memberships.change_role(cast.admin.memberships.get(), role="agent", by=colleague)
     answer = browse(colleague).get("/installations/waiting/")
     assert f"/consents/{agreed_app.consent.pk}/confirm/" in answer.content.decode()
-    assert "Read and confirm" in text(answer) and "Nothing waits" not in text(answer)
+    assert "Read and confirm" in text(answer) and "Nothing is waiting for you" not in text(answer)
     assert "Read and confirm" not in text(browse(cast.globex_admin).get("/installations/waiting/"))
 
 
@@ -91,19 +94,23 @@ def test_moving_to_an_earlier_version_is_not_called_an_update_and_gives_up_only_
     publishing.withdraw_version(newer, reason="It loses tickets", by=cast.dev)
     ada = browse(cast.admin)
     listed = text(ada.get("/installations/"))
-    assert "Withdrawn" in listed and "1.0 is out" not in listed
+    assert "Withdrawn" in listed and "1.0 is available" not in listed
     url = f"/installations/{agreed_app.installation.pk}/upgrade/"
     page = ada.get(url)
-    assert "Move Insights to 1.0" in text(page) and "It gives up" not in text(page) and "Update" not in text(page)
+    assert (
+        "Switch Insights to 1.0" in text(page)
+        and "What it will no longer be able to do" not in text(page)
+        and "Update" not in text(page)
+    )
     sent = {"version": agreed_app.version.pk, "shown": page.context["shown"], "decision": "agree"}
-    assert "Moved to 1.0" in text(ada.post(url, sent, follow=True))
+    assert "Switched to 1.0" in text(ada.post(url, sent, follow=True))
 
 
 def test_a_version_that_cannot_update_automatically_says_so_if_that_is_on(agreed_app, cast, browse):
     upgrading.set_upgrades_itself(agreed_app.installation, on=True, by=cast.admin)
     next_version(agreed_app.version.app, cast.dev, "1.1", required_scopes=[VIEW], install_url="https://else.example/")
     page = text(browse(cast.admin).get(f"/installations/{agreed_app.installation.pk}/"))
-    assert "does not update by itself" in page
+    assert "This update is not automatic. Check what it changes." in page
 
 
 def test_the_developer_reads_each_installations_state_and_since_when(agreed_app, cast, browse):
@@ -111,15 +118,18 @@ def test_the_developer_reads_each_installations_state_and_since_when(agreed_app,
     app, dev = agreed_app.version.app, browse(cast.dev)
     first = next_version(app, cast.dev, "1.1", required_scopes=[VIEW, CREATE])
     url = f"/apps/{app.slug}/versions/{first.pk}/changes/"
-    assert "Waits for an admin’s permission" in text(dev.get(url)) and "since" in text(dev.get(url))
+    assert "Waits for an admin to agree" in text(dev.get(url)) and "since" in text(dev.get(url))
     upgrading.decline_upgrade(agreed_app.installation, first, by=cast.admin)
     page = text(dev.get(url))
     assert "Declined on" in page and "Waits for an admin" not in page
     second = next_version(app, cast.dev, "1.2", required_scopes=[VIEW, CREATE])
-    assert "No account waits for it" in text(dev.get(url))
+    assert "No account is waiting for this version." in text(dev.get(url))
     publishing.withdraw_version(second, reason="Wrong", by=cast.dev)
     page = text(dev.get(url.replace(str(first.pk), str(second.pk))))
-    assert "nobody is moved to it any more" in page and "Waits for an admin" not in page
+    assert (
+        "This version was withdrawn. No installation is updated to it any more." in page
+        and "Waits for an admin" not in page
+    )
 
 
 def test_a_drafts_page_shows_what_publishing_it_would_do(agreed_app, cast, browse):

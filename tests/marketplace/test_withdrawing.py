@@ -43,7 +43,7 @@ def test_a_withdrawn_version_cannot_be_installed_and_admins_are_told_if_it_was_t
         installing.install(agreed_app.version.app, cast.globex, by=cast.globex_admin)
     mail.outbox.clear()
     tasks.tell_of_offer(offer.pk)
-    assert "no other version" in mail.outbox[0].body
+    assert "No other version" in mail.outbox[0].body
     assert Version.objects.get().status == Status.WITHDRAWN
 
 

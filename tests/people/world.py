@@ -256,7 +256,9 @@ def ids(own):
 
 
 def body(response):
-    return (response.getvalue() if response.streaming else response.content).decode(errors="replace")
+    text = (response.getvalue() if response.streaming else response.content).decode(errors="replace")
+    # Every page names an account of the person's own.
+    return re.sub(r'<a class="switch".*?</a>', "", text, flags=re.S)
 
 
 class World:

@@ -152,7 +152,9 @@ def test_a_press_long_after_the_first_says_that_nothing_was_done_again(world):
         data = {"once": token(browser, path)}
         browser.post(path, data)
         SentForm.objects.update(sent_at="2026-01-01T00:00Z")
-        assert "Nothing was done again" in text(browser.post(path, data, follow=True))
+        assert "You already submitted this form. It was processed then, and nothing was done again." in text(
+            browser.post(path, data, follow=True)
+        )
 
 
 def test_sent_forms_are_erased_when_their_tokens_have_expired(world):

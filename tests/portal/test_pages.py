@@ -37,9 +37,9 @@ def test_home_tells_a_stranger_what_this_is(client, db):
 def test_home_shows_people_of_each_kind_what_they_can_do(cast, browse):
     admin, developer = text(browse(cast.admin).get("/")), text(browse(cast.dev).get("/"))
     assert f"?account={cast.acme.slug}" in admin and f"?account={cast.acme.slug}" not in developer
-    assert "Install apps" in admin and reverse("client-create") in developer
+    assert "Install it, and agree to exactly what it may do." in admin and reverse("client-create") in developer
     assert reverse("admin:index") not in admin
-    assert "0 versions wait for review" in text(browse(factories.reviewer()).get("/"))
+    assert reverse("admin:index") in text(browse(factories.reviewer()).get("/"))
 
 
 def test_home_counts_only_installations_that_were_agreed_to(cast, browse, installed):
@@ -133,13 +133,13 @@ def test_no_page_has_inline_scripts_or_styles(cast, client, browse):
 
 def test_an_unknown_url_gets_our_404(client, db):
     page = client.get("/nowhere/?a=1&b=2")
-    assert page.status_code == 404 and "There is nothing here" in text(page)
+    assert page.status_code == 404 and "Page not found" in text(page)
     assert "next=%2Fnowhere%2F%3Fa%3D1%26b%3D2" in text(page)
 
 
 def test_a_form_without_its_csrf_token_gets_our_403(cast):
     page = Browser(enforce_csrf_checks=True).post(reverse("account_login"), {"login": "a"})
-    assert page.status_code == 403 and "Please send the form again" in text(page)
+    assert page.status_code == 403 and "Submit the form again" in text(page)
 
 
 def test_the_other_error_pages_say_what_to_do(rf, db):
@@ -188,7 +188,7 @@ def mail_folder(settings, tmp_path):
 
 
 def test_the_demos_mail_can_be_read_newest_first(client, db, mail_folder):
-    assert "No mail yet" in text(client.get("/dev/mail/"))
+    assert "No emails yet" in text(client.get("/dev/mail/"))
     for number in (1, 2):
         EmailMessage(f"Mail {number}", "Open http://127.0.0.1/x/ & <b>go</b>", to=["nia@example.com"]).send()
         for path in mail_folder.glob("*.log"):
@@ -212,10 +212,10 @@ def test_the_last_of_several_mails_in_one_file_is_the_newest(client, db, mail_fo
 
 
 def test_mail_is_not_shown_outside_the_demo(client, db, mail_folder):
-    assert "Read its mail" in text(client.get("/"))
+    assert "Read its emails" in text(client.get("/"))
     with override_settings(DEMO=False):
         assert client.get("/dev/mail/").status_code == 404
-        assert "Read its mail" not in text(client.get("/"))
+        assert "Read its emails" not in text(client.get("/"))
     with override_settings(EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend"):
         assert client.get("/dev/mail/").status_code == 404
 

@@ -282,5 +282,5 @@ def test_an_address_for_programs_that_does_not_exist_answers_json(cast, method, 
 def test_a_page_for_people_that_does_not_exist_is_a_page(cast, client):
     for path in ("/nowhere/", "/sandbox/app/nowhere", "/apis", "/well-known/"):
         response = client.get(path)
-        assert response.status_code == 404 and "There is nothing here" in response.content.decode()
+        assert response.status_code == 404 and "Page not found" in response.content.decode()
         assert "Access-Control-Allow-Origin" not in response

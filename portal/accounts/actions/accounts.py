@@ -38,7 +38,7 @@ def suspend_account(account: Account, *, reason: str, by: User | None) -> Accoun
     require_staff(by)
     account = lock(Account, account.pk)
     if account.suspended_at:
-        raise AlreadySuspended(_("%(account)s is suspended already.") % {"account": account})
+        raise AlreadySuspended(_("%(account)s is already suspended.") % {"account": account})
     Account.objects.filter(pk=account.pk).update(suspended_at=Now())
     account.refresh_from_db()
     record(account.chain_name, Event.ACCOUNT_SUSPENDED, by=by, subject=f"account:{account.slug}", reason=reason)

@@ -69,14 +69,14 @@ def invite(organisation: Account | Team, *, email: str, role: str, by: User) -> 
     Invitation._meta.get_field("email").run_validators(email)
     target = {"account" if isinstance(organisation, Account) else "team": organisation}
     if isinstance(organisation, Account) and organisation.test_of_team_id and role == Role.ADMIN:
-        raise OwnersAreAdmins(_("The owners of the team administer its test account: invite an owner to the team."))
+        raise OwnersAreAdmins(_("The team’s owners administer its test account. Invite an owner to the team instead."))
     # Members are no secret here, but whether anybody else has an account is.
     if organisation.memberships.filter(user__email=email, ended_at=None).exists():
         raise AlreadyMember(
             _("%(user)s already belongs to %(organisation)s.") % {"user": email, "organisation": organisation}
         )
     if Invitation.objects.open().filter(email=email, **target).exists():
-        raise AlreadyInvited(_("%(email)s is invited already. Send the invitation again.") % {"email": email})
+        raise AlreadyInvited(_("%(email)s is already invited. Resend the invitation.") % {"email": email})
     invitation = Invitation.objects.create(
         email=email, role=role, invited_by=by, expires_at=database_now() + LIFETIME, **target
     )
@@ -136,12 +136,12 @@ def accept_invitation(invitation: Invitation, *, by: User) -> Membership | TeamM
     if why := invitation.why_over():
         raise InvitationOver(why)
     if found_by is None or invitation.token_hash != found_by:
-        raise InvitationOver(_("A newer mail was sent. Open the link in that one."))
+        raise InvitationOver(_("A newer email was sent. Open the link in that email."))
     if not is_for(invitation, by):
-        raise NotInvited(_("This invitation went to an address that is not one of yours."))
+        raise NotInvited(_("This invitation was sent to an address that is not one of yours."))
     if invitation.organisation.memberships.filter(user=by, ended_at__gt=invitation.expires_at - LIFETIME).exists():
         # Whoever removed them did not know about this invitation.
-        raise InvitationOver(_("You have left since this was sent. Ask for a new invitation."))
+        raise InvitationOver(_("You have left since this invitation was sent. Ask for a new one."))
     membership: Membership | TeamMembership
     role, sent = invitation.role, str(invitation.pk)
     if invitation.team:

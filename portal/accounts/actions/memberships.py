@@ -40,7 +40,8 @@ def _check_owners_are_admins(account: Account, user: User, role: str | None) -> 
     team = account.test_of_team
     if team and is_owner(team, user) != (role == Role.ADMIN):
         raise OwnersAreAdmins(
-            _("The owners of %(team)s administer its test account: change their role in the team.") % {"team": team}
+            _("The owners of %(team)s administer its test account. Change their role in the team instead.")
+            % {"team": team}
         )
 
 
@@ -153,4 +154,4 @@ def remove_member(account: Account, membership: Membership, by: User | None) -> 
 def _keep_an_admin(account: Account, membership: Membership) -> None:
     others = Membership.objects.admins().filter(account=account).exclude(pk=membership.pk)
     if membership.role == Role.ADMIN and not others.exists():
-        raise LastAdmin(_("%(account)s needs an admin; make somebody else one first.") % {"account": account})
+        raise LastAdmin(_("%(account)s needs an admin. Make someone else an admin first.") % {"account": account})

@@ -35,7 +35,7 @@ def deactivate_person(user: User, *, by: User | None) -> User:
     require_staff(by)
     user = lock(User, user.pk)
     if not user.is_active:
-        raise AlreadyDeactivated(_("%(user)s is deactivated already.") % {"user": user})
+        raise AlreadyDeactivated(_("%(user)s is already deactivated.") % {"user": user})
     user.is_active = False
     user.save(update_fields=["is_active"])
     follow_up_admins(

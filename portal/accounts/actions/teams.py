@@ -127,7 +127,7 @@ def _live_teammate(teammate: TeamMembership, by: User | None) -> TeamMembership:
 def _keep_an_owner(teammate: TeamMembership) -> None:
     others = TeamMembership.objects.owners().filter(team=teammate.team).exclude(pk=teammate.pk)
     if teammate.role == TeamRole.OWNER and not others.exists():
-        raise LastOwner(_("%(team)s needs an owner; make somebody else one first.") % {"team": teammate.team})
+        raise LastOwner(_("%(team)s needs an owner. Make someone else an owner first.") % {"team": teammate.team})
 
 
 @transaction.atomic
@@ -136,7 +136,7 @@ def verify_team(team: Team, *, by: User | None) -> Team:
     require_staff(by)
     team = lock(Team, team.pk)
     if team.verified_at:
-        raise AlreadyVerified(_("%(team)s is verified already.") % {"team": team})
+        raise AlreadyVerified(_("%(team)s is already verified.") % {"team": team})
     Team.objects.filter(pk=team.pk).update(verified_at=Now())
     team.refresh_from_db()
     record(team.chain_name, Event.TEAM_VERIFIED, by=by, subject=f"team:{team.public_id}")
