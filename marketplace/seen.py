@@ -102,6 +102,8 @@ def broken_connections_seen_by(user: User) -> QuerySet[Connection]:
     administered = Membership.objects.administered_by(user)
     theirs = Q(membership__in=memberships_of(user)) | Q(membership=None, installation__account__in=administered)
     broken = Connection.objects.filter(theirs, ended_at=None, installation__uninstalled_at=None).exclude(broken_at=None)
+    # Nothing of what is suspended can be connected.
+    broken = broken.filter(installation__account__suspended_at=None, installation__app__client__suspended_at=None)
     return broken.select_related("installation__account", "installation__version").order_by("-broken_at", "pk")
 
 

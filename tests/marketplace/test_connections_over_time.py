@@ -12,6 +12,7 @@ from marketplace.models import Connection
 from marketplace.vendors import actions as connecting
 from marketplace.vendors.oauth_client import VendorError
 from portal.accounts.actions import memberships, people
+from portal.accounts.models import Account
 from portal.foundation.database import database_now
 from portal.ledger.models import Entry
 from tests.marketplace.connected import connect, connect_directly, row, url_of, works
@@ -58,6 +59,14 @@ def test_a_refresh_refused_for_good_is_reported_once_to_whoever_can_help(multi, 
     assert url_of(multi, "calendar") in mail.outbox[0].body and "Example Calendar" in mail.outbox[0].body
     shown = text(ada.get(f"/installations/{multi.installation.pk}/"))
     assert "Connect again" in shown and "invalid_grant" in shown
+    home = text(ada.get("/"))
+    assert (
+        "can no longer reach Example Calendar for Acme" in home
+        and url_of(multi, "calendar") in ada.get("/").content.decode()
+    )
+    Account.objects.filter(pk=cast.acme.pk).update(suspended_at=Now())
+    assert "can no longer reach" not in text(ada.get("/"))
+    Account.objects.filter(pk=cast.acme.pk).update(suspended_at=None)
     assert "Connect again" in text(ada.get("/installations/"))
     calendar.switch(refresh_refused=False)
     connect(ada, multi, "calendar")
