@@ -41,8 +41,10 @@ class Plans:
         return execute(sql, params, many, context)
 
     def _explain(self, option, sql, params):
-        with transaction.atomic(), psycopg.ClientCursor(connection.connection) as cursor:
-            cursor.execute(f"EXPLAIN ({option}FORMAT JSON) {sql}", params)
+        # The lane's statements have PostgreSQL's own placeholders.
+        kind = psycopg.RawCursor if "$1" in sql else psycopg.ClientCursor
+        with transaction.atomic(), kind(connection.connection) as cursor:
+            cursor.execute(f"EXPLAIN ({option}FORMAT JSON) {sql}", params, prepare=False)
             found = cursor.fetchone()[0]
             return (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
 
