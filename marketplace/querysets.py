@@ -89,6 +89,7 @@ class OfferQuerySet(models.QuerySet):
             taken_at=None,
             installation__version=F("from_version"),
             installation__account__suspended_at=None,
+            installation__app__client__suspended_at=None,
         )
 
     def pending(self) -> Self:

@@ -20,7 +20,7 @@ def _flags() -> QuerySet[User, Any]:
     """Return whether a person develops apps or is in no customer's account, and the account that they work in.
 
     The others see no navigation for developers; the settings page still leads everyone to their team's credentials. The
-    account is the one that the session remembers, else the first that they joined.
+    account is the one that the session remembers, else the oldest.
     """
     person: Any = OuterRef("pk")
     teammate: Any = OuterRef("user")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, F, Func, IntegerField, OuterRef, QuerySet, Sum
+from django.db.models import Exists, Func, IntegerField, OuterRef, QuerySet, Sum
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.formats import date_format
@@ -18,7 +18,7 @@ from consent.models import Consent, Failure
 from consent.succession import to_confirm
 from credentials.models import ClientSecret, Level
 from credentials.seen import clients_seen_by
-from marketplace.models import Connection, Installation, Offer, OfferKind, Status, Version
+from marketplace.models import Audience, Connection, Installation, Offer, OfferKind, Status, Version
 from marketplace.seen import (
     broken_connections_seen_by,
     consents_to_widen_seen_by,
@@ -29,14 +29,14 @@ from marketplace.seen import (
 )
 from portal.accounts.models import Membership, User
 from portal.accounts.rights import is_reviewer
-from portal.accounts.seen import memberships_of
+from portal.accounts.seen import memberships_of, teams_seen_by
 from portal.foundation.templatetags.times import exact, relative
 
 # As many of one kind are shown; the page that the group links to lists the others.
 MOST = 3
 # How long a developer is told of what happened to a version.
 LATELY = dt.timedelta(days=30)
-# No more installations of an app are counted.
+# No more installations of an app, or versions in the queue, are counted.
 MOST_COUNTED = 1000
 
 
@@ -101,7 +101,8 @@ def _connect_again(connection: Connection) -> Need:
     }
     title = _("%(app)s can no longer reach %(vendor)s for %(account)s") % names
     url = reverse("connection-view", args=(installation.pk, connection.integration))
-    return Need("danger", title, connection.problem, url, _("Connect again"))
+    text = _("The connection no longer works: %(what)s") % {"what": connection.why_broken}
+    return Need("danger", title, text, url, _("Connect again"))
 
 
 def _app_and_account(consent: Consent) -> dict[str, Any]:
@@ -139,7 +140,10 @@ def _decide(offer: Offer) -> Need:
     url = reverse("installation-upgrade" if offer.version else "installation-view", args=(installation.pk,))
     if offer.kind == OfferKind.WITHDRAWN:
         title = _("Version %(old)s of %(app)s in %(account)s was withdrawn") % names
-        return Need("warning", title, offer.from_version.withdrawn_because, url, _("Review update"))
+        text = _("The developer’s reason: %(why)s") % {"why": offer.from_version.withdrawn_because}
+        if offer.version is None:
+            return Need("secondary", title, text, url, _("View"))
+        return Need("warning", title, text, url, _("View and switch"))
     title = _("%(app)s %(number)s is available for %(account)s") % names
     if offer.kind == OfferKind.ASK:
         text = _("It asks for something new. Version %(old)s keeps working until you decide.") % names
@@ -213,7 +217,7 @@ def _of_developers(user: User) -> Iterable[Group]:
     yield _group(refused.order_by("-total", "client__name"), _see_log, reverse("client-list"))
     approved = versions.filter(status=Status.APPROVED).order_by("-submitted_at", "pk")
     yield _group(approved, _publish, reverse("app-list"))
-    yield _group(_adopted(versions), _see_adoption, reverse("app-list"))
+    yield _adoption(versions)
 
 
 def _see_suspension(client: Any) -> Need:
@@ -239,7 +243,8 @@ def _name_and_number(version: Version) -> dict[str, Any]:
 
 def _see_rejection(version: Version) -> Need:
     title = _("%(app)s %(number)s was rejected") % _name_and_number(version)
-    return Need("danger", title, version.review.reason, _version_url(version), _("Read the reason"))
+    text = _("The reviewer’s reason: %(why)s") % {"why": version.review.reason}
+    return Need("danger", title, text, _version_url(version), _("Read the reason"))
 
 
 def _publish(version: Version) -> Need:
@@ -265,29 +270,33 @@ def _see_log(row: dict[str, Any]) -> Need:
     return Need("warning", title, text, reverse("failure-list", args=(row["client__client_id"],)), _("Open the log"))
 
 
-def _adopted(versions: QuerySet[Version]) -> QuerySet[Version]:
-    """Return the versions published lately, the newest of each app, with how many of its installations have them."""
-    later = Version.objects.filter(
-        app=OuterRef("app"), status=Status.PUBLISHED, published_at__gt=OuterRef("published_at")
+def _adoption(versions: QuerySet[Version]) -> Group:
+    """Tell how many accounts have the public versions published lately, the newest of each app, where some lack them."""
+    public = {"status": Status.PUBLISHED, "audience": Audience.PUBLIC}
+    later = Version.objects.filter(**public, app=OuterRef("app"), published_at__gt=OuterRef("published_at"))
+    newest = versions.filter(~Exists(later), **public, published_at__gt=Now() - LATELY).order_by("-published_at", "pk")
+    # Only those shown are counted.
+    shown = Version.objects.filter(pk__in=[version.pk for version in newest[:MOST]]).defer(
+        "icon", "description", "package"
     )
     installed = Installation.objects.installed().filter(app=OuterRef("app")).order_by()
-    newest = versions.filter(~Exists(later), status=Status.PUBLISHED, published_at__gt=Now() - LATELY)
-    counted = newest.annotate(everywhere=_count(installed), here=_count(installed.filter(version=OuterRef("pk"))))
-    return counted.filter(everywhere__gt=0).exclude(everywhere=F("here")).order_by("-published_at", "pk")
+    counted = shown.annotate(everywhere=_count(installed), here=_count(installed.filter(version=OuterRef("pk"))))
+    counted = counted.select_related("app").order_by("-published_at", "pk")
+    return Group([_see_adoption(version) for version in counted if version.here < version.everywhere], "")
 
 
 def _count(rows: QuerySet[Any]) -> Func:
-    """Count rows, up to MOST_COUNTED."""
-    some = ArraySubquery(rows.values("pk")[:MOST_COUNTED])
+    """Count rows, up to one more than MOST_COUNTED."""
+    some = ArraySubquery(rows.values("pk")[: MOST_COUNTED + 1])
     return Func(some, function="cardinality", output_field=IntegerField())
 
 
 def _see_adoption(version: Any) -> Need:
     names = {**_name_and_number(version), "here": version.here, "everywhere": version.everywhere}
-    if version.everywhere < MOST_COUNTED:
+    if version.everywhere <= MOST_COUNTED:
         title = _("%(here)d of %(everywhere)d accounts use %(app)s %(number)s") % names
     else:
-        title = _("%(here)d of more than %(everywhere)d accounts use %(app)s %(number)s") % names
+        title = _("%(here)d of more than %(most)d accounts use %(app)s %(number)s") % {**names, "most": MOST_COUNTED}
     text = _("Published %(when)s.") % {"when": relative(version.published_at)}
     return Need("secondary", title, text, _version_url(version, "version-changes"), _("See who has it"))
 
@@ -298,7 +307,9 @@ def _see_adoption(version: Any) -> Need:
 def _of_reviewers(user: User) -> Group:
     if not is_reviewer(user):
         return Group([], "")
-    queue = Version.objects.filter(status=Status.IN_REVIEW).order_by("submitted_at", "id")
+    # Nobody approves what their own team made.
+    queue = Version.objects.filter(status=Status.IN_REVIEW).exclude(app__team__in=teams_seen_by(user))
+    queue = queue.order_by("submitted_at", "id")
     submitted: list[Any] = list(queue.values_list("submitted_at", flat=True)[: MOST_COUNTED + 1])
     if not submitted:
         return Group([], "")

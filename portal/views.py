@@ -64,8 +64,8 @@ def home(request: HttpRequest) -> HttpResponse:
     context["apps"] = apps_seen_by(request.user).count() if context["teams"] else 0
     context["needs"] = needs_of(request.user, develops=bool(context["teams"]))
     context["recent"] = recent_entries(request, RECENT)
-    installs_or_builds = context["clients"] or any(membership.apps for membership in context["memberships"])
-    context["is_new"] = not installs_or_builds
+    uses_apps = context["memberships"].number > 1 or any(each.apps for each in context["memberships"])
+    context["is_new"] = not (uses_apps or context["clients"])
     context["may_install"] = any(membership.role == Role.ADMIN for membership in context["memberships"])
     return render(request, "portal/home.html", context)
 

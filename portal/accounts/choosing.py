@@ -32,7 +32,7 @@ class Choice(Generic[Row]):
         self._request, self._rows = request, rows
         found = list(rows.order_by(f"{prefix}pk")[: MOST + 1])
         self.are_many = len(found) > MOST
-        # The one to show where none is chosen.
+        # The one to show where none is chosen: the oldest, as in the header (portal/context.py).
         self.first = found[0] if found else None
         self.words = request.GET.get(WORDS, "").strip().replace("\0", "")[:100] if self.are_many else ""
         if self.words:
@@ -43,7 +43,6 @@ class Choice(Generic[Row]):
             found = []
         else:
             found.sort(key=self._key)
-            self.first = found[0] if found else None
         self.shown, self.has_more = found[:MOST], len(found) > MOST
         # What else the address of the page says, for the form that searches.
         self.kept = [(name, value) for name, values in request.GET.lists() for value in values if name != WORDS]
@@ -51,12 +50,12 @@ class Choice(Generic[Row]):
     def pick(self) -> Row | None:
         """Return what the address names, else what this person looked at last, else the first; None if they may not see it.
 
-        It is remembered while they stay signed in.
+        What the address names is remembered while they stay signed in.
         """
         named = self._request.GET.get("account")
         remembered = self._request.session.get(REMEMBERED)
         row = self._find(named) if named is not None else self._find(remembered) or self.first
-        if row and (slug := self._organisation(row).slug) != remembered:
+        if row and named is not None and (slug := self._organisation(row).slug) != remembered:
             self._request.session[REMEMBERED] = slug
         return row
 

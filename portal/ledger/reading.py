@@ -105,7 +105,7 @@ def parts_of(user: Any, entries: QuerySet[Entry], places: Iterable[Any]) -> list
 def recent_entries(request: HttpRequest, most: int) -> list[Entry]:
     """Return the newest entries that a person sees, with names."""
     parts = parts_of(request.user, entries_seen_by(request.user), choose_chain(request))
-    return with_names(merged([part.order_by(*ORDER) for part in parts], ORDER, most)[:most] if parts else [])
+    return with_names(merged([part.order_by(*ORDER) for part in parts], ORDER, most)[:most])
 
 
 def name_of_chain_seen_by(user: Any, chain: str) -> str:

@@ -134,12 +134,33 @@ def test_a_version_that_asks_for_more_waits_for_an_admin(cast, browse, installed
     factories.agree(installed.client, cast.acme, cast.admin)
     fields = factories.version_fields("1.1", required_scopes=[VIEW, factories.EDIT])
     factories.publish(publishing.create_version(installed.version.app, by=cast.dev, **fields), cast.dev)
-    from marketplace.actions.offering import offer_version
-
-    offer_version(Version.objects.get(number="1.1"))
     url = reverse("installation-upgrade", args=(installed.installation.pk,))
     assert needs(browse(cast.admin)) == [("Review update", f"Insights 1.1 is available for {cast.acme}", url)]
     assert needs(browse(cast.agent)) == []
+
+
+def test_a_withdrawn_version_is_to_be_viewed_and_the_reason_is_the_developers(cast, browse, installed):
+    factories.agree(installed.client, cast.acme, cast.admin)
+    publishing.withdraw_version(installed.version, reason="It lost data", by=cast.dev)
+    url = reverse("installation-view", args=(installed.installation.pk,))
+    assert needs(browse(cast.admin)) == [("View", f"Version 1.0 of Insights in {cast.acme} was withdrawn", url)]
+    assert "The developer’s reason: It lost data" in browse(cast.admin).get("/").content.decode()
+
+
+def test_an_offer_of_a_suspended_app_is_no_need(cast, browse, installed):
+    factories.agree(installed.client, cast.acme, cast.admin)
+    fields = factories.version_fields("1.1", required_scopes=[VIEW, factories.EDIT])
+    factories.publish(publishing.create_version(installed.version.app, by=cast.dev, **fields), cast.dev)
+    assert labels(browse(cast.admin)) == ["Review update"]
+    credentials.suspend_client(installed.client, by=factories.reviewer(), reason="Leaked")
+    assert labels(browse(cast.admin)) == []
+
+
+def test_a_version_for_chosen_accounts_counts_nobody_elses(cast, browse, installed):
+    factories.agree(installed.client, cast.acme, cast.admin)
+    newer = publishing.create_version(installed.version.app, by=cast.dev, **factories.version_fields("1.1"))
+    publishing.publish_custom(newer, accounts={cast.globex.slug}, by=cast.dev)
+    assert labels(browse(cast.dev)) == []
 
 
 def test_nothing_of_a_suspended_account_is_asked_for(cast, browse, installed, installed_agent):
