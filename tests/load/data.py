@@ -124,6 +124,13 @@ class Database:
         return f"{self.tokens} {hashlib.sha256(text).hexdigest()}"
 
 
+def settle() -> None:
+    """Have all that was copied written to the disk, which else goes on while something is measured."""
+    with _server() as server:
+        server.execute("CHECKPOINT")
+    os.sync()
+
+
 def databases() -> dict[str, Database]:
     return {
         "portal": Database("portal", "fill_portal.py", migrated="portal.settings"),

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from .data import RUNS, SECONDS, Database, say
+from .data import RUNS, SECONDS, Database, say, settle
 from .rows import Row, Side
 
 # A ratio that differs by more from run to run is measured again.
@@ -66,6 +66,7 @@ class Bench:
             rates: dict[Side, list[float]] = {side: [] for side in sides}
             for side in list(sides) * RUNS:
                 server, what = side
+                os.sync()
                 measured = self.servers[server].load(what, SECONDS)
                 of = [row.name for row in rows if side in (row.side, row.beside)]
                 self.runs.append({"ratios": of, "server": server, "what": what, "load": os.getloadavg()[0], **measured})
@@ -86,6 +87,7 @@ class Bench:
         for database in {server.database for server in servers}:
             # The trials wrote to it.
             database.restore()
+        settle()
         for server in servers:
             server.start(server.threads)
 
