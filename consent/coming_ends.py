@@ -47,7 +47,16 @@ def ended_lately() -> QuerySet:
     )
 
 
+def is_own_of(user: User) -> Q:
+    """Match the consents that a person gave for themself, where they still belong."""
+    return Q(membership__in=Membership.objects.live().filter(user=user))
+
+
+def is_of_account_run_by(user: User) -> Q:
+    """Match the accounts' consents that a person answers for as an admin."""
+    return Q(membership=None, access__account__in=Membership.objects.administered_by(user))
+
+
 def renewable_by(user: User) -> Q:
-    """Which consents a person can renew: their own, and the accounts' that they administer."""
-    own = Membership.objects.live().filter(user=user)
-    return Q(membership__in=own) | Q(membership=None, access__account__in=Membership.objects.administered_by(user))
+    """Match the consents that a person can renew."""
+    return is_own_of(user) | is_of_account_run_by(user)

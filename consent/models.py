@@ -178,6 +178,7 @@ class Consent(models.Model):  # type: ignore[django-manager-missing]
         indexes = [
             models.Index(fields=["access", "membership"], name="consent_of_access"),
             models.Index(fields=["expires_at"], condition=Q(revoked_at=None), name="consent_to_expire"),
+            models.Index(fields=["expires_at"], condition=Q(reason=ConsentEnd.EXPIRED), name="consent_expired"),
             models.Index(fields=["revoked_at"], condition=Q(stamped_at=None), name="consent_to_stamp"),
         ]
 

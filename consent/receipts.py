@@ -6,7 +6,7 @@ from django.core.paginator import Page
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import Membership
@@ -23,10 +23,16 @@ def receipt_of(*things: Access | Consent) -> Any:
     return Entry.objects.filter(subject__in=[f"{thing._meta.model_name}:{thing.pk}" for thing in things]).first()
 
 
+def with_links(said: str, receipt: Entry, *acts: tuple[str, str]) -> str:
+    """Return what is said after an act, with links to further acts, each a (label, URL), and to its receipt."""
+    links = [*acts, (_("View receipt"), reverse("receipt-view", args=[receipt.pk]))]
+    linked = format_html_join(" · ", '<a class="alert-link" href="{1}">{0}</a>', links)
+    return format_html("{} {}", said, linked)
+
+
 def with_receipt(said: str, *things: Access | Consent) -> str:
-    """Return what is said after an act, with a link to its receipt."""
-    url = reverse("receipt-view", args=[receipt_of(*things).pk])
-    return format_html('{} <a class="alert-link" href="{}">{}</a>', said, url, _("View receipt"))
+    """Return what is said after an act on these, with a link to its receipt."""
+    return with_links(said, receipt_of(*things))
 
 
 def receipts_page(

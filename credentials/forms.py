@@ -69,7 +69,6 @@ class ClientForm(forms.Form):
     def __init__(self, *args: Any, teams: QuerySet[Team], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["team"].queryset = teams  # type: ignore[attr-defined]
-        self.fields["team"].initial = teams.first()
         if len(teams) == 1:
             self.fields["team"].widget = forms.HiddenInput()
 

@@ -182,7 +182,10 @@ class Client(AbstractApplication):
             models.CheckConstraint(condition=Q(kind__in=Kind.values), name="client_kind_is_known"),
             models.CheckConstraint(condition=Q(level__in=Level.values), name="client_level_is_known"),
         ]
-        indexes = [models.Index(fields=["team", "-created", "-id"], name="clients_of_team")]
+        indexes = [
+            models.Index(fields=["team", "-created", "-id"], name="clients_of_team"),
+            models.Index(fields=["team"], condition=~Q(suspended_at=None), name="suspended_clients_of_team"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -238,6 +241,7 @@ class ClientSecret(models.Model):
                 fields=["client"], condition=Q(expires_at=None), name="one_secret_without_expiry_per_client"
             )
         ]
+        indexes = [models.Index(fields=["expires_at"], condition=~Q(expires_at=None), name="secret_that_expires")]
 
     def __str__(self) -> str:
         return f"{self.prefix}…"

@@ -15,20 +15,19 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from credentials.models import Client
+from portal.accounts.choosing import pick_team
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import teams_seen_by
 from portal.foundation.database import database_now
 from portal.foundation.once import once, press_of
 from portal.foundation.pages import paginate_merged
 from portal.foundation.refusals import Refused
-from portal.ledger.models import Entry
 
 from . import actions
-from .events import Event
 from .forms import ChangeClientForm, ClientForm, RotateForm, chosen_scopes, scope_picker
 from .models import ClientSecret
 from .secrets import CLIENT_SECRET, derive, derived_before
-from .seen import clients_seen_by
+from .seen import clients_seen_by, suspension_reason
 
 # The clients of more teams than this are sorted together.
 MOST_TEAMS = 40
@@ -69,9 +68,12 @@ def client_list(request: SignedInRequest) -> HttpResponse:
     query = request.GET.get("q", "").strip().replace("\0", "")
     if query:
         clients = clients.filter(Q(name__icontains=query) | Q(client_id__startswith=query))
+    chosen = pick_team(request, teams_seen_by(request.user))
+    looked_at = [chosen] if chosen else teams
     # An index sorts the clients of one team.
-    parts = [clients.filter(team=team) for team in teams] if 0 < len(teams) <= MOST_TEAMS else [clients]
-    context = {"page_obj": paginate_merged(request, parts, ("-created", "-pk")), "query": query, "teams": teams}
+    parts = [clients.filter(team=team) for team in looked_at] if 0 < len(looked_at) <= MOST_TEAMS else [clients]
+    page = paginate_merged(request, parts, ("-created", "-pk"))
+    context = {"page_obj": page, "query": query, "teams": teams, "team": chosen}
     return render(request, "credentials/client_list.html", context)
 
 
@@ -85,7 +87,7 @@ def client_create(request: SignedInRequest) -> HttpResponse:
         messages.info(request, _("Developers work in teams. Start your team here first."))
         return redirect(settings.TEAM_START_URL)
     chosen = chosen_scopes(request.POST)
-    form = ClientForm(request.POST or None, teams=teams)
+    form = ClientForm(request.POST or None, teams=teams, initial={"team": pick_team(request, teams) or teams[0]})
     if request.method == "POST" and form.is_valid():
         secret = derive(CLIENT_SECRET, press_of(request).seed)
         try:
@@ -113,15 +115,12 @@ def _view(
     scopes = list(client.scopes.select_related("scope__product", "added_by"))
     # The newest ones, of which two at most still work (C3).
     secrets_ = list(client.secrets.all()[:20])
-    suspension = None
-    if client.suspended_at:
-        suspension = Entry.objects.filter(subject=f"client:{client.client_id}", event=Event.CLIENT_SUSPENDED).first()
     context = {
         "client": client,
         "scopes": scopes,
         "secrets": secrets_,
         "now": database_now(),
-        "suspension": suspension,
+        "why_suspended": suspension_reason(client),
         "change": change
         or ChangeClientForm(
             initial={"redirect_uris": "\n".join(client.redirect_uris.split()), "description": client.description}

@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, Kind
 from portal.accounts.models import Team
+from portal.foundation.pictures import reencode
 from portal.foundation.text import Textarea, validate_readable
 
-from .icons import reencode
 from .models import Category, Version
 from .package import formats
 
@@ -37,7 +37,6 @@ class AppForm(forms.Form):
     def __init__(self, *args: Any, teams: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["team"].queryset = teams  # type: ignore[attr-defined]
-        self.fields["team"].initial = teams.first()
         self.fields["client"].queryset = free_clients(teams)  # type: ignore[attr-defined]
 
     def clean_slug(self) -> str:

@@ -97,14 +97,17 @@ def installations_run_by(user: User) -> QuerySet[Installation]:
     return installations_seen_by(user).filter(account__in=Membership.objects.administered_by(user))
 
 
-def broken_connections_seen_by(user: User) -> QuerySet[Connection]:
-    """Return the broken connections that a person can make again: their own, and the accounts' that they administer."""
-    administered = Membership.objects.administered_by(user)
-    theirs = Q(membership__in=memberships_of(user)) | Q(membership=None, installation__account__in=administered)
-    broken = Connection.objects.filter(theirs, ended_at=None, installation__uninstalled_at=None).exclude(broken_at=None)
+def broken_connections_seen_by(user: User) -> tuple[QuerySet[Connection], QuerySet[Connection]]:
+    """Return the broken connections that a person can make again: their own, and those of accounts that they administer."""
+    broken = Connection.objects.filter(ended_at=None, installation__uninstalled_at=None).exclude(broken_at=None)
     # Nothing of what is suspended can be connected.
     broken = broken.filter(installation__account__suspended_at=None, installation__app__client__suspended_at=None)
-    return broken.select_related("installation__account", "installation__version").order_by("-broken_at", "pk")
+    broken = broken.select_related("installation__account", "installation__version").order_by("-broken_at", "pk")
+    administered = Membership.objects.administered_by(user)
+    return (
+        broken.filter(membership__in=memberships_of(user)),
+        broken.filter(membership=None, installation__account__in=administered),
+    )
 
 
 def vendor_of(connection: Connection) -> str:

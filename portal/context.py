@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.db.models import Exists, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, IntegerField, OuterRef, QuerySet, Subquery, UUIDField
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from credentials.models import Client
 from marketplace.models import App
-from portal.accounts.choosing import REMEMBERED
+from portal.accounts.choosing import REMEMBERED, REMEMBERED_TEAM
 from portal.accounts.models import User
 from portal.accounts.seen import memberships_of, team_memberships_of
 from portal.demo.mail import has_mail_pages
@@ -17,10 +17,10 @@ from portal.foundation.statements import Parameter, Statement
 
 
 def _flags() -> QuerySet[User, Any]:
-    """Return whether a person develops apps or is in no customer's account, and the account that they work in.
+    """Return whether a person develops apps or is in no customer's account, and the account and team that they work in.
 
     The others see no navigation for developers; the settings page still leads everyone to their team's credentials. The
-    account is the one that the session remembers, else the oldest.
+    account is the one that the session remembers, else the oldest; the team is only the one that it remembers.
     """
     person: Any = OuterRef("pk")
     teammate: Any = OuterRef("user")
@@ -31,7 +31,8 @@ def _flags() -> QuerySet[User, Any]:
     name = "account__name"
     remembered = Subquery(accounts.filter(account__slug=Parameter("account")).values(name)[:1])
     first = Subquery(accounts.order_by("account__pk").values(name)[:1])
-    flags = Exists(teams.filter(made | ~Exists(customer))), Coalesce(remembered, first)
+    team = Subquery(teams.filter(team__public_id=Parameter("team", UUIDField())).values("team__name")[:1])
+    flags = Exists(teams.filter(made | ~Exists(customer))), Coalesce(remembered, first), team
     return User.objects.filter(pk=Parameter("pk", IntegerField())).values_list(*flags)
 
 
@@ -63,7 +64,10 @@ def _chrome(request: HttpRequest) -> Any:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return made
-    developer, account = _FLAGS.row(pk=user.pk, account=request.session.get(REMEMBERED, ""))
+    session = request.session
+    developer, account, team = _FLAGS.row(
+        pk=user.pk, account=session.get(REMEMBERED, ""), team=session.get(REMEMBERED_TEAM)
+    )
     pages = [
         (True, _("Marketplace"), "listing-list"),
         (account, _("Installed apps"), "installation-list"),
@@ -79,6 +83,7 @@ def _chrome(request: HttpRequest) -> Any:
     return {
         **made,
         "account": account,
+        "works_in": " · ".join(filter(None, (account, team))),
         "develops": developer,
         "items": items,
         "initials": "".join(word[0] for word in [words[0], *words[1:][-1:]]),

@@ -4,8 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, Func, IntegerField, OuterRef, QuerySet, Sum
+from django.db.models import Exists, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.formats import date_format
@@ -13,12 +12,12 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from consent.coming_ends import ended_lately, ending_within, renewable_by
+from consent.coming_ends import ended_lately, ending_within, is_of_account_run_by, is_own_of
 from consent.models import Consent, Failure
 from consent.succession import to_confirm
 from credentials.models import ClientSecret, Level
 from credentials.seen import clients_seen_by
-from marketplace.models import Audience, Connection, Installation, Offer, OfferKind, Status, Version
+from marketplace.models import App, Audience, Connection, Installation, Offer, OfferKind, Status, Version
 from marketplace.seen import (
     broken_connections_seen_by,
     consents_to_widen_seen_by,
@@ -27,17 +26,16 @@ from marketplace.seen import (
     vendor_of,
     versions_seen_by,
 )
-from portal.accounts.models import Membership, User
+from portal.accounts.models import Account, Membership, User
 from portal.accounts.rights import is_reviewer
 from portal.accounts.seen import memberships_of, teams_seen_by
+from portal.foundation.pages import MOST_COUNTED, counted
 from portal.foundation.templatetags.times import exact, relative
 
 # As many of one kind are shown; the page that the group links to lists the others.
 MOST = 3
 # How long a developer is told of what happened to a version.
 LATELY = dt.timedelta(days=30)
-# No more installations of an app, or versions in the queue, are counted.
-MOST_COUNTED = 1000
 
 
 class Need(NamedTuple):
@@ -61,9 +59,12 @@ class Group(NamedTuple):
 _TONES = ("danger", "warning", "success", "primary", "secondary")
 
 
-def needs_of(user: User, *, develops: bool) -> list[Group]:
-    """Return what needs a person, the most urgent first. `develops`: they are in a team."""
-    groups = [*_of_members(user), *(_of_developers(user) if develops else []), _of_reviewers(user)]
+def needs_of(user: User, *, account: Account | None = None, develops: bool) -> list[Group]:
+    """Return what needs a person, the most urgent first. `develops`: they are in a team.
+
+    With `account`, of all accounts only this one's needs are told.
+    """
+    groups = [*_of_members(user, account), *(_of_developers(user) if develops else []), _of_reviewers(user)]
     return sorted((group for group in groups if group.needs), key=lambda group: _TONES.index(group.needs[0].tone))
 
 
@@ -79,17 +80,35 @@ def _day(at: dt.datetime) -> str:
 # --- members of accounts ---
 
 
-def _of_members(user: User) -> Iterable[Group]:
-    renewable = renewable_by(user)
+def _of_members(user: User, account: Account | None) -> Iterable[Group]:
+    own, runs = is_own_of(user), is_of_account_run_by(user)
+    own_broken, accounts_broken = broken_connections_seen_by(user)
     installed, shown_ends = reverse("installation-list"), reverse("ending-list")
-    yield _group(broken_connections_seen_by(user), _connect_again, installed)
-    yield _group(ended_lately().filter(renewable), _reauthorize, shown_ends)
-    yield _group(offers_seen_by(user), _decide, reverse("offer-list"))
-    yield _group(to_confirm(user), _confirm, reverse("offer-list"))
-    yield _group(consents_to_widen_seen_by(user), _read_what_is_new, reverse("authorization-list"))
-    yield _group(ending_within().filter(renewable), _agree_again, shown_ends)
-    yield _group(_unfinished(user), _finish, installed)
-    yield _group(_to_authorize(user), _authorize, installed)
+    # What is one's own and what is an account's are found by different indexes, so they are asked for one by one.
+    kinds: list[tuple[QuerySet[Any], Callable[[Any], Need], str]] = [
+        (own_broken, _connect_again, installed),
+        (accounts_broken, _connect_again, installed),
+        (ended_lately().filter(own), _reauthorize, shown_ends),
+        (ended_lately().filter(runs), _reauthorize, shown_ends),
+        (offers_seen_by(user), _decide, reverse("offer-list")),
+        (to_confirm(user), _confirm, reverse("offer-list")),
+        (consents_to_widen_seen_by(user), _read_what_is_new, reverse("authorization-list")),
+        (ending_within().filter(own), _agree_again, shown_ends),
+        (ending_within().filter(runs), _agree_again, shown_ends),
+        (_unfinished(user), _finish, installed),
+        (_to_authorize(user), _authorize, installed),
+    ]
+    for rows, need, more_url in kinds:
+        yield _group(rows.filter(**{_ACCOUNT[rows.model]: account}) if account else rows, need, more_url)
+
+
+# Where each model has its account.
+_ACCOUNT: dict[Any, str] = {
+    Connection: "installation__account",
+    Consent: "access__account",
+    Installation: "account",
+    Offer: "installation__account",
+}
 
 
 def _connect_again(connection: Connection) -> Need:
@@ -217,7 +236,7 @@ def _of_developers(user: User) -> Iterable[Group]:
     yield _group(refused.order_by("-total", "client__name"), _see_log, reverse("client-list"))
     approved = versions.filter(status=Status.APPROVED).order_by("-submitted_at", "pk")
     yield _group(approved, _publish, reverse("app-list"))
-    yield _adoption(versions)
+    yield _adoption(user)
 
 
 def _see_suspension(client: Any) -> Need:
@@ -270,25 +289,22 @@ def _see_log(row: dict[str, Any]) -> Need:
     return Need("warning", title, text, reverse("failure-list", args=(row["client__client_id"],)), _("Open the log"))
 
 
-def _adoption(versions: QuerySet[Version]) -> Group:
+def _adoption(user: User) -> Group:
     """Tell how many accounts have the public versions published lately, the newest of each app, where some lack them."""
-    public = {"status": Status.PUBLISHED, "audience": Audience.PUBLIC}
-    later = Version.objects.filter(**public, app=OuterRef("app"), published_at__gt=OuterRef("published_at"))
-    newest = versions.filter(~Exists(later), **public, published_at__gt=Now() - LATELY).order_by("-published_at", "pk")
-    # Only those shown are counted.
-    shown = Version.objects.filter(pk__in=[version.pk for version in newest[:MOST]]).defer(
-        "icon", "description", "package"
+    published = Version.objects.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC, app=OuterRef("pk"))
+    newest = Subquery(published.order_by("-published_at", "-pk").values("pk")[:1])
+    lately = published.order_by("-published_at", "-pk").values("published_at")[:1]
+    apps = App.objects.filter(team__in=teams_seen_by(user)).annotate(newest=newest, newest_at=Subquery(lately))
+    shown = (
+        apps.filter(newest_at__gt=Now() - LATELY).order_by("-newest_at", "pk").values_list("newest", flat=True)[:MOST]
     )
     installed = Installation.objects.installed().filter(app=OuterRef("app")).order_by()
-    counted = shown.annotate(everywhere=_count(installed), here=_count(installed.filter(version=OuterRef("pk"))))
-    counted = counted.select_related("app").order_by("-published_at", "pk")
-    return Group([_see_adoption(version) for version in counted if version.here < version.everywhere], "")
-
-
-def _count(rows: QuerySet[Any]) -> Func:
-    """Count rows, up to one more than MOST_COUNTED."""
-    some = ArraySubquery(rows.values("pk")[: MOST_COUNTED + 1])
-    return Func(some, function="cardinality", output_field=IntegerField())
+    versions = Version.objects.filter(pk__in=list(shown)).defer("icon", "description", "package", "search")
+    shown_versions = versions.annotate(
+        everywhere=counted(installed), here=counted(installed.filter(version=OuterRef("pk")))
+    )
+    shown_versions = shown_versions.select_related("app").order_by("-published_at", "pk")
+    return Group([_see_adoption(version) for version in shown_versions if version.here < version.everywhere], "")
 
 
 def _see_adoption(version: Any) -> Need:

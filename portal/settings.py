@@ -139,7 +139,7 @@ TEMPLATES = [
                 "portal.context.chrome",
                 "portal.theme.theme",
             ],
-            "libraries": {name: f"portal.foundation.templatetags.{name}" for name in ("once", "times")},
+            "libraries": {name: f"portal.foundation.templatetags.{name}" for name in ("counts", "once", "times")},
         },
     },
 ]

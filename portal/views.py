@@ -8,8 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.cache import cache
 from django.db import OperationalError, connection
-from django.db.models import Count, F, OuterRef, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import F, OuterRef
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -22,12 +21,13 @@ from credentials.seen import clients_seen_by
 from marketplace.models import Installation
 from marketplace.seen import apps_seen_by
 from portal.accounts.actions.teams import create_team
+from portal.accounts.choosing import Choice
 from portal.accounts.forms import ProfileForm
 from portal.accounts.models import Role
 from portal.accounts.requests import SignedInRequest
-from portal.accounts.seen import memberships_of, team_memberships_of
+from portal.accounts.seen import accounts_seen_by, memberships_of, team_memberships_of
 from portal.foundation.once import once
-from portal.foundation.pages import paginate
+from portal.foundation.pages import MOST_COUNTED, counted, paginate
 from portal.ledger.reading import recent_entries
 
 from .middleware import is_for_programs, page_of_form, refuse, unavailable
@@ -43,8 +43,7 @@ def _accounts_and_teams(request: SignedInRequest) -> dict[str, Any]:
     user = request.user
     memberships = memberships_of(user).select_related("account")
     installed = Installation.objects.installed().filter(account=OuterRef("account")).order_by()
-    apps = Coalesce(Subquery(installed.values("account").annotate(count=Count("pk")).values("count")), 0)
-    memberships = memberships.annotate(apps=apps)
+    memberships = memberships.annotate(apps=counted(installed))
     order = F("account__test_of_team").asc(nulls_first=True), "account__name", "pk"
     return {
         "memberships": paginate(request, memberships.order_by(*order), name="accounts"),
@@ -60,9 +59,11 @@ def home(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "portal/home_signed_out.html")
     context = _accounts_and_teams(cast(SignedInRequest, request))
-    context["clients"] = clients_seen_by(request.user).count() if context["teams"] else 0
-    context["apps"] = apps_seen_by(request.user).count() if context["teams"] else 0
-    context["needs"] = needs_of(request.user, develops=bool(context["teams"]))
+    context["clients"] = clients_seen_by(request.user)[: MOST_COUNTED + 1].count() if context["teams"] else 0
+    context["apps"] = apps_seen_by(request.user)[: MOST_COUNTED + 1].count() if context["teams"] else 0
+    accounts = Choice(request, accounts_seen_by(request.user))
+    context["needs_of"] = accounts.pick() if accounts.are_many else None
+    context["needs"] = needs_of(request.user, account=context["needs_of"], develops=bool(context["teams"]))
     context["recent"] = recent_entries(request, RECENT)
     uses_apps = context["memberships"].number > 1 or any(each.apps for each in context["memberships"])
     context["is_new"] = not (uses_apps or context["clients"])

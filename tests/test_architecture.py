@@ -28,7 +28,7 @@ def test_imports_go_one_way(path):
 # What one app may import of another besides models, actions and `seen`.
 PUBLIC = {
     "portal.ledger": {"checkpoints", "events", "exports", "reading"},
-    "portal.accounts": {"choosing", "entrance", "forms", "requests", "rights"},
+    "portal.accounts": {"choosing", "entrance", "forms", "lookalikes", "requests", "rights"},
     "credentials": {"authentication", "redirect_uris", "registry", "resources", "secrets"},
     "consent": {
         "agreed", "answers", "asking", "check", "coming_ends", "events", "lane", "pages", "reasons", "receipts",

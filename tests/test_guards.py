@@ -51,7 +51,8 @@ TIMES = {
     # Ends nothing, or is there to be lifted.
     "free": {
         "accounts_account.created_at", "accounts_account.suspended_at", "accounts_membership.created_at",
-        "accounts_team.created_at", "accounts_team.verified_at", "accounts_teammembership.created_at",
+        "accounts_team.created_at", "accounts_team.verification_asked_at", "accounts_team.verified_at",
+        "accounts_teammembership.created_at",
         "accounts_invitation.told_at", "accounts_user.date_joined", "accounts_user.last_login",
         "credentials_client.suspended_at", "credentials_client.updated", "credentials_clientsecret.last_used_at",
         "credentials_product.created_at", "credentials_productsecret.last_used_at", "credentials_scope.deprecated_at",

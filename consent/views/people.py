@@ -10,8 +10,10 @@ from django.contrib import messages
 from django.db.models import Case, Exists, F, Func, OuterRef, When
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -31,7 +33,7 @@ from ..coming_ends import COMING, ended_lately, ending_within, renewable_by
 from ..models import Consent
 from ..pages import access_url
 from ..reasons import AccessEnd
-from ..receipts import receipts_page
+from ..receipts import receipt_of, receipts_page, with_links
 from ..screen import ScreenIsStale
 from ..seen import accesses_seen_by, consents_seen_by, notices_of, own_consents_seen_by
 from ..succession import statement_of, to_confirm
@@ -106,7 +108,8 @@ def revoke_consent(request: SignedInRequest, consent_id: UUID) -> HttpResponse:
         return render(request, "consent/consent_revoke.html", {"consent": consent, "back": access_url(consent.access)})
     try:
         ending.revoke_consent(consent, by=request.user)
-        messages.success(request, _("Revoked. Tokens of this authorization no longer work."))
+        said = _("Revoked. The tokens of this authorization no longer work.")
+        messages.success(request, with_links(said, receipt_of(consent), *_to_authorize(request, consent.access)))
     except Refused as refusal:
         messages.error(request, str(refusal))
     return redirect(access_url(consent.access))
@@ -146,8 +149,17 @@ def confirm_consent(request: SignedInRequest, consent_id: UUID) -> HttpResponse:
     return render(request, "consent/consent_confirm.html", context, status=409 if problem else 200)
 
 
-def _for_admins(action: Callable[..., Any], template: str, **kind: Any) -> Any:
-    """Make a view that asks for confirmation, and on POST ends something of an access of this kind."""
+def _to_authorize(request: SignedInRequest, access: Any) -> list[tuple[str, str]]:
+    """Return the act by which a person gives again what they ended, if they may."""
+    access = accesses_seen_by(request.user).filter(pk=access.pk, ended_at=None, client__suspended_at=None).first()
+    membership = access and memberships_of(request.user).get(account=access.account)
+    if not (access and membership and may_agree_again(access, membership)):
+        return []
+    return [(_("Authorize"), reverse("authorization-reauthorize", args=[access.pk]))]
+
+
+def _for_admins(action: Callable[..., Any], template: str, said: Any, **kind: Any) -> Any:
+    """Make a view that asks for confirmation, and on POST ends something of an access of this kind, and says what it did."""
 
     @require_http_methods(["GET", "POST"])
     @once
@@ -158,7 +170,9 @@ def _for_admins(action: Callable[..., Any], template: str, **kind: Any) -> Any:
             ends = ending.what_ends(access)
             return render(request, template, {"access": access, "ends": ends, "back": access_url(access)})
         try:
-            return redirect("receipt-view", action(access, by=request.user).pk)
+            receipt = action(access, by=request.user)
+            words = said % {"app": access.name, "account": access.account}
+            messages.success(request, with_links(words, receipt, *_to_authorize(request, access)))
         except Refused as refusal:
             messages.error(request, str(refusal))
         return redirect(access_url(access))
@@ -168,6 +182,14 @@ def _for_admins(action: Callable[..., Any], template: str, **kind: Any) -> Any:
 
 # A marketplace app is uninstalled instead.
 end_access = _for_admins(
-    partial(ending.end_access, reason=AccessEnd.REVOKED), "consent/access_end.html", installation_id=None
+    partial(ending.end_access, reason=AccessEnd.REVOKED),
+    "consent/access_end.html",
+    gettext_lazy("%(app)s no longer has access to %(account)s. To use it again, start from the app."),
+    installation_id=None,
 )
-revoke_for_all = _for_admins(ending.revoke_for_all, "consent/access_revoke_for_all.html", client__level=Level.AGENT)
+revoke_for_all = _for_admins(
+    ending.revoke_for_all,
+    "consent/access_revoke_for_all.html",
+    gettext_lazy("Revoked for all agents of %(account)s. Each agent can authorize %(app)s again."),
+    client__level=Level.AGENT,
+)

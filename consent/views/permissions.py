@@ -7,7 +7,9 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -22,7 +24,7 @@ from ..agreed import remember_agreed
 from ..asking import last_agreed, left_to_allow
 from ..coming_ends import renewable_by
 from ..pages import access_url, connect_url
-from ..receipts import receipt_of
+from ..receipts import receipt_of, with_links
 from ..screen import ScreenIsStale, build_screen
 from ..seen import accesses_seen_by, consents_seen_by
 from ..validity import agreement_days
@@ -122,7 +124,14 @@ def trim_consent(request: SignedInRequest, consent: Consent) -> HttpResponse:
     if request.method == "POST" and chosen & required <= set(request.POST.getlist("warned")):
         try:
             ending.trim_consent(consent, scopes=chosen, by=request.user)
-            return redirect("receipt-view", receipt_of(consent).pk)
+            said = ngettext(
+                "Removed. %(app)s can no longer use this permission.",
+                "Removed. %(app)s can no longer use these %(count)d permissions.",
+                len(chosen),
+            ) % {"app": consent.access.name, "count": len(chosen)}
+            again = _("Allow again"), reverse("consent-widen", args=[consent.pk])
+            messages.success(request, with_links(said, receipt_of(consent), again))
+            return redirect(access_url(consent.access))
         except Refused as refusal:
             messages.error(request, str(refusal))
             return redirect("consent-trim", consent.pk)

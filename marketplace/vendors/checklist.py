@@ -79,6 +79,11 @@ class Checklist:
         return not part.is_agent_level and (part.connection is None or not part.connection.connected_at)
 
     @property
+    def lacks_own(self) -> bool:
+        """Tell whether this person has a connection of their own to make."""
+        return any(part.is_agent_level and not part.is_connected for part in self.vendors)
+
+    @property
     def is_disconnected(self) -> bool:
         """Tell whether what is left was connected before."""
         left = [part for part in self.vendors if self._is_left(part)]

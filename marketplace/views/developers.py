@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from consent.validity import live_consents
 from credentials.models import Client
 from marketplace.models import App
+from portal.accounts.choosing import pick_team
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import teams_seen_by
 from portal.foundation.limits.rates import spend
@@ -46,7 +47,10 @@ NEW, PUBLISHED = "versions by team", "publications by team"
 
 @require_safe
 def app_list(request: SignedInRequest) -> HttpResponse:
-    context = {"page_obj": paginate(request, apps_seen_by(request.user)), "teams": teams_seen_by(request.user)}
+    apps, teams = apps_seen_by(request.user), teams_seen_by(request.user)
+    team = pick_team(request, teams)
+    apps = apps.filter(team=team) if team else apps
+    context = {"page_obj": paginate(request, apps), "teams": teams, "team": team}
     return render(request, "marketplace/app_list.html", context)
 
 
@@ -57,7 +61,7 @@ def app_create(request: SignedInRequest) -> HttpResponse:
     if not teams:
         messages.info(request, _("Developers work in teams. Start your team here first."))
         return redirect(settings.TEAM_START_URL)
-    form = AppForm(request.POST or None, teams=teams)
+    form = AppForm(request.POST or None, teams=teams, initial={"team": pick_team(request, teams) or teams[0]})
     if request.method == "POST" and form.is_valid():
         try:
             app = publishing.create_app(by=request.user, **form.cleaned_data)

@@ -16,6 +16,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -23,15 +24,16 @@ from consent.actions.issuing import InvalidGrant, use_up_code
 from consent.agreed import tell_agreed
 from consent.asking import undecided
 from consent.models import Access, Consent
-from consent.receipts import receipts_page, with_receipt
+from consent.receipts import receipts_page, with_links, with_receipt
 from consent.seen import agents_of, consents_of, notices_of
 from consent.validity import live_consents
 from credentials.models import Client
+from credentials.seen import suspension_reason
 from marketplace.models import Installation
 from portal.accounts.choosing import Choice
 from portal.accounts.models import Membership, Role
 from portal.accounts.requests import SignedInRequest
-from portal.accounts.seen import memberships_of
+from portal.accounts.seen import account_suspension_reason, memberships_of
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
@@ -39,7 +41,7 @@ from portal.ledger.models import Entry
 
 from ..actions import installing, upgrading
 from ..models import Version
-from ..seen import installations_run_by, installations_seen_by, offers_seen_by
+from ..seen import installations_run_by, installations_seen_by, listed_apps_seen_by, offers_seen_by
 from ..vendors.checklist import checklists
 from ..vendors.running import Caller, templates_for
 
@@ -148,6 +150,7 @@ def installation_view(request: SignedInRequest, pk: UUID) -> HttpResponse:
         "offer": newest and installation.offers.open().filter(version=newest).select_related("declined_by").first(),
         "page_obj": paginate(request, agents),
         "suspended": is_suspended(installation),
+        "why_suspended": why_suspended(installation),
         "receipts": receipts_page(request, membership, access=access, others=_entries_about(installation)),
         **notices,
     }
@@ -157,6 +160,12 @@ def installation_view(request: SignedInRequest, pk: UUID) -> HttpResponse:
 def is_suspended(installation: Installation) -> bool:
     client = installation.app.client
     return bool((client and client.suspended_at) or installation.account.suspended_at)
+
+
+def why_suspended(installation: Installation) -> str:
+    """Return the reason that staff gave: of the app's suspension, or else of the account's; "" if neither is suspended."""
+    client = installation.app.client
+    return (client and suspension_reason(client)) or account_suspension_reason(installation.account)
 
 
 def _scopes(access: Access, consent: Consent | None) -> Any:
@@ -233,8 +242,16 @@ def oauth_callback(request: SignedInRequest) -> HttpResponse:
     return redirect("installation-view", installation.pk)
 
 
-def _ending(action: Callable[..., Any], template: str) -> Any:
-    """A view that asks for confirmation, and on POST runs an action that ends an installation."""
+def _to_install(request: SignedInRequest, installation: Installation) -> list[tuple[str, str]]:
+    """Return the act by which a person installs again what was uninstalled, if they may."""
+    if not listed_apps_seen_by(request.user).filter(pk=installation.app_id).exists():
+        return []
+    url = f"{reverse('listing-install', args=[installation.app.slug])}?account={installation.account.slug}"
+    return [(_("Install again"), url)]
+
+
+def _ending(action: Callable[..., Any], template: str, said: Any) -> Any:
+    """A view that asks for confirmation, and on POST runs an action that ends an installation, and says what it did."""
 
     @require_http_methods(["GET", "POST"])
     @once
@@ -244,13 +261,23 @@ def _ending(action: Callable[..., Any], template: str) -> Any:
             ends = installing.what_ends(installation)
             return render(request, template, {"installation": installation, "ends": ends})
         try:
-            return redirect("receipt-view", action(installation, by=request.user).pk)
+            receipt = action(installation, by=request.user)
+            words = said % {"app": installation.version.name, "account": installation.account}
+            messages.success(request, with_links(words, receipt, *_to_install(request, installation)))
         except Refused as refusal:
             messages.error(request, str(refusal))
-            return redirect("installation-view", pk)
+        return redirect("installation-view", pk)
 
     return view
 
 
-installation_uninstall = _ending(installing.uninstall, "marketplace/installation_uninstall.html")
-installation_discard = _ending(installing.discard, "marketplace/installation_discard.html")
+installation_uninstall = _ending(
+    installing.uninstall,
+    "marketplace/installation_uninstall.html",
+    gettext_lazy("Uninstalled. %(app)s no longer has access to %(account)s."),
+)
+installation_discard = _ending(
+    installing.discard,
+    "marketplace/installation_discard.html",
+    gettext_lazy("Discarded. %(app)s never had access to %(account)s."),
+)

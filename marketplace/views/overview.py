@@ -18,7 +18,7 @@ from portal.accounts.choosing import Choice
 from portal.accounts.models import Account
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import accounts_run_by
-from portal.foundation.database import database_now
+from portal.foundation.database import database_now, looked_up
 from portal.foundation.pages import merged, paginate
 
 from ..models import Installation
@@ -57,9 +57,12 @@ def _rows(account: Account, words: Any, kinds: Any) -> Any:
         ordered.append(rows.order_by("-at" if "at" in order else "member", "pk").values(*columns))
 
     by_account = Exists(agreed.filter(access=OuterRef("access")))
-    installed = Installation.objects.installed().filter(account=account)
+    # Each is looked up, so that a page of a long list reads no more than it shows.
+    has_access = looked_up(unended_consents().filter(access=OuterRef("access")).order_by("access", "membership"))
+    installed = Installation.objects.installed().filter(has_access, account=account)
     row("app", installed, F("version__name"), "access", _NONE, by_account, at=F("installed_at"))
-    external = Access.objects.filter(account=account, installation_id=None, ended_at=None)
+    has_access = looked_up(unended_consents().filter(access=OuterRef("pk")).order_by("access", "membership"))
+    external = Access.objects.filter(has_access, account=account, installation_id=None, ended_at=None)
     by_account = Exists(agreed.filter(access=OuterRef("pk")))
     row("external", external, _named(), "pk", _NONE, by_account, at=F("opened_at"))
     agents = unended_consents().filter(access__account=account).exclude(membership=None)

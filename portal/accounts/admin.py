@@ -6,14 +6,16 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from portal.foundation.admin import ReasonForm, WindowAdmin
 from portal.foundation.once import once
 from portal.foundation.refusals import Refused
 
-from .actions import accounts, memberships, people, teams
+from .actions import accounts, memberships, people, profiles, teams
 from .models import Account, Membership, Role, Team, User
 from .rights import is_staff
 
@@ -187,15 +189,30 @@ class MembershipAdmin(ActionAdd):
 
 @admin.register(Team)
 class TeamAdmin(WindowAdmin):
-    list_display = ["name", "verified_at", "created_at"]
+    list_display = ["name", "verified_at", "verification_asked_at", "created_at"]
+    list_filter = [("verification_asked_at", admin.EmptyFieldListFilter)]
     search_fields = ["name"]
-    fields = ["name", "public_id", "created_at", "verified_at"]
-    buttons = {"verify": (_("Verify"), None, teams.verify_team)}
+    fields = [
+        "name", "logo_shown", "website", "support_url", "privacy_url", "public_id", "created_at", "verified_at",
+        "verification_asked_at", "verification_refused",
+    ]  # fmt: skip
+    readonly_fields = ["logo_shown"]
+    buttons = {
+        "verify": (_("Verify"), None, teams.verify_team),
+        "refuse": (_("Refuse verification"), ReasonForm, profiles.refuse_verification),
+    }
     notes = {
+        "refuse": _("The team reads the reason on its profile, and can ask again."),
         "verify": _(
             "Everyone then sees that this developer is verified, and its external apps can ask accounts for the scopes that are reserved for verified developers."
-        )
+        ),
     }
 
+    @admin.display(description=_("logo"))
+    def logo_shown(self, team: Team) -> str:
+        url = f"{reverse('team-logo', args=[team.public_id])}?{team.logo[:8]}"
+        return format_html('<img src="{}" alt="" width="64" height="64">', url) if team.logo else "-"
+
     def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
-        return super().may_press(request, name, obj) and obj.verified_at is None
+        fits = obj.verified_at is None if name == "verify" else obj.verification_asked_at is not None
+        return super().may_press(request, name, obj) and fits

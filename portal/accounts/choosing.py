@@ -1,5 +1,6 @@
 """Accounts, or teams, to choose from: all of a person's where they are few, or else those that fit what is typed."""
 
+import uuid
 from functools import reduce
 from operator import or_
 from typing import Any, Generic, TypeVar
@@ -13,6 +14,8 @@ Row = TypeVar("Row", bound=Model)
 MOST = 20
 # The session's key for the account that a person looked at last, by its short name.
 REMEMBERED = "account"
+# The session's key for the team whose credentials and apps a person looks at, by its public id; nobody's means all teams'.
+REMEMBERED_TEAM = "team"
 # The query parameter with what was typed, and how many words of it are looked for.
 WORDS, MOST_WORDS = "find", 8
 
@@ -72,3 +75,23 @@ class Choice(Generic[Row]):
     def _key(self, row: Row) -> tuple[str, int]:
         organisation = self._organisation(row)
         return organisation.name, organisation.pk
+
+
+def pick_team(request: HttpRequest, teams: QuerySet[Any]) -> Any:
+    """Return that of a person's teams which the address names, or else the one they chose last; None for all of them.
+
+    What the address names is remembered while they stay signed in. `team=` without a value is all teams.
+    """
+    named = request.GET.get("team")
+    remembered = request.session.get(REMEMBERED_TEAM)
+    team = _team(teams, remembered if named is None else named)
+    if named is not None and (team or not named) and (chosen := team and str(team.public_id)) != remembered:
+        request.session[REMEMBERED_TEAM] = chosen
+    return team
+
+
+def _team(teams: QuerySet[Any], public_id: str | None) -> Any:
+    try:
+        return teams.filter(public_id=uuid.UUID(public_id)).first() if public_id else None
+    except ValueError:
+        return None

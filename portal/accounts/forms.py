@@ -13,9 +13,10 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 
+from portal.foundation.pictures import reencode
 from portal.foundation.text import validate_address, validate_readable
 
-from .models import Invitation, User
+from .models import Invitation, Team, User
 
 
 class SignupForm(allauth.SignupForm):
@@ -134,3 +135,44 @@ class RoleForm(forms.Form):
     def __init__(self, *args: Any, roles: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = roles  # type: ignore[attr-defined]
+
+
+class PublisherForm(forms.ModelForm):
+    upload = forms.FileField(
+        label=_("Logo"),
+        required=False,
+        help_text=_("PNG, JPEG or WebP, up to 1 MB. It is cropped to a square. Leave this empty to keep the logo."),
+    )
+    remove_logo = forms.BooleanField(label=_("Remove the logo"), required=False)
+
+    class Meta:
+        model = Team
+        fields = ["name", "website", "support_url", "privacy_url"]
+        field_classes = {name: functools.partial(forms.URLField, assume_scheme="https") for name in fields[1:]}
+        help_texts = {
+            "name": _("Customers see it in the marketplace and when they are asked to agree."),
+            "website": _("It must start with https://."),
+            "support_url": _("Where customers get help with your apps."),
+        }
+
+    field_order = ["name", "upload", "remove_logo", "website", "support_url", "privacy_url"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance.logo:
+            del self.fields["remove_logo"]
+
+    def clean_upload(self) -> bytes | None:
+        upload = self.cleaned_data["upload"]
+        return reencode(upload) if upload else None
+
+    def fields_for_action(self) -> dict[str, Any]:
+        fields = {name: self.cleaned_data[name] for name in self.Meta.fields}
+        if self.cleaned_data["upload"]:
+            fields["logo"] = self.cleaned_data["upload"]
+        elif self.cleaned_data.get("remove_logo"):
+            fields["logo"] = b""
+        return fields
+
+    def _post_clean(self) -> None:
+        """Skip model validation: the action does it, and the form must not change the team that it shows."""

@@ -7,6 +7,7 @@ from typing import Any, Self, cast
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.contrib.sessions.backends.base import SessionBase
+from django.core.validators import URLValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
@@ -138,16 +139,36 @@ class TeamRole(models.TextChoices):
     MEMBER = "member", _("Member")
 
 
+def _link(label: Any) -> Any:
+    return models.URLField(label, max_length=200, blank=True, validators=[URLValidator(["https"])])
+
+
 class Team(models.Model):  # type: ignore[django-manager-missing]
     """The developers who own clients and apps together."""
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(_("name"), max_length=80, validators=[validate_readable])
     created_at = models.DateTimeField(auto_now_add=True)
+    # What its name is taken for (lookalikes.py); empty until the team chooses a name.
+    look = models.CharField(max_length=160, blank=True, editable=False)
+    # The SHA-256 of its logo; empty if it has none.
+    logo = models.CharField(max_length=64, blank=True, editable=False)
+    website = _link(_("website"))
+    support_url = _link(_("support page"))
+    privacy_url = _link(_("privacy policy"))
     verified_at = models.DateTimeField(null=True, blank=True, editable=False)
+    verification_asked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Why staff did not verify it when it last asked.
+    verification_refused = models.CharField(max_length=500, blank=True, editable=False)
 
     class Meta:
         ordering = ["name", "pk"]
+        indexes = [
+            models.Index(fields=["look"], condition=~Q(look=""), name="team_by_look"),
+            models.Index(
+                fields=["verification_asked_at"], condition=~Q(verification_asked_at=None), name="team_to_verify"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -155,6 +176,16 @@ class Team(models.Model):  # type: ignore[django-manager-missing]
     @property
     def chain_name(self) -> str:
         return f"team:{self.public_id}"
+
+
+class TeamLogo(models.Model):
+    """A team's logo, a PNG that we encoded ourselves, apart from the team, which most pages read."""
+
+    team = models.OneToOneField(Team, on_delete=models.CASCADE, primary_key=True, related_name="picture")
+    png = models.BinaryField()
+
+    def __str__(self) -> str:
+        return str(self.team)
 
 
 class TeamMembershipQuerySet(models.QuerySet):

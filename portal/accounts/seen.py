@@ -14,8 +14,10 @@ from django.http import HttpRequest
 
 from portal.foundation.database import looked_up
 from portal.ledger.actions import PORTAL
+from portal.ledger.reading import last_reason
 
 from .choosing import MOST, Choice
+from .events import Event
 from .models import Account, Membership, Team, TeamMembership, User
 from .rights import accounts_run_by
 
@@ -38,6 +40,11 @@ def accounts_seen_by(user: User) -> QuerySet[Account]:
 def teams_seen_by(user: User) -> QuerySet[Team]:
     """Return the teams that a person belongs to, by name (E1)."""
     return Team.objects.filter(pk__in=team_memberships_of(user).values("team")).order_by("name", "pk")
+
+
+def account_suspension_reason(account: Account) -> str:
+    """Return the reason that staff gave, or "" if the account is not suspended."""
+    return last_reason(f"account:{account.slug}", Event.ACCOUNT_SUSPENDED) if account.suspended_at else ""
 
 
 def chains_seen_by(user: User) -> dict[str, str]:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -23,11 +24,11 @@ from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
 
-from .actions import inviting, memberships, teams
+from .actions import inviting, memberships, profiles, teams
 from .actions.inviting import hash_of, is_for
-from .choosing import REMEMBERED, Choice
-from .forms import InvitationForm, RoleForm
-from .models import Account, Invitation, Membership, Role, TeamMembership, TeamRole
+from .choosing import REMEMBERED, Choice, pick_team
+from .forms import InvitationForm, PublisherForm, RoleForm
+from .models import Account, Invitation, Membership, Role, TeamLogo, TeamMembership, TeamRole
 from .rights import accounts_run_by, only_runner, teams_run_by
 from .seen import accounts_seen_by, team_memberships_of, teams_seen_by
 
@@ -43,7 +44,7 @@ class PasswordResetView(AllauthPasswordResetView):
 
 @require_safe
 def switch(request: SignedInRequest) -> HttpResponse:
-    """List the accounts and teams of a person; each leads to its page, and an account is remembered from there on."""
+    """List the accounts and teams of a person; each leads to its lists, and is remembered from there on."""
     accounts = Choice(request, accounts_seen_by(request.user))
     teams = Choice(request, teams_seen_by(request.user), keys=("name",))
     many = [each for each in (accounts, teams) if each.are_many]
@@ -54,6 +55,7 @@ def switch(request: SignedInRequest) -> HttpResponse:
         "many": many,
         "found": next((each for each in many if each.has_more), nothing),
         "current": request.session.get(REMEMBERED),
+        "current_team": pick_team(request, teams_seen_by(request.user)),
     }
     return render(request, "members/switch.html", context)
 
@@ -206,6 +208,46 @@ def team_list(request: SignedInRequest) -> HttpResponse:
 def team_view(request: SignedInRequest, public_id: UUID) -> HttpResponse:
     team = get_object_or_404(teams_seen_by(request.user), public_id=public_id)
     return _organisation_view(request, team, is_run=teams_run_by(request.user).filter(pk=team.pk).exists())
+
+
+@require_http_methods(["GET", "POST"])
+@once
+def team_profile(request: SignedInRequest, public_id: UUID) -> HttpResponse:
+    """What a team shows of itself as a publisher, to change and to have verified."""
+    team = get_object_or_404(teams_run_by(request.user), public_id=public_id)
+    form = PublisherForm(request.POST or None, request.FILES or None, instance=team)
+    if request.method == "POST" and form.is_valid():
+        try:
+            profiles.change_profile(team, by=request.user, **form.fields_for_action())
+        except profiles.NameIsTaken as refusal:
+            form.add_error("name", str(refusal))
+        except ValidationError as error:
+            form.add_error(None, error)
+        except Refused as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            messages.success(request, _("Saved."))
+            return redirect("team-profile", team.public_id)
+    context = {"form": form, "team": team, "back_url": organisation_url(team)}
+    return render(request, "members/team_profile.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@once
+def team_verification(request: SignedInRequest, public_id: UUID) -> HttpResponse:
+    team = get_object_or_404(teams_run_by(request.user), public_id=public_id)
+    asked = _("The portal team has been asked. It will check your name, logo and website.")
+    _act(request, lambda: profiles.ask_for_verification(team, by=request.user), asked)
+    return redirect("team-profile", team.public_id)
+
+
+@login_not_required
+@require_safe
+def team_logo(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """A team's logo, which whoever is asked by one of its apps sees."""
+    logo = get_object_or_404(TeamLogo, team__public_id=public_id)
+    headers = {"Cache-Control": "public, max-age=86400"}
+    return HttpResponse(bytes(logo.png), content_type="image/png", headers=headers)
 
 
 @require_http_methods(["GET", "POST"])

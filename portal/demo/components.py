@@ -45,7 +45,13 @@ def _consent(**more: Any) -> Example:
 
 
 def _checklist(**more: Any) -> Example:
-    given = {"is_broken": False, "is_waiting": False, "is_disconnected": False, "needs_settings": False}
+    given = {
+        "is_broken": False,
+        "is_waiting": False,
+        "is_disconnected": False,
+        "needs_settings": False,
+        "lacks_own": False,
+    }
     return Example(**{**given, **more})
 
 
@@ -83,6 +89,7 @@ STATES: dict[str, list[dict[str, Any]]] = {
         {"access": _access(client=_SUSPENDED)}, {"access": None, "checklist": _checklist()},
         {"access": _access(), "checklist": _checklist(is_broken=True)},
         {"access": _access(), "checklist": _checklist(is_waiting=True, is_disconnected=True)},
+        {"access": _access(), "checklist": _checklist(lacks_own=True)},
     ],
     "state_agreement": [{"access": _access()}, {"access": _access(**_NO_CONSENT)}, {"access": _access(**_NO_CONSENT, client=_AGENTS)}],
     "state_client": [{"client": _SUSPENDED}],
@@ -112,6 +119,10 @@ STATES: dict[str, list[dict[str, Any]]] = {
     "state_team": [{"team": Example(verified_at=at)} for at in (_EARLIER, None)],
     "state_two_factor": [{"has_two_factor": has} for has in (True, False)],
     "state_version": [{"version": Example(status="withdrawn")}],
+    "publisher": [
+        {"team": Example(name="Acorn Labs", verified_at=_EARLIER, website="https://acorn.example", support_url="https://acorn.example/help")},
+        {"team": Example(name="Acorn Labs", verified_at=None)},
+    ],
     "tile": [{"url": "#", "title": "A way on", "text": "What is there.", "count": "3 apps", "badge": "New"}],
 }  # fmt: skip
 

@@ -5,13 +5,22 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, cast
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.core.paginator import Page, Paginator
-from django.db.models import QuerySet
+from django.db.models import Func, IntegerField, QuerySet
 from django.http import HttpRequest
 
 PER_PAGE = 25
 # So many rows of a list are counted, since PostgreSQL counts by reading. The pages beyond are reached one by one.
 COUNTED = 10 * PER_PAGE
+# No number that a page tells is counted further; beyond, it says "more than".
+MOST_COUNTED = 1000
+
+
+def counted(rows: QuerySet[Any]) -> Func:
+    """Count the rows of a subquery, up to one more than MOST_COUNTED."""
+    some = ArraySubquery(rows.order_by().values("pk")[: MOST_COUNTED + 1])
+    return Func(some, function="cardinality", output_field=IntegerField())
 
 
 class Part(Page):

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.foundation.pages import merged
 
 from .actions import PORTAL, SYSTEM, actor_name
-from .events import find_event
+from .events import LedgerEvent, find_event
 from .models import Entry
 
 # The newest entry first.
@@ -130,3 +130,9 @@ def with_names(entries: Iterable[Any]) -> list[Any]:
         entry.actor_name = names.get(entry.actor) or (entry.details.get("name") if "client:" in entry.actor else "")
         entry.about = names.get(entry.subject) or entry.details.get("name") or entry.subject
     return entries
+
+
+def last_reason(subject: str, event: LedgerEvent) -> str:
+    """Return the reason that the last entry of this event about a subject states, or ""."""
+    entry = Entry.objects.filter(subject=subject, event=event.value).order_by("-at").first()
+    return entry.details.get("reason", "") if entry else ""

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from portal.accounts.actions import memberships
+from portal.accounts.actions import memberships, teams
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -66,3 +66,50 @@ def test_switching_lists_ones_own_accounts_and_teams_and_nobody_elses(cast, both
     assert "do not belong to an account or a team yet" in browse(factories.person("Nia", team=False)).get(
         "/switch/"
     ).content.decode().replace("\n", " ")
+
+
+@pytest.fixture
+def two_teams(cast):
+    """A second team of Dev's, with credentials and an app, beside the first with credentials."""
+    factories.client(cast.dev, name="First")
+    team = teams.create_team(by=factories.person("Otto", team=False), name="Second team")
+    teams.add_teammate(team, cast.dev, role="member", by=None)
+    [otto] = [each.user for each in team.memberships.filter(role="owner").select_related("user")]
+    client, _secret = factories.client(otto, name="Second")
+    factories.app(otto, client)
+    return team
+
+
+def test_build_shows_all_teams_until_one_is_chosen_and_then_that_one(cast, two_teams, browse):
+    dev = browse(cast.dev)
+
+    def shown():
+        clients, apps = (
+            {each.team.name for each in dev.get(url).context["page_obj"]} for url in ("/credentials/", "/apps/")
+        )
+        return clients, apps
+
+    assert shown()[0] == {"Second team", factories.team_of(cast.dev).name}
+    dev.get(f"/credentials/?team={two_teams.public_id}")
+    assert shown() == ({"Second team"}, {"Second team"})
+    assert in_header(dev).endswith("· Second team")
+    assert dev.get("/credentials/new/").context["form"]["team"].value() == two_teams.pk
+    dev.get("/apps/?team=")
+    assert len(shown()[0]) == 2 and "Second team" not in in_header(dev)
+
+
+@pytest.mark.parametrize("named", ["{other}", "nobody", "x" * 5000])
+def test_no_other_team_is_chosen(cast, two_teams, browse, named):
+    dev = browse(cast.dev)
+    other = factories.team_of(cast.other_dev)
+    page = dev.get("/credentials/", {"team": named.format(other=other.public_id)})
+    assert page.status_code == 200 and len({each.team for each in page.context["page_obj"]}) == 2
+    assert other.name not in in_header(dev)
+
+
+def test_a_team_that_somebody_left_is_chosen_no_longer(cast, two_teams, browse):
+    dev = browse(cast.dev)
+    dev.get(f"/credentials/?team={two_teams.public_id}")
+    teams.end_teammate(two_teams.memberships.get(user=cast.dev), by=None)
+    page = dev.get("/credentials/")
+    assert {each.name for each in page.context["page_obj"]} == {"First"} and "Second team" not in in_header(dev)

@@ -20,7 +20,7 @@ from tests import factories
 from tests.clock import advance
 from tests.factories import CREATE, EDIT, VIEW
 from tests.oauth import agree, answer, authorize_url, basic, pkce, shown
-from tests.people.forms import forms_of, text
+from tests.people.forms import forms_of, receipt_in, text
 from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
@@ -74,8 +74,10 @@ def test_taking_back_an_optional_scope_takes_it_from_every_token_at_once(granted
     confirm = press(ada, page, scope=EDIT)
     assert "Edit tickets" in text(confirm) and "may stop working" not in text(confirm)
     assert edit_ticket(granted_app).status_code == 404, "nothing is taken back yet"
-    receipt = press(ada, confirm)
-    assert receipt.request["PATH_INFO"] == f"/receipts/{Entry.objects.get(event='consent.trimmed').pk}/"
+    done = press(ada, confirm)
+    assert "can no longer use this permission" in text(done) and "Allow again" in text(done)
+    assert receipt_in(done) == f"/receipts/{Entry.objects.get(event='consent.trimmed').pk}/"
+    receipt = ada.get(receipt_in(done))
     assert "Removed Edit tickets" in text(receipt) and "Allowed View tickets" in text(receipt)
     refused = edit_ticket(granted_app).json()
     assert (refused["error"], refused["scope"]) == ("insufficient_scope", EDIT)
@@ -251,8 +253,8 @@ def test_only_the_agent_takes_back_and_allows_their_own_permissions(by_agent, br
     for page in ("/authorizations/", f"/installations/{by_agent.installation.pk}/"):
         assert urls[0] in axel.get(page).content.decode()
     assert urls[0] not in browse(cast.admin).get(f"/installations/{by_agent.installation.pk}/").content.decode()
-    receipt = axel.post(urls[0], {"scope": VIEW, "warned": VIEW}, follow=True)
-    assert "Removed View tickets" in text(receipt)
+    page = axel.post(urls[0], {"scope": VIEW, "warned": VIEW}, follow=True)
+    assert "Allow again" in text(page) and "Removed View tickets" in text(axel.get(receipt_in(page)))
     assert by_agent.call(by_agent.tokens["access_token"]).status_code == 401
     axel.post(urls[1], {"decision": "agree", "shown": shown(axel.get(urls[1]))})
     assert Consent.objects.get().granted == [VIEW]

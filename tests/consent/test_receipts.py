@@ -22,7 +22,7 @@ from tests import factories
 from tests.clock import advance
 from tests.factories import DOCUMENT, EDIT, VIEW
 from tests.oauth import shown
-from tests.people.forms import text
+from tests.people.forms import receipt_in, text
 from tests.portal.test_ledger import tamper
 from tests.worlds import shared
 
@@ -104,7 +104,7 @@ def test_verifying_a_receipt_with_altered_words_fails(agreed_app, ada, tmp_path)
 def test_every_act_leads_to_its_receipt_and_receipts_have_the_text(agreed_app, ada, cast, tmp_path):
     """Installing, granting, trimming, widening, reauthorizing, revoking and uninstalling."""
     trim, widen = (f"/consents/{agreed_app.consent.pk}/{what}/" for what in ("trim", "widen"))
-    assert "Removed Edit tickets" in text(ada.post(trim, {"scope": EDIT}, follow=True))
+    assert "Removed Edit tickets" in text(ada.get(receipt_in(ada.post(trim, {"scope": EDIT}, follow=True))))
     ada.post(widen, {"decision": "agree", "shown": shown(ada.get(widen)), "optional": EDIT})
     assert "You agreed. View receipt" in text(ada.get(agreed_app.page))
     again = f"/authorizations/{agreed_app.installation.access_id}/reauthorize/"
@@ -112,7 +112,8 @@ def test_every_act_leads_to_its_receipt_and_receipts_have_the_text(agreed_app, a
     assert "You agreed again. View receipt" in text(ada.get(agreed_app.page))
     ending.revoke_consent(Consent.objects.get(revoked_at=None), by=cast.admin)
     factories.agree(agreed_app.client, cast.acme, cast.admin)
-    assert "Was allowed View tickets" in text(ada.post(f"{agreed_app.page}uninstall/", follow=True))
+    uninstalled = ada.post(f"{agreed_app.page}uninstall/", follow=True)
+    assert "Was allowed View tickets" in text(ada.get(receipt_in(uninstalled)))
     page = text(ada.get(agreed_app.page))
     listed = page[page.index("Receipts") :]
     events = {
@@ -255,7 +256,7 @@ def test_an_entry_added_or_changed_by_hand_gets_no_receipt(agreed_app, ada, cast
 
 def test_a_receipt_shows_as_recorded_only_what_the_hash_covers(agreed_app, ada, cast):
     """Current names stand beside the recorded identifiers, and later events in a section of their own."""
-    ada.post(f"{agreed_app.page}uninstall/")
+    ada.post(f"{agreed_app.page}uninstall/", follow=True)
     url = f"/receipts/{Entry.objects.get(event='access.ended').pk}/"
     recorded, since = text(ada.get(url)).split("Since then")
     assert "Cleanup" in since and "Cleanup" not in recorded

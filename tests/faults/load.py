@@ -134,7 +134,7 @@ class Account(Asking):
 
     def uninstall(self, pk):
         def judge(page):
-            is_done = page.headers.get("Location", "").startswith("/receipts/")
+            is_done = page.headers.get("Location", "") == f"/installations/{pk}/"
             return is_done, {self.after: None} if is_done else {}, is_done
 
         page = self.page(f"/installations/{pk}/uninstall/")

@@ -7,8 +7,8 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
-from marketplace.icons import reencode
 from marketplace.markdown import render
+from portal.foundation.pictures import reencode
 
 
 @pytest.mark.parametrize(

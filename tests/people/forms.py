@@ -87,6 +87,11 @@ def links_of(response):
     return [(link.path or here, dict(parse_qsl(link.query))) for link in links if link.query and not link.netloc]
 
 
+def receipt_in(page):
+    """Return the address of the receipt that a page links to after an act."""
+    return re.search(r'href="(/receipts/[\w-]+/)">View receipt', page.content.decode())[1]
+
+
 def text(response):
     """Return the text that a person reads on a page."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())

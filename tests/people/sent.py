@@ -163,6 +163,7 @@ SENT = {
     "POST settings/": _of(name="Renamed", time_zone="Europe/Berlin"),
     "POST members/<slug:slug>/invite/": _of(email="nia@example.com", role="agent"),
     "POST members/<slug:slug>/<uuid:pk>/role/": _of(role="admin"),
+    "POST teams/<uuid:public_id>/profile/": _of(name="Acorn"),
     "POST teams/<uuid:public_id>/invite/": _of(email="nia@example.com", role="owner"),
     "POST teams/<uuid:public_id>/<int:pk>/role/": _of(role="owner"),
     "GET/opened invitations/": _opened,

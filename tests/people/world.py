@@ -19,7 +19,7 @@ from credentials import actions as credentials
 from credentials.models import ClientSecret, Endpoint, Kind, Level, Scope
 from marketplace.actions import installing, publishing
 from marketplace.models import Connection
-from portal.accounts.actions import memberships, teams
+from portal.accounts.actions import memberships, profiles, teams
 from portal.demo.sandbox.models import Ticket
 from portal.ledger.keys import signer
 from tests import factories
@@ -38,6 +38,8 @@ MINE, THEIRS = "Quokka", "Wombat"
 def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     """A team with clients, apps and versions in every state, and an account that uses them, agents too."""
     own = SimpleNamespace(word=word, dev=dev, admin=admin, agent=agent, account=account, team=team_of(dev))
+
+    profiles.change_profile(own.team, by=dev, website=f"https://{word.lower()}.example", logo=f"{word} logo".encode())
 
     def client(name, **more):
         return factories.client(dev, name=f"{word} {name}", scopes=(VIEW, EDIT, CREATE), **more)

@@ -8,7 +8,7 @@ from tests.test_architecture import addresses
 # Programs authenticate themselves; the other views show no personal data.
 PUBLIC = {
     "",
-    "invitations/", "invitations/<str:token>/",
+    "invitations/", "invitations/<str:token>/", "teams/<uuid:public_id>/logo/",
     "oauth/authorize", "oauth/token", "oauth/revoke", "oauth/introspect", "oauth/check/<slug:product>",
     "oauth/callback/<slug:slug>/<str:integration>",
     "api/v1/installations/<uuid:pk>/requests/<str:name>", "api/v1/packages/check",

@@ -12,6 +12,7 @@ from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event
+from ..lookalikes import look_of
 from ..models import Account, Membership, Role, Team, TeamMembership, TeamRole, User
 from ..rights import require_owner_or_staff, require_staff
 from .memberships import AlreadyMember, HasLeft, give_role, put_member, remove_member
@@ -28,8 +29,9 @@ class AlreadyVerified(Refused):
 @transaction.atomic
 def create_team(*, by: User, name: str | None = None) -> Team:
     """Make a team whose owner is `by`, and the account it tests its apps on, whose admin is `by`."""
+    look = look_of(name) if name else ""
     name = name or _("%(person)s’s team") % {"person": by.name or by.email.partition("@")[0]}
-    team = Team.objects.create(name=name[:80])
+    team = Team.objects.create(name=name[:80], look=look)
     TeamMembership.objects.create(team=team, user=by, role=TeamRole.OWNER)
     account = Account.objects.create(
         slug=f"test-{secrets.token_hex(5)}", name=_("%(team)s (test)") % {"team": name[:70]}, test_of_team=team
@@ -137,7 +139,9 @@ def verify_team(team: Team, *, by: User | None) -> Team:
     team = lock(Team, team.pk)
     if team.verified_at:
         raise AlreadyVerified(_("%(team)s is already verified.") % {"team": team})
-    Team.objects.filter(pk=team.pk).update(verified_at=Now())
+    Team.objects.filter(pk=team.pk).update(
+        verified_at=Now(), verification_asked_at=None, verification_refused="", look=look_of(team.name)
+    )
     team.refresh_from_db()
     record(team.chain_name, Event.TEAM_VERIFIED, by=by, subject=f"team:{team.public_id}")
     return team

@@ -1,0 +1,113 @@
+"""What a team shows of itself as a publisher, and whether staff confirm it."""
+
+import hashlib
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from portal.foundation.database import lock
+from portal.foundation.refusals import Refused
+from portal.ledger.actions import record
+
+from ..events import Event
+from ..lookalikes import is_reserved, look_of
+from ..models import Team, TeamLogo, User
+from ..rights import require_owner_or_staff, require_staff
+
+# What staff confirmed of a team when they verified it. With another one of these, it is verified no longer.
+_CONFIRMED = ("name", "logo", "website")
+_PLAIN = ("name", "website", "support_url", "privacy_url")
+_MOST_REASON = 500
+
+
+class NameIsTaken(Refused):
+    pass
+
+
+class NothingToVerify(Refused):
+    pass
+
+
+class NotWaiting(Refused):
+    pass
+
+
+@transaction.atomic
+def change_profile(team: Team, *, by: User, **new: Any) -> Team:
+    """Give a team another name, logo (a PNG of portal/foundation/pictures.py, or b"" for none), website or links.
+
+    What is not named stays. A verified team whose name, logo or website changes is verified no longer. Raises
+    NotStaff, NameIsTaken, ValidationError.
+    """
+    require_owner_or_staff(team, by)
+    team = lock(Team, team.pk)
+    png = new.pop("logo", None)
+    if png is not None:
+        new["logo"] = hashlib.sha256(png).hexdigest() if png else ""
+    changed = [name for name, value in new.items() if value != getattr(team, name)]
+    if not changed:
+        return team
+    if "name" in changed:
+        _take_name(team, new["name"])
+    for name in changed:
+        setattr(team, name, new[name])
+    team.full_clean()
+    ends = bool(team.verified_at and {*changed} & {*_CONFIRMED})
+    if ends:
+        team.verified_at = None
+    team.save(update_fields=[*changed, "look", "verified_at"])
+    if "logo" in changed:
+        TeamLogo.objects.filter(team=team).delete()
+        if png:
+            TeamLogo.objects.create(team=team, png=png)
+    subject = f"team:{team.public_id}"
+    # The name before may be a person's, whom the ledger knows by id only (E2).
+    shown = {name: getattr(team, name) for name in changed if name in _PLAIN}
+    record(team.chain_name, Event.TEAM_PROFILE_CHANGED, by=by, subject=subject, changed=sorted(changed), **shown)
+    if ends:
+        record(team.chain_name, Event.TEAM_VERIFICATION_ENDED, by=by, subject=subject, changed=sorted(changed))
+    return team
+
+
+def _take_name(team: Team, name: str) -> None:
+    """Give a team the look of a name, which no other team and no product has. Raises NameIsTaken, ValidationError."""
+    look = look_of(name)
+    if not look:
+        raise ValidationError({"name": _("Use letters or digits in the name.")})
+    # Two teams that take it at once wait here for one another.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"look of a team: {look}"])
+    if is_reserved(look) or Team.objects.filter(look=look).exclude(pk=team.pk).exists():
+        raise NameIsTaken(_("This name looks like the name of another team or of a product. Choose another one."))
+    team.look = look
+
+
+@transaction.atomic
+def ask_for_verification(team: Team, *, by: User) -> Team:
+    """Ask staff to confirm that a team is who it says it is. Raises NotStaff, NothingToVerify."""
+    require_owner_or_staff(team, by)
+    team = lock(Team, team.pk)
+    if team.verified_at or team.verification_asked_at:
+        raise NothingToVerify(_("%(team)s is already verified, or has already asked.") % {"team": team})
+    if not team.website:
+        raise NothingToVerify(_("Add your website first: the portal team checks it."))
+    Team.objects.filter(pk=team.pk).update(verification_asked_at=Now(), verification_refused="")
+    team.refresh_from_db()
+    record(team.chain_name, Event.TEAM_VERIFICATION_ASKED, by=by, subject=f"team:{team.public_id}")
+    return team
+
+
+@transaction.atomic
+def refuse_verification(team: Team, *, reason: str, by: User) -> Team:
+    """Tell a team, as staff, why it is not verified. Raises NotStaff, NotWaiting."""
+    require_staff(by)
+    team = lock(Team, team.pk)
+    if team.verification_asked_at is None:
+        raise NotWaiting(_("%(team)s is not waiting for verification.") % {"team": team})
+    Team.objects.filter(pk=team.pk).update(verification_asked_at=None, verification_refused=reason[:_MOST_REASON])
+    team.refresh_from_db()
+    record(team.chain_name, Event.TEAM_VERIFICATION_REFUSED, by=by, subject=f"team:{team.public_id}", reason=reason)
+    return team
