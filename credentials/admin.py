@@ -4,19 +4,41 @@ from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from portal.accounts.rights import is_reviewer
-from portal.foundation.admin import ReasonForm, WindowAdmin, shown
+from portal.foundation.admin import OccurringFilter, Ready, ReasonForm, WindowAdmin, shown, when
 from portal.foundation.once import Press, press_of
-from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 
 from . import actions, resources
-from .events import Event
 from .models import Endpoint, Product, ProductSecret, Scope
 from .secrets import PRODUCT_SECRET, derive, derived_before
+from .seen import suspensions_of
+
+
+class SuspendForm(ReasonForm):
+    ready = (
+        Ready(
+            "leak",
+            _("A secret leaked"),
+            _(
+                "A client secret of these credentials was found in …. Rotate it, then write to us to lift the suspension."
+            ),
+        ),
+        Ready(
+            "beyond",
+            _("It does more than it says"),
+            _("The app does … with the access that people gave it, which neither its listing nor its permissions say."),
+        ),
+        Ready(
+            "people",
+            _("People reported it"),
+            _("People reported that the app …. We are looking into it. Write to us what happened."),
+        ),
+    )
 
 
 class LiftForm(ReasonForm):
@@ -40,17 +62,21 @@ class BaseAddressForm(forms.Form):
 
 def decisions_on(client: Client) -> Any:
     """The ledger's entries of a client's suspensions, newest first, with names."""
-    acts = Entry.objects.filter(
-        subject=f"client:{client.client_id}", event__in=[Event.CLIENT_SUSPENDED, Event.CLIENT_LIFTED]
-    )
-    return with_names(acts.filter(chain=client.team.chain_name)[:20])
+    return with_names(suspensions_of(client.team).filter(subject=f"client:{client.client_id}")[:20])
 
 
 class ClientAdmin(WindowAdmin):
     """A client with all its scopes; registered by the toolkit, through settings."""
 
-    list_display = ["name", "team", "kind", "level", "suspended_at", "created"]
-    list_filter = ["kind", "level"]
+    list_display = [
+        "name",
+        "team",
+        "kind",
+        "level",
+        when(_("Suspended"), "suspended_at"),
+        when(_("Created"), "created"),
+    ]
+    list_filter = [("kind", OccurringFilter), ("level", OccurringFilter)]
     search_fields = ["name", "client_id", "team__name"]
     list_select_related = ["team"]
     fields = [
@@ -59,19 +85,20 @@ class ClientAdmin(WindowAdmin):
         "client_id",
         shown(_("Team"), lambda client: client.team),
         shown(_("Created by"), lambda client: client.user),
-        "created",
+        when(_("Created"), "created"),
         shown(_("Where it runs"), lambda client: client.get_kind_display()),
         shown(_("Who authorizes"), lambda client: client.get_level_display()),
         shown(_("Redirect URLs"), lambda client: client.redirect_uris),
-        "suspended_at",
-        shown(_("Only tokens issued after this work"), lambda client: client.not_before),
+        when(_("Suspended"), "suspended_at"),
+        when(_("Only tokens issued after this work"), "not_before"),
     ]
     readonly_fields = fields  # type: ignore[assignment]
     change_form_template = "admin/credentials/client.html"
     buttons = {
-        "suspend": (_("Suspend"), ReasonForm, actions.suspend_client),
+        "suspend": (_("Suspend"), SuspendForm, actions.suspend_client),
         "lift": (_("Lift suspension"), LiftForm, actions.lift_client),
     }
+    destructive = frozenset({"suspend"})
     notes = {
         "suspend": _(
             "From that moment, no token of these credentials works in any account until someone lifts the suspension."
@@ -100,12 +127,14 @@ class ClientAdmin(WindowAdmin):
 @admin.register(Product)
 class ProductAdmin(WindowAdmin):
     list_display = ["name", "slug", "base_address"]
-    fields = ["slug", "name", "base_address", shown(_("Metadata"), resources.metadata_url_of), "created_at"]
+    fields = ["slug", "name", "base_address", shown(_("Metadata"), resources.metadata_url_of),
+              when(_("Created"), "created_at")]  # fmt: skip
     readonly_fields = fields  # type: ignore[assignment]
     buttons = {
         "secret": (_("Create a new secret"), None, actions.make_product_secret),
         "base_address": (_("Set the base address"), BaseAddressForm, actions.set_base_address),
     }
+    destructive = frozenset({"secret"})
     notes = {"secret": _("The new secret is shown once, on the next page. The current one stops working immediately.")}
 
     def values_of(self, request: HttpRequest, button: str) -> dict[str, Any]:
@@ -125,10 +154,15 @@ class ProductAdmin(WindowAdmin):
         return redirect(request.path)
 
 
+@admin.display(description=_("Risk"), ordering="risk")
+def _risk(scope: Scope) -> str:
+    return render_to_string("components/risk.html", {"level": scope.risk_level})
+
+
 @admin.register(Scope)
 class ScopeAdmin(WindowAdmin):
-    list_display = ["name", "sentence", "risk", "product", "deprecated_at"]
-    list_filter = ["product", "risk"]
+    list_display = ["name", "sentence", _risk, "product", when(_("Deprecated"), "deprecated_at")]
+    list_filter = [("product", admin.RelatedOnlyFieldListFilter), ("risk", OccurringFilter)]
     search_fields = ["name", "sentence"]
     list_select_related = ["product"]
 
@@ -136,6 +170,6 @@ class ScopeAdmin(WindowAdmin):
 @admin.register(Endpoint)
 class EndpointAdmin(WindowAdmin):
     list_display = ["method", "path", "scopes", "product"]
-    list_filter = ["product", "method"]
+    list_filter = [("product", admin.RelatedOnlyFieldListFilter), "method"]
     search_fields = ["path"]
     list_select_related = ["product"]

@@ -1,56 +1,131 @@
+from collections.abc import Iterator
 from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
-from django.utils.html import format_html
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from credentials.models import Risk, Scope
 from portal.accounts.models import User
 from portal.accounts.rights import is_reviewer, is_teammate
-from portal.foundation.admin import OptionalReasonForm, ReasonForm, WindowAdmin, shown
-from portal.foundation.text import lines
+from portal.foundation.admin import OptionalReasonForm, Ready, ReasonForm, WindowAdmin, occurring, shown, when
 
 from .actions import publishing
-from .markdown import render
+from .differences import Difference
 from .models import Audience, Status, Version
 from .package.contents import Contents
+from .previews import consent_screen_of, listing_of
+from .reviewing import comparisons, not_compared, record_of, risks_of
+from .seen import versions_to_review
 
 
-def _icon(version: Version) -> str:
-    if version.icon is None:
-        return ""
-    url = reverse("version-icon", args=[version.app.slug, version.pk])
-    return format_html('<img class="app-icon" src="{}" alt="" width="48" height="48">', url)
+class RejectForm(ReasonForm):
+    ready = (
+        Ready(
+            "scope",
+            _("A scope is not needed"),
+            _(
+                "The app asks for … but nothing in the listing needs it. Remove this scope, or say in the description what the app does with it."
+            ),
+        ),
+        Ready(
+            "why",
+            _("A reason is too vague"),
+            _("The reason given for … does not say what the app does with it. Describe the feature that needs it."),
+        ),
+        Ready(
+            "optional",
+            _("A scope could be optional"),
+            _("The app works without …. Make this scope optional, so that people can install the app without it."),
+        ),
+        Ready(
+            "listing",
+            _("The listing is unclear"),
+            _("The description does not say what the app does, for whom, and which data leaves the account. Add this."),
+        ),
+        Ready(
+            "works",
+            _("It does not work"),
+            _("The app did not work when we tried it: …. Try it on your team’s test account, then submit it again."),
+        ),
+        Ready(
+            "name",
+            _("The name misleads"),
+            _(
+                "The name or icon looks like that of another company or product. Choose one that people cannot mistake for it."
+            ),
+        ),
+        Ready(
+            "service",
+            _("A service is not explained"),
+            _("The app sends data to …, which the description does not mention. Say what is sent there and why."),
+        ),
+    )
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Shows the queue unless another status is chosen; offers only those that some version has."""
+
+    title = _("status")
+    parameter_name = "status__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        there = [each for each in occurring(model_admin.get_queryset(request), "status") if each[0] != Status.IN_REVIEW]
+        return [(Status.IN_REVIEW, Status.IN_REVIEW.label), *there, ("all", _("All"))]
+
+    def value(self) -> str:
+        value = super().value()
+        return value if value in {*Status.values, "all"} else str(Status.IN_REVIEW)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for value, label in self.lookup_choices:
+            query = changelist.get_query_string({self.parameter_name: value})
+            yield {"selected": self.value() == value, "query_string": query, "display": label}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Version]) -> QuerySet[Version]:
+        return queryset if self.value() == "all" else queryset.filter(status=self.value())
+
+
+@admin.display(description=_("Highest risk"))
+def _risk(version: Any) -> SafeString | str:
+    return render_to_string("components/risk.html", {"level": version.risk}) if version.risk else "-"
+
+
+@admin.display(description=_("Status"), ordering="status")
+def _status(version: Version) -> SafeString:
+    return render_to_string("components/state_review.html", {"version": version})
 
 
 @admin.register(Version)
 class VersionAdmin(WindowAdmin):
     """The reviewers' queue, and the page for deciding on a version."""
 
-    list_display = ["name", "number", "app", "status", "submitted_at"]
-    list_filter = ["status"]
+    list_display = ["__str__", "app", shown(_("Team"), lambda version: version.app.team), _risk, _status,
+                    when(_("Submitted"), "submitted_at")]  # fmt: skip
+    list_filter = [StatusFilter]
     search_fields = ["name", "app__slug"]
-    list_select_related = ["app"]
+    list_select_related = ["app__team"]
     ordering = ["submitted_at", "pk"]
     fields = [
         shown(_("App"), lambda version: version.app),
-        "number",
-        "name",
-        shown(_("Icon"), _icon),
-        "tagline",
-        "status",
-        "audience",
+        shown(_("Audience"), lambda version: version.get_audience_display()),
         "install_url",
-        "submitted_at",
-        shown(_("Made by"), lambda version: version.created_by),
+        when(_("Submitted"), "submitted_at"),
+        shown(_("Created by"), lambda version: version.created_by),
     ]
     readonly_fields = fields  # type: ignore[assignment]
     change_form_template = "admin/marketplace/version.html"
     buttons = {
         "approve": (_("Approve"), OptionalReasonForm, publishing.approve_version),
-        "reject": (_("Reject"), ReasonForm, publishing.reject_version),
+        "reject": (_("Reject"), RejectForm, publishing.reject_version),
+    }
+    destructive = frozenset({"reject"})
+    notes = {
+        "approve": _("The team can then publish this version in the marketplace, as you read it."),
+        "reject": _("This version ends here. The team reads your reason and can submit a new one."),
     }
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -62,13 +137,16 @@ class VersionAdmin(WindowAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Version]:
         return super().get_queryset(request).exclude(status__in=[Status.DRAFT, Status.SNAPSHOT]).defer("icon")
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        if not request.GET:
-            query = request.GET.copy()
-            query["status__exact"] = Status.IN_REVIEW
-            request.GET = query  # type: ignore[assignment]
-            request.META["QUERY_STRING"] = query.urlencode()
-        return super().changelist_view(request, {"title": _("Versions to review"), **(extra_context or {})})
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        page = super().get_changelist_instance(request)
+        versions: list[Any] = list(page.result_list)
+        scopes = Scope.objects.filter(name__in={name for version in versions for name in version.scopes})
+        by_name = {scope.name: scope for scope in scopes}
+        for version in versions:
+            risks = risks_of(by_name[name] for name in version.scopes if name in by_name)
+            version.risk = risks[0][0] if risks else None
+        page.result_list = versions  # type: ignore[assignment]
+        return page
 
     def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         return (
@@ -84,71 +162,47 @@ class VersionAdmin(WindowAdmin):
         return super().change_view(request, object_id, form_url, _review(version, request) if version else None)
 
 
-def _change(name: str, before: Version | None, version: Version) -> object:
-    """Return in words how a scope's use differs from the published version."""
-    if before is None or (
-        (name in before.required_scopes) == (name in version.required_scopes) and name in before.scopes
-    ):
+def _change(difference: Difference | None, name: str) -> object:
+    """Return in words how a scope's use differs from the version that everyone has now."""
+    if difference is None:
         return ""
-    if name not in before.scopes:
+    if name in difference.added_scopes:
         return _("new")
-    return _("was optional") if name in before.optional_scopes else _("was required")
+    if name in difference.raised_scopes:
+        return _("was optional")
+    return _("was required") if name in difference.lowered_scopes else ""
 
 
-def _package(version: Version) -> str:
-    """Return a version's package as text, without its secrets."""
-    return "".join(Contents(Contents.of(version).without_secrets()).texts().values())
-
-
-# Earlier versions, and developers, that a review names.
-MAX_NAMED = 20
-
-
-def _review(version: Version, request: HttpRequest) -> dict[str, Any]:
-    # No reviewer has seen custom versions, so nothing is compared with them.
-    earlier = version.app.versions.exclude(published_at=None).exclude(pk=version.pk)
-    if version.published_at:
-        earlier = earlier.filter(published_at__lt=version.published_at)
-    before = earlier.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).order_by("-published_at").first()
-    # Published for chosen accounts, or since withdrawn.
-    others = Version.objects.none() if before else earlier.only("number", "audience", "status")
-    client, contents = version.app.client, Contents.of(version)
-    rows: list[Any] = (
-        list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
-    )
+def _review(version: Any, request: HttpRequest) -> dict[str, Any]:
+    reader, team = cast(User, request.user), version.app.team
+    version.has_icon = version.icon is not None
+    compared, listing = comparisons(version), listing_of(version)
+    rows: list[Any] = [*listing["required"], *listing["optional"]]
+    rows.sort(key=lambda row: list(Risk).index(row.scope.risk_level), reverse=True)
+    reviewed = next((each.difference for each in compared if each.before.audience == Audience.PUBLIC), None)
     for row in rows:
-        row.level = _("Required") if row.scope.name in version.required_scopes else _("Optional")
-        row.change = _change(row.scope.name, before, version)
-    changed: list[tuple[object, object, object]] = []
-    if before:
-        for name in ("name", "tagline", "description", "install_url"):
-            old, new = (lines(getattr(each, name)).strip() for each in (before, version))
-            if old != new:
-                changed.append((getattr(Version._meta.get_field(name), "verbose_name"), old, new))  # noqa: B009
-        if before.package != version.package:
-            changed.append((_("app package"), _package(before), _package(version)))
-        if bytes(before.icon or b"") != bytes(version.icon or b""):
-            changed.append((_("icon"), _("the previous one"), _("the one above")))
-    team = version.app.team
-    developers = team.memberships.filter(ended_at=None)
+        level = _("Required") if row.scope.name in version.required_scopes else _("Optional")
+        change = _change(reviewed, row.scope.name)
+        row.asked_as = f"{level} · {change}" if change else level
+    screen = consent_screen_of(
+        version,
+        required=version.required_scopes,
+        optional=version.optional_scopes,
+        vendors=[vendor.display_name for vendor in listing["vendors"]],
+        by=reader,
+    )
+    queue = versions_to_review(reader).exclude(pk=version.pk)
     return {
-        "version": version,
-        "before": before,
-        "other_versions": [
-            f"{each.number} ({each.get_audience_display()}, {each.get_status_display()})"
-            for each in others.order_by("-published_at")[:MAX_NAMED]
-        ],
-        "more_versions": max(0, others.count() - MAX_NAMED),
+        **listing,
+        **record_of(team, version),
+        **not_compared(version, compared),
         "rows": rows,
-        "vendors": contents.vendors,
-        "fields": contents.fields,
-        "templates": contents.templates,
-        "gone": sorted(before.scopes - version.scopes) if before else [],
-        "changed": changed,
-        "description": render(version.description),
-        "notes": render(version.release_notes),
-        # Owners first, then members, in the order of joining.
-        "developers": developers.select_related("user").order_by("-role", "pk")[:MAX_NAMED],
-        "more_developers": max(0, developers.count() - MAX_NAMED),
-        "own_team": developers.filter(user=cast(User, request.user)).exists(),
+        "risks": risks_of(row.scope for row in rows),
+        "comparisons": compared,
+        "screen": screen,
+        "asked": [field.display_name for field in listing["fields"]],
+        "connects": listing["vendors"],
+        "contents": Contents.of(version),
+        "own_team": is_teammate(team, reader),
+        "next": queue.only("name", "number", "submitted_at").first(),
     }

@@ -33,6 +33,15 @@ def versions_seen_by(user: User) -> QuerySet[Version]:
     return versions.select_related("app__team__test_account", "app__client", "review")
 
 
+# --- reviewers ---
+
+
+def versions_to_review(user: User) -> QuerySet[Version]:
+    """Return the versions in the queue that a reviewer may decide on, oldest first: none of their own teams' (M3)."""
+    queue = Version.objects.filter(status=Status.IN_REVIEW).exclude(app__team__in=teams_seen_by(user))
+    return queue.order_by("submitted_at", "pk")
+
+
 # --- everyone, in the marketplace ---
 
 

@@ -25,6 +25,7 @@ from marketplace.seen import (
     offers_seen_by,
     vendor_of,
     versions_seen_by,
+    versions_to_review,
 )
 from portal.accounts.models import Account, Membership, User
 from portal.accounts.rights import is_reviewer
@@ -323,10 +324,7 @@ def _see_adoption(version: Any) -> Need:
 def _of_reviewers(user: User) -> Group:
     if not is_reviewer(user):
         return Group([], "")
-    # Nobody approves what their own team made.
-    queue = Version.objects.filter(status=Status.IN_REVIEW).exclude(app__team__in=teams_seen_by(user))
-    queue = queue.order_by("submitted_at", "id")
-    submitted: list[Any] = list(queue.values_list("submitted_at", flat=True)[: MOST_COUNTED + 1])
+    submitted: list[Any] = list(versions_to_review(user).values_list("submitted_at", flat=True)[: MOST_COUNTED + 1])
     if not submitted:
         return Group([], "")
     if len(submitted) > MOST_COUNTED:

@@ -16,8 +16,9 @@ from . import views
 # Windows of other packages through which rows could be changed or removed behind the actions' back.
 for model in (EmailAddress, Authenticator, Group):
     admin.site.unregister(model)
+admin.site.enable_nav_sidebar = False
+admin.site.index_title = "Staff"
 # One way to sign in for everybody, two-factor included.
-admin.site.site_header = admin.site.site_title = "App Management Portal: staff"
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.password_change = require_safe(lambda request, extra_context=None: redirect("account_change_password"))  # type: ignore[assignment, method-assign]
 

@@ -39,6 +39,7 @@ from ..forms import (
 from ..markdown import render as render_markdown
 from ..models import Audience, OfferKind, Status, Version
 from ..package.contents import Contents
+from ..previews import beside_scopes
 from ..seen import apps_seen_by, versions_seen_by
 
 # What is limited, of `RATES`.
@@ -160,15 +161,6 @@ def version_create(request: SignedInRequest, slug: str) -> HttpResponse:
         except (Refused, ValidationError) as error:
             add_errors(form, error)
     return _version_page(request, app, form, chosen=chosen_scopes(request))
-
-
-def beside_scopes(contents: Any) -> dict[str, Any]:
-    """What a version has people connect and fill in, and where it calls, as _scopes.html shows it."""
-    return {
-        "vendors": contents.vendors.values(),
-        "fields": contents.fields.values(),
-        "hosts": sorted(contents.other_hosts),
-    }
 
 
 def _show(request: SignedInRequest, version: Version, *, custom: Any = None, status: int = 200) -> HttpResponse:

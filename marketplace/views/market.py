@@ -20,12 +20,11 @@ from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
 
 from ..actions import installing
-from ..markdown import render as render_markdown
 from ..models import Audience, Category, Installation, Status, Version
 from ..package.contents import Contents
+from ..previews import listing_of
 from ..searching import query_of
 from ..seen import listed_apps_seen_by, listings_of, may_see_icon
-from .developers import beside_scopes
 
 
 @require_safe
@@ -64,19 +63,7 @@ def _listing(user: User, slug: str) -> Version:
 @require_safe
 def listing_view(request: SignedInRequest, slug: str) -> HttpResponse:
     version = _listing(request.user, slug)
-    client, contents = version.app.client, Contents.of(version)
-    rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
-    context = {
-        "version": version,
-        "app": version.app,
-        "description": render_markdown(version.description),
-        "notes": render_markdown(version.release_notes),
-        "required": [row for row in rows if row.scope.name in version.required_scopes],
-        "optional": [row for row in rows if row.scope.name in version.optional_scopes],
-        "for_agents": [name for name, one in contents.templates.items() if one.options.agents],
-        **beside_scopes(contents),
-        "accounts": accounts_run_by(request.user).exists(),
-    }
+    context = {**listing_of(version), "accounts": accounts_run_by(request.user).exists()}
     return render(request, "marketplace/listing_view.html", context)
 
 

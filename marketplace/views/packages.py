@@ -11,11 +11,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from consent.asking import Terms
-from consent.screen import preview_screen
 from marketplace.models import App, Version
 from portal.accounts.requests import SignedInRequest
-from portal.foundation.database import database_now
 from portal.foundation.once import once
 from portal.foundation.refusals import Refused
 
@@ -27,6 +24,7 @@ from ..package.contents import Contents
 from ..package.facts import Facts
 from ..package.form import PackageFields
 from ..package.problems import Report
+from ..previews import consent_screen_of
 from ..seen import versions_seen_by
 from ..vendors.oauth_client import redirect_uri
 from ..vendors.secrets import keep_vendor_secret
@@ -42,14 +40,8 @@ def _vendors(app: App, contents: Any) -> list[Any]:
 
 
 def _preview(request: SignedInRequest, version: Version, scopes: dict[str, list[str]], vendors: Iterable[str]) -> Any:
-    """The consent screen of a version with these scopes that connects to these vendors, or None without scopes."""
-    client, account = version.app.client, version.app.team.test_account
     required, optional = scopes["required_scopes"], scopes["optional_scopes"]
-    if not client or not (required or optional):
-        return None
-    services = {*vendors} | Contents.of(version).other_hosts
-    terms = Terms(frozenset(required), frozenset(optional), version.name, version.number, None, tuple(sorted(services)))
-    return preview_screen(client, account, by=request.user, now=database_now(), terms=terms)
+    return consent_screen_of(version, required=required, optional=optional, vendors=vendors, by=request.user)
 
 
 def _page(

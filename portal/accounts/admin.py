@@ -11,7 +11,7 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from portal.foundation.admin import ReasonForm, WindowAdmin
+from portal.foundation.admin import OccurringFilter, ReasonForm, WindowAdmin, when
 from portal.foundation.once import once
 from portal.foundation.refusals import Refused
 
@@ -79,9 +79,10 @@ class UserAdmin(ActionAdd):
         "is_staff",
         "is_superuser",
         "groups",
-        "date_joined",
-        "last_login",
+        when(_("Joined"), "date_joined"),
+        when(_("Last signed in"), "last_login"),
     ]
+    destructive = frozenset({"two-factor", "deactivate"})
     buttons = {
         "staff": (_("Change staff rights"), StaffForm, people.change_staff),
         "two-factor": (_("Remove two-factor authentication"), None, people.remove_two_factor),
@@ -119,8 +120,9 @@ class UserAdmin(ActionAdd):
 
 @admin.register(Account)
 class AccountAdmin(ActionAdd):
-    list_display = ["name", "slug", "suspended_at", "created_at"]
+    list_display = ["name", "slug", when(_("Suspended"), "suspended_at"), when(_("Created"), "created_at")]
     search_fields = ["name", "slug"]
+    destructive = frozenset({"suspend"})
     buttons = {
         "suspend": (_("Suspend"), ReasonForm, accounts.suspend_account),
         "lift": (_("Lift suspension"), ReasonForm, accounts.lift_account),
@@ -133,7 +135,8 @@ class AccountAdmin(ActionAdd):
     }
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return ["slug", "name"] if obj is None else ["slug", "name", "created_at", "suspended_at", "test_of_team"]
+        times = [when(_("Created"), "created_at"), when(_("Suspended"), "suspended_at")]
+        return ["slug", "name"] if obj is None else ["slug", "name", *times, "test_of_team"]
 
     def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         return super().may_press(request, name, obj) and (obj.suspended_at is None) == (name == "suspend")
@@ -148,8 +151,9 @@ def _role(role: str) -> Any:
 
 @admin.register(Membership)
 class MembershipAdmin(ActionAdd):
-    list_display = ["user", "account", "role", "created_at", "ended_at"]
-    list_filter = ["role"]
+    list_display = ["user", "account", "role", when(_("Since"), "created_at"), when(_("Ended"), "ended_at")]
+    list_filter = [("role", OccurringFilter)]
+    destructive = frozenset({"end"})
     search_fields = ["user__email", "account__slug"]
     list_select_related = ["user", "account"]
     autocomplete_fields = ["user", "account"]
@@ -167,7 +171,8 @@ class MembershipAdmin(ActionAdd):
     }
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return ["user", "account", "role"] if obj is None else ["user", "account", "role", "created_at", "ended_at"]
+        times = [when(_("Since"), "created_at"), when(_("Ended"), "ended_at")]
+        return ["user", "account", "role"] if obj is None else ["user", "account", "role", *times]
 
     def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         return super().may_press(request, name, obj) and not obj.ended_at and obj.role != name
@@ -189,12 +194,17 @@ class MembershipAdmin(ActionAdd):
 
 @admin.register(Team)
 class TeamAdmin(WindowAdmin):
-    list_display = ["name", "verified_at", "verification_asked_at", "created_at"]
+    list_display = [
+        "name",
+        when(_("Verified"), "verified_at"),
+        when(_("Verification requested"), "verification_asked_at"),
+        when(_("Created"), "created_at"),
+    ]
     list_filter = [("verification_asked_at", admin.EmptyFieldListFilter)]
     search_fields = ["name"]
     fields = [
-        "name", "logo_shown", "website", "support_url", "privacy_url", "public_id", "created_at", "verified_at",
-        "verification_asked_at", "verification_refused",
+        "name", "logo_shown", "website", "support_url", "privacy_url", "public_id", when(_("Created"), "created_at"),
+        when(_("Verified"), "verified_at"), when(_("Verification requested"), "verification_asked_at"), "verification_refused",
     ]  # fmt: skip
     readonly_fields = ["logo_shown"]
     buttons = {

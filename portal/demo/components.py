@@ -17,6 +17,7 @@ from django.utils.timezone import now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from marketplace.models import Status
 from portal.foundation.text import Textarea
 from portal.foundation.words import WORDS
 
@@ -113,6 +114,7 @@ STATES: dict[str, list[dict[str, Any]]] = {
     "state_offer": [{"offer": Example(kind=kind)} for kind in ("ask", "withdrawn")],
     "state_problem": [{"problem": Example(level=level)} for level in ("error", "warning")],
     "state_scope": [{"scope": _OLD_SCOPE}],
+    "state_review": [{"version": Example(status=status, get_status_display=status.label)} for status in Status],
     "state_secret": [{"secret": Example(expires_at=at), "now": now()} for at in (None, _LATER, _EARLIER)],
     "state_settings": [{"checklist": _checklist(needs_settings=needs)} for needs in (True, False)],
     "state_suspended": [{"access": _access(client=_SUSPENDED)}, {"access": _access(account=_SUSPENDED)}],

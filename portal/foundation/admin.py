@@ -1,26 +1,38 @@
 """The base of every admin page: a read-only window with a few buttons, each of which calls an action."""
 
 import contextlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from portal.foundation.once import Press, once
 from portal.foundation.refusals import Refused
+from portal.foundation.templatetags.times import moment
 from portal.foundation.text import Textarea
 
 
+class Ready(NamedTuple):
+    """A reason to start from: people choose it by its label and edit its text."""
+
+    name: str
+    label: Any
+    text: Any
+
+
 class ReasonForm(forms.Form):
+    ready: tuple[Ready, ...] = ()
     reason = forms.CharField(
         label=_("Reason"),
         max_length=2000,
@@ -46,6 +58,42 @@ def shown(label: Any, value: Callable[[Any], object]) -> Any:
     return field
 
 
+def when(label: Any, name: str) -> Any:
+    """Return a column, and a read-only field, that shows a time as all pages do."""
+
+    @admin.display(description=label, ordering=name)
+    def field(obj: Any) -> object:
+        return moment(getattr(obj, name)) or "-"
+
+    field.__name__ = name
+    return field
+
+
+def occurring(rows: QuerySet[Any], name: str) -> list[tuple[Any, Any]]:
+    """Return the choices of a field that some row has, in one query however many rows there are."""
+    choices = rows.model._meta.get_field(name).flatchoices
+    picks = [rows.filter(**{name: value}).order_by().values_list(name, flat=True)[:1] for value, _label in choices]
+    there = set(picks[0].union(*picks[1:], all=True))
+    return [choice for choice in choices if choice[0] in there]
+
+
+class OccurringFilter(admin.ChoicesFieldListFilter):
+    """Offers only those choices of a field that some row has."""
+
+    def __init__(
+        self, field: Any, request: HttpRequest, params: Any, model: Any, model_admin: Any, field_path: str
+    ) -> None:
+        super().__init__(field, request, params, model, model_admin, field_path)
+        self._there = occurring(model_admin.get_queryset(request), field_path)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        everything, *rest = super().choices(changelist)
+        yield everything
+        for choice, shown in zip(self.field.flatchoices, rest, strict=False):
+            if choice in self._there:
+                yield shown
+
+
 class CountedPaginator(Paginator):
     """Counts no more rows than the page needs that is asked for, and those of the first ten pages."""
 
@@ -65,9 +113,12 @@ class WindowAdmin(admin.ModelAdmin):
     """No adding, no deleting, nothing editable. `buttons` maps a name to (label, form class or None, action)."""
 
     actions = None
+    show_facets = admin.ShowFacets.NEVER
     view_on_site = False
     show_full_result_count = False
     buttons: dict[str, tuple[Any, type[forms.Form] | None, Callable[..., Any]]] = {}
+    # Those that stop something, which stand apart.
+    destructive: frozenset[str] = frozenset()
     # What a button does, where its name does not say it.
     notes: dict[str, Any] = {}
     change_form_template = "admin/portal/window.html"
@@ -99,16 +150,26 @@ class WindowAdmin(admin.ModelAdmin):
             *super().get_urls(),
         ]
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> Any:
         obj = self.get_object(request, object_id)
+        names = [name for name in self.buttons if obj is not None and self.may_press(request, name, obj)]
+        names.sort(key=self.destructive.__contains__)
+        tones = ["primary", *["outline-secondary"] * len(names)]
         shown = [
-            {"url": self._url(obj, "press", name), "label": label}
-            for name, (label, *_) in self.buttons.items()
-            if obj is not None and self.may_press(request, name, obj)
+            {
+                "url": self._url(obj, "press", name),
+                "label": self.buttons[name][0],
+                "tone": "outline-danger" if name in self.destructive else tone,
+            }
+            for name, tone in zip(names, tones, strict=False)
         ]
-        context = {"buttons": shown, "show_save": False, **(extra_context or {})}
+        context = {"title": str(obj), "buttons": shown, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
     def history_view(
@@ -147,7 +208,11 @@ class WindowAdmin(admin.ModelAdmin):
         form = None
         if form_class:
             posted = request.POST if request.method == "POST" else None
-            form = form_class(posted, initial=model_to_dict(obj, fields=list(form_class.base_fields)))
+            initial = model_to_dict(obj, fields=list(form_class.base_fields))
+            ready = {each.name: each.text for each in getattr(form_class, "ready", ())}
+            if text := ready.get(request.GET.get("ready", "")):
+                initial["reason"] = text
+            form = form_class(posted, initial=initial)
         if request.method == "POST" and (form is None or form.is_valid()):
             try:
                 given = self.values_of(request, button) | (form.cleaned_data if form else {})
@@ -164,6 +229,7 @@ class WindowAdmin(admin.ModelAdmin):
             **self.admin_site.each_context(request),
             "title": label,
             "note": self.notes.get(button, ""),
+            "tone": "danger" if button in self.destructive else "primary",
             "object": obj,
             "form": form,
             "opts": self.opts,

@@ -12,3 +12,12 @@ window.django?.jQuery?.(() => {
     value.setAttribute("aria-label", name);
   }
 });
+// A ready text joins what was written; without JavaScript its link opens the form with the text.
+for (const link of document.querySelectorAll("a[data-text]")) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const field = document.querySelector("[name=reason]");
+    field.value = [field.value.trim(), link.dataset.text].filter(Boolean).join("\n\n");
+    field.focus();
+  });
+}

@@ -25,7 +25,7 @@ def test_the_reviewers_queue_and_a_version(look, calm):
         rita.open(path)
         look(rita.page)
     rita.page.evaluate("for (const form of document.forms) form.noValidate = true")
-    rita.page.click("input[type=submit][value=Reject]")
+    rita.press("Reject")
     look(rita.page)
 
 
@@ -41,7 +41,7 @@ def test_a_client_and_its_suspension(look, calm):
         rita.open(path)
         look(rita.page)
     rita.page.fill("[name=reason]", "Another")
-    rita.page.click("input[type=submit][value='Lift suspension']")
+    rita.press("Lift suspension")
     look(rita.page)
 
 
@@ -64,7 +64,7 @@ def test_people(look, calm):
     stan = calm("staff@example.com")
     walk(look, stan, User, "{row}press/staff/", "{row}press/deactivate/", "{list}add/")
     stan.page.evaluate("for (const form of document.forms) form.noValidate = true")
-    stan.page.click("input[name=_save]")
+    stan.press("Save")
     look(stan.page)
 
 
@@ -83,7 +83,7 @@ def test_teams_and_products(look, calm):
     team = Team.objects.filter(verified_at=None).first()
     walk(look, stan, Team, f"{{list}}{team.pk}/press/verify/")
     walk(look, stan, Product, "{row}press/secret/")
-    stan.page.click("input[type=submit][value='Create a new secret']")
+    stan.press("Create a new secret")
     look(stan.page)
 
 

@@ -127,7 +127,7 @@ def test_a_reviewer_rejects_with_a_reason_that_the_developer_reads(sit_down):
     rita.press("Reject")
     rita.page.fill("[name=reason]", "Say which shifts are read.")
     rita.shoot("review-reject")
-    rita.page.click("input[type=submit][value=Reject]")
+    rita.press("Reject")
     dev = sit_down("dev@example.com")
     dev.open("/apps/shift-planner/")
     dev.press("View")

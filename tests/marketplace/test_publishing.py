@@ -355,6 +355,6 @@ def test_a_review_compares_with_the_last_reviewed_version(cast, browse):
     review = publishing.submit_version(draft("1.2", required_scopes=[VIEW, EDIT], icon=b"two"), by=cast.dev)
     rita = browse(factories.reviewer())
     page = rita.get(f"/admin/marketplace/version/{review.pk}/change/").content.decode()
-    assert "Currently published: 1.0." in page and "(new)" in page and "the one above" in page
+    assert "Compared with 1.0, the published version" in page and "Required · new" in page and "New icon" in page
     page = rita.get(f"/admin/marketplace/version/{first.pk}/change/").content.decode()
     assert "This is the first version. No version was published before it." in page

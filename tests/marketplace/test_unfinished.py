@@ -134,10 +134,7 @@ def test_a_reviewer_reads_which_versions_are_published_without_a_review(cast, br
     custom = publishing.create_version(app, by=cast.dev, **version_fields("1.1"))
     publishing.publish_custom(custom, accounts={cast.acme.slug}, by=cast.dev)
     page = text(rita.get(url))
-    assert "1.1 (Chosen accounts, Published)" in page and "first version" not in page
-    assert (
-        "Nothing is published" not in page
-        and "This is the first version. No version was published before it." not in page
-    )
+    assert "no reviewer saw what they have now Compared with 1.1, the published version" in page
+    assert "For everyone" not in page and "This is the first version" not in page
     publishing.withdraw_version(custom, reason="Broken", by=cast.dev)
     assert "1.1 (Chosen accounts, Withdrawn)" in text(rita.get(url))
