@@ -1,25 +1,35 @@
 """The addresses at which people manage an access and connect its app."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.urls import reverse
 
 from .models import Access
 
 
+class AppAddresses(NamedTuple):
+    """Where an installed app has its icon, and the host that its own setup sends people to; "" if it has none."""
+
+    icon_url: str = ""
+    setup_host: str = ""
+
+
 @dataclass
 class _InstallationPages:
-    """The URL names of an installation's pages, which marketplace, above, has."""
+    """The URL names of an installation's pages and the addresses of its app, which marketplace, above, has."""
 
     view: str = ""
     connect: str = ""
+    addresses: Callable[[Access], AppAddresses] = lambda _access: AppAddresses()
 
 
 _installation = _InstallationPages()
 
 
-def register_installation_pages(*, view: str, connect: str) -> None:
-    _installation.view, _installation.connect = view, connect
+def register_installation_pages(*, view: str, connect: str, addresses: Callable[[Access], AppAddresses]) -> None:
+    _installation.view, _installation.connect, _installation.addresses = view, connect, addresses
 
 
 def access_url(access: Access) -> str:
@@ -32,3 +42,8 @@ def access_url(access: Access) -> str:
 def connect_url(access: Access) -> str:
     """Return the page that sends a person on to connect an installed app."""
     return reverse(_installation.connect, args=[access.installation_id])
+
+
+def app_addresses(access: Access | None) -> AppAddresses:
+    """Return the addresses of the app that an access belongs to; an external app has none here."""
+    return _installation.addresses(access) if access and access.installation_id else AppAddresses()

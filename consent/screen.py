@@ -7,13 +7,15 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.utils.text import get_text_list
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from credentials.models import Client, ClientScope
+from credentials.models import Client, ClientScope, Product
+from credentials.redirect_uris import LOOPBACK_HOSTS
 from credentials.registry import operations_of
 from portal.accounts.models import Account, Membership, User
 from portal.foundation.refusals import Refused
@@ -37,6 +39,14 @@ class ScreenIsStale(Refused):
     """What the person read is no longer what would be agreed to; show the new page."""
 
 
+class Group(NamedTuple):
+    """What is asked for of one product: its scopes under the title of their kind, those that only read first."""
+
+    product: Product
+    kinds: list[tuple[str, list[ClientScope]]]
+    only_reads: bool
+
+
 @dataclass
 class Screen:
     """Who is asked what, for which account. The lists are disjoint and hold ClientScope rows, sorted by name."""
@@ -56,6 +66,10 @@ class Screen:
     new_optional: list[ClientScope] = field(default_factory=list)
     # What was agreed to last of all, where no live consent is to be renewed.
     before: Consent | None = None
+    # The host to which the browser goes next; "" for the app's page in the portal.
+    leads_to: str = ""
+    # True where it goes there only if something optional is switched on.
+    may_stay: bool = False
 
     @property
     def is_due(self) -> bool:
@@ -98,20 +112,65 @@ class Screen:
     def services(self) -> Any:
         return self.access.services if self.access else []
 
+    def _kind_of(self, row: ClientScope) -> int:
+        """Return 0 where only calls that read are opened, 1 where others are too, 2 where nobody knows."""
+        operations = self._operations[row.scope.name]
+        return 2 if not operations else int(not all(each.is_safe for each in operations))
+
+    def _grouped(self, rows: list[ClientScope]) -> list[Group]:
+        """Return scopes by product, those that only read first."""
+        titles = [_("Read only"), _("Read and change"), _("The product has not published what these open")]
+        groups: dict[Product, list[list[ClientScope]]] = {}
+        for row in sorted(rows, key=lambda row: (row.scope.product.name, row.scope.name)):
+            groups.setdefault(row.scope.product, [[], [], []])[self._kind_of(row)].append(row)
+        return [
+            Group(
+                product,
+                [(title, rows) for title, rows in zip(titles, kinds, strict=True) if rows],
+                only_reads=not any(kinds[1:]),
+            )
+            for product, kinds in groups.items()
+        ]
+
     @property
-    def cannot(self) -> Any:
+    def required_groups(self) -> list[Group]:
+        return self._grouped(self.new_required)
+
+    @property
+    def optional_groups(self) -> list[Group]:
+        return self._grouped(self.new_optional)
+
+    @property
+    def already_groups(self) -> list[Group]:
+        return self._grouped(self.already)
+
+    @property
+    def cannot(self) -> list[str]:
         """Say what agreeing does not allow, as far as the operations that products publish prove it.
 
-        Nobody knows what a scope without published operations opens, so then nothing is said about what it cannot do.
+        Nobody knows what a scope without published operations opens, so then nothing is said about what it cannot do in
+        its product. No scope opens a call of another product: a product publishes its calls with its own scopes.
         """
-        said = [_("see your password, or any other account")]
+        said = []
+        if all(self._operations.values()):
+            said.append(_("do anything that is not listed on this page"))
+        groups = self._grouped(self.rows)
+        names = [group.product.name for group in groups]
+        reads = [group.product.name for group in groups if group.only_reads]
+        if reads and reads == names:
+            said.append(_("change or delete anything"))
+        elif reads:
+            said.append(_("change or delete anything in %(products)s") % {"products": get_text_list(reads, _("or"))})
+        if names:
+            but = {"products": get_text_list(names, _("and"))}
+            said.append(_("reach any of the company’s products other than %(products)s") % but)
         if self.membership:
             said.append(_("act for anyone but you"))
-        if all(self._operations.values()):
-            said.insert(0, _("do anything that is not listed on this page"))
-            if all(each.is_safe for operations in self._operations.values() for each in operations):
-                said.append(_("change or delete anything"))
-        return said
+        return [*said, _("see your password, or any other account")]
+
+    @property
+    def leads_to_this_device(self) -> bool:
+        return self.leads_to in LOOPBACK_HOSTS
 
     @property
     def name(self) -> str:
@@ -132,14 +191,21 @@ class Screen:
             "already": said(self.already),
             "new": said(self.new_required),
             "optional": said(self.new_optional),
+            "groups": {
+                row.scope.name: [group.product.name, title]
+                for group in self._grouped(self.rows)
+                for title, rows in group.kinds
+                for row in rows
+            },
             "operations": {scope.name: [str(each) for each in opened] for scope, opened in self.opened},
             "services": self.services,
             "cannot": self.cannot,
             "days": self.days,
+            "leads_to": self.leads_to,
         }
 
-    def digest(self) -> str:
-        """Return a MAC over everything that Agree would mean (person, client, account, texts, the consent's revision)."""
+    def digest(self, page: str = "consent screen") -> str:
+        """Return a MAC over everything that a button of this page would mean (person, client, account, texts, the consent's revision)."""
         shown = [
             str(self.by.public_id),
             self.client.client_id,
@@ -154,7 +220,7 @@ class Screen:
             sorted(self.requested),
             self.text(),
         ]
-        return seal("consent screen", shown)
+        return seal(page, shown)
 
 
 def seal(page: str, shown: list) -> str:
@@ -241,7 +307,7 @@ def preview_screen(client: Client, account: Account, *, by: User, now: dt.dateti
     agent = agent_membership(client, Membership(account=account, user=by))
     requested = set(terms.scopes)
     screen = Screen(client, account, by, agent, access, None, requested, replace=False, ends_at=agreement_end(now))
-    rows = ClientScope.objects.filter(client=client, scope__name__in=requested).select_related("scope")
+    rows = ClientScope.objects.filter(client=client, scope__name__in=requested).select_related("scope__product")
     for row in rows.order_by("scope__name"):
         (screen.new_required if row.scope.name in terms.required else screen.new_optional).append(row)
     return screen

@@ -43,6 +43,12 @@ def matches(registered: str, requested: str) -> bool:
     )
 
 
+def host_of(uri: str) -> str:
+    """Return the host that a URL leads to, with its port; of loopback the host alone, since its port may vary."""
+    found = _loopback(uri)
+    return found[1] if found else urlsplit(uri).netloc
+
+
 _hosted: list[str] = []
 
 

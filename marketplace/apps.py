@@ -10,4 +10,6 @@ class MarketplaceConfig(AppConfig):
         from credentials.redirect_uris import register_hosted
 
         register_hosted("oauth-callback")
-        register_installation_pages(view="installation-view", connect="installation-connect")
+        from .pages import addresses_of
+
+        register_installation_pages(view="installation-view", connect="installation-connect", addresses=addresses_of)

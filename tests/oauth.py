@@ -43,10 +43,11 @@ def shown(page):
 
 
 def agree(browser, url, **more):
-    """Open the consent page and press Agree; return the redirect."""
+    """Open the page and press Agree, or Continue where it asks nothing; return the redirect."""
     page = browser.get(url)
     assert page.status_code == 200, (page.status_code, page.headers.get("Location"), page.content[:500])
-    return browser.post(url, {"decision": "agree", "shown": shown(page), **more})
+    decision = "continue" if b'value="continue"' in page.content else "agree"
+    return browser.post(url, {"decision": decision, "shown": shown(page), **more})
 
 
 def answer(response):

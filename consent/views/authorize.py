@@ -30,16 +30,19 @@ from ..actions.issuing import InvalidGrant, InvalidScope, issue_code
 from ..agreed import take_agreed
 from ..asking import MayNotConsent, NotInstalled, ScopeTooWide
 from ..models import Why
+from ..pages import app_addresses
 from ..parameters import clean_scope
-from ..screen import Screen, ScreenIsStale, build_screen
+from ..screen import Screen, ScreenIsStale, build_screen, check_shown
 from ..steps import Attempt, find_client
 from ..validity import suspension
 from .choosing import ACCOUNT
-from .flow import AuthorizationRequest, Flow, Redirect, note, run, through, without_prompt
+from .flow import AuthorizationRequest, Flow, Redirect, note, run, through, with_account_to_choose, without_prompt
 
 # Each refusal, with the error that the app gets.
 Refusals = dict[type[Refused], str]
 
+# The page that asks nothing, whose digest agrees to nothing.
+CONTINUE = "continue page"
 PROMPTS = {"none", "login", "consent", "select_account"}
 _ABOUT_THE_URI = {
     errors.MissingRedirectURIError: "redirect_uri is missing",
@@ -184,9 +187,10 @@ def cancel_was_not_pressed(flow: Flow, error: str) -> HttpResponse | None:
         # Cancel always works, even if it could not be recorded.
         with contextlib.suppress(Refused, OperationalError):
             if run(ACCOUNT, flow) is None:
-                # A person whom the page could not ask had nothing to decline.
-                _build_screen(flow)
-                decline_consent(asked.client, flow.account, by=flow.person)
+                # A person whom the page could not ask, or did not, had nothing to decline.
+                _build_screen(flow, ask_again=flow.asks_again)
+                if flow.asks:
+                    decline_consent(asked.client, flow.account, by=flow.person)
     return asked.answer("POST", error=error, error_description="The person pressed Cancel")
 
 
@@ -195,6 +199,7 @@ def _build_screen(flow: Flow, **more: Any) -> None:
     flow.screen = build_screen(
         asked.client, flow.account, by=flow.person, now=database_now(), requested=asked.requested, **more
     )
+    flow.screen.leads_to = asked.leads_to
 
 
 def person_may_be_asked(flow: Flow, refusals: Refusals) -> HttpResponse | None:
@@ -235,13 +240,25 @@ def person_agrees(flow: Flow, refusals: Refusals) -> HttpResponse | None:
                 chosen=set(request.POST.getlist("optional")),
                 requested=asked.requested,
                 ask_again=flow.asks_again,
+                leads_to=asked.leads_to,
             )
             press_of(request).hides_answer = True
             return _with_code(flow, consent, refusals[MayNotConsent])
     except ScreenIsStale as stale:
-        return consent_page(request, flow.screen, problem=str(stale), status=409)
+        return _page(flow, problem=str(stale), status=409)
     except tuple(refusals) as refusal:
         return _refused(flow, refusal, refusals[type(refusal)])
+
+
+def person_continues(flow: Flow, error: str) -> HttpResponse | None:
+    """If Continue was pressed, and everything was agreed to before, go on; no consent changes (T5)."""
+    if flow.decision != "continue" or flow.asks:
+        return None
+    try:
+        check_shown(flow.request.POST.get("shown", ""), flow.screen.digest(CONTINUE))
+    except ScreenIsStale as stale:
+        return _page(flow, problem=str(stale), status=409)
+    return code_is_issued(flow, error)
 
 
 def nothing_is_left_to_ask(flow: Flow, error: str) -> HttpResponse | None:
@@ -251,14 +268,29 @@ def nothing_is_left_to_ask(flow: Flow, error: str) -> HttpResponse | None:
 def no_page_is_needed(flow: Flow, error: str) -> HttpResponse | None:
     """Show the page if there is something to ask, or if anybody could receive the code (RFC 8252 section 8.6)."""
     screen = flow.screen
-    if not (screen.is_due or flow.asks_again or is_loopback(flow.asked.redirect_uri)):
+    if not (flow.asks or is_loopback(flow.asked.redirect_uri)):
         return None
     if flow.shows_no_page:
         return flow.asked.answer(error=error)
     # A person who just agreed on the portal's own page is not asked again (see agreed.py).
     if screen.asks_anew or not take_agreed(flow.request, screen.consent):
-        return consent_page(flow.request, screen)
+        return _page(flow)
     return None
+
+
+def _page(flow: Flow, *, problem: str = "", status: int = 200) -> HttpResponse:
+    """Ask, or where everything was agreed to before, only say where the browser goes."""
+    request, screen = flow.request, flow.screen
+    if flow.asks:
+        return consent_page(request, screen, problem=problem, status=status)
+    context = {
+        "screen": screen,
+        "shown": screen.digest(CONTINUE),
+        "problem": problem,
+        "icon_url": app_addresses(screen.access).icon_url,
+        "choose_url": with_account_to_choose(request) if flow.memberships[1:2] else "",
+    }
+    return render(request, "consent/authorize_continue.html", context, status=status)
 
 
 def code_is_issued(flow: Flow, error: str) -> HttpResponse | None:
@@ -317,6 +349,7 @@ AUTHORIZE = (
     *ACCOUNT,
     (person_may_be_asked, REFUSALS),
     (person_agrees, REFUSALS),
+    (person_continues, "access_denied"),
     (nothing_is_left_to_ask, "consent_required"),
     (no_page_is_needed, "interaction_required"),
     (code_is_issued, "access_denied"),
@@ -331,6 +364,7 @@ def consent_page(
         "screen": screen,
         "shown": screen.digest(),
         "problem": problem,
+        "icon_url": app_addresses(screen.access).icon_url,
         # Off at first; when an agreement is replaced, as they were in it.
         "chosen": request.POST.getlist("optional")
         or (screen.replace and screen.consent and screen.consent.granted)

@@ -14,6 +14,7 @@ from oauthlib.common import add_params_to_uri
 from oauthlib.oauth2.rfc6749 import errors
 
 from credentials.models import Client
+from credentials.redirect_uris import host_of, hosted
 from portal.accounts.models import Account, Membership, User
 
 from ..actions.failing import note_failure
@@ -44,6 +45,11 @@ class AuthorizationRequest:
     prompt: set[str]
     account: str
     installation: str
+
+    @property
+    def leads_to(self) -> str:
+        """The host to which the answer goes; "" for the portal's own page of a hosted app."""
+        return "" if self.redirect_uri in hosted() else host_of(self.redirect_uri)
 
     def answer(self, method: str | None = "GET", **parameters: str) -> Redirect:
         """Send the browser back to the app (RFC 6749 section 4.1.2, RFC 9207)."""
@@ -92,6 +98,11 @@ class Flow:
     def asks_again(self) -> bool:
         return "consent" in self.asked.prompt
 
+    @property
+    def asks(self) -> bool:
+        """True where the person is asked to agree: to something new, or because the app wants it (`prompt=consent`)."""
+        return self.screen.is_due or self.asks_again
+
 
 # Answers a request, or returns None to go on; beside it in a list, what the app or the person is told.
 Step = Callable[[Flow, Any], HttpResponse | None]
@@ -111,7 +122,15 @@ def note(client: Client, error: str, why: Why, text: str = "", parameter: str = 
 
 
 def without_prompt(request: HttpRequest, done: str) -> str:
-    query = [(name, value) for name, values in request.GET.lists() for value in values]
-    left = " ".join(word for word in request.GET.get("prompt", "").split() if word != done)
-    query = [(name, left if name == "prompt" else value) for name, value in query if name != "prompt" or left]
-    return f"{request.path}?{urlencode(query)}"
+    """Return the address of this request without a word of its prompt."""
+    return _with_prompt(request, [word for word in request.GET.get("prompt", "").split() if word != done])
+
+
+def with_account_to_choose(request: HttpRequest) -> str:
+    """Return the address of this request on which the person chooses the account."""
+    return _with_prompt(request, sorted({*request.GET.get("prompt", "").split(), "select_account"}))
+
+
+def _with_prompt(request: HttpRequest, prompt: list[str]) -> str:
+    query = [(name, value) for name, values in request.GET.lists() for value in values if name != "prompt"]
+    return f"{request.path}?{urlencode([*query, *([('prompt', ' '.join(prompt))] if prompt else [])])}"

@@ -23,7 +23,7 @@ from ..actions import ending, granting
 from ..agreed import remember_agreed
 from ..asking import last_agreed, left_to_allow
 from ..coming_ends import renewable_by
-from ..pages import access_url, connect_url
+from ..pages import access_url, app_addresses, connect_url
 from ..receipts import receipt_of, with_links
 from ..screen import ScreenIsStale, build_screen
 from ..seen import accesses_seen_by, consents_seen_by
@@ -55,6 +55,10 @@ def _ask(
     """Show the consent screen of an access, and grant on Agree. Cancel changes nothing, but declines what is `first_asked` here."""
     try:
         screen = build_screen(access.client, access.account, by=request.user, now=database_now(), **asked)
+        if screen.is_due or not first_asked:
+            # The app gets what is new with a new authorization, which its own setup begins.
+            screen.leads_to = app_addresses(access).setup_host
+            screen.may_stay = first_asked and not screen.new_required
         cancel_url = "" if first_asked and screen.is_due else access_url(access)
         if not cancel_url and request.POST.get("decision") == "cancel":
             granting.decline_consent(access.client, access.account, by=request.user)
@@ -68,6 +72,7 @@ def _ask(
             by=request.user,
             shown=request.POST.get("shown", ""),
             chosen=set(request.POST.getlist("optional")),
+            leads_to=screen.leads_to,
             **asked,
         )
     except ScreenIsStale as stale:

@@ -79,10 +79,15 @@ def _refuse(request: SignedInRequest, entry: Entry, as_file: Any) -> HttpRespons
 
 
 def _shown(text: ShownText) -> dict[str, Any]:
-    """Return {title: [(scope as described then, why it was requested)]} of a text."""
+    """Return {title: [(scope as described then, why it was requested, its product and kind)]} of a text."""
     titles = {"already": _("Already allowed"), "new": _("Requested"), "optional": _("Optional")}
+    # Earlier texts have no groups.
+    groups = text.words.get("groups", {})
     return {
-        title: [(Scope(name=name, sentence=told, risk=risk), why) for name, told, risk, why in text.words[part]]
+        title: [
+            (Scope(name=name, sentence=told, risk=risk), why, " · ".join(groups.get(name, [])))
+            for name, told, risk, why in text.words[part]
+        ]
         for part, title in titles.items()
         if text.words[part]
     }
@@ -93,7 +98,7 @@ def _agreed(entry: Entry, text: ShownText | None) -> dict[str, Any]:
 
     A scope that the text does not have is shown by name, since no other words were recorded.
     """
-    read = {scope.name: scope for rows in _shown(text).values() for scope, _why in rows} if text else {}
+    read = {scope.name: scope for rows in _shown(text).values() for scope, _why, _group in rows} if text else {}
     titles = {
         "trimmed": _("Removed"),
         "granted": _("Was allowed") if entry.event in _ENDED else _("Allowed"),

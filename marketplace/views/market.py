@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from credentials.redirect_uris import host_of
 from portal.accounts.choosing import Choice
 from portal.accounts.models import Account, User
 from portal.accounts.requests import SignedInRequest
@@ -22,6 +23,7 @@ from portal.foundation.refusals import Refused
 from ..actions import installing
 from ..models import Audience, Category, Installation, Status, Version
 from ..package.contents import Contents
+from ..pages import icon_url
 from ..previews import listing_of
 from ..searching import query_of
 from ..seen import listed_apps_seen_by, listings_of, may_see_icon
@@ -110,8 +112,19 @@ def listing_install(request: SignedInRequest, slug: str) -> HttpResponse:
         }
         for account in choice.shown
     ]
-    asks = version.scopes or Contents.of(version).vendors
-    context = {"version": version, "app": version.app, "choices": choices, "choice": choice, "asks": asks}
+    contents, client = Contents.of(version), version.app.client
+    # The same that installing redirects to.
+    leaves = version.scopes and client and not client.is_agent_level and not contents.fields
+    context = {
+        "version": version,
+        "app": version.app,
+        "choices": choices,
+        "choice": choice,
+        "asks": version.scopes or contents.vendors,
+        "services": contents.services,
+        "icon_url": icon_url(version, shows=version.has_icon),  # type: ignore[attr-defined]
+        "setup_host": host_of(version.install_url) if leaves else "",
+    }
     return render(request, "marketplace/listing_install.html", context)
 
 

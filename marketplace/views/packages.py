@@ -24,6 +24,7 @@ from ..package.contents import Contents
 from ..package.facts import Facts
 from ..package.form import PackageFields
 from ..package.problems import Report
+from ..pages import icon_url
 from ..previews import consent_screen_of
 from ..seen import versions_seen_by
 from ..vendors.oauth_client import redirect_uri
@@ -61,6 +62,7 @@ def _page(
         "converted": Contents(Contents(report.files).without_secrets()).texts() if report.changes else {},
         "contents": contents,
         "vendors": _vendors(version.app, contents),
+        "icon_url": icon_url(version, shows=version.icon),
         "screen": _preview(request, version, scopes_of(version), named),
         "asked": [field.display_name for field in contents.fields.values()],
         "connects": contents.vendors.values(),
@@ -120,6 +122,7 @@ def version_package_edit(request: SignedInRequest, slug: str, pk: int) -> HttpRe
         "fields": fields,
         "report": report,
         "rows": scope_rows(version.app.client, chosen),
+        "icon_url": icon_url(version, shows=version.icon),
         "screen": _preview(request, version, chosen, [one["display_name"] for one in shown["connects"]]),
         "may_add_vendor": len(fields.vendors.forms) + any(chosen.values()) < formats.MAX_INTEGRATIONS,
         **shown,
@@ -134,6 +137,7 @@ def version_package_preview(request: SignedInRequest, slug: str, pk: int) -> Htt
     chosen = chosen_scopes(request)
     shown = PackageFields(version.package, version.app.client, request.POST).shown()
     context = {
+        "icon_url": icon_url(version, shows=version.icon),
         "screen": _preview(request, version, chosen, [one["display_name"] for one in shown["connects"]]),
         **shown,
     }

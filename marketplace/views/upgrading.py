@@ -23,6 +23,7 @@ from portal.foundation.refusals import Refused
 from ..actions import upgrading
 from ..markdown import render as render_markdown
 from ..models import Status
+from ..pages import icon_url
 from ..seen import installations_run_by, offers_seen_by
 from .installations import is_suspended
 
@@ -104,6 +105,7 @@ def _page(
         "removed": Scope.objects.filter(name__in=removed).order_by("name"),
         "is_back": installation.version.status == Status.WITHDRAWN,
         "notes": render_markdown(version.release_notes),
+        "icon_url": icon_url(version, shows=version.icon),
         "problem": problem,
     }
     return render(request, "marketplace/installation_upgrade.html", context, status=status)

@@ -150,8 +150,9 @@ def test_what_an_app_that_asks_may_meet(look, calm, agreed):
     asks_for_more = asking(agreed["Workflow Runner"], account="acme",
                            scope="freshservice.tickets.view freshservice.tickets.edit")  # fmt: skip
     unverified = asking(agreed["Desk Companion"], account="globex")
-    for path in (asks_for_more, unverified, asking(agreed["Workflow Runner"]), asking(agreed["Workflow Runner"], account="x"),
-                 asking(agreed["Workflow Runner"], account="globex"), asking(agreed["Shift Planner"], account="acme")):  # fmt: skip
+    nothing_new = asking(agreed["Workflow Runner"], account="acme", scope="freshservice.tickets.view")
+    for path in (asks_for_more, nothing_new, unverified, asking(agreed["Workflow Runner"]),
+                 asking(agreed["Workflow Runner"], account="x"), asking(agreed["Workflow Runner"], account="globex"), asking(agreed["Shift Planner"], account="acme")):  # fmt: skip
         bea.open(path)
         look(bea.page)
     bea.open(asking(agreed["Ticket Insights"], account="acme", prompt="consent"))

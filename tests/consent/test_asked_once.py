@@ -49,23 +49,23 @@ def agree_on_page(browser, side, how):
 
 
 @pytest.mark.parametrize("how", ["reauthorize", "widen"])
-@pytest.mark.parametrize("prompt", [None, "consent"])
-def test_somebody_who_agreed_on_the_portals_page_is_not_asked_again_by_the_app(agreed_app, ada, how, prompt):
-    assert "asks for access" in text(ada.get(authorize(agreed_app))), "loopback"
+@pytest.mark.parametrize(("prompt", "page"), [(None, "Continue to Insights"), ("consent", "asks for access")])
+def test_somebody_who_agreed_on_the_portals_page_is_not_asked_again_by_the_app(agreed_app, ada, how, prompt, page):
+    assert page in text(ada.get(authorize(agreed_app, prompt=prompt))), "loopback"
     agree_on_page(ada, agreed_app, how)
     consents = Consent.objects.count()
     assert "code" in answer(ada.get(authorize(agreed_app, prompt=prompt)))
     assert Consent.objects.count() == consents
-    assert "asks for access" in text(ada.get(authorize(agreed_app, prompt=prompt))), "once"
+    assert page in text(ada.get(authorize(agreed_app, prompt=prompt))), "once"
 
 
-def test_everything_else_requires_a_screen(agreed_app, ada, browse, cast):
+def test_everything_else_requires_a_page(agreed_app, ada, browse, cast):
     agree_on_page(ada, agreed_app, "reauthorize")
     assert answer(ada.get(authorize(agreed_app, prompt="none")))["error"] == "interaction_required"
     other = factories.member(cast.acme, "admin", "Abe")
-    assert "asks for access" in text(browse(other).get(authorize(agreed_app)))
+    assert "Continue to Insights" in text(browse(other).get(authorize(agreed_app)))
     ending.trim_consent(Consent.objects.get(revoked_at=None), scopes={EDIT}, by=cast.admin)
-    assert "asks for access" in text(ada.get(authorize(agreed_app))), "the agreement has changed"
+    assert "Continue to Insights" in text(ada.get(authorize(agreed_app))), "the agreement has changed"
 
 
 def test_new_permissions_are_asked_for_even_right_after_agreeing(external, ada, cast):
@@ -74,13 +74,13 @@ def test_new_permissions_are_asked_for_even_right_after_agreeing(external, ada, 
     ada.post(url, {"decision": "agree", "shown": shown(ada.get(url))})
     add_scopes(external.client, scopes={CREATE: "Why"}, by=cast.dev)
     page = ada.get(authorize_url(external.client, pkce()[1], account=cast.acme.slug, scope=f"{VIEW} {CREATE}"))
-    assert "the app also wants to Create tickets" in text(page)
+    assert "the app also wants to Freshservice Read and change Create tickets" in text(page)
 
 
-def test_ten_minutes_later_the_screen_is_shown(agreed_app, ada):
+def test_ten_minutes_later_a_page_is_shown(agreed_app, ada):
     agree_on_page(ada, agreed_app, "reauthorize")
     advance(dt.timedelta(minutes=11))
-    assert "asks for access" in text(ada.get(authorize(agreed_app)))
+    assert "Continue to Insights" in text(ada.get(authorize(agreed_app)))
 
 
 def test_the_apps_page_confirms_an_agreement_and_pages_that_ask_do_not(agreed_app, ada):
@@ -94,7 +94,11 @@ def test_the_apps_page_confirms_an_agreement_and_pages_that_ask_do_not(agreed_ap
 def test_signing_in_as_somebody_else_returns_to_the_same_request(agreed_app, browse, cast):
     """Every page that asks somebody to agree offers "Not you?"."""
     other = factories.member(cast.acme, "admin", "Abe")
-    for url in (authorize(agreed_app), agreed_app.asks["reauthorize"]):
+    for url, asks in (
+        (authorize(agreed_app), "Continue to Insights"),
+        (authorize(agreed_app, prompt="consent"), "asks for access"),
+        (agreed_app.asks["reauthorize"], "asks for access"),
+    ):
         browser = browse(cast.admin)
         (form,) = [form for form in forms_of(browser.get(url)) if form.action == "/accounts/logout/"]
         gone = browser.post(form.action, form.values)
@@ -105,7 +109,7 @@ def test_signing_in_as_somebody_else_returns_to_the_same_request(agreed_app, bro
         back = browser.post(
             "/accounts/login/", {**form.values, "login": other.email, "password": PASSWORD}, follow=True
         )
-        assert back.redirect_chain[-1][0] == url and other.email in text(back) and "asks for access" in text(back)
+        assert back.redirect_chain[-1][0] == url and other.email in text(back) and asks in text(back)
 
 
 def test_a_page_that_cannot_ask_this_person_lets_them_sign_in_as_somebody_else(agreed_app, browse, cast):
@@ -116,4 +120,4 @@ def test_a_page_that_cannot_ask_this_person_lets_them_sign_in_as_somebody_else(a
         page = browse(person).get(url)
         (form,) = [form for form in forms_of(page) if form.action == "/accounts/logout/"]
         assert page.status_code == status and form.values["next"] == url
-        assert f"signed in as {person.email}" in text(page)
+        assert f"Signed in as {person.name} ({person.email})" in text(page)

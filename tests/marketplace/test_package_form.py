@@ -220,7 +220,7 @@ def test_the_preview_shows_the_resulting_screen_and_stores_nothing(cast, browse,
     gone = VENDOR | {"name": "dog", "display_name": "Dog", "DELETE": "on"}
     answer = browse(cast.dev).post(preview, form_data([VENDOR, agents, gone], asked="owner: Owner", **levels))
     page_text = text(answer)
-    assert "The app wants to View tickets" in page_text and "Edit tickets" in page_text
+    assert "The app wants to Freshservice Read only View tickets" in page_text and "Edit tickets" in page_text
     assert "An admin fills in Owner." in page_text and "An admin connects Octo for the whole account" in page_text
     assert "Each agent connects Cat for themselves" in page_text and "Dog" not in page_text
     draft.refresh_from_db()

@@ -57,7 +57,10 @@ def test_an_uploaded_package_makes_the_version(cast, browse, draft, page, good):
     assert (draft.required_scopes, draft.optional_scopes) == ([VIEW], [EDIT])
     shown = text(answer)
     # The resulting consent screen, the vendor's redirect URI, and the requests.
-    assert "The app wants to View tickets" in shown and "Optional: turn on what you want to allow" in shown
+    assert (
+        "The app wants to Freshservice Read only View tickets" in shown
+        and "Optional: turn on what you want to allow" in shown
+    )
     assert f"/oauth/callback/{draft.app.slug}/octo" in answer.content.decode()
     assert "GET api.octo.dev" in shown
 
