@@ -5,12 +5,12 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.ledger.events import LedgerEvent, register
+from portal.ledger.events import Group, LedgerEvent, register
 
 from .reasons import AccessEnd, FamilyEnd, title_of
 
 
-@register
+@register(access=Group.ACCESS, consent=Group.ACCESS, family=Group.ACCESS)
 class Event(LedgerEvent):
     ACCESS_OPENED = "access.opened", _("App allowed to ask for permission")
     ACCESS_ENDED = "access.ended", _("All access ended")

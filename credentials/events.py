@@ -2,10 +2,10 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.ledger.events import LedgerEvent, register
+from portal.ledger.events import Group, LedgerEvent, register
 
 
-@register
+@register(client=Group.CREDENTIALS, product=Group.PRODUCTS, registry=Group.PRODUCTS)
 class Event(LedgerEvent):
     CLIENT_CHANGED = "client.changed", _("OAuth credentials changed")
     CLIENT_CREATED = "client.created", _("OAuth credentials created")

@@ -5,10 +5,16 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.ledger.events import LedgerEvent, register
+from portal.ledger.events import Group, LedgerEvent, register
 
 
-@register
+@register(
+    app=Group.VERSIONS,
+    vendor_secret=Group.VERSIONS,
+    version=Group.VERSIONS,
+    installation=Group.INSTALLING,
+    connection=Group.CONNECTIONS,
+)
 class Event(LedgerEvent):
     APP_ACCOUNTS_LISTED = "app.accounts_listed", _("App made available to accounts")
     APP_CREATED = "app.created", _("App created")

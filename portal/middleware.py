@@ -1,5 +1,3 @@
-import contextlib
-import zoneinfo
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -21,6 +19,8 @@ from consent.lane.tokens import DATABASE_AWAY
 from portal.foundation.bodies import max_body
 from portal.foundation.limits.rates import TooMany
 from portal.foundation.once import FormIsStale
+from portal.foundation.zones import zone_of
+from portal.ledger.actions import one_act
 
 from .accounts.entrance import next_page, with_next
 
@@ -223,15 +223,19 @@ class TimeZoneMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> Any:
-        with timezone.override(_zone(request.user.time_zone) if request.user.is_authenticated else None):
+        with timezone.override(zone_of(request.user.time_zone) if request.user.is_authenticated else None):
             return self.get_response(request)
 
 
-def _zone(name: str) -> Any:
-    """Return a time zone, or None if there is none of this name. Listing all zones would read a folder tree each time."""
-    with contextlib.suppress(KeyError, ValueError, OSError):
-        return zoneinfo.ZoneInfo(name)
-    return None
+class OneActMiddleware:
+    """Has what a person's click records appear as one line of their activity."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with one_act():
+            return self.get_response(request)
 
 
 # The admin's URLs that take forms; everything else there is read only.

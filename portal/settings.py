@@ -118,6 +118,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "portal.accounts.entrance.NextPageMiddleware",
     "portal.middleware.TimeZoneMiddleware",
+    "portal.middleware.OneActMiddleware",
     "portal.middleware.MethodNotAllowedMiddleware",
     "portal.middleware.LoginRequiredMiddleware",
 ]

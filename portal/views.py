@@ -28,13 +28,13 @@ from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import accounts_seen_by, memberships_of, team_memberships_of
 from portal.foundation.once import once
 from portal.foundation.pages import MOST_COUNTED, counted, paginate
-from portal.ledger.reading import recent_entries
+from portal.ledger.lines import recent_lines
 
 from .middleware import is_for_programs, page_of_form, refuse, unavailable
 from .needs import needs_of
 from .theme import keep_theme, theme
 
-# Entries of the ledger on Home.
+# Lines of the ledger on Home.
 RECENT = 5
 
 
@@ -64,7 +64,7 @@ def home(request: HttpRequest) -> HttpResponse:
     accounts = Choice(request, accounts_seen_by(request.user))
     context["needs_of"] = accounts.pick() if accounts.are_many else None
     context["needs"] = needs_of(request.user, account=context["needs_of"], develops=bool(context["teams"]))
-    context["recent"] = recent_entries(request, RECENT)
+    context["recent"] = recent_lines(request, RECENT)
     uses_apps = context["memberships"].number > 1 or any(each.apps for each in context["memberships"])
     context["is_new"] = not (uses_apps or context["clients"])
     context["may_install"] = any(membership.role == Role.ADMIN for membership in context["memberships"])

@@ -27,7 +27,7 @@ def test_imports_go_one_way(path):
 
 # What one app may import of another besides models, actions and `seen`.
 PUBLIC = {
-    "portal.ledger": {"checkpoints", "events", "exports", "reading"},
+    "portal.ledger": {"checkpoints", "events", "exports", "lines", "reading"},
     "portal.accounts": {"choosing", "entrance", "forms", "lookalikes", "requests", "rights"},
     "credentials": {"authentication", "redirect_uris", "registry", "resources", "secrets"},
     "consent": {

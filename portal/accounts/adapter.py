@@ -15,15 +15,24 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from portal.accounts.models import User
+from portal.accounts.models import DEFAULT_ZONE, User
 from portal.foundation.encryption import decrypt, encrypt
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import TooMany, give_back, spend
 from portal.foundation.text import validate_address
+from portal.foundation.zones import zones_to_choose
 
 from .entrance import mailed_link
 
 log = structlog.get_logger(__name__)
+# static/js/portal.js writes it on the pages of the entrance.
+ZONE_COOKIE = "time_zone"
+
+
+def zone_of_browser(request: HttpRequest) -> str:
+    """Return the time zone that the browser says it is in, or "" for one that people cannot choose."""
+    zone = request.COOKIES.get(ZONE_COOKIE, "")
+    return zone if zone in zones_to_choose() else ""
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -31,7 +40,16 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> Any:
         user.name = form.cleaned_data.get("name", "")
+        user.time_zone = zone_of_browser(request) or user.time_zone
         return super().save_user(request, user, form, commit)
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        """Take the time zone from the browser of the first sign-in, before which nobody can have chosen one."""
+        zone, first = zone_of_browser(request), user.last_login is None and user.time_zone == DEFAULT_ZONE
+        if zone and first:
+            User.objects.filter(pk=user.pk, time_zone=DEFAULT_ZONE).update(time_zone=zone)
+            user.time_zone = zone
+        super().login(request, user)
 
     def clean_email(self, email: str) -> str:
         validate_address(email)

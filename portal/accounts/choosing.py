@@ -1,4 +1,4 @@
-"""Accounts, or teams, to choose from: all of a person's where they are few, or else those that fit what is typed."""
+"""Accounts, teams or people to choose from: all of a person's where they are few, or else those that fit what is typed."""
 
 import uuid
 from functools import reduce
@@ -16,28 +16,33 @@ MOST = 20
 REMEMBERED = "account"
 # The session's key for the team whose credentials and apps a person looks at, by its public id; nobody's means all teams'.
 REMEMBERED_TEAM = "team"
-# The query parameter with what was typed, and how many words of it are looked for.
+# The query parameter with what was typed if a page has one search, and how many words of it are looked for.
 WORDS, MOST_WORDS = "find", 8
 
 
 class Choice(Generic[Row]):
-    """What to show on a page, by name, of `rows`: accounts or teams, or rows that have theirs at `path`.
+    """What to show on a page, by name, of `rows`: accounts, teams or people, or rows that have theirs at `path`.
 
     No page reads more than MOST + 1 of them, however many a person has, unless they search: then each of theirs is looked at.
-    `keys` are the fields that are searched.
+    `keys` are the fields that are searched, and `words_in` is the query parameter with what was typed.
     """
 
     def __init__(
-        self, request: HttpRequest, rows: QuerySet[Row], path: str = "", keys: tuple[str, ...] = ("name", "slug")
+        self,
+        request: HttpRequest,
+        rows: QuerySet[Row],
+        path: str = "",
+        keys: tuple[str, ...] = ("name", "slug"),
+        words_in: str = WORDS,
     ) -> None:
-        self._path = path
+        self._path, self.words_in = path, words_in
         self._prefix = prefix = f"{path}__" if path else ""
         self._request, self._rows = request, rows
         found = list(rows.order_by(f"{prefix}pk")[: MOST + 1])
         self.are_many = len(found) > MOST
         # The one to show where none is chosen: the oldest, as in the header (portal/context.py).
         self.first = found[0] if found else None
-        self.words = request.GET.get(WORDS, "").strip().replace("\0", "")[:100] if self.are_many else ""
+        self.words = request.GET.get(words_in, "").strip().replace("\0", "")[:100] if self.are_many else ""
         if self.words:
             for word in self.words.split()[:MOST_WORDS]:
                 rows = rows.filter(reduce(or_, (Q(**{f"{prefix}{key}__icontains": word}) for key in keys)))
@@ -48,7 +53,7 @@ class Choice(Generic[Row]):
             found.sort(key=self._key)
         self.shown, self.has_more = found[:MOST], len(found) > MOST
         # What else the address of the page says, for the form that searches.
-        self.kept = [(name, value) for name, values in request.GET.lists() for value in values if name != WORDS]
+        self.kept = [(name, value) for name, values in request.GET.lists() for value in values if name != words_in]
 
     def pick(self) -> Row | None:
         """Return what the address names, else what this person looked at last, else the first; None if they may not see it.

@@ -2,10 +2,17 @@
 
 from django.utils.translation import gettext_lazy as _
 
-from portal.ledger.events import LedgerEvent, register
+from portal.ledger.events import Group, LedgerEvent, register
 
 
-@register
+@register(
+    account=Group.PEOPLE,
+    team=Group.PEOPLE,
+    member=Group.PEOPLE,
+    teammate=Group.PEOPLE,
+    invitation=Group.PEOPLE,
+    person=Group.PEOPLE,
+)
 class Event(LedgerEvent):
     ACCOUNT_CREATED = "account.created", _("Account created")
     ACCOUNT_LIFTED = "account.lifted", _("Account suspension lifted")

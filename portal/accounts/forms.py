@@ -1,6 +1,4 @@
-import functools
 import secrets
-import zoneinfo
 from typing import Any
 
 from allauth.account import forms as allauth
@@ -15,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.foundation.pictures import reencode
 from portal.foundation.text import validate_address, validate_readable
+from portal.foundation.zones import zones_to_choose
 
 from .models import Invitation, Team, User
 
@@ -70,25 +69,6 @@ class LoginForm(allauth.LoginForm):
         self.fields["remember"].label = _("Stay signed in")
 
 
-@functools.cache
-def time_zones() -> list[Any]:
-    """Return UTC and the zones named after a city; the others are old or technical names."""
-    regions = (
-        "Africa",
-        "America",
-        "Antarctica",
-        "Arctic",
-        "Asia",
-        "Atlantic",
-        "Australia",
-        "Europe",
-        "Indian",
-        "Pacific",
-    )
-    named = sorted(name for name in zoneinfo.available_timezones() if name.partition("/")[0] in regions and "/" in name)
-    return [(name, name.replace("_", " ")) for name in ["UTC", *named]]
-
-
 class LongSelect(forms.Select):
     """A choice of one among hundreds, for each of which Django would render templates."""
 
@@ -102,7 +82,7 @@ class LongSelect(forms.Select):
 
 
 class ProfileForm(forms.ModelForm):
-    time_zone = forms.ChoiceField(label=_("Time zone"), choices=time_zones, widget=LongSelect)
+    time_zone = forms.ChoiceField(label=_("Time zone"), choices=zones_to_choose, widget=LongSelect)
     # Kept in the browser (portal/theme.py), since one person's screens differ.
     theme = forms.ChoiceField(
         label=_("Theme"),

@@ -16,6 +16,8 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.foundation.text import validate_address, validate_readable
 
+# Whoever has not chosen a time zone reads times in this one.
+DEFAULT_ZONE = "UTC"
 # The group of people who review versions and suspend clients, made by a migration.
 REVIEWERS = "Reviewers"
 
@@ -48,7 +50,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     last_name = None  # type: ignore[assignment]
     email = models.EmailField(_("email"), unique=True, validators=[validate_address])
     name = models.CharField(_("name"), max_length=80, blank=True, validators=[validate_readable])
-    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC")
+    time_zone = models.CharField(_("time zone"), max_length=64, default=DEFAULT_ZONE)
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = []

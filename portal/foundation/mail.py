@@ -6,24 +6,30 @@ from typing import Any, NamedTuple
 
 import structlog
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.mail import EmailMessage
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.template.loader import render_to_string
+from django.utils import timezone
 
 from .database import alone
+from .zones import zone_of
 
 log = structlog.get_logger(__name__)
 
 
 def send(template: str, *, to: list[str], **context: object) -> None:
-    """Send each of `to` a mail of their own. Raises OSError or smtplib.SMTPException where the server is away.
+    """Send each of `to` a mail of their own, with times in their time zone. Raises OSError or smtplib.SMTPException where the server is away.
 
     An address that the server refuses keeps nobody else from theirs.
     """
-    text = render_to_string(template, {**context, "base_url": settings.BASE_URL})
-    subject, _line, body = text.strip().partition("\n")
+    people = get_user_model()._default_manager.filter(email__in=to)
+    zones = dict(people.values_list("email", "time_zone"))
     for address in to:
+        with timezone.override(zone_of(zones.get(address, ""))):
+            text = render_to_string(template, {**context, "base_url": settings.BASE_URL})
+        subject, _line, body = text.strip().partition("\n")
         try:
             EmailMessage(subject.strip(), body.strip() + "\n", to=[address]).send()
         except smtplib.SMTPRecipientsRefused:

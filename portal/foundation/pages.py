@@ -47,10 +47,12 @@ def merged(parts: Sequence[Any], order: tuple[str, ...], end: int | None = None)
     return first.union(*others, all=True).order_by(*order)
 
 
-def paginate_merged(request: HttpRequest, parts: Iterable[QuerySet[Any]], order: tuple[str, ...]) -> Part:
-    """Return the page of all rows of several querysets, each of which an index sorts by `order`."""
+def paginate_merged(
+    request: HttpRequest, parts: Iterable[QuerySet[Any]], order: tuple[str, ...], *, counted: int = COUNTED
+) -> Part:
+    """Return the page of all rows of several querysets, each of which an index sorts by `order`; up to `counted` are counted."""
     parts = [part.order_by(*order) for part in parts]
-    return paginate(request, merged(parts, order), many=partial(merged, parts, order))
+    return paginate(request, merged(parts, order), many=partial(merged, parts, order), counted=counted)
 
 
 def paginate(
@@ -60,22 +62,23 @@ def paginate(
     *,
     many: Callable[[int], Any] | None = None,
     counts_all: bool = False,
+    counted: int = COUNTED,
 ) -> Part:
     """Return the page of `rows` that the request names, or the nearest one that exists.
 
-    `name` is the query parameter; a second list on one page needs its own. If there are more than COUNTED rows, sorting them
+    `name` is the query parameter; a second list on one page needs its own. If there are more than `counted` rows, sorting them
     may mean reading them all, so `many` returns them in an order that follows an index; it is told how many are needed.
     """
     number = 1
     with contextlib.suppress(TypeError, ValueError):
         # No list is longer, and no limit of a query can be much larger.
         number = max(1, min(int(request.GET.get(name, "")), 10**12))
-    most = max(COUNTED, number * PER_PAGE) + 1
+    most = max(counted, number * PER_PAGE) + 1
     if isinstance(rows, QuerySet) and not counts_all:
         count = (many(most) if many else rows).order_by()[:most].count()
     else:
         most, count = 0, len(rows) if isinstance(rows, list) else rows.count()
-    is_long = count > COUNTED
+    is_long = count > counted
     paginator = _Paginator(many(min(number * PER_PAGE, count)) if many and is_long else rows, PER_PAGE)
     paginator.count = count
     page = cast(Part, paginator.get_page(number))

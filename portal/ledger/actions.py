@@ -1,14 +1,16 @@
 """Write to the ledger, and verify that nobody tampered with it (E2)."""
 
+import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from docs.verify_receipt import FIELDS, entry_hash, follow
-from portal.foundation.database import database_now
 from portal.ledger.events import LedgerEvent
 
 from .events import find_event
@@ -38,6 +40,29 @@ def digest(entry: Entry) -> str:
     return entry_hash(as_data(entry))
 
 
+# {transaction: the time of its first entry}, while one click of a person is answered.
+_times: ContextVar[dict[str, datetime] | None] = ContextVar("_times", default=None)
+_NOW = "SELECT statement_timestamp(), pg_current_xact_id()::text"
+
+
+@contextlib.contextmanager
+def one_act() -> Iterator[None]:
+    """Give all entries that one transaction records meanwhile the time of the first: pages show them as one line."""
+    token = _times.set({})
+    try:
+        yield
+    finally:
+        _times.reset(token)
+
+
+def _time_of_act() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute(_NOW)
+        now, transaction_id = cursor.fetchone()
+    times = _times.get()
+    return now if times is None else times.setdefault(transaction_id, now)
+
+
 _MOVE_ON = "UPDATE ledger_chain SET length = %s, head = %s WHERE name = %s"
 
 
@@ -58,7 +83,7 @@ def record(chain_name: str, event: LedgerEvent, *, by: Person | str | None, subj
     entry = Entry(
         chain=chain,
         sequence=chain.length + 1,
-        at=database_now(),
+        at=_time_of_act(),
         actor=actor_name(by),
         event=event.value,
         subject=str(subject),

@@ -10,8 +10,6 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from portal.foundation.pages import merged
-
 from .actions import PORTAL, SYSTEM, actor_name
 from .events import LedgerEvent, find_event
 from .models import Entry
@@ -20,6 +18,8 @@ from .models import Entry
 ORDER = "-at", "-sequence"
 # No index follows many chains at once: their entries are looked for among so many of the portal's newest.
 NEWEST = 10_000
+# The name of the portal's own chain, and of what it does by itself.
+PORTAL_NAME = _("The portal")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -40,6 +40,12 @@ class People(Protocol):
 
     def choose_chain(self, request: HttpRequest) -> tuple[Any, Any]:
         """Return the accounts and the teams among whose chains a person chooses."""
+
+    def choose_person(self, request: HttpRequest, chains: Iterable[str], who: str) -> tuple[Any, Any]:
+        """Return the people of accounts and teams, other than oneself, and the one with the id `who`."""
+
+    def people_named(self, chains: Iterable[str], word: str) -> list[Any]:
+        """Return those of the people whose name has a word in it."""
 
     def name_of_chain_seen_by(self, user: Any, chain: str) -> str:
         """Return whose chain it is, or "" if the person does not read it as a whole."""
@@ -82,30 +88,41 @@ def chains_of(places: Iterable[Any]) -> list[str]:
     return [each.chain_name for some in places for each in some.shown]
 
 
-def _newest() -> Q:
-    """Match the newest entries of the portal."""
-    times = Entry.objects.order_by(*ORDER).values("at")[NEWEST : NEWEST + 1]
+def choose_person(request: HttpRequest, chains: Iterable[str], who: str) -> tuple[Any, Any]:
+    """Return a Choice among the people of these chains, and the one with the id `who`, if any."""
+    return _people[0].choose_person(request, chains, who)
+
+
+def people_named(chains: Iterable[str], word: str) -> list[Any]:
+    """Return the people of these chains whose name has a word in it."""
+    return _people[0].people_named(chains, word)
+
+
+def _newest(before: dt.datetime | None) -> Q:
+    """Match the newest entries of the portal, or the last ones before a time."""
+    times = (
+        Entry.objects.filter(**({"at__lt": before} if before else {}))
+        .order_by(*ORDER)
+        .values("at")[NEWEST : NEWEST + 1]
+    )
     return Q(at__gte=Coalesce(Subquery(times), Value(dt.datetime.min.replace(tzinfo=dt.UTC))))
 
 
-def parts_of(user: Any, entries: QuerySet[Entry], places: Iterable[Any]) -> list[QuerySet[Entry]]:
+def parts_of(
+    user: Any, entries: QuerySet[Entry], places: Iterable[Any], before: dt.datetime | None = None
+) -> list[QuerySet[Entry]]:
     """Return querysets that together have what a person sees of `entries`, each of which an index sorts.
 
-    If they choose among many accounts or teams, only the newest entries of the portal are looked at.
+    If they choose among many accounts or teams, only the newest entries of the portal are looked at, or
+    the last ones before a time.
     """
     if any(each.are_many for each in places):
-        return [entries.filter(_newest())]
+        return [entries.filter(_newest(before))]
     chains, elsewhere = chains_of(places), chains_of_own_acts(user)
     own, parts = entries.filter(actor=actor_name(user)), [entries.filter(chain=chain) for chain in chains]
     if elsewhere is None:
         return [*parts, own.exclude(chain__in=chains)]
     return [*parts, *(own.filter(chain=chain) for chain in elsewhere if chain not in chains)]
-
-
-def recent_entries(request: HttpRequest, most: int) -> list[Entry]:
-    """Return the newest entries that a person sees, with names."""
-    parts = parts_of(request.user, entries_seen_by(request.user), choose_chain(request))
-    return with_names(merged([part.order_by(*ORDER) for part in parts], ORDER, most)[:most])
 
 
 def name_of_chain_seen_by(user: Any, chain: str) -> str:
@@ -121,9 +138,9 @@ def with_names(entries: Iterable[Any]) -> list[Any]:
     for kind, _colon, key in (name.partition(":") for name in named):
         if kind in ids and (kind == "account" or _UUID.fullmatch(key)):
             ids[kind].add(key)
-    names: dict[str, Any] = {**_people[0].names_of(ids), SYSTEM: _("The portal")}
+    names: dict[str, Any] = {**_people[0].names_of(ids), SYSTEM: PORTAL_NAME}
     for entry in entries:
-        entry.chain_title = _("The portal") if entry.chain_id == PORTAL else names.get(entry.chain_id, "")
+        entry.chain_title = PORTAL_NAME if entry.chain_id == PORTAL else names.get(entry.chain_id, "")
         event = find_event(entry.event)
         entry.title = event.title_for(entry.details) if event else entry.event
         entry.reason = event.why(entry.details) if event else entry.details.get("reason", "")

@@ -5,79 +5,72 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_not_required
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils.formats import number_format
 from django.views.decorators.http import require_safe
 
 from docs import verify_receipt
 from portal.foundation.pages import paginate_merged
 
-from .actions import actor_name
-from .events import known_events
+from .events import Group, events_of, is_about_an_app
 from .exports import csv_lines, json_lines
+from .filters import SEARCHED, Filters
+from .forms import FilterForm
 from .keys import announced
-from .models import Entry
-from .reading import (
-    ORDER,
-    chains_of,
-    chains_seen_by,
-    choose_chain,
-    entries_seen_by,
-    name_of_chain_seen_by,
-    parts_of,
-    with_names,
-)
+from .lines import heads_of, with_parts
+from .reading import ORDER, chains_of, chains_seen_by, choose_chain, entries_seen_by, with_names
 
+# So many entries are counted.
+COUNTED = 1_000
 VERIFIER = Path(verify_receipt.__file__)
 
 
-def _chosen(request: HttpRequest) -> tuple[dict[str, str], str]:
-    """Return the filters of a request, empty if missing or not open to this person, and the name of the chosen chain."""
-    chain, event, who = (request.GET.get(name, "") for name in ("chain", "event", "who"))
-    place = name_of_chain_seen_by(request.user, chain)
-    chosen = {
-        "chain": chain if place else "",
-        "event": event if event in known_events() else "",
-        "who": "me" if who == "me" else "",
-    }
-    return chosen, place
-
-
-def _filtered(user: Any, chosen: dict[str, str]) -> QuerySet[Entry]:
-    entries = entries_seen_by(user)
-    filters = {name: chosen[name] for name in ("chain", "event") if chosen[name]}
-    if chosen["who"]:
-        filters["actor"] = actor_name(user)
-    return entries.filter(**filters)
+def _filters(request: HttpRequest, form: FilterForm, places: Any) -> Filters:
+    form.is_valid()
+    return Filters.of(request, places, form.cleaned_data)
 
 
 @require_safe
 def ledger_list(request: HttpRequest) -> HttpResponse:
-    (chosen, place), places = _chosen(request), choose_chain(request)
-    entries, many = _filtered(request.user, chosen), [each for each in places if each.are_many]
-    is_narrow = bool(chosen["chain"] or chosen["who"])
-    page = paginate_merged(request, [entries] if is_narrow else parts_of(request.user, entries, places), ORDER)
-    page.object_list = with_names(page.object_list)
+    form, places = FilterForm(request.GET), choose_chain(request)
+    filters = _filters(request, form, places)
+    readable, many = entries_seen_by(request.user), [each for each in places if each.are_many]
+    parts, is_cut = filters.parts(readable, places)
+    page = paginate_merged(request, parts, ORDER, counted=COUNTED)
+    # An act that the page before ends with is not shown again, unless it fills this one too.
+    rows, start = list(page.object_list), page.start_index() - 1
+    before = list(page.paginator.object_list[start - 1 : start]) if start > 0 else []
+    page.object_list = with_parts(heads_of(rows, *before) or heads_of(rows), readable)
     context = {
         "page_obj": page,
+        "is_longer": page.paginator.count > COUNTED,
+        "most": number_format(COUNTED, force_grouping=True),
+        "form": form,
         "few": [each for some in places if not some.are_many for each in some.shown],
         "many": many,
-        "place": "" if chosen["chain"] in chains_of(places) else place,
-        "is_partial": bool(many) and not is_narrow,
-        "events": {name: event.label for name, event in known_events().items()},
-        "chosen": chosen,
-        "query": urlencode({name: value for name, value in chosen.items() if value}),
+        "place": "" if filters.chain in chains_of(places) else filters.place,
+        "is_partial": bool(many) and not filters.is_narrow,
+        "is_cut": is_cut,
+        "searched": number_format(SEARCHED, force_grouping=True),
+        "groups": [(group, events_of(group)) for group in Group],
+        "apps": sorted({str(entry.about) for entry in page if is_about_an_app(entry.event)}),
+        "filters": filters,
+        "query": urlencode(filters.query),
     }
-    return render(request, "ledger/ledger_list.html", context)
+    return render(request, "ledger/ledger_list.html", context, status=422 if form.errors else 200)
 
 
 @require_safe
-def ledger_export(request: HttpRequest, kind: str) -> StreamingHttpResponse:
+def ledger_export(request: HttpRequest, kind: str) -> HttpResponseBase:
     """Stream the filtered entries as a file, oldest first, in constant memory."""
-    chains, (chosen, _place) = chains_seen_by(request.user), _chosen(request)
-    entries = _filtered(request.user, chosen).order_by("chain", "sequence")
-    whole = [] if chosen["event"] or chosen["who"] else [chosen["chain"]] if chosen["chain"] else chains
+    form, chains = FilterForm(request.GET), chains_seen_by(request.user)
+    filters = _filters(request, form, choose_chain(request))
+    if form.errors:
+        return HttpResponse(form.errors.as_text(), status=422, content_type="text/plain; charset=utf-8")
+    entries = filters.apply(entries_seen_by(request.user)).order_by("chain", "sequence")
+    whole = [] if filters.query.keys() - {"chain"} else [filters.chain] if filters.chain else chains
     if kind == "csv":
         lines, content_type = csv_lines(entries, whole, with_names), "text/csv; charset=utf-8"
     else:

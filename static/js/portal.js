@@ -57,6 +57,13 @@ for (const form of document.querySelectorAll("form[data-press-once]")) {
   window.addEventListener("pageshow", () => { pressed = false; });
 }
 
+// The zone in which a person who signs in for the first time reads times.
+if (location.pathname.startsWith("/accounts/")) {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const secure = location.protocol === "https:" ? "; secure" : "";
+  document.cookie = `time_zone=${zone}; path=/accounts/; samesite=lax${secure}`;
+}
+
 const menus = document.querySelectorAll("details.menu");
 document.addEventListener("click", (event) => {
   for (const menu of menus) if (!menu.contains(event.target)) menu.open = false;

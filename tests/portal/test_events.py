@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from consent.events import Event
 from marketplace.events import Event as MarketplaceEvent
 from portal.ledger.actions import PORTAL, record
-from portal.ledger.events import LedgerEvent, known_events, register
+from portal.ledger.events import Group, LedgerEvent, events_of, known_events, register
 from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 from tests.test_architecture import BASE, FILES
@@ -80,7 +80,7 @@ def test_two_apps_cannot_have_the_same_event():
         GRANTED = "consent.granted", _("Granted")
 
     with pytest.raises(ImproperlyConfigured, match=r"consent\.granted"):
-        register(Other)
+        register(consent=Group.ACCESS)(Other)
     assert known_events()["consent.granted"] is Event.CONSENT_GRANTED
 
 
@@ -107,6 +107,17 @@ def test_an_entry_gets_its_title_from_its_app_whenever_it_was_recorded():
 
 
 @pytest.mark.django_db
-def test_the_page_filters_by_the_events_of_all_apps(cast, browse):
-    page = browse(cast.admin).get("/ledger/")
-    assert page.context["events"] == {name: event.label for name, event in known_events().items()}
+def test_the_page_filters_by_the_events_of_all_apps_in_groups(cast, browse):
+    groups = browse(cast.admin).get("/ledger/").context["groups"]
+    assert [group for group, _events in groups] == [*Group]
+    assert {name: event for _group, events in groups for name, event in events.items()} == known_events()
+    assert {event.group for event in events_of(Group.INSTALLING).values()} == {Group.INSTALLING}
+
+
+def test_an_event_without_a_group_cannot_be_registered():
+    class Other(LedgerEvent):
+        MADE = "novelty.made", _("Made")
+
+    with pytest.raises(ImproperlyConfigured, match=r"novelty\.made has no group"):
+        register(consent=Group.ACCESS)(Other)
+    assert "novelty.made" not in known_events()

@@ -22,6 +22,7 @@ def relative(at: dt.datetime) -> str:
     return _("in %(length)s") % {"length": timeuntil(at, depth=1)}
 
 
+@register.filter
 def exact(at: dt.datetime) -> str:
     """Return a time in the reader's zone, with the zone."""
     local = localtime(at)

@@ -22,6 +22,7 @@ from portal.accounts.rights import is_reviewer
 from portal.demo import vendors
 from portal.demo.sandbox.models import Ticket
 from portal.foundation.database import database_now
+from portal.ledger.actions import one_act
 
 PASSWORD = "demo-password-1"
 PEOPLE = {
@@ -261,7 +262,8 @@ class Command(BaseCommand):
     def _install_on_test_account(self, app: App) -> None:
         """So that the next version has somebody to wait for."""
         dev, account = self.people["dev@example.com"], self.team.test_account
-        installing.install(app, account, by=dev)
+        with one_act():
+            installing.install(app, account, by=dev)
         client = cast(Client, app.client)
         screen = build_screen(client, account, by=dev, now=database_now())
         grant_consent(client, account, by=dev, shown=screen.digest())
