@@ -83,6 +83,10 @@ class Filters:
         names = ("q", "chain", "event", "who", "app", "since", "until")
         return {name: str(value) for name in names if (value := getattr(self, name))}
 
+    @property
+    def has_more_than_words(self) -> bool:
+        return bool(self.query.keys() - {"q"})
+
     def _query_but(self, name: str) -> str:
         rest = urlencode({key: value for key, value in self.query.items() if key != name})
         return f"{rest}&" if rest else ""

@@ -23,7 +23,7 @@ class FilterForm(forms.Form):
         label=_("Search"),
         required=False,
         max_length=100,
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": _("App, person, permission or kind of event")}),
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": _("App, person or permission")}),
     )
     app = forms.CharField(
         label=_("App"),

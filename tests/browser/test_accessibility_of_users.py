@@ -5,8 +5,10 @@ from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
+from django.db import transaction
 from django.db.models.functions import Now
 
+from consent.events import Event
 from consent.models import Access
 from credentials import actions as credentials
 from credentials.models import Client
@@ -15,6 +17,7 @@ from marketplace.models import App, Connection, Installation
 from marketplace.vendors import actions as connecting
 from portal.accounts.actions import accounts
 from portal.accounts.models import Account, User
+from portal.ledger.actions import one_act, record
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
@@ -66,6 +69,15 @@ def test_an_admins_apps(look, calm, agreed):
                  f"/authorizations/{installation.access_id}/reauthorize/",
                  f"/{entry.subject.replace('consent:', 'consents/')}/renew/"):  # fmt: skip
         ada.open(path)
+        look(ada.page)
+    with one_act(), transaction.atomic():
+        for name in ("First", "Second"):
+            by = User.objects.get(email="admin@acme.example")
+            record("account:acme", Event.ACCESS_ENDED, by=by, subject="access:x", name=f"{name} of one click")
+    for path in ("/ledger/?q=click&who=me&event=access", "/ledger/?since=2026-02-02&until=2026-02-01"):
+        ada.open(path)
+        for parts in ada.page.locator("td details > summary").all():
+            parts.click()
         look(ada.page)
     ada.open(f"/installations/{installation.pk}/")
     ada.press("Permissions")

@@ -211,7 +211,7 @@ def test_filters_survive_paging_and_can_be_cleared(cast, browse):
         "page": ["2"],
     }
     assert len([*ada.get(f"/ledger/{page.next_url}").context["page_obj"]]) == 5
-    assert '<a class="btn btn-link" href="/ledger/">' in text(ada.get("/ledger/", chosen))
+    assert "Clear filters" in text(ada.get("/ledger/", chosen))
     assert "Clear filters" not in text(ada.get("/ledger/"))
 
 
