@@ -1,3 +1,4 @@
+import functools
 import secrets
 from typing import Any
 
