@@ -63,6 +63,7 @@ def paginate(
     many: Callable[[int], Any] | None = None,
     counts_all: bool = False,
     counted: int = COUNTED,
+    per_page: int = PER_PAGE,
 ) -> Part:
     """Return the page of `rows` that the request names, or the nearest one that exists.
 
@@ -73,13 +74,13 @@ def paginate(
     with contextlib.suppress(TypeError, ValueError):
         # No list is longer, and no limit of a query can be much larger.
         number = max(1, min(int(request.GET.get(name, "")), 10**12))
-    most = max(counted, number * PER_PAGE) + 1
+    most = max(counted, number * per_page) + 1
     if isinstance(rows, QuerySet) and not counts_all:
         count = (many(most) if many else rows).order_by()[:most].count()
     else:
         most, count = 0, len(rows) if isinstance(rows, list) else rows.count()
     is_long = count > counted
-    paginator = _Paginator(many(min(number * PER_PAGE, count)) if many and is_long else rows, PER_PAGE)
+    paginator = _Paginator(many(min(number * per_page, count)) if many and is_long else rows, per_page)
     paginator.count = count
     page = cast(Part, paginator.get_page(number))
     page.is_long, page.has_uncounted = is_long, count == most

@@ -1,6 +1,7 @@
 """The tickets API: each call needs its scope, sees one account, and gets errors in JSON (T9)."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -115,3 +116,17 @@ def test_the_list_is_paged_in_a_bounded_number_of_queries(side, cast, django_ass
     assert first["total"] == 60 and len(first["tickets"]) == 25 and second["page"] == 2
     assert not {each["id"] for each in first["tickets"]} & {each["id"] for each in second["tickets"]}
     assert side.call(side.bearer, path=f"{TICKETS}?page=x").status_code == 200
+
+
+def test_a_page_is_as_long_as_per_page_says_up_to_100(side, cast):
+    Ticket.objects.bulk_create(Ticket(account=cast.acme, subject=f"T{number}") for number in range(101))
+    for per_page, page, length in ((1, 1, 1), (40, 3, 21), (100, 1, 100), (100, 2, 1)):
+        told = side.call(side.bearer, path=f"{TICKETS}?per_page={per_page}&page={page}").json()
+        assert (len(told["tickets"]), told["per_page"], told["page"]) == (length, per_page, page)
+    assert side.call(side.bearer).json()["per_page"] == 25
+
+
+@pytest.mark.parametrize("given", ["0", "101", "-1", "ten", "", "1.5", "１０", "1_0", "+5", "9" * 400])
+def test_any_other_per_page_is_refused_in_words(side, given):
+    answer = side.call(side.bearer, path=f"{TICKETS}?per_page={quote(given)}")
+    assert answer.status_code == 400 and answer.json() == {"error": "per_page must be a whole number from 1 to 100"}

@@ -1,6 +1,7 @@
 """The tickets API: each call needs its Freshservice scope, and sees one account only."""
 
 import json
+import re
 from typing import Any
 
 from django import forms
@@ -14,12 +15,13 @@ from django.views.decorators.http import require_safe
 from consent import check as checking
 from consent.answers import answer, refused_call
 from credentials.resources import document, metadata_url
-from portal.foundation.pages import paginate
+from portal.foundation.pages import PER_PAGE, paginate
 
 from .models import Ticket
 
 SCOPE = "freshservice.tickets."
 PATH = "sandbox/api/v2"
+MOST_PER_PAGE = 100
 # What its routes need; filled by `protected`.
 _SCOPES: set[str] = set()
 
@@ -35,7 +37,11 @@ class TicketForm(forms.ModelForm):
 
 
 class BadRequest(Exception):
-    pass
+    """A body that makes no ticket; its argument is {field: problems}."""
+
+
+class BadPage(Exception):
+    """A page that cannot be; its text says what can."""
 
 
 def protected(**scopes: Any) -> Any:
@@ -59,6 +65,8 @@ def protected(**scopes: Any) -> Any:
                 return refused_call(refusal, metadata_url(PATH))
             except Ticket.DoesNotExist:
                 return answer({"error": "There is no such ticket"}, 404)
+            except BadPage as problem:
+                return answer({"error": str(problem)}, 400)
             except BadRequest as problem:
                 return answer({"error": "The ticket is not valid", "fields": problem.args[0]}, 400)
 
@@ -80,8 +88,17 @@ def tickets(request: HttpRequest, own: Any, bearer: Any) -> HttpResponse:
     if request.method == "POST":
         ticket = _save(request, Ticket(account_id=bearer.account_id))
         return answer({"ticket": _shown(ticket)}, 201, Location=f"{request.path}/{ticket.pk}")
-    page = paginate(request, own, counts_all=True)
-    return answer({"tickets": [_shown(ticket) for ticket in page], "total": page.paginator.count, "page": page.number})
+    per_page = _per_page(request)
+    page = paginate(request, own, counts_all=True, per_page=per_page)
+    shown = [_shown(ticket) for ticket in page]
+    return answer({"tickets": shown, "total": page.paginator.count, "page": page.number, "per_page": per_page})
+
+
+def _per_page(request: HttpRequest) -> int:
+    given = request.GET.get("per_page", str(PER_PAGE))
+    if not re.fullmatch("[0-9]{1,3}", given) or not 1 <= int(given) <= MOST_PER_PAGE:
+        raise BadPage(f"per_page must be a whole number from 1 to {MOST_PER_PAGE}")
+    return int(given)
 
 
 @protected(GET="view", PUT="edit", DELETE="delete")
