@@ -45,7 +45,7 @@ class JustificationTooLong(Refused):
 
 
 class InvalidRedirectUri(Refused):
-    pass
+    field = "redirect_uris"
 
 
 class TwoSecretsActive(Refused):
@@ -65,7 +65,7 @@ class NotSuspended(Refused):
 
 
 class ReasonMissing(Refused):
-    pass
+    field = "reason"
 
 
 class AddressTaken(Refused):

@@ -1,12 +1,15 @@
+import re
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import combinations, groupby
 from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.models import Team
+from portal.foundation.sections import Sectioned
 from portal.foundation.text import Textarea, validate_readable
 
 from .actions import MAX_OVERLAP_HOURS
@@ -43,7 +46,33 @@ class RedirectUris(forms.CharField):
         return values
 
 
-class ClientForm(forms.Form):
+class ScopesForm(forms.Form):
+    """The scopes that are ticked in a picker, each with why the app needs it; no picker offers those `held` already."""
+
+    def __init__(self, data: Any = None, *, held: Iterable[str] = (), **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        self.chosen = chosen_scopes(data) if data else {}
+        self.picker = scope_picker(self.chosen, held)
+        rows = (scope for _product, groups in self.picker for _title, scopes in groups for scope in scopes)
+        self.ticked = [scope for scope in rows if scope.is_chosen]
+
+    def clean(self) -> dict[str, Any]:
+        why = _("Explain why the app needs this. People will read your answer.")
+        lacking = [
+            format_html('<a href="#why-of-{}">{}</a>: {}', scope.pk, scope.sentence, why)
+            for scope in self.ticked
+            if scope.lacks_why
+        ]
+        if lacking:
+            raise forms.ValidationError(lacking)
+        return super().clean() or {}
+
+
+class ClientForm(Sectioned, ScopesForm):
+    SECTIONS = (
+        (_("What people see"), None),
+        (_("How the app works"), ("kind", "level", "redirect_uris")),
+    )
     team = forms.ModelChoiceField(Team.objects.none(), label=_("Team"), empty_label=None)
     name = forms.CharField(
         label=_("Name"),
@@ -95,18 +124,42 @@ def chosen_scopes(data: Any) -> dict[str, Any]:
     return {name: data.get(f"why:{name}", "") for name in data.getlist("scope")}
 
 
+# Words of scopes' names that no sentence spells out.
+_ACRONYMS = {"api", "hr", "id", "pir", "sla", "url"}
+
+
+def _title(resource: str, scopes: Iterable[Any]) -> str:
+    """Return the title of a group of scopes: the resource in their names, written as their sentences write it."""
+    letters = resource.replace("_", "").lower()
+    for scope in scopes:
+        words = scope.sentence.split()
+        for first, last in combinations(range(len(words) + 1), 2):
+            phrase = " ".join(words[first:last])
+            if re.sub("[^a-z0-9]", "", phrase.lower()) == letters:
+                return phrase[:1].upper() + phrase[1:]
+    words = [word.upper() if word in _ACRONYMS else word for word in resource.split("_")]
+    return " ".join(words)[:1].upper() + " ".join(words)[1:]
+
+
 def scope_picker(chosen: dict[str, str] | None = None, held: Iterable[str] = ()) -> list[Any]:
-    """Return the registry for the picker, without deprecated scopes: [(product, [(resource, [row, …]), …]), …]."""
+    """Return the registry for the picker, without deprecated scopes: [(product, [(title, [row, …]), …]), …]."""
     chosen = chosen or {}
-    scopes: list[Any] = list(Scope.objects.filter(deprecated_at=None).exclude(name__in=held).select_related("product"))
+    scopes: list[Any] = list(Scope.objects.filter(deprecated_at=None).select_related("product"))
     for scope in scopes:
         scope.is_chosen = scope.name in chosen
         scope.justification = chosen.get(scope.name, "")
         needs_why = scope.risk_level.needs_justification
         scope.lacks_why = scope.is_chosen and needs_why and not scope.justification.strip()
-        scope.resource = [*scope.name.split("."), ""][1].replace("_", " ")
+        scope.resource = [*scope.name.split("."), ""][1]
     scopes.sort(key=lambda scope: (scope.product.name, scope.resource, scope.name))
-    return [
-        (product, [(resource, list(rows)) for resource, rows in groupby(group, key=lambda scope: scope.resource)])
-        for product, group in groupby(scopes, key=lambda scope: scope.product)
-    ]
+    picker, held = [], {*held}
+    for product, of_product in groupby(scopes, key=lambda scope: scope.product):
+        groups = []
+        for resource, group in groupby(of_product, key=lambda scope: scope.resource):
+            # Those that are not offered have a say in the title, so that it stays.
+            rows = [*group]
+            if offered := [scope for scope in rows if scope.name not in held]:
+                groups.append((_title(resource, rows), offered))
+        if groups:
+            picker.append((product, groups))
+    return picker

@@ -21,20 +21,16 @@ from portal.accounts.seen import teams_seen_by
 from portal.foundation.database import database_now
 from portal.foundation.once import once, press_of
 from portal.foundation.pages import paginate_merged
-from portal.foundation.refusals import Refused
+from portal.foundation.refusals import Refused, add_errors
 
 from . import actions
-from .forms import ChangeClientForm, ClientForm, RotateForm, chosen_scopes, scope_picker
+from .forms import ChangeClientForm, ClientForm, RotateForm, ScopesForm
 from .models import ClientSecret
 from .secrets import CLIENT_SECRET, derive, derived_before
 from .seen import clients_seen_by, suspension_reason
 
 # The clients of more teams than this are sorted together.
 MOST_TEAMS = 40
-
-
-def _why(error: Exception) -> str:
-    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
 
 
 def _created(request: SignedInRequest, client: Client, secret: str, *, rotated: Any, status: int = 200) -> HttpResponse:
@@ -86,17 +82,17 @@ def client_create(request: SignedInRequest) -> HttpResponse:
     if not teams:
         messages.info(request, _("Developers work in teams. Start your team here first."))
         return redirect(settings.TEAM_START_URL)
-    chosen = chosen_scopes(request.POST)
     form = ClientForm(request.POST or None, teams=teams, initial={"team": pick_team(request, teams) or teams[0]})
     if request.method == "POST" and form.is_valid():
         secret = derive(CLIENT_SECRET, press_of(request).seed)
         try:
-            client, _value = actions.create_client(scopes=chosen, by=request.user, value=secret, **form.cleaned_data)
+            client, _value = actions.create_client(
+                scopes=form.chosen, by=request.user, value=secret, **form.cleaned_data
+            )
             return _created(request, client, secret, rotated=False, status=201)
         except (Refused, ValidationError) as error:
-            form.add_error(None, _why(error))
-    context = {"form": form, "picker": scope_picker(chosen)}
-    return render(request, "credentials/client_create.html", context, status=422 if form.errors else 200)
+            add_errors(form, error)
+    return render(request, "credentials/client_create.html", {"form": form}, status=422 if form.errors else 200)
 
 
 def _client(request: SignedInRequest, client_id: str) -> Any:
@@ -107,9 +103,9 @@ def _view(
     request: SignedInRequest,
     client: Client,
     *,
-    chosen: Any = None,
     change: Any = None,
     rotate: Any = None,
+    more: Any = None,
     status: int = 200,
 ) -> HttpResponse:
     scopes = list(client.scopes.select_related("scope__product", "added_by"))
@@ -126,7 +122,8 @@ def _view(
             initial={"redirect_uris": "\n".join(client.redirect_uris.split()), "description": client.description}
         ),
         "rotate": rotate or RotateForm(),
-        "picker": scope_picker(chosen, held=[row.scope.name for row in scopes]),
+        "base_url": settings.BASE_URL,
+        "more": more or ScopesForm(held=[row.scope.name for row in scopes]),
     }
     return render(request, "credentials/client_view.html", context, status=status)
 
@@ -145,41 +142,52 @@ def client_view(request: SignedInRequest, client_id: str) -> HttpResponse:
             messages.success(request, _("Saved."))
             return redirect("client-view", client_id)
         except (Refused, ValidationError) as error:
-            form.add_error(None, _why(error))
+            add_errors(form, error)
     return _view(request, client, change=form, status=422)
 
 
 @require_POST
 @once
 def client_add_scopes(request: SignedInRequest, client_id: str) -> HttpResponse:
+    """Show what is ticked, and add it once that is confirmed."""
     client = _client(request, client_id)
-    chosen = chosen_scopes(request.POST)
-    try:
-        added = actions.add_scopes(client, scopes=chosen, by=request.user)
-        if added:
-            messages.success(request, _("Scopes added. Existing tokens and agreements stay as they are."))
-        else:
-            messages.info(request, _("Choose at least one scope to add."))
-        return redirect("client-view", client_id)
-    except Refused as refusal:
-        messages.error(request, str(refusal))
-        return _view(request, client, chosen=chosen, status=422)
+    form = ScopesForm(request.POST, held=client.scope_names())
+    if form.is_valid():
+        if form.ticked and "confirmed" not in request.POST:
+            context = {"client": client, "form": form}
+            return render(request, "credentials/client_add_scopes.html", context)
+        try:
+            added = actions.add_scopes(client, scopes=form.chosen, by=request.user)
+            if added:
+                messages.success(request, _("Scopes added. Existing tokens and agreements stay as they are."))
+            else:
+                messages.info(request, _("Choose at least one scope to add."))
+            return redirect("client-view", client_id)
+        except Refused as refusal:
+            add_errors(form, refusal)
+    return _view(request, client, more=form, status=422)
 
 
 @never_cache
-@require_POST
+@require_http_methods(["GET", "POST"])
 @once(again=partial(_created_before, rotated=True))
 @sensitive_variables("secret")
 def client_rotate(request: SignedInRequest, client_id: str) -> HttpResponse:
+    """Rotate the secret. GET asks before it is rotated at once, which ends every earlier one."""
     client = _client(request, client_id)
+    if request.method == "GET":
+        context = {"client": client, "secrets": actions.active_secrets(client)}
+        return render(request, "credentials/client_rotate.html", context)
     form = RotateForm(request.POST)
     if form.is_valid():
+        if not form.cleaned_data["overlap_hours"] and "confirmed" not in request.POST:
+            return redirect("client-secrets", client_id)
         secret = derive(CLIENT_SECRET, press_of(request).seed)
         try:
             actions.rotate_secret(client, by=request.user, value=secret, **form.cleaned_data)
             return _created(request, client, secret, rotated=True)
         except (Refused, ValidationError) as error:
-            form.add_error(None, _why(error))
+            add_errors(form, error)
     return _view(request, client, rotate=form, status=422)
 
 

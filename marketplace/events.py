@@ -17,6 +17,7 @@ from portal.ledger.events import Group, LedgerEvent, register
 )
 class Event(LedgerEvent):
     APP_ACCOUNTS_LISTED = "app.accounts_listed", _("App made available to accounts")
+    APP_ACCOUNT_UNLISTED = "app.account_unlisted", _("Account no longer listed for app")
     APP_CREATED = "app.created", _("App created")
     APP_CLIENT_SET = "app.client_set", _("App’s OAuth credentials set")
     VENDOR_SECRET_KEPT = "vendor_secret.kept", _("Vendor secret stored")

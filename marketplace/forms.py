@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,23 +8,35 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.utils.html import escape
+from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, Kind
 from portal.accounts.models import Team
 from portal.foundation.pictures import reencode
+from portal.foundation.sections import Sectioned
 from portal.foundation.text import Textarea, validate_readable
 
-from .models import Category, Version
+from .models import App, Category, Version, check_slug
 from .package import formats
 
 
 class AppForm(forms.Form):
     team = forms.ModelChoiceField(Team.objects.none(), label=_("Team"), empty_label=None)
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=60,
+        validators=[validate_readable],
+        help_text=_("Each version can change it."),
+        widget=forms.TextInput(attrs={"data-suggests": "id_slug"}),
+    )
     slug = forms.CharField(
         label=_("Marketplace address"),
         max_length=50,
-        help_text=_("Lowercase letters, digits and hyphens. It becomes /marketplace/…/ and cannot be changed later."),
+        required=False,
+        help_text=_(
+            "It becomes /marketplace/…/ and cannot be changed later. If you leave this empty, it is made from the name."
+        ),
     )
     category = forms.ChoiceField(label=_("Category"), choices=Category)
     client = forms.ModelChoiceField(
@@ -40,7 +53,21 @@ class AppForm(forms.Form):
         self.fields["client"].queryset = free_clients(teams)  # type: ignore[attr-defined]
 
     def clean_slug(self) -> str:
-        return self.cleaned_data["slug"].lower()
+        """Return the address, or one made from the name. A mistake in it is told here, once; the action checks again."""
+        slug = self.cleaned_data["slug"].lower()
+        if not slug and "name" in self.cleaned_data and not (slug := suggested_slug(self.cleaned_data["name"])):
+            raise ValidationError(_("No address can be made from this name. Enter one, such as ticket-insights."))
+        if slug:
+            check_slug(slug)
+        return slug
+
+
+def suggested_slug(name: str) -> str:
+    """Return a free address that is made from an app's name, or "" if the name has no letters or digits for one."""
+    stem = re.sub("[^a-z0-9]+", "-", slugify(name))[:46].strip("-")
+    wanted = [stem, *(f"{stem}-{number}" for number in range(2, 100))] if stem else []
+    taken = {"new", *App.objects.filter(slug__in=wanted).values_list("slug", flat=True)}
+    return next((slug for slug in wanted if slug not in taken), "")
 
 
 def free_clients(teams: Iterable[Team]) -> QuerySet[Client]:
@@ -55,7 +82,12 @@ class ClientChoiceForm(forms.Form):
         self.fields["client"].queryset = clients  # type: ignore[attr-defined]
 
 
-class VersionForm(forms.ModelForm):
+class VersionForm(Sectioned, forms.ModelForm):
+    SECTIONS = (
+        (_("This version"), ("number", "release_notes")),
+        (_("Listing"), None),
+        (_("Installing"), ("install_url",)),
+    )
     install_url = forms.URLField(
         label=_("Install URL"),
         max_length=500,
@@ -101,6 +133,9 @@ class VersionForm(forms.ModelForm):
         """Skip model validation: the action does it, and the form must not change the instance that it shows."""
 
 
+_SHORT_NAME = re.compile(r"[-_A-Za-z0-9]{1,50}")
+
+
 class CustomForm(forms.Form):
     accounts = forms.CharField(
         label=_("Accounts"),
@@ -110,8 +145,17 @@ class CustomForm(forms.Form):
         max_length=2000,
     )
 
+    # As people typed them, which is how they are shown again.
+    typed: list[str]
+
     def clean_accounts(self) -> set[str]:
-        return set(self.cleaned_data["accounts"].replace(",", " ").lower().split())
+        self.typed = [*dict.fromkeys(self.cleaned_data["accounts"].replace(",", " ").split())]
+        if wrong := [name for name in self.typed if not _SHORT_NAME.fullmatch(name)]:
+            raise ValidationError(
+                _("Short names have at most 50 characters: letters, digits and hyphens. Check %(names)s.")
+                % {"names": ", ".join(wrong)}
+            )
+        return {name.lower() for name in self.typed}
 
 
 class PackageForm(forms.Form):
@@ -239,17 +283,3 @@ class ConsoleForm(forms.Form):
         if not isinstance(found, dict):
             raise forms.ValidationError(_('Enter a JSON object, such as {"ticket": 7}.'))
         return found
-
-
-def add_errors(form: forms.BaseForm, error: Exception) -> None:
-    """Put an action's refusal on the form, beside its field if it names one."""
-    if isinstance(error, ValidationError) and hasattr(error, "error_dict"):
-        for name, problems in error.error_dict.items():
-            form.add_error(name if name in form.fields else None, problems)
-    else:
-        form.add_error(None, error.messages if isinstance(error, ValidationError) else str(error))
-
-
-def in_words(error: Exception) -> str:
-    """Return an action's refusal as one text, where there is no form to put it on."""
-    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)

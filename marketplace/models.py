@@ -36,6 +36,9 @@ class Category(models.TextChoices):
 
 # /apps/new/ is the page for making one.
 SLUG = r"^(?!new\Z)[a-z0-9]+(-[a-z0-9]+)*\Z"
+check_slug = RegexValidator(
+    SLUG, _("Use lowercase letters, digits and hyphens, such as ticket-insights. “new” is taken.")
+)
 
 
 class App(models.Model):
@@ -46,12 +49,12 @@ class App(models.Model):
         _("address"),
         max_length=50,
         unique=True,
-        validators=[
-            RegexValidator(
-                SLUG, _("Use lowercase letters, digits and hyphens, such as ticket-insights. “new” is taken.")
-            )
-        ],
+        validators=[check_slug],
         error_messages={"unique": _("This address is taken.")},
+    )
+    # What its team called it at first; the newest version says what it is called.
+    given_name = models.CharField(
+        _("name"), max_length=60, blank=True, default="", db_default="", validators=[validate_readable]
     )
     category = models.CharField(_("category"), max_length=20, choices=Category)
     client = models.OneToOneField(Client, null=True, blank=True, on_delete=models.PROTECT, related_name="app")

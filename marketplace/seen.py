@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import BooleanField, Case, Func, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models import BooleanField, Case, Func, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce, NullIf
 
 from consent.asking import undecided
 from consent.models import Consent
@@ -21,10 +22,10 @@ from .vendors.actions import vendor_name
 
 
 def apps_seen_by(user: User) -> QuerySet[App]:
-    """Return the apps of a person's teams (E1), each with the `name` that its newest version gives it, or None."""
+    """Return the apps of a person's teams (E1), each with the `name` that its newest version or else its team gave it, or None."""
     versions = Version.objects.filter(app=OuterRef("pk")).exclude(status=Status.SNAPSHOT)
     apps = App.objects.filter(team__in=teams_seen_by(user)).select_related("team__test_account", "client")
-    return apps.annotate(name=Subquery(versions.values("name")[:1]))
+    return apps.annotate(name=Coalesce(Subquery(versions.values("name")[:1]), NullIf("given_name", Value(""))))
 
 
 def versions_seen_by(user: User) -> QuerySet[Version]:

@@ -1,13 +1,14 @@
 from django.urls import include, path
 
 from .package import api
-from .views import developers, installations, market, overview, packages, upgrading
+from .views import developers, installations, market, overview, packages, releasing, upgrading
 
 urlpatterns = [
     path("apps/", developers.app_list, name="app-list"),
     path("apps/new/", developers.app_create, name="app-create"),
     path("apps/<slug:slug>/", developers.app_view, name="app-view"),
-    path("apps/<slug:slug>/accounts/", developers.app_list_accounts, name="app-list-accounts"),
+    path("apps/<slug:slug>/accounts/", releasing.app_list_accounts, name="app-list-accounts"),
+    path("apps/<slug:slug>/accounts/<slug:account>/remove/", releasing.app_unlist_account, name="app-unlist-account"),
     path("apps/<slug:slug>/versions/new/", developers.version_create, name="version-create"),
     path("apps/<slug:slug>/versions/<int:pk>/", developers.version_view, name="version-view"),
     path("apps/<slug:slug>/versions/<int:pk>/edit/", developers.version_edit, name="version-edit"),
@@ -30,16 +31,14 @@ urlpatterns = [
         packages.vendor_secret_keep,
         name="vendor-secret-keep",
     ),
-    path("apps/<slug:slug>/versions/<int:pk>/submit/", developers.version_submit, name="version-submit"),
-    path("apps/<slug:slug>/versions/<int:pk>/take-back/", developers.version_take_back, name="version-take-back"),
-    path("apps/<slug:slug>/versions/<int:pk>/copy/", developers.version_copy, name="version-copy"),
-    path("apps/<slug:slug>/versions/<int:pk>/publish/", developers.version_publish, name="version-publish"),
-    path(
-        "apps/<slug:slug>/versions/<int:pk>/custom/", developers.version_publish_custom, name="version-publish-custom"
-    ),
+    path("apps/<slug:slug>/versions/<int:pk>/submit/", releasing.version_submit, name="version-submit"),
+    path("apps/<slug:slug>/versions/<int:pk>/take-back/", releasing.version_take_back, name="version-take-back"),
+    path("apps/<slug:slug>/versions/<int:pk>/copy/", releasing.version_copy, name="version-copy"),
+    path("apps/<slug:slug>/versions/<int:pk>/publish/", releasing.version_publish, name="version-publish"),
+    path("apps/<slug:slug>/versions/<int:pk>/custom/", releasing.version_publish_custom, name="version-publish-custom"),
     path("apps/<slug:slug>/versions/<int:pk>/changes/", developers.version_changes, name="version-changes"),
-    path("apps/<slug:slug>/versions/<int:pk>/withdraw/", developers.version_withdraw, name="version-withdraw"),
-    path("apps/<slug:slug>/versions/<int:pk>/test/", developers.version_test, name="version-test"),
+    path("apps/<slug:slug>/versions/<int:pk>/withdraw/", releasing.version_withdraw, name="version-withdraw"),
+    path("apps/<slug:slug>/versions/<int:pk>/test/", releasing.version_test, name="version-test"),
     path("marketplace/", market.listing_list, name="listing-list"),
     path("marketplace/<slug:slug>/", market.listing_view, name="listing-view"),
     path("marketplace/<slug:slug>/install/", market.listing_install, name="listing-install"),

@@ -217,6 +217,8 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "home"
 # Where a person without a team starts one.
 TEAM_START_URL = "settings"
+# Where a person lands who accepted an invitation to an account, which the address names.
+MEMBER_START_URL = "installation-list"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]

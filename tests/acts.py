@@ -391,6 +391,11 @@ ACTIONS = {
         spoil=lambda w: setattr(w, "_made", {"draft": factories.app(w.cast.dev, None, required_scopes=[])}),
         wrong=publishing.NothingPublished, again=ANOTHER,
     ),
+    "unlist_account": Act(
+        lambda w, by: publishing.unlist_account(w.draft.app, account=w.cast.acme.slug, by=by), "custom", **DEVELOPERS,
+        spoil=lambda w: publishing.unlist_account(w.draft.app, account=w.cast.acme.slug, by=w.cast.dev),
+        wrong=publishing.AccountNotListed, again=publishing.AccountNotListed,
+    ),
     # installations
     "install": Act(
         lambda w, by: installing.install(w.published.app, w.cast.acme, by=by), "published", **INSTALLERS,

@@ -50,7 +50,7 @@ def test_the_whole_story(live_server, settings, worker):
     def add_app(slug, name, client_name, levels, install_url=""):
         page = browser.open("/apps/new/")
         choice = re.search(rf'<option value="(\d+)">{client_name}</option>', page.text)[1]
-        browser.submit(page, team=str(factories.team_of(dev).pk), slug=slug, category="other", client=choice)
+        browser.submit(page, team=str(factories.team_of(dev).pk), name=name, slug=slug, category="other", client=choice)
         page = browser.open(f"/apps/{slug}/versions/new/")
         fields = {
             "number": "1.0", "name": name, "tagline": "Short", "release_notes": "First", "install_url": install_url,
@@ -60,7 +60,7 @@ def test_the_whole_story(live_server, settings, worker):
         page = browser.submit(page, **fields)
         assert "Submit for review" in page.text, page.text
         version = re.search(r"/versions/(\d+)/", str(page.url))[1]
-        page = browser.submit(page, _action=f"/apps/{slug}/versions/{version}/submit/")
+        page = browser.submit(browser.open(f"/apps/{slug}/versions/{version}/submit/"))
         assert "In review" in page.text
         return version
 
@@ -76,8 +76,8 @@ def test_the_whole_story(live_server, settings, worker):
         assert "View tickets" in page.text and "Approve" in page.text
         page = staff.open(f"/admin/marketplace/version/{version}/press/approve/")
         staff.submit(page, reason="Fine")
-        page = browser.open(f"/apps/{slug}/versions/{version}/")
-        assert "Published" in browser.submit(page, _action=f"/apps/{slug}/versions/{version}/publish/").text
+        page = browser.open(f"/apps/{slug}/versions/{version}/publish/")
+        assert "Published" in browser.submit(page).text
 
     # 4. An admin installs: the portal hosts the flow, Cancel leaves it unfinished, Agree finishes it.
     ada = Browser(base, admin)

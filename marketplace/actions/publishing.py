@@ -36,7 +36,7 @@ MAX_REASON = 500
 
 
 class ClientTaken(Refused):
-    pass
+    field = "client"
 
 
 class Frozen(Refused):
@@ -56,11 +56,15 @@ class NothingPublished(Refused):
 
 
 class AccountsMissing(Refused):
+    field = "accounts"
+
+
+class AccountNotListed(Refused):
     pass
 
 
 class TooManyAccounts(Refused):
-    pass
+    field = "accounts"
 
 
 class TooManyVersions(Refused):
@@ -68,13 +72,13 @@ class TooManyVersions(Refused):
 
 
 @transaction.atomic
-def create_app(team: Team, *, slug: str, category: str, client: Client | None = None, by: User) -> App:
+def create_app(team: Team, *, slug: str, category: str, name: str = "", client: Client | None = None, by: User) -> App:
     """Make an app. Its slug never changes. Raises NotATeammate, ClientTaken, ValidationError."""
     require_teammate(team, by)
     if client:
         # Before the ledger's chain, which record() locks (T11).
         client = lock(Client, client.pk)
-    app = App(team=team, slug=slug, category=category, created_by=by)
+    app = App(team=team, slug=slug, given_name=name.strip(), category=category, created_by=by)
     app.full_clean(exclude=["client"])
     app.save(force_insert=True)
     record(team.chain_name, Event.APP_CREATED, by=by, subject=f"app:{slug}", name=slug)
@@ -168,10 +172,8 @@ def change_version(version: Version, *, by: User, **fields: Any) -> Version:
 
 def check_installable(version: Version) -> None:
     """Raise NotReady unless an app's version has everything that installing it needs."""
-    client = version.app.client
-    contents = Contents.of(version)
-    # Settings such as a key are enough; a later version may ask for consent.
-    if not (version.scopes or contents.integrations or contents.templates or contents.fields):
+    client, contents = version.app.client, Contents.of(version)
+    if not version.scopes and contents.is_empty:
         raise NotReady(_("This version does nothing yet. Choose a scope for it to ask for, or add an app package."))
     agents_agree = version.scopes and client and client.is_agent_level
     if agents_agree and not version.install_url and not contents.templates:
@@ -300,15 +302,28 @@ def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
     # Accounts that have the app already can now have another version.
     offer_version(_published(app, Audience.CUSTOM).latest("published_at"))
     queue_offers()
-    record(
-        app.team.chain_name,
-        Event.APP_ACCOUNTS_LISTED,
-        by=by,
-        subject=f"app:{app.slug}",
-        name=app.slug,
-        accounts=sorted(accounts),
-    )
+    _record_accounts(app, Event.APP_ACCOUNTS_LISTED, by, sorted(accounts))
     return app
+
+
+@transaction.atomic
+def unlist_account(app: App, *, account: str, by: User) -> App:
+    """Take an account off those that may install an app's custom versions; installations stay as they are (M3).
+
+    Raises NotATeammate, AccountNotListed.
+    """
+    require_teammate(app.team, by)
+    app = lock(App, app.pk)
+    if account not in app.custom_accounts:
+        raise AccountNotListed(_("%(account)s is not among the app’s accounts.") % {"account": account})
+    app.custom_accounts = [name for name in app.custom_accounts if name != account]
+    app.save(update_fields=["custom_accounts"])
+    _record_accounts(app, Event.APP_ACCOUNT_UNLISTED, by, [account])
+    return app
+
+
+def _record_accounts(app: App, event: Event, by: User, accounts: list[str]) -> None:
+    record(app.team.chain_name, event, by=by, subject=f"app:{app.slug}", name=app.slug, accounts=accounts)
 
 
 def _published(app: App, audience: str) -> QuerySet[Version]:

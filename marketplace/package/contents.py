@@ -97,6 +97,12 @@ class Contents:
         return {name: one for name, one in self.integrations.items() if name != self.first_party}
 
     @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to connect, to call or to fill in."""
+        # Settings such as a key are enough; a later version may ask for consent.
+        return not (self.integrations or self.templates or self.fields)
+
+    @property
     def scopes(self) -> tuple[list[str], list[str]]:
         """Return the scopes that the first-party integration requires, and those that people may decline."""
         options = self.integrations[self.first_party].options if self.first_party else {}

@@ -21,9 +21,9 @@ from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import memberships_of
 from portal.foundation.encryption import decrypt, encrypt
 from portal.foundation.once import once
-from portal.foundation.refusals import Refused
+from portal.foundation.refusals import Refused, add_errors
 
-from ..forms import ValuesForm, add_errors
+from ..forms import ValuesForm
 from ..models import Connection
 from ..package.contents import asked_to_connect
 from ..seen import installations_seen_by

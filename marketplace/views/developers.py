@@ -1,17 +1,15 @@
 """A developer's apps and their versions."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef, Subquery
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from consent.validity import live_consents
 from credentials.models import Client
@@ -22,28 +20,32 @@ from portal.accounts.seen import teams_seen_by
 from portal.foundation.limits.rates import spend
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
-from portal.foundation.refusals import Refused
+from portal.foundation.refusals import Refused, add_errors
 
-from ..actions import installing, offering, publishing
+from ..actions import offering, publishing
 from ..differences import Difference
 from ..forms import (
     AppForm,
     ClientChoiceForm,
     CustomForm,
     VersionForm,
-    WithdrawForm,
-    add_errors,
     free_clients,
-    in_words,
 )
 from ..markdown import render as render_markdown
 from ..models import Audience, OfferKind, Status, Version
 from ..package.contents import Contents
 from ..previews import beside_scopes
-from ..seen import apps_seen_by, versions_seen_by
+from ..seen import apps_seen_by, installations_seen_by, versions_seen_by
 
 # What is limited, of `RATES`.
-NEW, PUBLISHED = "versions by team", "publications by team"
+NEW = "versions by team"
+# So many test copies are listed, the newest first.
+COPIES = 10
+
+
+def spend_of_team(app: App, rate: str) -> None:
+    """Limit a team: reviewers read each version, and the admins of many accounts are told of it."""
+    spend((rate, str(app.team.public_id)))
 
 
 @require_safe
@@ -93,15 +95,17 @@ def app_view(request: SignedInRequest, slug: str) -> HttpResponse:
     return _show_app(request, app, form=form, status=422 if form.errors else 200)
 
 
-def _show_app(
-    request: SignedInRequest, app: App, *, form: Any = None, custom: Any = None, status: int = 200
-) -> HttpResponse:
-    versions = app.versions.defer("icon", "description").select_related("review")
+def _show_app(request: SignedInRequest, app: App, *, form: Any = None, status: int = 200) -> HttpResponse:
+    versions = app.versions.defer("icon", "description", "package").select_related("review")
+    copies = versions.filter(status=Status.SNAPSHOT)
+    live = app.installations.filter(version=OuterRef("pk"), uninstalled_at=None)
+    seen = installations_seen_by(request.user).filter(version=OuterRef("pk"), uninstalled_at=None)
     context = {
         "app": app,
         "form": form or ClientChoiceForm(clients=free_clients([app.team])),
-        "custom": custom or CustomForm(),
-        "page_obj": paginate(request, versions),
+        "custom": CustomForm(),
+        "page_obj": paginate(request, versions.exclude(status=Status.SNAPSHOT)),
+        "copies": copies.annotate(is_live=Exists(live), seen=Subquery(seen.values("pk")[:1]))[:COPIES],
         "published": app.versions.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC).exists(),
     }
     return render(request, "marketplace/app_view.html", context, status=status)
@@ -115,10 +119,18 @@ def chosen_scopes(request: SignedInRequest) -> dict[str, Any]:
     }
 
 
-def scopes_of(version: Version | None) -> dict[str, Any]:
-    """The same of a version that is there, or of none."""
-    names = ("required_scopes", "optional_scopes")
-    return {name: getattr(version, name) if version else [] for name in names}
+def scopes_of(version: Version) -> dict[str, Any]:
+    return {"required_scopes": version.required_scopes, "optional_scopes": version.optional_scopes}
+
+
+def _scopes_to_start_with(app: App, latest: Version | None) -> dict[str, Any]:
+    """Return what a new version asks for at first: as the latest one, with the credentials' scopes since then required."""
+    chosen = scopes_of(latest) if latest else {"required_scopes": [], "optional_scopes": []}
+    if app.client and not (latest and latest.package):
+        held = app.client.scopes.filter(added_at__gt=latest.created_at) if latest else app.client.scopes.all()
+        new = {*held.values_list("scope__name", flat=True)} - {*chosen["optional_scopes"]}
+        chosen["required_scopes"] = sorted({*chosen["required_scopes"], *new})
+    return chosen
 
 
 def scope_rows(client: Client | None, chosen: Any) -> Any:
@@ -131,9 +143,8 @@ def scope_rows(client: Client | None, chosen: Any) -> Any:
 
 
 def _version_page(
-    request: SignedInRequest, app: App, form: Any, version: Version | None = None, chosen: Any = None
+    request: SignedInRequest, app: App, form: Any, version: Version | None = None, *, chosen: Any
 ) -> HttpResponse:
-    chosen = chosen or scopes_of(version)
     rows = scope_rows(app.client, chosen)
     title = _("Edit version %(number)s") % {"number": form.instance.number} if form.instance.pk else _("New version")
     context = {"app": app, "form": form, "version": version, "rows": rows, "title": title}
@@ -147,43 +158,50 @@ def version_create(request: SignedInRequest, slug: str) -> HttpResponse:
     if request.method == "GET":
         latest = app.versions.exclude(status=Status.SNAPSHOT).first()
         kept = {"name", "tagline", "description", "install_url"}
-        initial = {name: getattr(latest, name) for name in kept} if latest else {}
-        return _version_page(request, app, VersionForm(initial=initial), version=latest)
+        initial = {name: getattr(latest, name) for name in kept} if latest else {"name": app.given_name}
+        chosen = _scopes_to_start_with(app, latest)
+        return _version_page(request, app, VersionForm(initial=initial), latest, chosen=chosen)
     form = VersionForm(request.POST, request.FILES)
     if form.is_valid():
-        _spend(app, NEW)
+        spend_of_team(app, NEW)
         # Without an upload the icon and the package stay as they are.
         latest = app.versions.exclude(status=Status.SNAPSHOT).values("icon", "package").first()
         fields = {**(latest or {}), **form.fields_for_action()}
         try:
             version = publishing.create_version(app, by=request.user, **fields, **chosen_scopes(request))
+            messages.success(request, _("Saved as a draft."))
             return redirect("version-view", slug, version.pk)
         except (Refused, ValidationError) as error:
             add_errors(form, error)
     return _version_page(request, app, form, chosen=chosen_scopes(request))
 
 
-def _show(request: SignedInRequest, version: Version, *, custom: Any = None, status: int = 200) -> HttpResponse:
+def _tried(version: Version) -> Any:
+    """What is installed of a version's app on its team's test account, which trying a draft replaces."""
+    return version.app.installations.filter(account=version.app.team.test_account, uninstalled_at=None)
+
+
+@require_safe
+def version_view(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
+    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
     client = version.app.client
     version.has_icon = version.icon is not None  # type: ignore[attr-defined]
+    contents = Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     context = {
         "version": version,
         "app": version.app,
         "required": [row for row in rows if row.scope.name in version.required_scopes],
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
-        **beside_scopes(Contents.of(version)),
-        "custom": custom or CustomForm(),
+        **beside_scopes(contents),
+        "custom": CustomForm(),
+        "is_empty": not version.scopes and contents.is_empty,
+        "is_tried": version.status == Status.DRAFT and _tried(version).exists(),
         "description": render_markdown(version.description),
         "notes": render_markdown(version.release_notes),
-        "outlook": _outlook(version) if version.status in (Status.DRAFT, Status.APPROVED) else None,
+        "outlook": outlook(version) if version.status in (Status.DRAFT, Status.APPROVED) else None,
     }
-    return render(request, "marketplace/version_view.html", context, status=status)
-
-
-@require_safe
-def version_view(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
-    return _show(request, get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk))
+    return render(request, "marketplace/version_view.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -193,7 +211,7 @@ def version_edit(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         return redirect("version-view", slug, pk)
     form = VersionForm(request.POST or None, request.FILES or None, instance=version)
     if request.method == "GET":
-        return _version_page(request, version.app, form, version)
+        return _version_page(request, version.app, form, version, chosen=scopes_of(version))
     if form.is_valid():
         try:
             publishing.change_version(version, by=request.user, **form.fields_for_action(), **chosen_scopes(request))
@@ -202,29 +220,6 @@ def version_edit(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         except (Refused, ValidationError) as error:
             add_errors(form, error)
     return _version_page(request, version.app, form, version, chosen=chosen_scopes(request))
-
-
-def _spend(app: App, rate: Any) -> None:
-    """A version is read by reviewers, and told to the admins of many accounts."""
-    spend((rate, str(app.team.public_id)))
-
-
-def _step(action: Callable[..., Any], done: Any, rate: Any) -> Any:
-    """A view whose POST runs one action on a version, and shows the one that it returns."""
-
-    @require_POST
-    @once
-    def view(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
-        version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
-        _spend(version.app, rate)
-        try:
-            version = action(version, by=request.user)
-            messages.success(request, done)
-        except (Refused, ValidationError) as error:
-            messages.error(request, in_words(error))
-        return redirect("version-view", slug, version.pk)
-
-    return view
 
 
 def _published_before(version: Version) -> Any:
@@ -237,7 +232,7 @@ def _published_before(version: Version) -> Any:
     return others.order_by("-published_at", "-pk").first()
 
 
-def _outlook(version: Version) -> dict[str, Any]:
+def outlook(version: Version) -> dict[str, Any]:
     """What a version changes, and what publishing it does to how many, as both of its pages tell."""
     client, before = version.app.client, _published_before(version)
     difference = Difference(before or Version(app=version.app), version)
@@ -273,8 +268,8 @@ def _agents_answers(version: Version) -> Any:
 def version_changes(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     """Compare a version with the one published before, and tell what publishing it does, or did, to whom."""
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
-    outlook = _outlook(version)
-    page = paginate(request, outlook.pop("rows").select_related("account", "version").order_by("account__slug"))
+    told = outlook(version)
+    page = paginate(request, told.pop("rows").select_related("account", "version").order_by("account__slug"))
     offers = {offer.installation_id: offer for offer in version.offers.open().filter(installation__in=[*page])}
     for row in page:
         row.told, row.offer = OfferKind(row.kind).label, offers.get(row.pk)
@@ -286,89 +281,6 @@ def version_changes(request: SignedInRequest, slug: str, pk: int) -> HttpRespons
         "progress": offering.progress(version),
         "answers": _agents_answers(version),
         "page_obj": page,
-        **outlook,
+        **told,
     }
     return render(request, "marketplace/version_changes.html", context)
-
-
-@require_http_methods(["GET", "POST"])
-@once
-def version_withdraw(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
-    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
-    if version.status != Status.PUBLISHED:
-        return redirect("version-view", slug, pk)
-    form = WithdrawForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        _spend(version.app, PUBLISHED)
-        try:
-            publishing.withdraw_version(version, by=request.user, **form.cleaned_data)
-            messages.success(request, _("Withdrawn. Those who use it are notified."))
-            return redirect("version-view", slug, pk)
-        except Refused as refusal:
-            add_errors(form, refusal)
-    count = version.installations.installed().count()
-    context = {"version": version, "form": form, "count": count}
-    return render(request, "marketplace/version_withdraw.html", context, status=422 if form.errors else 200)
-
-
-version_submit = _step(publishing.submit_version, gettext_lazy("Submitted. A reviewer will read it next."), NEW)
-version_take_back = _step(
-    publishing.take_back_version,
-    gettext_lazy("Submission canceled. To change something, copy the version to a new draft."),
-    NEW,
-)
-version_copy = _step(
-    publishing.copy_version, gettext_lazy("Copied to a new draft. Make your changes, then submit it."), NEW
-)
-version_publish = _step(publishing.publish_version, gettext_lazy("Published."), PUBLISHED)
-
-
-def _spelling(form: Any) -> Any:
-    # Whether an account exists is not for developers to learn (E1).
-    names = ", ".join(sorted(form.cleaned_data["accounts"]))
-    return _("Accounts with these short names can install it: %(names)s. Check the spelling.") % {"names": names}
-
-
-@require_POST
-@once
-def app_list_accounts(request: SignedInRequest, slug: str) -> HttpResponse:
-    app = _app(request, slug)
-    form = CustomForm(request.POST)
-    if form.is_valid():
-        _spend(app, PUBLISHED)
-        try:
-            publishing.list_accounts(app, by=request.user, **form.cleaned_data)
-            messages.success(request, _spelling(form))
-            return redirect("app-view", slug)
-        except (Refused, ValidationError) as error:
-            add_errors(form, error)
-    return _show_app(request, app, custom=form, status=422)
-
-
-@require_POST
-@once
-def version_publish_custom(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
-    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
-    form = CustomForm(request.POST)
-    if form.is_valid():
-        _spend(version.app, PUBLISHED)
-        try:
-            publishing.publish_custom(version, by=request.user, **form.cleaned_data)
-            messages.success(request, _("Published. %(hint)s") % {"hint": _spelling(form)})
-            return redirect("version-view", slug, pk)
-        except (Refused, ValidationError) as error:
-            add_errors(form, error)
-    return _show(request, version, custom=form, status=422)
-
-
-@require_POST
-@once
-def version_test(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
-    version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
-    _spend(version.app, NEW)
-    try:
-        installation = installing.install_draft(version, by=request.user)
-        return redirect("installation-connect", installation.pk)
-    except Refused as refusal:
-        messages.error(request, str(refusal))
-        return redirect("version-view", slug, pk)

@@ -14,10 +14,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from marketplace.models import App, Version
 from portal.accounts.requests import SignedInRequest
 from portal.foundation.once import once
-from portal.foundation.refusals import Refused
+from portal.foundation.refusals import Refused, add_errors, in_words
 
 from ..actions import packaging
-from ..forms import PackageForm, SecretForm, add_errors, in_words
+from ..forms import PackageForm, SecretForm
 from ..package import formats
 from ..package.checking import check_values, one_check
 from ..package.contents import Contents

@@ -351,6 +351,8 @@ def invitation_accept(request: HttpRequest) -> HttpResponse:
         return _told(request, None, 409, str(refusal))
     del request.session["invitation"]
     messages.success(request, _("Welcome to %(organisation)s.") % {"organisation": invitation.organisation})
+    if invitation.account:
+        return redirect(f"{reverse(settings.MEMBER_START_URL)}?account={invitation.account.slug}")
     return redirect(organisation_url(invitation.organisation))
 
 

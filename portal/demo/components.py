@@ -18,6 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from marketplace.models import Status
+from portal.foundation.sections import Sectioned
 from portal.foundation.text import Textarea
 from portal.foundation.words import WORDS
 
@@ -64,6 +65,32 @@ _NEEDS = [
     Example(tone=tone, title=f"A need that is {tone}", text="What it is about.", url="#", label="Act") for tone in TONES
 ]
 
+
+class ExampleForm(forms.Form):
+    """One field of each kind, in each state."""
+
+    name = forms.CharField(help_text="People read it when they agree.")
+    wrong = forms.CharField(label="A wrong value")
+    locked = forms.CharField(label="Cannot be changed", required=False, disabled=True, initial="helpdesk")
+    about = forms.CharField(label="Description", widget=Textarea(attrs={"rows": 2}), required=False)
+    level = forms.ChoiceField(label="Who authorizes", choices=[("", "Choose"), ("agent", "Each agent")], required=False)
+    runs = forms.ChoiceField(
+        label="Where the app runs",
+        choices=[("here", "Marketplace"), ("external", "External")],
+        widget=forms.RadioSelect,
+        required=False,
+    )
+    icon = forms.FileField(label="Icon", required=False)
+    agreed = forms.BooleanField(label="Every agent may use it", required=False)
+
+    def clean_wrong(self) -> None:
+        raise forms.ValidationError("Use a value that fits.")
+
+
+class ExampleSections(Sectioned, ExampleForm):
+    SECTIONS = (("Listing", None), ("How it runs", ("level", "runs")))
+
+
 # {a template of components/: the contexts of its states}
 STATES: dict[str, list[dict[str, Any]]] = {
     "account_found": [{"choice": Example(has_more=True, words="a", shown=[])}, {"choice": Example(has_more=False, words="a", shown=[])}],
@@ -73,7 +100,9 @@ STATES: dict[str, list[dict[str, Any]]] = {
     "confirm": [{"label": "Publish", "back_url": "#", "back_label": "Cancel", "tone": tone} for tone in ("primary", "danger")],
     "copy_field": [{"label": "Client id", "value": "b935c177748a4735b5a7a315781d8acd", "id": "copied"}],
     "empty": [{"title": "No apps installed", "text": "What an admin installs appears here.", "action_url": "#", "action_label": "Find an app"}],
+    "error_summary": [{"form": ExampleForm({"wrong": "a value"})}],
     "external": [{}],
+    "form_sections": [{"form": ExampleSections(prefix="section")}],
     "long_list": [{"page_obj": Example(is_long=True)}],
     "needs": [{"groups": [Example(needs=_NEEDS, more_url="#")]}],
     "page_header": [{"title": "A page", "subtitle": "What it is for.", "back_url": "#", "back_label": "Where it belongs", "action_url": "#", "action_label": "The one primary action"}],
@@ -81,6 +110,7 @@ STATES: dict[str, list[dict[str, Any]]] = {
     "risk": [{"level": level} for level in _RISKS],
     "role": [{"member": Example(get_role_display="Admin")}],
     "scope": [{"scope": _SCOPE, "justification": "To draft answers."}, {"scope": _OLD_SCOPE, "note": "Optional."}],
+    "scope_chips": [{"scopes": [Example(pk=1, sentence="Read tickets and their replies"), Example(pk=2, sentence="Delete contacts")]}],
     "scope_list": [{"rows": [Example(scope=_SCOPE, justification="", note=""), Example(scope=_OLD_SCOPE, justification="", note="")]}],
     "state_access": [
         {"access": _access()}, {"access": _access(lacks_required=True)},
@@ -127,27 +157,6 @@ STATES: dict[str, list[dict[str, Any]]] = {
     ],
     "tile": [{"url": "#", "title": "A way on", "text": "What is there.", "count": "3 apps", "badge": "New"}],
 }  # fmt: skip
-
-
-class ExampleForm(forms.Form):
-    """One field of each kind, in each state."""
-
-    name = forms.CharField(help_text="People read it when they agree.")
-    wrong = forms.CharField(label="A wrong value")
-    locked = forms.CharField(label="Cannot be changed", required=False, disabled=True, initial="helpdesk")
-    about = forms.CharField(label="Description", widget=Textarea(attrs={"rows": 2}), required=False)
-    level = forms.ChoiceField(label="Who authorizes", choices=[("", "Choose"), ("agent", "Each agent")], required=False)
-    runs = forms.ChoiceField(
-        label="Where the app runs",
-        choices=[("here", "Marketplace"), ("external", "External")],
-        widget=forms.RadioSelect,
-        required=False,
-    )
-    icon = forms.FileField(label="Icon", required=False)
-    agreed = forms.BooleanField(label="Every agent may use it", required=False)
-
-    def clean_wrong(self) -> None:
-        raise forms.ValidationError("Use a value that fits.")
 
 
 def _shown() -> Iterator[tuple[str, list[SafeString]]]:

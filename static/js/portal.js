@@ -1,4 +1,4 @@
-// Improves pages that work without it: copy buttons, a filter for long lists, menus that close, and focus on what is wrong.
+// Improves pages that work without it: copy buttons, a filter for long lists, chips of what is chosen, menus that close, and focus on what is wrong.
 
 async function copy(field) {
   field.select();
@@ -39,13 +39,55 @@ for (const input of document.querySelectorAll("[data-filters]")) {
     }
     if (nothing) nothing.hidden = any;
   };
-  const tally = () => { if (count) count.textContent = list.querySelectorAll("input:checked").length; };
+  const chips = document.getElementById(input.dataset.chips);
+  const chip = (box) => {
+    const item = document.createElement("li");
+    const link = document.createElement("a");
+    link.className = "chip";
+    link.href = `#${box.id}`;
+    link.textContent = list.querySelector(`label[for="${box.id}"] .scope-sentence`).textContent;
+    item.append(link);
+    return item;
+  };
+  const tally = () => {
+    const ticked = [...list.querySelectorAll("input:checked")];
+    if (count) count.textContent = ticked.length;
+    if (!chips) return;
+    chips.replaceChildren(...ticked.map(chip));
+    chips.hidden = ticked.length === 0;
+  };
   input.addEventListener("input", filter);
   // Enter searches here; it must not send the form around it.
   input.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
   list.addEventListener("change", tally);
   tally();
 }
+
+// An address that is made from a name, until somebody writes their own. The server makes the same one.
+for (const name of document.querySelectorAll("[data-suggests]")) {
+  const address = document.getElementById(name.dataset.suggests);
+  let isOwn = address.value !== "";
+  address.addEventListener("input", () => { isOwn = address.value !== ""; });
+  name.addEventListener("input", () => {
+    if (isOwn) return;
+    const ascii = name.value.normalize("NFKD").replace(/[^\x00-\x7f]/g, "").toLowerCase();
+    const words = ascii.replace(/[^\w\s-]/g, "").replace(/[^a-z0-9]+/g, "-").replace(/^-+/, "");
+    address.value = words.slice(0, 46).replace(/-+$/, "");
+  });
+}
+
+// A link to something in a closed group opens it, and so does an error.
+function reveal(element) {
+  for (let at = element; at; at = at.parentElement) {
+    if (at.matches("details")) at.open = true;
+    if (at.matches("li, details")) at.hidden = false;
+  }
+}
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  if (link) reveal(document.getElementById(link.hash.slice(1)));
+});
+for (const field of document.querySelectorAll("main details .is-invalid")) reveal(field);
 
 // Here a second press would get a page without the first one's answer.
 for (const form of document.querySelectorAll("form[data-press-once]")) {

@@ -124,7 +124,7 @@ def test_no_form_of_the_pages_takes_a_scope_away_or_changes_one(cast, client_row
     dev.post(f"{url}scopes/", {})
     dev.post(url, {"redirect_uris": factories.REDIRECT_URI, "scopes": "", "scope-DELETE": EDIT, **less})
     assert list(client_row.scopes.order_by("pk").values()) == before
-    dev.post(f"{url}scopes/", {"scope": [CREATE]})
+    dev.post(f"{url}scopes/", {"scope": [CREATE], "confirmed": "1"})
     assert client_row.scope_names() == {VIEW, EDIT, CREATE}
 
 

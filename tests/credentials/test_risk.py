@@ -4,11 +4,12 @@ import sys
 
 import pytest
 from django.db import connection
+from django.http import QueryDict
 from django.template.loader import render_to_string
 
 from consent.asking import grantable_scopes
 from credentials import actions, models
-from credentials.forms import scope_picker
+from credentials.forms import ScopesForm, scope_picker
 from credentials.models import Kind, Risk, RiskPolicy, Scope
 from tests import factories
 from tests.factories import DELETE, EDIT, VIEW
@@ -58,7 +59,7 @@ def test_a_scope_above_high_is_kept_for_verified_teams(cast, utmost):
 def test_a_scope_above_high_is_shown_with_its_own_words_and_the_strongest_colour(cast, utmost):
     shown = render_to_string("components/scope.html", {"scope": utmost})
     assert '<span class="badge tone-danger">Utmost risk</span>' in shown
-    picker = render_to_string("components/scope_picker.html", {"picker": scope_picker({DELETE: ""})})
+    picker = render_to_string("components/scope_picker.html", {"form": ScopesForm(QueryDict(f"scope={DELETE}"))})
     assert picker.count("Why does the app need this? People will read your answer.") == 1
 
 

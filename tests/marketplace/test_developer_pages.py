@@ -29,7 +29,7 @@ def version_form(**more):
 def test_a_developer_makes_an_app_and_a_version_with_an_icon(cast, browse):
     client, _secret = factories.client(cast.dev)
     dev = browse(cast.dev)
-    response = dev.post("/apps/new/", {"team": team_of(cast.dev).pk, "slug": "Bridge", "category": "hr", "client": client.pk})  # fmt: skip
+    response = dev.post("/apps/new/", {"team": team_of(cast.dev).pk, "name": "Bridge", "slug": "Bridge", "category": "hr", "client": client.pk})  # fmt: skip
     assert response["Location"] == "/apps/bridge/"
     picture = io.BytesIO()
     Image.new("RGB", (64, 64)).save(picture, "PNG")
@@ -72,7 +72,7 @@ def test_a_mistake_in_a_version_is_explained_and_changes_nothing(cast, browse, d
 
 def test_a_taken_slug_and_foreign_credentials_are_refused(cast, browse, draft):
     dev, foreign = browse(cast.dev), factories.client(cast.other_dev)[0]
-    fields = {"team": team_of(cast.dev).pk, "slug": draft.app.slug, "category": "hr"}
+    fields = {"team": team_of(cast.dev).pk, "name": "Other", "slug": draft.app.slug, "category": "hr"}
     assert "taken" in text(dev.post("/apps/new/", fields))
     for changed in ({"client": foreign.pk}, {"client": draft.app.client.pk}, {"team": team_of(cast.other_dev).pk}):
         page = dev.post("/apps/new/", {**fields, "slug": "other", **changed})

@@ -170,13 +170,25 @@ SENT = {
     "POST/opened invitations/": _opened,
     "POST credentials/new/": _client_form,
     "POST credentials/<slug:client_id>/": _of(redirect_uris="https://quokka.example/cb", description="Changed"),
-    "POST credentials/<slug:client_id>/scopes/": _of(**{"scope": DELETE, f"why:{DELETE}": "To clean up"}),
+    "POST credentials/<slug:client_id>/scopes/": _of(
+        **{"scope": DELETE, f"why:{DELETE}": "To clean up", "confirmed": "1"}
+    ),
+    "POST/ask credentials/<slug:client_id>/scopes/": _of(**{"scope": DELETE, f"why:{DELETE}": "To clean up"}),
     "POST credentials/<slug:client_id>/secrets/": _of(overlap_hours=24),
+    "POST/now credentials/<slug:client_id>/secrets/": _of(overlap_hours=0, confirmed="1"),
+    "POST/ask credentials/<slug:client_id>/secrets/": _of(overlap_hours=0),
     "POST apps/new/": lambda world, who: {
-        "data": {"team": world.mine.team.pk, "slug": "fresh", "category": "hr", "client": world.mine.free.pk}
+        "data": {
+            "team": world.mine.team.pk,
+            "name": "Fresh",
+            "slug": "fresh",
+            "category": "hr",
+            "client": world.mine.free.pk,
+        }
     },
     "POST apps/<slug:slug>/": lambda world, who: {"data": {"client": world.mine.free.pk}},
     "POST apps/<slug:slug>/accounts/": _of(accounts="somebody-else"),
+    "GET/names apps/<slug:slug>/accounts/": _of(accounts="somebody-else"),
     "POST apps/<slug:slug>/versions/new/": _of(**_version("5.0")),
     "POST apps/<slug:slug>/versions/<int:pk>/edit/": _of(**_version("4.1")),
     "POST apps/<slug:slug>/versions/<int:pk>/package/": _package,
@@ -190,6 +202,7 @@ SENT = {
     "POST apps/<slug:slug>/versions/<int:pk>/custom/": lambda world, who: {
         "data": {"accounts": world.mine.account.slug}
     },
+    "GET/names apps/<slug:slug>/versions/<int:pk>/custom/": _of(accounts="somebody-else"),
     "POST marketplace/<slug:slug>/install/": lambda world, who: {"data": {"account": world.mine.account.slug}},
     "GET/account installations/": lambda world, who: {"data": {"account": world.mine.account.slug}},
     "GET/account installations/overview/": lambda world, who: {"data": {"account": world.mine.account.slug}},

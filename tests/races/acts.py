@@ -233,6 +233,10 @@ def list_accounts(slug):
     return lambda w: publishing.list_accounts(anew(w.versions["custom"].app), accounts={slug}, by=w.dev)
 
 
+def unlist_account(slug):
+    return lambda w: publishing.unlist_account(anew(w.versions["custom"].app), account=slug, by=w.dev)
+
+
 def create_version(w):
     return publishing.create_version(anew(w.versions["listed"].app), by=w.dev, **version_fields("3.0"))
 

@@ -88,6 +88,7 @@ NEEDED = {
     f"marketplace.publishing.publish_custom {APP}": "publish for accounts against listing",
     f"marketplace.packaging._take {VERSION}": "a package taken against publishing for accounts",
     f"marketplace.publishing.list_accounts {APP}": "listing twice",
+    f"marketplace.publishing.unlist_account {APP}": "listing against taking off",
     f"credentials.add_scopes {CLIENT}": "a scope added twice",
     f"credentials.rotate_secret {CLIENT}": "rotate twice",
     f"credentials.end_secret {CLIENT}": "a secret ended twice",

@@ -220,6 +220,11 @@ def listed(w, played, kinds):
     assert {*app.custom_accounts} == {"first", "second", "third"}
 
 
+def relisted(w, played, kinds):
+    both(w, played, kinds)
+    assert App.objects.get(pk=w.versions["custom"].app_id).custom_accounts == ["second"]
+
+
 def renewed_once(w, played, kinds):
     """The expired consent was ended once, by either, and at most one consent is live (M6)."""
     assert "done" in kinds
