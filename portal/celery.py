@@ -27,6 +27,8 @@ app = Application("portal")
 app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# No app of Django’s, but it sends the mail of all.
+app.autodiscover_tasks(["portal.foundation"])
 
 # In minutes.
 EVERY = {
@@ -36,11 +38,13 @@ EVERY = {
     "marketplace.tasks.sweep_offers": 1,
     "portal.accounts.tasks.sweep_invitations": 1,
     "portal.accounts.tasks.sweep_notices": 1,
+    "portal.foundation.tasks.sweep_mail": 1,
     "consent.tasks.sweep_ends": 10,
     "consent.tasks.sweep_successors": 10,
     "consent.tasks.erase": 10,
     "portal.accounts.tasks.clear_sent_forms": 60,
     "portal.accounts.tasks.clear_sessions": 60,
+    "portal.foundation.tasks.clear_mail": 60,
     "portal.ledger.tasks.checkpoint": 60,
 }
 app.conf.beat_schedule = {
@@ -54,6 +58,8 @@ app.conf.task_routes = {
     "consent.tasks.ask_for_successor": {"queue": "vendors"},
     "portal.accounts.tasks.tell_of_invitation": {"queue": "vendors"},
     "portal.accounts.tasks.tell_of_notice": {"queue": "vendors"},
+    # Also from vendors: signing up waits for it.
+    "portal.foundation.tasks.send_mail": {"queue": "mail"},
     "marketplace.tasks.sweep_offers": {"queue": "default"},
     "marketplace.tasks.upgrade_itself": {"queue": "default"},
     "marketplace.tasks.*": {"queue": "vendors"},

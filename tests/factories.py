@@ -4,7 +4,6 @@ import itertools
 import re
 
 from django.contrib.auth.models import Group
-from django.core import mail
 
 from consent.actions import granting
 from consent.screen import build_screen
@@ -14,6 +13,7 @@ from credentials.registry import import_document
 from marketplace.actions import publishing
 from portal.accounts.actions import accounts, inviting, memberships, people, teams
 from portal.foundation.database import database_now
+from tests.mailing import outbox
 
 PASSWORD = "correct horse battery"
 REDIRECT_URI = "http://127.0.0.1:9999/callback"
@@ -99,7 +99,7 @@ def invited(organisation, email, *, role="agent", by):
 
 def mailed_token():
     """Return the token of the last mailed invitation."""
-    return re.search(r"/invitations/([^/\s]+)/", mail.outbox[-1].body)[1]
+    return re.search(r"/invitations/([^/\s]+)/", outbox()[-1].body)[1]
 
 
 def client(

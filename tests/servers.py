@@ -43,7 +43,7 @@ def environment(**more):
 def start_worker(level="warning", log=subprocess.DEVNULL, pool=("-P", "solo"), **more):
     """A Celery worker."""
     return subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke,vendors", *pool, "-l", level],
+        [sys.executable, "-m", "celery", "-A", "portal", "worker", "-Q", "default,revoke,vendors,mail", *pool, "-l", level],
         env=environment(**more), cwd=settings.BASE_DIR, preexec_fn=embedded.end_with_parent, stdout=log, stderr=log,
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from marketplace.models import Connection, Installation, Offer, VendorSecret
 from portal.accounts.actions import inviting
 from portal.accounts.models import Invitation, Membership, Notice, TeamMembership
 from portal.demo.sandbox.models import Ticket
+from portal.foundation.models import OutgoingMail
 from portal.ledger.keys import signer
 from portal.ledger.models import Entry, KeyPeriod
 from tests import factories
@@ -59,6 +60,8 @@ REFUSED = {
     "notice_kind_is_known": lambda it: Notice.objects.create(
         team=it.version.app.team, to_reviewers=False, kind="else", name="Insights 1.0", path="/"
     ),
+    "mail_kind_is_known": lambda it: OutgoingMail.objects.create(kind="else", content={}),
+    "sent_mail_keeps_no_content": lambda it: OutgoingMail.objects.create(kind="ends", content={}, sent_at=Now()),
     "one_entry_per_chain_and_sequence": lambda it: copy(Entry.objects.first()),
     "one_key_signs_at_a_time": lambda it: [KeyPeriod.objects.create(key=key) for key in ("one", "another")],
     "scope_risk_is_known": lambda it: change(Scope.objects.first(), risk="none"),

@@ -5,6 +5,7 @@ from django.db.models.functions import Now
 
 from portal.accounts.models import Account, Membership
 from portal.foundation.mail import Mail, mail_once
+from portal.foundation.models import MailKind
 
 from ..coming_ends import TELL_AHEAD, ending_within
 from ..models import Consent
@@ -40,7 +41,7 @@ def tell_of_ends(account: Account, membership: Membership | None) -> None:
             "days": agreement_days(),
             "is_own": membership is not None,
         }
-        return Mail("consent/mail/ends_soon.txt", members.emails(), context)
+        return Mail(MailKind.ENDS, "consent/mail/ends_soon.txt", members.people(), context)
 
     rows = _to_tell().filter(access__account=account, membership=membership)
     mail_once(f"ends:{account.pk}:{membership and membership.pk}", rows, mail)

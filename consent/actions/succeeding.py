@@ -9,6 +9,7 @@ from portal.accounts.rights import require_admin
 from portal.foundation.broker import queue_on_commit
 from portal.foundation.database import database_now, lock
 from portal.foundation.mail import Mail, mail_once
+from portal.foundation.models import MailKind
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import actor_name
 
@@ -71,10 +72,10 @@ def ask_for_successor(account: Account) -> None:
     """Mail the admins of an account what one of them should confirm. If it has none, the sweep tries again."""
 
     def mail(consents: list[Consent]) -> Mail | None:
-        if not (people := account.memberships.admins().emails()):
+        if not (people := account.memberships.admins().people()):
             return None
         context = {"account": account, "consents": consents[:LISTED], "more": len(consents[LISTED:])}
-        return Mail("consent/mail/successor.txt", people, context)
+        return Mail(MailKind.SUCCESSORS, "consent/mail/successor.txt", people, context)
 
     rows = without_admin().filter(access__account=account, successor_asked_at=None)
     mail_once(f"successor:{account.pk}", rows, mail, stamp="successor_asked_at")

@@ -14,6 +14,7 @@ from consent.validity import live_consents
 from credentials.models import Scope
 from portal.foundation.broker import queue_on_commit
 from portal.foundation.mail import Mail, mail_once
+from portal.foundation.models import MailKind
 from portal.ledger.models import Entry
 
 from ..differences import Difference
@@ -198,4 +199,5 @@ def _mail(rows: list[Offer]) -> Mail:
         "withdrawn": offer.kind == OfferKind.WITHDRAWN,
         **_named(offer),
     }
-    return Mail("marketplace/mail/offer.txt", installation.account.memberships.admins().emails(), context)
+    admins = installation.account.memberships.admins().people()
+    return Mail(MailKind.VERSIONS, "marketplace/mail/offer.txt", admins, context)

@@ -15,6 +15,7 @@ from portal.foundation.broker import queue_on_commit
 from portal.foundation.database import alone, database_now, lock
 from portal.foundation.limits.slots import waiting_for_vendors
 from portal.foundation.mail import Mail, mail_once
+from portal.foundation.models import MailKind
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
@@ -381,7 +382,7 @@ def _mail(rows: list[Connection]) -> Mail:
         members = installation.account.memberships.admins()
     vendor = vendor_name(installation, connection.integration)
     context = {"installation": installation, "connection": connection, "vendor": vendor}
-    return Mail("marketplace/mail/connection_broken.txt", members.emails(), context)
+    return Mail(MailKind.CONNECTIONS, "marketplace/mail/connection_broken.txt", members.people(), context)
 
 
 def _record(installation: Installation, event: Event, by: User | None, row: Connection | None = None) -> None:

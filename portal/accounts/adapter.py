@@ -1,13 +1,10 @@
-import smtplib
 from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.utils import get_next_redirect_url
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.hashers import check_password
 from django.http import HttpRequest, HttpResponse
@@ -19,12 +16,13 @@ from portal.accounts.models import DEFAULT_ZONE, User
 from portal.foundation.encryption import decrypt, encrypt
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import TooMany, give_back, spend
+from portal.foundation.mail import post
+from portal.foundation.models import MailKind
 from portal.foundation.text import validate_address
 from portal.foundation.zones import zones_to_choose
 
 from .entrance import mailed_link
 
-log = structlog.get_logger(__name__)
 # static/js/portal.js writes it on the pages of the entrance.
 ZONE_COOKIE = "time_zone"
 
@@ -110,24 +108,16 @@ class AccountAdapter(DefaultAccountAdapter):
         return super().post_login(request, user, redirect_url=get_next_redirect_url(request) or redirect_url, **more)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send a mail; if the mail server is away, say so instead of failing.
-
-        allauth builds its links from the request's host, which anybody can choose.
-        """
+        """Post a mail. allauth builds its links from the request's host, which anybody can choose."""
         links = {
             name: mailed_link(self.request, urlsplit(value).path)
             for name, value in context.items()
             if name.endswith("_url")
         }
-        site = {"name": _("App Management Portal"), "domain": urlsplit(settings.BASE_URL).netloc}
-        try:
-            super().send_mail(template_prefix, email, {**context, **links, "current_site": site})
-        except smtplib.SMTPRecipientsRefused:
-            # Anybody can type an address that no server accepts.
-            log.warning("mail_refused", template=template_prefix)
-        except (OSError, smtplib.SMTPException) as error:
-            log.error("mail_not_sent", template=template_prefix, error=type(error).__name__)
-            messages.error(self.request, _("The email could not be sent. Try again in a few minutes."))
+        post(MailKind.SECURITY, f"{template_prefix}.txt", to=email, person=context.get("user"), **{**context, **links})
+
+    def send_notification_mail(self, template_prefix: str, user: Any, context: Any = None, email: Any = None) -> None:
+        super().send_notification_mail(template_prefix, user, {**(context or {}), "user": user}, email)
 
 
 class MFAAdapter(DefaultMFAAdapter):

@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 
+from portal.foundation.models import MailKind
 from portal.foundation.pictures import reencode
 from portal.foundation.text import validate_address, validate_readable
 from portal.foundation.zones import zones_to_choose
@@ -95,6 +96,37 @@ class ProfileForm(forms.ModelForm):
     class Meta:
         model = User
         fields = ["name", "time_zone"]
+
+
+# What a person reads of each kind of mail that they may turn off.
+KINDS_OF_MAIL = {
+    MailKind.VERSIONS: _(
+        "To admins: a new version of an app waits for you to decide, or the one you use was withdrawn."
+    ),
+    MailKind.ENDS: _("To whoever can agree again: 30 days, 7 days and one day before an agreement ends."),
+    MailKind.SUCCESSORS: _("To admins: the person who agreed for the account is no longer an admin."),
+    MailKind.CONNECTIONS: _("To whoever can connect it again: an app can no longer reach a vendor."),
+    MailKind.DECISIONS: _("To developers: a version was submitted, approved, rejected, or its submission canceled."),
+    MailKind.REVIEWS: _("To reviewers: a version was submitted, decided on, or its submission canceled."),
+}
+
+
+class MailForm(forms.Form):
+    """Which kinds of mail one person gets, a checkbox each."""
+
+    def __init__(self, person: User, *args: Any, is_reviewer: bool) -> None:
+        super().__init__(*args)
+        self.person = person
+        for kind, about in KINDS_OF_MAIL.items():
+            if kind != MailKind.REVIEWS or is_reviewer:
+                self.fields[kind.value] = forms.BooleanField(
+                    label=kind.label, help_text=about, required=False, initial=kind not in person.unwanted_mail
+                )
+
+    def save(self) -> None:
+        unasked = {*self.person.unwanted_mail} - {*self.fields}
+        self.person.unwanted_mail = sorted(unasked | {kind for kind in self.fields if not self.cleaned_data[kind]})
+        self.person.save(update_fields=["unwanted_mail"])
 
 
 class InvitationForm(forms.Form):

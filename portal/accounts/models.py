@@ -6,14 +6,16 @@ from typing import Any, Self, cast
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.validators import URLValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from portal.foundation.models import MailKind
 from portal.foundation.text import validate_address, validate_readable
 
 # Whoever has not chosen a time zone reads times in this one.
@@ -51,6 +53,10 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     email = models.EmailField(_("email"), unique=True, validators=[validate_address])
     name = models.CharField(_("name"), max_length=80, blank=True, validators=[validate_readable])
     time_zone = models.CharField(_("time zone"), max_length=64, default=DEFAULT_ZONE)
+    # The kinds of mail that they turned off. Kinds that are made later are on.
+    unwanted_mail = ArrayField(
+        models.CharField(max_length=20, choices=MailKind), default=list, blank=True, editable=False
+    )
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = []
@@ -107,9 +113,8 @@ class MembershipQuerySet(models.QuerySet):
         """Return the ids of the accounts that a person administers."""
         return self.admins().filter(user=user).values("account")
 
-    def emails(self) -> list[Any]:
-        """Return the mail addresses of these people."""
-        return list(self.values_list("user__email", flat=True))
+    def people(self) -> QuerySet[User]:
+        return User.objects.filter(pk__in=self.values("user")).order_by("pk")
 
 
 class Membership(models.Model):

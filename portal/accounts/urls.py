@@ -5,6 +5,7 @@ from . import views
 urlpatterns = [
     path("accounts/password/reset/", views.PasswordResetView.as_view(), name="account_reset_password"),
     path("switch/", views.switch, name="switch"),
+    path("settings/mail/", views.mail_settings, name="mail-settings"),
     path("members/<slug:slug>/", views.member_list, name="member-list"),
     path("members/<slug:slug>/invite/", views.member_invite, name="member-invite"),
     path("members/<slug:slug>/<uuid:pk>/role/", views.member_role, name="member-role"),

@@ -1,4 +1,4 @@
-"""Who belongs to an account or a team, what those who run it may do about that, and accepting an invitation."""
+"""Who belongs to an account or a team, what those who run it may do about that, invitations, and which mail people get."""
 
 from typing import Any
 from uuid import UUID
@@ -27,9 +27,9 @@ from portal.foundation.refusals import Refused
 from .actions import inviting, memberships, profiles, teams
 from .actions.inviting import hash_of, is_for
 from .choosing import REMEMBERED, Choice, pick_team
-from .forms import InvitationForm, PublisherForm, RoleForm
+from .forms import InvitationForm, MailForm, PublisherForm, RoleForm
 from .models import Account, Invitation, Membership, Role, TeamLogo, TeamMembership, TeamRole
-from .rights import accounts_run_by, only_runner, teams_run_by
+from .rights import accounts_run_by, is_reviewer, only_runner, teams_run_by
 from .seen import accounts_seen_by, team_memberships_of, teams_seen_by
 
 
@@ -58,6 +58,18 @@ def switch(request: SignedInRequest) -> HttpResponse:
         "current_team": pick_team(request, teams_seen_by(request.user)),
     }
     return render(request, "members/switch.html", context)
+
+
+@require_http_methods(["GET", "POST"])
+def mail_settings(request: SignedInRequest) -> HttpResponse:
+    form = MailForm(
+        request.user, request.POST if request.method == "POST" else None, is_reviewer=is_reviewer(request.user)
+    )
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, _("Saved."))
+        return redirect("mail-settings")
+    return render(request, "members/mail_settings.html", {"form": form})
 
 
 def organisation_url(organisation: Any) -> str:

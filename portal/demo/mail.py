@@ -5,14 +5,26 @@ import email.policy
 from pathlib import Path
 from typing import Any
 
+from csp.decorators import csp_replace
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
+from django.views.decorators.clickjacking import xframe_options_sameorigin
 from django.views.decorators.http import require_safe
 
 from portal.foundation.pages import paginate
+
+MAY_IN_A_MAIL = {
+    "default-src": ["'none'"],
+    "style-src": ["'unsafe-inline'"],
+    "img-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'none'"],
+    "frame-ancestors": ["'self'"],
+    "sandbox": ["allow-top-navigation-by-user-activation"],
+}
 
 
 def has_mail_pages() -> Any:
@@ -44,12 +56,35 @@ def mail_list(request: HttpRequest) -> HttpResponse:
     return render(request, "demo/mail_list.html", {"page_obj": paginate(request, _mails())})
 
 
+def _mail(name: str) -> Any:
+    for known, message in _mails():
+        if known == name:
+            return message
+    raise Http404
+
+
+def _part(message: Any, kind: str) -> str:
+    body = message.get_body((kind,))
+    return body.get_content() if body else ""
+
+
 @login_not_required
 @require_safe
 @never_cache
 def mail_view(request: HttpRequest, name: str) -> HttpResponse:
-    for known, message in _mails():
-        if known == name:
-            body = message.get_body(("plain",))
-            return render(request, "demo/mail_view.html", {"mail": message, "body": body.get_content() if body else ""})
-    raise Http404
+    message = _mail(name)
+    context = {"mail": message, "name": name, "text": _part(message, "plain"), "html": _part(message, "html")}
+    return render(request, "demo/mail_view.html", context)
+
+
+@login_not_required
+@require_safe
+@never_cache
+@xframe_options_sameorigin
+@csp_replace(MAY_IN_A_MAIL)  # type: ignore[arg-type]
+def mail_html(request: HttpRequest, name: str) -> HttpResponse:
+    """Show the HTML part in a frame that may only lay out text; its links open in the whole window."""
+    html = _part(_mail(name), "html")
+    if not html:
+        raise Http404
+    return HttpResponse(html.replace("<head>", '<head><base target="_top">', 1))

@@ -9,4 +9,5 @@ urlpatterns = [
     path("dev/components/", components.component_list, name="component-list"),
     path("dev/mail/", mail.mail_list, name="mail-list"),
     path("dev/mail/<str:name>/", mail.mail_view, name="mail-view"),
+    path("dev/mail/<str:name>/html/", mail.mail_html, name="mail-html"),
 ]

@@ -7,11 +7,11 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, hotp_value, yield_hotp_counters_from_time
-from django.core import mail
 from django.test import Client as Browser
 
 from tests.browsing import squeeze
 from tests.factories import PASSWORD, REDIRECT_URI
+from tests.mailing import outbox
 from tests.oauth import answer, authorize_url, pkce
 from tests.worlds import shared
 
@@ -63,7 +63,7 @@ class Person:
 
 
 def mailed_link():
-    return re.search(r"https?://\S+", mail.outbox[-1].body)[0]
+    return re.search(r"https?://\S+", outbox()[-1].body)[0]
 
 
 @shared
@@ -87,7 +87,7 @@ def connected(person, app):
 def test_a_forgotten_password_leads_on_to_what_the_app_asked(asked, cast, elsewhere):
     person = Person().open(asked.url).press("Forgot your password\\?").send("Send link", email=cast.admin.email)
     assert "Check your email" in person.text
-    assert "callback" not in mail.outbox[-1].body, "nothing that came with the request is legible in the mail"
+    assert "callback" not in outbox()[-1].body, "nothing that came with the request is legible in the mail"
     person = Person() if elsewhere else person
     person.open(mailed_link()).send("Change password", password1=NEW, password2=NEW)
     assert connected(person.sign_in(cast.admin.email, NEW).agree(), asked)
@@ -120,7 +120,7 @@ def test_signing_up_leads_on_to_what_the_app_asked(asked, cast, elsewhere, butto
     fields = {"name": "Nia", "email": "nia@example.com", "password1": NEW, "password2": NEW}
     person.send("Sign up", **fields)
     assert "Confirm your email address" in person.text
-    assert "callback" not in mail.outbox[-1].body
+    assert "callback" not in outbox()[-1].body
     person = Person() if elsewhere else person
     person.open(mailed_link()).send("Confirm")
     # With a test account of her own alone, she agrees for that.
@@ -132,7 +132,7 @@ def test_a_confirmation_that_is_sent_again_at_sign_in_leads_on_too(asked, cast):
         "Sign up", name="Nia", email="nia@example.com", password1=NEW, password2=NEW
     )
     person = Person().open(asked.url).sign_in("nia@example.com", NEW)
-    assert "Confirm your email address" in person.text and len(mail.outbox) == 2
+    assert "Confirm your email address" in person.text and len(outbox()) == 2
     assert connected(Person().open(mailed_link()).send("Confirm").sign_in("nia@example.com", NEW).agree(), asked)
 
 
@@ -218,9 +218,9 @@ def test_a_form_from_elsewhere_leads_back_into_the_portal_only(cast):
 
 def test_no_mail_leads_out_of_the_portal_nor_says_what_a_stranger_typed(cast):
     for path in ("https://evil.example/", "//evil.example/", "/\\evil.example", "/locked-visit-evil.example"):
-        mail.outbox.clear()
+        outbox().clear()
         Browser().post("/accounts/password/reset/", {"email": cast.admin.email, "next": path})
-        assert "evil" not in mail.outbox[0].body
+        assert "evil" not in outbox()[0].body
         page = Person().open(mailed_link())
         assert 'value="https' not in page.text and 'value="//' not in page.text
 
@@ -234,7 +234,7 @@ def test_a_forged_next_is_ignored(cast):
 
 def test_no_mail_carries_a_next_longer_than_any_page_takes(cast):
     Browser().post("/accounts/password/reset/", {"email": cast.admin.email, "next": f"/?{secrets.token_hex(20000)}"})
-    assert len(mail.outbox[0].body) < 2000
+    assert len(outbox()[0].body) < 2000
 
 
 def test_links_in_mails_lead_to_base_url_whatever_host_was_named(cast, settings):
@@ -246,7 +246,7 @@ def test_links_in_mails_lead_to_base_url_whatever_host_was_named(cast, settings)
         ("/accounts/signup/", {**form, "email": cast.admin.email}),
         ("/accounts/signup/", {**form, "email": "nia@example.com"}),
     ):
-        mail.outbox.clear()
+        outbox().clear()
         Browser().post(path, fields, headers={"host": "evil.example"})
-        assert re.findall(r"https?://[^/\s]+", mail.outbox[0].body) == ["https://apps.example.com"]
-        assert "evil" not in mail.outbox[0].body + mail.outbox[0].subject
+        assert re.findall(r"https?://[^/\s]+", outbox()[0].body) == ["https://apps.example.com"]
+        assert "evil" not in outbox()[0].body + outbox()[0].subject

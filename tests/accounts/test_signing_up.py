@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher
-from django.core import mail
 from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 
 from portal.accounts.models import Team, User
 from portal.ledger.models import Entry
+from tests.mailing import outbox
 
 STRONG = "a horse of another colour"
 # What a known and an unknown address are tried with.
@@ -33,12 +33,12 @@ def work(path, email, monkeypatch):
     """What it takes to answer: password hashes, mails, and statements by what they do to which table."""
     hashed, encode = [], MD5PasswordHasher.encode
     monkeypatch.setattr(MD5PasswordHasher, "encode", lambda *given: hashed.append(1) or encode(*given))
-    mails = len(mail.outbox)
+    mails = len(outbox())
     with CaptureQueriesContext(connection) as asked:
         response = sent(path, email)
     monkeypatch.undo()
     verbs = Counter(re.match(r'(INSERT INTO "\w+"|UPDATE "\w+"|SELECT|\w+)', query["sql"])[1] for query in asked)
-    return response.status_code, len(hashed), len(mail.outbox) - mails, verbs
+    return response.status_code, len(hashed), len(outbox()) - mails, verbs
 
 
 @pytest.mark.django_db
@@ -59,7 +59,7 @@ def test_signing_up_with_a_known_address_leaves_nothing_behind(cast):
     before = User.objects.count(), Team.objects.count(), Entry.objects.count()
     sent("/accounts/signup/", cast.dev.email)
     assert (User.objects.count(), Team.objects.count(), Entry.objects.count()) == before
-    assert [each.to for each in mail.outbox] == [[cast.dev.email]] and "has an account" in mail.outbox[0].body
+    assert [each.to for each in outbox()] == [[cast.dev.email]] and "has an account" in outbox()[0].body
 
 
 @pytest.mark.soak

@@ -12,6 +12,7 @@ from django.urls import get_resolver
 
 from portal.demo import mail as demo_mail
 from portal.demo.management.commands.seed_demo import PASSWORD
+from tests.mailing import outbox
 
 from .looking import covers
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def link_in_mail():
-    return re.search(r"https?://\S+?(/accounts/\S+)", mail.outbox[-1].body)[1]
+    return re.search(r"https?://\S+?(/accounts/\S+)", outbox()[-1].body)[1]
 
 
 @covers("home", "account_login", "account_signup", "account_email_verification_sent", "account_confirm_email")

@@ -18,6 +18,7 @@ from portal.celery import app as celery
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import EDIT
+from tests.mailing import outbox
 from tests.people.forms import forms_of, text
 from tests.volume import grow_agreements
 from tests.worlds import shared
@@ -31,7 +32,7 @@ def sweep():
     succeeding.forget_who_came_back()
     for account in succeeding.whom_to_ask():
         tasks.ask_for_successor(account.pk)
-    return sorted(to for message in mail.outbox for to in message.to)
+    return sorted(to for message in outbox() for to in message.to)
 
 
 def demote(user, account, role="agent"):
@@ -73,7 +74,7 @@ def test_nothing_ends_however_the_admin_leaves_and_the_other_admins_are_told_onc
     assert agreed_app.client_credentials(cast.acme.slug).status_code == 200
     assert Consent.objects.values("granted", "expires_at", "revoked_at").get() == before
     assert sweep() == sorted([cast.abe.email, cast.bea.email])
-    assert f"/consents/{agreed_app.consent.pk}/confirm/" in mail.outbox[0].body
+    assert f"/consents/{agreed_app.consent.pk}/confirm/" in outbox()[0].body
     assert sweep() == []
 
 
@@ -110,12 +111,12 @@ def test_the_other_admins_are_told_as_soon_as_it_is_committed(
     agreed_app, cast, leave, monkeypatch, django_capture_on_commit_callbacks
 ):
     """The sweep, every ten minutes, is only for lost messages (T3)."""
-    mail.outbox.clear()
+    outbox().clear()
     monkeypatch.setattr(celery, "send_task", lambda name, args=(), **more: celery.tasks[name](*args))
     with django_capture_on_commit_callbacks(execute=True):
         leave(cast)
-        assert not mail.outbox
-    assert {to for message in mail.outbox for to in message.to} == {cast.abe.email, cast.bea.email}
+        assert not outbox()
+    assert {to for message in outbox() for to in message.to} == {cast.abe.email, cast.bea.email}
     assert not sweep()
 
 
@@ -130,7 +131,7 @@ def test_one_mail_lists_all_apps_of_an_account(app_without_admin, external, cast
     factories.agree(external.client, cast.acme, cast.admin)
     demote(cast.admin, cast.acme)
     assert len(sweep()) == 2
-    assert mail.outbox[0].body.count("/confirm/") == 2
+    assert outbox()[0].body.count("/confirm/") == 2
 
 
 def test_the_first_new_admin_is_told_if_none_was_left(agreed_app, cast):
@@ -241,4 +242,4 @@ def test_the_mail_takes_as_many_queries_for_many_as_for_few_and_names_twenty(app
     few = queries()
     grow_agreements(consent, 29)
     assert queries() == few
-    assert "and 11 more" in mail.outbox[0].body
+    assert "and 11 more" in outbox()[0].body

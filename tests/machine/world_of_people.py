@@ -2,13 +2,12 @@
 
 import re
 
-from django.core import mail
-
 from portal.accounts.actions import accounts, inviting, memberships, people, teams
 from portal.accounts.actions.inviting import hash_of, invitations_to_mail
 from portal.accounts.models import Invitation, Membership
 from portal.foundation.refusals import Refused
 from tests import factories
+from tests.mailing import outbox
 
 from .beside import Beside, name, row
 
@@ -85,9 +84,9 @@ class WorldOfPeople(Beside):
             for invitation in invitations_to_mail():
                 inviting.tell_of_invitation(invitation)
 
-        before = len(mail.outbox)
+        before = len(outbox())
         told, _nothing = self.act("mail_invitations", portal)
-        sent = [re.search(r"/invitations/([\w-]+)/", message.body)[1] for message in mail.outbox[before:]]
+        sent = [re.search(r"/invitations/([\w-]+)/", message.body)[1] for message in outbox()[before:]]
         links = {hash_of(token): token for token in sent}
         assert len(sent) == len(told), "one mail for each"
         for invitation in told:

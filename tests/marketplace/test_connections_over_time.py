@@ -3,7 +3,6 @@
 import datetime as dt
 
 import pytest
-from django.core import mail
 from django.db.models.functions import Now
 
 from marketplace import tasks
@@ -15,6 +14,7 @@ from portal.accounts.actions import memberships, people
 from portal.accounts.models import Account
 from portal.foundation.database import database_now
 from portal.ledger.models import Entry
+from tests.mailing import outbox
 from tests.marketplace.connected import connect, connect_directly, row, url_of, works
 from tests.migrating import back_to, column, forward
 from tests.people.forms import text
@@ -55,8 +55,8 @@ def test_a_refresh_refused_for_good_is_reported_once_to_whoever_can_help(multi, 
     assert row().broken_at and row().refresh_at is None and "invalid_grant" in row().problem
     for _twice in range(2):
         tasks.tell_of_broken_connection(str(row().pk))
-    assert [message.to for message in mail.outbox] == [[cast.admin.email]]
-    assert url_of(multi, "calendar") in mail.outbox[0].body and "Example Calendar" in mail.outbox[0].body
+    assert [message.to for message in outbox()] == [[cast.admin.email]]
+    assert url_of(multi, "calendar") in outbox()[0].body and "Example Calendar" in outbox()[0].body
     shown = text(ada.get(f"/installations/{multi.installation.pk}/"))
     assert "Connect again" in shown and "invalid_grant" in shown
     home = text(ada.get("/"))
@@ -97,7 +97,7 @@ def test_an_agent_is_told_about_their_own_broken_connection(multi, cast, vendors
     Connection.objects.update(refresh_at=Now())
     tasks.refresh_connection(str(row("boards").pk))
     tasks.tell_of_broken_connection(str(row("boards").pk))
-    assert [message.to for message in mail.outbox] == [[cast.agent.email]]
+    assert [message.to for message in outbox()] == [[cast.agent.email]]
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"status": 0}, {"status": 400, "body": "no"}])

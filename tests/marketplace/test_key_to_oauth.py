@@ -4,7 +4,6 @@ from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
-from django.core import mail
 
 from consent.models import Access, Consent
 from credentials.models import Level
@@ -15,6 +14,7 @@ from marketplace.models import Offer, OfferKind
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import VIEW
+from tests.mailing import outbox
 from tests.marketplace import packages
 from tests.marketplace.connected import connect, register
 from tests.oauth import AppSide
@@ -204,10 +204,10 @@ def test_the_version_with_the_first_vendor_waits_and_is_then_connected(installat
     register(vendors, app.slug)
     factories.publish(make_version(app, cast, "2.0", package=with_vendor(files, vendors[0])), cast.dev)
     assert Offer.objects.get().kind == OfferKind.ASK
-    mail.outbox.clear()
+    outbox().clear()
     tasks.tell_of_offer(Offer.objects.get().pk)
-    assert mail.outbox[0].subject == "Insights asks to connect to another service"
-    assert "It asks to connect to: Example Calendar\n" in mail.outbox[0].body
+    assert outbox()[0].subject == "Insights asks to connect to another service"
+    assert "It asks to connect to: Example Calendar\n" in outbox()[0].body
     page = f"/installations/{installation.pk}/"
     shown = ada.get(f"{page}upgrade/")
     assert "New services to connect" in text(shown)

@@ -1,7 +1,6 @@
 """Withdrawing a published version: admins who have it are told, and keep it or move to another (M4)."""
 
 import pytest
-from django.core import mail
 from django.db import DatabaseError, transaction
 
 from consent.models import Consent
@@ -10,6 +9,7 @@ from marketplace.actions import installing, publishing
 from marketplace.models import Offer, OfferKind, Status, Version
 from tests import factories
 from tests.factories import CREATE, EDIT, VIEW, version_fields
+from tests.mailing import outbox
 from tests.marketplace.versions import next_version, scopes_now, upgrade
 from tests.people.forms import text
 
@@ -24,9 +24,9 @@ def test_a_withdrawn_version_keeps_working_and_its_admins_are_offered_the_earlie
     assert scopes_now(agreed_app, cast.acme) == [CREATE, EDIT, VIEW]
     offer = Offer.objects.get(kind=OfferKind.WITHDRAWN)
     assert offer.version == agreed_app.version
-    mail.outbox.clear()
+    outbox().clear()
     tasks.tell_of_offer(offer.pk)
-    assert "It loses tickets." in mail.outbox[0].body
+    assert "It loses tickets." in outbox()[0].body
     page = browse(cast.admin).get(f"/installations/{agreed_app.installation.pk}/")
     assert "It loses tickets." in text(page)
     agreed_app.installation.refresh_from_db()
@@ -41,9 +41,9 @@ def test_a_withdrawn_version_cannot_be_installed_and_admins_are_told_if_it_was_t
     assert (offer.kind, offer.version) == (OfferKind.WITHDRAWN, None)
     with pytest.raises(installing.NotInstallable):
         installing.install(agreed_app.version.app, cast.globex, by=cast.globex_admin)
-    mail.outbox.clear()
+    outbox().clear()
     tasks.tell_of_offer(offer.pk)
-    assert "No other version" in mail.outbox[0].body
+    assert "No other version" in outbox()[0].body
     assert Version.objects.get().status == Status.WITHDRAWN
 
 
@@ -52,12 +52,12 @@ def test_a_waiting_account_is_told_when_its_version_is_withdrawn(agreed_app, cas
     next_version(agreed_app.version.app, cast.dev, required_scopes=[VIEW, CREATE])
     offer = Offer.objects.get()
     tasks.tell_of_offer(offer.pk)
-    mail.outbox.clear()
+    outbox().clear()
     publishing.withdraw_version(agreed_app.version, reason="Old.", by=cast.dev)
     for _time in range(2):
         tasks.sweep_offers()
         tasks.tell_of_offer(offer.pk)
-    assert [message.subject for message in mail.outbox] == ["Insights 1.0 was withdrawn"]
+    assert [message.subject for message in outbox()] == ["Insights 1.0 was withdrawn"]
     assert Offer.objects.get().kind == OfferKind.WITHDRAWN
 
 

@@ -161,6 +161,7 @@ SENT = {
     "POST accounts/2fa/reauthenticate/": _of(code="123456"),
     "POST accounts/2fa/totp/activate/": _totp,
     "POST settings/": _of(name="Renamed", time_zone="Europe/Berlin"),
+    "POST settings/mail/": _of(ends="on"),
     "POST members/<slug:slug>/invite/": _of(email="nia@example.com", role="agent"),
     "POST members/<slug:slug>/<uuid:pk>/role/": _of(role="admin"),
     "POST teams/<uuid:public_id>/profile/": _of(name="Acorn"),

@@ -13,6 +13,7 @@ from django.db import connection
 from marketplace.models import Connection, VendorSecret
 from marketplace.vendors.secrets import keep_vendor_secret
 from portal.foundation.encryption import EncryptedField, decrypt
+from portal.foundation.models import OutgoingMail
 from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
@@ -32,11 +33,13 @@ def stored_secret(installed, cast):
         installation=installed.installation, integration="octo", values={"a": "b"}, tokens={"access_token": "t"}
     )
     keep_vendor_secret(installed.version.app, "octo", secret="s3cret", by=cast.dev)
+    OutgoingMail.objects.create(kind="ends", content={"text": "s3cret"})
     TOTP.activate(cast.agent, secret := generate_totp_secret())
     return secret
 
 
 COLUMNS = [
+    ("accounts_outgoingmail", "content"),
     ("marketplace_connection", "tokens"), ("marketplace_connection", "values"),
     ("marketplace_installation", "values"), ("marketplace_vendorsecret", "secret"),
 ]  # fmt: skip
@@ -62,7 +65,7 @@ def test_rotating_encrypts_everything_with_the_first_key_and_the_old_can_be_remo
     old = settings.FIELD_ENCRYPTION_KEYS
     settings.FIELD_ENCRYPTION_KEYS = [NEW, *old]
     call_command("rotate_keys", stdout=(output := io.StringIO()))
-    assert output.getvalue().startswith("5 values")
+    assert output.getvalue().startswith("6 values")
     settings.FIELD_ENCRYPTION_KEYS = [NEW]
     assert Connection.objects.get().tokens == {"access_token": "t"} and VendorSecret.objects.get().secret == "s3cret"
     assert decrypt(Authenticator.objects.get(user=cast.agent).data["secret"]) == stored_secret

@@ -16,7 +16,7 @@ PUBLIC = {
     ".well-known/oauth-protected-resource/<path:path>", ".well-known/oauth-protected-resource/sandbox/api/v2",
     ".well-known/ledger-keys.json", "receipts/verify_receipt.py",
     "sandbox/api/v2/tickets", "sandbox/api/v2/tickets/<int:ticket_id>", "sandbox/app/install", "sandbox/app/callback",
-    "dev/components/", "dev/mail/", "dev/mail/<str:name>/",
+    "dev/components/", "dev/mail/", "dev/mail/<str:name>/", "dev/mail/<str:name>/html/",
     "favicon.ico", "healthz", "readyz",
 }  # fmt: skip
 # Views of other packages with sign-in rules of their own; tests/people/table.txt says what each shows.

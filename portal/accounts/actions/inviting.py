@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from portal.foundation.broker import queue_on_commit
 from portal.foundation.database import database_now, lock
 from portal.foundation.mail import Mail, mail_once
+from portal.foundation.models import MailKind
 from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
@@ -154,7 +155,9 @@ def accept_invitation(invitation: Invitation, *, by: User) -> Membership | TeamM
 
 def tell_of_invitation(invitation: Invitation) -> None:
     """Mail an invitation, once. Its token is made for the mail; only its hash is stored."""
-    rows = Invitation.objects.with_state().filter(pk=invitation.pk, told_at=None)
+    # Locked, so that nobody resends or takes it back between its token and its mail.
+    rows = Invitation.objects.with_state().select_for_update(no_key=True, of=("self",))
+    rows = rows.filter(pk=invitation.pk, told_at=None)
     mail_once(f"invitation:{invitation.pk}", rows, _mail)
 
 
@@ -163,10 +166,9 @@ def _mail(rows: Sequence[Invitation]) -> Mail | None:
     if invitation.why_over():
         return None
     token = secrets.token_urlsafe(32)
-    Invitation.objects.open().filter(pk=invitation.pk).update(token_hash=hash_of(token))
+    Invitation.objects.filter(pk=invitation.pk).update(token_hash=hash_of(token))
     context = {"invitation": invitation, "token": token}
-    # If it was sent again meanwhile, it has no token and is still to be mailed.
-    return Mail("members/mail/invitation.txt", [invitation.email], context, {"token_hash": hash_of(token)})
+    return Mail(MailKind.INVITATION, "members/mail/invitation.txt", [invitation.email], context)
 
 
 def invitations_to_mail() -> QuerySet[Invitation]:

@@ -5,27 +5,37 @@ from datetime import timedelta
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from portal.foundation.broker import queue_on_commit
 from portal.foundation.mail import Mail, mail_once
+from portal.foundation.models import MailKind
 
-from ..models import Notice, Team
+from ..models import Notice, NoticeKind, Team, User
 from ..rights import reviewers
 
 # A bound, so that a team that keeps submitting and taking back fills no mailbox; the reviewers' queue shows the rest.
 MAX_TO_REVIEWERS = 20  # a day, about one team
+_ABOUT_SECURITY = (NoticeKind.SUSPENDED, NoticeKind.LIFTED, NoticeKind.LIFTED_AFTER_LEAK)
 
 
 def put_notices(team: Team, kind: str, *, name: str, path: str, reviewers_path: str, reason: str = "") -> None:
-    """Store a mail to the team's developers and one to the reviewers; the sweep sends them after this commits (T3)."""
+    """Store a mail to the team's developers and one to the reviewers; workers write the mails once this commits (T3)."""
     given = {"team": team, "kind": kind, "name": name, "reason": reason}
-    Notice.objects.create(to_reviewers=False, path=path, **given)
-    Notice.objects.create(to_reviewers=True, path=reviewers_path, **given)
+    for to_reviewers, where in ((False, path), (True, reviewers_path)):
+        notice = Notice.objects.create(to_reviewers=to_reviewers, path=where, **given)
+        queue_on_commit("portal.accounts.tasks.tell_of_notice", notice.pk)
 
 
-def _addresses(notice: Notice) -> list[str]:
-    developers = notice.team.memberships.live()
+def _people(notice: Notice) -> QuerySet[User]:
+    developers = notice.team.memberships.live().values("user")
     if not notice.to_reviewers:
-        return list(developers.values_list("user__email", flat=True))
-    return list(reviewers().exclude(pk__in=developers.values("user")).values_list("email", flat=True))
+        return User.objects.filter(pk__in=developers)
+    return reviewers().exclude(pk__in=developers)
+
+
+def _kind(notice: Notice) -> MailKind:
+    if notice.kind in _ABOUT_SECURITY:
+        return MailKind.SECURITY
+    return MailKind.REVIEWS if notice.to_reviewers else MailKind.DECISIONS
 
 
 def tell_of_notice(notice: Notice) -> None:
@@ -38,7 +48,7 @@ def _mail(rows: list[Notice]) -> Mail:
     (notice,) = rows
     today = Notice.objects.filter(team=notice.team, to_reviewers=True, told_at__gt=Now() - timedelta(days=1))
     is_too_many = notice.to_reviewers and today.count() >= MAX_TO_REVIEWERS
-    return Mail("members/mail/notice.txt", [] if is_too_many else _addresses(notice), {"notice": notice})
+    return Mail(_kind(notice), "members/mail/notice.txt", [] if is_too_many else _people(notice), {"notice": notice})
 
 
 def notices_to_mail() -> QuerySet[Notice]:

@@ -59,7 +59,7 @@ class Command(BaseCommand):
                 # A worker does not hear that it is to stop while it starts.
                 "--workers-kill-timeout", "3", ":".join(settings.WSGI_APPLICATION.rsplit(".", 1)),
             ],
-            "worker": [*python, "celery", "-q", "-A", "portal", "worker", "-Q", "default,revoke,vendors", "-c", "2", "-l", "warning"],
+            "worker": [*python, "celery", "-q", "-A", "portal", "worker", "-Q", "default,revoke,vendors,mail", "-c", "2", "-l", "warning"],
             "beat": [*python, "celery", "-q", "-A", "portal", "beat", "-s", str(settings.VAR / "celerybeat"), "-l", "warning"],
             **{f"vendor {name}": vendors.command(name) for name in names},
         }  # fmt: skip
