@@ -113,16 +113,25 @@ class Screen:
         return self.access.services if self.access else []
 
     def _kind_of(self, row: ClientScope) -> int:
-        """Return 0 where only calls that read are opened, 1 where others are too, 2 where nobody knows."""
+        """Return 0 where only calls that read are opened, 1 where others are too, 2 where DELETE is, 3 where nobody knows."""
         operations = self._operations[row.scope.name]
-        return 2 if not operations else int(not all(each.is_safe for each in operations))
+        if not operations:
+            return 3
+        if any(each.method == "DELETE" for each in operations):
+            return 2
+        return int(not all(each.is_safe for each in operations))
 
     def _grouped(self, rows: list[ClientScope]) -> list[Group]:
         """Return scopes by product, those that only read first."""
-        titles = [_("Read only"), _("Read and change"), _("The product has not published what these open")]
+        titles = [
+            _("Read only"),
+            _("Change data"),
+            _("Change and delete data"),
+            _("The product has not published what these open"),
+        ]
         groups: dict[Product, list[list[ClientScope]]] = {}
         for row in sorted(rows, key=lambda row: (row.scope.product.name, row.scope.name)):
-            groups.setdefault(row.scope.product, [[], [], []])[self._kind_of(row)].append(row)
+            groups.setdefault(row.scope.product, [[], [], [], []])[self._kind_of(row)].append(row)
         return [
             Group(
                 product,

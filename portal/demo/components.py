@@ -109,7 +109,7 @@ STATES: dict[str, list[dict[str, Any]]] = {
     "pagination": [{"page_obj": Example(has_other_pages=True, previous_url="#", next_url="#", number=2, paginator=_PAGES.paginator, has_uncounted=uncounted), "label": label} for uncounted, label in ((False, "Pages"), (True, "Pages of a long list"))],
     "risk": [{"level": level} for level in _RISKS],
     "role": [{"member": Example(get_role_display="Admin")}],
-    "scope": [{"scope": _SCOPE, "justification": "To draft answers."}, {"scope": _OLD_SCOPE, "note": "Optional."}],
+    "scope": [{"scope": _SCOPE, "justification": "To draft answers."}, {"scope": _OLD_SCOPE, "note": "Optional."}, {"scope": _SCOPE, "unnamed": True}],
     "scope_chips": [{"scopes": [Example(pk=1, sentence="Read tickets and their replies"), Example(pk=2, sentence="Delete contacts")]}],
     "scope_list": [{"rows": [Example(scope=_SCOPE, justification="", note=""), Example(scope=_OLD_SCOPE, justification="", note="")]}],
     "state_access": [

@@ -74,7 +74,7 @@ def test_new_permissions_are_asked_for_even_right_after_agreeing(external, ada, 
     ada.post(url, {"decision": "agree", "shown": shown(ada.get(url))})
     add_scopes(external.client, scopes={CREATE: "Why"}, by=cast.dev)
     page = ada.get(authorize_url(external.client, pkce()[1], account=cast.acme.slug, scope=f"{VIEW} {CREATE}"))
-    assert "the app also wants to Freshservice Read and change Create tickets" in text(page)
+    assert "the app also wants to Freshservice Change data Create tickets" in text(page)
 
 
 def test_ten_minutes_later_a_page_is_shown(agreed_app, ada):

@@ -11,11 +11,11 @@ from credentials import actions as credentials
 from credentials.models import Kind, Product
 from credentials.registry import import_document
 from marketplace.actions import installing
-from portal.accounts.actions import memberships
+from portal.accounts.actions import memberships, teams
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
-from tests.factories import CREATE, EDIT, REDIRECT_URI, VIEW
+from tests.factories import CREATE, DELETE, EDIT, REDIRECT_URI, VIEW
 from tests.marketplace.versions import next_version
 from tests.oauth import AppSide, agree, answer, authorize_url, pkce, shown
 from tests.people.forms import forms_of, text
@@ -95,7 +95,7 @@ def test_the_page_says_who_asks_for_which_account_until_when_and_where_the_brows
     until = page.context["screen"].ends_at
     assert "Insights asks for access to Acme Made by Dev" in text(page) and "Unverified developer" in text(page)
     assert after(page, "Account") == "Acme You agree for everyone in Acme"
-    assert after(page, "Signed in as").startswith(f"Ada ({cast.admin.email}) · Not you?")
+    assert after(page, "Signed in as").startswith(f"Ada ({cast.admin.email}) Not you?")
     assert after(page, "Until").endswith(str(until.year))
     assert after(page, "Next") == "Your browser goes to app.example:8443"
 
@@ -169,16 +169,18 @@ def test_an_app_without_an_icon_has_a_drawn_one(web, cast, ada):
 
 
 def test_permissions_are_grouped_by_product_and_those_that_only_read_come_first(cast, chat, browse):
-    row = factories.client(cast.dev, kind=Kind.EXTERNAL, scopes=[EDIT, VIEW, SEND, CHATS, "chat.bots"])[0]
+    teams.verify_team(factories.team_of(cast.dev), by=None)
+    row = factories.client(cast.dev, kind=Kind.EXTERNAL, scopes=[DELETE, EDIT, VIEW, SEND, CHATS, "chat.bots"])[0]
     page = text(browse(cast.admin).get(authorize_url(row, CHALLENGE, account=cast.acme.slug)))
     places = [
         page.index(words)
         for words in (
             "The app wants to Chat Read only Read conversations",
-            "Read and change Send messages",
+            "Change data Send messages",
             "The product has not published what these open Run bots",
             "Freshservice Read only View tickets",
-            "Read and change Edit tickets",
+            "Change data Edit tickets",
+            "Change and delete data Delete and restore tickets",
         )
     ]
     assert places == sorted(places)
@@ -222,7 +224,7 @@ def test_no_product_publishes_a_call_that_another_products_scope_opens(chat):
 def test_what_was_read_is_kept_with_its_groups_and_where_the_browser_went(web, cast, ada):
     agree(ada, ask(web, cast))
     words = Consent.objects.get().text.words
-    assert words["groups"] == {VIEW: ["Freshservice", "Read only"], EDIT: ["Freshservice", "Read and change"]}
+    assert words["groups"] == {VIEW: ["Freshservice", "Read only"], EDIT: ["Freshservice", "Change data"]}
     assert words["leads_to"] == "app.example:8443"
     receipt = text(ada.get(f"/receipts/{Entry.objects.get(event='consent.granted').pk}/"))
     assert "Freshservice · Read only" in receipt and "the browser went on to app.example:8443" in receipt

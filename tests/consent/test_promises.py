@@ -96,7 +96,7 @@ def test_scopes_allowed_before_but_not_requested_now_count_too(cast, browse):
     agree(ada, f"{url}&scope={EDIT}")
     page = text(ada.get(f"{url}&scope={VIEW}"))
     assert "app also wants to Freshservice Read only View tickets" in page
-    assert "Already allowed: 1 permission Freshservice Read and change Edit tickets" in page
+    assert "Already allowed: 1 permission Freshservice Change data Edit tickets" in page
     assert NOTHING_ELSE in page and NOTHING_DELETED not in page
 
 
