@@ -149,7 +149,9 @@ class Filters:
 
     def parts(self, entries: QuerySet[Entry], places: Any) -> tuple[list[QuerySet[Entry]], bool]:
         """Return the entries asked for as querysets that an index sorts, and whether older ones were not looked at."""
-        entries, events, words = entries.filter(self._indexed()), self._events, self._words()
+        # A chain that is chosen is read as a whole, so that no entry of it needs a closer look (E1).
+        entries = (Entry.objects.all() if self.chain else entries).filter(self._indexed())
+        events, words = self._events, self._words()
         are_many = not self.is_narrow and any(each.are_many for each in places)
         parts = [entries] if self.is_narrow else parts_of(self.user, entries, places, self._before)
         splits = not (words or self.actor or are_many) and len(parts) * len(events) <= _MOST_PARTS
