@@ -71,7 +71,7 @@ def test_two_clicks_are_two_lines(cast, browse):
     dev = browse(cast.dev)
     client, _secret = factories.client(cast.dev)
     for _number in range(2):
-        dev.post(*a_form(dev, f"/credentials/{client.client_id}/secrets/", overlap_hours=0))
+        dev.post(*a_form(dev, f"/credentials/{client.client_id}/secrets/", overlap_hours=0, confirmed="on"))
     rotated = [entry for entry in lines(dev) if entry.event == "client.secret_rotated"]
     assert len(rotated) == 2 and not any(entry.parts for entry in rotated)
 

@@ -224,7 +224,7 @@ def test_every_receipt_names_its_entry_and_contains_a_signed_checkpoint(chain, b
     ada, path = browse(cast.admin), tmp_path / "receipt.json"
     page = ada.post(f"/installations/{installed.installation.pk}/uninstall/", follow=True)
     ended = chain.entries.get(event="access.ended")
-    assert page.request["PATH_INFO"] == f"/receipts/{ended.pk}/"
+    assert f"/receipts/{ended.pk}/" in page.content.decode()
     events = []
     for entry in chain.entries.all():
         address = f"/receipts/{entry.pk}/"
