@@ -120,4 +120,4 @@ def test_a_page_that_cannot_ask_this_person_lets_them_sign_in_as_somebody_else(a
         page = browse(person).get(url)
         (form,) = [form for form in forms_of(page) if form.action == "/accounts/logout/"]
         assert page.status_code == status and form.values["next"] == url
-        assert f"Signed in as {person.name} ({person.email})" in text(page)
+        assert f"Signed in as {person.name} {person.email}" in text(page)

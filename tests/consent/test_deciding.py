@@ -16,7 +16,7 @@ from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
 from tests.factories import CREATE, DELETE, EDIT, REDIRECT_URI, VIEW
-from tests.marketplace.versions import next_version
+from tests.marketplace.versions import next_version, upgrade
 from tests.oauth import AppSide, agree, answer, authorize_url, pkce, shown
 from tests.people.forms import forms_of, text
 from tests.worlds import shared
@@ -95,7 +95,7 @@ def test_the_page_says_who_asks_for_which_account_until_when_and_where_the_brows
     until = page.context["screen"].ends_at
     assert "Insights asks for access to Acme Made by Dev" in text(page) and "Unverified developer" in text(page)
     assert after(page, "Account") == "Acme You agree for everyone in Acme"
-    assert after(page, "Signed in as").startswith(f"Ada ({cast.admin.email}) Not you?")
+    assert after(page, "Signed in as").startswith(f"Ada {cast.admin.email} Not you?")
     assert after(page, "Until").endswith(str(until.year))
     assert after(page, "Next") == "Your browser goes to app.example:8443"
 
@@ -137,6 +137,17 @@ def test_an_app_with_a_setup_of_its_own_leads_there_also_when_it_is_agreed_to_ag
         pressed = ada.post(path, {"decision": "agree", "shown": shown(page)})
         assert pressed.status_code == 302, path
         assert pressed["Location"].endswith("/connect/") == ("app.example" in goes), path
+
+
+def test_where_nothing_new_is_required_the_browser_leaves_only_if_something_is_turned_on(installed_agent, browse, cast):
+    consent = factories.agree(installed_agent.client, cast.acme, cast.agent)
+    version = next_version(installed_agent.version.app, cast.dev, required_scopes=[VIEW], optional_scopes=[CREATE])
+    upgrade(installed_agent.installation, version, cast.admin)
+    axel, url = browse(cast.agent), f"/consents/{consent.pk}/renew/"
+    page = axel.get(url)
+    assert after(page, "Next") == "If you turn something on, your browser goes to app.example"
+    pressed = axel.post(url, {"decision": "agree", "shown": shown(page)})
+    assert pressed["Location"] == f"/installations/{installed_agent.installation.pk}/"
 
 
 def test_a_page_of_one_address_agrees_to_nothing_that_goes_to_another(web, cast, ada):
