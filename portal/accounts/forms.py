@@ -100,14 +100,16 @@ class ProfileForm(forms.ModelForm):
 
 # What a person reads of each kind of mail that they may turn off.
 KINDS_OF_MAIL = {
-    MailKind.VERSIONS: _(
-        "To admins: a new version of an app waits for you to decide, or the one you use was withdrawn."
+    MailKind.VERSIONS: _("For admins: a new version waits for your decision, or the version in use was withdrawn."),
+    MailKind.ENDS: _("For whoever can agree again: 30 days, 7 days and one day before an agreement ends."),
+    MailKind.SUCCESSORS: _("For admins: the person who agreed for the account is no longer an admin."),
+    MailKind.CONNECTIONS: _("For whoever can connect it again: an app can no longer reach a vendor."),
+    MailKind.DECISIONS: _(
+        "For developers: a version was submitted, approved or rejected, or its submission was canceled."
     ),
-    MailKind.ENDS: _("To whoever can agree again: 30 days, 7 days and one day before an agreement ends."),
-    MailKind.SUCCESSORS: _("To admins: the person who agreed for the account is no longer an admin."),
-    MailKind.CONNECTIONS: _("To whoever can connect it again: an app can no longer reach a vendor."),
-    MailKind.DECISIONS: _("To developers: a version was submitted, approved, rejected, or its submission canceled."),
-    MailKind.REVIEWS: _("To reviewers: a version was submitted, decided on, or its submission canceled."),
+    MailKind.REVIEWS: _(
+        "For reviewers: a version was submitted, approved or rejected, or its submission was canceled."
+    ),
 }
 
 

@@ -23,7 +23,6 @@ MAY_IN_A_MAIL = {
     "base-uri": ["'none'"],
     "form-action": ["'none'"],
     "frame-ancestors": ["'self'"],
-    "sandbox": ["allow-top-navigation-by-user-activation"],
 }
 
 

@@ -6,12 +6,13 @@ from importlib import import_module
 import pytest
 from allauth.mfa.totp.internal.auth import hotp_value, yield_hotp_counters_from_time
 from django.conf import settings as django_settings
-from django.core import mail
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.urls import get_resolver
 
 from portal.demo import mail as demo_mail
 from portal.demo.management.commands.seed_demo import PASSWORD
+from portal.foundation.mail import post
+from portal.foundation.models import MailKind
 from tests.mailing import outbox
 
 from .looking import covers
@@ -73,7 +74,7 @@ def test_a_forgotten_password(look, stranger):
     look(stranger)
 
 
-@covers("team-create", "client-add-scopes", "oauth-authorize", "mail-list", "mail-view")
+@covers("team-create", "client-add-scopes", "oauth-authorize", "mail-list", "mail-view", "mail-html")
 def test_pages_that_say_what_went_wrong_and_the_mail_of_the_demo(look, stranger, calm, monkeypatch, settings, tmp_path):
     for path in ("/nothing/", "/oauth/authorize?client_id=x"):
         stranger.goto(path)
@@ -90,10 +91,14 @@ def test_pages_that_say_what_went_wrong_and_the_mail_of_the_demo(look, stranger,
     settings.EMAIL_BACKEND, settings.EMAIL_FILE_PATH = "django.core.mail.backends.filebased.EmailBackend", tmp_path
     stranger.goto("/dev/mail/")
     look(stranger)
-    mail.send_mail("A subject", "A text with http://127.0.0.1/ in it", None, ["dev@example.com"])
+    link = {"password_reset_url": f"{settings.BASE_URL}/"}
+    post(MailKind.ENDS, "account/email/password_reset_key.txt", to="dev@example.com", **link)
+    outbox()
     stranger.reload()
     look(stranger)
     stranger.click("main a")
+    look(stranger)
+    stranger.goto(stranger.url + "html/")
     look(stranger)
     for problem in (SuspiciousOperation, PermissionDenied, ArithmeticError):
 
@@ -105,10 +110,10 @@ def test_pages_that_say_what_went_wrong_and_the_mail_of_the_demo(look, stranger,
         look(stranger)
 
 
-@covers("settings", "account_email", "account_change_password", "account_logout", "mfa_index")
+@covers("settings", "mail-settings", "account_email", "account_change_password", "account_logout", "mfa_index")
 def test_settings(look, calm):
     ada = calm("admin@acme.example")
-    for path in ("/settings/", "/accounts/email/", "/accounts/password/change/", "/accounts/logout/",
+    for path in ("/settings/", "/settings/mail/", "/accounts/email/", "/accounts/password/change/", "/accounts/logout/",
                  "/accounts/2fa/"):  # fmt: skip
         ada.open(path)
         look(ada.page)

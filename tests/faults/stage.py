@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 # How long an ended process stays away.
 RESTART_SECONDS = 0.5
 CELERY = [sys.executable, "-m", "celery", "-A", "tests.faults.celery_app"]
-QUEUES = ("default", "revoke", "vendors")
+QUEUES = ("default", "revoke", "vendors", "mail")
 WORKER = [*CELERY, "worker", "-Q", ",".join(QUEUES), "-c", "2", "-l", "warning"]
 
 
