@@ -115,13 +115,8 @@ class ClientAdmin(WindowAdmin):
     def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
         return is_reviewer(request.user) and (obj.suspended_at is None) == (name == "suspend")
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        client = self.get_object(request, object_id)
-        rows = client.scopes.select_related("scope", "added_by") if client else []
-        acts = decisions_on(client) if client else []
-        return super().change_view(request, object_id, form_url, {"scopes": rows, "decisions": acts})
+    def beside(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        return {"scopes": obj.scopes.select_related("scope", "added_by"), "decisions": decisions_on(obj)}
 
 
 @admin.register(Product)

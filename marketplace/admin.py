@@ -3,7 +3,7 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -155,11 +155,8 @@ class VersionAdmin(WindowAdmin):
             and not is_teammate(obj.app.team, cast(User, request.user))
         )
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        version = self.get_object(request, object_id)
-        return super().change_view(request, object_id, form_url, _review(version, request) if version else None)
+    def beside(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        return _review(obj, request)
 
 
 def _change(difference: Difference | None, name: str) -> object:

@@ -141,7 +141,7 @@ def comparisons(version: Version) -> list[Comparison]:
 def not_compared(version: Version, compared: list[Comparison]) -> dict[str, Any]:
     """Return the other versions that were published before, as text, and how many more there are."""
     others = _earlier(version).exclude(pk__in=[each.before.pk for each in compared])
-    shown = others.only("number", "audience", "status")[:MAX_NAMED]
+    shown = others.only("app", "number", "audience", "status")[:MAX_NAMED]
     return {
         "other_versions": [
             f"{each.number} ({each.get_audience_display()}, {each.get_status_display()})" for each in shown

@@ -169,7 +169,7 @@ class WindowAdmin(admin.ModelAdmin):
             }
             for name, tone in zip(names, tones, strict=False)
         ]
-        context = {"title": str(obj), "buttons": shown, **(extra_context or {})}
+        context = {"title": str(obj), "buttons": shown, **(self.beside(request, obj) if obj is not None else {})}
         return super().change_view(request, object_id, form_url, context)
 
     def history_view(
@@ -182,6 +182,10 @@ class WindowAdmin(admin.ModelAdmin):
 
     def _url(self, obj: Any, what: str, *args: object) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{what}", args=[obj.pk, *args])
+
+    def beside(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Return what a row's page shows besides its fields."""
+        return {}
 
     def values_of(self, request: HttpRequest, button: str) -> dict[str, Any]:
         """Return what an action takes besides its form's fields."""
