@@ -85,3 +85,19 @@ def test_a_products_secret_is_shown_once(browse):
     assert "can no longer be shown" in page and "amp_ps_" not in page and ProductSecret.objects.count() == 1
     assert check_product_secret("freshservice", secret) == product
     assert browse(factories.reviewer()).post(url).status_code == 403 and ProductSecret.objects.count() == 1
+
+
+def test_filters_offer_only_what_occurs(row, browse):
+    page = browse(factories.reviewer()).get("/admin/credentials/client/").content.decode()
+    assert re.findall(r'<a class="nav-link[^>]*>([^<]*)</a>', page) == [
+        "All", row.get_kind_display(), "All", row.get_level_display()
+    ]  # fmt: skip
+
+
+def test_a_suspension_can_start_from_a_ready_text(row, browse):
+    rita, url = browse(factories.reviewer()), f"/admin/credentials/client/{row.pk}/press/suspend/"
+    page = rita.get(f"{url}?ready=leak").content.decode()
+    assert re.search(r"<textarea[^>]*>\s*A client secret of these credentials was found", page)
+    # Lifting has none to choose from.
+    press(rita, row, "suspend", reason="Harmful")
+    assert "?ready=" not in rita.get(url.replace("suspend", "lift")).content.decode()
