@@ -150,6 +150,8 @@ class CustomForm(forms.Form):
 
     def clean_accounts(self) -> set[str]:
         self.typed = [*dict.fromkeys(self.cleaned_data["accounts"].replace(",", " ").split())]
+        if not self.typed:
+            raise ValidationError(self.fields["accounts"].error_messages["required"])
         if wrong := [name for name in self.typed if not _SHORT_NAME.fullmatch(name)]:
             raise ValidationError(
                 _("Short names have at most 50 characters: letters, digits and hyphens. Check %(names)s.")

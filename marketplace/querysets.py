@@ -78,14 +78,16 @@ class OfferQuerySet(models.QuerySet):
         An unfinished installation is offered nothing until somebody has agreed to it.
         """
         # Imported here, since these models refer to offers.
-        from .models import Installation, Status, Version
+        from .models import Audience, Installation, Status, Version
 
         theirs = Version.objects.published_for([OuterRef("installation__account__slug")])
+        # Or one of those for chosen accounts, as long as it is among them.
+        listed = Exists(theirs.filter(pk=OuterRef("version")))
         newer = Q(published_at__gt=OuterRef("version__published_at")) | Q(IsNull(OuterRef("version"), True))
         return self.filter(
             ~Exists(theirs.filter(newer, app=OuterRef("installation__app"))),
             Exists(Installation.objects.installed().filter(pk=OuterRef("installation"))),
-            Q(version=None) | Q(version__status=Status.PUBLISHED),
+            Q(version=None) | Q(version__status=Status.PUBLISHED, version__audience=Audience.PUBLIC) | listed,
             taken_at=None,
             installation__version=F("from_version"),
             installation__account__suspended_at=None,

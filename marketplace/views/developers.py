@@ -125,6 +125,8 @@ def scopes_of(version: Version) -> dict[str, Any]:
 
 def _scopes_to_start_with(app: App, latest: Version | None) -> dict[str, Any]:
     """Return what a new version asks for at first: as the latest one, with the credentials' scopes since then required."""
+    # Nothing is no choice to go on from.
+    latest = latest if latest and (latest.scopes or latest.package) else None
     chosen = scopes_of(latest) if latest else {"required_scopes": [], "optional_scopes": []}
     if app.client and not (latest and latest.package):
         held = app.client.scopes.filter(added_at__gt=latest.created_at) if latest else app.client.scopes.all()

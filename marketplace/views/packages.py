@@ -91,7 +91,7 @@ def version_package(request: SignedInRequest, slug: str, pk: int) -> HttpRespons
             add_errors(form, error)
     if report is None or not report.valid:
         return _page(request, version, report=report, form=form, status=422)
-    messages.success(request, _("The package has no errors. This version now uses it."))
+    messages.success(request, _("Saved. The package has no errors, and this version now uses it."))
     return _page(request, get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk), report=report)
 
 

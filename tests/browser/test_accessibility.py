@@ -220,7 +220,7 @@ def test_a_width_changes_no_colours_but_those_of_tables():
 # Addresses that have no page of their own, and why.
 WITHOUT_A_PAGE = {
     "forms only, which lead to another page or to the one in 405.html": {
-        "version-submit", "version-publish", "version-test", "vendor-secret-keep", "invitation-resend", "admin:logout",
+        "version-test", "vendor-secret-keep", "invitation-resend", "admin:logout",
         "installation-upgrades-itself", "version-take-back", "version-copy",
     },
     "lead on at once": {"installation-connect", "invitation-open", "admin:login", "admin:password_change", "admin:view_on_site"},

@@ -53,6 +53,10 @@ def test_a_set_of_credentials(look, calm, demo):
     dev.page.check("input[value='freshservice.tickets.delete']")
     dev.press("Add scopes")
     look(dev.page)
+    dev.page.fill("[name='why:freshservice.tickets.delete']", "To clean up")
+    dev.press("Add scopes")
+    dev.sees("Add this scope to Reply Helper?")
+    look(dev.page)
 
 
 @covers("failure-list")
@@ -84,6 +88,11 @@ def test_secrets(look, calm, demo):
     dev = calm("dev@example.com")
     client = Client.objects.get(client_id=demo["by_name"]["Reply Helper"]["client_id"])
     dev.open(f"/credentials/{client.client_id}/")
+    dev.page.fill("[name=overlap_hours]", "0")
+    dev.press("Rotate secret")
+    dev.sees("Rotate the secret of Reply Helper now?")
+    look(dev.page)
+    dev.press("Keep it")
     dev.page.evaluate("for (const form of document.forms) form.noValidate = true")
     dev.page.fill("[name=overlap_hours]", "200")
     dev.press("Rotate secret")
@@ -98,7 +107,7 @@ def test_secrets(look, calm, demo):
     look(dev.page)
 
 
-@covers("app-list", "app-create", "app-view", "app-list-accounts")
+@covers("app-list", "app-create", "app-view", "app-list-accounts", "app-unlist-account")
 def test_a_developers_apps(look, calm):
     dev = calm("dev@example.com")
     for path in ("/apps/", "/apps/new/", "/apps/ticket-insights/"):
@@ -110,7 +119,16 @@ def test_a_developers_apps(look, calm):
     dev.page.evaluate("document.forms[0].noValidate = true")
     dev.press("Add accounts")
     look(dev.page)
+    dev.page.fill("[name=accounts]", "globex, Nobody")
+    dev.press("Continue")
+    dev.sees("Nobody")
+    look(dev.page)
+    dev.press("Not now")
+    dev.page.click("main summary")
+    dev.press("Take off acme")
+    look(dev.page)
     dev.open("/apps/new/")
+    dev.page.fill("[name=name]", "Asset Mirror")
     dev.page.fill("[name=slug]", "Not An Address")
     dev.press("Create app")
     look(dev.page)
@@ -132,7 +150,7 @@ def test_a_new_version(look, calm):
     look(dev.page)
 
 
-@covers("version-edit", "version-view", "version-publish-custom")
+@covers("version-edit", "version-view", "version-publish-custom", "version-submit", "version-publish")
 def test_a_version_from_draft_to_decision(look, calm):
     dev = calm("dev@example.com")
     submitted = Version.objects.get(app__slug="shift-planner")
@@ -146,9 +164,13 @@ def test_a_version_from_draft_to_decision(look, calm):
     dev.page.evaluate("for (const form of document.forms) form.noValidate = true")
     dev.press("Publish for these accounts")
     look(dev.page)
+    dev.open(f"/apps/shift-planner/versions/{draft.pk}/submit/")
+    look(dev.page)
     reviewer = User.objects.get(email="reviewer@example.com")
     publishing.reject_version(submitted, reason="Say which shifts are read.", by=reviewer)
     publishing.approve_version(publishing.submit_version(draft, by=by), by=reviewer)
+    dev.open(f"/apps/shift-planner/versions/{draft.pk}/publish/")
+    look(dev.page)
     for version in (submitted, draft):
         dev.open(f"/apps/shift-planner/versions/{version.pk}/")
         look(dev.page)

@@ -27,6 +27,8 @@ def test_a_developer_creates_credentials_and_submits_a_version(sit_down, javascr
         page.locator("summary", has_text="Tickets").first.click()
     page.check("input[value='freshservice.tickets.delete']")
     page.fill("[name='why:freshservice.tickets.delete']", "Mirrors what is deleted elsewhere")
+    if javascript:
+        assert page.locator("#scope-chips .chip").all_inner_texts() == ["Delete and restore tickets"]
     dev.shoot("credentials-create")
     dev.press("Create Credentials")
     secret = page.input_value("#client-secret")
@@ -38,7 +40,8 @@ def test_a_developer_creates_credentials_and_submits_a_version(sit_down, javascr
     dev.open("/apps/")
     dev.shoot("apps-list")
     dev.press("Create an app")
-    page.fill("[name=slug]", "asset-mirror")
+    page.locator("[name=name]").press_sequentially("Asset Mirror")
+    assert page.input_value("[name=slug]") == ("asset-mirror" if javascript else "")
     page.select_option("[name=client]", label="Asset Mirror")
     dev.press("Create app")
     dev.press("Add a version")
@@ -50,11 +53,14 @@ def test_a_developer_creates_credentials_and_submits_a_version(sit_down, javascr
         "release_notes": "First",
     }.items():
         page.fill(f"[name={name}]", value)
-    page.select_option("[name='level:freshservice.tickets.delete']", "required")
+    assert page.input_value("[name='level:freshservice.tickets.delete']") == "required"
     dev.shoot("version-edit")
     dev.press("Save draft")
     dev.shoot("version-draft")
+    dev.sees("Saved")
     dev.press("Submit for review")
+    dev.shoot("version-submit")
+    dev.press("Submit")
     dev.sees("In review")
     dev.open("/ledger/")
     dev.shoot("ledger-developer")
@@ -187,3 +193,30 @@ def test_an_admin_takes_a_permission_back_and_allows_it_again(sit_down):
     ada.press("Install in Acme")
     ada.sees("agreed to this app")
     ada.shoot("consent-again")
+
+
+def test_a_phone_shows_ids_endpoints_and_secrets_of_credentials_within_two_screens(sit_down, demo):
+    dev = sit_down("dev@example.com")
+    dev.page.set_viewport_size({"width": 390, "height": 844})
+    dev.open(f"/credentials/{demo['by_name']['Reply Helper']['client_id']}/")
+    boxes = [dev.page.locator(f"#{name}") for name in ("client-id", "authorize-url", "token-url", "metadata-url")]
+    boxes += [dev.page.get_by_text("Current", exact=True), dev.page.get_by_role("button", name="Rotate secret")]
+    for box in (box.bounding_box() for box in boxes):
+        assert box["y"] + box["height"] <= 2 * 844
+
+
+def test_chips_follow_what_is_ticked_and_lead_to_it(sit_down):
+    dev = sit_down("dev@example.com")
+    page = dev.page
+    dev.open("/credentials/new/")
+    chips, box = page.locator("#scope-chips .chip"), page.locator("input[value='freshservice.tickets.view']")
+    assert not page.locator("#scope-chips").is_visible()
+    page.locator("summary", has_text="Tickets").first.click()
+    box.check()
+    assert chips.all_inner_texts() == ["View tickets"]
+    page.locator("summary", has_text="Tickets").first.click()
+    chips.click()
+    # A link into a closed group opens it.
+    assert box.is_visible()
+    box.uncheck()
+    assert chips.count() == 0

@@ -87,6 +87,7 @@ def test_what_is_wrong_with_a_form_has_the_focus_and_leads_to_the_field(sit_down
     dev = sit_down("dev@example.com", javascript=javascript)
     page = dev.page
     dev.open("/apps/new/")
+    page.fill("[name=name]", "Fresh")
     page.fill("[name=slug]", "Not An Address")
     page.keyboard.press("Enter")
     page.wait_for_function("document.activeElement.getAttribute('role') === 'alert'")

@@ -50,14 +50,14 @@ def test_going_back_and_pressing_again_leads_to_what_came_of_the_first_press(dem
     developer, app = User.objects.get(email="dev@example.com"), App.objects.get(slug="ticket-insights")
     draft = publishing.create_version(app, by=developer, **version_fields("9.0"))
     dev = sit_down("dev@example.com")
-    dev.open(f"/apps/{app.slug}/versions/{draft.pk}/")
+    dev.open(f"/apps/{app.slug}/versions/{draft.pk}/submit/")
     page = dev.page.content()
-    dev.press("Submit for review")
+    dev.press("Submit")
     dev.sees("A reviewer will read it next")
     # As a browser that kept the page does.
-    dev.page.route("**/versions/*/", lambda route: route.fulfill(body=page, content_type="text/html"), times=1)
+    dev.page.route("**/versions/*/submit/", lambda route: route.fulfill(body=page, content_type="text/html"), times=1)
     dev.page.go_back()
-    dev.press("Submit for review")
+    dev.press("Submit")
     dev.sees("A reviewer will read it next")
     assert "cannot be done" not in dev.page.content()
     assert Entry.objects.filter(event="version.submitted", subject=f"version:{draft.pk}").count() == 1

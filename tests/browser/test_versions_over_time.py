@@ -30,7 +30,9 @@ def test_an_account_lives_with_an_app_whose_versions_come_and_go(sit_down, demo,
     dev.shoot("version-changes")
     dev.open(f"/apps/ticket-insights/versions/{draft.pk}/")
     dev.press("Publish")
-    dev.sees("Published")
+    dev.shoot("version-publish")
+    dev.press("Publish")
+    dev.sees("Published.")
     # Declined: everything goes on as it was.
     ada.open("/")
     ada.sees("Waiting for you")

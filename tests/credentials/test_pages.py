@@ -9,12 +9,14 @@ from django.test import Client as Browser
 
 from credentials import actions
 from credentials.authentication import check_client_secret
-from credentials.models import Client, ClientSecret
+from credentials.forms import scope_picker
+from credentials.models import Client, ClientSecret, Risk, Scope
 from credentials.secrets import CLIENT_SECRET, derived_before, digest
 from portal.accounts.actions import teams
 from portal.foundation.database import database_now
 from portal.foundation.models import SentForm
 from tests import factories
+from tests.browsing import squeeze
 from tests.factories import CREATE, DELETE, EDIT, REDIRECT_URI, VIEW
 from tests.people.forms import forms_of, text
 from tests.pressing import token
@@ -236,3 +238,45 @@ def test_changes_are_posts_and_posts_need_the_csrf_token(cast, dev, row):
     for url in ("/credentials/new/", *urls(row)):
         assert strict.post(url, {"overlap_hours": 0}).status_code == 403
     assert row.secrets.count() == 1
+
+
+def test_rotating_at_once_asks_first_and_names_the_secrets_that_end(cast, dev, row):
+    url = urls(row)[2]
+    assert dev.post(url, {"overlap_hours": 0})["Location"] == url and row.secrets.count() == 1
+    page = dev.get(url)
+    assert row.secrets.get().prefix in text(page) and "stop working immediately" in text(page)
+    answer = dev.post(url, next(form.values for form in forms_of(page) if "confirmed" in form.values))
+    assert secret_in(answer) and actions.active_secrets(row).count() == 1
+
+
+def test_the_page_shows_the_endpoints_that_a_client_library_asks_for(dev, row, settings):
+    page = squeeze(dev.get(urls(row)[0]).content.decode())
+    for path in ("/oauth/authorize", "/oauth/token", "/.well-known/oauth-authorization-server"):
+        assert f'value="{settings.BASE_URL}{path}"' in page
+
+
+def test_an_error_links_to_its_field_in_a_group_that_is_open_and_chosen_scopes_are_chips(cast, dev):
+    page = squeeze(dev.post("/credentials/new/", form(cast, scope=[DELETE, VIEW])).content.decode())
+    linked = re.search(r'<a href="#(why-of-\d+)">Delete and restore tickets</a>: Explain why', page)[1]
+    group = next(each for each in re.findall(r"<details.*?</details>", page) if f'id="{linked}"' in each)
+    assert group.startswith('<details class="group" open')
+    assert re.findall(r'class="chip" href="#scope-\d+">(.*?)</a>', page) == [
+        "Delete and restore tickets",
+        "View tickets",
+    ]
+
+
+def test_groups_of_scopes_are_titled_as_people_write_them(row):
+    named = [("agentgroups", "Create agent groups"), ("oncall", "Edit on-call schedules"), ("sla_policies", "View SLA policies"), ("pir_template", "Edit post-incident reviews"), ("audit_log", "View the audit log")]  # fmt: skip
+    for resource, sentence in named:
+        Scope.objects.create(
+            product=factories.product(), name=f"desk.{resource}.view", sentence=sentence, risk=Risk.LOW
+        )
+    titles = [title for _product, groups in scope_picker() for title, _scopes in groups]
+    assert titles == ["Agent groups", "Audit log", "On-call", "PIR template", "SLA policies", "Tickets"]
+    # The title stays when the scope whose sentence gave it is held already.
+    Scope.objects.create(
+        product=factories.product(), name="desk.oncall.manage", sentence="Manage everything", risk=Risk.LOW
+    )
+    titles = [title for _product, groups in scope_picker(held=["desk.oncall.view"]) for title, _scopes in groups]
+    assert "On-call" in titles

@@ -7,12 +7,15 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
+from credentials import actions as credentials
 from marketplace.actions import installing, publishing
 from marketplace.models import App, Installation, Version
 from portal.foundation.limits import rates
 from tests import factories
 from tests.browsing import squeeze
-from tests.factories import EDIT, VIEW, team_of, version_fields
+from tests.factories import CREATE, EDIT, VIEW, team_of, version_fields
+from tests.marketplace import packages
+from tests.people.forms import forms_of
 
 pytestmark = pytest.mark.django_db
 
@@ -208,3 +211,111 @@ def test_a_versions_page_lists_its_vendors_and_has_no_empty_card(cast, browse, d
     publishing.change_version(draft, by=cast.dev, required_scopes=[], optional_scopes=[])
     page = text(dev.get(f"/apps/{draft.app.slug}/versions/{draft.pk}/"))
     assert not re.search(r'class="card-body">\s*</div>', page)
+
+
+def levels(page):
+    """Return {scope: level} of a version's form."""
+    form = next(form for form in forms_of(page) if "number" in form.fields)
+    return {name.removeprefix("level:"): value for name, value in form.values.items() if name.startswith("level:")}
+
+
+def test_scopes_of_a_new_version_start_as_required_or_as_in_the_last_one(cast, browse):
+    client, _secret = factories.client(cast.dev, scopes=(VIEW, EDIT))
+    app, dev = publishing.create_app(team_of(cast.dev), slug="fresh", category="hr", client=client, by=cast.dev), browse(cast.dev)  # fmt: skip
+    url = "/apps/fresh/versions/new/"
+    assert levels(dev.get(url)) == {VIEW: "required", EDIT: "required"}
+    publishing.create_version(app, by=cast.dev, **version_fields(required_scopes=[], optional_scopes=[EDIT]))
+    credentials.add_scopes(client, scopes={CREATE: ""}, by=cast.dev)
+    assert levels(dev.get(url)) == {VIEW: "none", EDIT: "optional", CREATE: "required"}
+
+
+def test_a_draft_that_asks_for_nothing_says_so_and_is_not_submitted(cast, browse, draft):
+    dev, url = browse(cast.dev), f"/apps/{draft.app.slug}/versions/{draft.pk}/"
+    said = "This version asks for nothing yet"
+    assert said not in text(dev.get(url))
+    sent = version_form(**{f"level:{VIEW}": "none", f"level:{EDIT}": "none"})
+    saved = text(dev.post(f"{url}edit/", sent, follow=True))
+    assert "Saved." in saved and said in saved
+    for step in ("submit", "custom"):
+        answer = dev.get(f"{url}{step}/", follow=True)
+        assert answer.redirect_chain == [(url, 302)] and "This version does nothing yet" in text(answer)
+
+
+def test_each_save_says_that_it_saved(cast, browse, draft):
+    dev, app = browse(cast.dev), draft.app
+    answer = dev.post(f"/apps/{app.slug}/versions/new/", version_form(number="2.0"), follow=True)
+    assert "Saved as a draft." in text(answer)
+    url = f"/apps/{app.slug}/versions/{draft.pk}/"
+    assert "Saved." in text(dev.post(f"{url}edit/", version_form(), follow=True))
+    package = SimpleUploadedFile("app.zip", packages.as_zip(packages.good(app.client)))
+    answer = dev.post(f"{url}package/", {"package": package, "keep_secrets": "on"})
+    assert "Saved. The package has no errors" in text(answer)
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Ticket Insights", "ticket-insights"),
+        ("  Über-App №1! ", "uber-app-no1"),
+        ("New", "new-2"),
+        ("x" * 60, "x" * 46),
+    ],
+)
+def test_an_apps_address_is_made_from_its_name_if_none_is_given(cast, browse, name, slug):
+    sent = {"team": team_of(cast.dev).pk, "name": name, "slug": "", "category": "hr"}
+    dev = browse(cast.dev)
+    assert dev.post("/apps/new/", sent)["Location"] == f"/apps/{slug}/"
+    # Until it has a version, the app goes by its name, which the first version starts with.
+    assert f"<title>{name.strip()}" in text(dev.get(f"/apps/{slug}/"))
+    assert f'value="{name.strip()}"' in text(dev.get(f"/apps/{slug}/versions/new/"))
+    again = dev.post("/apps/new/", sent)["Location"]
+    assert again == f"/apps/{slug.removesuffix('-2')}-{3 if name == 'New' else 2}/"
+
+
+@pytest.mark.parametrize(
+    ("name", "slug", "said"),
+    [
+        ("", "", "This field is required"),
+        ("東京", "", "No address can be made from this name"),
+        ("Fine", "Not An Address!", "Use lowercase letters, digits and hyphens"),
+        ("Fine", "new", "is taken"),
+        ("Fine", "x" * 51, "at most 50 characters"),
+    ],
+)
+def test_one_mistake_in_a_new_app_is_one_error(cast, browse, name, slug, said):
+    sent = {"team": team_of(cast.dev).pk, "name": name, "slug": slug, "category": "hr"}
+    page = browse(cast.dev).post("/apps/new/", sent)
+    assert page.status_code == 422 and not App.objects.exists()
+    summary = re.search(r'<div class="alert alert-danger".*?</div>', text(page))[0]
+    assert summary.count("<li>") == 1 and said in summary
+    # It links to its field, which says the same.
+    linked = re.search(r'href="#(\w+)"', summary)[1]
+    assert f'id="{linked}"' in text(page) and text(page).count('class="invalid-feedback"') == 1
+
+
+def test_trying_a_draft_again_replaces_its_test_copy_and_copies_are_listed_apart(cast, browse, draft):
+    dev, url = browse(cast.dev), f"/apps/{draft.app.slug}/versions/{draft.pk}/"
+    assert "replaces the one that is installed" not in text(dev.get(url))
+    dev.post(f"{url}test/")
+    assert "replaces the one that is installed" in text(dev.get(url))
+    dev.post(f"{url}test/")
+    first, second = Installation.objects.order_by("installed_at")
+    assert first.uninstalled_at and not second.uninstalled_at
+    versions, copies = text(dev.get(f"/apps/{draft.app.slug}/")).split("Test copies</h2>")
+    assert "1.0-draft" not in versions and "Test copies" not in versions
+    assert copies.index("1.0-draft.2") < copies.index(f"/installations/{second.pk}/") < copies.index("1.0-draft.1")
+    assert f"/installations/{first.pk}/" not in copies and copies.count("No longer installed") == 1
+
+
+def test_a_step_that_cannot_be_undone_asks_first_and_does_nothing_on_get(cast, browse, draft):
+    dev, base = browse(cast.dev), f"/apps/{draft.app.slug}/versions/{draft.pk}/"
+    assert "nobody can change this version" in text(dev.get(f"{base}submit/"))
+    assert dev.get(f"{base}publish/")["Location"] == base
+    draft.refresh_from_db()
+    assert draft.status == "draft"
+    publishing.approve_version(publishing.submit_version(draft, by=cast.dev), by=factories.reviewer())
+    assert "Every account can find and install it" in text(dev.get(f"{base}publish/"))
+    for step in ("submit", "custom"):
+        assert dev.get(f"{base}{step}/")["Location"] == base
+    draft.refresh_from_db()
+    assert draft.status == "approved"

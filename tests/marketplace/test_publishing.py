@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
 
+from consent.validity import live_consents
 from credentials.actions import ReasonMissing
 from credentials.models import Kind, Level
 from marketplace.actions import installing, publishing
@@ -22,7 +23,9 @@ from portal.accounts.actions import teams
 from portal.accounts.rights import NotAReviewer, NotATeammate, OwnTeam
 from portal.ledger.models import Entry
 from tests import factories
+from tests.browsing import squeeze
 from tests.factories import DELETE, EDIT, VIEW, team_of, version_fields
+from tests.people.forms import text
 from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
@@ -357,3 +360,47 @@ def test_a_review_compares_with_the_last_reviewed_version(cast, browse):
     assert "Compared with 1.0, the published version" in page and "Required · new" in page and "New icon" in page
     page = rita.get(f"/admin/marketplace/version/{first.pk}/change/").content.decode()
     assert "This is the first version. No version was published before it." in page
+
+
+def test_an_account_is_taken_off_the_list_and_what_is_installed_there_stays(cast, draft, browse):
+    version = publishing.publish_custom(draft, accounts={cast.acme.slug, cast.globex.slug}, by=cast.dev)
+    installation = installing.install(version.app, cast.acme, by=cast.admin)
+    factories.agree(version.app.client, cast.acme, cast.admin)
+    url = f"/apps/{version.app.slug}/accounts/{cast.acme.slug}/remove/"
+    assert "it stays and works as before" in text(browse(cast.dev).get(url))
+    assert browse(cast.dev).post(url).status_code == 302
+    version.app.refresh_from_db()
+    assert version.app.custom_accounts == [cast.globex.slug]
+    assert Entry.objects.filter(event="app.account_unlisted", details__accounts=[cast.acme.slug]).exists()
+    installation.refresh_from_db()
+    assert not installation.uninstalled_at and live_consents().filter(access=installation.access).exists()
+    installing.uninstall(installation, by=cast.admin)
+    with pytest.raises(installing.NotInstallable):
+        installing.install(version.app, cast.acme, by=cast.admin)
+    assert browse(cast.dev).get(url).status_code == browse(cast.dev).post(url).status_code == 404
+
+
+def test_an_account_that_was_taken_off_is_offered_no_custom_version_until_it_is_listed_again(cast, draft):
+    first = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev)
+    installing.install(first.app, cast.acme, by=cast.admin)
+    factories.agree(first.app.client, cast.acme, cast.admin)
+    second = publishing.create_version(first.app, by=cast.dev, **version_fields("1.1"))
+    second = publishing.publish_custom(second, accounts={cast.acme.slug}, by=cast.dev)
+    assert second.offers.open().exists()
+    publishing.unlist_account(second.app, account=cast.acme.slug, by=cast.dev)
+    assert not second.offers.open().exists()
+    publishing.list_accounts(second.app, accounts={cast.acme.slug}, by=cast.dev)
+    assert second.offers.open().exists()
+
+
+def test_names_of_accounts_are_repeated_as_typed_before_anything_is_published(cast, draft, browse):
+    """E1: no answer tells whether an account exists."""
+    dev, url = browse(cast.dev), f"/apps/{draft.app.slug}/versions/{draft.pk}/custom/"
+    page = squeeze(dev.get(url, {"accounts": f"{cast.acme.slug}, No-Such_one {cast.acme.slug}"}).content.decode())
+    assert page.count(f"<code>{cast.acme.slug}</code>") == 1 and "<code>No-Such_one</code>" in page
+    assert "does not tell you which of these accounts exist" in page and "That ends no installation" in page
+    draft.refresh_from_db()
+    assert draft.status == "draft"
+    for wrong, said in (("a/b", "Check a/b"), (" , ", "required"), ("", "required"), ("x" * 51, "at most 50")):
+        answer = dev.get(url, {"accounts": wrong})
+        assert answer.status_code == 422 and said in text(answer)
