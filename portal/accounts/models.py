@@ -55,7 +55,7 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]
     time_zone = models.CharField(_("time zone"), max_length=64, default=DEFAULT_ZONE)
     # The kinds of mail that they turned off. Kinds that are made later are on.
     unwanted_mail = ArrayField(
-        models.CharField(max_length=20, choices=MailKind), default=list, blank=True, editable=False
+        models.CharField(max_length=20, choices=MailKind), default=list, db_default=[], blank=True, editable=False
     )
 
     USERNAME_FIELD = "email"
@@ -147,7 +147,7 @@ class TeamRole(models.TextChoices):
 
 
 def _link(label: Any) -> Any:
-    return models.URLField(label, max_length=200, blank=True, validators=[URLValidator(["https"])])
+    return models.URLField(label, max_length=200, blank=True, db_default="", validators=[URLValidator(["https"])])
 
 
 class Team(models.Model):  # type: ignore[django-manager-missing]
@@ -157,16 +157,16 @@ class Team(models.Model):  # type: ignore[django-manager-missing]
     name = models.CharField(_("name"), max_length=80, validators=[validate_readable])
     created_at = models.DateTimeField(auto_now_add=True)
     # What its name is taken for (lookalikes.py); empty until the team chooses a name.
-    look = models.CharField(max_length=160, blank=True, editable=False)
+    look = models.CharField(max_length=160, blank=True, db_default="", editable=False)
     # The SHA-256 of its logo; empty if it has none.
-    logo = models.CharField(max_length=64, blank=True, editable=False)
+    logo = models.CharField(max_length=64, blank=True, db_default="", editable=False)
     website = _link(_("website"))
     support_url = _link(_("support page"))
     privacy_url = _link(_("privacy policy"))
     verified_at = models.DateTimeField(null=True, blank=True, editable=False)
     verification_asked_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Why staff did not verify it when it last asked.
-    verification_refused = models.CharField(max_length=500, blank=True, editable=False)
+    verification_refused = models.CharField(max_length=500, blank=True, db_default="", editable=False)
 
     class Meta:
         ordering = ["name", "pk"]

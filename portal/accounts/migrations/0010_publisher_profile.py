@@ -38,25 +38,31 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="team",
             name="logo",
-            field=models.CharField(blank=True, editable=False, max_length=64),
+            field=models.CharField(blank=True, db_default="", editable=False, max_length=64),
         ),
         migrations.AddField(
             model_name="team",
             name="look",
-            field=models.CharField(blank=True, editable=False, max_length=160),
+            field=models.CharField(blank=True, db_default="", editable=False, max_length=160),
         ),
         migrations.AddField(
             model_name="team",
             name="privacy_url",
             field=models.URLField(
-                blank=True, validators=[django.core.validators.URLValidator(["https"])], verbose_name="privacy policy"
+                blank=True,
+                db_default="",
+                validators=[django.core.validators.URLValidator(["https"])],
+                verbose_name="privacy policy",
             ),
         ),
         migrations.AddField(
             model_name="team",
             name="support_url",
             field=models.URLField(
-                blank=True, validators=[django.core.validators.URLValidator(["https"])], verbose_name="support page"
+                blank=True,
+                db_default="",
+                validators=[django.core.validators.URLValidator(["https"])],
+                verbose_name="support page",
             ),
         ),
         migrations.AddField(
@@ -67,13 +73,16 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="team",
             name="verification_refused",
-            field=models.CharField(blank=True, editable=False, max_length=500),
+            field=models.CharField(blank=True, db_default="", editable=False, max_length=500),
         ),
         migrations.AddField(
             model_name="team",
             name="website",
             field=models.URLField(
-                blank=True, validators=[django.core.validators.URLValidator(["https"])], verbose_name="website"
+                blank=True,
+                db_default="",
+                validators=[django.core.validators.URLValidator(["https"])],
+                verbose_name="website",
             ),
         ),
         migrations.AddIndex(

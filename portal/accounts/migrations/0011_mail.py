@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                     max_length=20,
                 ),
                 blank=True,
+                db_default=[],
                 default=list,
                 editable=False,
                 size=None,
