@@ -17,6 +17,7 @@ from .actions import publishing
 from .differences import Difference
 from .models import Audience, Status, Version
 from .package.contents import Contents
+from .pages import icon_url
 from .previews import consent_screen_of, listing_of
 from .reviewing import comparisons, not_compared, record_of, risks_of
 from .seen import versions_to_review
@@ -197,6 +198,7 @@ def _review(version: Any, request: HttpRequest) -> dict[str, Any]:
         "risks": risks_of(row.scope for row in rows),
         "comparisons": compared,
         "screen": screen,
+        "icon_url": icon_url(version, shows=version.icon),
         "asked": [field.display_name for field in listing["fields"]],
         "connects": listing["vendors"],
         "contents": Contents.of(version),

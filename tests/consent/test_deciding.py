@@ -141,7 +141,13 @@ def test_an_app_with_a_setup_of_its_own_leads_there_also_when_it_is_agreed_to_ag
 
 def test_where_nothing_new_is_required_the_browser_leaves_only_if_something_is_turned_on(installed_agent, browse, cast):
     consent = factories.agree(installed_agent.client, cast.acme, cast.agent)
-    version = next_version(installed_agent.version.app, cast.dev, required_scopes=[VIEW], optional_scopes=[CREATE])
+    version = next_version(
+        installed_agent.version.app,
+        cast.dev,
+        required_scopes=[VIEW],
+        optional_scopes=[CREATE],
+        install_url="https://app.example/install",
+    )
     upgrade(installed_agent.installation, version, cast.admin)
     axel, url = browse(cast.agent), f"/consents/{consent.pk}/renew/"
     page = axel.get(url)
@@ -170,6 +176,8 @@ def test_the_icon_is_that_of_the_version_that_asks(cast, client, ada, browse):
     assert f'src="{url}{newer.pk}/"' in ada.get(f"/marketplace/{version.app.slug}/install/").content.decode()
     preview = browse(cast.dev).get(f"/apps/{version.app.slug}/versions/{newer.pk}/package/")
     assert f'src="{url}{newer.pk}/"' in preview.content.decode()
+    review = browse(factories.reviewer()).get(f"/admin/marketplace/version/{newer.pk}/change/").content.decode()
+    assert f'src="{url}{newer.pk}/"' in review[review.index("The consent screen, as customers see it") :]
 
 
 def test_an_app_without_an_icon_has_a_drawn_one(web, cast, ada):
