@@ -4,6 +4,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -192,6 +193,19 @@ class MembershipAdmin(ActionAdd):
         return memberships.add_member(data["account"], data["user"], role=data["role"], by=by)
 
 
+class AskedFilter(admin.SimpleListFilter):
+    """Offers the teams that wait for verification, if there are any."""
+
+    title = _("verification")
+    parameter_name = "asked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        return [("yes", _("Requested"))] if Team.objects.exclude(verification_asked_at=None).exists() else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Team]) -> QuerySet[Team]:
+        return queryset.exclude(verification_asked_at=None) if self.value() == "yes" else queryset
+
+
 @admin.register(Team)
 class TeamAdmin(WindowAdmin):
     list_display = [
@@ -200,7 +214,7 @@ class TeamAdmin(WindowAdmin):
         when(_("Verification requested"), "verification_asked_at"),
         when(_("Created"), "created_at"),
     ]
-    list_filter = [("verification_asked_at", admin.EmptyFieldListFilter)]
+    list_filter = [AskedFilter]
     search_fields = ["name"]
     fields = [
         "name", "logo_shown", "website", "support_url", "privacy_url", "public_id", when(_("Created"), "created_at"),
@@ -211,6 +225,7 @@ class TeamAdmin(WindowAdmin):
         "verify": (_("Verify"), None, teams.verify_team),
         "refuse": (_("Refuse verification"), ReasonForm, profiles.refuse_verification),
     }
+    destructive = frozenset({"refuse"})
     notes = {
         "refuse": _("The team reads the reason on its profile, and can ask again."),
         "verify": _(

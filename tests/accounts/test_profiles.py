@@ -167,6 +167,15 @@ def test_a_team_asks_for_verification_reads_why_not_and_asks_again(cast, staff, 
     assert "verified you" in text(dev.get(url_of(team)))
 
 
+def test_staff_filter_the_teams_that_wait_for_verification_if_any_does(cast, staff, team, browse):
+    window = browse(staff)
+    assert "Requested" not in text(window.get("/admin/accounts/team/")).replace("Verification requested", "")
+    profiles.change_profile(team, by=cast.dev, website="https://acorn.example")
+    profiles.ask_for_verification(team, by=cast.dev)
+    waiting = text(window.get("/admin/accounts/team/?asked=yes"))
+    assert "All Requested" in waiting and team.name in waiting and "1 row" in waiting
+
+
 def test_only_what_waits_is_refused_with_a_reason_of_staff(cast, staff, team):
     with pytest.raises(profiles.NotWaiting):
         profiles.refuse_verification(team, reason="No.", by=staff)

@@ -138,6 +138,7 @@ def test_a_review_shows_the_teams_decisions_with_reasons_its_suspensions_and_whe
     credentials.lift_client(row, reason="It was fixed", secret_leaked=False, by=rita)
     page = text(page_of(browse(rita), submit(cast, published.app, "2.0")))
     team = page[page.index("The team ") :]
+    assert str(published.app.team) in team and "Unverified developer" in team
     assert "Team created" in team and "Approved: 1 · rejected: 1" in team
     assert re.search(r"Insights 1.5 Rejected Rejected · Rita .* Say what it reads", team)
     assert "It mailed strangers" in team and "It was fixed" in team and "Never suspended" not in team
