@@ -106,6 +106,14 @@ def test_only_people_who_may_read_a_notice_get_its_mail(cast, version, rita):
     assert "/admin/" not in mails[own.email].body and len(outbox()) == 3
 
 
+def test_a_reviewer_turns_off_mail_about_versions_and_still_reads_of_suspensions(cast, version, rita):
+    User.objects.filter(pk=rita.pk).update(unwanted_mail=["reviews"])
+    publishing.submit_version(version, by=cast.dev)
+    assert deliver().keys() == {cast.dev.email}
+    credentials.suspend_client(version.app.client, reason="Harm", by=rita)
+    assert deliver().keys() == {cast.dev.email, rita.email}
+
+
 def test_what_was_refused_or_rolled_back_is_mailed_to_nobody(cast, version, rita):
     version = publishing.submit_version(version, by=cast.dev)
     deliver()

@@ -18,7 +18,7 @@ from portal.foundation.tasks import sweep_mail
 from tests import factories
 from tests.clock import advance, eventually
 from tests.mailing import no_mail_server, outbox
-from tests.people.forms import forms_of, text
+from tests.people.forms import text
 
 pytestmark = pytest.mark.django_db
 HERE = f"{__name__}."
@@ -190,10 +190,6 @@ def test_what_people_typed_is_neither_markup_nor_a_link_in_a_mail(cast):
 # --- who wants what ---
 
 
-def settings_form(page):
-    return next(form for form in forms_of(page) if "ends" in form.fields)
-
-
 def test_a_person_chooses_which_mail_they_get_but_not_of_security(cast, browse):
     ada = browse(cast.admin)
     page = text(ada.get("/settings/mail/"))
@@ -210,6 +206,13 @@ def test_a_person_chooses_which_mail_they_get_but_not_of_security(cast, browse):
     ada.post("/settings/mail/", dict.fromkeys(MailKind, "on"))
     cast.admin.refresh_from_db()
     assert cast.admin.unwanted_mail == []
+
+
+def test_a_security_mail_is_sent_whatever_a_persons_row_says(cast):
+    cast.admin.unwanted_mail = MailKind.values
+    for kind in MailKind:
+        post(kind, "account/email/password_reset_key.txt", to=cast.admin.email, person=cast.admin)
+    assert {*OutgoingMail.objects.values_list("kind", flat=True)} == {"security", "invitation"}
 
 
 def test_a_reviewer_may_turn_off_mail_about_versions_but_not_about_suspensions(browse):
