@@ -13,11 +13,12 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client, Kind
 from portal.accounts.models import Team
-from portal.foundation.pictures import reencode
+from portal.foundation.pictures import reencode, reencode_screenshot
 from portal.foundation.sections import Sectioned
 from portal.foundation.text import Textarea, validate_readable
 
-from .models import App, Category, Version, check_slug
+from .actions.picturing import MAX_SCREENSHOT_TEXT, MAX_SCREENSHOTS
+from .models import App, Version, check_slug
 from .package import formats
 
 
@@ -38,7 +39,6 @@ class AppForm(forms.Form):
             "It becomes /marketplace/…/ and cannot be changed later. If you leave this empty, it is made from the name."
         ),
     )
-    category = forms.ChoiceField(label=_("Category"), choices=Category)
     client = forms.ModelChoiceField(
         Client.objects.none(),
         label=_("OAuth credentials"),
@@ -107,7 +107,7 @@ class VersionForm(Sectioned, forms.ModelForm):
 
     class Meta:
         model = Version
-        fields = ["number", "name", "tagline", "description", "release_notes", "install_url"]
+        fields = ["number", "name", "tagline", "category", "description", "release_notes", "install_url"]
         widgets = {
             "description": Textarea(attrs={"rows": 6}),
             "release_notes": Textarea(attrs={"rows": 3}),
@@ -117,7 +117,7 @@ class VersionForm(Sectioned, forms.ModelForm):
             "description": _("You can use Markdown."),
         }
 
-    field_order = ["number", "name", "tagline", "description", "release_notes", "upload", "install_url"]
+    field_order = ["number", "name", "tagline", "category", "description", "release_notes", "upload", "install_url"]
 
     def clean_upload(self) -> bytes | None:
         upload = self.cleaned_data["upload"]
@@ -131,6 +131,73 @@ class VersionForm(Sectioned, forms.ModelForm):
 
     def _post_clean(self) -> None:
         """Skip model validation: the action does it, and the form must not change the instance that it shows."""
+
+
+class ScreenshotsForm(forms.Form):
+    """A draft's screenshots: as many places as a version can have, filled with those that it has."""
+
+    def __init__(self, *args: Any, kept: list[dict[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._kept = kept
+        for place in range(MAX_SCREENSHOTS):
+            shot = kept[place] if place < len(kept) else None
+            number = {"number": place + 1}
+            self.fields[f"shot_{place}"] = forms.FileField(
+                label=_("Replace screenshot %(number)d") % number if shot else _("Screenshot %(number)d") % number,
+                required=False,
+                widget=forms.FileInput(attrs={"accept": "image/png,image/jpeg,image/webp"}),
+            )
+            self.fields[f"text_{place}"] = forms.CharField(
+                label=_("What screenshot %(number)d shows") % number,
+                required=False,
+                max_length=MAX_SCREENSHOT_TEXT,
+                initial=shot["text"] if shot else "",
+                validators=[validate_readable],
+            )
+            if shot:
+                self.fields[f"remove_{place}"] = forms.BooleanField(
+                    label=_("Remove screenshot %(number)d") % number, required=False
+                )
+
+    @property
+    def places(self) -> list[dict[str, Any]]:
+        """What the page shows of each place: the screenshot that is kept there, and its fields."""
+        names = ("shot", "text", "remove")
+        return [
+            {
+                "kept": self._kept[place] if place < len(self._kept) else None,
+                "fields": [self[f"{name}_{place}"] for name in names if f"{name}_{place}" in self.fields],
+            }
+            for place in range(MAX_SCREENSHOTS)
+        ]
+
+    def clean(self) -> None:
+        for place in range(MAX_SCREENSHOTS):
+            shot, text = f"shot_{place}", f"text_{place}"
+            if self.cleaned_data.get(shot):
+                try:
+                    self.cleaned_data[shot] = reencode_screenshot(self.cleaned_data[shot])
+                except ValidationError as error:
+                    self.add_error(shot, error)
+            is_there = shot in self.cleaned_data and (self.cleaned_data[shot] or self._stays(place))
+            if is_there and not self.cleaned_data.get(text) and text not in self.errors:
+                self.add_error(text, _("Describe what the screenshot shows, for people who cannot see it."))
+            elif self.cleaned_data.get(text) and not (is_there or shot in self.errors or place < len(self._kept)):
+                self.add_error(shot, _("Choose the screenshot that this describes."))
+
+    def _stays(self, place: int) -> bool:
+        return place < len(self._kept) and not self.cleaned_data.get(f"remove_{place}")
+
+    def screenshots(self) -> list[dict[str, Any]]:
+        """Return what the version will have, in order; a new one as `data`."""
+        found = []
+        for place in range(MAX_SCREENSHOTS):
+            text = self.cleaned_data[f"text_{place}"]
+            if data := self.cleaned_data[f"shot_{place}"]:
+                found.append({"data": data, "text": text})
+            elif self._stays(place):
+                found.append({"picture": self._kept[place]["picture"], "text": text})
+        return found
 
 
 _SHORT_NAME = re.compile(r"[-_A-Za-z0-9]{1,50}")

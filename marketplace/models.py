@@ -1,7 +1,7 @@
 """What may be asked: apps, their versions, and the installations of them."""
 
 import uuid
-from typing import Any, Self
+from typing import Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -19,20 +19,8 @@ from portal.accounts.models import Account, Membership, Team
 from portal.foundation.encryption import EncryptedField
 from portal.foundation.text import validate_readable
 
-from .querysets import ConnectionQuerySet, InstallationQuerySet, OfferQuerySet
-
-
-class Category(models.TextChoices):
-    COLLABORATION = "collaboration", _("Collaboration")
-    DEVELOPMENT = "development", _("Development")
-    HR = "hr", _("People and HR")
-    MONITORING = "monitoring", _("Monitoring")
-    PRODUCTIVITY = "productivity", _("Productivity")
-    REPORTING = "reporting", _("Reporting")
-    SECURITY = "security", _("Security")
-    TELEPHONY = "telephony", _("Telephony")
-    OTHER = "other", _("Other")
-
+from .choices import Category, Reach
+from .querysets import ConnectionQuerySet, InstallationQuerySet, OfferQuerySet, VersionQuerySet
 
 # /apps/new/ is the page for making one.
 SLUG = r"^(?!new\Z)[a-z0-9]+(-[a-z0-9]+)*\Z"
@@ -56,22 +44,17 @@ class App(models.Model):
     given_name = models.CharField(
         _("name"), max_length=60, blank=True, default="", db_default="", validators=[validate_readable]
     )
-    category = models.CharField(_("category"), max_length=20, choices=Category)
     client = models.OneToOneField(Client, null=True, blank=True, on_delete=models.PROTECT, related_name="app")
     # The accounts that a custom app lists (M3).
     # Slugs, whether or not such accounts exist: a developer must not learn who is a customer (E1).
     custom_accounts = ArrayField(models.SlugField(max_length=50), default=list, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    # The words of all versions that were ever published, written by a trigger. Which of them show, only a version says.
-    search = SearchVectorField(null=True, editable=False)
 
     class Meta:
         ordering = ["slug"]
-        constraints = [models.CheckConstraint(condition=Q(category__in=Category.values), name="app_category_is_known")]
         indexes = [
             GinIndex(fields=["custom_accounts"], name="app_for_accounts"),
-            GinIndex(fields=["search"], name="app_by_words"),
             models.Index(fields=["team", "slug"], name="apps_of_team"),
         ]
 
@@ -118,13 +101,6 @@ class Audience(models.TextChoices):
 NUMBER = r"^(0|[1-9]\d{0,3})(\.(0|[1-9]\d{0,3})){1,2}\Z"
 
 
-class VersionQuerySet(models.QuerySet):
-    def published_for(self, slugs: list[Any]) -> Self:
-        """Return the versions that accounts with these slugs may install: published for all, or for one of them (M3)."""
-        listed = Q(audience=Audience.CUSTOM, app__custom_accounts__overlap=slugs)
-        return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
-
-
 class Version(models.Model):
     """A release of an app. Once it is more than a draft, it is frozen (M2, also by a trigger)."""
 
@@ -137,9 +113,12 @@ class Version(models.Model):
     release_notes = models.TextField(_("release notes"), max_length=4000, validators=[MaxLengthValidator(4000)])
     name = models.CharField(_("name"), max_length=60, validators=[validate_readable])
     tagline = models.CharField(_("tagline"), max_length=120, validators=[validate_readable])
+    category = models.CharField(_("category"), max_length=20, choices=Category)
     description = models.TextField(_("description"), max_length=10000, validators=[MaxLengthValidator(10000)])
     # A PNG that we encoded ourselves, whatever was uploaded.
     icon = models.BinaryField(null=True, blank=True)
+    # In their order: {"picture": a Picture’s key, "text": what it shows, for people who cannot see it}.
+    screenshots = models.JSONField(default=list, db_default=[], blank=True)
     install_url = models.URLField(_("install URL"), max_length=500, blank=True)
     required_scopes = ArrayField(models.CharField(max_length=120), default=list, blank=True)
     optional_scopes = ArrayField(models.CharField(max_length=120), default=list, blank=True)
@@ -153,8 +132,6 @@ class Version(models.Model):
     published_at = models.DateTimeField(null=True)
     # Read by the admins who have it.
     withdrawn_because = models.CharField(max_length=500, blank=True)
-    # The words of its name, address and tagline, written by a trigger.
-    search = SearchVectorField(null=True, editable=False)
 
     objects = VersionQuerySet.as_manager()
 
@@ -166,6 +143,7 @@ class Version(models.Model):
                 fields=["app", "number"], condition=~Q(status="taken_back"), name="one_version_per_app_and_number"
             ),
             models.CheckConstraint(condition=Q(status__in=Status.values), name="version_status_is_known"),
+            models.CheckConstraint(condition=Q(category__in=Category.values), name="version_category_is_known"),
             models.CheckConstraint(
                 condition=~Q(status__in=["in_review", "approved", "rejected", "published", "withdrawn", "taken_back"])
                 | Q(audience__in=Audience.values),
@@ -190,6 +168,44 @@ class Version(models.Model):
     @property
     def scopes(self) -> set[str]:
         return {*self.required_scopes, *self.optional_scopes}
+
+
+class Picture(models.Model):
+    """A screenshot, a WebP that we encoded ourselves, by its SHA-256; never changed, so that versions can share it (M2)."""
+
+    id = models.CharField(max_length=64, primary_key=True)
+    webp = models.BinaryField()
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Listing(models.Model):
+    """A version as the marketplace lists it, at most one for everyone and one for chosen accounts of each app.
+
+    Written by a trigger when a version is published or withdrawn, and by nothing else.
+    """
+
+    app = models.ForeignKey(App, on_delete=models.PROTECT, related_name="listings")
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="+")
+    reach = models.CharField(max_length=10, choices=Reach)
+    name = models.CharField(max_length=60)
+    category = models.CharField(max_length=20, choices=Category)
+    published_at = models.DateTimeField()
+    # The words of its name, address and tagline.
+    search = SearchVectorField()
+
+    class Meta:
+        indexes = [
+            GinIndex(fields=["search"], name="listing_by_words"),
+            models.Index(fields=["-published_at", "-id"], name="listing_by_time"),
+            models.Index(fields=["name", "id"], name="listing_by_name"),
+            models.Index(fields=["category", "-published_at", "-id"], name="listing_in_category_by_time"),
+            models.Index(fields=["category", "name", "id"], name="listing_in_category_by_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Decision(models.TextChoices):

@@ -1,6 +1,6 @@
 """What people will see of a version: its listing, and the consent screen of an account that has not agreed to anything."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from consent.asking import Terms
@@ -22,15 +22,17 @@ def beside_scopes(contents: Any) -> dict[str, Any]:
     }
 
 
-def listing_of(version: Any) -> dict[str, Any]:
-    """Return what listing_view.html says of a version to everybody."""
+def listing_of(version: Any, releases: Sequence[Any] = ()) -> dict[str, Any]:
+    """Return what listing_view.html says of a version to everybody; its history is that of `releases`, or it alone."""
+    for release in releases or [version]:
+        release.notes = render(release.release_notes)
     client, contents = version.app.client, Contents.of(version)
     rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     return {
         "version": version,
         "app": version.app,
         "description": render(version.description),
-        "notes": render(version.release_notes),
+        "releases": releases or [version],
         "required": [row for row in rows if row.scope.name in version.required_scopes],
         "optional": [row for row in rows if row.scope.name in version.optional_scopes],
         "for_agents": [name for name, one in contents.templates.items() if one.options.agents],

@@ -1,7 +1,7 @@
-"""Querysets of installations (installed or unfinished), of connections (live or ended) and of offers (open or decided)."""
+"""Querysets of versions, of installations (installed or unfinished), of connections (live or ended) and of offers (open or decided)."""
 
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import Exists, F, Func, OuterRef, Q, Value
@@ -14,6 +14,15 @@ from portal.foundation.database import looked_up
 
 # The integrations of a version's package that are not the app's own.
 _VENDORS = '$."config/oauth_config.json"."integrations".* ? (@."client_id" != $own)'
+
+
+class VersionQuerySet(models.QuerySet):
+    def published_for(self, slugs: list[Any]) -> Self:
+        """Return the versions that accounts with these slugs may install: published for all, or for one of them (M3)."""
+        from .models import Audience, Status
+
+        listed = Q(audience=Audience.CUSTOM, app__custom_accounts__overlap=slugs)
+        return self.filter(Q(audience=Audience.PUBLIC) | listed, status=Status.PUBLISHED)
 
 
 class InstallationQuerySet(models.QuerySet):

@@ -106,10 +106,15 @@ class Comparison:
         for name in ("name", "tagline", "description", "install_url"):
             title = getattr(Version._meta.get_field(name), "verbose_name")  # noqa: B009
             pairs.append((title, getattr(self.before, name), getattr(self.version, name)))
+        pairs.append((_("category"), self.before.get_category_display(), self.version.get_category_display()))
         old, new = _files(self.before), _files(self.version)
         pairs += [(file, old.get(file, ""), new.get(file, "")) for file in dict.fromkeys([*old, *new])]
         pairs = [(title, *(lines(text).strip() for text in texts)) for title, *texts in pairs]  # type: ignore[misc]
         return [(title, changed_lines(before, after)) for title, before, after in pairs if before != after]
+
+    @property
+    def has_new_screenshots(self) -> bool:
+        return self.before.screenshots != self.version.screenshots
 
     @property
     def has_new_icon(self) -> bool:

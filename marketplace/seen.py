@@ -1,9 +1,9 @@
 """Which apps, versions, listings, installations and offers a person sees (E1)."""
 
 from collections.abc import Iterable
-from typing import Any
 
-from django.db.models import BooleanField, Case, Func, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import BooleanField, Func, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, NullIf
 
 from consent.asking import undecided
@@ -15,7 +15,8 @@ from portal.accounts.seen import accounts_seen_by, memberships_of, teams_seen_by
 from portal.foundation.database import looked_up
 
 from .actions.offering import with_answer
-from .models import App, Audience, Connection, Installation, Offer, OfferKind, Status, Version
+from .choices import Reach
+from .models import App, Audience, Connection, Installation, Listing, Offer, OfferKind, Status, Version
 from .vendors.actions import vendor_name
 
 # --- developers ---
@@ -46,44 +47,56 @@ def versions_to_review(user: User) -> QuerySet[Version]:
 # --- everyone, in the marketplace ---
 
 
-def listed_apps_seen_by(user: User) -> QuerySet[App]:
-    """Return the apps of which a person may install a version, as a public or a custom one of their accounts (M3).
+def listings_seen_by(user: User | AnonymousUser) -> QuerySet[Listing]:
+    """Return what a person may install: public versions, and in their place those for one of their accounts (M3).
 
-    `listed` is the newest such version. All is looked up app by app, so that nobody's accounts are all read, nor all apps.
+    Nobody has to sign in to see what is public. All is looked up app by app, so that nobody's accounts are all read.
     """
+    listings = Listing.objects.filter(app__client__suspended_at=None)
+    if isinstance(user, AnonymousUser):
+        return listings.exclude(reach=Reach.CHOSEN)
     slug_is_listed = Func(
         "slug",
-        OuterRef("custom_accounts"),
+        OuterRef("app__custom_accounts"),
         template="%(expressions)s)",
         arg_joiner=" = ANY (",
         output_field=BooleanField(),
     )
-    is_for_them = ~Q(custom_accounts=[]) & looked_up(accounts_seen_by(user).filter(slug_is_listed))
-    published = Version.objects.filter(status=Status.PUBLISHED, app=OuterRef("pk"))
-    newest = published.order_by("-published_at", "-pk").values("pk")
-    listed = Case(
-        When(is_for_them, then=Subquery(newest[:1])),
-        default=Subquery(newest.filter(audience=Audience.PUBLIC)[:1]),
+    is_for_them = looked_up(accounts_seen_by(user).filter(slug_is_listed))
+    return listings.filter(
+        Q(reach=Reach.ALL) | Q(is_for_them, reach=Reach.CHOSEN) | Q(~is_for_them, reach=Reach.OTHERS)
     )
-    return App.objects.annotate(listed=listed).filter(listed__isnull=False, client__suspended_at=None)
 
 
-def listings_of(apps: Iterable[Any], *unread: str) -> list[Version]:
-    """Return the versions that are `listed` of these apps, in their order, without the fields that are not read."""
-    apps = list(apps)
-    versions = Version.objects.filter(pk__in=[app.listed for app in apps]).select_related("app__team", "app__client")
+def versions_of(listings: Iterable[Listing], *unread: str) -> list[Version]:
+    """Return the versions of these listings, in their order, without the fields that are not read."""
+    keys = [listing.version_id for listing in listings]
+    versions = Version.objects.filter(pk__in=keys).select_related("app__team", "app__client")
     found = {
-        version.pk: version
-        for version in versions.annotate(has_icon=Q(icon__isnull=False)).defer("icon", "search", *unread)
+        version.pk: version for version in versions.annotate(has_icon=Q(icon__isnull=False)).defer("icon", *unread)
     }
-    # None where it was withdrawn just now.
-    return [found[app.listed] for app in apps if app.listed in found]
+    return [found[key] for key in keys]
 
 
-def may_see_icon(user: User, version: Version) -> bool:
-    return (
+def releases_seen_by(user: User | AnonymousUser, app: App) -> QuerySet[Version]:
+    """Return the published versions of an app that a person may see, newest first (M3)."""
+    versions = app.versions.filter(status=Status.PUBLISHED).order_by("-published_at", "-pk")
+    if isinstance(user, AnonymousUser) or not accounts_seen_by(user).filter(slug__in=app.custom_accounts).exists():
+        versions = versions.filter(audience=Audience.PUBLIC)
+    return versions
+
+
+def may_see_pictures(user: User | AnonymousUser, version: Version) -> bool:
+    """Tell whether a person may see a version's icon and screenshots."""
+    client = version.app.client
+    if (
+        version.audience == Audience.PUBLIC
+        and version.status == Status.PUBLISHED
+        and not (client and client.suspended_at)
+    ):
+        return True
+    return not isinstance(user, AnonymousUser) and (
         user.is_staff
-        or (version.audience == Audience.PUBLIC and version.status == Status.PUBLISHED)
         or is_teammate(version.app.team, user)
         or accounts_seen_by(user).filter(slug__in=version.app.custom_accounts).exists()
         or version.installations.filter(account__in=accounts_seen_by(user)).exists()

@@ -43,6 +43,7 @@ urlpatterns = [
     path("marketplace/<slug:slug>/", market.listing_view, name="listing-view"),
     path("marketplace/<slug:slug>/install/", market.listing_install, name="listing-install"),
     path("marketplace/<slug:slug>/icon/<int:pk>/", market.icon, name="version-icon"),
+    path("marketplace/<slug:slug>/screenshots/<int:pk>/<int:number>/", market.screenshot, name="version-screenshot"),
     path("oauth/callback", installations.oauth_callback, name="oauth-callback"),
     path("installations/", installations.installation_list, name="installation-list"),
     path("installations/waiting/", upgrading.offer_list, name="offer-list"),

@@ -300,7 +300,7 @@ def _adoption(user: User) -> Group:
         apps.filter(newest_at__gt=Now() - LATELY).order_by("-newest_at", "pk").values_list("newest", flat=True)[:MOST]
     )
     installed = Installation.objects.installed().filter(app=OuterRef("app")).order_by()
-    versions = Version.objects.filter(pk__in=list(shown)).defer("icon", "description", "package", "search")
+    versions = Version.objects.filter(pk__in=list(shown)).defer("icon", "description", "package")
     shown_versions = versions.annotate(
         everywhere=counted(installed), here=counted(installed.filter(version=OuterRef("pk")))
     )

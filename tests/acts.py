@@ -136,7 +136,7 @@ class World:
         return factories.person("New", team=False)
 
     def make_bare(self):
-        return publishing.create_app(self.team, slug="bare", category="other", by=self.cast.dev)
+        return publishing.create_app(self.team, slug="bare", by=self.cast.dev)
 
     def make_locked_person(self):
         TOTP.activate(self.cast.agent, generate_totp_secret())
@@ -322,8 +322,8 @@ ACTIONS = {
     ),
     # apps and versions
     "create_app": Act(
-        lambda w, by: publishing.create_app(w.team, slug="fresh", category="other", by=by), "", **DEVELOPERS,
-        spoil=lambda w: publishing.create_app(w.team, slug="fresh", category="other", by=w.cast.dev),
+        lambda w, by: publishing.create_app(w.team, slug="fresh", by=by), "", **DEVELOPERS,
+        spoil=lambda w: publishing.create_app(w.team, slug="fresh", by=w.cast.dev),
         wrong=ValidationError, again=ValidationError,
     ),
     "set_client": Act(

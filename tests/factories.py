@@ -122,6 +122,7 @@ def version_fields(number="1.0", **more):
         "number": number,
         "name": "Insights",
         "tagline": "See more",
+        "category": "other",
         "description": "A **good** app",
         "release_notes": "New",
         "required_scopes": [VIEW],
@@ -132,9 +133,7 @@ def version_fields(number="1.0", **more):
 
 def app(developer, row, **fields):
     """An app with a draft of its first version."""
-    made = publishing.create_app(
-        team_of(developer), slug=f"app-{next(_numbers)}", category="other", client=row, by=developer
-    )
+    made = publishing.create_app(team_of(developer), slug=f"app-{next(_numbers)}", client=row, by=developer)
     return publishing.create_version(made, by=developer, **version_fields(**fields))
 
 

@@ -12,7 +12,7 @@ from portal.ledger.models import Chain, Entry
 from tests import factories
 from tests.backend.base import unguarded
 from tests.people.world import MINE
-from tests.volume import Copies, multiply
+from tests.volume import Copies, multiply, relist
 
 # Everything is analyzed at the end.
 _multiply = partial(multiply, analyze=False)
@@ -46,6 +46,8 @@ def grow(world, count, batch, guarded=True):
         with contextlib.nullcontext() if guarded else unguarded(cursor, None):
             for grown in (_organisations, _people, _clients, _versions, _records, _registry):
                 grown(own, copies, count)
+            if not guarded:
+                relist()
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; ANALYZE")
 
 

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from consent.models import Access, Consent, Failure, RefreshToken
 from credentials import actions as credentials
 from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Product, Scope
-from marketplace.models import Connection, Installation, Offer, VendorSecret
+from marketplace.models import Connection, Installation, Offer, Picture, VendorSecret
 from portal.accounts.actions import inviting
 from portal.accounts.models import Invitation, Membership, Notice, TeamMembership
 from portal.demo.sandbox.models import Ticket
@@ -84,7 +84,7 @@ REFUSED = {
         Failure.objects.create(client=it.client, hour=it.client.created, last_at=it.client.created, times=1)
         for _twice in range(2)
     ],
-    "app_category_is_known": lambda it: change(it.version.app, category="games"),
+    "version_category_is_known": lambda it: copy(it.version, number="2.0", category="games"),
     "one_version_per_app_and_number": lambda it: copy(it.version),
     "version_status_is_known": lambda it: copy(it.version, number="2.0", status="retired"),
     "version_beyond_draft_has_an_audience": lambda it: copy(it.version, number="2.0", audience=""),
@@ -284,9 +284,11 @@ NEVER_REMOVED = [
     "credentials_product", "credentials_productsecret", "credentials_client", "credentials_clientscope", "credentials_clientsecret",
     "credentials_scope", "consent_access", "consent_consent", "consent_refreshtoken", "consent_showntext", "ledger_chain", "ledger_entry", "ledger_keyperiod",
     "marketplace_app", "marketplace_version", "marketplace_installation", "marketplace_review",
-    "marketplace_connection", "marketplace_offer",
+    "marketplace_connection", "marketplace_offer", "marketplace_picture",
 ]  # fmt: skip
-NEVER_UPDATED = ["consent_showntext", "credentials_clientscope", "ledger_entry", "marketplace_review"]
+NEVER_UPDATED = [
+    "consent_showntext", "credentials_clientscope", "ledger_entry", "marketplace_picture", "marketplace_review",
+]  # fmt: skip
 NEVER_CHANGES = {
     "accounts_account": "slug test_of_team_id",
     "accounts_membership": "user_id account_id",
@@ -338,6 +340,7 @@ def a_row_of_each(everything, browse):
     everything.tokens_for(browse(everything.cast.admin))
     Connection.objects.create(installation=everything.installation, integration="octo")
     offer(everything)
+    Picture.objects.create(id="0" * 64, webp=b"webp")
     signer()
     credentials.make_product_secret(factories.product(), by=None)
 

@@ -63,7 +63,7 @@ TIMES = {
         "marketplace_version.submitted_at", "marketplace_installation.installed_at", "marketplace_offer.told_at",
         "marketplace_connection.broken_at", "marketplace_connection.connected_at", "marketplace_connection.expires_at",
         "marketplace_connection.refresh_at", "marketplace_connection.revoke_at", "marketplace_connection.told_at",
-        "marketplace_vendorsecret.saved_at",
+        "marketplace_vendorsecret.saved_at", "marketplace_listing.published_at",
     },
 }  # fmt: skip
 TYPES = {"bigint": "-id - 1", "uuid": "gen_random_uuid()", "character varying": "'another'"}

@@ -50,10 +50,10 @@ def test_the_whole_story(live_server, settings, worker):
     def add_app(slug, name, client_name, levels, install_url=""):
         page = browser.open("/apps/new/")
         choice = re.search(rf'<option value="(\d+)">{client_name}</option>', page.text)[1]
-        browser.submit(page, team=str(factories.team_of(dev).pk), name=name, slug=slug, category="other", client=choice)
+        browser.submit(page, team=str(factories.team_of(dev).pk), name=name, slug=slug, client=choice)
         page = browser.open(f"/apps/{slug}/versions/new/")
         fields = {
-            "number": "1.0", "name": name, "tagline": "Short", "release_notes": "First", "install_url": install_url,
+            "number": "1.0", "name": name, "tagline": "Short", "category": "other", "release_notes": "First", "install_url": install_url,
             "description": "Good <script>alert(1)</script> [x](javascript:alert(1))",
             **{f"level:{scope}": level for scope, level in levels.items()},
         }  # fmt: skip

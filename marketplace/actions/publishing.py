@@ -26,13 +26,13 @@ from ..package.contents import Contents
 from ..package.facts import Facts
 from ..package.problems import ERROR
 from .offering import offer_another, offer_version, queue_offers
+from .picturing import keep_screenshots
 
 FIELDS = (
-    "number", "release_notes", "name", "tagline", "description", "icon", "install_url", "required_scopes", "optional_scopes", "package",
+    "number", "release_notes", "name", "tagline", "category", "description", "icon", "screenshots", "install_url",
+    "required_scopes", "optional_scopes", "package",
 )  # fmt: skip
-MAX_CUSTOM_ACCOUNTS = 500
-MAX_CUSTOM_VERSIONS = 3
-MAX_REASON = 500
+MAX_CUSTOM_ACCOUNTS, MAX_CUSTOM_VERSIONS, MAX_REASON = 500, 3, 500
 
 
 class ClientTaken(Refused):
@@ -72,13 +72,13 @@ class TooManyVersions(Refused):
 
 
 @transaction.atomic
-def create_app(team: Team, *, slug: str, category: str, name: str = "", client: Client | None = None, by: User) -> App:
+def create_app(team: Team, *, slug: str, name: str = "", client: Client | None = None, by: User) -> App:
     """Make an app. Its slug never changes. Raises NotATeammate, ClientTaken, ValidationError."""
     require_teammate(team, by)
     if client:
         # Before the ledger's chain, which record() locks (T11).
         client = lock(Client, client.pk)
-    app = App(team=team, slug=slug, given_name=name.strip(), category=category, created_by=by)
+    app = App(team=team, slug=slug, given_name=name.strip(), created_by=by)
     app.full_clean(exclude=["client"])
     app.save(force_insert=True)
     record(team.chain_name, Event.APP_CREATED, by=by, subject=f"app:{slug}", name=slug)
@@ -116,6 +116,7 @@ def _order(number: str) -> tuple[int, ...]:
 
 
 def _check(version: Version) -> None:
+    version.screenshots = keep_screenshots(version.screenshots)
     client = version.app.client
     if version.package:
         version.required_scopes, version.optional_scopes = Contents.of(version).scopes
@@ -144,7 +145,7 @@ def _check(version: Version) -> None:
 
 @transaction.atomic
 def create_version(app: App, *, by: User, **fields: Any) -> Version:
-    """Add a draft. `fields` are those of FIELDS. Raises NotATeammate, ValidationError."""
+    """Add a draft. `fields` are those of FIELDS; a new screenshot has `data`. Raises NotATeammate, ValidationError."""
     require_teammate(app.team, by)
     app = lock(App, app.pk)
     version = Version(app=app, created_by=by, **fields)

@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from django.db.models import Q
+from django.urls import reverse
 
 from portal.accounts.models import Membership, Role
 
@@ -88,6 +90,30 @@ class Checklist:
         """Tell whether what is left was connected before."""
         left = [part for part in self.vendors if self._is_left(part)]
         return bool(left) and not self.needs_settings and all(part.was_connected for part in left)
+
+    @property
+    def _never_agreed(self) -> bool:
+        access: Any = self.installation.access
+        return access is not None and not (access.client.is_agent_level or access.live_consent or access.was_agreed)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Tell whether the account has a step left that it never did. Its access says what was agreed to (give_states)."""
+        access: Any = self.installation.access
+        is_agreed = access is None or access.client.is_agent_level or access.live_consent
+        return self._never_agreed or bool(is_agreed and self.is_waiting and not self.is_disconnected)
+
+    @property
+    def finish_url(self) -> str:
+        """Return where an admin does the next step of an unfinished installation, or "" if there is none for this person."""
+        if not self.is_admin or not self.is_unfinished:
+            return ""
+        pk = self.installation.pk
+        if self.needs_settings:
+            return reverse("installation-settings", args=[pk])
+        if self._never_agreed:
+            return reverse("installation-connect", args=[pk])
+        return reverse("connection-view", args=[pk, next(part.name for part in self.vendors if self._is_left(part))])
 
     @property
     def is_broken(self) -> bool:

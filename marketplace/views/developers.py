@@ -28,6 +28,7 @@ from ..forms import (
     AppForm,
     ClientChoiceForm,
     CustomForm,
+    ScreenshotsForm,
     VersionForm,
     free_clients,
 )
@@ -144,38 +145,46 @@ def scope_rows(client: Client | None, chosen: Any) -> Any:
     return rows
 
 
+def _screenshots(request: SignedInRequest, version: Version | None) -> ScreenshotsForm:
+    sent = (request.POST, request.FILES) if request.method == "POST" else ()
+    return ScreenshotsForm(*sent, kept=version.screenshots if version else [])
+
+
 def _version_page(
-    request: SignedInRequest, app: App, form: Any, version: Version | None = None, *, chosen: Any
+    request: SignedInRequest, app: App, form: Any, shots: Any, version: Version | None = None, *, chosen: Any
 ) -> HttpResponse:
     rows = scope_rows(app.client, chosen)
     title = _("Edit version %(number)s") % {"number": form.instance.number} if form.instance.pk else _("New version")
-    context = {"app": app, "form": form, "version": version, "rows": rows, "title": title}
-    return render(request, "marketplace/version_edit.html", context, status=422 if form.errors else 200)
+    context = {"app": app, "form": form, "shots": shots, "version": version, "rows": rows, "title": title}
+    status = 422 if form.errors or shots.errors else 200
+    return render(request, "marketplace/version_edit.html", context, status=status)
 
 
 @require_http_methods(["GET", "POST"])
 @once
 def version_create(request: SignedInRequest, slug: str) -> HttpResponse:
     app = _app(request, slug)
+    latest = app.versions.exclude(status=Status.SNAPSHOT).first()
+    shots = _screenshots(request, latest)
     if request.method == "GET":
-        latest = app.versions.exclude(status=Status.SNAPSHOT).first()
-        kept = {"name", "tagline", "description", "install_url"}
+        kept = {"name", "tagline", "category", "description", "install_url"}
         initial = {name: getattr(latest, name) for name in kept} if latest else {"name": app.given_name}
         chosen = _scopes_to_start_with(app, latest)
-        return _version_page(request, app, VersionForm(initial=initial), latest, chosen=chosen)
+        return _version_page(request, app, VersionForm(initial=initial), shots, latest, chosen=chosen)
     form = VersionForm(request.POST, request.FILES)
-    if form.is_valid():
+    # Both are checked, so that all mistakes are told at once.
+    if form.is_valid() & shots.is_valid():
         spend_of_team(app, NEW)
         # Without an upload the icon and the package stay as they are.
-        latest = app.versions.exclude(status=Status.SNAPSHOT).values("icon", "package").first()
-        fields = {**(latest or {}), **form.fields_for_action()}
+        kept_files = {"icon": latest.icon, "package": latest.package} if latest else {}
+        fields = {**kept_files, **form.fields_for_action(), "screenshots": shots.screenshots()}
         try:
             version = publishing.create_version(app, by=request.user, **fields, **chosen_scopes(request))
             messages.success(request, _("Saved as a draft."))
             return redirect("version-view", slug, version.pk)
         except (Refused, ValidationError) as error:
             add_errors(form, error)
-    return _version_page(request, app, form, chosen=chosen_scopes(request))
+    return _version_page(request, app, form, shots, version=latest, chosen=chosen_scopes(request))
 
 
 def _tried(version: Version) -> Any:
@@ -212,16 +221,19 @@ def version_edit(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     if version.is_frozen:
         return redirect("version-view", slug, pk)
     form = VersionForm(request.POST or None, request.FILES or None, instance=version)
+    shots = _screenshots(request, version)
     if request.method == "GET":
-        return _version_page(request, version.app, form, version, chosen=scopes_of(version))
-    if form.is_valid():
+        return _version_page(request, version.app, form, shots, version, chosen=scopes_of(version))
+    if form.is_valid() & shots.is_valid():
+        spend_of_team(version.app, NEW)
+        fields = {**form.fields_for_action(), "screenshots": shots.screenshots()}
         try:
-            publishing.change_version(version, by=request.user, **form.fields_for_action(), **chosen_scopes(request))
+            publishing.change_version(version, by=request.user, **fields, **chosen_scopes(request))
             messages.success(request, _("Saved."))
             return redirect("version-view", slug, pk)
         except (Refused, ValidationError) as error:
             add_errors(form, error)
-    return _version_page(request, version.app, form, version, chosen=chosen_scopes(request))
+    return _version_page(request, version.app, form, shots, version, chosen=chosen_scopes(request))
 
 
 def _published_before(version: Version) -> Any:

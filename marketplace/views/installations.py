@@ -41,12 +41,12 @@ from portal.ledger.models import Entry
 
 from ..actions import installing, upgrading
 from ..models import Version
-from ..seen import installations_run_by, installations_seen_by, listed_apps_seen_by, offers_seen_by
+from ..seen import installations_run_by, installations_seen_by, listings_seen_by, offers_seen_by
 from ..vendors.checklist import checklists
 from ..vendors.running import Caller, templates_for
 
 
-def _give_states(accesses: Any, membership: Membership) -> dict[UUID, Consent]:
+def give_states(accesses: Any, membership: Membership) -> dict[UUID, Consent]:
     """Give each access its live consent (the account's or this member's) and what that lacks, whether it ever had one,
     and how many agents' live ones. Return the consents by access.
     """
@@ -90,7 +90,7 @@ def installation_list(request: SignedInRequest) -> HttpResponse:
         name="external",
         many=lambda _end: accesses.order_by("-opened_at", "pk"),
     )
-    _give_states([row.access for row in page if row.access] + list(external), membership)
+    give_states([row.access for row in page if row.access] + list(external), membership)
     for row, checklist in checklists(page, membership).items():
         row.checklist = checklist  # type: ignore[attr-defined]
     offered = Version.objects.published_for([membership.account.slug]).filter(app__in=[row.app_id for row in page])
@@ -122,7 +122,7 @@ def installation_view(request: SignedInRequest, pk: UUID) -> HttpResponse:
     installation = get_object_or_404(installations_seen_by(request.user), pk=pk)
     access = installation.access
     membership = memberships_of(request.user).select_related("account").get(account=installation.account)
-    consents = _give_states([access] if access else [], membership)
+    consents = give_states([access] if access else [], membership)
     notices = notices_of(access, membership)
     tell_agreed(request, access)
     newest = None if installation.uninstalled_at else upgrading.offered_version(installation)
@@ -244,7 +244,7 @@ def oauth_callback(request: SignedInRequest) -> HttpResponse:
 
 def _to_install(request: SignedInRequest, installation: Installation) -> list[tuple[str, str]]:
     """Return the act by which a person installs again what was uninstalled, if they may."""
-    if not listed_apps_seen_by(request.user).filter(pk=installation.app_id).exists():
+    if not listings_seen_by(request.user).filter(app=installation.app_id).exists():
         return []
     url = f"{reverse('listing-install', args=[installation.app.slug])}?account={installation.account.slug}"
     return [(_("Install again"), url)]

@@ -1,71 +1,144 @@
 """The marketplace: the gallery, a listing, installing."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.search import SearchRank
-from django.db.models import F, OuterRef, Subquery
-from django.http import Http404, HttpResponse
+from django.db.models import F
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from credentials.redirect_uris import host_of
 from portal.accounts.choosing import Choice
-from portal.accounts.models import Account, User
+from portal.accounts.models import Account, Membership, Role, User
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import accounts_run_by
-from portal.foundation.database import looked_up
+from portal.accounts.seen import memberships_of
 from portal.foundation.once import once
-from portal.foundation.pages import paginate
+from portal.foundation.pages import MOST_COUNTED, paginate
 from portal.foundation.refusals import Refused
 
 from ..actions import installing
-from ..models import Audience, Category, Installation, Status, Version
+from ..choices import Category
+from ..models import Audience, Installation, Picture, Status, Version
 from ..package.contents import Contents
 from ..pages import icon_url
 from ..previews import listing_of
 from ..searching import query_of
-from ..seen import listed_apps_seen_by, listings_of, may_see_icon
+from ..seen import listings_seen_by, may_see_pictures, releases_seen_by, versions_of
+from ..vendors.checklist import checklists
+from .installations import give_states
+
+# Releases that a listing shows.
+RELEASES = 10
 
 
+def _membership(request: HttpRequest) -> Membership | None:
+    """Return a person's membership of the account that they work in, or None."""
+    if not request.user.is_authenticated:
+        return None
+    choice = Choice(request, memberships_of(request.user).select_related("account"), "account")
+    return choice.pick() or choice.first
+
+
+def _mark_installed(versions: list[Any], account: Account) -> None:
+    there = Installation.objects.filter(
+        account=account, app__in=[each.app_id for each in versions], uninstalled_at=None
+    )
+    live, installed = (set(rows.values_list("app", flat=True)) for rows in (there, there.installed()))
+    for version in versions:
+        version.is_installed = version.app_id in installed
+        version.is_unfinished = version.app_id in live - installed
+
+
+@login_not_required
 @require_safe
-def listing_list(request: SignedInRequest) -> HttpResponse:
-    apps = listed_apps_seen_by(request.user)
-    query = request.GET.get("q", "").strip()
-    category = request.GET.get("category", "")
+def listing_list(request: HttpRequest) -> HttpResponse:
+    listings = listings_seen_by(request.user)
+    query, category = request.GET.get("q", "").strip(), request.GET.get("category", "")
+    words = query_of(query)
     if category in Category.values:
-        apps = apps.filter(category=category)
-    version = Version.objects.filter(pk=OuterRef("listed"))
-    few = apps.order_by(Subquery(version.values("name")), "pk")
-    if words := query_of(query):
-        apps = apps.filter(looked_up(version.filter(search=words)), search=words)
-        ranks = version.annotate(rank=SearchRank(F("search"), words)).values("rank")
-        few = apps.order_by(Subquery(ranks).desc(), Subquery(version.values("name")), "pk")
+        listings = listings.filter(category=category)
+    if words:
+        listings = listings.filter(search=words)
     elif query:
-        few = apps = apps.none()
-    page = paginate(request, few, many=lambda _end: apps.order_by("slug"))
-    page.object_list = listings_of(page, "description", "package", "release_notes")
+        listings = listings.none()
+    newest, by_name = ("-published_at", "-pk"), ("name", "pk")
+    ranked: dict[str, Any] = {"relevance": (SearchRank(F("search"), words).desc(), *by_name)} if words else {}
+    orders: dict[str, Any] = {**ranked, "newest": newest, "name": by_name}
+    sort = request.GET.get("sort", "")
+    sort = sort if sort in orders else next(iter(orders))
+    # Ranking means reading all that was found.
+    if_many = newest if sort == "relevance" else orders[sort]
+    page = paginate(request, listings.order_by(*orders[sort]), many=lambda _end: listings.order_by(*if_many))
+    count = listings.order_by()[: MOST_COUNTED + 1].count() if page.is_long else page.paginator.count
+    versions = versions_of(page, "description", "package", "release_notes", "screenshots")
+    page.object_list = versions
+    membership = _membership(request)
+    if membership:
+        _mark_installed(versions, membership.account)
+    labels = {"relevance": _("Relevance"), "newest": _("Newest"), "name": _("Name")}
     context = {
         "page_obj": page,
+        "count": count,
         "query": query,
         "category": category,
         "categories": Category.choices,
+        "sort": sort,
+        "sorts": [(name, labels[name]) for name in orders],
+        "is_unranked": page.is_long and sort == "relevance",
     }
     return render(request, "marketplace/listing_list.html", context)
 
 
-def _listing(user: User, slug: str) -> Version:
+def _listing(user: User | AnonymousUser, slug: str) -> Version:
     """Return the version of an app that this person may install. Raises Http404."""
-    for version in listings_of(listed_apps_seen_by(user).filter(slug=slug)):
+    for version in versions_of(listings_seen_by(user).filter(app__slug=slug)):
         return version
     raise Http404
 
 
+def _installed_here(version: Version, membership: Membership) -> dict[str, Any]:
+    """Return what a listing says of the app in the account that a person works in, and what they can do there."""
+    rows = Installation.objects.filter(app=version.app, account=membership.account, uninstalled_at=None)
+    installation = rows.select_related("account", "app__client", "version__app__client", "access__client").first()
+    is_admin = membership.role == Role.ADMIN
+    others = accounts_run_by(cast(User, membership.user)).exclude(pk=membership.account_id)
+    context = {"installation": installation, "account": membership.account, "elsewhere": others.exists()}
+    if installation is None:
+        return {**context, "may_install": is_admin or context["elsewhere"]}
+    access = installation.access
+    give_states([access] if access else [], membership)
+    is_mine = access is not None and access.client.is_agent_level and not membership.account.suspended_at
+    return {
+        **context,
+        "access": access,
+        "checklist": checklists([installation], membership)[installation],
+        "may_authorize": is_mine and not access.live_consent,  # type: ignore[union-attr]
+    }
+
+
+@login_not_required
 @require_safe
-def listing_view(request: SignedInRequest, slug: str) -> HttpResponse:
+def listing_view(request: HttpRequest, slug: str) -> HttpResponse:
     version = _listing(request.user, slug)
-    context = {**listing_of(version), "accounts": accounts_run_by(request.user).exists()}
+    releases = list(
+        releases_seen_by(request.user, version.app).only("app", "number", "published_at", "release_notes")[
+            : RELEASES + 1
+        ]
+    )
+    membership = _membership(request)
+    context = {
+        **listing_of(version, releases[:RELEASES]),
+        "has_older": len(releases) > RELEASES,
+        # Who is not signed in signs in first.
+        "may_install": not request.user.is_authenticated,
+        **(_installed_here(version, membership) if membership else {}),
+    }
     return render(request, "marketplace/listing_view.html", context)
 
 
@@ -128,13 +201,32 @@ def listing_install(request: SignedInRequest, slug: str) -> HttpResponse:
     return render(request, "marketplace/listing_install.html", context)
 
 
-@require_safe
-def icon(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
-    version = Version.objects.filter(app__slug=slug, pk=pk).exclude(icon=None).select_related("app__team").first()
-    if version is None or version.icon is None or not may_see_icon(request.user, version):
+def _with_pictures(request: HttpRequest, slug: str, pk: int) -> Version:
+    """Return a version whose pictures this person may see. Raises Http404."""
+    version = Version.objects.filter(app__slug=slug, pk=pk).select_related("app__team", "app__client").first()
+    if version is None or not may_see_pictures(request.user, version):
         raise Http404
-    return HttpResponse(
-        bytes(version.icon),
-        content_type="image/png",
-        headers={"Cache-Control": "private, max-age=86400"},
-    )
+    return version
+
+
+def _picture(data: bytes, content_type: str) -> HttpResponse:
+    return HttpResponse(data, content_type=content_type, headers={"Cache-Control": "private, max-age=86400"})
+
+
+@login_not_required
+@require_safe
+def icon(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    version = _with_pictures(request, slug, pk)
+    if version.icon is None:
+        raise Http404
+    return _picture(bytes(version.icon), "image/png")
+
+
+@login_not_required
+@require_safe
+def screenshot(request: HttpRequest, slug: str, pk: int, number: int) -> HttpResponse:
+    version = _with_pictures(request, slug, pk)
+    if not 1 <= number <= len(version.screenshots):
+        raise Http404
+    picture = get_object_or_404(Picture, pk=version.screenshots[number - 1]["picture"])
+    return _picture(bytes(picture.webp), "image/webp")

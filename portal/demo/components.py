@@ -49,7 +49,7 @@ def _consent(**more: Any) -> Example:
 def _checklist(**more: Any) -> Example:
     given = {
         "is_broken": False,
-        "is_waiting": False,
+        "is_unfinished": False,
         "is_disconnected": False,
         "needs_settings": False,
         "lacks_own": False,
@@ -119,7 +119,8 @@ STATES: dict[str, list[dict[str, Any]]] = {
         {"access": _access(**_NO_CONSENT, client=_AGENTS, live_agents=Example(are_uncounted=False, number=3))},
         {"access": _access(client=_SUSPENDED)}, {"access": None, "checklist": _checklist()},
         {"access": _access(), "checklist": _checklist(is_broken=True)},
-        {"access": _access(), "checklist": _checklist(is_waiting=True, is_disconnected=True)},
+        {"access": _access(), "checklist": _checklist(is_disconnected=True)},
+        {"access": _access(), "checklist": _checklist(is_unfinished=True)},
         {"access": _access(), "checklist": _checklist(lacks_own=True)},
     ],
     "state_agreement": [{"access": _access()}, {"access": _access(**_NO_CONSENT)}, {"access": _access(**_NO_CONSENT, client=_AGENTS)}],
@@ -137,6 +138,7 @@ STATES: dict[str, list[dict[str, Any]]] = {
     ],
     "state_failure": [{"failure": Example(get_why_display="Expired")}],
     "state_installation": [{"installation": Example(uninstalled_at=_EARLIER)}, {"installation": Example(uninstalled_at=None), "access": _access()}],
+    "state_installed": [{"is_installed": True}, {"is_unfinished": True}],
     "state_invitation": [
         {"invitation": Example(now=now(), expires_at=expires, why=why, told_at=told)}
         for expires, why, told in ((_EARLIER, "", None), (_LATER, "left", None), (_LATER, "", None), (_LATER, "", _EARLIER))
@@ -150,6 +152,7 @@ STATES: dict[str, list[dict[str, Any]]] = {
     "state_suspended": [{"access": _access(client=_SUSPENDED)}, {"access": _access(account=_SUSPENDED)}],
     "state_team": [{"team": Example(verified_at=at)} for at in (_EARLIER, None)],
     "state_two_factor": [{"has_two_factor": has} for has in (True, False)],
+    "state_unfinished": [{}],
     "state_version": [{"version": Example(status="withdrawn")}],
     "publisher": [
         {"team": Example(name="Acorn Labs", verified_at=_EARLIER, website="https://acorn.example", support_url="https://acorn.example/help")},

@@ -53,6 +53,7 @@ def test_a_developer_creates_credentials_and_submits_a_version(sit_down, javascr
         "release_notes": "First",
     }.items():
         page.fill(f"[name={name}]", value)
+    page.select_option("[name=category]", "productivity")
     assert page.input_value("[name='level:freshservice.tickets.delete']") == "required"
     dev.shoot("version-edit")
     dev.press("Save draft")

@@ -49,7 +49,7 @@ def test_an_admin_sets_an_app_up_on_one_checklist(sit_down, planner, vendors):
     ada.shoot("checklist-cancelled")
     # On another day.
     ada.open("/installations/")
-    page.locator("tr", has_text="Insights").get_by_role("link", name="Resume").first.click()
+    page.locator("tr", has_text="Insights").get_by_role("link", name="Finish installing").first.click()
     connect("Example Calendar", "Allow")
     ada.sees("Ready")
     connect("Example Boards", "Allow")

@@ -129,7 +129,7 @@ def planner(cast):
         "schema": {"method": "POST", "host": "<%= iparam.owner %>.mailer.example", "path": "/send"}
     }
     files["manifest.json"]["modules"]["common"]["requests"]["mail"] = {}
-    app = publishing.create_app(factories.team_of(cast.dev), slug="planner", category="other", client=row, by=cast.dev)
+    app = publishing.create_app(factories.team_of(cast.dev), slug="planner", client=row, by=cast.dev)
     version = publishing.create_version(app, by=cast.dev, **factories.version_fields(required_scopes=[]))
     report = packaging.fill_package(version, files, by=cast.dev)
     assert report.valid, report.problems

@@ -13,10 +13,11 @@ from django.db import connection, transaction  # noqa: E402
 
 from credentials.models import Kind, Level  # noqa: E402
 from marketplace.actions import installing, publishing  # noqa: E402
+from marketplace.choices import Category  # noqa: E402
 from portal.ledger.models import Chain  # noqa: E402
 from tests import factories  # noqa: E402
 from tests.backend.base import unguarded  # noqa: E402
-from tests.volume import Copies, multiply  # noqa: E402
+from tests.volume import Copies, multiply, relist  # noqa: E402
 
 # An app in ten copies of its first version; an account with ninety apps.
 VERSIONS, APPS = 10, 90
@@ -105,22 +106,22 @@ def _marketplace(world, rows, apps, number):
     each = f"((n - 1) / {VERSIONS} + 1)"
     app, release, called = _shifted(number, each), f"mod(n - 1, {VERSIONS})", name(each)
     _multiply(
-        world.version.app, apps, id=number, slug="'pages-' || n", client_id=number, search=f"strip({_words('n')})",
+        world.version.app, apps, id=number, slug="'pages-' || n", client_id=number,
         custom_accounts=f"CASE WHEN mod(n, 50) = 0 THEN ARRAY['pages-' || (mod(n, {rows // 100}) + 1)] ELSE '{{}}' END",
     )  # fmt: skip
     times = {column: f"{column} - n * interval '1 second'" for column in ("created_at", "submitted_at")}
     _multiply(
-        world.version, rows, id=number, app_id=app, number=f"'1.' || ({release})", name=called, search=_words(each),
+        world.version, rows, id=number, app_id=app, number=f"'1.' || ({release})", name=called, category=_category(each),
         audience=f"CASE WHEN mod({each}, 50) = 0 THEN 'custom' ELSE 'public' END",
         published_at=f"published_at + ({release}) * interval '1 second'", **times,
     )  # fmt: skip
     waiting = Copies("waiting").number
     _multiply(world.waiting, rows, id=waiting, app_id=app, number=f"'2.' || ({release})", name=called, **times)
+    relist()
 
 
-def _words(number):
-    """SQL of what a trigger would write, for the n-th app."""
-    return f"marketplace_words({name(number)}, 'See more', 'pages-' || {number})"
+def _category(number):
+    return f"{_array(Category.values)}[mod({number}, {len(Category.values)}) + 1]"
 
 
 def _accounts(world, accounts, number):

@@ -75,10 +75,10 @@ class World(WorldOfPeople):
     # --- apps and versions ---
 
     def create_app(self, client, by):
-        fields = {"slug": f"app-{next(factories._numbers)}", "category": "other"}
+        slug = f"app-{next(factories._numbers)}"
 
         def portal():
-            return publishing.create_app(row(self.model.team), client=row(client), by=row(by), **fields)
+            return publishing.create_app(row(self.model.team), client=row(client), by=row(by), slug=slug)
 
         return self.make("create_app", portal, client, by)
 

@@ -33,7 +33,7 @@ def installed_with_vendors(cast, vendors, *, slug="planner", client=True, agents
         # It requests no scopes of the company's own products.
         del files["config/oauth_config.json"]["integrations"]["portal"], files["config/iparams.json"]
     owner = row if client else None
-    app = publishing.create_app(factories.team_of(cast.dev), slug=slug, category="other", client=owner, by=cast.dev)
+    app = publishing.create_app(factories.team_of(cast.dev), slug=slug, client=owner, by=cast.dev)
     version = publishing.create_version(app, by=cast.dev, **factories.version_fields(required_scopes=[]))
     version = publishing.change_version(version, by=cast.dev, package=files)
     register(vendors, slug)

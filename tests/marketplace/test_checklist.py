@@ -42,7 +42,7 @@ def test_an_installation_that_was_connected_before_is_not_unfinished(multi, ada,
     connect(ada, multi, "calendar")
     connecting.disconnect(row(), by=cast.admin)
     for shown in (text(ada.get(page)), text(ada.get("/installations/"))):
-        assert "Not finished" not in shown and "Not connected" in shown and "Resume" not in shown
+        assert "Not finished" not in shown and "Not connected" in shown and "Finish installing" not in shown
     assert "Connect again" in text(ada.get("/installations/"))
     # An agent's ended connection is not the account's.
     connect(ada, multi, "boards")

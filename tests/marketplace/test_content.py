@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
 from marketplace.markdown import render
-from portal.foundation.pictures import reencode
+from portal.foundation.pictures import reencode, reencode_screenshot
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,22 @@ def test_an_icon_is_reencoded_as_a_square_png(kind):
     assert (image.format, image.size) == ("PNG", (128, 128))
 
 
-def test_only_the_picture_of_an_upload_is_kept():
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_screenshot_is_reencoded_as_a_webp_of_its_shape_and_no_larger_than_shown(kind):
+    for size, kept in (((2560, 1600), (1280, 800)), ((300, 200), (300, 200)), ((900, 3000), (288, 960))):
+        made = Image.open(io.BytesIO(reencode_screenshot(upload(Image.new("RGB", size, "red"), kind))))
+        assert (made.format, made.size) == ("WEBP", kept)
+
+
+@pytest.mark.parametrize("encode", [reencode, reencode_screenshot])
+def test_only_the_picture_of_an_upload_is_kept(encode):
     hidden = b"<script>alert(1)</script>"
-    source = upload(Image.new("RGB", (10, 10)), "JPEG", comment=hidden)
-    assert hidden in source.read()
-    source.seek(0)
-    assert hidden not in reencode(source)
+    exif = Image.Exif()
+    exif[0x010E] = hidden.decode()
+    for more in ({"kind": "JPEG", "comment": hidden}, {"kind": "PNG", "icc_profile": hidden}, {"exif": exif}):
+        source = upload(Image.new("RGB", (10, 10)), **more)
+        source.seek(0)
+        assert hidden not in encode(source)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +89,10 @@ def test_only_the_picture_of_an_upload_is_kept():
         (lambda: upload(raw=b"x" * (1024 * 1024 + 1)), "1 MB"),
     ],
 )
-def test_any_other_icon_is_refused_with_the_reason(source, said):
-    with pytest.raises(ValidationError, match=said):
-        reencode(source())
+def test_any_other_picture_is_refused_with_the_reason(source, said):
+    for encode in (reencode, reencode_screenshot):
+        with pytest.raises(ValidationError, match=said):
+            encode(source())
 
 
 def test_a_truncated_picture_is_refused():
@@ -96,3 +107,5 @@ def test_an_icon_that_unpacks_to_an_endless_line_is_refused():
     Image.new("1", (1, 100_000)).save(file, "PNG")
     with pytest.raises(ValidationError, match="2048"):
         reencode(SimpleUploadedFile("icon.png", file.getvalue()))
+    with pytest.raises(ValidationError, match="4096"):
+        reencode_screenshot(SimpleUploadedFile("screen.png", file.getvalue()))

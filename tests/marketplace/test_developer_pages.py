@@ -32,7 +32,7 @@ def version_form(**more):
 def test_a_developer_makes_an_app_and_a_version_with_an_icon(cast, browse):
     client, _secret = factories.client(cast.dev)
     dev = browse(cast.dev)
-    response = dev.post("/apps/new/", {"team": team_of(cast.dev).pk, "name": "Bridge", "slug": "Bridge", "category": "hr", "client": client.pk})  # fmt: skip
+    response = dev.post("/apps/new/", {"team": team_of(cast.dev).pk, "name": "Bridge", "slug": "Bridge", "client": client.pk})  # fmt: skip
     assert response["Location"] == "/apps/bridge/"
     picture = io.BytesIO()
     Image.new("RGB", (64, 64)).save(picture, "PNG")
@@ -75,7 +75,7 @@ def test_a_mistake_in_a_version_is_explained_and_changes_nothing(cast, browse, d
 
 def test_a_taken_slug_and_foreign_credentials_are_refused(cast, browse, draft):
     dev, foreign = browse(cast.dev), factories.client(cast.other_dev)[0]
-    fields = {"team": team_of(cast.dev).pk, "name": "Other", "slug": draft.app.slug, "category": "hr"}
+    fields = {"team": team_of(cast.dev).pk, "name": "Other", "slug": draft.app.slug}
     assert "taken" in text(dev.post("/apps/new/", fields))
     for changed in ({"client": foreign.pk}, {"client": draft.app.client.pk}, {"team": team_of(cast.other_dev).pk}):
         page = dev.post("/apps/new/", {**fields, "slug": "other", **changed})
@@ -157,7 +157,7 @@ def test_apps_are_named_as_in_their_newest_version(cast, browse, draft):
     # A test copy of an older version does not count.
     installing.install_draft(draft, by=cast.dev)
     assert "<title>Graphs &lt;b&gt;" in text(dev.get(f"/apps/{app.slug}/"))
-    publishing.create_app(team_of(cast.dev), slug="unnamed", category="other", by=cast.dev)
+    publishing.create_app(team_of(cast.dev), slug="unnamed", by=cast.dev)
     assert "No version yet" in text(dev.get("/apps/")) and "<title>unnamed" in text(dev.get("/apps/unnamed/"))
 
 
@@ -190,7 +190,7 @@ def test_a_new_version_keeps_the_icon_unless_another_is_uploaded(cast, browse):
 
 
 def test_an_app_without_credentials_explains_what_that_means_and_where_to_create_them(cast, browse):
-    publishing.create_app(team_of(cast.dev), slug="pinboard", category="other", client=None, by=cast.dev)
+    publishing.create_app(team_of(cast.dev), slug="pinboard", client=None, by=cast.dev)
     dev = browse(cast.dev)
     page = text(dev.get("/apps/pinboard/"))
     assert (
@@ -221,7 +221,7 @@ def levels(page):
 
 def test_scopes_of_a_new_version_start_as_required_or_as_in_the_last_one(cast, browse):
     client, _secret = factories.client(cast.dev, scopes=(VIEW, EDIT))
-    app, dev = publishing.create_app(team_of(cast.dev), slug="fresh", category="hr", client=client, by=cast.dev), browse(cast.dev)  # fmt: skip
+    app, dev = publishing.create_app(team_of(cast.dev), slug="fresh", client=client, by=cast.dev), browse(cast.dev)  # fmt: skip
     url = "/apps/fresh/versions/new/"
     assert levels(dev.get(url)) == {VIEW: "required", EDIT: "required"}
     publishing.create_version(app, by=cast.dev, **version_fields(required_scopes=[], optional_scopes=[EDIT]))
@@ -262,7 +262,7 @@ def test_each_save_says_that_it_saved(cast, browse, draft):
     ],
 )
 def test_an_apps_address_is_made_from_its_name_if_none_is_given(cast, browse, name, slug):
-    sent = {"team": team_of(cast.dev).pk, "name": name, "slug": "", "category": "hr"}
+    sent = {"team": team_of(cast.dev).pk, "name": name, "slug": ""}
     dev = browse(cast.dev)
     assert dev.post("/apps/new/", sent)["Location"] == f"/apps/{slug}/"
     # Until it has a version, the app goes by its name, which the first version starts with.
@@ -283,7 +283,7 @@ def test_an_apps_address_is_made_from_its_name_if_none_is_given(cast, browse, na
     ],
 )
 def test_one_mistake_in_a_new_app_is_one_error(cast, browse, name, slug, said):
-    sent = {"team": team_of(cast.dev).pk, "name": name, "slug": slug, "category": "hr"}
+    sent = {"team": team_of(cast.dev).pk, "name": name, "slug": slug}
     page = browse(cast.dev).post("/apps/new/", sent)
     assert page.status_code == 422 and not App.objects.exists()
     summary = re.search(r'<div class="alert alert-danger".*?</div>', text(page))[0]

@@ -213,7 +213,12 @@ def test_an_installation_that_was_agreed_to_is_never_discarded(installed, cast, 
     suspend_client(installed.client, reason="Harmful", by=factories.reviewer())
     ada = browse(cast.admin)
     page = ada.get(f"/installations/{installed.installation.pk}/").content.decode()
-    assert "Suspended by staff" in page and "Discard" not in page and "Uninstall" in page and "Resume" not in page
+    assert (
+        "Suspended by staff" in page
+        and "Discard" not in page
+        and "Uninstall" in page
+        and "Finish installing" not in page
+    )
     with pytest.raises(NotUnfinished):
         installing.discard(installed.installation, by=cast.admin)
     assert "Insights" not in ada.get("/marketplace/").content.decode(), "a suspended app is not offered"
@@ -226,7 +231,7 @@ def test_a_suspended_account_says_so_and_offers_only_what_works(installed, cast,
     assert "Suspended" in ada.get("/").content.decode()
     for page in ("/installations/", f"/installations/{installed.installation.pk}/"):
         text = ada.get(page).content.decode()
-        assert "suspended" in text and "Resume" not in text
+        assert "suspended" in text and "Finish installing" not in text
     accounts.suspend_account(cast.globex, reason="Unpaid", by=None)
     gus = browse(cast.globex_admin)
     assert "Globex: suspended" in gus.get(f"/marketplace/{installed.version.app.slug}/install/").content.decode()

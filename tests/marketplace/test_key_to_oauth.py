@@ -44,7 +44,7 @@ def files(vendors):
 
 @pytest.fixture
 def app(cast, files):
-    app = publishing.create_app(factories.team_of(cast.dev), slug="keyed", category="other", by=cast.dev)
+    app = publishing.create_app(factories.team_of(cast.dev), slug="keyed", by=cast.dev)
     factories.publish(make_version(app, cast, package=files), cast.dev)
     return app
 
@@ -87,9 +87,7 @@ def fill_in(browser, installation):
 
 def test_a_version_that_does_nothing_is_refused(cast):
     for number, client in enumerate((None, factories.client(cast.dev)[0])):
-        app = publishing.create_app(
-            factories.team_of(cast.dev), slug=f"idle-{number}", category="other", client=client, by=cast.dev
-        )
+        app = publishing.create_app(factories.team_of(cast.dev), slug=f"idle-{number}", client=client, by=cast.dev)
         draft = make_version(app, cast)
         for act in (publishing.submit_version, installing.install_draft):
             with pytest.raises(NotReady, match="does nothing yet"):
@@ -155,7 +153,7 @@ def test_a_reviewer_and_the_developer_read_what_the_app_works_with(app, browse, 
 
 
 def test_a_draft_with_only_a_key_is_tried_on_the_teams_test_account(cast, files, browse):
-    app = publishing.create_app(factories.team_of(cast.dev), slug="keyed", category="other", by=cast.dev)
+    app = publishing.create_app(factories.team_of(cast.dev), slug="keyed", by=cast.dev)
     draft = make_version(app, cast, package=files)
     dev = browse(cast.dev)
     tried = dev.post(f"/apps/{app.slug}/versions/{draft.pk}/test/", follow=True)

@@ -189,7 +189,7 @@ def test_the_package_decides_the_scopes_whatever_the_form_says(cast, browse, dra
         "The app package defines what this version asks for." in text(browser.get(edit))
         and "level:" not in browser.get(edit).content.decode()
     )
-    fields = {"number": "1.0", "name": "A", "tagline": "t", "description": "d", "release_notes": "n"}
+    fields = {"number": "1.0", "name": "A", "tagline": "t", "category": "hr", "description": "d", "release_notes": "n"}
     assert browser.post(edit, {**fields, f"level:{EDIT}": "required"}).status_code == 302
     draft.refresh_from_db()
     assert (draft.required_scopes, draft.optional_scopes) == ([VIEW], [EDIT])
@@ -198,7 +198,7 @@ def test_the_package_decides_the_scopes_whatever_the_form_says(cast, browse, dra
 def test_the_next_version_starts_with_the_package_of_the_last(cast, browse, draft, page, good):
     browser = browse(cast.dev)
     upload(browser, page, good)
-    fields = {"number": "2.0", "name": "A", "tagline": "t", "description": "d", "release_notes": "n"}
+    fields = {"number": "2.0", "name": "A", "tagline": "t", "category": "hr", "description": "d", "release_notes": "n"}
     browser.post(f"/apps/{draft.app.slug}/versions/new/", fields)
     assert draft.app.versions.get(number="2.0").package == good
 

@@ -118,8 +118,8 @@ def test_cancel_leaves_an_installation_to_resume_or_discard(cast, ada, hosted_in
     assert answer(refused)["error"] == "access_denied"
     page = text(ada.get(refused["Location"].removeprefix(settings.BASE_URL), follow=True))
     assert "Not finished" in page and "Read again what the app asks for" in page and "Discard" in page
-    # It was never agreed to, so it cannot be resumed; optional scopes are marked.
-    assert ">Agree</a>" in page and "Optional: it can be left out." in page
+    assert ">Finish installing</a>" in page and ">Agree</a>" not in page
+    assert "Optional: it can be left out." in page
     assert not Consent.objects.exists() and not AuthorizationCode.objects.exists()
     done = ada.post(f"/installations/{hosted_installation.pk}/discard/", follow=True)
     assert "Discarded." in text(done) and ada.get(receipt_in(done)).status_code == 200
@@ -218,9 +218,9 @@ def test_strangers_do_not_learn_that_an_installation_exists(cast, browse, hosted
 def test_signed_out_people_sign_in_first(draft, hosted_installation, developer_urls):
     reads, posts = developer_urls
     base = f"/installations/{hosted_installation.pk}/"
-    reads += ["/apps/", "/apps/new/", "/marketplace/", f"/marketplace/{draft.app.slug}/", "/installations/", base]
+    reads += ["/apps/", "/apps/new/", "/installations/", base]
     reads += [f"{base}connect/", f"{base}uninstall/", f"{base}discard/", "/oauth/callback?state=x"]
-    reads += [f"/marketplace/{draft.app.slug}/install/", f"/marketplace/{draft.app.slug}/icon/{draft.pk}/"]
+    reads += [f"/marketplace/{draft.app.slug}/install/"]
     for browse_to, urls in ((Browser().get, reads), (Browser().post, posts)):
         for url in urls:
             response = browse_to(url)

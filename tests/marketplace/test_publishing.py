@@ -42,7 +42,7 @@ def draft(cast, row):
 
 
 def make(cast, client=None, slug="insights", by=None):
-    return publishing.create_app(team_of(cast.dev), slug=slug, category="other", client=client, by=by or cast.dev)
+    return publishing.create_app(team_of(cast.dev), slug=slug, client=client, by=by or cast.dev)
 
 
 # --- apps ---
@@ -110,7 +110,7 @@ def test_an_apps_slug_is_validated(cast, slug):
 def test_a_slug_is_unique(cast):
     make(cast)
     with pytest.raises(ValidationError):
-        publishing.create_app(team_of(cast.other_dev), slug="insights", category="other", by=cast.other_dev)
+        publishing.create_app(team_of(cast.other_dev), slug="insights", by=cast.other_dev)
 
 
 def test_only_a_teammate_works_on_an_app(cast, draft):

@@ -36,7 +36,7 @@ def test_a_template_for_the_companys_products_gets_a_token_for_one_call(cast, se
     }  # fmt: skip
     files["manifest.json"]["modules"]["common"]["requests"] = {"tickets": {}}
     files.pop("config/iparams.json")
-    app = publishing.create_app(factories.team_of(cast.dev), slug="own", category="other", client=row, by=cast.dev)
+    app = publishing.create_app(factories.team_of(cast.dev), slug="own", client=row, by=cast.dev)
     version = publishing.create_version(app, by=cast.dev, **factories.version_fields())
     version = publishing.change_version(version, by=cast.dev, package=files)
     factories.product().endpoints.create(method="GET", path="/sandbox/api/v2/tickets", scopes=[VIEW])

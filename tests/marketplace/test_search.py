@@ -1,10 +1,10 @@
 """The marketplace's search: which words find an app, for whom, in which order, and that nothing typed breaks it."""
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from marketplace.actions import publishing
-from marketplace.models import Version
+from marketplace.models import Listing
 from tests import factories
 from tests.marketplace.versions import next_version
 from tests.migrating import back_to, forward, guards_of
@@ -77,11 +77,24 @@ def test_versions_from_before_the_search_are_found(cast, found):
     forward()
     assert {table: guards_of(table) for table in guards} == guards
     assert found("des") == ["Desk"]
-    assert "'desk'" in Version.objects.get(pk=version.pk).search
+    assert "'desk'" in Listing.objects.get(version=version).search
 
 
-def test_sql_cannot_give_a_version_other_words_than_its_own(cast, found):
-    draft = factories.app(cast.dev, factories.client(cast.dev)[0], name="Desk")
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE marketplace_version SET search = 'fraud'::tsvector WHERE id = %s", [draft.pk])
-    assert "fraud" not in Version.objects.get(pk=draft.pk).search
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE marketplace_listing SET search = 'fraud'::tsvector",
+        "DELETE FROM marketplace_listing",
+        "INSERT INTO marketplace_listing (app_id, version_id, reach, name, category, published_at, search)"
+        " SELECT app_id, id, 'all', 'Fraud', category, now(), ''::tsvector FROM marketplace_version",
+    ],
+)
+def test_sql_cannot_list_anything_but_what_is_published(cast, found, statement):
+    published(cast, "Desk")
+    with (
+        pytest.raises(IntegrityError, match="of marketplace_listing is refused"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
+    assert found("desk") == ["Desk"]

@@ -34,7 +34,7 @@ def install_package(cast, *, scopes=True, vendors=True):
     if not vendors:
         files["config/requests.json"], files["manifest.json"]["modules"]["common"]["requests"] = {}, {}
     app = publishing.create_app(
-        factories.team_of(cast.dev), slug=f"made-{scopes}-{vendors}".lower(), category="other",
+        factories.team_of(cast.dev), slug=f"made-{scopes}-{vendors}".lower(),
         client=row if scopes else None, by=cast.dev,
     )  # fmt: skip
     version = publishing.create_version(app, by=cast.dev, **version_fields(required_scopes=[]))
@@ -85,12 +85,19 @@ def test_no_page_counts_an_unfinished_installation_or_calls_it_installed(install
         }
 
     assert set(counted_as_installed().values()) == {False}, counted_as_installed()
-    for path in ("/installations/", page):
-        assert "Not finished" in text(ada.get(path)), path
-    assert "Open in Acme (installation not finished)" in text(ada.get(f"/marketplace/{app.slug}/install/"))
+    shop = f"/marketplace/{app.slug}/"
+    for path in ("/installations/", page, shop):
+        assert "Not finished" in text(ada.get(path)) and "Finish installing" in text(ada.get(path)), path
+    assert "Not finished" in text(ada.get("/marketplace/"))
+    assert "Finish installing in Acme" in text(ada.get(f"{shop}install/"))
+    for path in ("/installations/", page, shop):
+        shown = text(browse(cast.agent).get(path))
+        assert "Not finished" in shown and "Finish installing" not in shown, path
     assert "0 apps installed" in text(ada.get("/"))
     factories.agree(installed.client, cast.acme, cast.admin)
     assert set(counted_as_installed().values()) == {True}, counted_as_installed()
+    for path in ("/installations/", page, shop, "/marketplace/"):
+        assert "Finish installing" not in text(ada.get(path)) and "Not finished" not in text(ada.get(path)), path
 
 
 def test_a_version_is_offered_to_an_installation_once_somebody_agreed(installed, cast):

@@ -71,7 +71,7 @@ def test_the_reason_of_a_withdrawal_is_given_then_and_never_changes(agreed_app, 
 
 def test_chosen_accounts_keep_at_most_three_published_versions(cast):
     row = factories.client(cast.dev)[0]
-    app = publishing.create_app(factories.team_of(cast.dev), slug="custom", category="other", client=row, by=cast.dev)
+    app = publishing.create_app(factories.team_of(cast.dev), slug="custom", client=row, by=cast.dev)
     for number in ("1.0", "1.1", "1.2"):
         first = next_version(app, cast.dev, number, custom={cast.acme.slug}, required_scopes=[VIEW])
     with pytest.raises(publishing.TooManyVersions), transaction.atomic():

@@ -91,7 +91,14 @@ def _client_form(world, who):
 
 
 def _version(number):
-    fields = {"number": number, "name": "Quokka Desk", "tagline": "t", "description": "d", "release_notes": "n"}
+    fields = {
+        "number": number,
+        "name": "Quokka Desk",
+        "tagline": "t",
+        "category": "hr",
+        "description": "d",
+        "release_notes": "n",
+    }
     return {**fields, f"level:{VIEW}": "required", f"level:{EDIT}": "none"}
 
 
@@ -183,7 +190,6 @@ SENT = {
             "team": world.mine.team.pk,
             "name": "Fresh",
             "slug": "fresh",
-            "category": "hr",
             "client": world.mine.free.pk,
         }
     },

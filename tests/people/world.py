@@ -48,7 +48,6 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
         made = publishing.create_app(
             own.team,
             slug=address or f"{word.lower()}-{row.name.split()[-1].lower()}",
-            category="other",
             client=row,
             by=dev,
         )
@@ -64,6 +63,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     own.old_secret = own.client.secrets.get()
     _row, own.secret = credentials.rotate_secret(own.client, overlap_hours=24, by=dev)
     listed = {"optional_scopes": [EDIT], "install_url": "https://app.example/install", "icon": f"{word} icon".encode()}
+    listed["screenshots"] = [{"data": f"{word} screen".encode(), "text": "Its desk"}]
     own.app, draft = app(own.client, slug, **listed)
     if slug:
         own.version = factories.publish(draft, dev, by=factories.reviewer())
@@ -88,7 +88,8 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     own.unfinished = installing.install(own.custom, account, by=admin)
     # For chosen accounts, and not installed yet.
     row, _secret = client("Waiting")
-    own.waiting, draft = app(row)
+    hidden = [{"data": f"{word} hidden".encode(), "text": "Its queue"}]
+    own.waiting, draft = app(row, icon=f"{word} waits".encode(), screenshots=hidden)
     own.waiting_version = publishing.publish_custom(draft, accounts={account.slug}, by=dev)
     # With a later version that waits for the account's permission.
     row, _secret = client("Grown")
@@ -123,7 +124,7 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     Consent.objects.filter(pk=own.agent_consent.pk).update(expires_at=Now() + dt.timedelta(days=45))
     # Credentials without an app, and an app without credentials.
     own.free, _secret = client("Spare")
-    own.bare = publishing.create_app(own.team, slug=f"{word.lower()}-bare", category="other", by=dev)
+    own.bare = publishing.create_app(own.team, slug=f"{word.lower()}-bare", by=dev)
     # External ones: of the account, of an agent, and one whose access has ended.
     own.external, secret = client("Outside", kind=Kind.EXTERNAL)
     own.outside = factories.agree(own.external, account, admin).access
@@ -187,7 +188,11 @@ def ids(own):
         "apps/<slug:slug>/versions/<int:pk>/package/download/": {"pk": own.packaged.pk},
         "apps/<slug:slug>/versions/<int:pk>/package/secrets/<str:integration>/": {"pk": own.packaged.pk},
         "GET apps/<slug:slug>/versions/<int:pk>/package/": {"pk": own.packaged.pk},
-        "marketplace/<slug:slug>/icon/<int:pk>/": {"pk": own.version.pk},
+        **{
+            f"{kind}marketplace/<slug:slug>/{picture}/": {"slug": version.app.slug, "pk": version.pk, "number": 1}
+            for kind, version in (("", own.version), ("GET/custom ", own.waiting_version))
+            for picture in ("icon/<int:pk>", "screenshots/<int:pk>/<int:number>")
+        },
         "GET/custom marketplace/<slug:slug>/": {"slug": own.waiting.slug},
         "GET/custom marketplace/<slug:slug>/install/": {"slug": own.waiting.slug},
         "POST marketplace/<slug:slug>/install/": {"slug": own.waiting.slug},

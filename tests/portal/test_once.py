@@ -100,7 +100,7 @@ def test_a_token_of_another_session_person_or_form_or_an_old_one_is_refused(worl
             "of another form": token(browser, "/teams/new/"),
             "too old": old_token(browser, path),
         }.items():
-            data = {"once": wrong, "team": world.mine.team.pk, "name": "Fresh", "category": "hr", "slug": "fresh"}
+            data = {"once": wrong, "team": world.mine.team.pk, "name": "Fresh", "slug": "fresh"}
             assert browser.post(path, data).status_code == 409, what
         assert world.snapshot() == before
         assert browser.post(path, {**data, "once": token(browser, path)}).status_code == 302
@@ -138,7 +138,7 @@ def test_the_token_in_a_form_works_for_that_form(world, people):
 def test_a_form_that_was_refused_can_be_sent_again(world):
     with world.undone():
         browser = world.browsers["dev"]
-        data = {"once": token(browser, "/apps/new/"), "team": world.mine.team.pk, "name": "Fresh", "category": "hr"}
+        data = {"once": token(browser, "/apps/new/"), "team": world.mine.team.pk, "name": "Fresh"}
         assert browser.post("/apps/new/", {**data, "slug": "Not a slug"}).status_code == 422
         assert outcome(browser.post("/apps/new/", {**data, "slug": "a-slug"})) == (302, "/apps/a-slug/")
         # The form was used up: anything else sent with it shows its result.
@@ -166,7 +166,6 @@ def test_sent_forms_are_erased_when_their_tokens_have_expired(world):
                 "once": token(browser, path),
                 "team": world.mine.team.pk,
                 "name": "Fresh",
-                "category": "hr",
                 "slug": "slug",
             },
         )

@@ -9,6 +9,8 @@ from tests.test_architecture import addresses
 PUBLIC = {
     "",
     "invitations/", "invitations/<str:token>/", "teams/<uuid:public_id>/logo/",
+    "marketplace/", "marketplace/<slug:slug>/", "marketplace/<slug:slug>/icon/<int:pk>/",
+    "marketplace/<slug:slug>/screenshots/<int:pk>/<int:number>/",
     "oauth/authorize", "oauth/token", "oauth/revoke", "oauth/introspect", "oauth/check/<slug:product>",
     "oauth/callback/<slug:slug>/<str:integration>",
     "api/v1/installations/<uuid:pk>/requests/<str:name>", "api/v1/packages/check",

@@ -242,7 +242,7 @@ def create_version(w):
 
 
 def create_app(w):
-    return publishing.create_app(w.team, slug="made", category="other", client=w.free_client, by=w.dev)
+    return publishing.create_app(w.team, slug="made", client=w.free_client, by=w.dev)
 
 
 def set_client(number, which="free_client"):

@@ -217,10 +217,7 @@ class World:
         )
         self.free_client, _secret = factories.client(self.dev, name="free")
         self.other_client, _secret = factories.client(self.dev, name="other")
-        self.apps = [
-            publishing.create_app(self.team, slug=f"free-{number}", category="other", by=self.dev)
-            for number in range(2)
-        ]
+        self.apps = [publishing.create_app(self.team, slug=f"free-{number}", by=self.dev) for number in range(2)]
         self.rotated, _secret = factories.client(self.dev, name="rotated")
         credentials.rotate_secret(self.rotated, overlap_hours=24, by=self.dev)
 

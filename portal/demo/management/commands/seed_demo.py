@@ -193,17 +193,18 @@ class Command(BaseCommand):
                 **texts,
             )
 
-        def app(slug: str, category: Any, name: str) -> Any:
-            return publishing.create_app(self.team, slug=slug, category=category, client=self.clients[name], by=dev)
+        def app(slug: str, name: str) -> Any:
+            return publishing.create_app(self.team, slug=slug, client=self.clients[name], by=dev)
 
         def public(draft: Any) -> Any:
             submitted = publishing.submit_version(draft, by=dev)
             publishing.approve_version(submitted, by=reviewer)
             return publishing.publish_version(submitted, by=dev)
 
-        insights = app("ticket-insights", "reporting", "Ticket Insights")
+        insights = app("ticket-insights", "Ticket Insights")
         texts = {
             "name": "Ticket Insights",
+            "category": "reporting",
             "tagline": "See what your service desk is busy with",
             "description": "Charts of **open tickets**, by age and priority.\n\n- a weekly summary\n- trends by team",
         }
@@ -221,11 +222,12 @@ class Command(BaseCommand):
         )
         public(
             version(
-                app("reply-helper", "productivity", "Reply Helper"),
+                app("reply-helper", "Reply Helper"),
                 "1.0",
                 ["view"],
                 ["edit"],
                 name="Reply Helper",
+                category="productivity",
                 tagline="Drafts answers for you, as you",
                 description="Suggests a reply to each ticket that is *yours*.",
                 release_notes="The first release.",
@@ -234,10 +236,11 @@ class Command(BaseCommand):
         )
         publishing.submit_version(
             version(
-                app("shift-planner", "hr", "Shift Planner"),
+                app("shift-planner", "Shift Planner"),
                 "0.9",
                 ["view", "create"],
                 name="Shift Planner",
+                category="hr",
                 tagline="Who is on duty, and when",
                 description="Plans shifts around the busiest hours.",
                 release_notes="For review.",
@@ -246,11 +249,12 @@ class Command(BaseCommand):
         )
         publishing.publish_custom(
             version(
-                app("acme-bridge", "development", "Acme Bridge"),
+                app("acme-bridge", "Acme Bridge"),
                 "1.0",
                 ["view", "create"],
                 ["edit"],
                 name="Acme Bridge",
+                category="development",
                 tagline="Acme’s own bridge to its build system",
                 description="Made for Acme.",
                 release_notes="The first release.",
@@ -273,12 +277,13 @@ class Command(BaseCommand):
         if not settings.EGRESS_ALLOW_LOOPBACK or App.objects.filter(slug=vendors.SLUG).exists():
             return
         dev, client = self.people["dev@example.com"], self.clients["Team Planner"]
-        app = publishing.create_app(self.team, slug=vendors.SLUG, category="productivity", client=client, by=dev)
+        app = publishing.create_app(self.team, slug=vendors.SLUG, client=client, by=dev)
         draft = publishing.create_version(
             app,
             by=dev,
             number="1.0",
             name="Team Planner",
+            category="productivity",
             tagline="Tickets, calendar and boards in one plan",
             description="Plans the week of your team from its **tickets**, its calendar and everybody’s own board.",
             release_notes="The first release.",
