@@ -75,7 +75,7 @@ def listing_list(request: HttpRequest) -> HttpResponse:
     # Ranking means reading all that was found.
     if_many = newest if sort == "relevance" else orders[sort]
     page = paginate(request, listings.order_by(*orders[sort]), many=lambda _end: listings.order_by(*if_many))
-    count = listings.order_by()[: MOST_COUNTED + 1].count() if page.is_long else page.paginator.count
+    count = listings.order_by()[: MOST_COUNTED + 1].count()
     versions = versions_of(page, "description", "package", "release_notes", "screenshots")
     page.object_list = versions
     membership = _membership(request)
@@ -102,12 +102,12 @@ def _listing(user: User | AnonymousUser, slug: str) -> Version:
     raise Http404
 
 
-def _installed_here(version: Version, membership: Membership) -> dict[str, Any]:
+def _installed_here(version: Version, membership: Membership, user: User) -> dict[str, Any]:
     """Return what a listing says of the app in the account that a person works in, and what they can do there."""
     rows = Installation.objects.filter(app=version.app, account=membership.account, uninstalled_at=None)
     installation = rows.select_related("account", "app__client", "version__app__client", "access__client").first()
     is_admin = membership.role == Role.ADMIN
-    others = accounts_run_by(cast(User, membership.user)).exclude(pk=membership.account_id)
+    others = accounts_run_by(user).exclude(pk=membership.account_id)
     context = {"installation": installation, "account": membership.account, "elsewhere": others.exists()}
     if installation is None:
         return {**context, "may_install": is_admin or context["elsewhere"]}
@@ -137,7 +137,7 @@ def listing_view(request: HttpRequest, slug: str) -> HttpResponse:
         "has_older": len(releases) > RELEASES,
         # Who is not signed in signs in first.
         "may_install": not request.user.is_authenticated,
-        **(_installed_here(version, membership) if membership else {}),
+        **(_installed_here(version, membership, cast(User, request.user)) if membership else {}),
     }
     return render(request, "marketplace/listing_view.html", context)
 

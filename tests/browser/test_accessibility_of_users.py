@@ -30,7 +30,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @covers("home", "listing-list", "listing-view", "listing-install", "oauth-authorize", "oauth-callback",
         "installation-view", "installation-discard")  # fmt: skip
-def test_installing(look, calm):
+def test_installing(look, calm, stranger):
+    for path in ("/marketplace/", "/marketplace/ticket-insights/"):
+        stranger.goto(path)
+        look(stranger)
     bea = calm("both@example.com")
     for path in ("/", "/marketplace/", "/marketplace/?q=nothing", "/marketplace/ticket-insights/",
                  "/marketplace/ticket-insights/install/"):  # fmt: skip
@@ -40,6 +43,10 @@ def test_installing(look, calm):
     look(bea.page)
     bea.press("Cancel")
     look(bea.page)
+    for path in ("/marketplace/", "/marketplace/ticket-insights/", "/marketplace/ticket-insights/install/"):
+        bea.open(path)
+        look(bea.page)
+    bea.press("Finish installing in Acme")
     bea.press("Discard")
     look(bea.page)
     bea.open("/oauth/callback")

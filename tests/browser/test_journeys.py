@@ -82,7 +82,7 @@ def test_an_admin_installs_cancels_agrees_and_uninstalls(sit_down, javascript):
     ada.press("Cancel")
     ada.sees("Not finished")
     ada.shoot("installation-unfinished")
-    ada.press("Agree")
+    ada.press("Finish installing")
     ada.sees("asks for access to")
     ada.press("Agree")
     ada.sees("Ready")

@@ -50,6 +50,8 @@ def test_an_admin_sets_an_app_up_on_one_checklist(sit_down, planner, vendors):
     # On another day.
     ada.open("/installations/")
     page.locator("tr", has_text="Insights").get_by_role("link", name="Finish installing").first.click()
+    ada.sees("Connect Insights in Acme to Example Calendar")
+    ada.open(checklist)
     connect("Example Calendar", "Allow")
     ada.sees("Ready")
     connect("Example Boards", "Allow")

@@ -145,7 +145,7 @@ def test_an_over_long_justification_is_never_truncated_silently(cast, external):
 
 def test_over_long_versions_are_refused_field_by_field(cast, browse, installed):
     browser, address = browse(cast.dev), f"/apps/{installed.version.app.slug}/versions/new/"
-    good = {"number": "2.0", "name": "N", "tagline": "T", "description": "D", "release_notes": "R", "install_url": ""}
+    good = {"number": "2.0", "name": "N", "tagline": "T", "category": "hr", "description": "D", "release_notes": "R"}
     big = SimpleUploadedFile("icon.png", b"\0" * (1024 * 1024 + 1), "image/png")
     for changed, words in (
         ({"number": "1" * 31}, "at most 30 characters"),
@@ -155,6 +155,8 @@ def test_over_long_versions_are_refused_field_by_field(cast, browse, installed):
         ({"release_notes": "x" * 4001}, "at most 4000 characters"),
         ({"install_url": "https://app.example/" + "x" * 500}, "at most 500 characters"),
         ({"upload": big}, "larger than 1 MB"),
+        ({"text_0": "x" * 201}, "at most 200 characters"),
+        ({"category": "games"}, "is not one of the available choices"),
         ({f"level:{'x' * 500}": "required"}, "at most 120 characters"),
         ({f"level:s{number}": "required" for number in range(900)}, "do not have"),
     ):

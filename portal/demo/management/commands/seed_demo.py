@@ -19,7 +19,7 @@ from marketplace.models import App
 from portal.accounts.actions import accounts, memberships, people, teams
 from portal.accounts.models import REVIEWERS, Account, Membership, Notice, TeamMembership, User
 from portal.accounts.rights import is_reviewer
-from portal.demo import vendors
+from portal.demo import pictures, vendors
 from portal.demo.sandbox.models import Ticket
 from portal.foundation.database import database_now
 from portal.ledger.actions import one_act
@@ -190,6 +190,8 @@ class Command(BaseCommand):
                 number=number,
                 required_scopes=[TICKETS + name for name in required],
                 optional_scopes=[TICKETS + name for name in optional],
+                icon=pictures.icon(app.slug),
+                screenshots=pictures.screenshots(app.slug),
                 **texts,
             )
 
@@ -289,6 +291,8 @@ class Command(BaseCommand):
             release_notes="The first release.",
             required_scopes=[],
             optional_scopes=[],
+            icon=pictures.icon(vendors.SLUG),
+            screenshots=pictures.screenshots(vendors.SLUG),
         )
         package = vendors.package(client, [f"{TICKETS}view"], [f"{TICKETS}edit"])
         packaging.take_package(draft, package, keep_secrets=True, by=dev)
