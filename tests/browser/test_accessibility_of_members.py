@@ -40,12 +40,12 @@ def test_an_accounts_members(look, calm):
     look(axel.page)
 
 
-@covers("team-list", "team-view", "team-invite", "teammate-role", "teammate-remove", "member-list")
+@covers("team-list", "team-view", "team-profile", "team-invite", "teammate-role", "teammate-remove", "member-list")
 def test_a_teams_members(look, calm):
     dev = calm("dev@example.com")
     team = Team.objects.get(memberships__user__email="dev@example.com")
     owner = team.memberships.get(user__email="dev@example.com")
-    for path in ("/teams/", f"/teams/{team.public_id}/", f"/teams/{team.public_id}/invite/",
+    for path in ("/teams/", f"/teams/{team.public_id}/", f"/teams/{team.public_id}/invite/", f"/teams/{team.public_id}/profile/",
                  f"/teams/{team.public_id}/{owner.pk}/role/", f"/teams/{team.public_id}/{owner.pk}/remove/",
                  f"/members/{team.test_account.slug}/"):  # fmt: skip
         dev.open(path)

@@ -90,7 +90,7 @@ def test_an_admins_apps(look, calm, agreed):
     ada.press("Permissions")
     look(ada.page)
     ada.page.locator("[name=scope]").first.check()
-    for button in ("Remove", "Remove", "← Back", "Permissions", "Allow more"):
+    for button in ("Remove", "Remove", "View receipt", "← Back", "Permissions", "Allow more"):
         ada.press(button)
         look(ada.page)
     ada.open(f"/installations/{installation.pk}/")
@@ -137,6 +137,8 @@ def test_everything_that_has_access(look, calm, agreed):
     ada.press("Revoke for all")
     look(ada.page)
     ada.press("Revoke for all agents")
+    look(ada.page)
+    ada.press("View receipt")
     look(ada.page)
 
 

@@ -240,7 +240,7 @@ def tell(story):
     ada.page.get_by_role("link", name="Ticket Insights").click()
     ada.press("Uninstall")
     ada.press("Uninstall")
-    ada.sees("Ledger hash")
+    ada.sees("no longer has access")
     eventually(lambda: not Access.objects.filter(revoked_at=None).exclude(ended_at=None).exists())
 
 

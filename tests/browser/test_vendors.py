@@ -53,8 +53,9 @@ def test_an_admin_sets_an_app_up_on_one_checklist(sit_down, planner, vendors):
     ada.sees("Connect Insights in Acme to Example Calendar")
     ada.open(checklist)
     connect("Example Calendar", "Allow")
-    ada.sees("Ready")
+    ada.sees("Not connected by you")
     connect("Example Boards", "Allow")
+    ada.sees("Ready")
     ada.shoot("checklist-done")
     ada.press("Try the app’s requests")
     ada.press("events")
@@ -70,5 +71,6 @@ def test_an_admin_sets_an_app_up_on_one_checklist(sit_down, planner, vendors):
     ada.sees("is disconnected")
     ada.press("Uninstall")
     ada.press("Uninstall")
+    ada.press("View receipt")
     ada.sees("1 connection to a vendor")
     assert not Connection.objects.live().exists() and Connection.objects.over().count() == 2

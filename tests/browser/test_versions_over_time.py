@@ -80,7 +80,7 @@ def test_an_account_lives_with_an_app_whose_versions_come_and_go(sit_down, demo,
     ada.sees("Automatic, when")
     ada.press("Uninstall")
     ada.press("Uninstall")
-    ada.sees("Ledger hash")
+    ada.sees("no longer has access")
     ada.open("/marketplace/ticket-insights/install/")
     ada.press("Install in Acme")
     ada.sees("agreed to this app before")

@@ -89,7 +89,11 @@ def links_of(response):
 
 def receipt_in(page):
     """Return the address of the receipt that a page links to after an act."""
-    return re.search(r'href="(/receipts/[\w-]+/)">View receipt', page.content.decode())[1]
+    return re.search(r'href="(/receipts/[\w-]+/)">View receipt', _source(page))[1]
+
+
+def _source(page):
+    return page.text if hasattr(page, "is_redirect") else page.content.decode()
 
 
 def text(response):

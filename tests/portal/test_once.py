@@ -29,6 +29,7 @@ PRESSED = [
 # Forms without a once-only token, and why they need none: a second press changes nothing more.
 REPEATABLE = {
     "settings/": "saves the same",
+    "settings/mail/": "saves the same",
     "credentials/<slug:client_id>/": "saves the same",
     "apps/<slug:slug>/versions/<int:pk>/edit/": "saves the same draft",
     "apps/<slug:slug>/versions/<int:pk>/package/": "saves the same draft",
