@@ -58,7 +58,7 @@ def test_a_reviewer_sees_the_listing_and_the_consent_screen_as_customers_will(ca
     version = submit(cast, published.app, "2.0", required_scopes=[VIEW], optional_scopes=[DELETE], tagline="Even more")
     page = text(page_of(browse(factories.reviewer()), version))
     listing = page[page.index("The listing, as customers see it") : page.index("The consent screen, as")]
-    assert "Even more" in listing and "A good app" in listing and "New in 2.0" in listing
+    assert "Even more" in listing and "A good app" in listing and "Release history 2.0 New" in listing
     assert "What the app will be able to do View tickets" in listing and "Optional, if you allow it Delete" in listing
     consent = page[page.index("The consent screen, as") :]
     assert "Insights asks for access to" in consent and "Optional: turn on what you want to allow" in consent

@@ -185,6 +185,15 @@ STAY = {
     f"marketplace.vendors._lock_connection {CONNECTION}": (
         "T11: what a person connects wins over a worker, whichever came first; people hold the account"
     ),
+    **dict.fromkeys(
+        (
+            f"portal.accounts.profiles.{name} accounts_team"
+            for name in ("change_profile", "ask_for_verification", "refuse_verification")
+        ),
+        "T11: the row that is decided on; whoever verifies the team holds it too",
+    ),
+    "portal.accounts.inviting.tell_of_invitation rows": "an invitation is not resent or taken back between its token and its mail",
+    "portal.foundation.mail._claim rows": "T3: of two workers with the same message, one sends the mail",
     "portal.ledger.keys._locked_period ledger_keyperiod": "a key's period ends after all that it signs at the same moment",
     f"credentials.change_client {CLIENT}": "reads the row anew that its one UPDATE writes",
     "portal.accounts.people.change_staff accounts_user": "reads the row anew that its first UPDATE writes",
