@@ -65,7 +65,9 @@ def needs_of(user: User, *, account: Account | None = None, develops: bool) -> l
 
     With `account`, of all accounts only this one's needs are told.
     """
-    groups = [*_of_members(user, account), *(_of_developers(user) if develops else []), _of_reviewers(user)]
+    # Whoever belongs to no account has none of these, which PostgreSQL would find out by reading all.
+    members = _of_members(user, account) if memberships_of(user).exists() else []
+    groups = [*members, *(_of_developers(user) if develops else []), _of_reviewers(user)]
     return sorted((group for group in groups if group.needs), key=lambda group: _TONES.index(group.needs[0].tone))
 
 

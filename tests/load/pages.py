@@ -26,7 +26,6 @@ RUNS, ATTEMPTS = 25, 3
 MOST_RATIO, MOST_BYTES = 1.5, 200_000
 # {page: (who opens it, address)}. "One" and "Many" administer one account and thousands.
 PAGES = {
-    "home_of_reviewer": ("Rita", "/"),
     "marketplace": ("One", "/marketplace/"),
     "marketplace_search": ("One", "/marketplace/?q=sync"),
     "marketplace_search_rare": ("One", "/marketplace/?q=linden+9"),
