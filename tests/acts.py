@@ -21,7 +21,7 @@ from marketplace.actions import installing, packaging, publishing, upgrading
 from marketplace.vendors import actions as connecting
 from marketplace.vendors.oauth_client import VendorError
 from marketplace.vendors.secrets import keep_vendor_secret
-from portal.accounts.actions import accounts, inviting, memberships, people, teams
+from portal.accounts.actions import accounts, inviting, memberships, people, profiles, teams
 from portal.accounts.rights import NotAnAdmin, NotAnInviter, NotAReviewer, NotATeammate, NotStaff
 from portal.foundation.database import database_now
 from portal.foundation.refusals import Refused
@@ -52,6 +52,12 @@ class World:
             raise AttributeError(name)
         self._made[name] = self._made.get(name) or getattr(self, f"make_{name}")()
         return self._made[name]
+
+    def make_asking_team(self):
+        return profiles.change_profile(self.team, by=self.cast.dev, website="https://acorn.example")
+
+    def make_asked_team(self):
+        return profiles.ask_for_verification(self.asking_team, by=self.cast.dev)
 
     def make_client(self):
         return factories.client(self.cast.dev, scopes=[VIEW])[0]
@@ -258,6 +264,19 @@ ACTIONS = {
     "verify_team": Act(
         lambda w, by: teams.verify_team(w.team, by=by), "", **STAFF,
         spoil=lambda w: teams.verify_team(w.team, by=None), wrong=teams.AlreadyVerified, again=teams.AlreadyVerified,
+    ),
+    "change_profile": Act(
+        lambda w, by: profiles.change_profile(w.team, name="Acorn Labs", by=by), "",
+        by="dev", refused=NotStaff, others="other_dev admin agent staff reviewer", spoil=ALWAYS, wrong=None, again=NOTHING_MORE,
+    ),
+    "ask_for_verification": Act(
+        lambda w, by: profiles.ask_for_verification(w.asking_team, by=by), "asking_team",
+        by="dev", refused=NotStaff, others="other_dev admin agent staff reviewer",
+        spoil=lambda w: teams.verify_team(w.asking_team, by=None), wrong=profiles.NothingToVerify, again=profiles.NothingToVerify,
+    ),
+    "refuse_verification": Act(
+        lambda w, by: profiles.refuse_verification(w.asked_team, reason="Why", by=by), "asked_team", **STAFF,
+        spoil=lambda w: teams.verify_team(w.asked_team, by=None), wrong=profiles.NotWaiting, again=profiles.NotWaiting,
     ),
     "deactivate_person": Act(
         lambda w, by: people.deactivate_person(w.cast.agent, by=by), "", **STAFF,

@@ -12,7 +12,7 @@ from credentials import actions as credentials
 from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Product, Scope
 from marketplace.models import Connection, Installation, Offer, Picture, VendorSecret
 from portal.accounts.actions import inviting
-from portal.accounts.models import Invitation, Membership, Notice, TeamMembership
+from portal.accounts.models import Invitation, Membership, Notice, Team, TeamMembership
 from portal.demo.sandbox.models import Ticket
 from portal.foundation.models import OutgoingMail
 from portal.ledger.keys import signer
@@ -68,6 +68,7 @@ REFUSED = {
     "one_product_per_base_address": lambda it: [
         Product.objects.create(slug=slug, name=slug, base_address="https://api.example") for slug in ("one", "another")
     ],
+    "one_team_per_look": lambda it: Team.objects.update(look="acorn"),
     "one_endpoint_per_method_and_path": lambda it: copy(Endpoint.objects.first()),
     "client_kind_is_known": lambda it: copy(it.client, client_id="another", kind="plain"),
     "client_level_is_known": lambda it: copy(it.client, client_id="another", level="team"),

@@ -9,7 +9,7 @@ from consent.actions import ending, granting, issuing, succeeding
 from credentials import actions as credentials
 from marketplace.actions import installing, packaging, publishing, upgrading
 from marketplace.vendors import actions, secrets
-from portal.accounts.actions import accounts, inviting, memberships, people, teams
+from portal.accounts.actions import accounts, inviting, memberships, people, profiles, teams
 from tests.acts import ACTIONS, ALWAYS, NOTHING_MORE, World
 from tests.rows import changed, contents
 from tests.worlds import shared
@@ -45,6 +45,7 @@ def test_each_action_is_listed_here():
         accounts,
         memberships,
         teams,
+        profiles,
         inviting,
         people,
         credentials,

@@ -100,7 +100,7 @@ class ProfileForm(forms.ModelForm):
 
 # What a person reads of each kind of mail that they may turn off.
 KINDS_OF_MAIL = {
-    MailKind.VERSIONS: _("For admins: a new version waits for your decision, or the version in use was withdrawn."),
+    MailKind.VERSIONS: _("For admins: a new version needs your decision, or the version in use was withdrawn."),
     MailKind.ENDS: _("For whoever can agree again: 30 days, 7 days and one day before an agreement ends."),
     MailKind.SUCCESSORS: _("For admins: the person who agreed for the account is no longer an admin."),
     MailKind.CONNECTIONS: _("For whoever can connect it again: an app can no longer reach a vendor."),

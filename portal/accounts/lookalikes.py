@@ -32,7 +32,9 @@ def is_reserved(look: str) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _plain(character: str) -> str:
     """Return the letter or digit that a character is read as, or "" for accents, spaces and punctuation."""
-    alike = [each["c"] for each in confusables_data.get(character, []) if each["c"].isascii() and each["c"].isalnum()]
+    # Some are told as a letter with a mark, such as a stroke, which counts for nothing here.
+    letters = (unicodedata.normalize("NFKD", each["c"])[:1] for each in confusables_data.get(character, []))
+    alike = [letter for letter in letters if letter.isascii() and letter.isalnum()]
     read = character if character.isascii() else min(alike, default=character)
     # "I", "l" and "1" are one stroke in many typefaces, "O" and "0" one circle.
     folded = read.casefold().translate({ord("l"): "i", ord("1"): "i", ord("0"): "o"})

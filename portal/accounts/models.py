@@ -157,7 +157,7 @@ class Team(models.Model):  # type: ignore[django-manager-missing]
     name = models.CharField(_("name"), max_length=80, validators=[validate_readable])
     created_at = models.DateTimeField(auto_now_add=True)
     # What its name is taken for (lookalikes.py); empty until the team chooses a name.
-    look = models.CharField(max_length=160, blank=True, db_default="", editable=False)
+    look = models.TextField(blank=True, db_default="", editable=False)
     # The SHA-256 of its logo; empty if it has none.
     logo = models.CharField(max_length=64, blank=True, db_default="", editable=False)
     website = _link(_("website"))
@@ -166,12 +166,12 @@ class Team(models.Model):  # type: ignore[django-manager-missing]
     verified_at = models.DateTimeField(null=True, blank=True, editable=False)
     verification_asked_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Why staff did not verify it when it last asked.
-    verification_refused = models.CharField(max_length=500, blank=True, db_default="", editable=False)
+    verification_refused = models.TextField(blank=True, db_default="", editable=False)
 
     class Meta:
         ordering = ["name", "pk"]
+        constraints = [models.UniqueConstraint(fields=["look"], condition=~Q(look=""), name="one_team_per_look")]
         indexes = [
-            models.Index(fields=["look"], condition=~Q(look=""), name="team_by_look"),
             models.Index(
                 fields=["verification_asked_at"], condition=~Q(verification_asked_at=None), name="team_to_verify"
             ),

@@ -100,7 +100,7 @@ def choose_person(request: HttpRequest, chains: Iterable[str], who: str) -> tupl
     others, person = _people_of(chains).exclude(pk=cast(User, request.user).pk), None
     with contextlib.suppress(ValueError):
         person = others.filter(public_id=uuid.UUID(who)).first()
-    return Choice(request, others, keys=("name", "email"), words_in="find_person"), person
+    return Choice(request, others, keys=("name",), words_in="find_person"), person
 
 
 def people_named(chains: Iterable[str], word: str) -> list[User]:

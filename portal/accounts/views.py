@@ -22,7 +22,7 @@ from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import spend
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
-from portal.foundation.refusals import Refused
+from portal.foundation.refusals import Refused, add_errors
 
 from .actions import inviting, memberships, profiles, teams
 from .actions.inviting import hash_of, is_for
@@ -231,15 +231,10 @@ def team_profile(request: SignedInRequest, public_id: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             profiles.change_profile(team, by=request.user, **form.fields_for_action())
-        except profiles.NameIsTaken as refusal:
-            form.add_error("name", str(refusal))
-        except ValidationError as error:
-            form.add_error(None, error)
-        except Refused as refusal:
-            form.add_error(None, str(refusal))
-        else:
             messages.success(request, _("Saved."))
             return redirect("team-profile", team.public_id)
+        except (Refused, ValidationError) as error:
+            add_errors(form, error)
     context = {"form": form, "team": team, "back_url": organisation_url(team)}
     return render(request, "members/team_profile.html", context, status=422 if form.errors else 200)
 

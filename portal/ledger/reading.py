@@ -151,5 +151,5 @@ def with_names(entries: Iterable[Any]) -> list[Any]:
 
 def last_reason(subject: str, event: LedgerEvent) -> str:
     """Return the reason that the last entry of this event about a subject states, or ""."""
-    entry = Entry.objects.filter(subject=subject, event=event.value).order_by("-at").first()
+    entry = Entry.objects.filter(subject=subject, event=event.value).order_by("-at", "-sequence").first()
     return entry.details.get("reason", "") if entry else ""

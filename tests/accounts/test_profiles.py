@@ -154,7 +154,7 @@ def test_saving_what_was_there_changes_nothing(cast, staff, team, browse):
 
 def test_a_team_asks_for_verification_reads_why_not_and_asks_again(cast, staff, team, browse):
     dev = browse(cast.dev)
-    assert "save your website first" in text(dev.get(url_of(team)))
+    assert "add your website and save it first" in text(dev.get(url_of(team)))
     assert "Add your website first" in text(dev.post(url_of(team, "verification"), follow=True))
     dev.post(url_of(team), {"name": team.name, "website": "https://acorn.example"})
     assert "has been asked" in text(dev.post(url_of(team, "verification"), follow=True))
@@ -164,7 +164,7 @@ def test_a_team_asks_for_verification_reads_why_not_and_asks_again(cast, staff, 
     team.refresh_from_db()
     assert team.verification_asked_at and not team.verification_refused
     teams.verify_team(team, by=staff)
-    assert "verified you" in text(dev.get(url_of(team)))
+    assert "verified your team" in text(dev.get(url_of(team)))
 
 
 def test_staff_filter_the_teams_that_wait_for_verification_if_any_does(cast, staff, team, browse):
@@ -197,3 +197,29 @@ def test_of_two_teams_that_take_a_name_at_once_one_gets_it(team, cast):
     names = (cast.dev, "Acorn"), (other, "ACORN")
     got = together(*(partial(rename, factories.team_of(person), name, person) for person, name in names))
     assert sorted(type(each).__name__ for each in got) == ["NameIsTaken", "Team"]
+
+
+def test_a_team_that_changes_what_staff_check_has_to_ask_again(cast, team):
+    profiles.change_profile(team, by=cast.dev, website="https://acorn.example")
+    profiles.ask_for_verification(team, by=cast.dev)
+    assert profiles.change_profile(team, by=cast.dev, support_url="https://acorn.example/help").verification_asked_at
+    assert not profiles.change_profile(team, by=cast.dev, website="https://bank.example").verification_asked_at
+
+
+def test_of_two_teams_that_look_alike_one_is_verified(cast, staff):
+    first, second = (factories.team_of(factories.person("Sam")) for _number in range(2))
+    teams.verify_team(first, by=staff)
+    with pytest.raises(profiles.NameIsTaken):
+        teams.verify_team(second, by=staff)
+
+
+def test_a_name_that_is_read_as_very_many_letters_is_no_error(cast, team):
+    assert rename(team, "\ufdfa" * 80, cast.dev).name == "\ufdfa" * 80
+
+
+def test_why_a_team_is_not_verified_is_told_and_kept_whole(cast, staff, team):
+    profiles.change_profile(team, by=cast.dev, website="https://acorn.example")
+    profiles.ask_for_verification(team, by=cast.dev)
+    with pytest.raises(profiles.ReasonMissing):
+        profiles.refuse_verification(team, reason=" ", by=staff)
+    assert profiles.refuse_verification(team, reason="Why. " * 300, by=staff).verification_refused == "Why. " * 300

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from portal.accounts.actions import memberships, teams
+from portal.accounts.actions import memberships, profiles, teams
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -72,7 +72,8 @@ def test_switching_lists_ones_own_accounts_and_teams_and_nobody_elses(cast, both
 def two_teams(cast):
     """A second team of Dev's, with credentials and an app, beside the first with credentials."""
     factories.client(cast.dev, name="First")
-    team = teams.create_team(by=factories.person("Otto", team=False), name="Second team")
+    team = factories.team_of(factories.person("Otto"))
+    profiles.change_profile(team, by=None, name="Second team")
     teams.add_teammate(team, cast.dev, role="member", by=None)
     [otto] = [each.user for each in team.memberships.filter(role="owner").select_related("user")]
     client, _secret = factories.client(otto, name="Second")

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -20,11 +20,10 @@ from ..rights import require_owner_or_staff, require_staff
 # What staff confirmed of a team when they verified it. With another one of these, it is verified no longer.
 _CONFIRMED = ("name", "logo", "website")
 _PLAIN = ("name", "website", "support_url", "privacy_url")
-_MOST_REASON = 500
 
 
 class NameIsTaken(Refused):
-    pass
+    field = "name"
 
 
 class NothingToVerify(Refused):
@@ -35,12 +34,16 @@ class NotWaiting(Refused):
     pass
 
 
+class ReasonMissing(Refused):
+    pass
+
+
 @transaction.atomic
-def change_profile(team: Team, *, by: User, **new: Any) -> Team:
+def change_profile(team: Team, *, by: User | None, **new: Any) -> Team:
     """Give a team another name, logo (a PNG of portal/foundation/pictures.py, or b"" for none), website or links.
 
-    What is not named stays. A verified team whose name, logo or website changes is verified no longer. Raises
-    NotStaff, NameIsTaken, ValidationError.
+    What is not named stays. A verified team whose name, logo or website changes is verified no longer, and one that asked
+    for verification has to ask again. Raises NotStaff, NameIsTaken, ValidationError.
     """
     require_owner_or_staff(team, by)
     team = lock(Team, team.pk)
@@ -51,14 +54,16 @@ def change_profile(team: Team, *, by: User, **new: Any) -> Team:
     if not changed:
         return team
     if "name" in changed:
-        _take_name(team, new["name"])
+        take_name(team, new["name"])
     for name in changed:
         setattr(team, name, new[name])
     team.full_clean()
-    ends = bool(team.verified_at and {*changed} & {*_CONFIRMED})
-    if ends:
-        team.verified_at = None
-    team.save(update_fields=[*changed, "look", "verified_at"])
+    is_new = bool({*changed} & {*_CONFIRMED})
+    ends = bool(team.verified_at and is_new)
+    if is_new:
+        # Nor is what staff were asked to check there any longer.
+        team.verified_at = team.verification_asked_at = None
+    team.save(update_fields=[*changed, "verified_at", "verification_asked_at"])
     if "logo" in changed:
         TeamLogo.objects.filter(team=team).delete()
         if png:
@@ -72,17 +77,20 @@ def change_profile(team: Team, *, by: User, **new: Any) -> Team:
     return team
 
 
-def _take_name(team: Team, name: str) -> None:
-    """Give a team the look of a name, which no other team and no product has. Raises NameIsTaken, ValidationError."""
+def take_name(team: Team, name: str) -> None:
+    """Give a locked team the look of a name, which no other team and no product has. Raises NameIsTaken, ValidationError."""
     look = look_of(name)
     if not look:
         raise ValidationError({"name": _("Use letters or digits in the name.")})
-    # Two teams that take it at once wait here for one another.
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"look of a team: {look}"])
-    if is_reserved(look) or Team.objects.filter(look=look).exclude(pk=team.pk).exists():
-        raise NameIsTaken(_("This name looks like the name of another team or of a product. Choose another one."))
-    team.look = look
+    taken = _("This name looks like the name of another team or of a product. Choose another one.")
+    if is_reserved(look):
+        raise NameIsTaken(taken)
+    try:
+        # Of two teams that take it at once, the second waits for the first, and is refused.
+        with transaction.atomic():
+            Team.objects.filter(pk=team.pk).update(look=look)
+    except IntegrityError:
+        raise NameIsTaken(taken) from None
 
 
 @transaction.atomic
@@ -91,7 +99,7 @@ def ask_for_verification(team: Team, *, by: User) -> Team:
     require_owner_or_staff(team, by)
     team = lock(Team, team.pk)
     if team.verified_at or team.verification_asked_at:
-        raise NothingToVerify(_("%(team)s is already verified, or has already asked.") % {"team": team})
+        raise NothingToVerify(_("%(team)s is already verified or waiting for verification.") % {"team": team})
     if not team.website:
         raise NothingToVerify(_("Add your website first: the portal team checks it."))
     Team.objects.filter(pk=team.pk).update(verification_asked_at=Now(), verification_refused="")
@@ -102,12 +110,14 @@ def ask_for_verification(team: Team, *, by: User) -> Team:
 
 @transaction.atomic
 def refuse_verification(team: Team, *, reason: str, by: User) -> Team:
-    """Tell a team, as staff, why it is not verified. Raises NotStaff, NotWaiting."""
+    """Tell a team, as staff, why it is not verified. Raises NotStaff, NotWaiting, ReasonMissing."""
     require_staff(by)
+    if not reason.strip():
+        raise ReasonMissing(_("Give a reason. The team will read it."))
     team = lock(Team, team.pk)
     if team.verification_asked_at is None:
         raise NotWaiting(_("%(team)s is not waiting for verification.") % {"team": team})
-    Team.objects.filter(pk=team.pk).update(verification_asked_at=None, verification_refused=reason[:_MOST_REASON])
+    Team.objects.filter(pk=team.pk).update(verification_asked_at=None, verification_refused=reason)
     team.refresh_from_db()
     record(team.chain_name, Event.TEAM_VERIFICATION_REFUSED, by=by, subject=f"team:{team.public_id}", reason=reason)
     return team

@@ -12,10 +12,10 @@ from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event
-from ..lookalikes import look_of
 from ..models import Account, Membership, Role, Team, TeamMembership, TeamRole, User
 from ..rights import require_owner_or_staff, require_staff
 from .memberships import AlreadyMember, HasLeft, give_role, put_member, remove_member
+from .profiles import take_name
 
 
 class LastOwner(Refused):
@@ -27,11 +27,10 @@ class AlreadyVerified(Refused):
 
 
 @transaction.atomic
-def create_team(*, by: User, name: str | None = None) -> Team:
+def create_team(*, by: User) -> Team:
     """Make a team whose owner is `by`, and the account it tests its apps on, whose admin is `by`."""
-    look = look_of(name) if name else ""
-    name = name or _("%(person)s’s team") % {"person": by.name or by.email.partition("@")[0]}
-    team = Team.objects.create(name=name[:80], look=look)
+    name = _("%(person)s’s team") % {"person": by.name or by.email.partition("@")[0]}
+    team = Team.objects.create(name=name[:80])
     TeamMembership.objects.create(team=team, user=by, role=TeamRole.OWNER)
     account = Account.objects.create(
         slug=f"test-{secrets.token_hex(5)}", name=_("%(team)s (test)") % {"team": name[:70]}, test_of_team=team
@@ -134,14 +133,13 @@ def _keep_an_owner(teammate: TeamMembership) -> None:
 
 @transaction.atomic
 def verify_team(team: Team, *, by: User | None) -> Team:
-    """Record, as staff, that the team is who it says it is (M3). Raises NotStaff, AlreadyVerified."""
+    """Record, as staff, that the team is who it says it is (M3). Raises NotStaff, AlreadyVerified, NameIsTaken."""
     require_staff(by)
     team = lock(Team, team.pk)
     if team.verified_at:
         raise AlreadyVerified(_("%(team)s is already verified.") % {"team": team})
-    Team.objects.filter(pk=team.pk).update(
-        verified_at=Now(), verification_asked_at=None, verification_refused="", look=look_of(team.name)
-    )
+    take_name(team, team.name)
+    Team.objects.filter(pk=team.pk).update(verified_at=Now(), verification_asked_at=None, verification_refused="")
     team.refresh_from_db()
     record(team.chain_name, Event.TEAM_VERIFIED, by=by, subject=f"team:{team.public_id}")
     return team

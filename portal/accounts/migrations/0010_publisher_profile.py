@@ -9,8 +9,12 @@ from portal.accounts.lookalikes import look_of
 
 def _look_of_verified_teams(apps, schema_editor):
     Team = apps.get_model("accounts", "Team")
-    for team in Team.objects.exclude(verified_at=None):
-        Team.objects.filter(pk=team.pk).update(look=look_of(team.name))
+    looks = {}
+    # Of teams that look alike, the one that was verified first keeps the name to itself.
+    for team in Team.objects.exclude(verified_at=None).order_by("verified_at", "pk"):
+        looks.setdefault(look_of(team.name), team.pk)
+    for look, pk in looks.items():
+        Team.objects.filter(pk=pk).update(look=look)
 
 
 class Migration(migrations.Migration):
@@ -43,7 +47,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="team",
             name="look",
-            field=models.CharField(blank=True, db_default="", editable=False, max_length=160),
+            field=models.TextField(blank=True, db_default="", editable=False),
         ),
         migrations.AddField(
             model_name="team",
@@ -73,7 +77,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="team",
             name="verification_refused",
-            field=models.CharField(blank=True, db_default="", editable=False, max_length=500),
+            field=models.TextField(blank=True, db_default="", editable=False),
         ),
         migrations.AddField(
             model_name="team",
@@ -85,9 +89,11 @@ class Migration(migrations.Migration):
                 verbose_name="website",
             ),
         ),
-        migrations.AddIndex(
+        migrations.AddConstraint(
             model_name="team",
-            index=models.Index(condition=models.Q(("look", ""), _negated=True), fields=["look"], name="team_by_look"),
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("look", ""), _negated=True), fields=("look",), name="one_team_per_look"
+            ),
         ),
         migrations.AddIndex(
             model_name="team",
