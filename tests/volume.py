@@ -46,6 +46,7 @@ def multiply(row, count, /, *, analyze=True, **columns):
 def relist():
     """List the published versions of all apps, where they were written without the trigger that does it; also unguarded."""
     with connection.cursor() as cursor:
+        cursor.execute("ANALYZE marketplace_app, marketplace_version")
         cursor.execute("DELETE FROM marketplace_listing")
         cursor.execute(import_module("marketplace.migrations.0017_listings")._LISTED)
 

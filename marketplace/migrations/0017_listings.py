@@ -58,7 +58,8 @@ LEFT JOIN LATERAL (
     SELECT id FROM marketplace_version
     WHERE app_id = app.id AND status = 'published' AND audience = 'public' ORDER BY published_at DESC, id DESC LIMIT 1
 ) newest_public ON true
-JOIN marketplace_version version ON version.id IN (newest.id, newest_public.id)
+CROSS JOIN LATERAL (SELECT newest.id UNION SELECT newest_public.id) listed(id)
+JOIN marketplace_version version ON version.id = listed.id
 """
 _NO_FUNCTION = """
 DROP TRIGGER marketplace_version_listed ON marketplace_version;
