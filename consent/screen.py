@@ -127,7 +127,7 @@ class Screen:
             _("Read only"),
             _("Change data"),
             _("Change and delete data"),
-            _("The product has not published what these open"),
+            _("The product has not published what these allow"),
         ]
         groups: dict[Product, list[list[ClientScope]]] = {}
         for row in sorted(rows, key=lambda row: (row.scope.product.name, row.scope.name)):

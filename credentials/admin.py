@@ -31,12 +31,12 @@ class SuspendForm(ReasonForm):
         Ready(
             "beyond",
             _("It does more than it says"),
-            _("The app does … with the access that people gave it, which neither its listing nor its permissions say."),
+            _("The app uses its access to …, which neither its listing nor its permissions mention."),
         ),
         Ready(
             "people",
             _("People reported it"),
-            _("People reported that the app …. We are looking into it. Write to us what happened."),
+            _("People reported that the app …. We are looking into it. Tell us what happened."),
         ),
     )
 

@@ -125,7 +125,7 @@ class VersionAdmin(WindowAdmin):
     }
     destructive = frozenset({"reject"})
     notes = {
-        "approve": _("The team can then publish this version in the marketplace, as you read it."),
+        "approve": _("The team can then publish this version in the marketplace, exactly as you reviewed it."),
         "reject": _("This version ends here. The team reads your reason and can submit a new one."),
     }
 

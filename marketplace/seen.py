@@ -98,7 +98,10 @@ def may_see_pictures(user: User | AnonymousUser, version: Version) -> bool:
     return not isinstance(user, AnonymousUser) and (
         user.is_staff
         or is_teammate(version.app.team, user)
-        or accounts_seen_by(user).filter(slug__in=version.app.custom_accounts).exists()
+        or (
+            version.status == Status.PUBLISHED
+            and accounts_seen_by(user).filter(slug__in=version.app.custom_accounts).exists()
+        )
         or version.installations.filter(account__in=accounts_seen_by(user)).exists()
     )
 

@@ -257,10 +257,11 @@ def _decide(version: Version, decision: str, status: str, event: Event, reason: 
 
 @transaction.atomic
 def publish_version(version: Version, *, by: User) -> Version:
-    """Put an approved version in the marketplace (M3). Raises NotATeammate, StatusCannotMove."""
+    """Put an approved version in the marketplace (M3). Raises NotATeammate, StatusCannotMove, NotReady."""
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     _check_status(version, Status.APPROVED)
+    check_installable(version)
     return _publish(version, by)
 
 

@@ -150,7 +150,7 @@ def installation_view(request: SignedInRequest, pk: UUID) -> HttpResponse:
         "offer": newest and installation.offers.open().filter(version=newest).select_related("declined_by").first(),
         "page_obj": paginate(request, agents),
         "suspended": is_suspended(installation),
-        "why_suspended": why_suspended(installation),
+        "why_suspended": why_suspended(installation) if membership.role == Role.ADMIN else "",
         "receipts": receipts_page(request, membership, access=access, others=_entries_about(installation)),
         **notices,
     }

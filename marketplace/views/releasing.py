@@ -69,7 +69,10 @@ def _asks_first(action: Callable[..., Any], done: Any, template: str, status: st
             return _act(request, version, action, done, rate)
         if version.status != status or not _is_ready(request, version):
             return redirect("version-view", slug, pk)
-        return render(request, template, {"version": version, "app": version.app, "outlook": outlook(version)})
+        context = {"version": version, "app": version.app}
+        if status == Status.APPROVED:
+            context["outlook"] = outlook(version)
+        return render(request, template, context)
 
     return view
 
@@ -111,7 +114,7 @@ def version_withdraw(request: SignedInRequest, slug: str, pk: int) -> HttpRespon
         spend_of_team(version.app, PUBLISHED)
         try:
             publishing.withdraw_version(version, by=request.user, **form.cleaned_data)
-            messages.success(request, _("Withdrawn. Those who use it are notified."))
+            messages.success(request, _("Withdrawn. The accounts that use it are notified."))
             return redirect("version-view", slug, pk)
         except Refused as refusal:
             add_errors(form, refusal)
@@ -179,7 +182,7 @@ def app_unlist_account(request: SignedInRequest, slug: str, account: str) -> Htt
         return render(request, "marketplace/app_unlist_account.html", {"app": app, "account": account})
     try:
         publishing.unlist_account(app, account=account, by=request.user)
-        said = _("%(account)s can no longer install it. What is installed stays.") % {"account": account}
+        said = _("%(account)s can no longer install it. If it is installed there, it stays.") % {"account": account}
         messages.success(request, said)
     except Refused as refusal:
         messages.error(request, str(refusal))

@@ -160,7 +160,8 @@ def send(pk: str) -> None:
     try:
         message.send()
         sent_at = Now()
-    except (OSError, smtplib.SMTPException, ValueError) as error:
+    except Exception as error:
+        # Whatever it is: a mail that is not given up would keep its links.
         if not _is_refused(error):
             # Without its text, in which servers quote addresses.
             log.warning("mail_not_sent", kind=mail.kind, attempts=mail.attempts, error=type(error).__name__)

@@ -125,7 +125,7 @@ def test_a_developers_apps(look, calm):
     look(dev.page)
     dev.press("Not now")
     dev.page.click("main summary")
-    dev.press("Take off acme")
+    dev.press("Remove acme")
     look(dev.page)
     dev.open("/apps/new/")
     dev.page.fill("[name=name]", "Asset Mirror")

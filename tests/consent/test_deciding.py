@@ -196,7 +196,7 @@ def test_permissions_are_grouped_by_product_and_those_that_only_read_come_first(
         for words in (
             "The app wants to Chat Read only Read conversations",
             "Change data Send messages",
-            "The product has not published what these open Run bots",
+            "The product has not published what these allow Run bots",
             "Freshservice Read only View tickets",
             "Change data Edit tickets",
             "Change and delete data Delete and restore tickets",

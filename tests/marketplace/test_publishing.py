@@ -398,7 +398,7 @@ def test_names_of_accounts_are_repeated_as_typed_before_anything_is_published(ca
     dev, url = browse(cast.dev), f"/apps/{draft.app.slug}/versions/{draft.pk}/custom/"
     page = squeeze(dev.get(url, {"accounts": f"{cast.acme.slug}, No-Such_one {cast.acme.slug}"}).content.decode())
     assert page.count(f"<code>{cast.acme.slug}</code>") == 1 and "<code>No-Such_one</code>" in page
-    assert "does not tell you which of these accounts exist" in page and "That ends no installation" in page
+    assert "does not tell you which of these accounts exist" in page and "the app stays installed there" in page
     draft.refresh_from_db()
     assert draft.status == "draft"
     for wrong, said in (("a/b", "Check a/b"), (" , ", "required"), ("", "required"), ("x" * 51, "at most 50")):
