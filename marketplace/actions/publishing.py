@@ -261,7 +261,6 @@ def publish_version(version: Version, *, by: User) -> Version:
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     _check_status(version, Status.APPROVED)
-    check_installable(version)
     return _publish(version, by)
 
 
@@ -275,7 +274,6 @@ def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     _check_status(version, Status.DRAFT)
-    check_installable(version)
     _check(version)
     app = lock(App, version.app_id)
     # Under the app's lock, which every such publication takes.
@@ -343,6 +341,7 @@ def _list(app: App, accounts: set[str]) -> None:
 
 
 def _publish(version: Version, by: User, **details: object) -> Version:
+    check_installable(version)
     version.status, version.published_at = Status.PUBLISHED, Now()
     version.save(update_fields=["status", "audience", "published_at"])
     version = Version.objects.select_related("app__client", "app__team").get(pk=version.pk)
