@@ -1,10 +1,11 @@
-"""Time in tests: move the clock, stop it, and wait for another process."""
+"""Time in tests: move the clock, stop it, and wait for other processes."""
 
 import contextlib
 import time
 
 from django.db import connection, transaction
 
+from portal.celery import app as celery
 from tests.backend.base import guards_off
 
 
@@ -51,3 +52,20 @@ def eventually(condition, seconds=180):
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+def eventually_swept(condition, sweep="consent.tasks.sweep", every=5):
+    """Wait for what a sweep brings about, and start one `every` so many seconds, as beat does.
+
+    A slow machine can lose what a sweep queues, since nobody waits long for Redis. The next sweep makes it good.
+    """
+    next_sweep = 0
+
+    def is_so():
+        nonlocal next_sweep
+        if time.monotonic() >= next_sweep:
+            celery.send_task(sweep)
+            next_sweep = time.monotonic() + every
+        return condition()
+
+    eventually(is_so)

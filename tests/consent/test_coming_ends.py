@@ -15,9 +15,8 @@ from consent.models import Consent
 from credentials.actions import lift_client, suspend_client
 from marketplace.actions import installing
 from portal.accounts.actions import accounts, memberships, people
-from portal.celery import app as celery
 from tests import factories
-from tests.clock import advance, eventually
+from tests.clock import advance, eventually_swept
 from tests.factories import VIEW
 from tests.mailing import no_mail_server, outbox
 from tests.oauth import shown
@@ -199,8 +198,7 @@ def test_the_sweep_is_bounded_and_takes_the_nearest_end_first(cast, by_agent, mo
 @pytest.mark.django_db(transaction=True)
 def test_a_real_worker_sends_the_reminder(agreed_app, worker):
     leave_days(7)
-    celery.send_task("consent.tasks.sweep_ends")
-    eventually(lambda: Consent.objects.get().told_at)
+    eventually_swept(lambda: Consent.objects.get().told_at, "consent.tasks.sweep_ends")
 
 
 # --- pages ---

@@ -20,7 +20,7 @@ from portal.celery import app as celery
 from portal.foundation.database import others_work
 from portal.ledger.models import Entry
 from tests import factories
-from tests.clock import advance, eventually, stopped
+from tests.clock import advance, eventually, eventually_swept, stopped
 from tests.people.forms import receipt_in
 from tests.portal.test_ledger import tamper
 from tests.servers import environment, together
@@ -42,8 +42,7 @@ def test_a_real_worker_stamps_and_counts_after_the_uninstall_button_and_sweeps(u
     # As if the message had been lost before a worker saw it.
     Access.objects.update(revoked_at=None)
     Consent.objects.update(stamped_at=None)
-    celery.send_task("consent.tasks.sweep")
-    eventually(lambda: Access.objects.get().revoked_at and Consent.objects.get().stamped_at)
+    eventually_swept(lambda: Access.objects.get().revoked_at and Consent.objects.get().stamped_at)
     advance(DAY + dt.timedelta(minutes=31))
     celery.send_task("consent.tasks.erase")
     eventually(lambda: not AccessToken.objects.exists() and not AuthorizationCode.objects.exists())

@@ -15,7 +15,7 @@ from portal.celery import app as celery
 from portal.demo import embedded
 from portal.foundation import broker
 from portal.foundation.limits import breaker, rates
-from tests.clock import eventually
+from tests.clock import eventually, eventually_swept
 from tests.faults.harm import held, somebody_waits, visitor
 from tests.servers import Http, Server, start_worker
 
@@ -144,5 +144,4 @@ def test_while_redis_hangs_ending_and_refreshing_go_on_and_the_sweep_does_the_re
     assert (tmp_path / "server.log").read_text().count("rate_limits_off") >= 1
     assert [access.pk for access in ending.access_to_revoke()] == [Access.objects.get().pk]
     request.getfixturevalue("worker")
-    celery.send_task("consent.tasks.sweep")
-    eventually(lambda: Access.objects.get().revoked_at)
+    eventually_swept(lambda: Access.objects.get().revoked_at)

@@ -6,9 +6,8 @@ import pytest
 
 from consent.actions import ending
 from consent.models import Access, AccessToken, RefreshToken
-from portal.celery import app as celery
 from portal.demo import embedded
-from tests.clock import advance, eventually
+from tests.clock import advance, eventually, eventually_swept
 from tests.faults.harm import cut_off, held, somebody_waits, visitor
 from tests.servers import Http, Server
 
@@ -60,6 +59,5 @@ def test_a_server_killed_between_commit_and_reply_of_an_uninstall_has_ended_all(
     assert used.call(used.tokens["access_token"]).status_code == 401
     assert [access.pk for access in ending.access_to_revoke()] == [Access.objects.get().pk]
     request.getfixturevalue("worker")
-    celery.send_task("consent.tasks.sweep")
-    eventually(lambda: Access.objects.get().revoked_at)
+    eventually_swept(lambda: Access.objects.get().revoked_at)
     assert Access.objects.get().revoked_counts == {"refresh_tokens": 2, "access_tokens": 3}

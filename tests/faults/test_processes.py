@@ -19,7 +19,7 @@ from marketplace.models import Installation
 from portal.celery import app as celery
 from portal.demo import embedded
 from tests import factories
-from tests.clock import advance, eventually
+from tests.clock import advance, eventually, eventually_swept
 from tests.faults.harm import held, kill_a_worker_inside, visitor
 from tests.servers import Http, Server, environment, start_worker, together
 
@@ -42,7 +42,7 @@ def test_a_worker_killed_inside_revoke_tokens_leaves_nothing_half_done_and_the_s
     request.getfixturevalue("worker")
     for _number in range(2):
         celery.send_task("consent.tasks.sweep")
-    eventually(lambda: Access.objects.get().revoked_at)
+    eventually_swept(lambda: Access.objects.get().revoked_at)
     assert counted() == {"refresh_tokens": 2, "access_tokens": 3}
     assert not ending.access_to_revoke().exists()
 
@@ -123,8 +123,7 @@ def test_without_redis_installing_tokens_checks_and_uninstalling_work(cast, brow
         server.stop()
         valkey.kill()
     request.getfixturevalue("worker")
-    celery.send_task("consent.tasks.sweep")
-    eventually(lambda: Access.objects.get().revoked_at)
+    eventually_swept(lambda: Access.objects.get().revoked_at)
     assert counted() == {"refresh_tokens": 0, "access_tokens": 1}
 
 
@@ -178,8 +177,7 @@ def test_while_postgresql_is_away_the_answer_is_503_and_then_all_is_well_again(u
         assert asks[1]().status == 200, "the refresh token was not used up"
         told("UPDATE consent_access SET ended_at = now(), ended_by_id = opened_by_id")
         assert asks[0]().status == 401
-        celery.send_task("consent.tasks.sweep")
-        eventually(lambda: told("SELECT FROM consent_access WHERE revoked_at IS NOT NULL"))
+        eventually_swept(lambda: told("SELECT FROM consent_access WHERE revoked_at IS NOT NULL"))
     finally:
         server.stop()
         worker.kill()

@@ -14,9 +14,8 @@ from django.test import override_settings
 from portal.accounts.actions.inviting import invite, tell_of_invitation
 from portal.foundation.mail import KEPT_FOR, RETRIES, forget_mail, mails_to_send, post, send, write
 from portal.foundation.models import MailKind, OutgoingMail
-from portal.foundation.tasks import sweep_mail
 from tests import factories
-from tests.clock import advance, eventually
+from tests.clock import advance, eventually_swept
 from tests.mailing import no_mail_server, outbox
 from tests.people.forms import text
 
@@ -143,8 +142,7 @@ def test_rows_of_mails_are_removed_a_month_later(posted):
 @pytest.mark.soak
 @pytest.mark.django_db(transaction=True)
 def test_a_real_worker_sends_what_the_sweep_finds(posted, worker):
-    sweep_mail.delay()
-    eventually(lambda: OutgoingMail.objects.get().sent_at)
+    eventually_swept(lambda: OutgoingMail.objects.get().sent_at, "portal.foundation.tasks.sweep_mail")
 
 
 # --- both parts ---
