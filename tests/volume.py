@@ -30,7 +30,8 @@ def grow_chain(name, length):
 
 def multiply(row, count, /, *, analyze=True, **columns):
     """Insert `count` copies of a row; `columns` are SQL of `n` (1 to `count`) for those that differ, its key among them."""
-    table, names = row._meta.db_table, [field.column for field in row._meta.concrete_fields]
+    table = row._meta.db_table
+    names = [field.column for field in row._meta.concrete_fields if not field.generated]
     values = ", ".join(f"({columns[name]})" if name in columns else f'"{name}"' for name in names)
     with connection.cursor() as cursor:
         cursor.execute(

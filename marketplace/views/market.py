@@ -19,7 +19,7 @@ from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import accounts_run_by
 from portal.accounts.seen import memberships_of
 from portal.foundation.once import once
-from portal.foundation.pages import MOST_COUNTED, paginate
+from portal.foundation.pages import COUNTED, MOST_COUNTED, paginate
 from portal.foundation.refusals import Refused
 
 from ..actions import installing
@@ -74,8 +74,13 @@ def listing_list(request: HttpRequest) -> HttpResponse:
     sort = sort if sort in orders else next(iter(orders))
     # Ranking means reading all that was found.
     if_many = newest if sort == "relevance" else orders[sort]
-    page = paginate(request, listings.order_by(*orders[sort]), many=lambda _end: listings.order_by(*if_many))
-    count = listings.order_by()[: MOST_COUNTED + 1].count()
+    page = paginate(
+        request,
+        listings.order_by(*orders[sort]),
+        many=lambda _end: listings.order_by(*if_many),
+        counted=MOST_COUNTED,
+        sorts=COUNTED,
+    )
     versions = versions_of(page, "description", "package", "release_notes", "screenshots")
     page.object_list = versions
     membership = _membership(request)
@@ -84,7 +89,7 @@ def listing_list(request: HttpRequest) -> HttpResponse:
     labels = {"relevance": _("Relevance"), "newest": _("Newest"), "name": _("Name")}
     context = {
         "page_obj": page,
-        "count": count,
+        "count": page.paginator.count,
         "query": query,
         "category": category,
         "categories": Category.choices,

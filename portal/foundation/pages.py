@@ -63,12 +63,14 @@ def paginate(
     many: Callable[[int], Any] | None = None,
     counts_all: bool = False,
     counted: int = COUNTED,
+    sorts: int | None = None,
     per_page: int = PER_PAGE,
 ) -> Part:
     """Return the page of `rows` that the request names, or the nearest one that exists.
 
-    `name` is the query parameter; a second list on one page needs its own. If there are more than `counted` rows, sorting them
-    may mean reading them all, so `many` returns them in an order that follows an index; it is told how many are needed.
+    `name` is the query parameter; a second list on one page needs its own. If there are more than `sorts` rows, by default
+    `counted`, sorting them may mean reading them all, so `many` returns them in an order that follows an index; it is told
+    how many are needed.
     """
     number = 1
     with contextlib.suppress(TypeError, ValueError):
@@ -79,7 +81,7 @@ def paginate(
         count = (many(most) if many else rows).order_by()[:most].count()
     else:
         most, count = 0, len(rows) if isinstance(rows, list) else rows.count()
-    is_long = count > counted
+    is_long = count > (counted if sorts is None else sorts)
     paginator = _Paginator(many(min(number * per_page, count)) if many and is_long else rows, per_page)
     paginator.count = count
     page = cast(Part, paginator.get_page(number))

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import F, Func, Q, QuerySet, TextField, Value
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Coalesce
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Upper
 from django.utils.timezone import make_aware
 
 from portal.foundation.pages import merged
@@ -21,15 +20,11 @@ from .reading import ORDER, PORTAL_NAME, choose_person, name_of_chain_seen_by, p
 SEARCHED = 5_000
 # How many words of a search are looked for, and in how many parts a group of events is read.
 _MOST_WORDS, _MOST_PARTS = 8, 100
-# The details that name scopes.
-_SCOPES = ("scopes", "granted", "left_off", "trimmed", "removed", "required", "optional")
 
 
-def _texts() -> Func:
-    """Return SQL of what an entry is about in words: names, and scopes."""
-    named = Coalesce(KeyTextTransform("name", "details"), F("subject"))
-    others = (KeyTextTransform(name, "details") for name in ("vendor", *_SCOPES))
-    return Func(Value(" "), named, *others, function="concat_ws", output_field=TextField())
+def _says(text: str) -> Q:
+    """Match entries that are about something with this text in its name or scopes."""
+    return Q(words__contains=Upper(Value(text)))
 
 
 @dataclass(frozen=True)
@@ -135,17 +130,18 @@ class Filters:
             chains = [name for name, title in self.chains.items() if folded in title.casefold()]
             people = [actor_name(person) for person in people_named([*self.chains], word)]
             names = [*chains, *people, *([SYSTEM] if folded in str(PORTAL_NAME).casefold() else [])]
-            about = Q(texts__icontains=word) | Q(event__in=titles)
+            about = _says(word) | Q(event__in=titles)
             found &= about | Q(actor__in=names) | Q(subject__in=names) | Q(chain__in=names)
         if self.app:
             of_apps = [name for name in known_events() if is_about_an_app(name)]
-            found &= Q(details__name__icontains=self.app, event__in=of_apps)
+            # The first is quick, and leaves few to take the name from.
+            found &= _says(self.app) & Q(details__name__icontains=self.app, event__in=of_apps)
         return found
 
     def apply(self, entries: QuerySet[Entry]) -> QuerySet[Entry]:
         """Return all entries asked for, however many must be looked at."""
         events = Q(event__in=self._events) if self.event else Q()
-        return entries.filter(self._indexed() & events).alias(texts=_texts()).filter(self._words())
+        return entries.filter(self._indexed() & events & self._words())
 
     def parts(self, entries: QuerySet[Entry], places: Any) -> tuple[list[QuerySet[Entry]], bool]:
         """Return the entries asked for as querysets that an index sorts, and whether older ones were not looked at."""
@@ -164,7 +160,7 @@ class Filters:
         oldest = None if are_many else _oldest_of(parts)
         if oldest:
             parts = [part.filter(at__gt=oldest) for part in parts]
-        return [part.alias(texts=_texts()).filter(looked_for) for part in parts], bool(oldest)
+        return [part.filter(looked_for) for part in parts], bool(oldest)
 
 
 def _midnight(day: dt.date) -> dt.datetime:

@@ -3,7 +3,18 @@
 import uuid
 
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models import Func, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce, Now
+
+# The details that people may search for, beside the name: a vendor’s name, and lists of scopes.
+_SEARCHED = ("vendor", "scopes", "granted", "left_off", "trimmed", "removed", "required", "optional")
+
+
+def _words() -> Func:
+    texts = [Coalesce(KeyTextTransform("name", "details"), "subject", output_field=models.TextField())]
+    texts += [Coalesce(KeyTextTransform(name, "details"), Value("")) for name in _SEARCHED]
+    return Func(*texts, template="UPPER(%(expressions)s)", arg_joiner=" || ' ' || ", output_field=models.TextField())
 
 
 class Chain(models.Model):
@@ -20,7 +31,7 @@ class Chain(models.Model):
 
 
 class Entry(models.Model):
-    """An act. `hash` covers every other column and the hash of the entry before."""
+    """An act. `hash` covers every other column but `words`, and the hash of the entry before."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     chain = models.ForeignKey(Chain, on_delete=models.PROTECT, related_name="entries")
@@ -32,6 +43,8 @@ class Entry(models.Model):
     details = models.JSONField(default=dict)
     previous_hash = models.CharField(max_length=64, blank=True)
     hash = models.CharField(max_length=64)
+    # What the entry is about, in capitals. Searching thousands of entries is quick only if nothing is taken from `details`.
+    words = models.GeneratedField(expression=_words(), output_field=models.TextField(), db_persist=True)
 
     class Meta:
         ordering = ["-at", "-sequence"]
