@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import BooleanField, Func, OuterRef, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce, NullIf
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import BooleanField, Func, OuterRef, Q, QuerySet, SlugField, Subquery, Value
+from django.db.models.functions import Cast, Coalesce, NullIf
 
 from consent.asking import undecided
 from consent.models import Consent
@@ -56,9 +57,11 @@ def listings_seen_by(user: User | AnonymousUser) -> QuerySet[Listing]:
     listings = Listing.objects.exclude(app__in=App.objects.filter(client__suspended_at__isnull=False))
     if isinstance(user, AnonymousUser):
         return listings.exclude(reach=Reach.CHOSEN)
+    # Not through a join, which would look up the app of every listing.
+    custom_accounts = App.objects.filter(pk=OuterRef(OuterRef("app"))).values("custom_accounts")
     slug_is_listed = Func(
         "slug",
-        OuterRef("app__custom_accounts"),
+        Cast(Subquery(custom_accounts), ArrayField(SlugField())),
         template="%(expressions)s)",
         arg_joiner=" = ANY (",
         output_field=BooleanField(),

@@ -24,7 +24,8 @@ class Choice(Generic[Row]):
     """What to show on a page, by name, of `rows`: accounts, teams or people, or rows that have theirs at `path`.
 
     No page reads more than MOST + 1 of them, however many a person has, unless they search: then each of theirs is looked at.
-    `keys` are the fields that are searched, and `words_in` is the query parameter with what was typed.
+    `keys` are the fields that are searched, and `words_in` is the query parameter with what was typed. `some` are more than
+    MOST of `rows`, or all of them, where the first by key cannot be found without reading all.
     """
 
     def __init__(
@@ -34,11 +35,12 @@ class Choice(Generic[Row]):
         path: str = "",
         keys: tuple[str, ...] = ("name", "slug"),
         words_in: str = WORDS,
+        some: QuerySet[Row] | None = None,
     ) -> None:
         self._path, self.words_in = path, words_in
         self._prefix = prefix = f"{path}__" if path else ""
         self._request, self._rows = request, rows
-        found = list(rows.order_by(f"{prefix}pk")[: MOST + 1])
+        found = list((rows if some is None else some).order_by(f"{prefix}pk")[: MOST + 1])
         self.are_many = len(found) > MOST
         # The one to show where none is chosen: the oldest, as in the header (portal/context.py).
         self.first = found[0] if found else None

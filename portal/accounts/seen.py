@@ -6,7 +6,7 @@ Registered with the ledger, which is below, for which chains a person reads and 
 import contextlib
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from django.db.models import Func, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast, Concat
@@ -20,9 +20,6 @@ from .choosing import MOST, Choice
 from .events import Event
 from .models import Account, Membership, Team, TeamMembership, User
 from .rights import accounts_run_by
-
-# So many people may have the word in their names that a person searches for.
-MOST_NAMED = 1_000
 
 
 def memberships_of(user: User) -> QuerySet[Membership]:
@@ -85,28 +82,27 @@ def choose_chain(request: HttpRequest) -> tuple[Choice[Account], Choice[Team]]:
     return Choice(request, accounts_run_by(user)), Choice(request, teams_seen_by(user), keys=("name",))
 
 
-def _people_of(chains: Iterable[str]) -> QuerySet[User]:
-    """Return who belongs, or belonged, to the accounts and teams with these chains."""
+def _people_of(chains: Iterable[str]) -> QuerySet[Any, Any]:
+    """Return the keys of those who belong, or belonged, to the accounts and teams with these chains."""
     keys: dict[str, list[str]] = {"account": [], "team": []}
     for kind, _colon, key in (chain.partition(":") for chain in chains):
         keys[kind].append(key)
     members = Membership.objects.filter(account__slug__in=keys["account"]).values("user")
     mates = TeamMembership.objects.filter(team__public_id__in=keys["team"]).values("user")
-    return User.objects.filter(pk__in=members.union(mates))
+    return members.union(mates)
 
 
 def choose_person(request: HttpRequest, chains: Iterable[str], who: str) -> tuple[Choice[User], User | None]:
     """Return the people of these chains to choose from, other than oneself, and the one with the id `who`."""
-    others, person = _people_of(chains).exclude(pk=cast(User, request.user).pk), None
+    people, person = _people_of(chains), None
+    # Enough to see whether they are many: oneself may be one of them.
+    some, others = (
+        User.objects.filter(pk__in=keys).exclude(pk=cast(User, request.user).pk)
+        for keys in (people[: MOST + 2], people)
+    )
     with contextlib.suppress(ValueError):
         person = others.filter(public_id=uuid.UUID(who)).first()
-    return Choice(request, others, keys=("name",), words_in="find_person"), person
-
-
-def people_named(chains: Iterable[str], word: str) -> list[User]:
-    """Return those of the people of these chains whose name has a word in it: their address, if they have no name."""
-    named = Q(name__icontains=word) | Q(name="", email__icontains=word)
-    return list(_people_of(chains).filter(named).order_by("pk")[:MOST_NAMED])
+    return Choice(request, others, keys=("name",), words_in="find_person", some=some), person
 
 
 def name_of_chain_seen_by(user: User, chain: str) -> str:

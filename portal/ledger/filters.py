@@ -14,7 +14,7 @@ from portal.foundation.pages import merged
 from .actions import SYSTEM, actor_name
 from .events import Group, events_of, is_about_an_app, known_events
 from .models import Entry
-from .reading import ORDER, PORTAL_NAME, choose_person, name_of_chain_seen_by, parts_of, people_named
+from .reading import ORDER, PORTAL_NAME, choose_person, name_of_chain_seen_by, parts_of
 
 # What no index finds is looked for among so many entries: the newest that the other filters leave.
 SEARCHED = 5_000
@@ -121,6 +121,11 @@ class Filters:
         }
         return Q(**{name: value for name, value in chosen.items() if value})
 
+    @property
+    def _people(self) -> list[Any]:
+        """Return the people whose names are searched. Where they are many, one chooses a person instead."""
+        return [] if self.people.are_many else [self.user, *self.people.shown]
+
     def _words(self) -> Q:
         """Match by words: each is in something that the page shows of an entry."""
         found = Q()
@@ -128,7 +133,7 @@ class Filters:
             folded = word.casefold()
             titles = [name for name, event in known_events().items() if folded in str(event.label).casefold()]
             chains = [name for name, title in self.chains.items() if folded in title.casefold()]
-            people = [actor_name(person) for person in people_named([*self.chains], word)]
+            people = [actor_name(person) for person in self._people if folded in str(person).casefold()]
             names = [*chains, *people, *([SYSTEM] if folded in str(PORTAL_NAME).casefold() else [])]
             about = _says(word) | Q(event__in=titles)
             found &= about | Q(actor__in=names) | Q(subject__in=names) | Q(chain__in=names)
@@ -157,7 +162,10 @@ class Filters:
         if not looked_for:
             return parts, False
         # Of many places, only the newest entries are looked at anyway.
-        oldest = None if are_many else _oldest_of(parts)
+        # Without the closer look of E1 at each, which `parts` have: it is only a time.
+        uncut = [Entry.objects.filter(self._indexed())]
+        sorted_parts = uncut if self.is_narrow else parts_of(self.user, uncut[0], places, self._before)
+        oldest = None if are_many else _oldest_of(sorted_parts)
         if oldest:
             parts = [part.filter(at__gt=oldest) for part in parts]
         return [part.filter(looked_for) for part in parts], bool(oldest)

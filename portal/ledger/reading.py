@@ -44,9 +44,6 @@ class People(Protocol):
     def choose_person(self, request: HttpRequest, chains: Iterable[str], who: str) -> tuple[Any, Any]:
         """Return the people of accounts and teams, other than oneself, and the one with the id `who`."""
 
-    def people_named(self, chains: Iterable[str], word: str) -> list[Any]:
-        """Return those of the people whose name has a word in it."""
-
     def name_of_chain_seen_by(self, user: Any, chain: str) -> str:
         """Return whose chain it is, or "" if the person does not read it as a whole."""
 
@@ -91,11 +88,6 @@ def chains_of(places: Iterable[Any]) -> list[str]:
 def choose_person(request: HttpRequest, chains: Iterable[str], who: str) -> tuple[Any, Any]:
     """Return a Choice among the people of these chains, and the one with the id `who`, if any."""
     return _people[0].choose_person(request, chains, who)
-
-
-def people_named(chains: Iterable[str], word: str) -> list[Any]:
-    """Return the people of these chains whose name has a word in it."""
-    return _people[0].people_named(chains, word)
 
 
 def _newest(before: dt.datetime | None) -> Q:
