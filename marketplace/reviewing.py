@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 from django.utils.translation import gettext as _
 
 from credentials.models import Risk
@@ -19,6 +19,7 @@ from portal.ledger.reading import with_names
 from .differences import Difference
 from .models import Audience, Decision, Review, Status, Version
 from .package.contents import Contents
+from .previews import changed_scopes, published_before
 
 # Earlier decisions, suspensions, versions and developers that a review names.
 MAX_NAMED = 20
@@ -82,8 +83,6 @@ class Comparison:
     audience: str
     before: Any
     version: Any
-    # ClientScope rows of the app's credentials, which hold the scopes of all its versions.
-    held: list[Any]
 
     @cached_property
     def difference(self) -> Difference:
@@ -91,13 +90,7 @@ class Comparison:
 
     @property
     def scopes(self) -> list[tuple[str, list[Any]]]:
-        names = {
-            _("Newly requested"): self.difference.added_scopes,
-            _("No longer optional"): self.difference.raised_scopes,
-            _("Now optional"): self.difference.lowered_scopes,
-            _("No longer requested"): self.difference.removed_scopes,
-        }
-        return [(title, [row for row in self.held if row.scope.name in chosen]) for title, chosen in names.items()]
+        return changed_scopes(self.difference)
 
     @cached_property
     def texts(self) -> list[tuple[object, list[tuple[str, str]]]]:
@@ -121,23 +114,13 @@ class Comparison:
         return bytes(self.before.icon or b"") != bytes(self.version.icon or b"")
 
 
-def _earlier(version: Version) -> QuerySet[Version]:
-    """Return the versions of an app that were published before this one, newest first."""
-    earlier = version.app.versions.exclude(published_at=None).exclude(pk=version.pk)
-    if version.published_at:
-        earlier = earlier.filter(published_at__lt=version.published_at)
-    return earlier.order_by("-published_at", "-pk")
-
-
 def comparisons(version: Version) -> list[Comparison]:
     """Compare a version with what each audience has now: chosen accounts may have one that no reviewer saw (M3)."""
-    published = _earlier(version).filter(status=Status.PUBLISHED)
+    published = published_before(version).filter(status=Status.PUBLISHED)
     for_all, newest = published.filter(audience=Audience.PUBLIC).first(), published.first()
-    client = version.app.client
-    held = list(client.scopes.select_related("scope").order_by("scope__name")) if client else []
-    found = [Comparison(_("For everyone"), for_all, version, held)] if for_all else []
+    found = [Comparison(_("For everyone"), for_all, version)] if for_all else []
     if newest and newest != for_all:
-        found.append(Comparison(_("For the accounts that its developer chose"), newest, version, held))
+        found.append(Comparison(_("For the accounts that its developer chose"), newest, version))
     for each in found:
         each.before.has_icon = each.before.icon is not None
     return found
@@ -145,7 +128,7 @@ def comparisons(version: Version) -> list[Comparison]:
 
 def not_compared(version: Version, compared: list[Comparison]) -> dict[str, Any]:
     """Return the other versions that were published before, as text, and how many more there are."""
-    others = _earlier(version).exclude(pk__in=[each.before.pk for each in compared])
+    others = published_before(version).exclude(pk__in=[each.before.pk for each in compared])
     shown = others.only("app", "number", "audience", "status")[:MAX_NAMED]
     return {
         "other_versions": [

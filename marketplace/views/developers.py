@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from consent.validity import live_consents
-from credentials.models import Client
 from marketplace.models import App
 from portal.accounts.choosing import pick_team
 from portal.accounts.requests import SignedInRequest
@@ -32,10 +31,9 @@ from ..forms import (
     VersionForm,
     free_clients,
 )
-from ..markdown import render as render_markdown
 from ..models import Audience, OfferKind, Status, Version
 from ..package.contents import Contents
-from ..previews import beside_scopes
+from ..previews import changed_scopes, listing_of, published_before, scope_rows
 from ..seen import apps_seen_by, installations_seen_by, versions_seen_by
 
 # What is limited, of `RATES`.
@@ -136,15 +134,6 @@ def _scopes_to_start_with(app: App, latest: Version | None) -> dict[str, Any]:
     return chosen
 
 
-def scope_rows(client: Client | None, chosen: Any) -> Any:
-    """The scopes of an app's credentials, each with the level that was chosen for it."""
-    rows = list(client.scopes.select_related("scope").order_by("scope__name")) if client else []
-    for row in rows:
-        required, optional = (row.scope.name in chosen[key] for key in ("required_scopes", "optional_scopes"))
-        row.level = "required" if required else "optional" if optional else "none"
-    return rows
-
-
 def _screenshots(request: SignedInRequest, version: Version | None) -> ScreenshotsForm:
     sent = (request.POST, request.FILES) if request.method == "POST" else ()
     return ScreenshotsForm(*sent, kept=version.screenshots if version else [])
@@ -153,7 +142,7 @@ def _screenshots(request: SignedInRequest, version: Version | None) -> Screensho
 def _version_page(
     request: SignedInRequest, app: App, form: Any, shots: Any, version: Version | None = None, *, chosen: Any
 ) -> HttpResponse:
-    rows = scope_rows(app.client, chosen)
+    rows = scope_rows(app.client, **chosen)
     title = _("Edit version %(number)s") % {"number": form.instance.number} if form.instance.pk else _("New version")
     context = {"app": app, "form": form, "shots": shots, "version": version, "rows": rows, "title": title}
     status = 422 if form.errors or shots.errors else 200
@@ -195,21 +184,12 @@ def _tried(version: Version) -> Any:
 @require_safe
 def version_view(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     version = get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
-    client = version.app.client
     version.has_icon = version.icon is not None  # type: ignore[attr-defined]
-    contents = Contents.of(version)
-    rows = list(client.scopes.filter(scope__name__in=version.scopes).select_related("scope")) if client else []
     context = {
-        "version": version,
-        "app": version.app,
-        "required": [row for row in rows if row.scope.name in version.required_scopes],
-        "optional": [row for row in rows if row.scope.name in version.optional_scopes],
-        **beside_scopes(contents),
+        **listing_of(version),
         "custom": CustomForm(),
-        "is_empty": not version.scopes and contents.is_empty,
+        "is_empty": not version.scopes and Contents.of(version).is_empty,
         "is_tried": version.status == Status.DRAFT and _tried(version).exists(),
-        "description": render_markdown(version.description),
-        "notes": render_markdown(version.release_notes),
         "outlook": outlook(version) if version.status in (Status.DRAFT, Status.APPROVED) else None,
     }
     return render(request, "marketplace/version_view.html", context)
@@ -236,27 +216,14 @@ def version_edit(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     return _version_page(request, version.app, form, shots, version, chosen=chosen_scopes(request))
 
 
-def _published_before(version: Version) -> Any:
-    """The version that a new one takes the place of: the newest published one for the same people."""
-    others = version.app.versions.filter(status=Status.PUBLISHED).exclude(pk=version.pk)
-    if version.published_at:
-        others = others.filter(published_at__lt=version.published_at)
-    if version.audience == Audience.PUBLIC:
-        others = others.filter(audience=Audience.PUBLIC)
-    return others.order_by("-published_at", "-pk").first()
-
-
 def outlook(version: Version) -> dict[str, Any]:
     """What a version changes, and what publishing it does to how many, as both of its pages tell."""
-    client, before = version.app.client, _published_before(version)
+    others = published_before(version).filter(status=Status.PUBLISHED)
+    if version.audience == Audience.PUBLIC:
+        others = others.filter(audience=Audience.PUBLIC)
+    # The version that it takes the place of: the newest for the same people.
+    before = others.first()
     difference = Difference(before or Version(app=version.app), version)
-    names = {
-        _("Newly requested"): difference.added_scopes,
-        _("No longer optional"): difference.raised_scopes,
-        _("Now optional"): difference.lowered_scopes,
-        _("No longer requested"): difference.removed_scopes,
-    }
-    held = scope_rows(client, scopes_of(version))
     # A draft goes to those that the app was for until now.
     audience = Audience.CUSTOM if before and before.audience == Audience.CUSTOM else Audience.PUBLIC
     rows = offering.forecast(version, audience).installed()  # type: ignore[attr-defined]
@@ -265,7 +232,7 @@ def outlook(version: Version) -> dict[str, Any]:
     return {
         "before": before,
         "difference": difference,
-        "scopes": [(title, [row for row in held if row.scope.name in chosen]) for title, chosen in names.items()],
+        "scopes": changed_scopes(difference),
         "counts": [(kind.label, counts.get(kind, 0)) for kind in (OfferKind.ASK, OfferKind.CLICK, OfferKind.ITSELF)],
         "agents_asked": asked.count(),
         "rows": rows,

@@ -25,11 +25,11 @@ from ..package.facts import Facts
 from ..package.form import PackageFields
 from ..package.problems import Report
 from ..pages import icon_url
-from ..previews import consent_screen_of
+from ..previews import consent_screen_of, scope_rows
 from ..seen import versions_seen_by
 from ..vendors.oauth_client import redirect_uri
 from ..vendors.secrets import keep_vendor_secret
-from .developers import chosen_scopes, scope_rows, scopes_of
+from .developers import chosen_scopes, scopes_of
 
 
 def _vendors(app: App, contents: Any) -> list[Any]:
@@ -121,7 +121,7 @@ def version_package_edit(request: SignedInRequest, slug: str, pk: int) -> HttpRe
         "version": version,
         "fields": fields,
         "report": report,
-        "rows": scope_rows(version.app.client, chosen),
+        "rows": scope_rows(version.app.client, **chosen),
         "icon_url": icon_url(version, shows=version.icon),
         "screen": _preview(request, version, chosen, [one["display_name"] for one in shown["connects"]]),
         "may_add_vendor": len(fields.vendors.forms) + any(chosen.values()) < formats.MAX_INTEGRATIONS,
