@@ -1,6 +1,8 @@
 """Accounts, teams or people to choose from: all of a person's where they are few, or else those that fit what is typed."""
 
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from functools import reduce
 from operator import or_
 from typing import Any, Generic, TypeVar
@@ -12,10 +14,8 @@ Row = TypeVar("Row", bound=Model)
 
 # As many are shown without a search, and of those found.
 MOST = 20
-# The session's key for the account that a person looked at last, by its short name.
-REMEMBERED = "account"
-# The session's key for the team whose credentials and apps a person looks at, by its public id; nobody's means all teams'.
-REMEMBERED_TEAM = "team"
+# The query parameters that name the account and the team that a person looks at, and the session's keys for the last ones.
+REMEMBERED, REMEMBERED_TEAM = "account", "team"
 # The query parameter with what was typed if a page has one search, and how many words of it are looked for.
 WORDS, MOST_WORDS = "find", 8
 
@@ -58,16 +58,9 @@ class Choice(Generic[Row]):
         self.kept = [(name, value) for name, values in request.GET.lists() for value in values if name != words_in]
 
     def pick(self) -> Row | None:
-        """Return what the address names, else what this person looked at last, else the first; None if they may not see it.
-
-        What the address names is remembered while they stay signed in.
-        """
-        named = self._request.GET.get("account")
-        remembered = self._request.session.get(REMEMBERED)
-        row = self._find(named) if named is not None else self._find(remembered) or self.first
-        if row and named is not None and (slug := self._organisation(row).slug) != remembered:
-            self._request.session[REMEMBERED] = slug
-        return row
+        """Return what the address names, else what this person looked at last, else the first; None if they may not see it."""
+        row = _pick(self._request, REMEMBERED, self._find, lambda row: self._organisation(row).slug)
+        return row or (None if REMEMBERED in self._request.GET else self.first)
 
     def _find(self, slug: str | None) -> Row | None:
         return self._rows.filter(**{f"{self._prefix}slug": slug.replace("\0", "")}).first() if slug else None
@@ -84,21 +77,22 @@ class Choice(Generic[Row]):
         return organisation.name, organisation.pk
 
 
+def _pick(request: HttpRequest, name: str, find: Callable[[str | None], Any], key: Callable[[Any], str]) -> Any:
+    """Return what the address names, which is remembered while this person stays signed in, or else what is remembered."""
+    named, remembered = request.GET.get(name), request.session.get(name)
+    row = find(remembered if named is None else named)
+    if row and named is not None and key(row) != remembered:
+        request.session[name] = key(row)
+    return row
+
+
 def pick_team(request: HttpRequest, teams: QuerySet[Any]) -> Any:
-    """Return that of a person's teams which the address names, or else the one they chose last; None for all of them.
+    """Return that of a person's teams which they chose, now or last; None for all of them, as `team=` without a value asks."""
 
-    What the address names is remembered while they stay signed in. `team=` without a value is all teams.
-    """
-    named = request.GET.get("team")
-    remembered = request.session.get(REMEMBERED_TEAM)
-    team = _team(teams, remembered if named is None else named)
-    if named is not None and (team or not named) and (chosen := team and str(team.public_id)) != remembered:
-        request.session[REMEMBERED_TEAM] = chosen
-    return team
+    def find(public_id: str | None) -> Any:
+        with suppress(ValueError):
+            return teams.filter(public_id=uuid.UUID(public_id)).first() if public_id else None
 
-
-def _team(teams: QuerySet[Any], public_id: str | None) -> Any:
-    try:
-        return teams.filter(public_id=uuid.UUID(public_id)).first() if public_id else None
-    except ValueError:
-        return None
+    if request.GET.get(REMEMBERED_TEAM) == "":
+        request.session.pop(REMEMBERED_TEAM, None)
+    return _pick(request, REMEMBERED_TEAM, find, lambda team: str(team.public_id))
