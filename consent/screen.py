@@ -269,11 +269,15 @@ def build_screen(
     ask_again: bool = False,
     replace: bool = False,
     terms: Terms | None = None,
+    leads_to: str = "",
+    renews: bool = False,
 ) -> Screen:
     """Work out what to show. `requested` is None where the request named no scopes, and so asks for all it may.
 
     With `ask_again`, scopes once left off or trimmed are asked for too; with `replace`, a new consent is to take the
-    place of the live one; with `terms`, these take the place of the access's, which need not be open. Raises MayNotConsent, NotInstalled, ScopeTooWide.
+    place of the live one; with `terms`, these take the place of the access's, which need not be open. `leads_to` is the
+    host to which the browser goes next; with `renews`, only if something new is agreed to. Raises MayNotConsent,
+    NotInstalled, ScopeTooWide.
     """
     membership = membership_for(client, account, by)
     agent = agent_membership(client, membership)
@@ -306,6 +310,9 @@ def build_screen(
             screen.new_required.append(row)
         else:
             screen.new_optional.append(row)
+    if screen.is_due or not renews:
+        screen.leads_to = leads_to
+        screen.may_stay = renews and not screen.new_required
     return screen
 
 

@@ -94,17 +94,15 @@ def grant_consent(
     by: User,
     shown: str,
     chosen: Iterable[str] = (),
-    requested: set[str] | None = None,
-    ask_again: bool = False,
     replace: bool = False,
     terms: Terms | None = None,
-    leads_to: str = "",
+    **asked: Any,
 ) -> Consent:
     """Agree to what a screen showed. The digest `shown` proves that the same would be shown now.
 
     `chosen` are the optional scopes switched on; others that were shown are declined. `replace` ends a live
     consent and makes a new one (T4). An external client's first consent opens its access. `terms`, if given, become the
-    access's terms, which is opened if there is none. `leads_to` is the host that was shown as the browser's next. Raises
+    access's terms, which is opened if there is none. `asked` is what else the screen was built with. Raises
     ScreenIsStale, and what `build_screen` raises.
     """
     account = lock(Account, account.pk)
@@ -120,9 +118,7 @@ def grant_consent(
     consents = Consent.objects.select_for_update(no_key=True).filter(access=access, membership=agent, revoked_at=None)
     live = consents.first() if access else None
     now = database_now()
-    asked: dict[str, Any] = {"requested": requested, "ask_again": ask_again, "replace": replace, "terms": terms}
-    screen = build_screen(client, account, by=by, now=now, **asked)
-    screen.leads_to = leads_to
+    screen = build_screen(client, account, by=by, now=now, replace=replace, terms=terms, **asked)
     check_shown(shown, screen.digest())
     new = {row.scope.name for row in screen.new_required}
     offered = {row.scope.name for row in screen.new_optional}

@@ -197,9 +197,14 @@ def cancel_was_not_pressed(flow: Flow, error: str) -> HttpResponse | None:
 def _build_screen(flow: Flow, **more: Any) -> None:
     asked = flow.asked
     flow.screen = build_screen(
-        asked.client, flow.account, by=flow.person, now=database_now(), requested=asked.requested, **more
+        asked.client,
+        flow.account,
+        by=flow.person,
+        now=database_now(),
+        requested=asked.requested,
+        leads_to=asked.leads_to,
+        **more,
     )
-    flow.screen.leads_to = asked.leads_to
 
 
 def person_may_be_asked(flow: Flow, refusals: Refusals) -> HttpResponse | None:

@@ -49,17 +49,13 @@ def _changes_consent(change: Any) -> Any:
     return view
 
 
-def _ask(
-    request: SignedInRequest, access: Access, said: Any, *, first_asked: bool = False, **asked: Any
-) -> HttpResponse:
-    """Show the consent screen of an access, and grant on Agree. Cancel changes nothing, but declines what is `first_asked` here."""
+def _ask(request: SignedInRequest, access: Access, said: Any, *, renews: bool = False, **asked: Any) -> HttpResponse:
+    """Show the consent screen of an access, and grant on Agree. Cancel changes nothing, but declines what a renewal adds."""
+    # The app gets what is new with a new authorization, which its own setup begins.
+    asked |= {"leads_to": app_addresses(access).setup_host, "renews": renews}
     try:
         screen = build_screen(access.client, access.account, by=request.user, now=database_now(), **asked)
-        if screen.is_due or not first_asked:
-            # The app gets what is new with a new authorization, which its own setup begins.
-            screen.leads_to = app_addresses(access).setup_host
-            screen.may_stay = first_asked and not screen.new_required
-        cancel_url = "" if first_asked and screen.is_due else access_url(access)
+        cancel_url = "" if renews and screen.is_due else access_url(access)
         if not cancel_url and request.POST.get("decision") == "cancel":
             granting.decline_consent(access.client, access.account, by=request.user)
             messages.info(request, _("Nothing changed. What you agreed to still applies."))
@@ -72,7 +68,6 @@ def _ask(
             by=request.user,
             shown=request.POST.get("shown", ""),
             chosen=set(request.POST.getlist("optional")),
-            leads_to=screen.leads_to,
             **asked,
         )
     except ScreenIsStale as stale:
@@ -81,7 +76,7 @@ def _ask(
         messages.error(request, str(refusal))
         return redirect(access_url(access))
     remember_agreed(request, consent, said)
-    gained_nothing = first_asked and screen.consent and screen.consent.granted == consent.granted
+    gained_nothing = renews and screen.consent and screen.consent.granted == consent.granted
     if access.installation_id and not gained_nothing:
         # The app gets what is new with a new authorization (T10).
         return HttpResponseRedirect(connect_url(access))
@@ -107,7 +102,7 @@ def renew_consent(request: SignedInRequest, consent: Consent) -> HttpResponse:
         request,
         consent.access,
         _("You agreed for another %(days)d days.") % {"days": agreement_days()},
-        first_asked=True,
+        renews=True,
         **more,
     )
 
