@@ -118,17 +118,11 @@ class MailForm(forms.Form):
 
     def __init__(self, person: User, *args: Any, is_reviewer: bool) -> None:
         super().__init__(*args)
-        self.person = person
         for kind, about in KINDS_OF_MAIL.items():
             if kind != MailKind.REVIEWS or is_reviewer:
                 self.fields[kind.value] = forms.BooleanField(
                     label=kind.label, help_text=about, required=False, initial=kind not in person.unwanted_mail
                 )
-
-    def save(self) -> None:
-        unasked = {*self.person.unwanted_mail} - {*self.fields}
-        self.person.unwanted_mail = sorted(unasked | {kind for kind in self.fields if not self.cleaned_data[kind]})
-        self.person.save(update_fields=["unwanted_mail"])
 
 
 class InvitationForm(forms.Form):

@@ -24,7 +24,7 @@ from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused, add_errors
 
-from .actions import inviting, memberships, profiles, teams
+from .actions import inviting, memberships, people, profiles, teams
 from .actions.inviting import hash_of, is_for
 from .choosing import REMEMBERED, Choice, pick_team
 from .forms import InvitationForm, MailForm, PublisherForm, RoleForm
@@ -66,7 +66,7 @@ def mail_settings(request: SignedInRequest) -> HttpResponse:
         request.user, request.POST if request.method == "POST" else None, is_reviewer=is_reviewer(request.user)
     )
     if request.method == "POST" and form.is_valid():
-        form.save()
+        people.choose_mail(request.user, form.cleaned_data)
         messages.success(request, _("Saved."))
         return redirect("mail-settings")
     return render(request, "members/mail_settings.html", {"form": form})

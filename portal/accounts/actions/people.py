@@ -1,6 +1,6 @@
 """Actions on people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
@@ -67,6 +67,14 @@ def remove_two_factor(user: User, *, by: User | None) -> User:
     if not Authenticator.objects.filter(user=user).delete()[0]:
         raise NoSecondFactor(_("%(user)s has no two-factor authentication.") % {"user": user})
     record(PORTAL, Event.PERSON_TWO_FACTOR_REMOVED, by=by, subject=f"person:{user.public_id}")
+    return user
+
+
+def choose_mail(user: User, kinds: Mapping[str, bool]) -> User:
+    """Turn kinds of mail to a person on or off; those that are not named stay as they are."""
+    off = {kind for kind, is_on in kinds.items() if not is_on}
+    user.unwanted_mail = sorted({*user.unwanted_mail} - {*kinds} | off)
+    user.save(update_fields=["unwanted_mail"])
     return user
 
 
