@@ -26,7 +26,11 @@ def keep_screenshots(shots: list[dict[str, Any]]) -> list[dict[str, str]]:
     new = {_key(shot): shot["data"] for shot in shots if "data" in shot}
     # The same picture may be there, of another version.
     Picture.objects.bulk_create([Picture(id=key, webp=data) for key, data in new.items()], ignore_conflicts=True)
-    return [{"picture": _key(shot), "text": shot["text"]} for shot in shots]
+    kept = [{"picture": _key(shot), "text": shot["text"]} for shot in shots]
+    keys = {shot["picture"] for shot in kept}
+    if Picture.objects.filter(pk__in=keys).count() < len(keys):
+        raise ValidationError(_("One of these screenshots does not exist. Upload it again."))
+    return kept
 
 
 def _key(shot: dict[str, Any]) -> str:

@@ -107,7 +107,8 @@ def test_a_mistake_is_told_at_its_field_and_changes_nothing(cast, browse, draft,
 
 def test_the_action_bounds_what_a_version_shows(cast, draft):
     shot = {"data": b"webp", "text": "A chart"}
-    for shots in ([shot] * 5, [{**shot, "text": ""}], [{**shot, "text": "x" * 201}], [{**shot, "text": "\u202e"}]):
+    unknown = {"picture": "0" * 64, "text": "A chart"}
+    for shots in ([shot] * 5, *([{**shot, "text": text}] for text in ("", "x" * 201, "\u202e")), [unknown]):
         with pytest.raises(ValidationError):
             publishing.change_version(draft, by=cast.dev, screenshots=shots)
     assert texts(draft) == [] and not Picture.objects.exists()
@@ -133,18 +134,23 @@ def test_screenshots_and_category_are_frozen_with_their_version(cast, with_two):
 def test_pictures_are_seen_by_those_only_who_see_the_version(cast, browse, with_two):
     shot = f"{urls(with_two)[1]}/1/"
 
-    def seen():
+    def seen(url):
         people = {
             "out": Browser(),
             "dev": browse(cast.dev),
             "admin": browse(cast.admin),
+            "globex": browse(cast.globex_admin),
             "odev": browse(cast.other_dev),
         }
-        return {name for name, browser in people.items() if browser.get(shot).status_code == 200}
+        return {name for name, browser in people.items() if browser.get(url).status_code == 200}
 
-    assert seen() == {"dev"}
+    assert seen(shot) == {"dev"}
     publishing.publish_custom(with_two, accounts={cast.acme.slug}, by=cast.dev)
-    assert seen() == {"dev", "admin"}
+    assert seen(shot) == {"dev", "admin"}
+    fields = {**factories.version_fields("1.1"), "screenshots": with_two.screenshots, "icon": b"icon"}
+    draft = publishing.create_version(with_two.app, by=cast.dev, **fields)
+    assert seen(f"{urls(draft)[1]}/1/") == {"dev"}
+    assert seen(f"/marketplace/{draft.app.slug}/icon/{draft.pk}/") == {"dev"}
     dev = browse(cast.dev)
     other = f"/marketplace/other/screenshots/{with_two.pk}/1/"
     for url in (f"{urls(with_two)[1]}/0/", f"{urls(with_two)[1]}/3/", f"{urls(with_two)[1]}0/1/", other):
