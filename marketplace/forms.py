@@ -224,7 +224,7 @@ class CustomForm(forms.Form):
                 _("Short names have at most 50 characters: letters, digits and hyphens. Check %(names)s.")
                 % {"names": ", ".join(wrong)}
             )
-        return {name.lower() for name in self.typed}
+        return {*self.typed}
 
 
 class PackageForm(forms.Form):

@@ -282,10 +282,10 @@ def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version
             _("There are already %(count)d versions for chosen accounts. Withdraw one that nobody needs first.")
             % {"count": MAX_CUSTOM_VERSIONS}
         )
-    _list(app, accounts)
+    names = _list(app, accounts)
     version.app = app
     version.audience = Audience.CUSTOM
-    return _publish(version, by, accounts=sorted(accounts))
+    return _publish(version, by, accounts=names)
 
 
 @transaction.atomic
@@ -298,11 +298,11 @@ def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
     app = lock(App, app.pk)
     if not _published(app, Audience.CUSTOM).exists():
         raise NothingPublished(_("Publish a version for chosen accounts first."))
-    _list(app, accounts)
+    names = _list(app, accounts)
     # Accounts that have the app already can now have another version.
     offer_version(_published(app, Audience.CUSTOM).latest("published_at"))
     queue_offers()
-    _record_accounts(app, Event.APP_ACCOUNTS_LISTED, by, sorted(accounts))
+    _record_accounts(app, Event.APP_ACCOUNTS_LISTED, by, names)
     return app
 
 
@@ -330,14 +330,17 @@ def _published(app: App, audience: str) -> QuerySet[Version]:
     return app.versions.filter(audience=audience, status=Status.PUBLISHED)
 
 
-def _list(app: App, accounts: set[str]) -> None:
+def _list(app: App, accounts: set[str]) -> list[str]:
+    """List accounts by their short names, however they are typed, and return these as accounts have them."""
     if not accounts:
         raise AccountsMissing(_("Choose at least one account."))
-    app.custom_accounts = sorted({*app.custom_accounts, *accounts})
+    names = {name.strip().lower() for name in accounts}
+    app.custom_accounts = sorted({*app.custom_accounts, *names})
     if len(app.custom_accounts) > MAX_CUSTOM_ACCOUNTS:
         raise TooManyAccounts(_("Enter at most %(count)d accounts.") % {"count": MAX_CUSTOM_ACCOUNTS})
     app.full_clean(exclude=["client"])
     app.save(update_fields=["custom_accounts"])
+    return sorted(names)
 
 
 def _publish(version: Version, by: User, **details: object) -> Version:

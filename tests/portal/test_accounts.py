@@ -16,6 +16,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, transaction
 from django.test import Client as Browser
 
+from marketplace.actions import publishing
 from portal.accounts.actions import accounts, inviting, memberships, people, teams
 from portal.accounts.actions.memberships import AlreadyMember, HasLeft, LastAdmin
 from portal.accounts.models import REVIEWERS, Account, Invitation, Membership, Team, TeamMembership, User
@@ -49,6 +50,15 @@ def test_a_person_added_by_staff_can_start_a_team_once(cast, browse):
         assert ada.post("/teams/new/")["Location"] == "/credentials/"
     assert TeamMembership.objects.filter(user=cast.admin).count() == 1
     assert "/accounts/login/" in Browser().post("/teams/new/")["Location"]
+
+
+def test_an_accounts_short_name_is_lower_case_and_found_however_it_is_typed(cast):
+    account = accounts.create_account(slug="Initech", name="X", by=None)
+    with pytest.raises(ValidationError):
+        accounts.create_account(slug="INITECH", name="X", by=None)
+    draft = factories.app(cast.dev, factories.client(cast.dev)[0])
+    app = publishing.publish_custom(draft, accounts={" InitecH "}, by=cast.dev).app
+    assert account.slug == "initech" and app.custom_accounts == ["initech"]
 
 
 @pytest.mark.parametrize("slug", ["", "With Space", "x" * 60])

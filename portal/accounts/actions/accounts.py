@@ -23,12 +23,12 @@ class NotSuspended(Refused):
 
 @transaction.atomic
 def create_account(*, slug: str, name: str, by: User | None) -> Account:
-    """Make a customer's account. Raises NotStaff."""
+    """Make a customer's account. Its slug is lower case, as listed accounts are (M3). Raises NotStaff."""
     require_staff(by)
-    account = Account(slug=slug, name=name)
+    account = Account(slug=slug.lower(), name=name)
     account.full_clean()
     account.save(force_insert=True)
-    record(account.chain_name, Event.ACCOUNT_CREATED, by=by, subject=f"account:{slug}", name=name)
+    record(account.chain_name, Event.ACCOUNT_CREATED, by=by, subject=f"account:{account.slug}", name=name)
     return account
 
 
