@@ -6,7 +6,7 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db import migrations, models
 from django.db.models import CheckConstraint, Index, Q
 
-from portal.foundation.guards import checked, insert_only, pinned, rewritten
+from portal.foundation.guards import checked, insert_only, rewritten
 
 _CATEGORIES = [
     ("collaboration", "Collaboration"),
@@ -152,5 +152,4 @@ class Migration(migrations.Migration):
         migrations.AddIndex("listing", Index(fields=["category", "name", "id"], name="listing_in_category_by_name")),
         migrations.RunSQL(_FUNCTION.format(listed=_LISTED), _NO_FUNCTION),
         *checked("marketplace_listing", "derived", "INSERT OR UPDATE OR DELETE", _DERIVED),
-        *pinned(),
     ]
