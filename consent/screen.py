@@ -1,15 +1,11 @@
 """What the consent page says, and proof of what was shown: Agree can only mean what was read."""
 
 import datetime as dt
-import hashlib
-import hmac
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.utils.text import get_text_list
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
@@ -18,7 +14,7 @@ from credentials.models import Client, ClientScope, Product
 from credentials.redirect_uris import LOOPBACK_HOSTS
 from credentials.registry import operations_of
 from portal.accounts.models import Account, Membership, User
-from portal.foundation.refusals import Refused
+from portal.foundation.seals import seal
 
 from .asking import (
     NotInstalled,
@@ -33,10 +29,6 @@ from .asking import (
 )
 from .models import Access, Consent
 from .validity import agreement_days, agreement_end, taken_back_at
-
-
-class ScreenIsStale(Refused):
-    """What the person read is no longer what would be agreed to; show the new page."""
 
 
 class Group(NamedTuple):
@@ -230,19 +222,6 @@ class Screen:
             self.text(),
         ]
         return seal(page, shown)
-
-
-def seal(page: str, shown: list) -> str:
-    """Return a MAC over what a page of this kind showed, which its button sends back."""
-    key = hashlib.sha256(page.encode() + settings.SECRET_KEY.encode()).digest()
-    return hmac.new(key, json.dumps(shown, sort_keys=True).encode(), "sha256").hexdigest()
-
-
-def check_shown(shown: str, digest: str) -> None:
-    """Raise ScreenIsStale unless the digest that was shown is that of what would be shown now."""
-    # As bytes: of text it takes ASCII alone, and anything may have been posted.
-    if not hmac.compare_digest(digest.encode(), shown.encode()):
-        raise ScreenIsStale(_("Something changed while you were reading. Read this page again before you continue."))
 
 
 def live_consent(access: Access | None, membership: Membership | None, now: dt.datetime) -> Consent | None:

@@ -6,9 +6,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from credentials.models import ClientScope
 from portal.accounts.models import Membership, User
+from portal.foundation.seals import seal
 
 from .models import Consent
-from .screen import seal
 from .validity import live_consents
 
 

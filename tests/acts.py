@@ -13,7 +13,7 @@ from consent.actions.ending import NotYours
 from consent.actions.issuing import InvalidGrant
 from consent.asking import MayNotConsent, NotInstalled
 from consent.reasons import AccessEnd
-from consent.screen import ScreenIsStale, build_screen
+from consent.screen import build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials.models import Product
@@ -25,6 +25,7 @@ from portal.accounts.actions import accounts, inviting, memberships, people, pro
 from portal.accounts.rights import NotAnAdmin, NotAnInviter, NotAReviewer, NotATeammate, NotStaff
 from portal.foundation.database import database_now
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import ScreenIsStale
 from tests import factories
 from tests.factories import CREATE, VIEW, version_fields
 from tests.marketplace import packages

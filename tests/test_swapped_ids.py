@@ -10,6 +10,7 @@ from django.urls import resolve
 from portal.demo.sandbox.models import Ticket
 from tests import factories
 from tests.factories import EDIT, VIEW
+from tests.marketplace.versions import sealed
 from tests.oauth import AppSide, agree, answer, authorize_url, pkce, sign_in
 from tests.people.forms import forms_of, links_of
 from tests.people.sent import SENT
@@ -196,7 +197,7 @@ def test_listing_accounts_tells_nothing_and_gives_them_nothing(world):
     for slug in (world.theirs.account.slug, "made-up"):
         with world.undone():
             path = f"/apps/{world.mine.custom.slug}/accounts/"
-            page = world.browsers["dev"].post(path, {"accounts": slug}, follow=True)
+            page = world.browsers["dev"].post(path, sealed(world.browsers["dev"], path, accounts=slug), follow=True)
             assert world.changes() == {"app~", "entry+1"} and THEIRS not in body(page)
             told.append((page.status_code, [str(message).replace(slug, "") for message in page.context["messages"]]))
             install = {"account": world.theirs.account.slug}

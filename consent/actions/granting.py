@@ -11,13 +11,14 @@ from docs.verify_receipt import text_hash
 from portal.accounts.models import Account, Membership, User
 from portal.foundation.database import database_now, lock
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import check_shown
 from portal.ledger.actions import record
 
 from ..asking import MayNotConsent, Terms, agent_membership, may_open, newly_required
 from ..events import Event
 from ..models import Access, Consent, ShownText
 from ..reasons import ConsentEnd
-from ..screen import Screen, build_screen, check_shown
+from ..screen import Screen, build_screen
 from .ending import end_consent, expire_consent, forget_refusals, narrow
 from .path import queue_revoke_tokens, record_access, record_consent
 

@@ -11,11 +11,11 @@ from portal.foundation.database import database_now, lock
 from portal.foundation.mail import Mail, mail_once
 from portal.foundation.models import MailKind
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import check_shown
 from portal.ledger.actions import actor_name
 
 from ..events import Event
 from ..models import Consent
-from ..screen import check_shown
 from ..succession import is_answered_for, statement_of, without_admin
 from .ending import AlreadyEnded
 from .path import lock_path, record_consent

@@ -23,6 +23,7 @@ from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import spend
 from portal.foundation.once import Press, once, press_of
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import ScreenIsStale, check_shown
 
 from .. import steps
 from ..actions.granting import decline_consent, grant_consent
@@ -32,7 +33,7 @@ from ..asking import MayNotConsent, NotInstalled, ScopeTooWide
 from ..models import Why
 from ..pages import app_addresses
 from ..parameters import clean_scope
-from ..screen import Screen, ScreenIsStale, build_screen, check_shown
+from ..screen import Screen, build_screen
 from ..steps import Attempt, find_client
 from ..validity import suspension
 from .choosing import ACCOUNT

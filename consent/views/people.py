@@ -25,6 +25,7 @@ from portal.foundation.database import database_now
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import ScreenIsStale
 
 from ..actions import ending, succeeding
 from ..agreed import tell_agreed
@@ -34,7 +35,6 @@ from ..models import Consent
 from ..pages import access_url
 from ..reasons import AccessEnd
 from ..receipts import receipt_of, receipts_page, with_links
-from ..screen import ScreenIsStale
 from ..seen import accesses_seen_by, consents_seen_by, notices_of, own_consents_seen_by
 from ..succession import statement_of, to_confirm
 from ..validity import agreement_days, unended_consents

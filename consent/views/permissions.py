@@ -18,6 +18,7 @@ from portal.accounts.requests import SignedInRequest
 from portal.foundation.database import database_now
 from portal.foundation.once import once
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import ScreenIsStale
 
 from ..actions import ending, granting
 from ..agreed import remember_agreed
@@ -25,7 +26,7 @@ from ..asking import last_agreed, left_to_allow
 from ..coming_ends import renewable_by
 from ..pages import access_url, app_addresses, connect_url
 from ..receipts import receipt_of, with_links
-from ..screen import ScreenIsStale, build_screen
+from ..screen import build_screen
 from ..seen import accesses_seen_by, consents_seen_by
 from ..validity import agreement_days
 from .authorize import consent_page

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -11,12 +10,12 @@ from django.utils.translation import gettext as _
 
 from credentials.actions import ReasonMissing
 from credentials.models import Client, Kind
-from credentials.redirect_uris import validate
 from portal.accounts.actions.notifying import put_notices
 from portal.accounts.models import NoticeKind, Team, User
 from portal.accounts.rights import require_outside_reviewer, require_teammate
 from portal.foundation.database import lock
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import check_shown
 from portal.ledger.actions import PORTAL, record
 
 from ..events import Event
@@ -25,8 +24,9 @@ from ..package.checking import check_values
 from ..package.contents import Contents
 from ..package.facts import Facts
 from ..package.problems import ERROR
+from ..seals import seal_of, seal_with_accounts
+from .checking import check_fields
 from .offering import offer_another, offer_version, queue_offers
-from .picturing import keep_screenshots
 
 FIELDS = (
     "number", "release_notes", "name", "tagline", "category", "description", "icon", "screenshots", "install_url",
@@ -110,46 +110,13 @@ def set_client(app: App, client: Client, *, by: User) -> App:
     return app
 
 
-def _order(number: str) -> tuple[int, ...]:
-    parts = [int(part) for part in number.split("-")[0].split(".")]
-    return tuple(parts + [0] * (3 - len(parts)))
-
-
-def _check(version: Version) -> None:
-    version.screenshots = keep_screenshots(version.screenshots)
-    client = version.app.client
-    if version.package:
-        version.required_scopes, version.optional_scopes = Contents.of(version).scopes
-    version.required_scopes = sorted(set(version.required_scopes))
-    version.optional_scopes = sorted(set(version.optional_scopes) - set(version.required_scopes))
-    version.full_clean(exclude=["app", "created_by", "created_at", "icon", "submitted_at", "published_at"])
-    others = version.app.versions.exclude(pk=version.pk).exclude(status=Status.TAKEN_BACK)
-    if others.filter(number=version.number).exists():
-        raise ValidationError({"number": _("Version %(number)s already exists.") % {"number": version.number}})
-    judged = others.exclude(status__in=[Status.DRAFT, Status.SNAPSHOT])
-    highest = max(judged.values_list("number", flat=True), key=_order, default="0.0")
-    if _order(version.number) <= _order(highest):
-        raise ValidationError({"number": _("Use a number higher than %(highest)s.") % {"highest": highest}})
-    held = client.scope_names() if client else set()
-    if beyond := sorted(version.scopes - held):
-        raise ValidationError(
-            _("The app’s credentials do not have %(scopes)s. Add them to the credentials first.")
-            % {"scopes": ", ".join(beyond)}
-        )
-    if version.install_url:
-        try:
-            validate(version.install_url)
-        except ValidationError as error:
-            raise ValidationError({"install_url": error.message}) from None
-
-
 @transaction.atomic
 def create_version(app: App, *, by: User, **fields: Any) -> Version:
     """Add a draft. `fields` are those of FIELDS; a new screenshot has `data`. Raises NotATeammate, ValidationError."""
     require_teammate(app.team, by)
     app = lock(App, app.pk)
     version = Version(app=app, created_by=by, **fields)
-    _check(version)
+    check_fields(version)
     version.save(force_insert=True)
     _record(version, Event.VERSION_CREATED, by)
     return version
@@ -166,7 +133,7 @@ def change_version(version: Version, *, by: User, **fields: Any) -> Version:
         if name not in FIELDS:
             raise TypeError(name)
         setattr(version, name, value)
-    _check(version)
+    check_fields(version)
     version.save()
     return version
 
@@ -194,13 +161,19 @@ def _check_status(version: Version, status: str) -> None:
 
 
 @transaction.atomic
-def submit_version(version: Version, *, by: User) -> Version:
-    """Freeze a draft and put it in the reviewers' queue (M2). Raises NotATeammate, StatusCannotMove, NotReady."""
+def submit_version(version: Version, *, by: User, shown: str | None = None) -> Version:
+    """Freeze a draft and put it in the reviewers' queue (M2).
+
+    `shown` is the seal of the draft that a person read, None where nobody reads a page. Raises NotATeammate,
+    StatusCannotMove, ScreenIsStale, NotReady.
+    """
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     _check_status(version, Status.DRAFT)
+    if shown is not None:
+        check_shown(shown, seal_of(version))
     check_installable(version)
-    _check(version)
+    check_fields(version)
     version.status, version.audience, version.submitted_at = Status.IN_REVIEW, Audience.PUBLIC, Now()
     version.save(update_fields=["status", "audience", "submitted_at"])
     _notify(version, NoticeKind.SUBMITTED)
@@ -265,17 +238,19 @@ def publish_version(version: Version, *, by: User) -> Version:
 
 
 @transaction.atomic
-def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version:
+def publish_custom(version: Version, *, accounts: set[str], by: User, shown: str | None = None) -> Version:
     """Publish a draft without review for the accounts with these slugs, besides those listed before (M3).
 
-    Raises NotATeammate, StatusCannotMove, NotReady, AccountsMissing, TooManyAccounts, TooManyVersions,
-    ValidationError.
+    `shown` is the seal of the draft and of the accounts listed before, as above. Raises NotATeammate,
+    StatusCannotMove, ScreenIsStale, NotReady, AccountsMissing, TooManyAccounts, TooManyVersions, ValidationError.
     """
     require_teammate(version.app.team, by)
     version = lock(Version, version.pk)
     _check_status(version, Status.DRAFT)
-    _check(version)
     app = lock(App, version.app_id)
+    if shown is not None:
+        check_shown(shown, seal_with_accounts(app, version))
+    check_fields(version)
     # Under the app's lock, which every such publication takes.
     if _published(app, Audience.CUSTOM).count() >= MAX_CUSTOM_VERSIONS:
         raise TooManyVersions(
@@ -289,13 +264,16 @@ def publish_custom(version: Version, *, accounts: set[str], by: User) -> Version
 
 
 @transaction.atomic
-def list_accounts(app: App, *, accounts: set[str], by: User) -> App:
+def list_accounts(app: App, *, accounts: set[str], by: User, shown: str | None = None) -> App:
     """Let further accounts install an app's custom versions (M3).
 
-    Raises NotATeammate, NothingPublished, AccountsMissing, TooManyAccounts, ValidationError.
+    `shown` is the seal of the accounts listed before, as above. Raises NotATeammate, ScreenIsStale, NothingPublished,
+    AccountsMissing, TooManyAccounts, ValidationError.
     """
     require_teammate(app.team, by)
     app = lock(App, app.pk)
+    if shown is not None:
+        check_shown(shown, seal_with_accounts(app))
     if not _published(app, Audience.CUSTOM).exists():
         raise NothingPublished(_("Publish a version for chosen accounts first."))
     names = _list(app, accounts)

@@ -34,6 +34,7 @@ from ..forms import (
 from ..models import Audience, OfferKind, Status, Version
 from ..package.contents import Contents
 from ..previews import changed_scopes, listing_of, published_before, scope_rows
+from ..seals import seal_of
 from ..seen import apps_seen_by, installations_seen_by, versions_seen_by
 
 # What is limited, of `RATES`.
@@ -189,6 +190,7 @@ def version_view(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         **listing_of(version),
         "custom": CustomForm(),
         "is_empty": not version.scopes and Contents.of(version).is_empty,
+        "shown": seal_of(version),
         "is_tried": version.status == Status.DRAFT and _tried(version).exists(),
         "outlook": outlook(version) if version.status in (Status.DRAFT, Status.APPROVED) else None,
     }

@@ -14,10 +14,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 from portal.accounts.requests import SignedInRequest
 from portal.foundation.once import once
 from portal.foundation.refusals import Refused, add_errors, in_words
+from portal.foundation.seals import ScreenIsStale, check_shown
 
 from ..actions import installing, publishing
 from ..forms import CustomForm, WithdrawForm
-from ..models import Status, Version
+from ..models import App, Status, Version
+from ..seals import seal_of, seal_with_accounts
 from ..seen import apps_seen_by, versions_seen_by
 from .developers import NEW, outlook, spend_of_team
 
@@ -28,12 +30,14 @@ def _version(request: SignedInRequest, slug: str, pk: int) -> Any:
     return get_object_or_404(versions_seen_by(request.user), app__slug=slug, pk=pk)
 
 
-def _act(request: SignedInRequest, version: Version, action: Callable[..., Any], done: Any, rate: str) -> HttpResponse:
+def _act(
+    request: SignedInRequest, version: Version, action: Callable[..., Any], done: Any, rate: str, **values: str
+) -> HttpResponse:
     """Run one action on a version, and show the version that it returns."""
     slug = version.app.slug
     spend_of_team(version.app, rate)
     try:
-        version = action(version, by=request.user)
+        version = action(version, by=request.user, **values)
         messages.success(request, done)
     except (Refused, ValidationError) as error:
         messages.error(request, in_words(error))
@@ -59,22 +63,31 @@ version_copy = _step(publishing.copy_version, gettext_lazy("Copied to a new draf
 
 
 def _asks_first(action: Callable[..., Any], done: Any, template: str, status: str, rate: str) -> Any:
-    """Make a view that says what an action on a version will do, and on POST runs it."""
+    """Make a view that says what an action on a version will do, and on POST runs it.
+
+    A draft can change meanwhile: its page sends the seal of what was read along with both.
+    """
+    can_change = status == Status.DRAFT
 
     @require_http_methods(["GET", "POST"])
     @once
     def view(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         version = _version(request, slug, pk)
         if request.method == "POST":
-            return _act(request, version, action, done, rate)
-        if version.status != status or not _is_ready(request, version):
+            return _act(request, version, action, done, rate, **({"shown": _shown(request)} if can_change else {}))
+        if version.status != status or not _is_ready(request, version) or _is_stale(request, seal_of(version)):
             return redirect("version-view", slug, pk)
-        context = {"version": version, "app": version.app}
+        context = {"version": version, "app": version.app, "shown": seal_of(version) if can_change else ""}
         if status == Status.APPROVED:
             context["outlook"] = outlook(version)
         return render(request, template, context)
 
     return view
+
+
+def _shown(request: SignedInRequest) -> str:
+    """Return the seal of what the person read."""
+    return request.POST.get("shown", "")
 
 
 def _is_ready(request: SignedInRequest, version: Version) -> bool:
@@ -85,6 +98,16 @@ def _is_ready(request: SignedInRequest, version: Version) -> bool:
         messages.error(request, str(refusal))
         return False
     return True
+
+
+def _is_stale(request: SignedInRequest, seal: str) -> bool:
+    """Tell whether what the page before showed has changed since; if so, say it."""
+    try:
+        check_shown(request.GET.get("shown", seal), seal)
+    except ScreenIsStale as stale:
+        messages.error(request, str(stale))
+        return True
+    return False
 
 
 version_submit = _asks_first(
@@ -126,9 +149,9 @@ def version_withdraw(request: SignedInRequest, slug: str, pk: int) -> HttpRespon
 # --- for chosen accounts: their short names come by GET and are acted on by POST, which repeats them as typed ---
 
 
-def _names_page(request: SignedInRequest, form: CustomForm, **context: Any) -> HttpResponse:
-    status = 422 if form.errors else 200
-    return render(request, "marketplace/accounts_confirm.html", {"form": form, **context}, status=status)
+def _names_page(request: SignedInRequest, form: CustomForm, app: App, version: Version | None = None) -> HttpResponse:
+    context = {"form": form, "app": app, "version": version, "shown": seal_with_accounts(app, version)}
+    return render(request, "marketplace/accounts_confirm.html", context, status=422 if form.errors else 200)
 
 
 def _spelling(form: CustomForm) -> Any:
@@ -142,18 +165,23 @@ def _spelling(form: CustomForm) -> Any:
 @once
 def version_publish_custom(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
     version = _version(request, slug, pk)
-    if request.method == "GET" and (version.status != Status.DRAFT or not _is_ready(request, version)):
+    if request.method == "GET" and (
+        version.status != Status.DRAFT or not _is_ready(request, version) or _is_stale(request, seal_of(version))
+    ):
         return redirect("version-view", slug, pk)
     form = CustomForm(request.POST if request.method == "POST" else request.GET or None)
     if request.method == "POST" and form.is_valid():
         spend_of_team(version.app, PUBLISHED)
         try:
-            publishing.publish_custom(version, by=request.user, **form.cleaned_data)
+            publishing.publish_custom(version, by=request.user, **form.cleaned_data, shown=_shown(request))
             messages.success(request, _("Published. %(hint)s") % {"hint": _spelling(form)})
+            return redirect("version-view", slug, pk)
+        except ScreenIsStale as stale:
+            messages.error(request, str(stale))
             return redirect("version-view", slug, pk)
         except (Refused, ValidationError) as error:
             add_errors(form, error)
-    return _names_page(request, form, version=version, app=version.app)
+    return _names_page(request, form, version.app, version)
 
 
 @require_http_methods(["GET", "POST"])
@@ -164,12 +192,15 @@ def app_list_accounts(request: SignedInRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         spend_of_team(app, PUBLISHED)
         try:
-            publishing.list_accounts(app, by=request.user, **form.cleaned_data)
+            publishing.list_accounts(app, by=request.user, **form.cleaned_data, shown=_shown(request))
             messages.success(request, _spelling(form))
+            return redirect("app-view", slug)
+        except ScreenIsStale as stale:
+            messages.error(request, str(stale))
             return redirect("app-view", slug)
         except (Refused, ValidationError) as error:
             add_errors(form, error)
-    return _names_page(request, form, app=app)
+    return _names_page(request, form, app)
 
 
 @require_http_methods(["GET", "POST"])

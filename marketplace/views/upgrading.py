@@ -10,7 +10,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from consent.receipts import with_receipt
-from consent.screen import ScreenIsStale
 from consent.succession import to_confirm
 from consent.validity import live_consents
 from credentials.models import Scope
@@ -19,6 +18,7 @@ from portal.accounts.requests import SignedInRequest
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import ScreenIsStale
 
 from ..actions import upgrading
 from ..markdown import render as render_markdown

@@ -225,6 +225,7 @@ class TeamAdmin(WindowAdmin):
         "verify": (_("Verify"), None, teams.verify_team),
         "refuse": (_("Refuse verification"), ReasonForm, profiles.refuse_verification),
     }
+    confirms = {"verify": ("admin/accounts/team_profile.html", profiles.seal_of)}
     destructive = frozenset({"refuse"})
     notes = {
         "refuse": _("The team reads the reason on its profile, and can ask again."),

@@ -243,7 +243,7 @@ def team_profile(request: SignedInRequest, public_id: UUID) -> HttpResponse:
 @once
 def team_verification(request: SignedInRequest, public_id: UUID) -> HttpResponse:
     team = get_object_or_404(teams_run_by(request.user), public_id=public_id)
-    asked = _("The portal team has been asked. It will check your name, logo and website.")
+    asked = _("The portal team has been asked. It will check your profile.")
     _act(request, lambda: profiles.ask_for_verification(team, by=request.user), asked)
     return redirect("team-profile", team.public_id)
 

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.foundation.once import Press, once
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import ScreenIsStale, check_shown
 from portal.foundation.templatetags.times import moment
 from portal.foundation.text import Textarea
 
@@ -121,6 +122,8 @@ class WindowAdmin(admin.ModelAdmin):
     destructive: frozenset[str] = frozenset()
     # What a button does, where its name does not say it.
     notes: dict[str, Any] = {}
+    # Of a button that confirms what a row says: the template that shows it, and its seal, which the action takes as `shown`.
+    confirms: dict[str, tuple[str, Callable[[Any], str]]] = {}
     change_form_template = "admin/portal/window.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -163,7 +166,7 @@ class WindowAdmin(admin.ModelAdmin):
         tones = ["primary", *["outline-secondary"] * len(names)]
         shown = [
             {
-                "url": self._url(obj, "press", name),
+                "url": self._url(obj, "press", name) + (f"?shown={seal}" if (seal := self._seal(name, obj)) else ""),
                 "label": self.buttons[name][0],
                 "tone": "outline-danger" if name in self.destructive else tone,
             }
@@ -182,6 +185,9 @@ class WindowAdmin(admin.ModelAdmin):
 
     def _url(self, obj: Any, what: str, *args: object) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{what}", args=[obj.pk, *args])
+
+    def _seal(self, button: str, obj: Any) -> str:
+        return self.confirms[button][1](obj) if button in self.confirms else ""
 
     def beside(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """Return what a row's page shows besides its fields."""
@@ -208,6 +214,13 @@ class WindowAdmin(admin.ModelAdmin):
         if not self.may_press(request, button, obj):
             messages.error(request, _("This cannot be done now. The page shows the current state."))
             return redirect(self._url(obj, "change"))
+        seal = self._seal(button, obj)
+        try:
+            if request.method != "POST":
+                check_shown(request.GET.get("shown", seal), seal)
+        except ScreenIsStale as stale:
+            messages.error(request, str(stale))
+            return redirect(self._url(obj, "change"))
         label, form_class, action = self.buttons[button]
         form = None
         if form_class:
@@ -220,6 +233,8 @@ class WindowAdmin(admin.ModelAdmin):
         if request.method == "POST" and (form is None or form.is_valid()):
             try:
                 given = self.values_of(request, button) | (form.cleaned_data if form else {})
+                if seal:
+                    given["shown"] = request.POST.get("shown", "")
                 result = action(obj, by=request.user, **given)
                 if isinstance(result, str):
                     return self.secret_page(request, label, result)
@@ -236,6 +251,8 @@ class WindowAdmin(admin.ModelAdmin):
             "tone": "danger" if button in self.destructive else "primary",
             "object": obj,
             "form": form,
+            "confirms": self.confirms[button][0] if seal else "",
+            "shown": seal,
             "opts": self.opts,
             "back": self._url(obj, "change"),
         }

@@ -9,12 +9,12 @@ from consent import tasks
 from consent.actions import ending, succeeding
 from consent.actions.succeeding import NotNeeded
 from consent.models import Consent
-from consent.screen import ScreenIsStale
 from consent.succession import statement_of, without_admin
 from credentials.models import Scope
 from marketplace.actions import installing
 from portal.accounts.actions import memberships, people
 from portal.celery import app as celery
+from portal.foundation.seals import ScreenIsStale
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import EDIT

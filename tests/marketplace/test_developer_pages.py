@@ -2,6 +2,7 @@
 
 import io
 import re
+from functools import partial
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -15,6 +16,7 @@ from tests import factories
 from tests.browsing import squeeze
 from tests.factories import CREATE, EDIT, VIEW, team_of, version_fields
 from tests.marketplace import packages
+from tests.marketplace.versions import sealed
 from tests.people.forms import forms_of
 
 pytestmark = pytest.mark.django_db
@@ -92,8 +94,9 @@ def test_the_developer_reads_why_a_version_was_rejected(cast, browse, draft):
 def test_each_step_is_a_post_that_cannot_be_replayed(cast, browse, draft):
     dev = browse(cast.dev)
     base = f"/apps/{draft.app.slug}/versions/{draft.pk}/"
-    assert "Submitted" in text(dev.post(f"{base}submit/", follow=True))
-    assert "cannot be done" in text(dev.post(f"{base}submit/", follow=True))
+    sent = sealed(dev, f"{base}submit/")
+    assert "Submitted" in text(dev.post(f"{base}submit/", sent, follow=True))
+    assert "cannot be done" in text(dev.post(f"{base}submit/", sent, follow=True))
     assert "cannot be done" in text(dev.post(f"{base}publish/", follow=True))
     assert dev.get(f"{base}edit/")["Location"] == base
     assert dev.post(f"{base}edit/", version_form(name="Other"))["Location"] == base
@@ -129,7 +132,8 @@ def test_versions_created_and_published_are_limited_by_team(cast, browse, draft,
     assert [answer.status_code for answer in answers] == [302, 302, 429]
     assert "Too many attempts" in text(answers[-1]) and int(answers[-1]["Retry-After"]) > 0
     assert [dev.post(f"{base}{step}/").status_code for step in ("submit", "test")] == [429, 429]
-    answers = [dev.post(f"{base}custom/", {"accounts": "acme"}), dev.post(f"{base}withdraw/", {"reason": "Why"})]
+    sent = sealed(dev, f"{base}custom/", accounts="acme")
+    answers = [dev.post(f"{base}custom/", sent), dev.post(f"{base}withdraw/", {"reason": "Why"})]
     answers.append(dev.post(f"/apps/{draft.app.slug}/accounts/", {"accounts": "globex"}))
     assert [answer.status_code for answer in answers] == [302, 302, 429]
     assert draft.app.versions.count() == 3 and Version.objects.get(pk=draft.pk).status == "withdrawn"
@@ -239,6 +243,46 @@ def test_a_draft_that_asks_for_nothing_says_so_and_is_not_submitted(cast, browse
     for step in ("submit", "custom"):
         answer = dev.get(f"{url}{step}/", follow=True)
         assert answer.redirect_chain == [(url, 302)] and "This version does nothing yet" in text(answer)
+
+
+def test_a_draft_that_a_teammate_edited_meanwhile_is_not_submitted_or_published(cast, browse, draft):
+    """What is confirmed is what the version's page, and then the confirmation, showed."""
+    dev, base = browse(cast.dev), f"/apps/{draft.app.slug}/versions/{draft.pk}/"
+    stale, edit = "Something changed while you were reading", partial(publishing.change_version, draft, by=cast.dev)
+
+    def is_refused(answer):
+        return answer.redirect_chain == [(base, 302)] and stale in text(answer)
+
+    read = dev.get(base).context["shown"]
+    assert f"{base}submit/?shown={read}" in dev.get(base).content.decode()
+    edit(icon=b"png")
+    for step in ("submit", "custom"):
+        assert is_refused(dev.get(f"{base}{step}/", {"shown": read, "accounts": "acme"}, follow=True))
+        sent = sealed(dev, f"{base}{step}/", accounts="acme")
+        edit(description=f"Something else to {step}")
+        assert is_refused(dev.post(f"{base}{step}/", sent, follow=True))
+        assert is_refused(dev.post(f"{base}{step}/", {"accounts": "acme"}, follow=True))
+    draft.refresh_from_db()
+    assert draft.status == "draft" and not draft.app.custom_accounts
+    sent = sealed(dev, f"{base}custom/", accounts="acme")
+    assert "Published." in text(dev.post(f"{base}custom/", sent, follow=True))
+
+
+def test_accounts_that_a_teammate_listed_meanwhile_are_read_before_more_are_listed(cast, browse, draft):
+    dev, url = browse(cast.dev), f"/apps/{draft.app.slug}/"
+    publishing.publish_custom(draft, accounts={"acme"}, by=cast.dev)
+    more = publishing.create_version(draft.app, by=cast.dev, **version_fields("1.1"))
+    publish, add = f"{url}versions/{more.pk}/custom/", f"{url}accounts/"
+    sent = {address: sealed(dev, address, accounts="globex") for address in (publish, add)}
+    publishing.list_accounts(draft.app, accounts={"initech"}, by=cast.dev)
+    for address, data in sent.items():
+        assert "Something changed while you were reading" in text(dev.post(address, data, follow=True))
+    draft.app.refresh_from_db()
+    assert draft.app.custom_accounts == ["acme", "initech"]
+    assert "Already listed: acme, initech." in text(dev.get(add, {"accounts": "globex"}))
+    dev.post(add, sealed(dev, add, accounts="globex"))
+    draft.app.refresh_from_db()
+    assert "globex" in draft.app.custom_accounts
 
 
 def test_each_save_says_that_it_saved(cast, browse, draft):

@@ -25,6 +25,7 @@ from portal.ledger.models import Entry
 from tests import factories
 from tests.browsing import squeeze
 from tests.factories import DELETE, EDIT, VIEW, team_of, version_fields
+from tests.marketplace.versions import sealed
 from tests.people.forms import text
 from tests.worlds import shared
 
@@ -306,7 +307,7 @@ def test_a_developer_does_not_learn_which_accounts_exist(cast, draft, browse):
     """E1"""
     browser = browse(cast.dev)
     url = f"/apps/{draft.app.slug}/versions/{draft.pk}/custom/"
-    answer = browser.post(url, {"accounts": f"{cast.acme.slug}, no-such-account"}, follow=True)
+    answer = browser.post(url, sealed(browser, url, accounts=f"{cast.acme.slug}, no-such-account"), follow=True)
     page = answer.content.decode()
     assert f"{cast.acme.slug}, no-such-account. Check the spelling" in page
     assert "no-such-account" in browser.get(f"/apps/{draft.app.slug}/").content.decode()
@@ -337,7 +338,8 @@ def test_only_the_team_lists_accounts_and_only_for_a_custom_app(cast, draft):
 def test_accounts_can_be_listed_on_the_apps_page(cast, draft, browse):
     app = publishing.publish_custom(draft, accounts={cast.acme.slug}, by=cast.dev).app
     url = f"/apps/{app.slug}/accounts/"
-    answer = browse(cast.dev).post(url, {"accounts": cast.globex.slug}, follow=True)
+    dev = browse(cast.dev)
+    answer = dev.post(url, sealed(dev, url, accounts=cast.globex.slug), follow=True)
     assert "Check the spelling" in answer.content.decode()
     assert browse(cast.other_dev).post(url, {"accounts": "x"}).status_code == 404
     assert browse(cast.dev).post(url, {"accounts": "Not/a/slug"}).status_code == 422

@@ -10,7 +10,6 @@ from django.test.utils import CaptureQueriesContext
 from consent import screen
 from consent.actions import ending, granting
 from consent.models import Access, Consent
-from consent.screen import ScreenIsStale
 from credentials import actions as credentials
 from credentials.models import Level
 from marketplace import tasks
@@ -19,6 +18,7 @@ from marketplace.actions.upgrading import NotOffered
 from marketplace.models import Connection, Offer, OfferKind
 from marketplace.vendors import actions as connecting
 from portal.accounts.actions import accounts
+from portal.foundation.seals import ScreenIsStale
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, VIEW

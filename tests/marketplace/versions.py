@@ -22,6 +22,11 @@ def next_version(app, dev, number="1.1", *, custom=None, **fields):
     return factories.publish(draft, dev)
 
 
+def sealed(browser, url, **data):
+    """Return what the page at `url` sends: these values, and the seal of what it shows."""
+    return {"shown": browser.get(url).context["shown"], **data}
+
+
 def upgrade(installation, version, by, chosen=()):
     """Upgrade like the page, with the digest of what is shown."""
     step = upgrading.step_to(installation, version, by=by)

@@ -4,6 +4,8 @@ import json
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from marketplace.seals import seal_of, seal_with_accounts
+from portal.accounts.actions import profiles
 from tests import factories
 from tests.factories import CREATE, DELETE, EDIT, PASSWORD, VIEW
 from tests.marketplace import packages
@@ -125,6 +127,19 @@ def _of(**data):
     return lambda world, who: {"data": data}
 
 
+def _read(row):
+    return type(row)._default_manager.get(pk=row.pk)
+
+
+def _accounts(world, who):
+    return {"data": {"accounts": "somebody-else", "shown": seal_with_accounts(_read(world.mine.custom))}}
+
+
+def _custom(world, who):
+    shown = seal_with_accounts(_read(world.mine.app), _read(world.mine.draft))
+    return {"data": {"accounts": world.mine.account.slug, "shown": shown}}
+
+
 def _email(world, who):
     return world.people[who].email if who in world.people else "nobody@example.com"
 
@@ -194,7 +209,7 @@ SENT = {
         }
     },
     "POST apps/<slug:slug>/": lambda world, who: {"data": {"client": world.mine.free.pk}},
-    "POST apps/<slug:slug>/accounts/": _of(accounts="somebody-else"),
+    "POST apps/<slug:slug>/accounts/": _accounts,
     "GET/names apps/<slug:slug>/accounts/": _of(accounts="somebody-else"),
     "POST apps/<slug:slug>/versions/new/": _of(**_version("5.0")),
     "POST apps/<slug:slug>/versions/<int:pk>/edit/": _of(**_version("4.1")),
@@ -206,8 +221,9 @@ SENT = {
     "POST/add apps/<slug:slug>/versions/<int:pk>/package/edit/": _of(**_NO_MORE, add="vendors"),
     "POST apps/<slug:slug>/versions/<int:pk>/package/preview/": _of(**{f"level:{VIEW}": "required"}),
     "POST apps/<slug:slug>/versions/<int:pk>/package/secrets/<str:integration>/": _of(secret="s3cret"),
-    "POST apps/<slug:slug>/versions/<int:pk>/custom/": lambda world, who: {
-        "data": {"accounts": world.mine.account.slug}
+    "POST apps/<slug:slug>/versions/<int:pk>/custom/": _custom,
+    "POST apps/<slug:slug>/versions/<int:pk>/submit/": lambda world, who: {
+        "data": {"shown": seal_of(_read(world.mine.draft))}
     },
     "GET/names apps/<slug:slug>/versions/<int:pk>/custom/": _of(accounts="somebody-else"),
     "POST marketplace/<slug:slug>/install/": lambda world, who: {"data": {"account": world.mine.account.slug}},
@@ -289,6 +305,9 @@ SENT = {
     },
     "POST/staff admin/accounts/user/<path:object_id>/press/<slug:button>/": _of(is_staff="on"),
     "POST/suspend admin/accounts/account/<path:object_id>/press/<slug:button>/": REASON,
+    "POST/verify admin/accounts/team/<path:object_id>/press/<slug:button>/": lambda world, who: {
+        "data": {"shown": profiles.seal_of(_read(world.mine.team))}
+    },
     "POST/base_address admin/credentials/product/<path:object_id>/press/<slug:button>/": _of(
         base_address="https://elsewhere.example.com"
     ),

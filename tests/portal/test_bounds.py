@@ -20,6 +20,7 @@ from portal.accounts.models import Account, User
 from portal.ledger.models import Entry
 from tests import factories
 from tests.factories import CREATE, DELETE, VIEW
+from tests.marketplace.versions import sealed
 from tests.oauth import AppSide, answer, authorize_url, basic, pkce, shown
 from tests.servers import Http
 
@@ -172,12 +173,12 @@ def test_custom_apps_list_a_limited_number_of_accounts(cast, browse, monkeypatch
     publish = next(
         action for action, fields in forms(browser.get(f"{address}versions/{draft.pk}/")) if "accounts" in fields
     )
-    assert is_refused(browser.post(publish, {"accounts": "a b c d"}), "at most 3 accounts")
+    assert is_refused(browser.post(publish, sealed(browser, publish, accounts="a b c d")), "at most 3 accounts")
     assert is_refused(browser.post(publish, {"accounts": "x" * 2001}), "at most 2000 characters")
     assert is_refused(browser.post(publish, {"accounts": "x" * 51}), "at most 50 characters")
-    assert browser.post(publish, {"accounts": "a b"}).status_code == 302
+    assert browser.post(publish, sealed(browser, publish, accounts="a b")).status_code == 302
     more = next(action for action, fields in forms(browser.get(address)) if "accounts" in fields)
-    assert is_refused(browser.post(more, {"accounts": "c d"}), "at most 3 accounts")
+    assert is_refused(browser.post(more, sealed(browser, more, accounts="c d")), "at most 3 accounts")
     assert App.objects.get().custom_accounts == ["a", "b"]
 
 

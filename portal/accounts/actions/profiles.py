@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from portal.foundation.database import lock
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import seal
 from portal.ledger.actions import record
 
 from ..events import Event
@@ -17,8 +18,8 @@ from ..lookalikes import is_reserved, look_of
 from ..models import Team, TeamLogo, User
 from ..rights import require_owner_or_staff, require_staff
 
-# What staff confirmed of a team when they verified it. With another one of these, it is verified no longer.
-_CONFIRMED = ("name", "logo", "website")
+# What staff confirm of a team when they verify it. With another one of these, it is verified no longer.
+_CONFIRMED = ("name", "logo", "website", "support_url", "privacy_url")
 _PLAIN = ("name", "website", "support_url", "privacy_url")
 
 
@@ -38,12 +39,17 @@ class ReasonMissing(Refused):
     pass
 
 
+def seal_of(team: Team) -> str:
+    """Seal what staff confirm of a team."""
+    return seal("publisher profile", [str(team.public_id), *(getattr(team, name) for name in _CONFIRMED)])
+
+
 @transaction.atomic
 def change_profile(team: Team, *, by: User | None, **new: Any) -> Team:
     """Give a team another name, logo (a PNG of portal/foundation/pictures.py, or b"" for none), website or links.
 
-    What is not named stays. A verified team whose name, logo or website changes is verified no longer, and one that asked
-    for verification has to ask again. Raises NotStaff, NameIsTaken, ValidationError.
+    What is not named stays. A verified team whose profile changes is verified no longer, and one that asked for
+    verification has to ask again. Raises NotStaff, NameIsTaken, ValidationError.
     """
     require_owner_or_staff(team, by)
     team = lock(Team, team.pk)
@@ -58,11 +64,9 @@ def change_profile(team: Team, *, by: User | None, **new: Any) -> Team:
     for name in changed:
         setattr(team, name, new[name])
     team.full_clean()
-    is_new = bool({*changed} & {*_CONFIRMED})
-    ends = bool(team.verified_at and is_new)
-    if is_new:
-        # Nor is what staff were asked to check there any longer.
-        team.verified_at = team.verification_asked_at = None
+    ends = team.verified_at is not None
+    # Nor is what staff were asked to check there any longer.
+    team.verified_at = team.verification_asked_at = None
     team.save(update_fields=[*changed, "verified_at", "verification_asked_at"])
     if "logo" in changed:
         TeamLogo.objects.filter(team=team).delete()

@@ -9,13 +9,14 @@ from django.utils.translation import gettext as _
 
 from portal.foundation.database import lock
 from portal.foundation.refusals import Refused
+from portal.foundation.seals import check_shown
 from portal.ledger.actions import record
 
 from ..events import Event
 from ..models import Account, Membership, Role, Team, TeamMembership, TeamRole, User
 from ..rights import require_owner_or_staff, require_staff
 from .memberships import AlreadyMember, HasLeft, give_role, put_member, remove_member
-from .profiles import take_name
+from .profiles import seal_of, take_name
 
 
 class LastOwner(Refused):
@@ -132,12 +133,18 @@ def _keep_an_owner(teammate: TeamMembership) -> None:
 
 
 @transaction.atomic
-def verify_team(team: Team, *, by: User | None) -> Team:
-    """Record, as staff, that the team is who it says it is (M3). Raises NotStaff, AlreadyVerified, NameIsTaken."""
+def verify_team(team: Team, *, by: User | None, shown: str | None = None) -> Team:
+    """Record, as staff, that the team is who it says it is (M3).
+
+    `shown` is the seal of the profile that a person read, None where nobody reads a page. Raises NotStaff,
+    AlreadyVerified, ScreenIsStale, NameIsTaken.
+    """
     require_staff(by)
     team = lock(Team, team.pk)
     if team.verified_at:
         raise AlreadyVerified(_("%(team)s is already verified.") % {"team": team})
+    if shown is not None:
+        check_shown(shown, seal_of(team))
     take_name(team, team.name)
     Team.objects.filter(pk=team.pk).update(verified_at=Now(), verification_asked_at=None, verification_refused="")
     team.refresh_from_db()
