@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import CharField, OuterRef, Q, QuerySet, Value
+from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Cast, Concat
 
-from portal.accounts.models import Membership, Role, User
+from portal.accounts.models import Account, Membership, Role, User
 from portal.accounts.seen import accounts_seen_by, memberships_of
 from portal.foundation.database import database_now
 from portal.ledger.models import Entry
@@ -27,6 +27,16 @@ MOST_AGENTS = 100
 def accesses_seen_by(user: User) -> QuerySet[Access]:
     """Return the accesses of accounts that a person belongs to (E1)."""
     return Access.objects.filter(account__in=accounts_seen_by(user)).select_related("client__team", "account")
+
+
+def accounts_with_access(client_id: str) -> QuerySet[Account]:
+    """Return the accounts that a client has access to, with what the app is called there.
+
+    Not the test account of its team, whose admins are its developers.
+    """
+    accesses = Access.objects.filter(client__client_id=client_id, ended_at=None)
+    accounts = Account.objects.filter(pk__in=accesses.values("account"), test_of_team=None)
+    return accounts.annotate(app_name=Subquery(accesses.filter(account=OuterRef("pk")).values("app_name")[:1]))
 
 
 def own_consents_seen_by(user: User) -> QuerySet[Consent]:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from portal.accounts.actions.notifying import put_notices
+from portal.accounts.actions.suspensions import put_suspension
 from portal.accounts.models import NoticeKind, Team, User
 from portal.accounts.rights import require_reviewer, require_staff, require_teammate
 from portal.foundation.database import database_now, lock
@@ -300,6 +301,7 @@ def _notify(client: Client, kind: NoticeKind, reason: str) -> None:
         reviewers_path=reverse("admin:credentials_client_change", args=[client.pk]),
         reason=reason.strip(),
     )
+    put_suspension(kind, subject=f"client:{client.client_id}", name=client.name, developer=client.team.name)
 
 
 def check_reason(reason: str) -> None:

@@ -101,7 +101,7 @@ class ClientAdmin(WindowAdmin):
     destructive = frozenset({"suspend"})
     notes = {
         "suspend": _(
-            "From that moment, no token of these credentials works in any account until someone lifts the suspension."
+            "From that moment, no token of these credentials works in any account until someone lifts the suspension. The developers and the admins of those accounts get an email."
         ),
         "lift": _("Its tokens work again, unless you end them because a secret leaked."),
     }

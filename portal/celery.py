@@ -38,6 +38,7 @@ EVERY = {
     "marketplace.tasks.sweep_offers": 1,
     "portal.accounts.tasks.sweep_invitations": 1,
     "portal.accounts.tasks.sweep_notices": 1,
+    "portal.accounts.tasks.sweep_suspensions": 1,
     "portal.foundation.tasks.sweep_mail": 1,
     "consent.tasks.sweep_ends": 10,
     "consent.tasks.sweep_successors": 10,
@@ -58,6 +59,7 @@ app.conf.task_routes = {
     "consent.tasks.ask_for_successor": {"queue": "vendors"},
     "portal.accounts.tasks.tell_of_invitation": {"queue": "vendors"},
     "portal.accounts.tasks.tell_of_notice": {"queue": "vendors"},
+    "portal.accounts.tasks.tell_of_suspension": {"queue": "vendors"},
     # Also from vendors: signing up waits for it.
     "portal.foundation.tasks.send_mail": {"queue": "mail"},
     "marketplace.tasks.sweep_offers": {"queue": "default"},

@@ -12,7 +12,7 @@ from credentials import actions as credentials
 from credentials.models import ClientScope, ClientSecret, Endpoint, Level, Product, Scope
 from marketplace.models import Connection, Installation, Offer, Picture, VendorSecret
 from portal.accounts.actions import inviting
-from portal.accounts.models import Invitation, Membership, Notice, Team, TeamMembership
+from portal.accounts.models import Invitation, Membership, Notice, SuspensionNotice, Team, TeamMembership
 from portal.demo.sandbox.models import Ticket
 from portal.foundation.models import OutgoingMail
 from portal.ledger.keys import signer
@@ -59,6 +59,9 @@ REFUSED = {
     ),
     "notice_kind_is_known": lambda it: Notice.objects.create(
         team=it.version.app.team, to_reviewers=False, kind="else", name="Insights 1.0", path="/"
+    ),
+    "suspension_notice_kind_is_known": lambda it: SuspensionNotice.objects.create(
+        kind="approved", subject="client:x", name="Insights"
     ),
     "mail_kind_is_known": lambda it: OutgoingMail.objects.create(kind="else", content={}),
     "sent_mail_keeps_no_content": lambda it: OutgoingMail.objects.create(kind="ends", content={}, sent_at=Now()),

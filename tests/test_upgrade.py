@@ -17,7 +17,7 @@ MIGRATIONS = {
     "accounts": [
         "0001_initial", "0002_guards", "0003_readable_names", "0004_encrypt_second_factors", "0005_invitations",
         "0006_addresses", "0007_sent_forms", "0008_notices",
-        "0009_words_that_people_read", "0010_publisher_profile", "0011_mail",
+        "0009_words_that_people_read", "0010_publisher_profile", "0011_mail", "0012_suspensions_and_looks",
     ],
     "consent": [
         "0001_initial", "0002_guards", "0003_told_of_ends", "0004_terms_hold", "0005_text_that_was_read", "0006_confirmed",
@@ -50,7 +50,8 @@ TASKS = {
         "tell_of_offer", "upgrade_itself",
     ],
     "portal.accounts.tasks": [
-        "clear_sent_forms", "clear_sessions", "sweep_invitations", "sweep_notices", "tell_of_invitation", "tell_of_notice",
+        "clear_sent_forms", "clear_sessions", "sweep_invitations", "sweep_notices", "sweep_suspensions", "tell_of_invitation",
+        "tell_of_notice", "tell_of_suspension",
     ],
     "portal.foundation.tasks": ["clear_mail", "send_mail", "sweep_mail"],
     "portal.ledger.tasks": ["checkpoint"],

@@ -130,9 +130,9 @@ class AccountAdmin(ActionAdd):
     }
     notes = {
         "suspend": _(
-            "From that moment, no app, agent or token works in this account until someone lifts the suspension."
+            "From that moment, no app, agent or token works in this account until someone lifts the suspension. Its admins get an email."
         ),
-        "lift": _("Everything works again as it did before."),
+        "lift": _("Everything works again as it did before. Its admins get an email."),
     }
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:

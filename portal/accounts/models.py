@@ -327,6 +327,10 @@ class NoticeKind(models.TextChoices):
     LIFTED = "lifted", _("Suspension lifted")
     LIFTED_AFTER_LEAK = "lifted_after_leak", _("Suspension lifted, earlier tokens and secrets ended")
 
+    @property
+    def is_about_suspension(self) -> bool:
+        return self in (NoticeKind.SUSPENDED, NoticeKind.LIFTED, NoticeKind.LIFTED_AFTER_LEAK)
+
 
 class Notice(models.Model):
     """A mail to a team's developers, or to the reviewers, about a version or OAuth credentials of the team."""
@@ -346,6 +350,36 @@ class Notice(models.Model):
         indexes = [
             models.Index(fields=["made_at"], condition=Q(told_at=None), name="notice_to_mail"),
             models.Index(fields=["team", "told_at"], condition=Q(to_reviewers=True), name="notice_told_to_reviewers"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.name}"
+
+
+class SuspensionNotice(models.Model):
+    """Mails to the admins of all accounts that a suspension, or its end, concerns."""
+
+    kind = models.CharField(max_length=20, choices=NoticeKind)
+    # As the ledger names it: `account:<slug>` or `client:<id>`.
+    subject = models.CharField(max_length=120)
+    name = models.CharField(max_length=100)
+    # Who can say more, besides the portal team.
+    developer = models.CharField(max_length=80, blank=True)
+    made_at = models.DateTimeField(db_default=Now())
+    # The admins up to this one, by key, were told; all were at `told_at`.
+    told_up_to = models.BigIntegerField(default=0)
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=[kind for kind in NoticeKind if kind.is_about_suspension]),
+                name="suspension_notice_kind_is_known",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["made_at"], condition=Q(told_at=None), name="suspension_to_mail"),
+            models.Index(fields=["subject", "id"], name="suspensions_of_a_subject"),
         ]
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from portal.foundation.once import forget_sent_forms
 
-from .actions import inviting, notifying
+from .actions import inviting, notifying, suspensions
 from .actions.inviting import invitations_to_mail
 from .models import Invitation, Notice
 
@@ -38,6 +38,20 @@ def sweep_notices() -> None:
     """Find the mails to developers and reviewers that are left to send."""
     for pk in notifying.notices_to_mail().values_list("pk", flat=True)[:SWEEP_BATCH]:
         tell_of_notice.delay(pk)
+
+
+@shared_task
+def tell_of_suspension(notice_id: int) -> None:
+    """Mail the admins of all accounts that a suspension or its end concerns."""
+    while suspensions.tell_of_suspension(notice_id):
+        pass
+
+
+@shared_task
+def sweep_suspensions() -> None:
+    """Find the suspensions, and the ends of some, of which admins are left to mail."""
+    for pk in suspensions.suspensions_to_mail().values_list("pk", flat=True)[:SWEEP_BATCH]:
+        tell_of_suspension.delay(pk)
 
 
 @shared_task

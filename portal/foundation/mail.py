@@ -86,12 +86,26 @@ def write(kind: MailKind, template: str, person: Any = None, **context: object) 
     return {"subject": frame["subject"], **parts}
 
 
+def _is_wanted(kind: MailKind, person: Any) -> bool:
+    return not (person and kind.can_be_turned_off and kind in person.unwanted_mail)
+
+
 def post(kind: MailKind, template: str, *, to: str, person: Any = None, **context: object) -> None:
     """Put a mail into the outbox, unless the person it is for turned off this kind."""
-    if person and kind.can_be_turned_off and kind in person.unwanted_mail:
-        return
-    mail = OutgoingMail.objects.create(kind=kind, content={"to": to, **write(kind, template, person, **context)})
-    queue_on_commit("portal.foundation.tasks.send_mail", str(mail.pk))
+    if _is_wanted(kind, person):
+        mail = OutgoingMail.objects.create(kind=kind, content={"to": to, **write(kind, template, person, **context)})
+        queue_on_commit("portal.foundation.tasks.send_mail", str(mail.pk))
+
+
+def post_all(kind: MailKind, template: str, letters: Iterable[tuple[Any, dict[str, Any]]]) -> None:
+    """Put a mail to each of many people, with its own context, into the outbox in one statement."""
+    mails = [
+        OutgoingMail(kind=kind, content={"to": person.email, **write(kind, template, person, **context)})
+        for person, context in letters
+        if _is_wanted(kind, person)
+    ]
+    for mail in OutgoingMail.objects.bulk_create(mails):
+        queue_on_commit("portal.foundation.tasks.send_mail", str(mail.pk))
 
 
 class Mail(NamedTuple):

@@ -13,6 +13,7 @@ UNFINISHED = {
         "FROM accounts_invitation WHERE created_at < %s AND told_at IS NULL AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > now()"
     ),
     "notices not mailed": "FROM accounts_notice WHERE made_at < %s AND told_at IS NULL",
+    "suspensions not mailed": "FROM accounts_suspensionnotice WHERE made_at < %s AND told_at IS NULL",
     "offers not taken": "FROM marketplace_offer WHERE offered_at < %s AND kind = 'itself' AND taken_at IS NULL",
     "offers not mailed": "FROM marketplace_offer WHERE offered_at < %s AND kind = 'ask' AND told_at IS NULL",
     "successors not asked": (

@@ -180,6 +180,7 @@ STAY = {
         (f"portal.accounts.inviting.{name} accounts_invitation" for name in ("_open_one", "accept_invitation")),
         "T11: the row that is decided on; every other act on it holds its account or team's",
     ),
+    "portal.accounts.suspensions.tell_of_suspension rows": "T3: of two workers with the same message, one writes the mails",
     f"marketplace.packaging._take {APP}": "T11: what the package is checked against; a draft is checked again later",
     f"marketplace.vendors.secrets.keep_vendor_secret {APP}": "T11: whose secret it is; the row itself is locked as it is replaced",
     f"marketplace.vendors._lock_connection {CONNECTION}": (

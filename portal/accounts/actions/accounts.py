@@ -9,8 +9,9 @@ from portal.foundation.refusals import Refused
 from portal.ledger.actions import record
 
 from ..events import Event
-from ..models import Account, User
+from ..models import Account, NoticeKind, User
 from ..rights import require_staff
+from .suspensions import put_suspension
 
 
 class AlreadySuspended(Refused):
@@ -41,6 +42,7 @@ def suspend_account(account: Account, *, reason: str, by: User | None) -> Accoun
         raise AlreadySuspended(_("%(account)s is already suspended.") % {"account": account})
     Account.objects.filter(pk=account.pk).update(suspended_at=Now())
     account.refresh_from_db()
+    put_suspension(NoticeKind.SUSPENDED, subject=account.chain_name, name=account.name)
     record(account.chain_name, Event.ACCOUNT_SUSPENDED, by=by, subject=f"account:{account.slug}", reason=reason)
     return account
 
@@ -54,5 +56,6 @@ def lift_account(account: Account, *, reason: str, by: User | None) -> Account:
         raise NotSuspended(_("%(account)s is not suspended.") % {"account": account})
     account.suspended_at = None
     account.save(update_fields=["suspended_at"])
+    put_suspension(NoticeKind.LIFTED, subject=account.chain_name, name=account.name)
     record(account.chain_name, Event.ACCOUNT_LIFTED, by=by, subject=f"account:{account.slug}", reason=reason)
     return account

@@ -14,7 +14,6 @@ from ..rights import reviewers
 
 # A bound, so that a team that keeps submitting and taking back fills no mailbox; the reviewers' queue shows the rest.
 MAX_TO_REVIEWERS = 20  # a day, about one team
-_ABOUT_SECURITY = (NoticeKind.SUSPENDED, NoticeKind.LIFTED, NoticeKind.LIFTED_AFTER_LEAK)
 
 
 def put_notices(team: Team, kind: str, *, name: str, path: str, reviewers_path: str, reason: str = "") -> None:
@@ -33,7 +32,7 @@ def _people(notice: Notice) -> QuerySet[User]:
 
 
 def _kind(notice: Notice) -> MailKind:
-    if notice.kind in _ABOUT_SECURITY:
+    if NoticeKind(notice.kind).is_about_suspension:
         return MailKind.SECURITY
     return MailKind.REVIEWS if notice.to_reviewers else MailKind.DECISIONS
 
