@@ -1,4 +1,8 @@
-"""Which names pass for one another: those that differ only in case, spaces, punctuation, or characters that look alike."""
+"""Which names pass for one another.
+
+Those that differ only in case, spaces, punctuation, characters that look alike, or words such as "Inc" and "official"; and
+a name that has another's in it as words of its own: "Acorn consultants" passes for somebody of "Acorn".
+"""
 
 import functools
 import unicodedata
@@ -8,6 +12,8 @@ from confusable_homoglyphs.confusables import confusables_data
 
 # What looks alike in most typefaces, besides single characters of Unicode's list (technical standard 39).
 _ALIKE = (("rn", "m"), ("vv", "w"))
+# A shorter look is no name but a word of many: "HR", "IT". No name that a team or product can have has a longer one.
+_SHORTEST, _LONGEST = 3, 200
 
 _reserved: list[Callable[[], Iterable[str]]] = []
 
@@ -18,15 +24,48 @@ def reserve_names(names: Callable[[], Iterable[str]]) -> None:
 
 
 def look_of(name: str) -> str:
-    """Return what two names have in common that pass for one another."""
-    plain = "".join(_plain(character) for character in unicodedata.normalize("NFKD", name))
+    """Return what two names have in common that pass for one another. "Acorn Ltd" passes for "The Acorn team"."""
+    return _joined(_telling(_words(name)))
+
+
+def looks_within(name: str) -> set[str]:
+    """Return the look of each word and each run of words in a name that is long enough to pass for a name itself."""
+    words, found = _telling(_words(name)), set()
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            look = _joined(words[start:end])
+            if len(look) > _LONGEST:
+                break
+            if len(look) >= _SHORTEST:
+                found.add(look)
+    return found
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether a name is, or has in it, one that no team may take."""
+    looks = {look_of(name), *looks_within(name)}
+    return any(look_of(reserved) in looks for names in _reserved for reserved in names())
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name as they are read. A mark on a letter ends no word, as a space or a hyphen does."""
+    folded = "".join(
+        _plain(character) or ("" if unicodedata.category(character)[0] == "M" else " ")
+        for character in unicodedata.normalize("NFKD", name)
+    )
+    return folded.split()
+
+
+def _telling(words: list[str]) -> list[str]:
+    """Leave out the words that say nothing of who it is, unless there are no others."""
+    return [word for word in words if word not in _SAYING_NOTHING] or words
+
+
+def _joined(words: list[str]) -> str:
+    plain = "".join(words)
     for two, one in _ALIKE:
         plain = plain.replace(two, one)
     return plain
-
-
-def is_reserved(look: str) -> bool:
-    return any(look_of(name) == look for names in _reserved for name in names())
 
 
 @functools.lru_cache(maxsize=1024)
@@ -39,3 +78,11 @@ def _plain(character: str) -> str:
     # "I", "l" and "1" are one stroke in many typefaces, "O" and "0" one circle.
     folded = read.casefold().translate({ord("l"): "i", ord("1"): "i", ord("0"): "o"})
     return folded if folded.isalnum() else ""
+
+
+# Legal forms, and what people put beside a name to pass for those who have it.
+_FILLING = (
+    "ab ag aps as asa bv co company corp corporation gmbh inc incorporated kg kk limited llc llp ltd nv oy oyj plc"
+    " pte pty sa sarl sas se spa srl the official team teams support help app apps developer developers verified"
+)
+_SAYING_NOTHING = {"".join(map(_plain, word)) for word in _FILLING.split()}

@@ -6,13 +6,17 @@ from functools import partial
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.test import Client
 from PIL import Image
 
 from portal.accounts.actions import profiles, teams
+from portal.accounts.lookalikes import looks_within
 from portal.accounts.models import Team
 from portal.ledger.models import Entry
 from tests import factories
+from tests.migrating import back_to, forward
 from tests.people.forms import text
 from tests.servers import together
 
@@ -115,11 +119,69 @@ def test_a_name_that_looks_like_another_teams_is_refused(cast, team, name):
         rename(factories.team_of(other), name, other)
 
 
-@pytest.mark.parametrize("name", ["freshservice", "Fresh Service", "Freshserv1ce", "Frеshservice"])
-def test_a_name_that_looks_like_a_products_is_refused(cast, team, name):
+@pytest.mark.parametrize(
+    "name",
+    ["freshservice", "Fresh Service", "Freshserv1ce", "Frеshservice", "Freshservice Inc", "The official Freshservice team",
+     "Acme Freshservice consultants", "Acme (F-r-e-s-h-s-e-r-v-i-c-e), GmbH", "Freshservice’s friends"],
+)  # fmt: skip
+def test_a_name_that_looks_like_a_products_or_has_one_in_it_is_refused(cast, team, name):
     factories.product()
     with pytest.raises(profiles.NameIsTaken):
         rename(team, name, cast.dev)
+
+
+@pytest.mark.parametrize("name", ["Freshservicing", "Re-freshservices", "Fresh Acme service", "Fréshsérvicés"])
+def test_a_name_that_only_begins_or_ends_like_a_products_is_allowed(cast, team, name):
+    factories.product()
+    assert rename(team, name, cast.dev).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "beside_any", "beside_verified"),
+    [("Acorn Labs GmbH", False, False), ("The Acorn Labs Support Team", False, False),
+     ("Acorn Labs consultants", True, False), ("Friends of Acom-Labs", True, False),
+     ("Acorn", True, True), ("Labs", True, True), ("Acorn & Oak Labs", True, True)],
+)  # fmt: skip
+def test_the_name_of_a_verified_team_is_in_no_other_and_legal_forms_tell_no_two_apart(
+    cast, staff, team, name, beside_any, beside_verified
+):
+    rename(team, "Acorn Labs Inc.", cast.dev)
+    other = factories.person("Other")
+
+    def is_allowed():
+        try:
+            with transaction.atomic():
+                rename(factories.team_of(other), name, other)
+                transaction.set_rollback(True)
+        except profiles.NameIsTaken:
+            return False
+        return True
+
+    assert is_allowed() == beside_any
+    teams.verify_team(team, by=staff)
+    assert is_allowed() == beside_verified
+    assert rename(team, "Acorn Labs of Berlin", cast.dev), "its own name is in it"
+
+
+def test_verified_teams_within_a_name_are_found_by_an_index(cast):
+    name = " ".join(f"a{number}" for number in range(25))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    plan = profiles.verified_teams_within(name).explain()
+    assert "one_team_per_look" in plan and "Seq Scan" not in plan
+    assert len(looks_within("\ufdfa" * 80)) < 10_000
+
+
+def test_names_of_a_former_commit_get_their_looks_again(cast, staff):
+    first, second, third = (factories.team_of(factories.person(name)) for name in ("Ann", "Ben", "Cyd"))
+    names = {first: "Acorn Ltd", second: "Acorn Inc", third: "Oak"}
+    back_to("accounts", "0011_mail")
+    for team, name in names.items():
+        Team.objects.filter(pk=team.pk).update(name=name, look=name.lower().replace(" ", ""))
+    Team.objects.filter(pk=second.pk).update(verified_at=Now())
+    forward()
+    looks = [Team.objects.get(pk=team.pk).look for team in names]
+    assert looks == ["", "acom", "oak"], "the verified one keeps the name"
 
 
 def test_a_team_may_write_its_own_name_otherwise(cast, team):

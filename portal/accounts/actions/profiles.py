@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -14,7 +15,7 @@ from portal.foundation.seals import seal
 from portal.ledger.actions import record
 
 from ..events import Event
-from ..lookalikes import is_reserved, look_of
+from ..lookalikes import is_reserved, look_of, looks_within
 from ..models import Team, TeamLogo, User
 from ..rights import require_owner_or_staff, require_staff
 
@@ -81,13 +82,22 @@ def change_profile(team: Team, *, by: User | None, **new: Any) -> Team:
     return team
 
 
+def verified_teams_within(name: str) -> QuerySet[Team]:
+    """Return the verified teams whose name a name has in it."""
+    # The index on looks has no empty ones.
+    return Team.objects.exclude(look="").filter(look__in=looks_within(name)).exclude(verified_at=None)
+
+
 def take_name(team: Team, name: str) -> None:
-    """Give a locked team the look of a name, which no other team and no product has. Raises NameIsTaken, ValidationError."""
+    """Give a locked team the look of a name, which no other team has.
+
+    Nor may a product's or a verified team's name be in it. Raises NameIsTaken, ValidationError.
+    """
     look = look_of(name)
     if not look:
         raise ValidationError({"name": _("Use letters or digits in the name.")})
     taken = _("This name looks like the name of another team or of a product. Choose another one.")
-    if is_reserved(look):
+    if is_reserved(name) or verified_teams_within(name).exclude(pk=team.pk).exists():
         raise NameIsTaken(taken)
     try:
         # Of two teams that take it at once, the second waits for the first, and is refused.
