@@ -27,7 +27,7 @@ TIMES = {
         "credentials_client.created", "credentials_clientsecret.created_at", "credentials_productsecret.created_at",
         "consent_access.opened_at", "consent_refreshtoken.created_at", "consent_accesstoken.created",
         "consent_accesstoken.expires", "accounts_invitation.created_at", "marketplace_offer.offered_at",
-        "ledger_keyperiod.from_at", "ledger_entry.at", "credentials_clientscope.added_at", "marketplace_review.decided_at",
+        "ledger_keyperiod.from_at", "ledger_entry.at", "ledger_entry.act_at", "credentials_clientscope.added_at", "marketplace_review.decided_at",
     },
     # Ends something, and is never moved again.
     "once": {

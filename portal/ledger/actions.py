@@ -42,12 +42,15 @@ def digest(entry: Entry) -> str:
 
 # {transaction: the time of its first entry}, while one click of a person is answered.
 _times: ContextVar[dict[str, datetime] | None] = ContextVar("_times", default=None)
-_NOW = "SELECT statement_timestamp(), pg_current_xact_id()::text"
+_NOW = """
+SELECT statement_timestamp(), pg_current_xact_id()::text,
+    (SELECT at FROM ledger_entry WHERE chain_id = %s AND sequence = %s)
+"""
 
 
 @contextlib.contextmanager
 def one_act() -> Iterator[None]:
-    """Give all entries that one transaction records meanwhile the time of the first: pages show them as one line."""
+    """Make what one transaction records meanwhile one act, which has the time of its first entry: pages show one line."""
     token = _times.set({})
     try:
         yield
@@ -55,12 +58,18 @@ def one_act() -> Iterator[None]:
         _times.reset(token)
 
 
-def _time_of_act() -> datetime:
+def _times_of_next(chain: Chain) -> tuple[datetime, datetime | None]:
+    """Return the time of a locked chain's next entry, and that of its act if it is another.
+
+    While an act waits for a chain, others may record there: its own entry is then later, so that no chain's times run
+    backwards. Nor do they when the clock is set back.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_NOW)
-        now, transaction_id = cursor.fetchone()
+        cursor.execute(_NOW, [chain.name, chain.length])
+        now, transaction_id, last = cursor.fetchone()
     times = _times.get()
-    return now if times is None else times.setdefault(transaction_id, now)
+    act = now if times is None else times.setdefault(transaction_id, now)
+    return (act, None) if last is None or last <= act else (max(now, last), act)
 
 
 _MOVE_ON = "UPDATE ledger_chain SET length = %s, head = %s WHERE name = %s"
@@ -80,10 +89,12 @@ def record(chain_name: str, event: LedgerEvent, *, by: Person | str | None, subj
     if chain is None:
         Chain.objects.bulk_create([Chain(name=chain_name)], ignore_conflicts=True)
         chain = chains.get(name=chain_name)
+    at, act_at = _times_of_next(chain)
     entry = Entry(
         chain=chain,
         sequence=chain.length + 1,
-        at=_time_of_act(),
+        at=at,
+        act_at=act_at,
         actor=actor_name(by),
         event=event.value,
         subject=str(subject),

@@ -16,8 +16,8 @@ _MOST, _ENTRIES_OF_AN_ACT = 500, 4
 
 
 def _act_of(entry: Any) -> tuple[Any, str]:
-    """Return what entries of one act share: record() gives them the time of the first."""
-    return entry.at, entry.actor
+    """Return what entries of one act share: its time, which is that of its first entry."""
+    return entry.act_at or entry.at, entry.actor
 
 
 def heads_of(entries: Iterable[Any], before: Any = None) -> list[Any]:
@@ -31,8 +31,11 @@ def heads_of(entries: Iterable[Any], before: Any = None) -> list[Any]:
 def with_parts(heads: list[Any], readable: QuerySet[Entry]) -> list[Any]:
     """Add names to each entry, and as `parts` what else of its act a person may read."""
     acts = {_act_of(head): head for head in heads}
-    others = readable.filter(at__in=[head.at for head in heads]).order_by(*ORDER)[:_MOST] if heads else []
-    parts = [entry for entry in others if _act_of(entry) in acts and entry.pk != acts[_act_of(entry)].pk]
+    times = [at for at, _actor in acts]
+    # Each by its index; hardly any entry is later than its act.
+    found = [readable.filter(**{name: times}).order_by(*ORDER)[:_MOST] for name in ("act_at__in", "at__in")]
+    others = {entry.pk: entry for some in found for entry in some} if heads else {}
+    parts = [entry for entry in others.values() if _act_of(entry) in acts and entry.pk != acts[_act_of(entry)].pk]
     with_names([*heads, *parts])
     for head in heads:
         head.parts = [part for part in parts if _act_of(part) == _act_of(head)]

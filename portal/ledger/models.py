@@ -3,7 +3,7 @@
 import uuid
 
 from django.db import models
-from django.db.models import Func, Value
+from django.db.models import Func, Q, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Now
 
@@ -31,12 +31,14 @@ class Chain(models.Model):
 
 
 class Entry(models.Model):
-    """An act. `hash` covers every other column but `words`, and the hash of the entry before."""
+    """An act. `hash` covers every other column but `act_at` and `words`, and the hash of the entry before."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     chain = models.ForeignKey(Chain, on_delete=models.PROTECT, related_name="entries")
     sequence = models.BigIntegerField()
     at = models.DateTimeField()
+    # The time of the act, where this entry of it is later: pages show an act as one line.
+    act_at = models.DateTimeField(null=True, editable=False)
     actor = models.CharField(max_length=60)
     event = models.CharField(max_length=60)
     subject = models.CharField(max_length=120)
@@ -59,6 +61,7 @@ class Entry(models.Model):
             models.Index(fields=["actor", "-at", "-sequence"], name="ledger_of_actor"),
             models.Index(fields=["actor", "chain", "-at", "-sequence"], name="ledger_of_actor_in_chain"),
             models.Index(fields=["subject", "-at"], name="ledger_of_a_subject"),
+            models.Index(fields=["act_at"], condition=~Q(act_at=None), name="ledger_later_than_act"),
         ]
 
     def __str__(self) -> str:

@@ -1,6 +1,7 @@
 """Activity: one click of a person is one line, found by words, app, person, kind and date."""
 
 import datetime as dt
+import threading
 import uuid
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,13 +14,14 @@ from marketplace.events import Event as MarketplaceEvent
 from portal.accounts.actions import memberships
 from portal.accounts.models import User
 from portal.ledger import filters
-from portal.ledger.actions import one_act, record, verify
+from portal.ledger.actions import actor_name, one_act, record, verify
 from portal.ledger.events import Group, events_of
 from portal.ledger.models import Chain, Entry
 from tests import factories
 from tests.backend.base import unguarded
 from tests.credentials.test_pages import a_form
 from tests.oauth import AppSide
+from tests.servers import together
 from tests.volume import multiply
 
 pytestmark = pytest.mark.django_db
@@ -85,6 +87,37 @@ def test_only_what_one_transaction_records_shares_a_time():
                     record("account:new", ENDED, by=None, subject=subject)
     times = [entry.at for entry in Entry.objects.order_by("sequence")]
     assert times[0] == times[1] < times[2] == times[3]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_chains_times_run_backwards_by_the_wait_for_its_lock_and_the_click_stays_one_line(cast, browse):
+    """E2: somebody records in a chain for which the second half of a click has to wait."""
+    ours, shared_chain = cast.acme.chain_name, cast.globex.chain_name
+    holds, waits = threading.Event(), threading.Event()
+
+    def click():
+        with one_act(), transaction.atomic():
+            record(ours, UNINSTALLED, by=cast.admin, subject="installation:x")
+            waits.set()
+            assert holds.wait(60)
+            record(shared_chain, ENDED, by=cast.admin, subject="access:x")
+
+    def another():
+        with transaction.atomic():
+            assert waits.wait(60)
+            Chain.objects.select_for_update(no_key=True).get(name=shared_chain)
+            holds.set()
+            record(shared_chain, ENDED, by=cast.globex_admin, subject="access:y")
+
+    assert together(click, another) == [None, None]
+    for name in (ours, shared_chain):
+        times = [*Chain.objects.get(name=name).entries.order_by("sequence").values_list("at", flat=True)]
+        assert times == sorted(times)
+        assert verify(Chain.objects.get(name=name)) is None
+    memberships.add_member(cast.globex, cast.admin, role="admin", by=None)
+    line = next(line for line in lines(browse(cast.admin)) if line.actor == actor_name(cast.admin))
+    assert {line.event, *events(line.parts)} == {UNINSTALLED, ENDED}
+    assert sum(each.actor == actor_name(cast.admin) for each in lines(browse(cast.admin))) == 1
 
 
 def test_a_line_is_shown_once_although_a_page_ends_within_it(cast, browse):
