@@ -183,12 +183,15 @@ class Screen:
         def said(rows: Any) -> list[Any]:
             return [[row.scope.name, row.scope.sentence, row.scope.risk, row.justification] for row in rows]
 
+        team = self.client.team
         return {
             "language": get_language(),
             "app": self.name,
             "version": self.access.app_version if self.access else "",
-            "developer": self.client.team.name,
-            "verified": self.client.team.verified_at is not None,
+            "developer": team.name,
+            "verified": team.verified_at is not None,
+            "logo": team.logo,
+            "links": [team.website, team.support_url, team.privacy_url],
             "already": said(self.already),
             "new": said(self.new_required),
             "optional": said(self.new_optional),

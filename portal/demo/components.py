@@ -154,6 +154,7 @@ STATES: dict[str, list[dict[str, Any]]] = {
     "state_two_factor": [{"has_two_factor": has} for has in (True, False)],
     "state_unfinished": [{}],
     "state_version": [{"version": Example(status="withdrawn")}],
+    "link_out": [{"url": "https://acorn.example", "label": "Website", "new_tab": tab} for tab in (True, False)],
     "publisher": [
         {"team": Example(name="Acorn Labs", verified_at=_EARLIER, website="https://acorn.example", support_url="https://acorn.example/help")},
         {"team": Example(name="Acorn Labs", verified_at=None)},

@@ -11,7 +11,7 @@ from credentials import actions as credentials
 from credentials.models import Kind, Product
 from credentials.registry import import_document
 from marketplace.actions import installing
-from portal.accounts.actions import memberships, teams
+from portal.accounts.actions import memberships, profiles, teams
 from portal.ledger.models import Entry
 from tests import factories
 from tests.clock import advance
@@ -88,6 +88,23 @@ def test_pages_that_decide_have_no_navigation(installed, web, browse, cast, ada)
         assert b"<nav" not in page.content and b'href="/installations/"' not in page.content, name
         (leave,) = [form for form in forms_of(page) if form.action == "/accounts/logout/"]
         assert leave.values["next"] == page.wsgi_request.get_full_path(), name
+
+
+def test_the_page_shows_the_publishers_logo_and_links_and_agree_means_those(web, cast, ada):
+    links = {"website": "https://acorn.example", "support_url": "https://acorn.example/help",
+             "privacy_url": "https://acorn.example/privacy"}  # fmt: skip
+    team = profiles.change_profile(web.client.team, by=cast.dev, logo=b"png", **links)
+    url = ask(web, cast)
+    page = ada.get(url)
+    html = page.content.decode()
+    assert f'src="/teams/{team.public_id}/logo/?{team.logo[:8]}"' in html
+    for link in links.values():
+        assert f'<a href="{link}" rel="noopener nofollow" target="_blank">' in html
+    assert "Privacy policy (opens in a new tab)" in text(page)
+    profiles.change_profile(team, by=cast.dev, support_url="https://bank.example")
+    page = ada.post(url, {"decision": "agree", "shown": page.context["shown"]})
+    assert "Something changed while you were reading" in text(page) and b"https://bank.example" in page.content
+    assert not Consent.objects.exists()
 
 
 def test_the_page_says_who_asks_for_which_account_until_when_and_where_the_browser_goes_next(web, cast, ada):
