@@ -1,10 +1,13 @@
 from collections.abc import Iterator
 from typing import Any, cast
 
+from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
@@ -13,7 +16,8 @@ from portal.accounts.models import User
 from portal.accounts.rights import is_reviewer, is_teammate
 from portal.foundation.admin import OptionalReasonForm, Ready, ReasonForm, WindowAdmin, occurring, shown, when
 
-from .actions import publishing
+from .actions import picturing, publishing
+from .actions.picturing import key_of
 from .differences import Difference
 from .models import Audience, Status, Version
 from .package.contents import Contents
@@ -65,6 +69,28 @@ class RejectForm(ReasonForm):
             _("The app sends data to …, which the description does not mention. Say what is sent there and why."),
         ),
     )
+
+
+class TakeDownForm(ReasonForm):
+    picture = forms.ChoiceField(label=_("Picture"), widget=forms.RadioSelect)
+    field_order = ("picture", "reason")
+
+    def __init__(self, *args: Any, version: Version, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["picture"].choices = [  # type: ignore[attr-defined]
+            (key, format_html('{}<img class="shot d-block mt-1 mb-3" src="{}" alt="" loading="lazy">', text, url))
+            for key, url, text in _pictures(version)
+        ]
+
+
+def _pictures(version: Version) -> Iterator[tuple[str, str, Any]]:
+    """Yield the pictures that a version has: the key, the address and what it is."""
+    if version.icon:
+        yield key_of(version.icon), icon_url(version, shows=True), _("Icon")
+    for shot in version.shots:
+        if not shot["is_gone"]:
+            url = reverse("version-screenshot", args=[version.app.slug, version.pk, shot["number"]])
+            yield shot["picture"], url, f"{_('Screenshot')} {shot['number']}: {shot['text']}"
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -122,10 +148,14 @@ class VersionAdmin(WindowAdmin):
     buttons = {
         "approve": (_("Approve"), OptionalReasonForm, publishing.approve_version),
         "reject": (_("Reject"), RejectForm, publishing.reject_version),
+        "take-down": (_("Take down a picture"), TakeDownForm, picturing.take_down_picture),
     }
-    destructive = frozenset({"reject"})
+    destructive = frozenset({"reject", "take-down"})
     notes = {
         "approve": _("The team can then publish this version in the marketplace, exactly as you reviewed it."),
+        "take-down": _(
+            "Nobody sees this picture any more, in whichever version of the app, and it is refused if it comes again. Nothing else of the version changes. This cannot be undone."
+        ),
         "reject": _("This version ends here. The team reads your reason and can submit a new one."),
     }
 
@@ -150,14 +180,20 @@ class VersionAdmin(WindowAdmin):
         return page
 
     def may_press(self, request: HttpRequest, name: str, obj: Any) -> bool:
+        if name == "take-down":
+            return is_reviewer(request.user) and next(_pictures(obj), None) is not None
         return (
             is_reviewer(request.user)
             and obj.status == Status.IN_REVIEW
             and not is_teammate(obj.app.team, cast(User, request.user))
         )
 
+    def form_of(self, form_class: type[forms.Form], obj: Any, *args: Any, **kwargs: Any) -> forms.Form:
+        more = {"version": obj} if form_class is TakeDownForm else {}
+        return super().form_of(form_class, obj, *args, **more, **kwargs)
+
     def beside(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
-        return _review(obj, request)
+        return {**_review(obj, request), "decides": self.may_press(request, "approve", obj)}
 
 
 def _change(difference: Difference | None, name: str) -> object:

@@ -1,4 +1,4 @@
-"""What a version and a listing are chosen by."""
+"""What versions, listings and offers are chosen by, and what can become of them."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -23,3 +23,31 @@ class Reach(models.TextChoices):
     # For the accounts that the app lists, a newer version takes its place.
     OTHERS = "others", _("Everyone but chosen accounts")
     CHOSEN = "chosen", _("Chosen accounts")
+
+
+class Status(models.TextChoices):
+    DRAFT = "draft", _("Draft")
+    # A numbered copy of a draft, made to be installed on the team's test account (M2).
+    SNAPSHOT = "snapshot", _("Test copy")
+    IN_REVIEW = "in_review", _("In review")
+    APPROVED = "approved", _("Approved")
+    REJECTED = "rejected", _("Rejected")
+    PUBLISHED = "published", _("Published")
+    WITHDRAWN = "withdrawn", _("Withdrawn")
+    # By its team, before a decision.
+    TAKEN_BACK = "taken_back", _("Submission canceled")
+
+
+class Audience(models.TextChoices):
+    PUBLIC = "public", _("Public marketplace")
+    CUSTOM = "custom", _("Chosen accounts")
+
+
+class OfferKind(models.TextChoices):
+    """What a published version means for an installation of an earlier one."""
+
+    ASK = "ask", _("Waits for an admin to agree")
+    CLICK = "click", _("An admin updates it with one click")
+    ITSELF = "itself", _("Updates automatically")
+    # The installed version was withdrawn.
+    WITHDRAWN = "withdrawn", _("Its version was withdrawn")

@@ -23,6 +23,7 @@ class Event(LedgerEvent):
     VENDOR_SECRET_KEPT = "vendor_secret.kept", _("Vendor secret stored")
     VERSION_APPROVED = "version.approved", _("Version approved")
     VERSION_CREATED = "version.created", _("Version created")
+    VERSION_PICTURE_TAKEN_DOWN = "version.picture_taken_down", _("Picture of a version taken down")
     VERSION_PUBLISHED = "version.published", _("Version published")
     VERSION_REJECTED = "version.rejected", _("Version rejected")
     VERSION_SUBMITTED = "version.submitted", _("Version submitted")

@@ -136,7 +136,7 @@ class VersionForm(Sectioned, forms.ModelForm):
 class ScreenshotsForm(forms.Form):
     """A draft's screenshots: as many places as a version can have, filled with those that it has."""
 
-    def __init__(self, *args: Any, kept: list[dict[str, str]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, kept: list[dict[str, Any]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._kept = kept
         for place in range(MAX_SCREENSHOTS):
@@ -186,7 +186,8 @@ class ScreenshotsForm(forms.Form):
                 self.add_error(shot, _("Choose the screenshot that this describes."))
 
     def _stays(self, place: int) -> bool:
-        return place < len(self._kept) and not self.cleaned_data.get(f"remove_{place}")
+        is_there = place < len(self._kept) and not self._kept[place]["is_gone"]
+        return is_there and not self.cleaned_data.get(f"remove_{place}")
 
     def screenshots(self) -> list[dict[str, Any]]:
         """Return what the version will have, in order; a new one as `data`."""

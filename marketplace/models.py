@@ -11,6 +11,7 @@ from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from consent.models import Access
@@ -19,7 +20,7 @@ from portal.accounts.models import Account, Membership, Team
 from portal.foundation.encryption import EncryptedField
 from portal.foundation.text import validate_readable
 
-from .choices import Category, Reach
+from .choices import Audience, Category, OfferKind, Reach, Status
 from .querysets import ConnectionQuerySet, InstallationQuerySet, OfferQuerySet, VersionQuerySet
 
 # /apps/new/ is the page for making one.
@@ -80,24 +81,6 @@ class VendorSecret(models.Model):
         return f"{self.app} · {self.integration}"
 
 
-class Status(models.TextChoices):
-    DRAFT = "draft", _("Draft")
-    # A numbered copy of a draft, made to be installed on the team's test account (M2).
-    SNAPSHOT = "snapshot", _("Test copy")
-    IN_REVIEW = "in_review", _("In review")
-    APPROVED = "approved", _("Approved")
-    REJECTED = "rejected", _("Rejected")
-    PUBLISHED = "published", _("Published")
-    WITHDRAWN = "withdrawn", _("Withdrawn")
-    # By its team, before a decision.
-    TAKEN_BACK = "taken_back", _("Submission canceled")
-
-
-class Audience(models.TextChoices):
-    PUBLIC = "public", _("Public marketplace")
-    CUSTOM = "custom", _("Chosen accounts")
-
-
 NUMBER = r"^(0|[1-9]\d{0,3})(\.(0|[1-9]\d{0,3})){1,2}\Z"
 
 
@@ -156,6 +139,7 @@ class Version(models.Model):
                 fields=["app", "-published_at", "-id"], condition=Q(status="published"), name="published_version_of_app"
             ),
             models.Index(fields=["status", "submitted_at", "id"], name="version_to_review"),
+            GinIndex(fields=["screenshots"], opclasses=["jsonb_path_ops"], name="version_with_picture"),
         ]
 
     def __str__(self) -> str:
@@ -169,12 +153,38 @@ class Version(models.Model):
     def scopes(self) -> set[str]:
         return {*self.required_scopes, *self.optional_scopes}
 
+    @cached_property
+    def shots(self) -> list[dict[str, Any]]:
+        """Its screenshots, each with its number and whether it was taken down."""
+        keys = [shot["picture"] for shot in self.screenshots]
+        there = (
+            {*Picture.objects.filter(pk__in=keys, taken_down_at=None).values_list("pk", flat=True)} if keys else set()
+        )
+        return [
+            {**shot, "number": number, "is_gone": shot["picture"] not in there}
+            for number, shot in enumerate(self.screenshots, 1)
+        ]
+
 
 class Picture(models.Model):
-    """A screenshot, a WebP that we encoded ourselves, by its SHA-256; never changed, so that versions can share it (M2)."""
+    """A screenshot, a WebP that we encoded ourselves, by its SHA-256; never changed, so that versions can share it (M2).
+
+    One that was taken down is blank, and stays so that it is known if it comes again; so does an icon, by its own hash.
+    """
 
     id = models.CharField(max_length=64, primary_key=True)
-    webp = models.BinaryField()
+    webp = models.BinaryField(null=True)
+    # When a draft last took it, or was found to have it; null once a frozen version has it, and so for good.
+    kept_at = models.DateTimeField(null=True, db_default=Now())
+    taken_down_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(webp__isnull=False) | Q(taken_down_at__isnull=False), name="a_blank_picture_was_taken_down"
+            )
+        ]
+        indexes = [models.Index(fields=["kept_at"], condition=~Q(kept_at=None), name="picture_to_look_at")]
 
     def __str__(self) -> str:
         return self.id
@@ -260,16 +270,6 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.app} · {self.account}"
-
-
-class OfferKind(models.TextChoices):
-    """What a published version means for an installation of an earlier one."""
-
-    ASK = "ask", _("Waits for an admin to agree")
-    CLICK = "click", _("An admin updates it with one click")
-    ITSELF = "itself", _("Updates automatically")
-    # The installed version was withdrawn.
-    WITHDRAWN = "withdrawn", _("Its version was withdrawn")
 
 
 class Offer(models.Model):

@@ -1,4 +1,4 @@
-"""Background work: talking to vendors, offering versions. Each task can run twice and be killed anywhere; the sweep finds what is left (T3)."""
+"""Background work: talking to vendors, offering versions, erasing pictures. Each task can run twice and be killed anywhere; the sweep finds what is left (T3)."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from portal.foundation.refusals import Refused
 
-from .actions import offering, upgrading
+from .actions import offering, picturing, upgrading
 from .models import Connection, Installation, Offer, OfferKind, Status, Version
 from .vendors import actions
 from .vendors.oauth_client import VendorError
@@ -93,3 +93,13 @@ def sweep_offers() -> None:
     for task, rows in left.items():
         for pk in rows.order_by("pk").values_list("pk", flat=True)[:SWEEP_BATCH]:
             task.delay(pk)
+
+
+@shared_task
+def clear_pictures() -> None:
+    """Erase the screenshots that no version has any more.
+
+    It stops where none is left to look at, or somebody has the rest locked; the next run goes on.
+    """
+    while picturing.erase_pictures():
+        pass

@@ -43,6 +43,7 @@ EVERY = {
     "consent.tasks.sweep_ends": 10,
     "consent.tasks.sweep_successors": 10,
     "consent.tasks.erase": 10,
+    "marketplace.tasks.clear_pictures": 60,
     "portal.accounts.tasks.clear_sent_forms": 60,
     "portal.accounts.tasks.clear_sessions": 60,
     "portal.foundation.tasks.clear_mail": 60,
@@ -62,6 +63,7 @@ app.conf.task_routes = {
     "portal.accounts.tasks.tell_of_suspension": {"queue": "vendors"},
     # Also from vendors: signing up waits for it.
     "portal.foundation.tasks.send_mail": {"queue": "mail"},
+    "marketplace.tasks.clear_pictures": {"queue": "default"},
     "marketplace.tasks.sweep_offers": {"queue": "default"},
     "marketplace.tasks.upgrade_itself": {"queue": "default"},
     "marketplace.tasks.*": {"queue": "vendors"},

@@ -17,7 +17,7 @@ from consent.screen import build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
 from credentials.models import Product
-from marketplace.actions import installing, packaging, publishing, upgrading
+from marketplace.actions import installing, packaging, picturing, publishing, upgrading
 from marketplace.vendors import actions as connecting
 from marketplace.vendors.oauth_client import VendorError
 from marketplace.vendors.secrets import keep_vendor_secret
@@ -65,6 +65,9 @@ class World:
 
     def make_draft(self):
         return factories.app(self.cast.dev, self.client)
+
+    def make_with_icon(self):
+        return factories.publish(factories.app(self.cast.dev, self.client, icon=b"icon"), self.cast.dev)
 
     def make_review(self):
         return publishing.submit_version(self.draft, by=self.cast.dev)
@@ -176,6 +179,10 @@ class Act:
 
 def _suspend(w):
     return w.suspended
+
+
+def _take_down(w):
+    picturing.take_down_picture(w.with_icon, picture=picturing.key_of(b"icon"), reason="Why", by=w.people["reviewer"])
 
 
 def _uninstall(w):
@@ -400,6 +407,10 @@ ACTIONS = {
     "publish_custom": Act(
         lambda w, by: publishing.publish_custom(w.draft, accounts={w.cast.acme.slug}, by=by), "draft", **DEVELOPERS,
         spoil=lambda w: w.review, wrong=publishing.StatusCannotMove, again=publishing.StatusCannotMove,
+    ),
+    "take_down_picture": Act(
+        lambda w, by: picturing.take_down_picture(w.with_icon, picture=picturing.key_of(b"icon"), reason="Why", by=by), "with_icon",
+        **REVIEWERS, spoil=_take_down, wrong=picturing.NotThere, again=picturing.NotThere,
     ),
     "withdraw_version": Act(
         lambda w, by: publishing.withdraw_version(w.published, reason="Why", by=by), "published", **DEVELOPERS,

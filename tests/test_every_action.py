@@ -7,7 +7,7 @@ from django.db import transaction
 
 from consent.actions import ending, granting, issuing, succeeding
 from credentials import actions as credentials
-from marketplace.actions import installing, packaging, publishing, upgrading
+from marketplace.actions import installing, packaging, picturing, publishing, upgrading
 from marketplace.vendors import actions, secrets
 from portal.accounts.actions import accounts, inviting, memberships, people, profiles, teams
 from tests.acts import ACTIONS, ALWAYS, NOTHING_MORE, World
@@ -51,6 +51,7 @@ def test_each_action_is_listed_here():
         credentials,
         publishing,
         packaging,
+        picturing,
         secrets,
         installing,
         upgrading,

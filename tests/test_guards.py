@@ -36,6 +36,7 @@ TIMES = {
         "consent_refreshtoken.ended_at", "consent_authorizationcode.used_at", "consent_accesstoken.revoked_at",
         "marketplace_installation.uninstalled_at", "marketplace_offer.declined_at", "marketplace_offer.taken_at",
         "marketplace_connection.ended_at", "marketplace_connection.erased_at", "ledger_keyperiod.until_at",
+        "marketplace_picture.taken_down_at",
     },
     # Ends something, and only moves earlier.
     "earlier": {
@@ -63,7 +64,7 @@ TIMES = {
         "marketplace_version.submitted_at", "marketplace_installation.installed_at", "marketplace_offer.told_at",
         "marketplace_connection.broken_at", "marketplace_connection.connected_at", "marketplace_connection.expires_at",
         "marketplace_connection.refresh_at", "marketplace_connection.revoke_at", "marketplace_connection.told_at",
-        "marketplace_vendorsecret.saved_at", "marketplace_listing.published_at",
+        "marketplace_vendorsecret.saved_at", "marketplace_listing.published_at", "marketplace_picture.kept_at",
     },
 }  # fmt: skip
 TYPES = {"bigint": "-id - 1", "uuid": "gen_random_uuid()", "character varying": "'another'"}

@@ -37,7 +37,7 @@ MIGRATIONS = {
         "0001_initial", "0002_guards", "0003_version_number", "0004_readable_names", "0005_packages", "0006_connections",
         "0007_upgrades", "0008_words_of_vendors", "0009_taken_back", "0010_connection_notes", "0011_services_of_accesses",
         "0012_app_for_accounts", "0013_search", "0014_search_always", "0015_words_that_people_read",
-        "0016_given_name", "0017_listings",
+        "0016_given_name", "0017_listings", "0018_erased_pictures",
     ],
     "sandbox": ["0001_initial"],
 }  # fmt: skip
@@ -46,7 +46,8 @@ TASKS = {
         "ask_for_successor", "erase", "expire", "revoke_tokens", "sweep", "sweep_ends", "sweep_successors", "tell_of_ends",
     ],
     "marketplace.tasks": [
-        "refresh_connection", "revoke_connection", "sweep_connections", "sweep_offers", "tell_of_broken_connection",
+        "clear_pictures", "refresh_connection", "revoke_connection", "sweep_connections", "sweep_offers",
+        "tell_of_broken_connection",
         "tell_of_offer", "upgrade_itself",
     ],
     "portal.accounts.tasks": [

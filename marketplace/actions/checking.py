@@ -7,7 +7,7 @@ from credentials.redirect_uris import validate
 
 from ..models import Status, Version
 from ..package.contents import Contents
-from .picturing import keep_screenshots
+from .picturing import check_icon, keep_screenshots
 
 
 def _order(number: str) -> tuple[int, ...]:
@@ -18,6 +18,7 @@ def _order(number: str) -> tuple[int, ...]:
 def check_fields(version: Version) -> None:
     """Put the fields of a draft in order, and keep its screenshots. Raises ValidationError."""
     version.screenshots = keep_screenshots(version.screenshots)
+    check_icon(version.icon)
     client = version.app.client
     if version.package:
         version.required_scopes, version.optional_scopes = Contents.of(version).scopes

@@ -27,6 +27,7 @@ from ..package.problems import ERROR
 from ..seals import seal_of, seal_with_accounts
 from .checking import check_fields
 from .offering import offer_another, offer_version, queue_offers
+from .picturing import still_there
 
 FIELDS = (
     "number", "release_notes", "name", "tagline", "category", "description", "icon", "screenshots", "install_url",
@@ -199,7 +200,8 @@ def copy_version(version: Version, *, by: User) -> Version:
     """Copy a version that was taken back to a new draft, its number included. Raises NotATeammate, StatusCannotMove, ValidationError."""
     require_teammate(version.app.team, by)
     _check_status(version, Status.TAKEN_BACK)
-    return create_version(version.app, by=by, **{name: getattr(version, name) for name in FIELDS})
+    fields = {name: getattr(version, name) for name in FIELDS}
+    return create_version(version.app, by=by, **{**fields, "screenshots": still_there(version)})
 
 
 @transaction.atomic

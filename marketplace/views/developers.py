@@ -20,9 +20,11 @@ from portal.foundation.limits.rates import spend
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused, add_errors
+from portal.ledger.reading import last_reason
 
 from ..actions import offering, publishing
 from ..differences import Difference
+from ..events import Event
 from ..forms import (
     AppForm,
     ClientChoiceForm,
@@ -137,7 +139,7 @@ def _scopes_to_start_with(app: App, latest: Version | None) -> dict[str, Any]:
 
 def _screenshots(request: SignedInRequest, version: Version | None) -> ScreenshotsForm:
     sent = (request.POST, request.FILES) if request.method == "POST" else ()
-    return ScreenshotsForm(*sent, kept=version.screenshots if version else [])
+    return ScreenshotsForm(*sent, kept=version.shots if version else [])
 
 
 def _version_page(
@@ -191,6 +193,7 @@ def version_view(request: SignedInRequest, slug: str, pk: int) -> HttpResponse:
         "custom": CustomForm(),
         "is_empty": not version.scopes and Contents.of(version).is_empty,
         "shown": seal_of(version),
+        "why_taken_down": last_reason(f"version:{version.pk}", Event.VERSION_PICTURE_TAKEN_DOWN),
         "is_tried": version.status == Status.DRAFT and _tried(version).exists(),
         "outlook": outlook(version) if version.status in (Status.DRAFT, Status.APPROVED) else None,
     }

@@ -233,5 +233,5 @@ def screenshot(request: HttpRequest, slug: str, pk: int, number: int) -> HttpRes
     version = _with_pictures(request, slug, pk)
     if not 1 <= number <= len(version.screenshots):
         raise Http404
-    picture = get_object_or_404(Picture, pk=version.screenshots[number - 1]["picture"])
-    return _picture(bytes(picture.webp), "image/webp")
+    picture = get_object_or_404(Picture, pk=version.screenshots[number - 1]["picture"], taken_down_at=None)
+    return _picture(bytes(picture.webp or b""), "image/webp")

@@ -193,6 +193,10 @@ class WindowAdmin(admin.ModelAdmin):
         """Return what a row's page shows besides its fields."""
         return {}
 
+    def form_of(self, form_class: type[forms.Form], obj: Any, *args: Any, **kwargs: Any) -> forms.Form:
+        """Return a button's form for a row."""
+        return form_class(*args, **kwargs)
+
     def values_of(self, request: HttpRequest, button: str) -> dict[str, Any]:
         """Return what an action takes besides its form's fields."""
         return {}
@@ -229,7 +233,7 @@ class WindowAdmin(admin.ModelAdmin):
             ready = {each.name: each.text for each in getattr(form_class, "ready", ())}
             if text := ready.get(request.GET.get("ready", "")):
                 initial["reason"] = text
-            form = form_class(posted, initial=initial)
+            form = self.form_of(form_class, obj, posted, initial=initial)
         if request.method == "POST" and (form is None or form.is_valid()):
             try:
                 given = self.values_of(request, button) | (form.cleaned_data if form else {})

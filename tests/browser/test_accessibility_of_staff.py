@@ -21,7 +21,8 @@ def test_the_reviewers_queue_and_a_version(look, calm):
     updated = Version.objects.get(app__slug="ticket-insights", number="1.1")
     page = f"/admin/marketplace/version/{waiting.pk}/"
     for path in ("/", "/admin/", "/admin/marketplace/version/", f"/admin/marketplace/version/{updated.pk}/change/",
-                 f"{page}change/", f"{page}history/", f"{page}press/reject/"):  # fmt: skip
+                 f"{page}change/", f"{page}history/", f"/admin/marketplace/version/{updated.pk}/press/take-down/",
+                 f"{page}press/reject/"):  # fmt: skip
         rita.open(path)
         look(rita.page)
     rita.page.evaluate("for (const form of document.forms) form.noValidate = true")

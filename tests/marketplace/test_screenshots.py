@@ -1,19 +1,25 @@
 """A version's screenshots: uploaded with a draft, frozen with the version, shown to whoever may see it."""
 
 import io
+import threading
+from functools import partial
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import Client as Browser
 from PIL import Image
 
-from marketplace.actions import installing, publishing
+from marketplace import tasks
+from marketplace.actions import installing, picturing, publishing
 from marketplace.models import Picture, Version
+from portal.ledger.models import Entry
 from tests import factories
 from tests.browsing import squeeze
+from tests.clock import advance
 from tests.marketplace.test_developer_pages import version_form
+from tests.servers import together
 
 pytestmark = pytest.mark.django_db
 
@@ -125,10 +131,162 @@ def test_screenshots_and_category_are_frozen_with_their_version(cast, with_two):
         for version in (with_two, snapshot):
             with pytest.raises(IntegrityError, match="frozen"), transaction.atomic():
                 Version.objects.filter(pk=version.pk).update(**change)
-    with pytest.raises(IntegrityError, match="refused"), transaction.atomic():
-        Picture.objects.update(webp=b"other")
-    with pytest.raises(IntegrityError, match="refused"), transaction.atomic():
-        Picture.objects.all()._raw_delete(Picture.objects.db)
+    for role in ("origin", "replica"):
+        for sql, why in (
+            ("UPDATE marketplace_picture SET webp = 'other'", "never changes"),
+            ("UPDATE marketplace_picture SET webp = NULL", "never changes"),
+            ("DELETE FROM marketplace_picture", "DELETE of marketplace_picture is refused"),
+            ("TRUNCATE marketplace_picture", "TRUNCATE of marketplace_picture is refused"),
+            ("UPDATE marketplace_version SET icon = 'other'", "frozen"),
+        ):
+            with pytest.raises(IntegrityError, match=why), transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL session_replication_role = {role}")
+                cursor.execute(sql)
+
+
+# --- erasing ---
+
+
+def pictures():
+    return {picture.pk: bytes(picture.webp or b"") for picture in Picture.objects.all()}
+
+
+def shot(data, text="What it shows"):
+    return {"data": data, "text": text}
+
+
+def test_pictures_that_no_version_has_are_erased_a_day_later_and_no_others(cast, draft, monkeypatch):
+    """T3: in batches; what a frozen version has is looked at once, and never erased."""
+    monkeypatch.setattr(picturing, "BATCH", 2)
+    change = partial(publishing.change_version, draft, by=cast.dev)
+    for number in range(5):
+        change(screenshots=[shot(b"kept"), shot(b"%d" % number)])
+    snapshot = installing.install_draft(draft, by=cast.dev).version
+    change(screenshots=[shot(b"drafted")])
+    tasks.clear_pictures()
+    assert len(pictures()) == 7, "one may be on its way into a draft"
+    advance(picturing.KEPT_FOR)
+    tasks.clear_pictures()
+    assert {*pictures().values()} == {b"kept", b"4", b"drafted"}
+    assert {*Picture.objects.filter(kept_at=None).values_list("pk", flat=True)} == {
+        each["picture"] for each in snapshot.screenshots
+    }
+    change(screenshots=[])
+    advance(picturing.KEPT_FOR)
+    tasks.clear_pictures()
+    assert {*pictures().values()} == {b"kept", b"4"}
+    assert picturing.erase_pictures() == 0
+
+
+def test_the_versions_that_have_a_picture_are_found_by_an_index(cast, draft):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {picturing._USED}", [["0" * 64]])
+        plan = str(cursor.fetchall())
+    assert "version_with_picture" in plan and "Seq Scan" not in plan
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_picture_that_somebody_takes_again_just_then_is_not_erased(cast, draft):
+    """T11: pictures are known by their content, so a draft can take one that waits to be erased."""
+    change = partial(publishing.change_version, draft, by=cast.dev)
+    change(screenshots=[shot(b"again")])
+    old = Version.objects.get(pk=draft.pk).screenshots
+    change(screenshots=[])
+    advance(picturing.KEPT_FOR)
+    saved, looked = threading.Event(), threading.Event()
+
+    def save():
+        with transaction.atomic():
+            change(screenshots=[shot(b"again")])
+            saved.set()
+            assert looked.wait(60)
+
+    def erase():
+        assert saved.wait(60)
+        found = picturing.erase_pictures()
+        looked.set()
+        return found
+
+    assert together(save, erase) == [None, 0]
+    assert {*pictures().values()} == {b"again"} and picturing.erase_pictures() == 0
+    change(screenshots=[])
+    advance(picturing.KEPT_FOR)
+    picturing.erase_pictures()
+    with pytest.raises(ValidationError, match="Upload it again"):
+        change(screenshots=old)
+    change(screenshots=[shot(b"again")])
+    assert {*pictures().values()} == {b"again"}
+
+
+# --- taking down ---
+
+
+def window(version):
+    return f"/admin/marketplace/version/{version.pk}/press/take-down/"
+
+
+def test_staff_take_a_screenshot_down_and_it_does_not_come_back(cast, browse, with_two):
+    """M2: the version stays as it was reviewed otherwise, and the team reads why."""
+    published, rita, dev = factories.publish(with_two, cast.dev), browse(factories.reviewer()), browse(cast.dev)
+    first, second = (each["picture"] for each in published.screenshots)
+    assert "A chart" in html(rita.get(window(published))) and "cannot be undone" in html(rita.get(window(published)))
+    for sent, said in (({"picture": first}, "required"), ({"picture": "0" * 64, "reason": "x"}, "valid choice")):
+        page = rita.post(window(published), sent)
+        assert page.status_code == 422 and said in html(page)
+    assert rita.post(window(published), {"picture": first, "reason": "It shows a person"}).status_code == 302
+    assert pictures()[first] == b"" and pictures()[second]
+    listing = html(Browser().get(f"/marketplace/{published.app.slug}/"))
+    assert 'alt="The board"' not in listing and 'alt="A chart"' in listing and f"{urls(published)[1]}/2/" in listing
+    assert Browser().get(f"{urls(published)[1]}/1/").status_code == 404
+    assert Version.objects.get(pk=published.pk).screenshots == published.screenshots
+    entries = Entry.objects.filter(event="version.picture_taken_down", details__picture=first)
+    assert {entry.chain_id for entry in entries} == {published.app.team.chain_name, "portal"}
+    page = html(dev.get(urls(published)[0].replace("edit/", "")))
+    assert "took screenshot 1 down" in page and "Reason: It shows a person" in page
+    assert "The board" not in html(rita.get(window(published)))
+    # The next version starts without it, and nobody uploads it again.
+    new = f"/apps/{published.app.slug}/versions/new/"
+    assert "It is left out when you save." in html(dev.get(new))
+    page = dev.post(new, version_form(number="1.1", text_0="The board", shot_0=upload(), text_1="A chart"))
+    assert page.status_code == 422 and "took screenshot 1 down" in html(page)
+    assert dev.post(new, version_form(number="1.1", text_0="The board", text_1="A chart")).status_code == 302
+    assert [each["picture"] for each in published.app.versions.get(number="1.1").screenshots] == [second]
+    with pytest.raises(IntegrityError, match="DELETE of marketplace_picture"), transaction.atomic():
+        Picture.objects.filter(pk=first).delete()
+
+
+def test_staff_take_an_icon_down_from_all_versions_of_an_app(cast, browse):
+    client = factories.client(cast.dev)[0]
+    first = factories.publish(factories.app(cast.dev, client, icon=b"theirs"), cast.dev)
+    fields = factories.version_fields("1.1", icon=b"theirs")
+    second = publishing.submit_version(publishing.create_version(first.app, by=cast.dev, **fields), by=cast.dev)
+    other = publishing.create_version(first.app, by=cast.dev, **factories.version_fields("1.2", icon=b"own"))
+    rita, key = factories.reviewer(), picturing.key_of(b"theirs")
+    with pytest.raises(IntegrityError, match="frozen"), transaction.atomic():
+        Version.objects.filter(pk=first.pk).update(icon=None)
+    page = browse(rita).post(window(second), {"picture": key, "reason": "Not theirs"}, follow=True)
+    assert "Take down a picture: done." in html(page) and "Approve" in html(page)
+    icons = [Version.objects.get(pk=version.pk).icon for version in (first, second, other)]
+    assert icons[:2] == [None, None] and bytes(icons[2]) == b"own"
+    with pytest.raises(ValidationError, match="took this icon down"):
+        publishing.change_version(other, by=cast.dev, icon=b"theirs")
+    with pytest.raises(IntegrityError, match="frozen"), transaction.atomic():
+        Version.objects.filter(pk=first.pk).update(icon=b"theirs")
+
+
+def test_a_version_with_a_picture_that_was_taken_down_is_submitted_or_copied_without(cast, with_two):
+    rita = factories.reviewer()
+    review = publishing.submit_version(with_two, by=cast.dev)
+    first, second = (each["picture"] for each in with_two.screenshots)
+    draft = publishing.create_version(
+        review.app, by=cast.dev, **factories.version_fields("1.1", screenshots=review.screenshots)
+    )
+    picturing.take_down_picture(review, picture=first, reason="Why", by=rita)
+    with pytest.raises(ValidationError, match="took screenshot 1 down"):
+        publishing.submit_version(draft, by=cast.dev)
+    copy = publishing.copy_version(publishing.take_back_version(review, by=cast.dev), by=cast.dev)
+    assert [each["picture"] for each in copy.screenshots] == [second]
 
 
 def test_pictures_are_seen_by_those_only_who_see_the_version(cast, browse, with_two):

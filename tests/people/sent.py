@@ -313,5 +313,8 @@ SENT = {
     ),
     "POST/approve admin/marketplace/version/<path:object_id>/press/<slug:button>/": REASON,
     "POST/reject admin/marketplace/version/<path:object_id>/press/<slug:button>/": REASON,
+    "POST/take-down admin/marketplace/version/<path:object_id>/press/<slug:button>/": lambda world, who: {
+        "data": {"picture": world.mine.version.screenshots[0]["picture"], "reason": "It shows a person"}
+    },
     "POST/suspend admin/credentials/client/<path:object_id>/press/<slug:button>/": REASON,
 }

@@ -245,6 +245,12 @@ def ids(own):
         "apps/<slug:slug>/versions/<int:pk>/withdraw/": {"slug": own.grown.slug, "pk": own.grown_version.pk},
         "installations/<uuid:pk>/uninstall/": {"pk": own.installation.pk},
         "installations/<uuid:pk>/discard/": {"pk": own.unfinished.pk},
+        **{
+            f"{method}/take-down admin/marketplace/version/<path:object_id>/press/<slug:button>/": {
+                "object_id": own.version.pk
+            }
+            for method in ("GET", "POST")
+        },
         "admin/r/<path:content_type_id>/<path:object_id>/": {"object_id": own.account.pk},
         **{
             f"admin/{window}/": {"object_id": pk}

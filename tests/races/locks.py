@@ -3,8 +3,8 @@
 # T11 names most of these, in this order; the others fit in between.
 _ORDER = [
     "accounts_user", "accounts_account", "accounts_team", "accounts_invitation", "credentials_product", "credentials_client",
-    "marketplace_version", "marketplace_app", "accounts_membership", "marketplace_installation", "consent_access",
-    "consent_consent", "consent_authorizationcode", "consent_refreshtoken", "consent_accesstoken",
+    "marketplace_version", "marketplace_app", "marketplace_picture", "accounts_membership", "marketplace_installation",
+    "consent_access", "consent_consent", "consent_authorizationcode", "consent_refreshtoken", "consent_accesstoken",
     "marketplace_connection", "ledger_chain",
 ]  # fmt: skip
 
@@ -180,6 +180,11 @@ STAY = {
         (f"portal.accounts.inviting.{name} accounts_invitation" for name in ("_open_one", "accept_invitation")),
         "T11: the row that is decided on; every other act on it holds its account or team's",
     ),
+    "marketplace.picturing.keep_screenshots marketplace_picture": (
+        "nobody erases a picture or takes it down between its being taken and the version's commit: tests/marketplace/test_screenshots.py"
+    ),
+    "marketplace.picturing.erase_pictures rows": "whoever takes a picture again waits, or is passed over: the same tests",
+    "marketplace.picturing.take_down_picture rows": "T11: the versions it writes, in one order",
     "portal.accounts.suspensions.tell_of_suspension rows": "T3: of two workers with the same message, one writes the mails",
     f"marketplace.packaging._take {APP}": "T11: what the package is checked against; a draft is checked again later",
     f"marketplace.vendors.secrets.keep_vendor_secret {APP}": "T11: whose secret it is; the row itself is locked as it is replaced",
