@@ -6,6 +6,8 @@ from django.contrib.auth import middleware
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import DataError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 from django.shortcuts import render
 from django.urls import Resolver404, ResolverMatch, resolve, reverse
 from django.utils import timezone
@@ -23,6 +25,17 @@ from portal.foundation.zones import zone_of
 from portal.ledger.actions import one_act
 
 from .accounts.entrance import next_page, with_next
+
+
+class CompressionMiddleware(GZipMiddleware):
+    """Compress pages, and nothing else: answers to programs are short, and static files are compressed in advance.
+
+    Django adds a random length to each, which hides how well a secret in it compresses (BREACH).
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        is_page = response.headers.get("Content-Type", "").startswith("text/html")
+        return super().process_response(request, response) if is_page else response
 
 
 class DatabaseAwayMiddleware:

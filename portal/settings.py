@@ -104,6 +104,7 @@ HEADERS_MIDDLEWARE = [
 MIDDLEWARE = [
     *HEADERS_MIDDLEWARE,
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.middleware.CompressionMiddleware",
     "portal.middleware.HeadMiddleware",
     "portal.middleware.DatabaseAwayMiddleware",
     "portal.middleware.PublicMetadataMiddleware",

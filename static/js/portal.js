@@ -9,7 +9,6 @@ async function copy(field) {
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   const label = button.textContent;
-  button.hidden = false;
   button.addEventListener("click", async () => {
     await copy(document.getElementById(button.dataset.copy));
     button.textContent = button.dataset.done;
@@ -18,7 +17,6 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 }
 
 for (const input of document.querySelectorAll("[data-filters]")) {
-  input.closest("[hidden]")?.removeAttribute("hidden");
   const list = document.getElementById(input.dataset.filters);
   const nothing = document.getElementById(input.dataset.nothing);
   const count = document.getElementById(input.dataset.count);

@@ -1,5 +1,6 @@
 """Headers: every kind of answer carries them with the production settings, whoever asks."""
 
+import gzip
 import re
 
 import pytest
@@ -224,3 +225,13 @@ def test_requests_of_gateways_products_and_probes_are_never_redirected(productio
     answer = getattr(Browser(), method)(path)
     assert not 300 <= answer.status_code < 400 and not answer.has_header("Location")
     assert Browser().get("/").status_code == 301, "pages are redirected to https"
+
+
+def test_pages_are_compressed_and_answers_to_programs_are_not(client):
+    accepts = {"HTTP_ACCEPT_ENCODING": "gzip, br"}
+    page = client.get("/accounts/login/", **accepts)
+    assert page["Content-Encoding"] == "gzip" and "Accept-Encoding" in page["Vary"]
+    assert b"Sign in" in gzip.decompress(page.content)
+    assert "Content-Encoding" not in client.get("/accounts/login/")
+    assert "Content-Encoding" not in client.get("/.well-known/oauth-authorization-server", **accepts)
+    assert "Content-Encoding" not in client.post("/oauth/token", **accepts)
