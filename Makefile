@@ -30,8 +30,9 @@ faults: $(READY) ## Kill and stop real processes under load, into var/faults.jso
 bench: $(READY) ## Measure the token path beside its peers, into var/bench.json; needs wrk and 25 minutes
 	$(BIN)/python -m tests.load
 
-bench-pages: $(READY) ## Measure pages with a million rows, into var/bench.json; needs 10 GB of disk
+bench-pages: $(READY) ## Measure pages with a million rows, and audit pages with Lighthouse, into var/bench.json; needs 10 GB
 	$(BIN)/python -m tests.load.pages
+	$(BIN)/python -m tests.load.audit
 
 bench-large: $(READY) ## Add how the token path does on 5,000,000 tokens; needs 20 GB of disk
 	$(BIN)/python -m tests.load large
@@ -59,7 +60,7 @@ docs: $(READY) ## Write the generated parts of docs/: the picture of imports, th
 lock: $(READY) ## Lock the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.txt
 	$(BIN)/uv pip compile --group pyproject.toml:gateways --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements-gateways.txt
-	$(BIN)/python -m tests.load.node.install lock
+	$(BIN)/python -m tests.load.npm
 
 $(READY): requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3.11 -m venv --clear .venv || python3 -m venv --clear .venv

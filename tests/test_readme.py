@@ -14,6 +14,7 @@ from portal.demo import vendors
 from portal.demo.management.commands import run
 from portal.foundation import once
 from portal.foundation.limits import breaker, rates, slots
+from tests.load import audit
 from tests.portal import test_ledger_volume
 
 BASE = Path(settings.BASE_DIR)
@@ -66,6 +67,8 @@ STATED = {
     ],
     rf"within ({NUMBER}) seconds shows what the first did": [once.SHOWN_AGAIN_FOR.total_seconds()],
     rf"reviewers at most ({NUMBER}) (a day) about one team": [{"a day": 1}, notifying.MAX_TO_REVIEWERS, 1],
+    rf"the median of ({NUMBER}) runs is below ({NUMBER})": [audit.RUNS, audit.LEAST_SCORE],
+    rf"takes more than ({NUMBER}) bytes": [audit.MOST_BYTES],
     r"a (million) ledger entries": [{"million": 1_000_000}, test_ledger_volume.SIZES[-1].values[0]],
 }
 

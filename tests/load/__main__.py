@@ -14,14 +14,12 @@ from typing import Any
 
 from portal.demo import embedded
 
-from . import ending, rows
-from .data import LARGE_TOKENS, ROOT, RUNS, SECONDS, TOKENS, databases, need_space, say, start_database
+from . import ending, npm, rows
+from .data import LARGE_TOKENS, RESULT, ROOT, RUNS, SECONDS, TOKENS, databases, need_space, say, start_database
 from .measuring import Bench
-from .node import install
 from .pgbench import PgBench, find_pgbench
 from .servers import CONNECTIONS, LANE, PROCESSES, Node, Portal, Server
 
-RESULT = ROOT / "var/bench.json"
 # The fast lane answers at least this share of programs' requests.
 LANE_SHARE = 0.99
 
@@ -31,7 +29,7 @@ def missing() -> set[str]:
     if not shutil.which("wrk"):
         sys.exit("Missing: wrk, which loads the servers (on Debian: apt-get install wrk).")
     lacking = set()
-    if not install.is_possible():
+    if not npm.is_possible():
         lacking.add("node")
         say("Missing: node and npm (on Debian: apt-get install nodejs npm). node-oidc-provider is left out.")
     if not find_pgbench():
@@ -101,7 +99,7 @@ def main(*, large: bool) -> None:
     if large:
         need_space(LARGE_TOKENS)
     if "node" in sides:
-        install.install()
+        npm.install(npm.PEER)
     fill(bench, sides)
     try:
         if large:
@@ -128,15 +126,15 @@ def main(*, large: bool) -> None:
 
 
 def write(settings: dict[str, Any], bench: Bench, *, large: bool) -> None:
-    """Write what was measured; with `large`, add it to what `make bench` wrote. What tests.load.pages wrote stays."""
+    """Write what was measured; with `large`, add it to what `make bench` wrote. What `make bench-pages` wrote stays."""
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
     told: dict[str, Any] = {"machine": machine, "settings": settings, "ratios": {}, "spreads": {}, "runs": []}
     before = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     if large and before:
         told |= before
         told["settings"]["large"] = settings
-    elif "pages" in before:
-        told["pages"] = before["pages"]
+    else:
+        told |= {name: before[name] for name in ("pages", "lighthouse") if name in before}
     told["ratios"] |= bench.ratios
     told["spreads"] |= bench.spreads
     told["runs"] = [run for run in told["runs"] if bench.spreads.keys().isdisjoint(run["ratios"])] + bench.runs

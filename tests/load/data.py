@@ -1,6 +1,7 @@
 """The databases under var/bench/: each is filled once, and measured on a copy, so that every round starts from the same rows."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from portal.demo import environment
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "var/bench"
+RESULT = ROOT / "var/bench.json"
 _HERE = Path(__file__).parent
 SECONDS, RUNS, TOKENS, LARGE_TOKENS = (
     int(os.environ.get(name, usual))
@@ -26,6 +28,12 @@ KEPT_SECONDS = 7 * 86400
 
 def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def keep(**results: object) -> None:
+    """Write what was measured into var/bench.json, beside what is there."""
+    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    RESULT.write_text(json.dumps({**kept, **results}, indent=1) + "\n")
 
 
 def start_database() -> dict[str, str]:

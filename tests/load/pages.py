@@ -14,12 +14,11 @@ import psycopg
 
 from portal.demo import embedded
 
-from .data import ROOT, say, start_database, url_of
+from .data import ROOT, keep, say, start_database, url_of
 
 # Of WhiteNoise on a folder that a demo lacks.
 os.environ["PYTHONWARNINGS"] = "ignore"
 
-RESULT = ROOT / "var/bench.json"
 FEW, MANY = 1000, int(os.environ.get("ROWS", 1_000_000))
 # How often each page is opened in each of two ways that take turns, and how often a ratio is measured before it counts.
 RUNS, ATTEMPTS = 25, 3
@@ -133,8 +132,7 @@ def main():
         if who == "One":
             name = f"{name}_of_many_accounts"
             results[name] = compare(name, ((many, "Many", address), (many, "One", address)))
-    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    RESULT.write_text(json.dumps({**kept, "pages": results}, indent=1) + "\n")
+    keep(pages=results)
     if wrong := [*problems(results)]:
         sys.exit("\n".join(wrong))
 
