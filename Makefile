@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 GATEWAYS := .venv/gateways
 
-.PHONY: help run test test-fast soak faults bench bench-pages bench-large lint format migration docs lock
+.PHONY: help run test test-fast soak faults bench bench-pages bench-large screenshots lint format migration docs lock
 
 help: ## Print this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -13,7 +13,7 @@ run: $(READY) ## Run the demo with servers of its own; PORT=8001 chooses another
 	@DEMO=1 exec $(BIN)/python manage.py run
 
 # Tests start some two hundred processes, which share what the first of them compiled.
-test test-fast soak: export PYTHONDONTWRITEBYTECODE =
+test test-fast soak screenshots: export PYTHONDONTWRITEBYTECODE =
 
 test: $(READY) $(GATEWAYS) ## Run the tests on all cores; T=tests/consent runs these only
 	$(BIN)/python -m pytest $(or $(T),-n auto --dist loadfile --no-loadscope-reorder)
@@ -36,6 +36,9 @@ bench-pages: $(READY) ## Measure pages with a million rows, and audit pages with
 
 bench-large: $(READY) ## Add how the token path does on 5,000,000 tokens; needs 20 GB of disk
 	$(BIN)/python -m tests.load large
+
+screenshots: $(READY) ## Walk each journey at two widths in two themes, into var/screenshots/index.html; J=staff walks one
+	$(BIN)/python -m pytest -m soak tests/browser/test_walk.py $(and $(J),-k $(J))
 
 lint: $(READY) ## Check style and types: ruff, mypy, and djLint for templates
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections import defaultdict
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -18,9 +19,10 @@ from playwright.sync_api import Error, sync_playwright
 
 from marketplace.actions import publishing
 from marketplace.models import App, Status
-from portal.accounts.models import User
+from portal.accounts.models import Account, User
 from tests.backend.base import filled, unguarded
 from tests.factories import version_fields
+from tests.marketplace.connected import installed_with_vendors
 from tests.oauth import sign_in
 
 from .looking import WIDTHS, Look
@@ -276,3 +278,11 @@ def board(demo):
     for version in insights.versions.filter(status=Status.PUBLISHED):
         publishing.withdraw_version(version, reason="Room for this story", by=dev)
     return Board()
+
+
+@pytest.fixture
+def planner(demo, vendors):
+    """An app with two vendors, installed in the demo's Acme."""
+    dev, admin = (User.objects.get(email=email) for email in ("dev@example.com", "admin@acme.example"))
+    cast = SimpleNamespace(dev=dev, acme=Account.objects.get(slug="acme"), admin=admin)
+    return installed_with_vendors(cast, vendors)

@@ -1,24 +1,10 @@
 """An app with three integrations, from its checklist: connected, cancelled, resumed, tried, disconnected, uninstalled."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from marketplace.models import Connection
-from portal.accounts.models import Account, User
-from tests.marketplace.connected import installed_with_vendors
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def planner(demo, vendors):
-    """Installed in the demo's Acme."""
-    people = {name: User.objects.get(email=f"{name}@example.com") for name in ("dev",)}
-    cast = SimpleNamespace(
-        **people, acme=Account.objects.get(slug="acme"), admin=User.objects.get(email="admin@acme.example")
-    )
-    return installed_with_vendors(cast, vendors)
 
 
 def test_an_admin_sets_an_app_up_on_one_checklist(sit_down, planner, vendors):
