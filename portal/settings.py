@@ -141,7 +141,9 @@ TEMPLATES = [
                 "portal.context.chrome",
                 "portal.theme.theme",
             ],
-            "libraries": {name: f"portal.foundation.templatetags.{name}" for name in ("counts", "once", "times")},
+            "libraries": {
+                name: f"portal.foundation.templatetags.{name}" for name in ("cases", "counts", "once", "times")
+            },
         },
     },
 ]

@@ -242,7 +242,7 @@ class WindowAdmin(admin.ModelAdmin):
                 result = action(obj, by=request.user, **given)
                 if isinstance(result, str):
                     return self.secret_page(request, label, result)
-                messages.success(request, _("%(what)s: done.") % {"what": label})
+                messages.success(request, _("Done. The page shows the new state."))
                 return redirect(self._url(obj, "change"))
             except (Refused, ValidationError) as refusal:
                 messages.error(

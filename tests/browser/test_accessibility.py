@@ -124,13 +124,13 @@ def test_settings(look, calm):
     look(ada.page)
     ada.open("/accounts/email/")
     ada.page.fill("#id_email", "agent@acme.example")
-    ada.press("Add Email")
+    ada.press("Add email")
     look(ada.page)
     ada.open("/accounts/password/change/")
     ada.page.fill("[name=oldpassword]", "wrong")
     ada.page.fill("[name=password1]", "short")
     ada.page.fill("[name=password2]", "other")
-    ada.press("Change Password")
+    ada.press("Change password")
     look(ada.page)
 
 

@@ -13,6 +13,7 @@ from django.urls import reverse
 from portal import views
 from portal.accounts.models import Team, TeamMembership, User
 from tests import factories
+from tests.browsing import squeeze
 from tests.mailing import outbox
 
 SIGN_UP = {
@@ -239,3 +240,18 @@ def test_a_theme_is_chosen_in_settings_and_works_without_javascript(cast, browse
     browser.post("/settings/", {**profile, "theme": "system"})
     assert not browser.cookies["theme"].value and 'data-bs-theme="light"' in text(browser.get("/settings/"))
     assert browser.post("/settings/", {**profile, "theme": "neon"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "texts"),
+    [
+        ("email", ["Email addresses", "Add email address", "Make primary", "Add email"]),
+        ("password/change", ["Change password", "Current password", "New password (again)"]),
+        ("2fa", ["Two-factor authentication", "Recovery codes"]),
+    ],
+)
+def test_headings_labels_and_buttons_of_the_packages_pages_are_in_sentence_case(cast, browse, path, texts):
+    page = squeeze(browse(cast.admin).get(f"/accounts/{path}/").content.decode())
+    assert not [text for text in texts if text not in page]
+    titles = re.findall(r">\s*((?:[A-Z][a-z]+[ -])+[A-Z][a-z]+)\s*<", page)
+    assert {*titles} <= {"App Management Portal"}, titles
