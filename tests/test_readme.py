@@ -91,7 +91,7 @@ LIMITS = {
 INERT = [
     r"RFC \d+(?:,? sections? [\d.]+(?: and [\d.]+)*| [\d.]+)?",
     rf"\b[1-5]\d\d\b(?! {UNIT})",
-    r"(?:Python|PostgreSQL|OAuth|OpenAPI|Valkey|Redis) \d[\d.]*",
+    r"(?:Python|PostgreSQL|OAuth|OpenAPI|SARIF|Valkey|Redis) \d[\d.]*",
     r"\b\d\.x\b",
     r"Ed25519|SHA-256|S256|HMAC-SHA256|UTF-8",
     r"port 443|localhost:25",

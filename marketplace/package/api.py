@@ -15,6 +15,7 @@ from ..seen import apps_seen_by
 from .archive import MAX_ARCHIVE_BYTES
 from .checking import check_archive, one_check
 from .facts import Facts
+from .sarif import MEDIA_TYPE, as_sarif
 
 
 @endpoint
@@ -22,7 +23,12 @@ def check_package(request: HttpRequest) -> JsonResponse:
     """Check the bytes of a .zip, as the page and the command do: for an app of the credentials that ask, or of a person's."""
     app = _app_of(request)
     with one_check(app.team):
-        return answer(check_archive(_read_zip(request), Facts(app)).as_dict())
+        report = check_archive(_read_zip(request), Facts(app))
+    is_sarif = request.get_preferred_type(["application/json", MEDIA_TYPE]) == MEDIA_TYPE
+    response = answer(as_sarif(report) if is_sarif else report.as_dict(), Vary="Accept")
+    if is_sarif:
+        response["Content-Type"] = MEDIA_TYPE
+    return response
 
 
 def _read_zip(request: HttpRequest) -> bytes:

@@ -9,6 +9,7 @@ from marketplace.models import App
 from marketplace.package.checking import check_archive, check_folder
 from marketplace.package.facts import Facts
 from marketplace.package.problems import Report
+from marketplace.package.sarif import as_sarif
 
 
 class Command(BaseCommand):
@@ -20,14 +21,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("path", type=Path)
         parser.add_argument("--json", action="store_true", help="print the report as JSON")
+        parser.add_argument(
+            "--sarif", type=Path, metavar="FILE", help="also write the report to a file, as SARIF 2.1.0"
+        )
         parser.add_argument("--app", help="the address of the app that it is for, so that its credentials count")
 
-    def handle(self, *args: Any, path: Path, app: str | None, **options: Any) -> None:
+    def handle(self, *args: Any, path: Path, app: str | None, sarif: Path | None, **options: Any) -> None:
         try:
             facts = Facts(self._app(app))
             report = check_folder(path, facts) if path.is_dir() else check_archive(path.read_bytes(), facts)
+            if sarif:
+                sarif.write_text(json.dumps(as_sarif(report), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            raise CommandError(f"{path}: {error.strerror}", returncode=2) from None
+            raise CommandError(f"{error.filename or path}: {error.strerror}", returncode=2) from None
         except DatabaseError as error:
             why = str(error).partition("\n")[0]
             raise CommandError(f"This needs the portal’s database, migrated: {why}", returncode=2) from None
