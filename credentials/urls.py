@@ -1,8 +1,9 @@
 from django.urls import path
 
-from . import views
+from . import catalogue, views
 
 urlpatterns = [
+    path("scopes/", catalogue.scope_list, name="scope-list"),
     path("credentials/", views.client_list, name="client-list"),
     path("credentials/new/", views.client_create, name="client-create"),
     path("credentials/<slug:client_id>/", views.client_view, name="client-view"),

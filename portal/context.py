@@ -49,10 +49,10 @@ def chrome(request: HttpRequest) -> dict[str, Any]:
 def _leads_to(url: str, path: str) -> bool:
     """Tell whether a page belongs to a navigation item.
 
-    Pages below one's own authorizations belong to the account's apps, and a team's apps to what it builds.
+    Pages below one's own authorizations belong to the account's apps, and a team's apps and the scopes to what it builds.
     """
     own = reverse("authorization-list")
-    if path.startswith(reverse("app-list")):
+    if path.startswith((reverse("app-list"), reverse("scope-list"))):
         return url == reverse("client-list")
     if path.startswith(own) and path != own:
         return url == reverse("installation-list")

@@ -29,7 +29,8 @@ LINES = [
 # Values of hidden fields and selects that name no row of a tenant. A new field is either here or a swapped id.
 NOT_IDS = {
     "csrfmiddlewaretoken", "once", "shown", "next", "confirmed", "accounts", "overlap_hours",  # of the page itself, and what was typed
-    "category", "event", "who", "why", "kind", "role", "time_zone", "theme", "template", "scope", "warned", "level", "sort",  # words that are the same for all
+    "category", "event", "who", "why", "kind", "role", "time_zone", "theme", "template", "scope", "warned", "level", "sort",
+    "product", "risk",  # words that are the same for all
     "level:freshservice.tickets.create",
     "level:freshservice.tickets.edit", "level:freshservice.tickets.view",
 }  # fmt: skip

@@ -205,3 +205,20 @@ def test_an_app_package(look, calm):
     dev.page.select_option("[name='level:freshservice.tickets.delete']", "required")
     dev.sees("The app wants to")
     dev.page.locator(".preview", has_text="Delete and restore tickets").wait_for()
+
+
+@covers("scope-list")
+def test_finding_the_scope(look, calm):
+    dev = calm("dev@example.com")
+    dev.open("/scopes/?q=tickets")
+    look(dev.page)
+    dev.page.locator("details.group summary").first.click()
+    dev.page.fill("[name=pasted]", "nothing to read")
+    dev.press("Find the scope")
+    look(dev.page)
+    for pasted in ("curl https://any.example/api/v2/tickets/7", "GET /elsewhere/api/v2/tickets", "/nowhere"):
+        dev.page.fill("[name=pasted]", pasted)
+        dev.press("Find the scope")
+        look(dev.page)
+    dev.open("/scopes/?q=zebra")
+    look(dev.page)

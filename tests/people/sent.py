@@ -182,6 +182,7 @@ SENT = {
     "POST accounts/2fa/authenticate/": _of(code="123456"),
     "POST accounts/2fa/reauthenticate/": _of(code="123456"),
     "POST accounts/2fa/totp/activate/": _totp,
+    "POST scopes/": _of(pasted="curl -H 'Authorization: Bearer amp_at_x' https://desk.example.com/api/v2/tickets/7"),
     "POST settings/": _of(name="Renamed", time_zone="Europe/Berlin"),
     "POST settings/mail/": _of(ends="on"),
     "POST members/<slug:slug>/invite/": _of(email="nia@example.com", role="agent"),
