@@ -15,6 +15,7 @@ from portal.foundation.database import database_now
 from portal.ledger.models import Entry
 from portal.ledger.reading import entries_seen_by
 
+from .cleaning import cleanup_in
 from .coming_ends import ending_within
 from .models import Access, Consent, RefreshToken
 from .succession import without_admin
@@ -106,13 +107,14 @@ def receipts_of_app(membership: Membership, access: Access | None, others: list[
 
 
 def notices_of(access: Access | None, membership: Membership) -> dict[str, Any]:
-    """Return what an app's page tells a member besides what was agreed: what ends, was misused or needs an admin."""
+    """Return what an app's page tells a member besides what was agreed: what ends, ended, was misused or needs an admin."""
     is_admin = membership.role == Role.ADMIN
     return {
         "is_admin": is_admin,
         "endings": ending_within().filter(Q(membership=None) | Q(membership=membership), access=access),
         "reuse": RefreshToken.objects.filter(consent__access=access).ended_by_reuse().first() if is_admin else None,
         "leaderless": without_admin().filter(access=access) if is_admin else None,
+        "cleanup": cleanup_in(access) if is_admin and access else None,
         "may_revoke_for_all": is_admin and unended_consents().filter(access=access, membership__isnull=False).exists(),
         "now": database_now(),
     }

@@ -24,4 +24,5 @@ urlpatterns = [
     path("consents/<uuid:consent_id>/confirm/", people.confirm_consent, name="consent-confirm"),
     path("credentials/<slug:client_id>/log/", failures.failure_list, name="failure-list"),
     path("receipts/<uuid:entry_id>/", receipts.receipt_view, name="receipt-view"),
+    path("receipts/<uuid:entry_id>/progress/", receipts.receipt_progress, name="receipt-progress"),
 ]

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -17,6 +17,7 @@ from portal.ledger.models import Entry
 from portal.ledger.reading import with_names
 
 from ..answers import answer
+from ..cleaning import cleanup_of, what_ended
 from ..events import Event
 from ..models import Access, ShownText
 from ..pages import access_url
@@ -37,10 +38,9 @@ def receipt_view(request: SignedInRequest, entry_id: UUID) -> HttpResponse:
             disposition = {"Content-Disposition": f'attachment; filename="receipt-{entry.pk}.json"'}
             return answer(receipt(entry, words), 200, **disposition)
         check_recorded(entry, words)
-        ends = _what_ended(entry)
+        ends = what_ended(entry)
     except NotRecorded as altered:
-        log.error("ledger_entry_altered", chain=entry.chain_id, sequence=entry.sequence, what=str(altered))
-        return _refuse(request, entry, as_file)
+        return _refuse(request, entry, altered, as_file)
     kind, _colon, pk = entry.subject.partition(":")
     access = {"access": pk, "consent": entry.details.get("access")}.get(kind)
     access = Access.objects.select_related("account", "client").filter(pk=access).first() if access else None
@@ -49,6 +49,7 @@ def receipt_view(request: SignedInRequest, entry_id: UUID) -> HttpResponse:
         "ended": access if entry.event == Event.ACCESS_ENDED else None,
         "back": access_url(access) if access else reverse("ledger-list"),
         "ends": ends,
+        "cleanup": cleanup_of(entry, ends) if entry.event == Event.ACCESS_ENDED else None,
         "agreed": _agreed(entry, text),
         "text": text,
         "shown": _shown(text) if text else {},
@@ -56,21 +57,23 @@ def receipt_view(request: SignedInRequest, entry_id: UUID) -> HttpResponse:
     return render(request, "consent/receipt_view.html", context)
 
 
-def _what_ended(entry: Entry) -> dict[str, Any]:
-    """Return what an entry says that it ended; tokens as counted later, by an entry of their own. Raises NotRecorded."""
-    names = ("consents", "agents", "refresh_tokens", "access_tokens", "connections", "vendors")
-    ends = {name: entry.details[name] for name in names if name in entry.details}
-    if entry.event != Event.ACCESS_ENDED or not ends.get("consents") or "access_tokens" in ends:
-        return ends
-    counted = Entry.objects.filter(subject=entry.subject, event=Event.TOKENS_COUNTED).first()
-    if counted is None:
-        return {**ends, "being_counted": True}
-    check_recorded(counted)
-    return {**ends, **_what_ended(counted), "counted": counted.pk}
+@require_safe
+def receipt_progress(request: SignedInRequest, entry_id: UUID) -> HttpResponse:
+    """Answer the part of a page that says how far the cleaning up after an act is."""
+    entry = get_object_or_404(receipts_seen_by(request.user), pk=entry_id)
+    try:
+        check_recorded(entry)
+        cleanup = cleanup_of(entry, what_ended(entry))
+    except NotRecorded as altered:
+        return _refuse(request, entry, altered)
+    if cleanup is None:
+        raise Http404
+    return render(request, "consent/_cleanup.html", {"cleanup": cleanup})
 
 
-def _refuse(request: SignedInRequest, entry: Entry, as_file: Any) -> HttpResponse:
+def _refuse(request: SignedInRequest, entry: Entry, altered: NotRecorded, as_file: bool = False) -> HttpResponse:
     """Show nothing of an entry that was altered, nor of words that differ from those people read."""
+    log.error("ledger_entry_altered", chain=entry.chain_id, sequence=entry.sequence, what=str(altered))
     told = _("This entry, or the text that people read, does not match what was recorded. Please tell the portal team.")
     if as_file:
         return answer({"error": "not_recorded", "error_description": told}, 409)

@@ -107,6 +107,10 @@ STATES: dict[str, list[dict[str, Any]]] = {
     "needs": [{"groups": [Example(needs=_NEEDS, more_url="#")]}],
     "page_header": [{"title": "A page", "subtitle": "What it is for.", "back_url": "#", "back_label": "Where it belongs", "action_url": "#", "action_label": "The one primary action"}],
     "pagination": [{"page_obj": Example(has_other_pages=True, previous_url="#", next_url="#", number=2, paginator=_PAGES.paginator, has_uncounted=uncounted), "label": label} for uncounted, label in ((False, "Pages"), (True, "Pages of a long list"))],
+    "progress": [
+        {"status": "Preparing the file.", "progress_url": "/static/img/icon.svg", "done": 40_000, "whole": 120_000},
+        {"status": "The file is ready."},
+    ],
     "risk": [{"level": level} for level in _RISKS],
     "role": [{"member": Example(get_role_display="Admin")}],
     "scope": [{"scope": _SCOPE, "justification": "To draft answers."}, {"scope": _OLD_SCOPE, "note": "Optional."}, {"scope": _SCOPE, "unnamed": True}],

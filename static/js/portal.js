@@ -1,4 +1,4 @@
-// Improves pages that work without it: copy buttons, a filter for long lists, chips of what is chosen, menus that close, and focus on what is wrong.
+// Improves pages that work without it: copy buttons, a filter for long lists, chips of what is chosen, progress, menus that close, and focus on what is wrong.
 
 async function copy(field) {
   field.select();
@@ -95,6 +95,41 @@ for (const form of document.querySelectorAll("form[data-press-once]")) {
     pressed = true;
   });
   window.addEventListener("pageshow", () => { pressed = false; });
+}
+
+// Work that goes on: the page asks how far it is, less and less often, until it is done. Only the server knows.
+for (const part of document.querySelectorAll("[data-progress]")) {
+  const [status, details, again] = part.children;
+  let wait = 1000;
+  again.hidden = true;
+  // Returns whether to ask again.
+  const ask = async () => {
+    let answer, text;
+    try {
+      answer = await fetch(part.dataset.progress, { cache: "no-store", redirect: "manual" });
+      text = await answer.text();
+    } catch {
+      return true;
+    }
+    if (answer.status >= 500) return true;
+    const page = new DOMParser().parseFromString(answer.ok ? text : "", "text/html");
+    const now = page.querySelector(".going-on");
+    if (!now) {
+      again.hidden = false;
+      return false;
+    }
+    // Only what changed is read out.
+    if (status.textContent !== now.children[0].textContent) status.textContent = now.children[0].textContent;
+    details.replaceChildren(...now.children[1].childNodes);
+    if (now.dataset.progress) return true;
+    delete part.dataset.progress;
+    return false;
+  };
+  const later = () => setTimeout(async () => {
+    wait = Math.min(1.5 * wait, 30000);
+    if (await ask()) later();
+  }, wait);
+  later();
 }
 
 // The zone in which a person who signs in for the first time reads times.

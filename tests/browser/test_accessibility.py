@@ -230,7 +230,7 @@ WITHOUT_A_PAGE = {
         "admin:jsi18n", "api-run-request", "api-check-package",
     },
     "files": {"team-logo", "version-icon", "version-screenshot", "receipt-verifier", "ledger-export-csv", "ledger-export-json", "mfa_download_recovery_codes", "version-package-download"},
-    "parts of a page": {"version-package-preview"},
+    "parts of a page": {"version-package-preview", "receipt-progress"},
     "of windows without buttons": {"admin:credentials_scope_press", "admin:credentials_endpoint_press"},
     "never come to by people who have a password and sign in with it": {
         "account_set_password", "account_confirm_login_code", "admin:password_change_done",
