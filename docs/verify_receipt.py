@@ -259,13 +259,19 @@ class Digest:
     def __init__(self, columns: Sequence[str] = ()) -> None:
         self.count, self._entries = 0, hashlib.sha256()
         self._names = {name: hashlib.sha256() for name in columns}
+        # Each is a hash over a line for each entry.
+        self._hashed = {"": self._entries, **self._names}
 
     def add(self, entry: Mapping[str, Any], names: Mapping[str, str] | None = None) -> None:
         """Add an entry's hash, and of a CSV export {column of NAMES: cell}."""
-        self.count += 1
-        self._entries.update(f"{entry['hash']}\n".encode())
-        for name, hashed in self._names.items():
-            hashed.update(f"{json.dumps((names or {})[name])}\n".encode())
+        lines = {name: f"{json.dumps((names or {})[name])}\n" for name in self._names}
+        self.add_lines(1, {"": f"{entry['hash']}\n", **lines})
+
+    def add_lines(self, count: int, lines: Mapping[str, str]) -> None:
+        """Add what `add` makes of so many entries: {column, or "" for the entries themselves: a line for each}."""
+        self.count += count
+        for name, text in lines.items():
+            self._hashed[name].update(text.encode())
 
     def content(self) -> dict[str, Any]:
         return {

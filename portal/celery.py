@@ -40,6 +40,7 @@ EVERY = {
     "portal.accounts.tasks.sweep_notices": 1,
     "portal.accounts.tasks.sweep_suspensions": 1,
     "portal.foundation.tasks.sweep_mail": 1,
+    "portal.ledger.tasks.sweep_exports": 1,
     "consent.tasks.sweep_ends": 10,
     "consent.tasks.sweep_successors": 10,
     "consent.tasks.erase": 10,

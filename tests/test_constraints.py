@@ -15,8 +15,10 @@ from portal.accounts.actions import inviting
 from portal.accounts.models import Invitation, Membership, Notice, SuspensionNotice, Team, TeamMembership
 from portal.demo.sandbox.models import Ticket
 from portal.foundation.models import OutgoingMail
+from portal.ledger import preparing
+from portal.ledger.filters import Filters
 from portal.ledger.keys import signer
-from portal.ledger.models import Entry, KeyPeriod
+from portal.ledger.models import Entry, ExportPiece, KeyPeriod
 from tests import factories
 from tests.factories import EDIT, VIEW
 from tests.worlds import shared
@@ -66,6 +68,9 @@ REFUSED = {
     "mail_kind_is_known": lambda it: OutgoingMail.objects.create(kind="else", content={}),
     "sent_mail_keeps_no_content": lambda it: OutgoingMail.objects.create(kind="ends", content={}, sent_at=Now()),
     "one_entry_per_chain_and_sequence": lambda it: copy(Entry.objects.first()),
+    "one_piece_per_export_and_number": lambda it: [
+        ExportPiece.objects.create(export=it.export, number=0, content=b"") for _twice in range(2)
+    ],
     "one_key_signs_at_a_time": lambda it: [KeyPeriod.objects.create(key=key) for key in ("one", "another")],
     "scope_risk_is_known": lambda it: change(Scope.objects.first(), risk="none"),
     "one_product_per_base_address": lambda it: [
@@ -118,6 +123,7 @@ def everything(cast, installed):
     installed.cast = cast
     installed.access = installed.installation.access
     installed.consent = factories.agree(installed.client, cast.acme, cast.admin)
+    installed.export = preparing.ask(Filters(cast.admin), "csv")
     installed.invitation = inviting.invite(cast.acme, email="nia@example.com", role="agent", by=cast.admin)
     other = factories.client(cast.dev)[0]
     installed.another_access = Access.objects.create(client=other, account=cast.acme, opened_by=cast.admin)

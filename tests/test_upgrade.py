@@ -31,7 +31,7 @@ MIGRATIONS = {
     "ledger": [
         "0001_initial", "0002_guards", "0003_subject_index", "0004_chain_checkpointed", "0005_key_periods",
         "0006_keys_never_change", "0007_end_of_a_consent", "0008_order_of_entries", "0009_own_acts_in_a_chain",
-        "0010_words_of_entries", "0011_times_never_run_backwards",
+        "0010_words_of_entries", "0011_times_never_run_backwards", "0012_exports",
     ],
     "marketplace": [
         "0001_initial", "0002_guards", "0003_version_number", "0004_readable_names", "0005_packages", "0006_connections",
@@ -55,7 +55,7 @@ TASKS = {
         "tell_of_notice", "tell_of_suspension",
     ],
     "portal.foundation.tasks": ["clear_mail", "send_mail", "sweep_mail"],
-    "portal.ledger.tasks": ["checkpoint"],
+    "portal.ledger.tasks": ["checkpoint", "prepare_export", "sweep_exports"],
 }  # fmt: skip
 OURS = ("portal", "credentials", "consent", "marketplace")
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -16,6 +16,7 @@ from .actions import as_data, digest
 from .checkpoints import LENGTH, RECEIPT, check_mac
 from .keys import own_keys, signer
 from .models import Chain, Entry
+from .reading import with_names
 
 _BATCH = 500
 
@@ -61,32 +62,35 @@ def check_receipt(data: Any) -> tuple[dict, bool]:
         return point, False
 
 
-def _batches(entries: QuerySet[Entry]) -> Iterator[Any]:
-    rows = entries.iterator(chunk_size=_BATCH)
-    while batch := list(islice(rows, _BATCH)):
-        yield batch
+class Lines(Digest):
+    """Collects what a digest is made of, for a file that is written in pieces."""
+
+    def __init__(self, columns: Iterable[str], count: int) -> None:
+        super().__init__(tuple(columns))
+        self.count, self.collected = count, dict.fromkeys(("", *columns), "")
+
+    def add_lines(self, count: int, lines: Mapping[str, str]) -> None:
+        self.count += count
+        for name, text in lines.items():
+            self.collected[name] += text
 
 
-def _checkpoints(chains: Iterable[str]) -> list[dict]:
-    """Return each chain's current length and last hash."""
-    now = database_now().isoformat()
-    rows = Chain.objects.filter(pk__in=chains).order_by("pk")
-    return [{"chain": row.name, "length": row.length, "head": row.head, "at": now} for row in rows]
+class Json:
+    """How an export is written as JSON."""
 
+    content_type, head = "application/json", '{"entries": ['
+    names: tuple[str, ...] = ()
 
-def json_lines(entries: QuerySet[Entry], chains: Iterable[str]) -> Iterator[Any]:
-    """Yield an export as pieces of one JSON document. `chains` are the ones that it holds completely."""
-    checkpoints, told = _checkpoints(chains), Digest()
-    yield '{"entries": ['
-    comma = ""
-    for batch in _batches(entries):
-        rows = [as_data(entry) for entry in batch]
-        for row in rows:
+    def text(self, entries: list[Entry], told: Digest) -> str:
+        """Return the next entries as they are written, after those that `told` knows, and add them to it."""
+        lines = []
+        for row in map(as_data, entries):
+            lines += ["," if told.count else "", "\n", json.dumps(row)]
             told.add(row)
-        yield comma + ",".join("\n" + json.dumps(row) for row in rows)
-        comma = ","
-    signature = signer().sign("export", {"checkpoints": checkpoints, "digest": told.content()})
-    yield f'\n], "checkpoints": {json.dumps(checkpoints)}, "signature": "{signature}"}}\n'
+        return "".join(lines)
+
+    def tail(self, checkpoints: list[dict], signature: str) -> str:
+        return f'\n], "checkpoints": {json.dumps(checkpoints)}, "signature": "{signature}"}}\n'
 
 
 class _Echo:
@@ -94,26 +98,53 @@ class _Echo:
         return value
 
 
-def csv_lines(
-    entries: QuerySet[Entry], chains: Iterable[str], named: Callable[[list[Entry]], Iterable[Any]]
-) -> Iterator[Any]:
-    """Yield an export as lines of CSV in which no cell is a formula. `named` adds the names that people read."""
-    write = csv.writer(_Echo()).writerow
-    checkpoints, told = _checkpoints(chains), Digest(NAMES)
-    yield write(COLUMNS)
-    for batch in _batches(entries):
+_write = csv.writer(_Echo()).writerow
+
+
+class Csv:
+    """How an export is written as CSV, in which no cell is a formula, with the names that people read."""
+
+    content_type, head = "text/csv; charset=utf-8", str(_write(COLUMNS))
+    names: tuple[str, ...] = NAMES
+
+    def text(self, entries: list[Entry], told: Digest) -> str:
+        """Return the next entries as they are written, and add them to `told`."""
         lines = []
-        for entry in named(batch):
+        for entry in with_names(entries):
             row = as_data(entry)
             names = {"what": entry.title, "about": entry.about, "who": entry.actor_name, "where": entry.chain_title}
             names = {name: str(value) for name, value in names.items()}
             told.add(row, names)
             row = {**row, **names, "details": json.dumps(row["details"])}
-            lines.append(write([escape(row[name]) for name in COLUMNS]))
-        yield "".join(lines)
-    signature = signer().sign("export", {"checkpoints": checkpoints, "digest": told.content()})
-    last = {**dict.fromkeys(COLUMNS, ""), "event": verify_receipt.SIGNATURE, "details": signature}
-    yield write(last.values())
+            lines.append(str(_write([escape(row[name]) for name in COLUMNS])))
+        return "".join(lines)
+
+    def tail(self, checkpoints: list[dict], signature: str) -> str:
+        last = {**dict.fromkeys(COLUMNS, ""), "event": verify_receipt.SIGNATURE, "details": signature}
+        return str(_write(last.values()))
+
+
+KINDS: dict[str, Csv | Json] = {"csv": Csv(), "json": Json()}
+
+
+def checkpoints_of(chains: Iterable[Chain]) -> list[dict]:
+    """Return each chain's current length and last hash."""
+    now = database_now().isoformat()
+    return [{"chain": row.name, "length": row.length, "head": row.head, "at": now} for row in chains]
+
+
+def signature_of(checkpoints: list[dict], told: Digest) -> str:
+    return signer().sign("export", {"checkpoints": checkpoints, "digest": told.content()})
+
+
+def stream(kind: Csv | Json, entries: QuerySet[Entry], chains: Iterable[str]) -> Iterator[str]:
+    """Yield an export in pieces. `chains` are the ones that it holds completely."""
+    checkpoints, told = checkpoints_of(Chain.objects.filter(pk__in=chains).order_by("pk")), Digest(kind.names)
+    yield kind.head
+    rows = entries.iterator(chunk_size=_BATCH)
+    while batch := list(islice(rows, _BATCH)):
+        yield kind.text(batch, told)
+    yield kind.tail(checkpoints, signature_of(checkpoints, told))
 
 
 def check_export(text: str) -> tuple[dict, bool]:

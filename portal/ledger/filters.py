@@ -7,14 +7,16 @@ from urllib.parse import urlencode
 
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Upper
+from django.http import HttpRequest, QueryDict
 from django.utils.timezone import make_aware
 
 from portal.foundation.pages import merged
 
 from .actions import SYSTEM, actor_name
 from .events import Group, events_of, is_about_an_app, known_events
+from .forms import FilterForm
 from .models import Entry
-from .reading import ORDER, PORTAL_NAME, choose_person, name_of_chain_seen_by, parts_of
+from .reading import ORDER, PORTAL_NAME, choose_chain, choose_person, name_of_chain_seen_by, parts_of
 
 # What no index finds is looked for among so many entries: the newest that the other filters leave.
 SEARCHED = 5_000
@@ -71,6 +73,15 @@ class Filters:
             chains=chains,
             **{name: value for name, value in typed.items() if value},
         )
+
+    @classmethod
+    def again(cls, user: Any, query: dict[str, str]) -> "Filters":
+        """Return the filters that said `query`, as they are for this person now."""
+        request = HttpRequest()
+        request.user, request.GET = user, QueryDict(urlencode(query))  # type: ignore[assignment]
+        form = FilterForm(request.GET)
+        form.is_valid()
+        return cls.of(request, choose_chain(request), form.cleaned_data)
 
     @property
     def query(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import uuid
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Func, Q, Value
 from django.db.models.fields.json import KeyTextTransform
@@ -84,3 +85,57 @@ class KeyPeriod(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Export(models.Model):
+    """A large file of entries that a person asked for. Workers write it piece by piece, and erase it after a day."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=4)
+    # The filters as the address of the list says them, and how its reader reads days and words.
+    query = models.JSONField(default=dict)
+    time_zone = models.CharField(max_length=60, blank=True)
+    language = models.CharField(max_length=20)
+    # [[chain, length, whether this person read all of it], …] when it was asked for.
+    places = models.JSONField(default=list)
+    # Of the chains that it holds completely.
+    checkpoints = models.JSONField(default=list)
+    # Where the next piece begins: which of the places, and after which of its entries.
+    place = models.PositiveIntegerField(default=0)
+    after = models.BigIntegerField(default=0)
+    # In entries: all in its places, how many of them were looked at, and how many are in the file.
+    whole = models.BigIntegerField()
+    looked_at = models.BigIntegerField(default=0)
+    count = models.BigIntegerField(default=0)
+    # In bytes.
+    size = models.BigIntegerField(default=0)
+    asked_at = models.DateTimeField(db_default=Now())
+    worked_at = models.DateTimeField(db_default=Now())
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["worked_at"], condition=models.Q(done_at=None), name="export_to_write"),
+            models.Index(fields=["asked_at"], name="export_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class ExportPiece(models.Model):
+    """Some of an export's file, compressed."""
+
+    export = models.ForeignKey(Export, db_index=False, on_delete=models.CASCADE, related_name="pieces")
+    number = models.PositiveIntegerField()
+    content = models.BinaryField()
+    # How many entries it has, and what the signature's digest is made of, also compressed.
+    count = models.PositiveIntegerField(default=0)
+    lines = models.BinaryField(default=bytes)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["export", "number"], name="one_piece_per_export_and_number")]
+
+    def __str__(self) -> str:
+        return f"{self.export_id} {self.number}"

@@ -221,7 +221,7 @@ def test_a_width_changes_no_colours_but_those_of_tables():
 WITHOUT_A_PAGE = {
     "forms only, which lead to another page or to the one in 405.html": {
         "version-test", "vendor-secret-keep", "invitation-resend", "admin:logout",
-        "installation-upgrades-itself", "version-take-back", "version-copy", "team-verification",
+        "installation-upgrades-itself", "version-take-back", "version-copy", "team-verification", "export-create",
     },
     "lead on at once": {"installation-connect", "invitation-open", "admin:login", "admin:password_change", "admin:view_on_site"},
     "answered to programs": {
@@ -229,8 +229,8 @@ WITHOUT_A_PAGE = {
         "oauth-resource-metadata", "product-metadata", "sandbox-metadata", "ledger-keys", "sandbox-tickets", "sandbox-ticket", "healthz", "readyz", "admin:autocomplete",
         "admin:jsi18n", "api-run-request", "api-check-package",
     },
-    "files": {"team-logo", "version-icon", "version-screenshot", "receipt-verifier", "ledger-export-csv", "ledger-export-json", "mfa_download_recovery_codes", "version-package-download"},
-    "parts of a page": {"version-package-preview", "receipt-progress"},
+    "files": {"team-logo", "version-icon", "version-screenshot", "receipt-verifier", "ledger-export-csv", "ledger-export-json", "export-download", "mfa_download_recovery_codes", "version-package-download"},
+    "parts of a page": {"version-package-preview", "receipt-progress", "export-progress"},
     "of windows without buttons": {"admin:credentials_scope_press", "admin:credentials_endpoint_press"},
     "never come to by people who have a password and sign in with it": {
         "account_set_password", "account_confirm_login_code", "admin:password_change_done",

@@ -17,8 +17,10 @@ from marketplace.models import App, Connection, Installation
 from marketplace.vendors import actions as connecting
 from portal.accounts.actions import accounts
 from portal.accounts.models import Account, User
+from portal.ledger import preparing
+from portal.ledger import views as ledger_views
 from portal.ledger.actions import one_act, record
-from portal.ledger.models import Entry
+from portal.ledger.models import Entry, Export
 from tests import factories
 from tests.clock import advance
 from tests.marketplace.connected import code_of_vendor, installed_with_vendors
@@ -99,6 +101,28 @@ def test_an_admins_apps(look, calm, agreed):
     ada.press("Uninstall")
     look(ada.page)
     ada.open(f"/installations/{installation.pk}/")
+    look(ada.page)
+
+
+@covers("ledger-list", "export-view")
+def test_a_large_download(look, calm, monkeypatch):
+    ada = calm("admin@acme.example")
+    monkeypatch.setattr(ledger_views, "COUNTED", 1)
+    ada.open("/ledger/")
+    look(ada.page)
+    ada.press("CSV")
+    ada.page.wait_for_url("**/ledger/exports/*/")
+    look(ada.page)
+    ada.shoot("export-prepared")
+    while preparing.write_some(str(Export.objects.get().pk)):
+        pass
+    ada.page.get_by_text("Your file is ready").wait_for()
+    look(ada.page)
+    ada.shoot("export-ready")
+    with ada.page.expect_download() as file:
+        ada.press("Download")
+    assert file.value.suggested_filename == "ledger.csv"
+    ada.open("/ledger/")
     look(ada.page)
 
 

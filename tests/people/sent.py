@@ -291,6 +291,7 @@ SENT = {
     "POST/agent consents/<uuid:consent_id>/renew/": _agree("renew", "agent_consent"),
     "POST consents/<uuid:consent_id>/confirm/": _confirm,
     "GET/json receipts/<uuid:entry_id>/": _of(format="json"),
+    "POST ledger/exports/": lambda world, who: {"data": {"kind": "csv"}},
     "GET/chain ledger/": lambda world, who: {"data": {"chain": world.mine.account.chain_name}},
     "GET/token sandbox/api/v2/tickets": lambda world, who: _bearer(world.mine),
     "POST/token sandbox/api/v2/tickets": _ticket,

@@ -21,6 +21,8 @@ from marketplace.actions import installing, publishing
 from marketplace.models import Connection
 from portal.accounts.actions import memberships, profiles, teams
 from portal.demo.sandbox.models import Ticket
+from portal.ledger import preparing
+from portal.ledger.filters import Filters
 from portal.ledger.keys import signer
 from tests import factories
 from tests.factories import CREATE, EDIT, VIEW, team_of, version_fields
@@ -143,6 +145,8 @@ def tenant(word, *, dev, admin, agent, account, slug=None, invited=None):
     own.gone = ended
     own.receipt = ending.end_access(ended, by=admin, reason=AccessEnd.REVOKED)
     own.invitation, own.invitation_token = factories.invited(account, invited or "nobody@example.com", by=admin)
+    own.export = preparing.ask(Filters(dev), "json")
+    preparing.write_some(str(own.export.pk))
     own.ticket = Ticket.objects.create(account=account, subject=f"{word} printer on fire")
     return own
 
@@ -164,6 +168,7 @@ def ids(own):
         "public_id": own.team.public_id,
         "token": own.invitation_token,
         "entry_id": own.receipt.pk,
+        "export_id": own.export.pk,
         "ticket_id": own.ticket.pk,
         "product": "freshservice",
         "path": "freshservice",

@@ -1,4 +1,4 @@
-"""Numbers that are counted only so far."""
+"""Numbers as people read them."""
 
 from django import template
 from django.utils.formats import number_format
@@ -10,8 +10,14 @@ register = template.Library()
 
 
 @register.filter
+def grouped(number: int) -> str:
+    """Return a number with its digits in groups."""
+    return number_format(number, use_l10n=True, force_grouping=True)
+
+
+@register.filter
 def up_to_most(number: int) -> str:
-    """Return a number as people read it; beyond MOST_COUNTED, that it is more."""
+    """Return a number with its digits in groups; beyond MOST_COUNTED, that it is more."""
     if number <= MOST_COUNTED:
-        return number_format(number, use_l10n=True, force_grouping=True)
-    return _("more than %(number)s") % {"number": number_format(MOST_COUNTED, use_l10n=True, force_grouping=True)}
+        return grouped(number)
+    return _("more than %(number)s") % {"number": grouped(MOST_COUNTED)}
