@@ -24,7 +24,7 @@ admin.site.password_change = require_safe(lambda request, extra_context=None: re
 
 urlpatterns = [
     path("", views.home, name="home"),
-    # Before allauth, whose page for a forgotten password it replaces.
+    # Before allauth, whose pages for a forgotten password and a mailed link it replaces.
     path("", include("portal.accounts.urls")),
     path("accounts/", include("allauth.urls")),
     path("settings/", views.settings_page, name="settings"),

@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from portal.accounts.models import DEFAULT_ZONE, User
+from portal.accounts.models import DEFAULT_ZONE, Invitation, User
 from portal.foundation.encryption import decrypt, encrypt
 from portal.foundation.limits.address import address_of
 from portal.foundation.limits.rates import TooMany, give_back, spend
@@ -68,6 +68,21 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_client_ip(self, request: HttpRequest) -> str:
         return address_of(request.META)
+
+    def is_email_verified(self, request: HttpRequest, email: str) -> bool:
+        """Take an invited address as confirmed: the link that this browser opened was mailed to no other."""
+        invitation = Invitation.objects.opened_in(request.session)
+        if invitation and not invitation.why_over() and invitation.email == email.lower():
+            return True
+        return super().is_email_verified(request, email)
+
+    def get_signup_redirect_url(self, request: HttpRequest) -> str:
+        """Send a person who signed up to accept an invitation to it."""
+        return (
+            reverse("invitation-accept")
+            if "invitation" in request.session
+            else super().get_signup_redirect_url(request)
+        )
 
     def get_email_verification_redirect_url(self, email_address: Any) -> str:
         """Return a person who signed up to accept an invitation to it."""

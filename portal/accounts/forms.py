@@ -22,7 +22,7 @@ from .models import Invitation, Team, User
 
 class SignupForm(allauth.SignupForm):
     name = forms.CharField(label=_("Your name"), max_length=80, validators=[validate_readable])
-    field_order = ["name", "email", "password1", "password2"]
+    field_order = ["name", "email", "password1"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,9 +1,19 @@
-from django.urls import path
+from django.urls import include, path, re_path
 
 from . import views
 
 urlpatterns = [
     path("accounts/password/reset/", views.PasswordResetView.as_view(), name="account_reset_password"),
+    path(
+        "accounts/",
+        include(
+            [
+                re_path(
+                    r"^confirm-email/(?P<key>[-:\w]+)/$", views.ConfirmEmailView.as_view(), name="account_confirm_email"
+                )
+            ]
+        ),
+    ),
     path("switch/", views.switch, name="switch"),
     path("settings/mail/", views.mail_settings, name="mail-settings"),
     path("members/<slug:slug>/", views.member_list, name="member-list"),

@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import UUID
 
+from allauth.account.stages import EmailVerificationStage, LoginStageController
+from allauth.account.views import ConfirmEmailView as AllauthConfirmEmailView
 from allauth.account.views import PasswordResetView as AllauthPasswordResetView
 from django.conf import settings
 from django.contrib import messages
@@ -40,6 +42,25 @@ class PasswordResetView(AllauthPasswordResetView):
 
     def get_success_url(self) -> str:
         return reverse("account_reset_password_done")
+
+
+class ConfirmEmailView(AllauthConfirmEmailView):
+    """Where the mail's link leads. Opening it changes nothing, since mail scanners open links; its button confirms.
+
+    In the browser that signed up the button signs in too.
+    """
+
+    http_method_names = ["get", "head", "post"]
+
+    def logout_other_user(self, confirmation: Any) -> None:
+        if self.request.method == "POST":
+            super().logout_other_user(confirmation)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        stage = LoginStageController.enter(self.request, EmailVerificationStage.key)
+        waiting = stage.login.user if stage and not self.request.user.is_authenticated else None
+        signs_in = bool(waiting and self.object and waiting.pk == self.object.email_address.user_id)
+        return {**super().get_context_data(**kwargs), "signs_in": signs_in}
 
 
 @require_safe

@@ -26,7 +26,7 @@ from tests.rows import changed, contents
 from tests.worlds import shared
 
 pytestmark = pytest.mark.django_db
-NEW = {"name": "Nia", "email": "nia@example.com", "password1": PASSWORD, "password2": PASSWORD}
+NEW = {"name": "Nia", "email": "nia@example.com", "password1": PASSWORD}
 
 
 def opened(browser, token):
@@ -203,12 +203,29 @@ def test_somebody_without_an_account_signs_up_first_and_comes_back(cast):
     page = browser.get("/accounts/signup/")
     assert "You are invited to Acme" in text(page) and asked not in text(page)
     assert page.context["form"]["email"].value() == NEW["email"]
-    browser.post("/accounts/signup/", NEW)
-    assert browser.post("/invitations/")["Location"].startswith("/accounts/login/"), "the address is not proved yet"
+    mails = len(outbox())
+    assert browser.post("/accounts/signup/", NEW)["Location"] == "/invitations/"
+    assert len(outbox()) == mails, "the invitation proved the address: it went to no other"
+    assert "Welcome to Acme" in text(browser.post("/invitations/", follow=True))
+
+
+@pytest.mark.parametrize("why", ["another address", "taken back", "resent", "expired"])
+def test_an_invitation_proves_only_the_address_it_went_to_and_only_while_it_is_good(cast, why):
+    row, token = invited(cast.acme, NEW["email"], by=cast.admin)
+    browser = Browser()
+    opened(browser, token)
+    if why == "taken back":
+        inviting.revoke_invitation(row, by=cast.admin)
+    if why == "resent":
+        inviting.resend_invitation(row, by=cast.admin)
+    if why == "expired":
+        advance(dt.timedelta(days=7, seconds=1))
+    email = "other@example.com" if why == "another address" else NEW["email"]
+    browser.post("/accounts/signup/", {**NEW, "email": email})
+    assert not EmailAddress.objects.get(email=email).verified and outbox()[-1].to == [email]
+    assert browser.get("/settings/").status_code == 302
     link = re.search(r"https?://\S+(/accounts/confirm-email/\S+)", outbox()[-1].body)[1]
     assert browser.post(link)["Location"] == "/invitations/"
-    browser.post("/accounts/login/?next=/invitations/", {"login": NEW["email"], "password": PASSWORD})
-    assert "Welcome to Acme" in text(browser.post("/invitations/", follow=True))
 
 
 def test_signing_up_tells_of_no_invitation_that_is_over(cast):

@@ -18,7 +18,7 @@ from tests.mailing import outbox
 STRONG = "a horse of another colour"
 # What a known and an unknown address are tried with.
 FORMS = {
-    "/accounts/signup/": {"name": "Nia", "password1": STRONG, "password2": STRONG},
+    "/accounts/signup/": {"name": "Nia", "password1": STRONG},
     "/accounts/password/reset/": {},
     "/accounts/login/": {"password": "wrong one here"},
 }

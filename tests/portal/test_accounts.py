@@ -302,7 +302,7 @@ def test_the_first_staff_user_signs_in_without_confirming_by_mail(client, db):
 
 
 def test_an_unavailable_mail_server_delays_a_mail_and_breaks_nothing(client, db, caplog):
-    new = {"email": "new@example.com", "name": "New", "password1": PASSWORD, "password2": PASSWORD}
+    new = {"email": "new@example.com", "name": "New", "password1": PASSWORD}
     with no_mail_server():
         assert client.post("/accounts/signup/", new, follow=True).status_code == 200
         assert not outbox()
@@ -313,7 +313,7 @@ def test_an_unavailable_mail_server_delays_a_mail_and_breaks_nothing(client, db,
 
 
 def test_mails_about_an_address_say_what_somebody_did_and_where_to_continue(client, cast):
-    given = {"name": "Ann", "password1": "a-long-password-7", "password2": "a-long-password-7"}
+    given = {"name": "Ann", "password1": "a-long-password-7"}
     for path, email, subject, link in (
         ("/accounts/password/reset/", cast.admin.email, "Choose a new password", "/accounts/password/reset/key/"),
         ("/accounts/password/reset/", "nobody@a.example", "There is no account", "/accounts/signup/"),
@@ -331,7 +331,6 @@ def test_the_mail_that_confirms_an_address_contains_no_strangers_text(client, db
         "email": "vic@example.com",
         "name": "Locked! Visit http://evil.example/",
         "password1": PASSWORD,
-        "password2": PASSWORD,
     }
     client.post("/accounts/signup/", form)
     assert "evil" not in outbox()[0].body and "/accounts/confirm-email/" in outbox()[0].body
@@ -342,7 +341,7 @@ def test_the_mail_that_confirms_an_address_contains_no_strangers_text(client, db
 )
 def test_an_address_cannot_inject_lines_into_its_mails(cast, client, browse, email):
     """Lines in a header would continue into the text below it (RFC 5322 section 2.2)."""
-    new = {"email": email, "name": "New", "password1": PASSWORD, "password2": PASSWORD}
+    new = {"email": email, "name": "New", "password1": PASSWORD}
     assert client.post("/accounts/signup/", new).status_code == 200
     assert browse(cast.admin).post("/accounts/email/", {"email": email, "action_add": ""}).status_code == 200
     for act in (

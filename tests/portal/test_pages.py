@@ -15,12 +15,12 @@ from portal.accounts.models import Team, TeamMembership, User
 from tests import factories
 from tests.browsing import squeeze
 from tests.mailing import outbox
+from tests.worlds import signed_in
 
 SIGN_UP = {
     "name": "Nia New",
     "email": "nia@example.com",
     "password1": "a long enough one",
-    "password2": "a long enough one",
 }
 
 
@@ -89,18 +89,30 @@ def test_settings_answer_other_methods_with_405(cast, browse):
     assert browse(cast.dev).delete("/settings/").status_code == 405
 
 
-def test_signing_up_creates_a_team_and_confirming_the_address_signs_in(client, db):
+def test_signing_up_creates_a_team_and_the_mails_one_button_confirms_and_signs_in(client, db):
     assert client.post(reverse("account_signup"), SIGN_UP).status_code == 302
     user = User.objects.get(email="nia@example.com")
     assert user.name == "Nia New"
     assert user.team_memberships.get().team.test_account.memberships.get().user == user
     assert client.get("/settings/").status_code == 302
     link = re.search(r"https?://\S+(/accounts/confirm-email/\S+)", outbox()[0].body)[1]
-    assert client.post(link).status_code == 302
-    assert client.post(
-        reverse("account_login"), {"login": SIGN_UP["email"], "password": SIGN_UP["password1"]}
-    ).status_code == 302  # fmt: skip
-    assert client.get("/settings/").status_code == 200
+    page = client.get(link)
+    assert "Confirm and sign in" in page.content.decode()
+    assert client.get("/settings/").status_code == 302, "opening it changes nothing"
+    assert client.post(link)["Location"] == "/"
+    assert client.post(link).status_code == 404, "it works once"
+
+
+def test_in_any_other_browser_the_mails_link_only_confirms(client, cast):
+    """Whoever signed up with another's address is not let in by the other's click, nor are others signed out by a link."""
+    client.post(reverse("account_signup"), SIGN_UP)
+    link = re.search(r"https?://\S+(/accounts/confirm-email/\S+)", outbox()[0].body)[1]
+    for other in (Browser(), signed_in(cast.dev)):
+        before = other.session.get("_auth_user_id")
+        assert "Confirm and sign in" not in other.get(link).content.decode()
+        assert other.session.get("_auth_user_id") == before
+    assert Browser().post(link)["Location"] == "/accounts/login/"
+    assert client.get("/settings/").status_code == 302
 
 
 def test_signing_up_with_a_known_address_looks_the_same_and_creates_nothing(client, cast):
