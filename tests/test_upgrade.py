@@ -39,7 +39,7 @@ MIGRATIONS = {
         "0012_app_for_accounts", "0013_search", "0014_search_always", "0015_words_that_people_read",
         "0016_given_name", "0017_listings", "0018_erased_pictures",
     ],
-    "sandbox": ["0001_initial"],
+    "sandbox": ["0001_initial", "0002_sample_tickets"],
 }  # fmt: skip
 TASKS = {
     "consent.tasks": [

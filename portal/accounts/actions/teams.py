@@ -1,6 +1,7 @@
 """Make and verify teams, add developers to them, change their roles, and remove them."""
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
@@ -27,6 +28,15 @@ class AlreadyVerified(Refused):
     pass
 
 
+# What the apps above put into a new test account.
+_fill: list[Callable[[Account], None]] = []
+
+
+def after_test_account(put: Callable[[Account], None]) -> None:
+    """Have each new test account filled by `put`, in the transaction that makes it."""
+    _fill.append(put)
+
+
 @transaction.atomic
 def create_team(*, by: User) -> Team:
     """Make a team whose owner is `by`, and the account it tests its apps on, whose admin is `by`."""
@@ -37,6 +47,8 @@ def create_team(*, by: User) -> Team:
         slug=f"test-{secrets.token_hex(5)}", name=_("%(team)s (test)") % {"team": name[:70]}, test_of_team=team
     )
     Membership.objects.create(account=account, user=by, role=Role.ADMIN)
+    for put in _fill:
+        put(account)
     subject = f"team:{team.public_id}"
     record(
         account.chain_name,

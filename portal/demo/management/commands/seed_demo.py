@@ -20,7 +20,7 @@ from portal.accounts.actions import accounts, memberships, people, teams
 from portal.accounts.models import REVIEWERS, Account, Membership, Notice, TeamMembership, User
 from portal.accounts.rights import is_reviewer
 from portal.demo import pictures, vendors
-from portal.demo.sandbox.models import Ticket
+from portal.demo.sandbox.samples import put_samples
 from portal.foundation.database import database_now
 from portal.ledger.actions import one_act
 
@@ -63,11 +63,6 @@ REDIRECT_URIS = ["http://127.0.0.1:9000/callback", "https://oauth.pstmn.io/v1/ca
 BASE_ADDRESS = "https://freshservice.example"
 # Where Reply Helper’s own pages are, in the demo (portal/demo/app.py).
 OWN_PAGES = "/sandbox/app/"
-SUBJECTS = [
-    "Printer on floor 3 is jammed", "VPN drops every hour", "New laptop for Monday", "Cannot open the payroll page",
-    "Meeting room screen is black", "Password reset does not arrive", "Please add me to the design group",
-    "Phone shows no signal", "Shared drive is full", "Mail to customers bounces", "Monitor flickers", "Badge does not open door B",
-]  # fmt: skip
 
 
 class Command(BaseCommand):
@@ -301,20 +296,8 @@ class Command(BaseCommand):
         publishing.publish_version(submitted, by=dev)
 
     def _tickets(self) -> None:
-        if Ticket.objects.exists():
-            return
-        Ticket.objects.bulk_create(
-            Ticket(
-                account=account,
-                subject=f"{SUBJECTS[number % len(SUBJECTS)]}"
-                + (f" ({number // len(SUBJECTS) + 1})" if number >= len(SUBJECTS) else ""),
-                description=f"Reported by {account.name}, desk {number + 1}.",
-                status=[2, 2, 3, 4, 5][number % 5],
-                priority=number % 4 + 1,
-            )
-            for account in Account.objects.filter(slug__in=["acme", "globex"]).order_by("slug")
-            for number in range(40)
-        )
+        for account in Account.objects.filter(slug__in=["acme", "globex"], tickets=None).order_by("slug"):
+            put_samples(account, 40)
 
     def _answer(self) -> dict[str, Any]:
         return {
