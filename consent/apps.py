@@ -6,6 +6,7 @@ class ConsentConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from credentials.trying import register_callback
         from portal.accounts.actions.memberships import after_admins_change
         from portal.accounts.actions.suspensions import register_concerned
         from portal.accounts.entrance import register_destination
@@ -16,3 +17,4 @@ class ConsentConfig(AppConfig):
         register_concerned("client", accounts_with_access)
         after_admins_change(queue_successor)
         register_destination("oauth-authorize")
+        register_callback("client-test-callback")

@@ -14,6 +14,7 @@ from oauth2_provider.models import AbstractAccessToken, AbstractGrant
 
 from credentials.models import Client
 from portal.accounts.models import Account, Membership
+from portal.foundation.encryption import EncryptedField
 
 from .reasons import AccessEnd, ConsentEnd, FamilyEnd
 
@@ -297,6 +298,23 @@ class AccessToken(AbstractAccessToken):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+    __repr__ = __str__
+
+
+class Trial(models.Model):
+    """What one browser's session is trying with one client, encrypted and forgotten within the hour."""
+
+    # The SHA-256 of the session's key and the client's id: without the session's cookie nobody finds it.
+    key = models.CharField(max_length=64, primary_key=True, editable=False)
+    state: Any = EncryptedField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["expires_at"], name="trial_to_erase")]
+
+    def __str__(self) -> str:
+        return "trial"
 
     __repr__ = __str__
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from django.urls import reverse
+
+from credentials.models import Client
+from portal.accounts.models import User
 
 from .models import Access
 
@@ -42,6 +45,24 @@ def access_url(access: Access) -> str:
 def connect_url(access: Access) -> str:
     """Return the page that sends a person on to connect an installed app."""
     return reverse(_installation.connect, args=[access.installation_id])
+
+
+class Installer(Protocol):
+    def __call__(self, client: Client, *, by: User) -> None:
+        """Install a client's app on its team's test account. Raises Refused."""
+
+
+_installers: list[Installer] = []
+
+
+def register_installer(install: Installer) -> None:
+    _installers.append(install)
+
+
+def install_to_try(client: Client, *, by: User) -> None:
+    """Install a client's app on its team's test account, which marketplace, above, can. Raises Refused."""
+    for install in _installers:
+        install(client, by=by)
 
 
 def app_addresses(access: Access | None) -> AppAddresses:

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from portal.accounts.models import Account, Membership
 
-from .actions import ending, failing, reminding, succeeding
+from .actions import ending, failing, reminding, succeeding, trying
 from .actions.ending import access_to_revoke, mark_erased
 from .actions.path import queue_revoke_tokens
 from .models import Access
@@ -28,13 +28,15 @@ def expire() -> None:
 
 @shared_task
 def erase() -> None:
-    """Erase codes and access tokens a day after their end, and failures after 30 days.
+    """Erase what was tried an hour ago, codes and access tokens a day after their end, and failures after 30 days.
 
     It stops where none is left, or somebody has one locked; the next run goes on.
     """
     # Erased tokens can no longer be counted.
     for access in access_to_revoke().order_by("pk"):
         ending.revoke_tokens(access)
+    while trying.erase_trials():
+        pass
     for size in ending.batches():
         if not ending.erase_batch(size) and not failing.erase_failures():
             break

@@ -1,5 +1,6 @@
 from django.urls import path
 
+from .trying import views as trying
 from .views import authorize, endpoints, failures, metadata, people, permissions, receipts
 
 urlpatterns = [
@@ -23,6 +24,10 @@ urlpatterns = [
     path("consents/<uuid:consent_id>/revoke/", people.revoke_consent, name="consent-revoke"),
     path("consents/<uuid:consent_id>/confirm/", people.confirm_consent, name="consent-confirm"),
     path("credentials/<slug:client_id>/log/", failures.failure_list, name="failure-list"),
+    # Before the page of a client, since `new` could be one's id.
+    path("credentials/new/test/", trying.client_try, name="client-try"),
+    path("credentials/test/callback/", trying.client_test_callback, name="client-test-callback"),
+    path("credentials/<slug:client_id>/test/", trying.client_test, name="client-test"),
     path("receipts/<uuid:entry_id>/", receipts.receipt_view, name="receipt-view"),
     path("receipts/<uuid:entry_id>/progress/", receipts.receipt_progress, name="receipt-progress"),
 ]

@@ -27,6 +27,8 @@ from .secrets import CLIENT_SECRET, PRODUCT_SECRET, digest, generate, shown_pref
 
 MAX_OVERLAP_HOURS = 168
 MAX_JUSTIFICATION = 500
+# How long a secret works that is made to try the flow with.
+TEST_SECRET_LIFETIME = dt.timedelta(hours=1)
 
 
 class UnknownScope(Refused):
@@ -116,9 +118,16 @@ def _insert_scopes(client: Client, wanted: dict[str, str], by: User) -> list[str
     return new
 
 
-def _insert_secret(client: Client, by: User, value: str | None) -> tuple[ClientSecret, str]:
+def insert_secret(client: Client, by: User, value: str | None, *, for_trying: bool = False) -> tuple[ClientSecret, str]:
     value = value or generate(CLIENT_SECRET)
-    row = ClientSecret.objects.create(client=client, hash=digest(value), prefix=shown_prefix(value), created_by=by)
+    row = ClientSecret.objects.create(
+        client=client,
+        hash=digest(value),
+        prefix=shown_prefix(value),
+        created_by=by,
+        expires_at=database_now() + TEST_SECRET_LIFETIME if for_trying else None,
+        is_for_trying=for_trying,
+    )
     return row, value
 
 
@@ -134,10 +143,12 @@ def create_client(
     level: str,
     by: User,
     value: str | None = None,
+    for_trying: bool = False,
 ) -> tuple[Client, str]:
     """Make OAuth credentials; return the client and its secret, which is shown this once (C3).
 
-    `value` is a secret that the caller derived. `scopes` maps scope names to justifications. Raises NotATeammate, InvalidRedirectUri, UnknownScope,
+    `value` is a secret that the caller derived. `scopes` maps scope names to justifications. The secret of credentials `for_trying`
+    works for an hour. Raises NotATeammate, InvalidRedirectUri, UnknownScope,
     DeprecatedScope, JustificationMissing, JustificationTooLong, and ValidationError for a name or description that does not fit.
     """
     require_teammate(team, by)
@@ -150,11 +161,12 @@ def create_client(
         redirect_uris=_checked_uris(redirect_uris, kind),
         kind=Kind(kind),
         level=Level(level),
+        is_for_trying=for_trying,
     )
     client.clean_fields()
     client.save(force_insert=True)
     added = _insert_scopes(client, scopes, by)
-    secret, value = _insert_secret(client, by, value)
+    secret, value = insert_secret(client, by, value, for_trying=for_trying)
     record(
         team.chain_name,
         Event.CLIENT_CREATED,
@@ -180,7 +192,7 @@ def add_scopes(client: Client, *, scopes: dict[str, str], by: User) -> list[str]
     client = lock(Client, client.pk)
     added = _insert_scopes(client, scopes, by)
     if added:
-        _record(client, Event.CLIENT_SCOPES_ADDED, by, scopes=added)
+        record_client(client, Event.CLIENT_SCOPES_ADDED, by, scopes=added)
     return added
 
 
@@ -196,7 +208,7 @@ def change_client(client: Client, *, redirect_uris: list[str], description: str,
     if before == (client.redirect_uris, client.description):
         return client
     client.save(update_fields=["redirect_uris", "description", "updated"])
-    _record(
+    record_client(
         client,
         Event.CLIENT_CHANGED,
         by,
@@ -224,8 +236,8 @@ def rotate_secret(
     for secret in active:
         ends = min(filter(None, [secret.expires_at, now + dt.timedelta(hours=overlap_hours)]))
         ClientSecret.objects.filter(pk=secret.pk).update(expires_at=ends)
-    secret, value = _insert_secret(client, by, value)
-    _record(
+    secret, value = insert_secret(client, by, value)
+    record_client(
         client,
         Event.CLIENT_SECRET_ROTATED,
         by,
@@ -246,7 +258,7 @@ def end_secret(secret: ClientSecret, *, by: User) -> ClientSecret:
         )
     ClientSecret.objects.filter(pk=secret.pk).update(expires_at=Now())
     secret.refresh_from_db()
-    _record(
+    record_client(
         client,
         Event.CLIENT_SECRET_ENDED,
         by,
@@ -310,7 +322,7 @@ def check_reason(reason: str) -> None:
         raise ReasonMissing(_("Give a reason. The developers will read it."))
 
 
-def _record(client: Client, event: Event, by: User, **details: object) -> None:
+def record_client(client: Client, event: Event, by: User, **details: object) -> None:
     record(client.team.chain_name, event, by=by, subject=f"client:{client.client_id}", name=client.name, **details)
 
 

@@ -49,9 +49,11 @@ class RedirectUris(forms.CharField):
 class ScopesForm(forms.Form):
     """The scopes that are ticked in a picker, each with why the app needs it; no picker offers those `held` already."""
 
-    def __init__(self, data: Any = None, *, held: Iterable[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, data: Any = None, *, held: Iterable[str] = (), ticked: Iterable[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(data, **kwargs)
-        self.chosen = chosen_scopes(data) if data else {}
+        self.chosen = chosen_scopes(data) if data else dict.fromkeys(ticked, "")
         self.picker = scope_picker(self.chosen, held)
         rows = (scope for _product, groups in self.picker for _title, scopes in groups for scope in scopes)
         self.ticked = [scope for scope in rows if scope.is_chosen]
@@ -84,15 +86,37 @@ class ClientForm(Sectioned, ScopesForm):
         label=_("Description"), max_length=500, required=False, widget=Textarea(attrs={"rows": 2})
     )
     redirect_uris = RedirectUris()
-    level = forms.ChoiceField(label=_("Who authorizes"), choices=Level, widget=forms.RadioSelect, initial=Level.ACCOUNT)
+    # None of these is preselected, since they never change (C4).
+    level = forms.ChoiceField(
+        label=_("Who authorizes"),
+        choices=[
+            (
+                Level.ACCOUNT,
+                _(
+                    "An account admin, for the whole account: reports, synchronization, workflows, anything that runs by itself"
+                ),
+            ),
+            (
+                Level.AGENT,
+                _("Each agent, for themselves: what the app does in one person’s name, with what they may see"),
+            ),
+        ],
+        widget=forms.RadioSelect,
+        help_text=_("You cannot change this later."),
+    )
     kind = forms.ChoiceField(
         label=_("Where the app runs"),
         choices=[
-            (Kind.PLATFORM, _("Marketplace: accounts install it from here")),
-            (Kind.EXTERNAL, _("External: it runs elsewhere and is not listed here")),
+            (Kind.PLATFORM, _("Marketplace: you want customers to find it here, and their admins to install it")),
+            (
+                Kind.EXTERNAL,
+                _(
+                    "External: you have a script, a workflow or a product of your own that sends people here only to agree"
+                ),
+            ),
         ],
         widget=forms.RadioSelect,
-        initial=Kind.PLATFORM,
+        help_text=_("You cannot change this later."),
     )
 
     def __init__(self, *args: Any, teams: QuerySet[Team], **kwargs: Any) -> None:

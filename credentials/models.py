@@ -173,6 +173,8 @@ class Client(AbstractApplication):
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Codes, families and access tokens made before this time have ended for good.
     not_before = models.DateTimeField(null=True, blank=True, editable=False)
+    # Made by one press, to try the flow with; of which a team has one set.
+    is_for_trying = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         ordering = ["-created"]
@@ -181,6 +183,9 @@ class Client(AbstractApplication):
         constraints = [
             models.CheckConstraint(condition=Q(kind__in=Kind.values), name="client_kind_is_known"),
             models.CheckConstraint(condition=Q(level__in=Level.values), name="client_level_is_known"),
+            models.UniqueConstraint(
+                fields=["team"], condition=Q(is_for_trying=True), name="one_set_of_test_credentials_per_team"
+            ),
         ]
         indexes = [
             models.Index(fields=["team", "-created", "-id"], name="clients_of_team"),
@@ -233,13 +238,18 @@ class ClientSecret(models.Model):
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    # Made to try the flow with; it never becomes the current one.
+    is_for_trying = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering = ["-created_at", "-pk"]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(is_for_trying=False) | Q(expires_at__isnull=False), name="secret_for_trying_expires"
+            ),
             models.UniqueConstraint(
                 fields=["client"], condition=Q(expires_at=None), name="one_secret_without_expiry_per_client"
-            )
+            ),
         ]
         indexes = [models.Index(fields=["expires_at"], condition=~Q(expires_at=None), name="secret_that_expires")]
 

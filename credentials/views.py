@@ -23,7 +23,7 @@ from portal.foundation.once import once, press_of
 from portal.foundation.pages import paginate_merged
 from portal.foundation.refusals import Refused, add_errors
 
-from . import actions
+from . import actions, trying
 from .forms import ChangeClientForm, ClientForm, RotateForm, ScopesForm
 from .models import ClientSecret
 from .secrets import CLIENT_SECRET, derive, derived_before
@@ -34,7 +34,9 @@ MOST_TEAMS = 40
 
 
 def _created(request: SignedInRequest, client: Client, secret: str, *, rotated: Any, status: int = 200) -> HttpResponse:
-    context = {"client": client, "secret": secret, "rotated": rotated}
+    # A file that only this page holds, which is never stored.
+    env = f"CLIENT_ID={client.client_id}\nCLIENT_SECRET={secret}\n"
+    context = {"client": client, "secret": secret, "rotated": rotated, "env": env}
     return render(request, "credentials/client_created.html", context, status=status)
 
 
@@ -82,7 +84,10 @@ def client_create(request: SignedInRequest) -> HttpResponse:
     if not teams:
         messages.info(request, _("Developers work in teams. Start your team here first."))
         return redirect(settings.TEAM_START_URL)
-    form = ClientForm(request.POST or None, teams=teams, initial={"team": pick_team(request, teams) or teams[0]})
+    is_prefilled = "trying" in request.GET
+    prefilled = trying.prefilled() if is_prefilled else {"initial": {}}
+    prefilled["initial"]["team"] = pick_team(request, teams) or teams[0]
+    form = ClientForm(request.POST or None, teams=teams, **prefilled)
     if request.method == "POST" and form.is_valid():
         secret = derive(CLIENT_SECRET, press_of(request).seed)
         try:
@@ -92,7 +97,8 @@ def client_create(request: SignedInRequest) -> HttpResponse:
             return _created(request, client, secret, rotated=False, status=201)
         except (Refused, ValidationError) as error:
             add_errors(form, error)
-    return render(request, "credentials/client_create.html", {"form": form}, status=422 if form.errors else 200)
+    context = {"form": form, "is_prefilled": is_prefilled}
+    return render(request, "credentials/client_create.html", context, status=422 if form.errors else 200)
 
 
 def _client(request: SignedInRequest, client_id: str) -> Any:

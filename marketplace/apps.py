@@ -6,10 +6,12 @@ class MarketplaceConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from consent.pages import register_installation_pages
+        from consent.pages import register_installation_pages, register_installer
         from credentials.redirect_uris import register_hosted
 
         register_hosted("oauth-callback")
+        from .actions.installing import install_to_try
         from .pages import addresses_of
 
         register_installation_pages(view="installation-view", connect="installation-connect", addresses=addresses_of)
+        register_installer(install_to_try)

@@ -231,7 +231,7 @@ def _of_developers(user: User) -> Iterable[Group]:
     yield _group(suspended, _see_suspension, reverse("client-list"))
     yield _group(_rejected(versions), _see_rejection, reverse("app-list"))
     old = ClientSecret.objects.filter(
-        client__in=clients, expires_at__gt=Now(), last_used_at__gt=Now() - dt.timedelta(days=1)
+        client__in=clients, expires_at__gt=Now(), last_used_at__gt=Now() - dt.timedelta(days=1), is_for_trying=False
     )
     yield _group(old.select_related("client").order_by("expires_at", "pk"), _replace_secret, reverse("client-list"))
     recent = Failure.objects.filter(client__in=clients, hour__gt=Now() - dt.timedelta(days=1)).order_by()

@@ -29,7 +29,7 @@ def test_imports_go_one_way(path):
 PUBLIC = {
     "portal.ledger": {"checkpoints", "events", "exports", "lines", "reading"},
     "portal.accounts": {"choosing", "entrance", "forms", "lookalikes", "requests", "rights"},
-    "credentials": {"authentication", "redirect_uris", "registry", "resources", "secrets"},
+    "credentials": {"authentication", "redirect_uris", "registry", "resources", "secrets", "trying"},
     "consent": {
         "agreed", "answers", "asking", "check", "coming_ends", "events", "lane", "pages", "reasons", "receipts",
         "screen", "succession", "texts", "validity",

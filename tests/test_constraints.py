@@ -81,6 +81,10 @@ REFUSED = {
     "client_kind_is_known": lambda it: copy(it.client, client_id="another", kind="plain"),
     "client_level_is_known": lambda it: copy(it.client, client_id="another", level="team"),
     "one_secret_without_expiry_per_client": lambda it: copy(it.client.secrets.get(), hash="another"),
+    "one_set_of_test_credentials_per_team": lambda it: [
+        copy(it.client, client_id=name, is_for_trying=True) for name in ("one", "another")
+    ],
+    "secret_for_trying_expires": lambda it: copy(it.client.secrets.get(), hash="another", is_for_trying=True),
     "one_row_per_client_and_scope": lambda it: copy(it.client.scopes.first()),
     "one_live_access_per_client_and_account": lambda it: copy(it.access, installation_id=None),
     "access_reason_is_known": lambda it: change(it.access, reason="it was time"),
@@ -315,7 +319,7 @@ NEVER_CHANGES = {
     "consent_consent": "access_id membership_id",
     "consent_refreshtoken": "consent_id salt created_at",
     "consent_authorizationcode": "consent_id code redirect_uri code_challenge",
-    "consent_accesstoken": "consent_id token_checksum expires created",
+    "consent_accesstoken": "consent_id token_checksum created",
     "ledger_chain": "name",
     "ledger_keyperiod": "id key from_at",
     "marketplace_app": "slug team_id",

@@ -26,7 +26,7 @@ TIMES = {
     "never": {
         "credentials_client.created", "credentials_clientsecret.created_at", "credentials_productsecret.created_at",
         "consent_access.opened_at", "consent_refreshtoken.created_at", "consent_accesstoken.created",
-        "consent_accesstoken.expires", "accounts_invitation.created_at", "marketplace_offer.offered_at",
+        "accounts_invitation.created_at", "marketplace_offer.offered_at",
         "ledger_keyperiod.from_at", "ledger_entry.at", "ledger_entry.act_at", "credentials_clientscope.added_at", "marketplace_review.decided_at",
     },
     # Ends something, and is never moved again.
@@ -41,6 +41,7 @@ TIMES = {
     # Ends something, and only moves earlier.
     "earlier": {
         "credentials_clientsecret.expires_at", "credentials_productsecret.expires_at", "consent_authorizationcode.expires",
+        "consent_accesstoken.expires",
     },
     # Later only together with an act of a person, in a test of its own below.
     "with an act": {

@@ -23,10 +23,11 @@ MIGRATIONS = {
         "0001_initial", "0002_guards", "0003_told_of_ends", "0004_terms_hold", "0005_text_that_was_read", "0006_confirmed",
         "0007_last_issued", "0008_failure", "0009_reasons", "0010_failure_parameter", "0011_services", "0012_erased_by_index", "0013_no_index_for_patterns", "0014_pages_of_many",
         "0015_one_guard_of_generations", "0016_room_for_refreshes", "0017_words_that_people_read", "0018_expired_lately",
+        "0019_trial",
     ],
     "credentials": [
         "0001_initial", "0002_guards", "0003_reviewers", "0004_readable_names", "0005_base_address", "0006_endpoint_of_scope",
-        "0007_published", "0008_clients_of_team", "0009_words_that_people_read", "0010_what_home_looks_for",
+        "0007_published", "0008_clients_of_team", "0009_words_that_people_read", "0010_what_home_looks_for", "0011_for_trying",
     ],
     "ledger": [
         "0001_initial", "0002_guards", "0003_subject_index", "0004_chain_checkpointed", "0005_key_periods",

@@ -98,6 +98,21 @@ def install_draft(version: Version, *, by: User) -> Installation:
     return _install(snapshot, client, account, by)
 
 
+def install_to_try(client: Client, *, by: User) -> None:
+    """Install a client's app on its team's test account: its newest draft, or else what is published.
+
+    Raises NotADraft where there is neither, and what `install_draft` and `install` do.
+    """
+    versions = Version.objects.filter(app__client=client).select_related("app__team", "app__client")
+    newest = versions.order_by("-created_at", "-pk")
+    if draft := newest.filter(status=Status.DRAFT).first():
+        install_draft(draft, by=by)
+    elif published := newest.filter(status=Status.PUBLISHED).first():
+        install(published.app, client.team.test_account, by=by)
+    else:
+        raise NotADraft(_("These credentials have no app with a version yet. Create the app and add a version first."))
+
+
 def _install(version: Version, client: Client | None, account: Account, by: User) -> Installation:
     """Install a version. Account, client and version are locked."""
     require_admin(account, by)

@@ -151,7 +151,11 @@ STATES: dict[str, list[dict[str, Any]]] = {
     "state_problem": [{"problem": Example(level=level)} for level in ("error", "warning")],
     "state_scope": [{"scope": _OLD_SCOPE}],
     "state_review": [{"version": Example(status=status, get_status_display=status.label)} for status in Status],
-    "state_secret": [{"secret": Example(expires_at=at), "now": now()} for at in (None, _LATER, _EARLIER)],
+    "state_step": [{"step": {"good": good}} for good in (True, False)],
+    "state_secret": [
+        {"secret": Example(expires_at=at, is_for_trying=is_for_trying), "now": now()}
+        for at, is_for_trying in ((None, False), (_LATER, False), (_EARLIER, False), (_LATER, True))
+    ],
     "state_settings": [{"checklist": _checklist(needs_settings=needs)} for needs in (True, False)],
     "state_suspended": [{"access": _access(client=_SUSPENDED)}, {"access": _access(account=_SUSPENDED)}],
     "state_team": [{"team": Example(verified_at=at)} for at in (_EARLIER, None)],

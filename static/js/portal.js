@@ -1,9 +1,11 @@
 // Improves pages that work without it: copy buttons, a filter for long lists, chips of what is chosen, progress, menus that close, and focus on what is wrong.
 
 async function copy(field) {
-  field.select();
+  // A field, or a program that is shown as text.
+  if (field.select) field.select();
+  else getSelection().selectAllChildren(field);
   // Outside https the clipboard may be missing; the old command is what is left there.
-  if (navigator.clipboard) await navigator.clipboard.writeText(field.value);
+  if (navigator.clipboard) await navigator.clipboard.writeText(field.value ?? field.textContent);
   else document.execCommand("copy");
 }
 

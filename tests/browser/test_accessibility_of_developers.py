@@ -24,7 +24,7 @@ def test_creating_credentials(look, calm):
     for path in ("/", "/credentials/?q=nothing", "/credentials/", "/credentials/new/"):
         dev.open(path)
         look(dev.page)
-    dev.page.evaluate("document.forms[0].noValidate = true")
+    dev.page.evaluate("for (const form of document.forms) form.noValidate = true")
     dev.page.fill("#scope-search", "delete and restore tickets")
     dev.page.check("input[value='freshservice.tickets.delete']")
     dev.page.fill("[name=redirect_uris]", "http://far.example/")
@@ -32,6 +32,8 @@ def test_creating_credentials(look, calm):
     look(dev.page)
     dev.page.fill("[name=name]", "Asset Mirror")
     dev.page.fill("[name=redirect_uris]", "https://mirror.example/")
+    dev.page.check("[name=kind][value=platform]")
+    dev.page.check("[name=level][value=account]")
     dev.press("Create Credentials")
     look(dev.page)
     dev.page.fill("[name='why:freshservice.tickets.delete']", "Mirrors")
@@ -56,6 +58,33 @@ def test_a_set_of_credentials(look, calm, demo):
     dev.page.fill("[name='why:freshservice.tickets.delete']", "To clean up")
     dev.press("Add scopes")
     dev.sees("Add this scope to Reply Helper?")
+    look(dev.page)
+
+
+@covers("client-test", "client-test-callback")
+def test_trying_credentials(look, calm, demo):
+    dev = calm("dev@example.com")
+    for name in ("Reply Helper", "Workflow Runner"):
+        client = demo["by_name"][name]["client_id"]
+        dev.open(f"/credentials/{client}/test/")
+        look(dev.page)
+    dev.press("Add it")
+    dev.press("Authorize with a secret of your own")
+    dev.press("Agree")
+    dev.sees("Enter the secret of these credentials")
+    look(dev.page)
+    dev.page.fill("[name=secret]", "wrong")
+    dev.press("Exchange the code")
+    look(dev.page)
+    dev.press("Authorize with a test secret")
+    dev.press("Agree")
+    dev.sees("Your call worked")
+    look(dev.page)
+    dev.press("Revoke")
+    for tab in ("postman", "workflows"):
+        dev.open(f"/credentials/{client}/test/?tab={tab}")
+        look(dev.page)
+    dev.open("/credentials/test/callback/")
     look(dev.page)
 
 

@@ -21,6 +21,8 @@ def test_a_developer_creates_credentials_and_submits_a_version(sit_down, javascr
     dev.press("Create OAuth Credentials")
     page.fill("[name=name]", "Asset Mirror")
     page.fill("[name=redirect_uris]", "https://mirror.example/callback\nhttp://localhost/callback")
+    page.check("[name=kind][value=platform]")
+    page.check("[name=level][value=account]")
     if javascript:
         page.fill("#scope-search", "delete and restore tickets")
     else:

@@ -29,6 +29,7 @@ def test_a_double_click_makes_one_set_of_credentials_whose_secret_works(demo, si
     dev.page.fill("[name=name]", "Twice")
     dev.page.fill("[name=redirect_uris]", "https://app.example/callback")
     dev.page.check("[name=kind][value=external]")
+    dev.page.check("[name=level][value=account]")
     dev.page.get_by_role("button", name="Create Credentials").dblclick()
     dev.sees("Twice is ready")
     made = Client.objects.get(name="Twice")

@@ -162,6 +162,8 @@ def tell(story):
     dev.open("/credentials/new/")
     dev.page.fill("[name=name]", "Short Lived")
     dev.page.fill("[name=redirect_uris]", APP)
+    dev.page.check("[name=kind][value=platform]")
+    dev.page.check("[name=level][value=account]")
     dev.page.locator("summary", has_text="Tickets").first.click()
     dev.page.check("input[value='freshservice.tickets.view']")
     dev.press("Create Credentials")

@@ -201,6 +201,8 @@ SENT = {
     "POST credentials/<slug:client_id>/secrets/": _of(overlap_hours=24),
     "POST/now credentials/<slug:client_id>/secrets/": _of(overlap_hours=0, confirmed="1"),
     "POST/ask credentials/<slug:client_id>/secrets/": _of(overlap_hours=0),
+    "POST credentials/new/test/": lambda world, who: {"data": {"team": world.mine.team.public_id}},
+    "POST credentials/<slug:client_id>/test/": _of(act="add-callback"),
     "POST apps/new/": lambda world, who: {
         "data": {
             "team": world.mine.team.pk,

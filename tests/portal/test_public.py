@@ -12,7 +12,7 @@ PUBLIC = {
     "marketplace/", "marketplace/<slug:slug>/", "marketplace/<slug:slug>/icon/<int:pk>/",
     "marketplace/<slug:slug>/screenshots/<int:pk>/<int:number>/",
     "oauth/authorize", "oauth/token", "oauth/revoke", "oauth/introspect", "oauth/check/<slug:product>",
-    "oauth/callback/<slug:slug>/<str:integration>",
+    "oauth/callback/<slug:slug>/<str:integration>", "credentials/test/callback/",
     "api/v1/installations/<uuid:pk>/requests/<str:name>", "api/v1/packages/check",
     ".well-known/oauth-authorization-server", ".well-known/oauth-protected-resource",
     ".well-known/oauth-protected-resource/<path:path>", ".well-known/oauth-protected-resource/sandbox/api/v2",

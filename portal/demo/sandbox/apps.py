@@ -6,8 +6,10 @@ class SandboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from credentials.trying import register_call
         from portal.accounts.actions.teams import after_test_account
 
         from .samples import put_samples
 
         after_test_account(put_samples)
+        register_call("sandbox-tickets", needs="freshservice.tickets.view")

@@ -6,18 +6,25 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from consent import check as checking
 from consent.answers import answer, refused_call
 from credentials.resources import document, metadata_url
+from credentials.seen import clients_seen_by
+from portal.accounts.requests import SignedInRequest
+from portal.foundation.once import once
 from portal.foundation.pages import PER_PAGE, paginate
 
 from .models import Ticket
+from .samples import reset_samples
 
 SCOPE = "freshservice.tickets."
 PATH = "sandbox/api/v2"
@@ -81,6 +88,16 @@ def metadata(request: HttpRequest) -> HttpResponse:
     """RFC 9728, for the sandbox."""
     resource = f"{settings.BASE_URL}/{PATH}"
     return JsonResponse(document(resource, name="Sandbox service desk", scopes=sorted(_SCOPES)))
+
+
+@require_POST
+@once
+def reset(request: SignedInRequest, client_id: str) -> HttpResponse:
+    """Put the sample tickets of a team's test account back, from the page that tries one of its clients."""
+    client = get_object_or_404(clients_seen_by(request.user), client_id=client_id)
+    reset_samples(client.team.test_account, by=request.user)
+    messages.success(request, _("The test account has its 20 sample tickets again."))
+    return redirect("client-test", client_id)
 
 
 @protected(GET="view", POST="create")
