@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from credentials.models import Client
+from portal.foundation.sections import Sectioned
 from portal.foundation.text import Textarea
 
 from . import expressions, formats
@@ -94,13 +95,20 @@ def _asked(fields: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-class Row(forms.Form):
+class Row(Sectioned, forms.Form):
     """One of several parts. `former` is its earlier name, by which what the form does not show is found again."""
 
     former = forms.CharField(max_length=50, required=False, widget=forms.HiddenInput)
 
 
 class VendorForm(Row):
+    SECTIONS = (
+        (gettext_lazy("The vendor"), None),
+        (gettext_lazy("OAuth"), ("authorize_url", "token_url", "client_id", "client_secret", "scope")),
+        (gettext_lazy("Token requests"), ("client_authentication", "refuses_pkce", "headers")),
+        (gettext_lazy("What people fill in"), ("asked",)),
+        (gettext_lazy("Remove this vendor"), ("DELETE",)),
+    )
     name = forms.CharField(
         label=gettext_lazy("Name in the package"),
         max_length=50,
@@ -186,6 +194,12 @@ class VendorForm(Row):
 
 
 class RequestForm(Row):
+    SECTIONS = (
+        (gettext_lazy("Name and token"), None),
+        (gettext_lazy("Request"), ("method", "host", "path", "query", "headers")),
+        (gettext_lazy("Retries"), ("max_attempts",)),
+        (gettext_lazy("Remove this template"), ("DELETE",)),
+    )
     name = forms.CharField(label=gettext_lazy("Name"), max_length=50)
     oauth = forms.CharField(
         label=gettext_lazy("Access token of"),

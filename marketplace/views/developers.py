@@ -84,12 +84,16 @@ def _app(request: SignedInRequest, slug: str) -> Any:
 @require_http_methods(["GET", "POST"])
 @once
 def app_view(request: SignedInRequest, slug: str) -> HttpResponse:
-    """Show an app; POST sets its OAuth credentials."""
+    """Show an app; POST sets its OAuth credentials, once that is confirmed."""
     app = _app(request, slug)
     form = ClientChoiceForm(request.POST or None, clients=free_clients([app.team]))
     if request.method == "POST" and form.is_valid():
+        client = form.cleaned_data["client"]
+        if "confirmed" not in request.POST:
+            context = {"app": app, "client": client, "rows": client.scopes.select_related("scope")}
+            return render(request, "marketplace/app_set_client.html", context)
         try:
-            publishing.set_client(app, form.cleaned_data["client"], by=request.user)
+            publishing.set_client(app, client, by=request.user)
             messages.success(request, _("Saved. The app now uses these credentials."))
             return redirect("app-view", slug)
         except Refused as refusal:

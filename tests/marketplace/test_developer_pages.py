@@ -205,7 +205,19 @@ def test_an_app_without_credentials_explains_what_that_means_and_where_to_create
     assert "The team has no unused marketplace credentials." in page and 'href="/credentials/new/"' in page
     factories.client(cast.dev)
     page = text(dev.get("/apps/pinboard/"))
-    assert "Set permanently" in page and "The team has no unused marketplace credentials." not in page
+    assert "Choose OAuth credentials" in page and "The team has no unused marketplace credentials." not in page
+
+
+def test_setting_credentials_asks_first(cast, browse):
+    app = publishing.create_app(factories.team_of(cast.dev), name="Pinboard", slug="pinboard", by=cast.dev)
+    dev, (row, _secret) = browse(cast.dev), factories.client(cast.dev, name="Board")
+    asks = dev.post("/apps/pinboard/", {"client": row.pk})
+    app.refresh_from_db()
+    assert asks.status_code == 200 and app.client is None
+    assert "Use the credentials Board for Pinboard?" in text(asks) and "no other app can use these" in text(asks)
+    assert dev.post("/apps/pinboard/", {"client": row.pk, "confirmed": "1"}).status_code == 302
+    app.refresh_from_db()
+    assert app.client == row
 
 
 def test_a_versions_page_lists_its_vendors_and_has_no_empty_card(cast, browse, draft, vendor_only):

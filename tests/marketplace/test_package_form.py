@@ -1,5 +1,7 @@
 """Writing the same package with a form."""
 
+import re
+
 import pytest
 
 from marketplace.actions import publishing
@@ -187,6 +189,14 @@ def test_a_forged_form_is_refused(cast, browse, draft, page, spoilt):
     assert browse(cast.dev).post(page, spoilt).status_code in (200, 422)
     draft.refresh_from_db()
     assert draft.package == {}
+
+
+def test_each_vendor_and_request_template_is_in_sections(cast, browse, page):
+    answer = browse(cast.dev).post(page, form_data([VENDOR], [REQUEST], add="vendors"))
+    titles = re.findall(r"<legend[^>]*>\s*(.*?)\s*</legend>", answer.content.decode())
+    vendor = ["The vendor", "OAuth", "Token requests", "What people fill in", "Remove this vendor"]
+    template = ["Name and token", "Request", "Retries", "Remove this template"]
+    assert titles == ["Vendor 1", *vendor, "Vendor 2", *vendor, "Request template 1", *template]
 
 
 def test_vendors_can_be_added_and_removed(cast, browse, draft, page):

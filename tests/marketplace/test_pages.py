@@ -26,6 +26,15 @@ def text(response):
     return squeeze(response.content.decode())
 
 
+def test_what_ends_an_app_stands_apart_after_everything_else(cast, ada, browse, installed):
+    path = f"/installations/{installed.installation.pk}/"
+    assert text(ada.get(path)).partition('class="apart')[2].count("Discard") == 1
+    factories.agree(installed.client, cast.acme, cast.admin)
+    before, _apart, after = text(ada.get(path)).partition('class="apart')
+    assert "Uninstall" in after and "Receipts" in before and "btn-outline-danger" not in before
+    assert 'class="apart' not in text(browse(cast.agent).get(path))
+
+
 # --- the marketplace ---
 
 

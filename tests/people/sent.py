@@ -211,8 +211,9 @@ SENT = {
             "client": world.mine.free.pk,
         }
     },
-    "POST apps/<slug:slug>/": lambda world, who: {"data": {"client": world.mine.free.pk}},
     "POST apps/<slug:slug>/accounts/": _accounts,
+    "POST apps/<slug:slug>/": lambda world, who: {"data": {"client": world.mine.free.pk, "confirmed": "1"}},
+    "POST/ask apps/<slug:slug>/": lambda world, who: {"data": {"client": world.mine.free.pk}},
     "GET/names apps/<slug:slug>/accounts/": _of(accounts="somebody-else"),
     "POST apps/<slug:slug>/versions/new/": _of(**_version("5.0")),
     "POST apps/<slug:slug>/versions/<int:pk>/edit/": _of(**_version("4.1")),

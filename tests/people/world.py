@@ -185,6 +185,7 @@ def ids(own):
         "credentials/<slug:client_id>/secrets/": {"client_id": own.free.client_id},
         "GET/bare apps/<slug:slug>/": {"slug": own.bare.slug},
         "POST apps/<slug:slug>/": {"slug": own.bare.slug},
+        "POST/ask apps/<slug:slug>/": {"slug": own.bare.slug},
         "apps/<slug:slug>/accounts/": {"slug": own.custom.slug},
         "apps/<slug:slug>/accounts/<slug:account>/remove/": {"slug": own.custom.slug},
         "apps/<slug:slug>/versions/<int:pk>/take-back/": {"pk": own.in_review.pk},
