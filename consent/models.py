@@ -103,6 +103,9 @@ class Access(models.Model):
                 condition=Q(installation_id=None, ended_at=None),
                 name="external_access_of_account",
             ),
+            models.Index(
+                fields=["account", "-opened_at", "id"], condition=Q(ended_at=None), name="live_access_of_account"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -181,6 +184,10 @@ class Consent(models.Model):  # type: ignore[django-manager-missing]
             models.Index(fields=["expires_at"], condition=Q(revoked_at=None), name="consent_to_expire"),
             models.Index(fields=["expires_at"], condition=Q(reason=ConsentEnd.EXPIRED), name="consent_expired"),
             models.Index(fields=["revoked_at"], condition=Q(stamped_at=None), name="consent_to_stamp"),
+            # What people agreed to for themselves.
+            models.Index(
+                fields=["granted_by", "-granted_at", "id"], condition=~Q(membership=None), name="consent_of_person"
+            ),
         ]
 
     def __str__(self) -> str:

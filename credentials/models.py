@@ -147,6 +147,10 @@ class Level(models.TextChoices):
     AGENT = "agent", _("Each agent, for themselves")
 
 
+# The same, as a filter of lists says it.
+WHO_AUTHORIZES = [(Level.ACCOUNT, _("An admin")), (Level.AGENT, _("Each agent"))]
+
+
 class Client(AbstractApplication):
     """One set of OAuth credentials. Never deleted (C1); its name, kind and level never change (C4)."""
 

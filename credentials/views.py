@@ -6,7 +6,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -15,22 +14,19 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from credentials.models import Client
-from portal.accounts.choosing import pick_team
+from portal.accounts.choosing import pick_team, rows_by_team
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import teams_seen_by
 from portal.foundation.database import database_now
+from portal.foundation.lists import Asked, Filter
 from portal.foundation.once import once, press_of
-from portal.foundation.pages import paginate_merged
 from portal.foundation.refusals import Refused, add_errors
 
 from . import actions, trying
 from .forms import ChangeClientForm, ClientForm, RotateForm, ScopesForm
-from .models import ClientSecret
+from .models import WHO_AUTHORIZES, ClientSecret, Kind
 from .secrets import CLIENT_SECRET, derive, derived_before
 from .seen import clients_seen_by, suspension_reason
-
-# The clients of more teams than this are sorted together.
-MOST_TEAMS = 40
 
 
 def _created(request: SignedInRequest, client: Client, secret: str, *, rotated: Any, status: int = 200) -> HttpResponse:
@@ -62,16 +58,24 @@ def _created_before(request: SignedInRequest, press: Any, *, rotated: bool = Fal
 
 @require_safe
 def client_list(request: SignedInRequest) -> HttpResponse:
-    clients, teams = clients_seen_by(request.user), [*teams_seen_by(request.user)[: MOST_TEAMS + 1]]
-    query = request.GET.get("q", "").strip().replace("\0", "")
-    if query:
-        clients = clients.filter(Q(name__icontains=query) | Q(client_id__startswith=query))
-    chosen = pick_team(request, teams_seen_by(request.user))
-    looked_at = [chosen] if chosen else teams
-    # An index sorts the clients of one team.
-    parts = [clients.filter(team=team) for team in looked_at] if 0 < len(looked_at) <= MOST_TEAMS else [clients]
-    page = paginate_merged(request, parts, ("-created", "-pk"))
-    context = {"page_obj": page, "query": query, "teams": teams, "team": chosen}
+    clients = clients_seen_by(request.user)
+    parts, teams, team = rows_by_team(request, clients, teams_seen_by(request.user))
+    asked = Asked(
+        request,
+        placeholder=_("Name or client ID"),
+        sorts={"newest": _("Newest"), "name": _("Name")},
+        filters=[
+            Filter("kind", _("Where the app runs"), _("All kinds"), Kind.choices),
+            Filter("level", _("Who authorizes"), _("Admin or agent"), WHO_AUTHORIZES),
+        ],
+    )
+    # An index finds a whole client ID, however old the credentials are.
+    exact = (clients.filter(team=team) if team else clients).filter(client_id=asked.words)
+    if asked.words and exact.exists():
+        parts = [exact]
+    where = asked.found_in("name__icontains", "client_id__startswith") & asked.chosen(kind="kind", level="level")
+    page = asked.page(parts, where, {"newest": ("-created", "-pk"), "name": ("name", "pk")})
+    context = {"page_obj": page, "asked": asked, "teams": teams, "team": team}
     return render(request, "credentials/client_list.html", context)
 
 

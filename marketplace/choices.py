@@ -1,7 +1,17 @@
 """What versions, listings and offers are chosen by, and what can become of them."""
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+# /apps/new/ is the page for making one.
+check_slug = RegexValidator(
+    r"^(?!new\Z)[a-z0-9]+(-[a-z0-9]+)*\Z",
+    _("Use lowercase letters, digits and hyphens, such as ticket-insights. “new” is taken."),
+)
+check_number = RegexValidator(
+    r"^(0|[1-9]\d{0,3})(\.(0|[1-9]\d{0,3})){1,2}\Z", _("Use a number such as 1.0 or 1.2.3, without leading zeros.")
+)
 
 
 class Category(models.TextChoices):

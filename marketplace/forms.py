@@ -18,7 +18,8 @@ from portal.foundation.sections import Sectioned
 from portal.foundation.text import Textarea, validate_readable
 
 from .actions.picturing import MAX_SCREENSHOT_TEXT, MAX_SCREENSHOTS
-from .models import App, Version, check_slug
+from .choices import check_slug
+from .models import App, Version
 from .package import formats
 
 

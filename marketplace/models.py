@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
-from django.core.validators import MaxLengthValidator, RegexValidator
+from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -20,14 +20,8 @@ from portal.accounts.models import Account, Membership, Team
 from portal.foundation.encryption import EncryptedField
 from portal.foundation.text import validate_readable
 
-from .choices import Audience, Category, OfferKind, Reach, Status
+from .choices import Audience, Category, OfferKind, Reach, Status, check_number, check_slug
 from .querysets import ConnectionQuerySet, InstallationQuerySet, OfferQuerySet, VersionQuerySet
-
-# /apps/new/ is the page for making one.
-SLUG = r"^(?!new\Z)[a-z0-9]+(-[a-z0-9]+)*\Z"
-check_slug = RegexValidator(
-    SLUG, _("Use lowercase letters, digits and hyphens, such as ticket-insights. “new” is taken.")
-)
 
 
 class App(models.Model):
@@ -57,6 +51,7 @@ class App(models.Model):
         indexes = [
             GinIndex(fields=["custom_accounts"], name="app_for_accounts"),
             models.Index(fields=["team", "slug"], name="apps_of_team"),
+            models.Index(fields=["team", "-created_at", "-id"], name="apps_of_team_by_time"),
         ]
 
     def __str__(self) -> str:
@@ -81,18 +76,11 @@ class VendorSecret(models.Model):
         return f"{self.app} · {self.integration}"
 
 
-NUMBER = r"^(0|[1-9]\d{0,3})(\.(0|[1-9]\d{0,3})){1,2}\Z"
-
-
 class Version(models.Model):
     """A release of an app. Once it is more than a draft, it is frozen (M2, also by a trigger)."""
 
     app = models.ForeignKey(App, on_delete=models.PROTECT, related_name="versions")
-    number = models.CharField(
-        _("number"),
-        max_length=30,
-        validators=[RegexValidator(NUMBER, _("Use a number such as 1.0 or 1.2.3, without leading zeros."))],
-    )
+    number = models.CharField(_("number"), max_length=30, validators=[check_number])
     release_notes = models.TextField(_("release notes"), max_length=4000, validators=[MaxLengthValidator(4000)])
     name = models.CharField(_("name"), max_length=60, validators=[validate_readable])
     tagline = models.CharField(_("tagline"), max_length=120, validators=[validate_readable])
@@ -140,6 +128,7 @@ class Version(models.Model):
             ),
             models.Index(fields=["status", "submitted_at", "id"], name="version_to_review"),
             GinIndex(fields=["screenshots"], opclasses=["jsonb_path_ops"], name="version_with_picture"),
+            models.Index(fields=["app", "-created_at", "-id"], name="version_of_app"),
         ]
 
     def __str__(self) -> str:
@@ -232,6 +221,9 @@ class Review(models.Model):
     reason = models.TextField(_("reason"), max_length=2000, blank=True)
     decided_at = models.DateTimeField(db_default=Now())
 
+    class Meta:
+        indexes = [models.Index(fields=["decided_at"], name="review_by_time")]
+
     def __str__(self) -> str:
         return f"{self.version}: {self.get_decision_display()}"
 
@@ -266,7 +258,13 @@ class Installation(models.Model):
                 name="one_live_installation_per_account_and_app",
             )
         ]
-        indexes = [models.Index(fields=["account", "-installed_at"], name="installation_of_account")]
+        indexes = [
+            models.Index(
+                fields=["account", "-installed_at", "id"],
+                condition=Q(uninstalled_at=None),
+                name="live_installation_of_account",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.app} · {self.account}"
@@ -367,6 +365,11 @@ class Connection(models.Model):
             models.Index(fields=["refresh_at"], condition=Q(ended_at=None), name="connection_to_refresh"),
             models.Index(fields=["installation"], condition=Q(erased_at=None), name="connection_to_erase"),
             models.Index(fields=["broken_at"], condition=Q(told_at=None), name="connection_to_tell_of"),
+            models.Index(
+                fields=["membership"],
+                condition=Q(ended_at=None) & ~Q(broken_at=None),
+                name="broken_connection_of_member",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -30,7 +30,7 @@ from marketplace.seen import (
 from portal.accounts.models import Account, Membership, User
 from portal.accounts.rights import is_reviewer
 from portal.accounts.seen import memberships_of, teams_seen_by
-from portal.foundation.pages import MOST_COUNTED, counted
+from portal.foundation.pages import MOST_COUNTED, capped_count
 from portal.foundation.templatetags.times import exact, relative
 
 # As many of one kind are shown; the page that the group links to lists the others.
@@ -304,7 +304,7 @@ def _adoption(user: User) -> Group:
     installed = Installation.objects.installed().filter(app=OuterRef("app")).order_by()
     versions = Version.objects.filter(pk__in=list(shown)).defer("icon", "description", "package")
     shown_versions = versions.annotate(
-        everywhere=counted(installed), here=counted(installed.filter(version=OuterRef("pk")))
+        everywhere=capped_count(installed), here=capped_count(installed.filter(version=OuterRef("pk")))
     )
     shown_versions = shown_versions.select_related("app").order_by("-published_at", "pk")
     return Group([_see_adoption(version) for version in shown_versions if version.here < version.everywhere], "")

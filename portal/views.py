@@ -27,7 +27,7 @@ from portal.accounts.models import Role
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import accounts_seen_by, memberships_of, team_memberships_of
 from portal.foundation.once import once
-from portal.foundation.pages import MOST_COUNTED, counted, paginate
+from portal.foundation.pages import MOST_COUNTED, capped_count, paginate
 from portal.ledger.lines import recent_lines
 
 from .middleware import is_for_programs, page_of_form, refuse, unavailable
@@ -43,7 +43,7 @@ def _accounts_and_teams(request: SignedInRequest) -> dict[str, Any]:
     user = request.user
     memberships = memberships_of(user).select_related("account")
     installed = Installation.objects.installed().filter(account=OuterRef("account")).order_by()
-    memberships = memberships.annotate(apps=counted(installed))
+    memberships = memberships.annotate(apps=capped_count(installed))
     order = F("account__test_of_team").asc(nulls_first=True), "account__name", "pk"
     return {
         "memberships": paginate(request, memberships.order_by(*order), name="accounts"),

@@ -99,7 +99,7 @@ def world():
     made = World()
     side = AppSide(Client(), made.client, made.secret)
     made.browsers = {}
-    for user in (made.one, made.many, made.dev, made.reviewer):
+    for user in (made.one, made.many, made.agent, made.dev, made.reviewer):
         made.browsers[user.name] = Client()
         sign_in(made.browsers[user.name], user)
     made.tokens = side.tokens_for(made.browsers["One"], account=made.account.slug)

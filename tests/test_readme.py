@@ -12,7 +12,7 @@ from portal.accounts.actions import notifying
 from portal.celery import EVERY
 from portal.demo import vendors
 from portal.demo.management.commands import run
-from portal.foundation import once
+from portal.foundation import lists, once
 from portal.foundation.limits import breaker, rates, slots
 from tests.load import audit
 from tests.portal import test_ledger_volume
@@ -52,6 +52,7 @@ STATED = {
     r"`rate_limits_off` \(an error\) (once a minute)": [{"once a minute": 60}, breaker.ALARM_SECONDS],
     rf"at most ({NUMBER}) MB": [SMALL / 2**20],
     rf"with more than ({NUMBER}) accounts chooses one": [choosing.MOST],
+    rf"filters look at the newest ({NUMBER})\s+rows": [lists.SEARCHED],
     rf"\(({NUMBER}) MB with a file": [settings.MAX_BODY / 2**20],
     rf"({NUMBER})\s+fields": [FIELDS],
     rf"an address of ({NUMBER}) KB": [settings.MAX_ADDRESS / 2**10],

@@ -23,7 +23,7 @@ MIGRATIONS = {
         "0001_initial", "0002_guards", "0003_told_of_ends", "0004_terms_hold", "0005_text_that_was_read", "0006_confirmed",
         "0007_last_issued", "0008_failure", "0009_reasons", "0010_failure_parameter", "0011_services", "0012_erased_by_index", "0013_no_index_for_patterns", "0014_pages_of_many",
         "0015_one_guard_of_generations", "0016_room_for_refreshes", "0017_words_that_people_read", "0018_expired_lately",
-        "0019_trial",
+        "0019_trial", "0020_newest_of_each",
     ],
     "credentials": [
         "0001_initial", "0002_guards", "0003_reviewers", "0004_readable_names", "0005_base_address", "0006_endpoint_of_scope",
@@ -39,6 +39,7 @@ MIGRATIONS = {
         "0007_upgrades", "0008_words_of_vendors", "0009_taken_back", "0010_connection_notes", "0011_services_of_accesses",
         "0012_app_for_accounts", "0013_search", "0014_search_always", "0015_words_that_people_read",
         "0016_given_name", "0017_listings", "0018_erased_pictures",
+        "0019_newest_of_each",
     ],
     "sandbox": ["0001_initial", "0002_sample_tickets"],
 }  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import Case, Exists, F, Func, OuterRef, When
+from django.db.models import Case, Exists, F, Func, OuterRef, Q, Value, When
+from django.db.models.functions import Coalesce, Now, NullIf
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -22,6 +23,7 @@ from portal.accounts.models import Membership
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import memberships_of
 from portal.foundation.database import database_now
+from portal.foundation.lists import Asked, Filter
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
@@ -39,20 +41,36 @@ from ..seen import accesses_seen_by, consents_seen_by, notices_of, own_consents_
 from ..succession import statement_of, to_confirm
 from ..validity import agreement_days, unended_consents
 
+HAS_ACCESS = [("live", gettext_lazy("With access")), ("over", gettext_lazy("Without access"))]
+
 
 @require_safe
 def authorization_list(request: SignedInRequest) -> HttpResponse:
     later = Consent.objects.filter(
         access=OuterRef("access"), membership=OuterRef("membership"), granted_at__gt=OuterRef("granted_at")
     )
+    # Everybody agrees for themselves (T12), so an index has what is theirs in order.
     consents = (
         own_consents_seen_by(request.user)
+        .filter(granted_by=request.user)
         .select_related("access__client__team", "access__account", "membership")
         .annotate(is_latest=~Exists(later), asks_for_more=undecided())
-        .order_by("-granted_at")
+        .alias(app=Coalesce(NullIf("access__app_name", Value("")), "access__client__name"))
     )
+    asked = Asked(
+        request,
+        placeholder=_("App or account"),
+        sorts={"newest": _("Newest"), "name": _("App")},
+        filters=[Filter("state", _("State"), _("All states"), HAS_ACCESS)],
+    )
+    where = asked.found_in("app__icontains", "access__account__name__icontains")
+    if state := asked.value_of("state"):
+        has_access = Q(revoked_at=None, expires_at__gt=Now(), access__ended_at=None)
+        where &= has_access if state == "live" else ~has_access
+    newest = ("-granted_at", "pk")
     context = {
-        "page_obj": paginate(request, consents),
+        "page_obj": asked.page([consents], where, {"newest": newest, "name": ("app", *newest)}),
+        "asked": asked,
         "now": database_now(),
         "endings": ending_within().filter(membership__in=memberships_of(request.user))[:3],
     }

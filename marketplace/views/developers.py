@@ -5,18 +5,20 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import Count, Exists, OuterRef, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from consent.validity import live_consents
 from marketplace.models import App
-from portal.accounts.choosing import pick_team
+from portal.accounts.choosing import pick_team, rows_by_team
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import teams_seen_by
 from portal.foundation.limits.rates import spend
+from portal.foundation.lists import Asked, Filter
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused, add_errors
@@ -43,6 +45,7 @@ from ..seen import apps_seen_by, installations_seen_by, versions_seen_by
 NEW = "versions by team"
 # So many test copies are listed, the newest first.
 COPIES = 10
+HAS_CREDENTIALS = [("some", gettext_lazy("With credentials")), ("none", gettext_lazy("Without credentials"))]
 
 
 def spend_of_team(app: App, rate: str) -> None:
@@ -52,10 +55,19 @@ def spend_of_team(app: App, rate: str) -> None:
 
 @require_safe
 def app_list(request: SignedInRequest) -> HttpResponse:
-    apps, teams = apps_seen_by(request.user), teams_seen_by(request.user)
-    team = pick_team(request, teams)
-    apps = apps.filter(team=team) if team else apps
-    context = {"page_obj": paginate(request, apps), "teams": teams, "team": team}
+    parts, teams, team = rows_by_team(request, apps_seen_by(request.user), teams_seen_by(request.user))
+    asked = Asked(
+        request,
+        placeholder=_("Name or address"),
+        sorts={"address": _("Address"), "newest": _("Newest")},
+        filters=[Filter("credentials", _("OAuth credentials"), _("All apps"), HAS_CREDENTIALS)],
+    )
+    where = asked.found_in("name__icontains", "slug__icontains")
+    if credentials := asked.value_of("credentials"):
+        where &= Q(client__isnull=credentials == "none")
+    orders = {"address": ("slug",), "newest": ("-created_at", "-pk")}
+    page = asked.page(parts, where, orders, by_index=orders)
+    context = {"page_obj": page, "asked": asked, "teams": teams, "team": team}
     return render(request, "marketplace/app_list.html", context)
 
 

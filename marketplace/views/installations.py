@@ -27,13 +27,14 @@ from consent.models import Access, Consent
 from consent.receipts import receipts_page, with_links, with_receipt
 from consent.seen import agents_of, consents_of, notices_of
 from consent.validity import live_consents
-from credentials.models import Client
+from credentials.models import WHO_AUTHORIZES, Client
 from credentials.seen import suspension_reason
 from marketplace.models import Installation
 from portal.accounts.choosing import Choice
 from portal.accounts.models import Membership, Role
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.seen import account_suspension_reason, memberships_of
+from portal.foundation.lists import Asked, Filter
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
@@ -79,17 +80,19 @@ def installation_list(request: SignedInRequest) -> HttpResponse:
     if membership is None:
         return render(request, "marketplace/installation_list.html")
     rows = installations_seen_by(request.user).filter(account=membership.account, uninstalled_at=None)
-    page = paginate(
-        request, rows.order_by("version__name", "pk"), many=lambda _end: rows.order_by("-installed_at", "pk")
-    )
     accesses = Access.objects.filter(account=membership.account, installation_id=None, ended_at=None)
     accesses = accesses.select_related("client__team")
-    external = paginate(
+    asked = Asked(
         request,
-        accesses.order_by("client__name", "pk"),
-        name="external",
-        many=lambda _end: accesses.order_by("-opened_at", "pk"),
+        placeholder=_("Search apps"),
+        sorts={"name": _("Name"), "newest": _("Newest")},
+        filters=[Filter("level", _("Who authorizes"), _("Admin or agent"), WHO_AUTHORIZES)],
     )
+    where = asked.found_in("version__name__icontains") & asked.chosen(level="app__client__level")
+    page = asked.page([rows], where, {"newest": ("-installed_at", "pk"), "name": ("version__name", "pk")})
+    where = asked.found_in("client__name__icontains") & asked.chosen(level="client__level")
+    orders = {"newest": ("-opened_at", "pk"), "name": ("client__name", "pk")}
+    external = asked.page([accesses], where, orders, name="external")
     give_states([row.access for row in page if row.access] + list(external), membership)
     for row, checklist in checklists(page, membership).items():
         row.checklist = checklist  # type: ignore[attr-defined]
@@ -102,6 +105,7 @@ def installation_list(request: SignedInRequest) -> HttpResponse:
         "membership": membership,
         "is_admin": membership.role == Role.ADMIN,
         "waiting": offers_seen_by(request.user).filter(installation__account=membership.account).count(),
+        "asked": asked,
         "page_obj": page,
         "external": external,
     }

@@ -18,8 +18,9 @@ from portal.accounts.models import Account, Membership, Role, User
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import accounts_run_by
 from portal.accounts.seen import memberships_of
+from portal.foundation.lists import Asked, Filter
 from portal.foundation.once import once
-from portal.foundation.pages import COUNTED, MOST_COUNTED, paginate
+from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
 
 from ..actions import installing
@@ -59,44 +60,30 @@ def _mark_installed(versions: list[Any], account: Account) -> None:
 @require_safe
 def listing_list(request: HttpRequest) -> HttpResponse:
     listings = listings_seen_by(request.user)
-    query, category = request.GET.get("q", "").strip(), request.GET.get("category", "")
-    words = query_of(query)
-    if category in Category.values:
-        listings = listings.filter(category=category)
+    words = query_of(request.GET.get("q", ""))
+    asked = Asked(
+        request,
+        placeholder=_("Search apps"),
+        sorts={**({"relevance": _("Relevance")} if words else {}), "newest": _("Newest"), "name": _("Name")},
+        filters=[Filter("category", _("Category"), _("All categories"), Category.choices)],
+    )
+    orders: dict[str, Any] = {"newest": ("-published_at", "-pk"), "name": ("name", "pk")}
+    ranked = {"relevance": (SearchRank(F("search"), words).desc(), *orders["name"])} if words else {}
+    listings = listings.filter(asked.chosen(category="category"))
     if words:
         listings = listings.filter(search=words)
-    elif query:
+    elif asked.words:
         listings = listings.none()
-    newest, by_name = ("-published_at", "-pk"), ("name", "pk")
-    ranked: dict[str, Any] = {"relevance": (SearchRank(F("search"), words).desc(), *by_name)} if words else {}
-    orders: dict[str, Any] = {**ranked, "newest": newest, "name": by_name}
-    sort = request.GET.get("sort", "")
-    sort = sort if sort in orders else next(iter(orders))
+    order = (orders | ranked)[asked.sort]
     # Ranking means reading all that was found.
-    if_many = newest if sort == "relevance" else orders[sort]
-    page = paginate(
-        request,
-        listings.order_by(*orders[sort]),
-        many=lambda _end: listings.order_by(*if_many),
-        counted=MOST_COUNTED,
-        sorts=COUNTED,
-    )
+    if_many = orders.get(asked.sort, orders["newest"])
+    page = paginate(request, listings.order_by(*order), many=lambda _end: listings.order_by(*if_many))
     versions = versions_of(page, "description", "package", "release_notes", "screenshots")
     page.object_list = versions
     membership = _membership(request)
     if membership:
         _mark_installed(versions, membership.account)
-    labels = {"relevance": _("Relevance"), "newest": _("Newest"), "name": _("Name")}
-    context = {
-        "page_obj": page,
-        "count": page.paginator.count,
-        "query": query,
-        "category": category,
-        "categories": Category.choices,
-        "sort": sort,
-        "sorts": [(name, labels[name]) for name in orders],
-        "is_unranked": page.is_long and sort == "relevance",
-    }
+    context = {"page_obj": page, "asked": asked, "is_unranked": page.is_long and asked.sort in ranked}
     return render(request, "marketplace/listing_list.html", context)
 
 

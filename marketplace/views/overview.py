@@ -19,6 +19,7 @@ from portal.accounts.models import Account
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import accounts_run_by
 from portal.foundation.database import database_now, looked_up
+from portal.foundation.lists import Asked, Filter
 from portal.foundation.pages import merged, paginate
 
 from ..models import Installation
@@ -105,17 +106,21 @@ def overview(request: SignedInRequest) -> HttpResponse:
     account = choice.pick()
     if account is None:
         raise Http404
-    words, kind = request.GET.get("q", "").strip(), request.GET.get("kind", "")
-    rows, many = _rows(account, words, [kind] if kind in KINDS else KINDS)
+    asked = Asked(
+        request,
+        placeholder=_("Search apps and people"),
+        sorts={"name": _("Name")},
+        filters=[Filter("kind", _("Kind"), _("All kinds"), list(KINDS.items()))],
+    )
+    kind = asked.value_of("kind")
+    rows, many = _rows(account, asked.words, [kind] if kind else KINDS)
     page = paginate(request, rows.order_by("name", "group", "who", "pk"), many=many)
     _give_things(page)
     context = {
         "choice": choice,
         "account": account,
         "page_obj": page,
-        "kinds": KINDS,
-        "kind": kind,
-        "query": words,
+        "asked": asked,
         "now": database_now(),
     }
     return render(request, "marketplace/overview.html", context)

@@ -16,6 +16,8 @@ Row = TypeVar("Row", bound=Model)
 MOST = 20
 # The query parameters that name the account and the team that a person looks at, and the session's keys for the last ones.
 REMEMBERED, REMEMBERED_TEAM = "account", "team"
+# The rows of more teams than this are sorted together.
+MOST_TEAMS = 40
 # The query parameter with what was typed if a page has one search, and how many words of it are looked for.
 WORDS, MOST_WORDS = "find", 8
 
@@ -96,3 +98,13 @@ def pick_team(request: HttpRequest, teams: QuerySet[Any]) -> Any:
     if request.GET.get(REMEMBERED_TEAM) == "":
         request.session.pop(REMEMBERED_TEAM, None)
     return _pick(request, REMEMBERED_TEAM, find, lambda team: str(team.public_id))
+
+
+def rows_by_team(
+    request: HttpRequest, rows: QuerySet[Any], teams: QuerySet[Any]
+) -> tuple[list[QuerySet[Any]], list[Any], Any]:
+    """Return the rows of a person's teams, or of the one they chose, in parts that an index sorts; the teams; the one chosen."""
+    some, team = list(teams[: MOST_TEAMS + 1]), pick_team(request, teams)
+    looked_at = [team] if team else some
+    parts = [rows.filter(team=each) for each in looked_at] if 0 < len(looked_at) <= MOST_TEAMS else [rows]
+    return parts, some, team

@@ -61,6 +61,7 @@ _NO_CONSENT: dict[str, Any] = {"live_consent": None}
 _AGENTS = Example(is_agent_level=True, suspended_at=None)
 _SUSPENDED = Example(suspended_at=_EARLIER, is_agent_level=False)
 _PAGES = Paginator(range(75), 25).page(2)
+_FILTER = Example(name="state", label="State", everything="All states", choices=[("on", "On")], value="on")
 _NEEDS = [
     Example(tone=tone, title=f"A need that is {tone}", text="What it is about.", url="#", label="Act") for tone in TONES
 ]
@@ -103,7 +104,9 @@ STATES: dict[str, list[dict[str, Any]]] = {
     "error_summary": [{"form": ExampleForm({"wrong": "a value"})}],
     "external": [{}],
     "form_sections": [{"form": ExampleSections(prefix="section")}],
-    "long_list": [{"page_obj": Example(is_long=True)}],
+    "list_count": [{"text": "12 apps", "cleared_url": "", "note": "The newest come first."}, {"text": "More than 1,000 apps", "cleared_url": "#"}],
+    "list_search": [{"asked": Example(placeholder="Search apps", words="desk", filters=[_FILTER], sorts=[("newest", "Newest"), ("name", "Name")], sort="newest")}],
+    "long_list": [{"page_obj": Example(is_long=True)}, {"page_obj": Example(searched=500)}],
     "needs": [{"groups": [Example(needs=_NEEDS, more_url="#")]}],
     "page_header": [{"title": "A page", "subtitle": "What it is for.", "back_url": "#", "back_label": "Where it belongs", "action_url": "#", "action_label": "The one primary action"}],
     "pagination": [{"page_obj": Example(has_other_pages=True, previous_url="#", next_url="#", number=2, paginator=_PAGES.paginator, has_uncounted=uncounted), "label": label} for uncounted, label in ((False, "Pages"), (True, "Pages of a long list"))],

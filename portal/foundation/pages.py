@@ -11,13 +11,13 @@ from django.db.models import Func, IntegerField, QuerySet
 from django.http import HttpRequest
 
 PER_PAGE = 25
-# So many rows of a list are counted, since PostgreSQL counts by reading. The pages beyond are reached one by one.
-COUNTED = 10 * PER_PAGE
-# No number that a page tells is counted further; beyond, it says "more than".
+# A longer list has only an order that an index has, since sorting means reading all of it.
+MOST_SORTED = 10 * PER_PAGE
+# Nothing is counted further, since PostgreSQL counts by reading; beyond, a page says "more than".
 MOST_COUNTED = 1000
 
 
-def counted(rows: QuerySet[Any]) -> Func:
+def capped_count(rows: QuerySet[Any]) -> Func:
     """Count the rows of a subquery, up to one more than MOST_COUNTED."""
     some = ArraySubquery(rows.order_by().values("pk")[: MOST_COUNTED + 1])
     return Func(some, function="cardinality", output_field=IntegerField())
@@ -27,8 +27,10 @@ class Part(Page):
     """One page of a list, with the addresses of its neighbours; empty where there is none."""
 
     previous_url = next_url = ""
-    # Whether the list is too long to be sorted, and whether it has more pages than were counted.
+    # Whether the list is too long to be sorted as asked, and whether it has more pages than were counted.
     is_long = has_uncounted = False
+    # If only the newest rows were searched: how many.
+    searched = 0
 
 
 class _Paginator(Paginator):
@@ -47,12 +49,27 @@ def merged(parts: Sequence[Any], order: tuple[str, ...], end: int | None = None)
     return first.union(*others, all=True).order_by(*order)
 
 
+def first_beyond(parts: Iterable[QuerySet[Any]], order: tuple[str, ...], most: int) -> dict[str, Any] | None:
+    """Return what sorts the row that follows the first `most` rows of several querysets, or None where none follows."""
+    rows = [part.order_by(*order).values(*(name.lstrip("-") for name in order)) for part in parts]
+    return next(iter(merged(rows, order, most + 1)[most : most + 1]), None)
+
+
+def first_of_each(owners: QuerySet[Any], rows: QuerySet[Any], most: int) -> QuerySet[Any, Any]:
+    """Return the keys of the first `most` rows of each owner, to whom `rows` refer by OuterRef, in an order that an index has."""
+    keys = ArraySubquery(rows.values("pk")[:most])
+    each = Func(keys, function="unnest", output_field=rows.model._meta.pk)
+    return owners.order_by().annotate(each=each).values("each")
+
+
 def paginate_merged(
-    request: HttpRequest, parts: Iterable[QuerySet[Any]], order: tuple[str, ...], *, counted: int = COUNTED
+    request: HttpRequest, parts: Iterable[QuerySet[Any]], order: tuple[str, ...], name: str = "page"
 ) -> Part:
-    """Return the page of all rows of several querysets, each of which an index sorts by `order`; up to `counted` are counted."""
+    """Return the page of all rows of several querysets, each of which an index sorts by `order`."""
     parts = [part.order_by(*order) for part in parts]
-    return paginate(request, merged(parts, order), many=partial(merged, parts, order), counted=counted)
+    page = paginate(request, merged(parts, order), name, many=partial(merged, parts, order))
+    page.is_long = False
+    return page
 
 
 def paginate(
@@ -62,26 +79,23 @@ def paginate(
     *,
     many: Callable[[int], Any] | None = None,
     counts_all: bool = False,
-    counted: int = COUNTED,
-    sorts: int | None = None,
     per_page: int = PER_PAGE,
 ) -> Part:
     """Return the page of `rows` that the request names, or the nearest one that exists.
 
-    `name` is the query parameter; a second list on one page needs its own. If there are more than `sorts` rows, by default
-    `counted`, sorting them may mean reading them all, so `many` returns them in an order that follows an index; it is told
-    how many are needed.
+    `name` is the query parameter; a second list on one page needs its own. If there are more than MOST_SORTED rows, `many`
+    returns them in an order that follows an index; it is told how many are needed.
     """
     number = 1
     with contextlib.suppress(TypeError, ValueError):
         # No list is longer, and no limit of a query can be much larger.
         number = max(1, min(int(request.GET.get(name, "")), 10**12))
-    most = max(counted, number * per_page) + 1
+    most = max(MOST_COUNTED, number * per_page) + 1
     if isinstance(rows, QuerySet) and not counts_all:
         count = (many(most) if many else rows).order_by()[:most].count()
     else:
         most, count = 0, len(rows) if isinstance(rows, list) else rows.count()
-    is_long = count > (counted if sorts is None else sorts)
+    is_long = many is not None and count > MOST_SORTED
     paginator = _Paginator(many(min(number * per_page, count)) if many and is_long else rows, per_page)
     paginator.count = count
     page = cast(Part, paginator.get_page(number))

@@ -10,7 +10,7 @@ from django.db.models.functions import Upper
 from django.http import HttpRequest, QueryDict
 from django.utils.timezone import make_aware
 
-from portal.foundation.pages import merged
+from portal.foundation.pages import first_beyond
 
 from .actions import SYSTEM, actor_name
 from .events import Group, events_of, is_about_an_app, known_events
@@ -189,6 +189,5 @@ def _midnight(day: dt.date) -> dt.datetime:
 
 def _oldest_of(parts: list[QuerySet[Entry]]) -> dt.datetime | None:
     """Return the time of the newest entry that is not searched, or None if all are."""
-    sorted_parts = [part.order_by(*ORDER).values("at", "sequence") for part in parts]
-    rows = list(merged(sorted_parts, ORDER, SEARCHED + 1)[SEARCHED : SEARCHED + 1])
-    return rows[0]["at"] if rows else None
+    row = first_beyond(parts, ORDER, SEARCHED)
+    return row["at"] if row else None

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from docs import verify_receipt
 from portal.foundation.once import once
-from portal.foundation.pages import paginate_merged
+from portal.foundation.pages import MOST_COUNTED, paginate_merged
 
 from . import preparing
 from .events import Group, events_of, is_about_an_app
@@ -27,8 +27,6 @@ from .lines import heads_of, with_parts
 from .models import Export
 from .reading import ORDER, chains_of, chains_seen_by, choose_chain, entries_seen_by
 
-# So many entries are counted.
-COUNTED = 1_000
 VERIFIER = Path(verify_receipt.__file__)
 
 
@@ -43,19 +41,17 @@ def ledger_list(request: HttpRequest) -> HttpResponse:
     filters = _filters(request, form, places)
     readable, many = entries_seen_by(request.user), [each for each in places if each.are_many]
     parts, is_cut = filters.parts(readable, places)
-    page = paginate_merged(request, parts, ORDER, counted=COUNTED)
+    page = paginate_merged(request, parts, ORDER)
     # An act that the page before ends with is not shown again, unless it fills this one too.
     rows, start = list(page.object_list), page.start_index() - 1
     before = list(page.paginator.object_list[start - 1 : start]) if start > 0 else []
     page.object_list = with_parts(heads_of(rows, *before) or heads_of(rows), readable)
-    is_longer, is_partial = page.paginator.count > COUNTED, bool(many) and not filters.is_narrow
+    is_partial = bool(many) and not filters.is_narrow
     context = {
         "page_obj": page,
-        "is_longer": is_longer,
         # Its file may take longer than anybody waits for a download to begin.
-        "is_large": is_longer or is_partial or is_cut,
+        "is_large": page.paginator.count > MOST_COUNTED or is_partial or is_cut,
         "export": preparing.export_of(request.user),
-        "most": number_format(COUNTED, force_grouping=True),
         "form": form,
         "few": [each for some in places if not some.are_many for each in some.shown],
         "many": many,

@@ -139,7 +139,7 @@ def test_secrets(look, calm, demo):
 @covers("app-list", "app-create", "app-view", "app-list-accounts", "app-unlist-account")
 def test_a_developers_apps(look, calm):
     dev = calm("dev@example.com")
-    for path in ("/apps/", "/apps/new/", "/apps/ticket-insights/"):
+    for path in ("/apps/", "/apps/?q=insights&sort=newest", "/apps/new/", "/apps/ticket-insights/"):
         dev.open(path)
         look(dev.page)
     dev.open("/apps/acme-bridge/")
@@ -163,6 +163,18 @@ def test_a_developers_apps(look, calm):
     look(dev.page)
     dev.page.fill("[name=slug]", "asset-mirror")
     dev.press("Create app")
+    look(dev.page)
+    dev.open("/credentials/new/")
+    dev.page.fill("[name=name]", "Asset Mirror")
+    dev.page.fill("[name=redirect_uris]", "https://mirror.example/")
+    dev.press("Create Credentials")
+    dev.open("/apps/asset-mirror/")
+    dev.page.select_option("[name=client]", label="Asset Mirror")
+    dev.press("Continue")
+    dev.sees("no other app can use these")
+    look(dev.page)
+    dev.press("Set permanently")
+    dev.open("/apps/?q=nothing")
     look(dev.page)
 
 

@@ -11,6 +11,8 @@ django.setup()
 
 from django.db import connection, transaction  # noqa: E402
 
+from consent.actions import failing  # noqa: E402
+from consent.models import Failure, Where, Why  # noqa: E402
 from credentials.models import Kind, Level  # noqa: E402
 from marketplace.actions import installing, publishing  # noqa: E402
 from marketplace.choices import Category  # noqa: E402
@@ -64,6 +66,8 @@ class World:
         self.outside = factories.agree(outside, self.account, self.one, requested={factories.VIEW}).access
         each, _secret = factories.client(self.dev, name="Pocket", kind=Kind.EXTERNAL, level=Level.AGENT)
         self.pocket = factories.agree(each, self.account, self.agent, requested={factories.VIEW})
+        failing.note_failure(self.client.pk, where=Where.TOKEN, why=Why.SECRET, error="invalid_client")
+        self.failure = Failure.objects.get()
 
 
 def fill(world, rows):
@@ -99,6 +103,8 @@ def _clients(world, rows, number):
     )
     [held, *_more] = world.client.scopes.all()
     _multiply(held, rows, id=number, client_id=number)
+    # The newest tenth were refused something within the hour.
+    _multiply(world.failure, rows // VERSIONS, id=number, client_id=number)
 
 
 def _marketplace(world, rows, apps, number):
@@ -107,7 +113,7 @@ def _marketplace(world, rows, apps, number):
     app, release, called = _shifted(number, each), f"mod(n - 1, {VERSIONS})", name(each)
     _multiply(
         world.version.app, apps, id=number, slug="'pages-' || n", client_id=number,
-        custom_accounts=f"CASE WHEN mod(n, 50) = 0 THEN ARRAY['pages-' || (mod(n, {rows // 100}) + 1)] ELSE '{{}}' END",
+        created_at="created_at - n * interval '1 second'", custom_accounts=f"CASE WHEN mod(n, 50) = 0 THEN ARRAY['pages-' || (mod(n, {rows // 100}) + 1)] ELSE '{{}}' END",
     )  # fmt: skip
     times = {column: f"{column} - n * interval '1 second'" for column in ("created_at", "submitted_at")}
     _multiply(
@@ -163,7 +169,7 @@ def _installations(world, rows, apps, number):
 
 
 def _outside(world, rows, apps, agents, number):
-    """A tenth of the account's rows are external apps, and eight tenths are agents' authorizations."""
+    """A tenth of the account's rows are external apps, and eight tenths are agents' authorizations, besides one agent's own tenth."""
     key, called = _shifted(number, f"n + {rows // 2}"), name("n")
     _multiply(world.outside, apps, id=_key("outside"), client_id=key)
     _multiply(world.outside.consents.get(), apps, id=_key("consent outside"), access_id=_key("outside"))
@@ -179,7 +185,9 @@ def _outside(world, rows, apps, agents, number):
     [member] = world.account.memberships.filter(user=world.agent)
     _multiply(member, agents, id=_key("member"), user_id=people)
     pocket = _shifted(number, f"n + {rows * 3 // 4}")
-    _multiply(world.pocket.access, 80, id=_key("pocket"), client_id=pocket)
+    _multiply(world.pocket.access, apps, id=_key("pocket"), client_id=pocket)
+    granted = "granted_at - n * interval '1 second'"
+    _multiply(world.pocket, apps, id=_key("consent own"), access_id=_key("pocket"), granted_at=granted)
     agent, opened = f"mod(n - 1, {agents}) + 1", f"(n - 1) / {agents} + 1"
     columns = {
         "access_id": _key("pocket", opened),

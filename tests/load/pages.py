@@ -34,6 +34,10 @@ PAGES = {
     "listing": ("One", "/marketplace/pages-1/"),
     "install": ("One", "/marketplace/pages-1/install/"),
     "installations": ("One", "/installations/?account={account}"),
+    "installations_search": ("One", "/installations/?account={account}&q=sync&level=account"),
+    "installations_newest": ("One", "/installations/?account={account}&sort=newest"),
+    "access": ("Axel", "/authorizations/"),
+    "access_search": ("Axel", "/authorizations/?q=sync&state=live&sort=name"),
     "ledger": ("One", "/ledger/"),
     "ledger_of_account": ("One", "/ledger/?chain=account:{account}"),
     "ledger_search": ("One", "/ledger/?q=sync"),
@@ -43,6 +47,11 @@ PAGES = {
     "overview": ("One", "/installations/overview/?account={account}"),
     "overview_of_agents": ("One", "/installations/overview/?account={account}&kind=agent"),
     "credentials": ("Dev", "/credentials/"),
+    "credentials_search": ("Dev", "/credentials/?q=sync&kind=external&sort=name"),
+    "credentials_by_id": ("Dev", "/credentials/?q=pages-1"),
+    "apps": ("Dev", "/apps/"),
+    "apps_search": ("Dev", "/apps/?q=sync&credentials=some"),
+    "apps_newest": ("Dev", "/apps/?sort=newest"),
     "reviews": ("Rita", "/admin/marketplace/version/"),
 }
 

@@ -278,7 +278,7 @@ def test_up_to_a_thousand_entries_are_counted(cast, browse):
     [entry] = Entry.objects.filter(event=ENDED)
     copies = {"id": "gen_random_uuid()", "at": "at - n * interval '1 second'"}
     multiply(entry, 999, sequence="100000 + n", **copies)
-    assert "1000 entries" in text(ada.get("/ledger/", {"event": ENDED.value}))
+    assert "1,000 entries" in text(ada.get("/ledger/", {"event": ENDED.value}))
     multiply(entry, 1, sequence="200000 + n", **copies)
     response = ada.get("/ledger/", {"event": ENDED.value})
     assert "More than 1,000 entries" in text(response)

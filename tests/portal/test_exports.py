@@ -68,7 +68,7 @@ def verify(path, written):
 def test_a_short_list_is_downloaded_at_once_and_a_long_one_is_prepared_first(installed, ada, cast, monkeypatch):
     page = ada.get("/ledger/").content.decode()
     assert "/ledger/export.json" in page and "/ledger/exports/" not in page
-    monkeypatch.setattr(views, "COUNTED", 2)
+    monkeypatch.setattr(views, "MOST_COUNTED", 2)
     page = ada.get(f"/ledger/?chain={cast.acme.chain_name}").content.decode()
     asks = f'action="/ledger/exports/?chain={quote_plus(cast.acme.chain_name)}"'
     assert "/ledger/export.json" not in page and asks in page
