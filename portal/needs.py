@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.formats import date_format
@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from consent.coming_ends import ended_lately, ending_within, is_of_account_run_by, is_own_of
-from consent.models import Consent, Failure
+from consent.models import Access, Consent, Failure
 from consent.succession import to_confirm
-from credentials.models import ClientSecret, Level
+from credentials.models import Client, ClientSecret, Level
 from credentials.seen import clients_seen_by
 from marketplace.models import App, Audience, Connection, Installation, Offer, OfferKind, Status, Version
 from marketplace.seen import (
@@ -27,14 +27,16 @@ from marketplace.seen import (
     versions_seen_by,
     versions_to_review,
 )
-from portal.accounts.models import Account, Membership, User
+from portal.accounts.models import Account, Membership, Role, Team, User
 from portal.accounts.rights import is_reviewer
-from portal.accounts.seen import memberships_of, teams_seen_by
-from portal.foundation.pages import MOST_COUNTED, capped_count
+from portal.accounts.seen import memberships_of
+from portal.foundation.pages import MOST_COUNTED, capped_count, first_of_each
 from portal.foundation.templatetags.times import exact, relative
 
-# As many of one kind are shown; the page that the group links to lists the others.
+# As many of one kind are shown on Home; the page that the group links to lists all.
 MOST = 3
+# So many apps of each account, credentials and apps of each team, and authorizations of a person are looked at, the newest.
+LOOKED_AT = 250
 # How long a developer is told of what happened to a version.
 LATELY = dt.timedelta(days=30)
 
@@ -50,30 +52,67 @@ class Need(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Needs of one kind, and the page that lists more, or "" if these are all."""
+    """Needs of one kind, and the page that lists all of them, or "" if these are all."""
 
     needs: list[Need]
-    more_url: str
+    more_url: str = ""
+
+
+class Kind(NamedTuple):
+    """What may be needed, as a queryset in its order, and what each row of it asks for. `name` is in an address."""
+
+    name: str
+    title: str
+    rows: QuerySet[Any, Any]
+    need: Callable[[Any], Need]
+
+    def group(self) -> Group:
+        found = list(self.rows[: MOST + 1])
+        more_url = reverse("need-list", args=(self.name,)) if len(found) > MOST else ""
+        return Group([self.need(row) for row in found[:MOST]], more_url)
 
 
 # The most urgent first.
 _TONES = ("danger", "warning", "success", "primary", "secondary")
 
 
-def needs_of(user: User, *, account: Account | None = None, develops: bool) -> list[Group]:
-    """Return what needs a person, the most urgent first. `develops`: they are in a team.
-
-    With `account`, of all accounts only this one's needs are told.
-    """
-    # Whoever belongs to no account has none of these, which PostgreSQL would find out by reading all.
-    members = _of_members(user, account) if memberships_of(user).exists() else []
-    groups = [*members, *(_of_developers(user) if develops else []), _of_reviewers(user)]
+def needs_of(user: User, accounts: list[Account], teams: list[Team]) -> list[Group]:
+    """Return what a person needs to do in these of their accounts and teams, and as a reviewer, the most urgent first."""
+    groups = [kind.group() for kind in kinds_of(user, accounts, teams)]
+    groups += [*(_adoption(teams) if teams else []), _of_reviewers(user)]
     return sorted((group for group in groups if group.needs), key=lambda group: _TONES.index(group.needs[0].tone))
 
 
-def _group(rows: QuerySet[Any, Any], need: Callable[[Any], Need], more_url: str) -> Group:
-    found = list(rows[: MOST + 1])
-    return Group([need(row) for row in found[:MOST]], more_url if len(found) > MOST else "")
+def kinds_of(user: User, accounts: list[Account], teams: list[Team]) -> Iterable[Kind]:
+    """Yield the kinds of need that a query lists, in these of a person's accounts and teams."""
+    members = list(memberships_of(user).filter(account__in=accounts)) if accounts else []
+    if members:
+        yield from _of_members(user, members)
+    if teams:
+        yield from _of_developers(user, teams)
+
+
+def looked_at_in_part(accounts: list[Account], teams: list[Team]) -> list[str]:
+    """Return the names of those that have more than is looked at."""
+    beyond = slice(LOOKED_AT, LOOKED_AT + 1)
+    more = Q(Exists(_INSTALLED[beyond])) | Q(Exists(_ACCESSES[beyond]))
+    large_accounts = Account.objects.filter(more, pk__in=[each.pk for each in accounts])
+    more = Q(Exists(_CLIENTS[beyond])) | Q(Exists(_APPS[beyond]))
+    large_teams = Team.objects.filter(more, pk__in=[each.pk for each in teams])
+    names = large_accounts.order_by().values_list("name", flat=True)
+    return list(names.union(large_teams.order_by().values_list("name", flat=True), all=True))
+
+
+# What an account or a team has, in the order of an index.
+_INSTALLED = Installation.objects.filter(account=OuterRef("pk"), uninstalled_at=None).order_by("-installed_at", "pk")
+_ACCESSES = Access.objects.filter(account=OuterRef("pk"), ended_at=None).order_by("-opened_at", "pk")
+_CLIENTS = Client.objects.filter(team=OuterRef("pk")).order_by("-created", "-pk")
+_APPS = App.objects.filter(team=OuterRef("pk")).order_by("-created_at", "-pk")
+
+
+def _newest(model: type[Account | Team], keys: list[int], rows: QuerySet[Any]) -> list[Any]:
+    """Return the keys of the newest rows of each account or team, as values: of a subquery, PostgreSQL expects half of all rows."""
+    return list(first_of_each(model._default_manager.filter(pk__in=keys), rows, LOOKED_AT)) if keys else []
 
 
 def _day(at: dt.datetime) -> str:
@@ -83,35 +122,43 @@ def _day(at: dt.datetime) -> str:
 # --- members of accounts ---
 
 
-def _of_members(user: User, account: Account | None) -> Iterable[Group]:
-    own, runs = is_own_of(user), is_of_account_run_by(user)
-    own_broken, accounts_broken = broken_connections_seen_by(user)
-    installed, shown_ends = reverse("installation-list"), reverse("ending-list")
+def _of_members(user: User, members: list[Membership]) -> Iterable[Kind]:
+    here = [member.account_id for member in members]
+    run = [member.account_id for member in members if member.role == Role.ADMIN]
+    installed = _newest(Account, here, _INSTALLED)
+    administered = installed if run == here else _newest(Account, run, _INSTALLED)
+    accesses = _newest(Account, run, _ACCESSES)
+    # Everybody agrees for themselves (T12).
+    given = Consent.objects.filter(granted_by=user).exclude(membership=None).order_by("-granted_at", "pk")
+    given_keys = list(given.values_list("pk", flat=True)[:LOOKED_AT])
     # What is one's own and what is an account's are found by different indexes, so they are asked for one by one.
-    kinds: list[tuple[QuerySet[Any], Callable[[Any], Need], str]] = [
-        (own_broken, _connect_again, installed),
-        (accounts_broken, _connect_again, installed),
-        (ended_lately().filter(own), _reauthorize, shown_ends),
-        (ended_lately().filter(runs), _reauthorize, shown_ends),
-        (offers_seen_by(user), _decide, reverse("offer-list")),
-        (to_confirm(user), _confirm, reverse("offer-list")),
-        (consents_to_widen_seen_by(user), _read_what_is_new, reverse("authorization-list")),
-        (ending_within().filter(own), _agree_again, shown_ends),
-        (ending_within().filter(runs), _agree_again, shown_ends),
-        (_unfinished(user), _finish, installed),
-        (_to_authorize(user), _authorize, installed),
-    ]
-    for rows, need, more_url in kinds:
-        yield _group(rows.filter(**{_ACCOUNT[rows.model]: account}) if account else rows, need, more_url)
-
-
-# Where each model has its account.
-_ACCOUNT: dict[Any, str] = {
-    Connection: "installation__account",
-    Consent: "access__account",
-    Installation: "account",
-    Offer: "installation__account",
-}
+    own = is_own_of(user) & Q(pk__in=given_keys, access__account__in=here)
+    theirs = is_of_account_run_by(user) & Q(access__in=accesses)
+    own_broken, accounts_broken = broken_connections_seen_by(user)
+    yield Kind(
+        "own-connections",
+        _("Your connections that no longer work"),
+        own_broken.filter(membership__in=[member.pk for member in members]),
+        _connect_again,
+    )
+    yield Kind(
+        "connections",
+        _("Accounts’ connections that no longer work"),
+        accounts_broken.filter(installation__in=administered),
+        _connect_again,
+    )
+    yield Kind("own-expired", _("Your authorizations that expired"), ended_lately().filter(own), _reauthorize)
+    yield Kind("expired", _("Agreements that expired"), ended_lately().filter(theirs), _reauthorize)
+    offers = offers_seen_by(user).filter(installation__in=administered)
+    yield Kind("versions", _("Versions to decide on"), offers, _decide)
+    yield Kind("to-confirm", _("Agreements to confirm"), to_confirm(user).filter(access__in=accesses), _confirm)
+    yield Kind(
+        "to-widen", _("Apps that ask you for more"), consents_to_widen_seen_by(user).filter(own), _read_what_is_new
+    )
+    yield Kind("own-ending", _("Your authorizations that end soon"), ending_within().filter(own), _agree_again)
+    yield Kind("ending", _("Agreements that end soon"), ending_within().filter(theirs), _agree_again)
+    yield Kind("unfinished", _("Installations to finish"), _unfinished(user).filter(pk__in=administered), _finish)
+    yield Kind("to-authorize", _("Apps to authorize"), _to_authorize(user).filter(pk__in=installed), _authorize)
 
 
 def _connect_again(connection: Connection) -> Need:
@@ -209,8 +256,7 @@ def _finish(installation: Installation) -> Need:
 
 def _to_authorize(user: User) -> QuerySet[Installation]:
     """Return the installations that wait for a person's first authorization."""
-    memberships = memberships_of(user)
-    agreed = Consent.objects.filter(access=OuterRef("access"), membership__in=memberships)
+    agreed = Consent.objects.filter(access=OuterRef("access"), membership__in=memberships_of(user))
     rows = installations_seen_by(user).filter(~Exists(agreed), access__client__level=Level.AGENT, uninstalled_at=None)
     rows = rows.filter(access__client__suspended_at=None, account__suspended_at=None)
     return rows.order_by("-installed_at", "pk")
@@ -225,21 +271,28 @@ def _authorize(installation: Installation) -> Need:
 # --- developers ---
 
 
-def _of_developers(user: User) -> Iterable[Group]:
-    clients, versions = clients_seen_by(user), versions_seen_by(user).defer("icon", "description", "package")
+def _of_developers(user: User, teams: list[Team]) -> Iterable[Kind]:
+    clients = clients_seen_by(user).filter(team__in=teams)
+    versions = versions_seen_by(user).filter(app__team__in=teams).defer("icon", "description", "package")
     suspended = clients.exclude(suspended_at=None).order_by("-suspended_at", "pk")
-    yield _group(suspended, _see_suspension, reverse("client-list"))
-    yield _group(_rejected(versions), _see_rejection, reverse("app-list"))
-    old = ClientSecret.objects.filter(
-        client__in=clients, expires_at__gt=Now(), last_used_at__gt=Now() - dt.timedelta(days=1), is_for_trying=False
+    yield Kind("suspended", _("Suspended credentials"), suspended, _see_suspension)
+    yield Kind("rejected", _("Rejected versions"), _rejected(versions), _see_rejection)
+    yesterday = Now() - dt.timedelta(days=1)
+    old = (
+        ClientSecret.objects.filter(
+            client__in=clients, expires_at__gt=Now(), last_used_at__gt=yesterday, is_for_trying=False
+        )
+        .select_related("client")
+        .order_by("expires_at", "pk")
     )
-    yield _group(old.select_related("client").order_by("expires_at", "pk"), _replace_secret, reverse("client-list"))
-    recent = Failure.objects.filter(client__in=clients, hour__gt=Now() - dt.timedelta(days=1)).order_by()
+    yield Kind("secrets", _("Old secrets that are still in use"), old, _replace_secret)
+    looked_at = _newest(Team, [team.pk for team in teams], _CLIENTS)
+    recent = Failure.objects.filter(client__in=looked_at, hour__gt=yesterday).order_by()
     refused = recent.values("client__client_id", "client__name").annotate(total=Sum("times"))
-    yield _group(refused.order_by("-total", "client__name"), _see_log, reverse("client-list"))
+    refused = refused.order_by("-total", "client__name")
+    yield Kind("refusals", _("Credentials whose requests were refused"), refused, _see_log)
     approved = versions.filter(status=Status.APPROVED).order_by("-submitted_at", "pk")
-    yield _group(approved, _publish, reverse("app-list"))
-    yield _adoption(user)
+    yield Kind("approved", _("Versions to publish"), approved, _publish)
 
 
 def _see_suspension(client: Any) -> Need:
@@ -292,12 +345,13 @@ def _see_log(row: dict[str, Any]) -> Need:
     return Need("warning", title, text, reverse("failure-list", args=(row["client__client_id"],)), _("Open the log"))
 
 
-def _adoption(user: User) -> Group:
+def _adoption(teams: list[Team]) -> list[Group]:
     """Tell how many accounts have the public versions published lately, the newest of each app, where some lack them."""
     published = Version.objects.filter(status=Status.PUBLISHED, audience=Audience.PUBLIC, app=OuterRef("pk"))
     newest = Subquery(published.order_by("-published_at", "-pk").values("pk")[:1])
     lately = published.order_by("-published_at", "-pk").values("published_at")[:1]
-    apps = App.objects.filter(team__in=teams_seen_by(user)).annotate(newest=newest, newest_at=Subquery(lately))
+    looked_at = _newest(Team, [team.pk for team in teams], _APPS)
+    apps = App.objects.filter(pk__in=looked_at).annotate(newest=newest, newest_at=Subquery(lately))
     shown = (
         apps.filter(newest_at__gt=Now() - LATELY).order_by("-newest_at", "pk").values_list("newest", flat=True)[:MOST]
     )
@@ -307,15 +361,19 @@ def _adoption(user: User) -> Group:
         everywhere=capped_count(installed), here=capped_count(installed.filter(version=OuterRef("pk")))
     )
     shown_versions = shown_versions.select_related("app").order_by("-published_at", "pk")
-    return Group([_see_adoption(version) for version in shown_versions if version.here < version.everywhere], "")
+    # Of more than are counted, nobody knows whether all have it.
+    found = [each for each in shown_versions if each.here < each.everywhere or each.here > MOST_COUNTED]
+    return [Group([_see_adoption(version) for version in found])]
 
 
 def _see_adoption(version: Any) -> Need:
-    names = {**_name_and_number(version), "here": version.here, "everywhere": version.everywhere}
+    names = {**_name_and_number(version), "here": version.here, "everywhere": version.everywhere, "most": MOST_COUNTED}
     if version.everywhere <= MOST_COUNTED:
         title = _("%(here)d of %(everywhere)d accounts use %(app)s %(number)s") % names
+    elif version.here <= MOST_COUNTED:
+        title = _("%(here)d of more than %(most)d accounts use %(app)s %(number)s") % names
     else:
-        title = _("%(here)d of more than %(most)d accounts use %(app)s %(number)s") % {**names, "most": MOST_COUNTED}
+        title = _("More than %(most)d accounts use %(app)s %(number)s") % names
     text = _("Published %(when)s.") % {"when": relative(version.published_at)}
     return Need("secondary", title, text, _version_url(version, "version-changes"), _("See who has it"))
 
@@ -325,10 +383,10 @@ def _see_adoption(version: Any) -> Need:
 
 def _of_reviewers(user: User) -> Group:
     if not is_reviewer(user):
-        return Group([], "")
+        return Group([])
     submitted: list[Any] = list(versions_to_review(user).values_list("submitted_at", flat=True)[: MOST_COUNTED + 1])
     if not submitted:
-        return Group([], "")
+        return Group([])
     if len(submitted) > MOST_COUNTED:
         title = _("More than %(count)d versions are waiting for review") % {"count": MOST_COUNTED}
     else:
@@ -337,4 +395,4 @@ def _of_reviewers(user: User) -> Group:
         ) % {"count": len(submitted)}
     text = _("The oldest was submitted %(when)s.") % {"when": relative(submitted[0])}
     url = f"{reverse('admin:marketplace_version_changelist')}?status__exact={Status.IN_REVIEW}"
-    return Group([Need("primary", title, text, url, _("Review"))], "")
+    return Group([Need("primary", title, text, url, _("Review"))])

@@ -24,6 +24,7 @@ admin.site.password_change = require_safe(lambda request, extra_context=None: re
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("needs/<slug:name>/", views.need_list, name="need-list"),
     # Before allauth, whose pages for a forgotten password and a mailed link it replaces.
     path("", include("portal.accounts.urls")),
     path("accounts/", include("allauth.urls")),

@@ -9,7 +9,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.db.models import F, OuterRef
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -21,17 +21,17 @@ from credentials.seen import clients_seen_by
 from marketplace.models import Installation
 from marketplace.seen import apps_seen_by
 from portal.accounts.actions.teams import create_team
-from portal.accounts.choosing import Choice
+from portal.accounts.choosing import Choice, pick_team
 from portal.accounts.forms import ProfileForm
 from portal.accounts.models import Role
 from portal.accounts.requests import SignedInRequest
-from portal.accounts.seen import accounts_seen_by, memberships_of, team_memberships_of
+from portal.accounts.seen import accounts_seen_by, memberships_of, team_memberships_of, teams_seen_by
 from portal.foundation.once import once
 from portal.foundation.pages import MOST_COUNTED, capped_count, paginate
 from portal.ledger.lines import recent_lines
 
 from .middleware import is_for_programs, page_of_form, refuse, unavailable
-from .needs import needs_of
+from .needs import LOOKED_AT, Group, kinds_of, looked_at_in_part, needs_of
 from .theme import keep_theme, theme
 
 # Lines of the ledger on Home.
@@ -45,11 +45,30 @@ def _accounts_and_teams(request: SignedInRequest) -> dict[str, Any]:
     installed = Installation.objects.installed().filter(account=OuterRef("account")).order_by()
     memberships = memberships.annotate(apps=capped_count(installed))
     order = F("account__test_of_team").asc(nulls_first=True), "account__name", "pk"
+    teams = team_memberships_of(user).select_related("team")
     return {
-        "memberships": paginate(request, memberships.order_by(*order), name="accounts"),
-        "teams": paginate(
-            request, team_memberships_of(user).select_related("team").order_by("team__name", "pk"), name="teams"
+        "memberships": paginate(
+            request,
+            memberships.order_by(*order),
+            name="accounts",
+            many=lambda _end: memberships.order_by("account_id"),
         ),
+        "teams": paginate(
+            request, teams.order_by("team__name", "pk"), name="teams", many=lambda _end: teams.order_by("team_id")
+        ),
+    }
+
+
+def _looked_at(request: SignedInRequest) -> dict[str, Any]:
+    """Return of which accounts and teams a person's needs are told: all of theirs, or of many only the one they work in."""
+    accounts = Choice(request, accounts_seen_by(request.user))
+    teams = Choice(request, teams_seen_by(request.user), keys=("name",))
+    account = (accounts.pick() or accounts.first) if accounts.are_many else None
+    team = (pick_team(request, teams_seen_by(request.user)) or teams.first) if teams.are_many else None
+    return {
+        "accounts": [account] if account else accounts.shown,
+        "teams": [team] if team else teams.shown,
+        "only": [each for each in (account, team) if each],
     }
 
 
@@ -58,17 +77,41 @@ def _accounts_and_teams(request: SignedInRequest) -> dict[str, Any]:
 def home(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "portal/home_signed_out.html")
-    context = _accounts_and_teams(cast(SignedInRequest, request))
-    context["clients"] = clients_seen_by(request.user)[: MOST_COUNTED + 1].count() if context["teams"] else 0
-    context["apps"] = apps_seen_by(request.user)[: MOST_COUNTED + 1].count() if context["teams"] else 0
-    accounts = Choice(request, accounts_seen_by(request.user))
-    context["needs_of"] = accounts.pick() if accounts.are_many else None
-    context["needs"] = needs_of(request.user, account=context["needs_of"], develops=bool(context["teams"]))
+    person = cast(SignedInRequest, request)
+    context = _accounts_and_teams(person)
+    clients, apps = clients_seen_by(request.user).order_by(), apps_seen_by(request.user).order_by()
+    context["clients"] = clients[: MOST_COUNTED + 1].count() if context["teams"] else 0
+    context["apps"] = apps[: MOST_COUNTED + 1].count() if context["teams"] else 0
+    looked_at = _looked_at(person)
+    accounts, teams = looked_at["accounts"], looked_at["teams"]
+    context["only"] = looked_at["only"]
+    context["in_part"] = looked_at_in_part(accounts, teams)
+    context["needs"] = needs_of(request.user, accounts, teams)
     context["recent"] = recent_lines(request, RECENT)
     uses_apps = context["memberships"].number > 1 or any(each.apps for each in context["memberships"])
     context["is_new"] = not (uses_apps or context["clients"])
     context["may_install"] = any(membership.role == Role.ADMIN for membership in context["memberships"])
-    return render(request, "portal/home.html", context)
+    return render(request, "portal/home.html", {**context, "most_looked_at": LOOKED_AT})
+
+
+@require_safe
+def need_list(request: SignedInRequest, name: str) -> HttpResponse:
+    """List all of what Home shows the first of."""
+    looked_at = _looked_at(request)
+    kinds = kinds_of(request.user, looked_at["accounts"], looked_at["teams"])
+    kind = next((kind for kind in kinds if kind.name == name), None)
+    if kind is None:
+        raise Http404
+    page = paginate(request, kind.rows)
+    context = {
+        "page_obj": page,
+        "title": kind.title,
+        "groups": [Group([kind.need(row) for row in page])],
+        "only": looked_at["only"],
+        "in_part": looked_at_in_part(looked_at["accounts"], looked_at["teams"]),
+        "most_looked_at": LOOKED_AT,
+    }
+    return render(request, "portal/need_list.html", context)
 
 
 @require_http_methods(["GET", "POST"])

@@ -59,7 +59,7 @@ def first_of_each(owners: QuerySet[Any], rows: QuerySet[Any], most: int) -> Quer
     """Return the keys of the first `most` rows of each owner, to whom `rows` refer by OuterRef, in an order that an index has."""
     keys = ArraySubquery(rows.values("pk")[:most])
     each = Func(keys, function="unnest", output_field=rows.model._meta.pk)
-    return owners.order_by().annotate(each=each).values("each")
+    return owners.order_by().annotate(each=each).values_list("each", flat=True)
 
 
 def paginate_merged(

@@ -164,10 +164,10 @@ def test_two_factor_authentication(look, calm, stranger):
     look(stranger)
 
 
-@covers("home", "client-list", "app-list", "installation-list", "authorization-list", "ledger-list")
+@covers("home", "need-list", "client-list", "app-list", "installation-list", "authorization-list", "ledger-list")
 def test_pages_with_nothing_on_them_yet(look, calm):
     dara = calm("dev2@example.com")
-    for path in ("/", "/credentials/", "/apps/"):
+    for path in ("/", "/credentials/", "/apps/", "/needs/approved/"):
         dara.open(path)
         look(dara.page)
     stan = calm("staff@example.com")

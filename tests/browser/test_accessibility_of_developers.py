@@ -191,7 +191,7 @@ def test_a_new_version(look, calm):
     look(dev.page)
 
 
-@covers("version-edit", "version-view", "version-publish-custom", "version-submit", "version-publish")
+@covers("need-list", "version-edit", "version-view", "version-publish-custom", "version-submit", "version-publish")
 def test_a_version_from_draft_to_decision(look, calm):
     dev = calm("dev@example.com")
     submitted = Version.objects.get(app__slug="shift-planner")
@@ -210,6 +210,8 @@ def test_a_version_from_draft_to_decision(look, calm):
     reviewer = User.objects.get(email="reviewer@example.com")
     publishing.reject_version(submitted, reason="Say which shifts are read.", by=reviewer)
     publishing.approve_version(publishing.submit_version(draft, by=by), by=reviewer)
+    dev.open("/needs/approved/")
+    look(dev.page)
     dev.open(f"/apps/shift-planner/versions/{draft.pk}/publish/")
     look(dev.page)
     for version in (submitted, draft):

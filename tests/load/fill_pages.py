@@ -169,7 +169,7 @@ def _installations(world, rows, apps, number):
 
 
 def _outside(world, rows, apps, agents, number):
-    """A tenth of the account's rows are external apps, and eight tenths are agents' authorizations, besides one agent's own tenth."""
+    """A tenth of the account's rows are external apps, and eight tenths are agents' authorizations; one agent has a hundredth."""
     key, called = _shifted(number, f"n + {rows // 2}"), name("n")
     _multiply(world.outside, apps, id=_key("outside"), client_id=key)
     _multiply(world.outside.consents.get(), apps, id=_key("consent outside"), access_id=_key("outside"))
@@ -185,9 +185,10 @@ def _outside(world, rows, apps, agents, number):
     [member] = world.account.memberships.filter(user=world.agent)
     _multiply(member, agents, id=_key("member"), user_id=people)
     pocket = _shifted(number, f"n + {rows * 3 // 4}")
-    _multiply(world.pocket.access, apps, id=_key("pocket"), client_id=pocket)
+    mine = max(80, rows // 100)
+    _multiply(world.pocket.access, mine, id=_key("pocket"), client_id=pocket)
     granted = "granted_at - n * interval '1 second'"
-    _multiply(world.pocket, apps, id=_key("consent own"), access_id=_key("pocket"), granted_at=granted)
+    _multiply(world.pocket, mine, id=_key("consent of one"), access_id=_key("pocket"), granted_at=granted)
     agent, opened = f"mod(n - 1, {agents}) + 1", f"(n - 1) / {agents} + 1"
     columns = {
         "access_id": _key("pocket", opened),

@@ -25,6 +25,11 @@ RUNS, ATTEMPTS = 25, 3
 MOST_RATIO, MOST_BYTES = 1.5, 200_000
 # {page: (who opens it, address)}. "One" and "Many" administer one account and thousands.
 PAGES = {
+    "home": ("One", "/"),
+    "home_of_agent": ("Axel", "/"),
+    "home_of_developer": ("Dev", "/"),
+    "needs": ("One", "/needs/unfinished/"),
+    "needs_of_developer": ("Dev", "/needs/refusals/"),
     "marketplace": ("One", "/marketplace/"),
     "marketplace_search": ("One", "/marketplace/?q=sync"),
     "marketplace_search_rare": ("One", "/marketplace/?q=linden+9"),

@@ -186,6 +186,7 @@ def ids(own):
         "GET/bare apps/<slug:slug>/": {"slug": own.bare.slug},
         "POST apps/<slug:slug>/": {"slug": own.bare.slug},
         "POST/ask apps/<slug:slug>/": {"slug": own.bare.slug},
+        "needs/<slug:name>/": {"name": "unfinished"},
         "apps/<slug:slug>/accounts/": {"slug": own.custom.slug},
         "apps/<slug:slug>/accounts/<slug:account>/remove/": {"slug": own.custom.slug},
         "apps/<slug:slug>/versions/<int:pk>/take-back/": {"pk": own.in_review.pk},

@@ -6,6 +6,7 @@ import re
 import pytest
 from django.db.models.functions import Now
 from django.urls import reverse
+from django.utils.html import escape
 
 from consent.models import Consent, Failure, Where, Why
 from credentials import actions as credentials
@@ -19,16 +20,16 @@ from tests.factories import VIEW
 pytestmark = pytest.mark.django_db
 
 
-def needs(browser):
-    """Return the (label, title, address) of each need on Home, in order."""
-    page = browser.get("/").content.decode()
+def needs(browser, path="/"):
+    """Return the (label, title, address) of each need on Home or another page, in order."""
+    page = browser.get(path).content.decode()
     found = re.findall(r'<li class="need">.*?</li>', page, re.S)
     rows = [re.search(r'href="([^"]*)"\s+aria-label="([^:]*): ([^"]*)"', each) for each in found]
     return [(row[2], row[3], row[1]) for row in rows if row]
 
 
-def labels(browser):
-    return [label for label, _title, _url in needs(browser)]
+def labels(browser, path="/"):
+    return [label for label, _title, _url in needs(browser, path)]
 
 
 def draft(cast, **fields):
@@ -197,6 +198,47 @@ def test_three_of_a_kind_are_shown_with_a_link_to_the_others(cast, browse, djang
     with django_assert_max_num_queries(taken):
         assert labels(browser) == ["Publish"] * 3
     assert "See all of these" in browser.get("/").content.decode()
+
+
+def test_the_link_to_all_of_a_kind_leads_to_exactly_these(cast, browse):
+    for _number in range(4):
+        review(cast, draft(cast), publishing.approve_version)
+    review(cast, draft(cast), publishing.reject_version, reason="It asks for too much")
+    dev = browse(cast.dev)
+    [url] = re.findall(r'href="([^"]*)">See all of these', dev.get("/").content.decode())
+    assert url == "/needs/approved/"
+    assert needs(dev, url) == [
+        ("Publish", f"{version} is approved", reverse("version-view", args=(version.app.slug, version.pk)))
+        for version in Version.objects.filter(status="approved").order_by("-submitted_at")
+    ]
+    assert labels(dev, "/needs/rejected/") == ["Read the reason"]
+    assert labels(browse(cast.other_dev), url) == [] and browse(cast.dev).get("/needs/nothing/").status_code == 404
+
+
+@pytest.mark.parametrize("what", ["apps", "credentials"])
+def test_what_is_beyond_the_newest_that_home_looks_at_is_said(cast, browse, installed, monkeypatch, what):
+    note = "This page covers only the newest 1 apps and credentials of"
+    who, whose = (cast.admin, cast.acme) if what == "apps" else (cast.dev, factories.team_of(cast.dev))
+    note_of_them = f"{note} {escape(whose)}"
+    assert note not in browse(who).get("/").content.decode()
+    for module in ("needs", "views"):
+        monkeypatch.setattr(f"portal.{module}.LOOKED_AT", 1)
+    assert note not in browse(cast.globex_admin).get("/").content.decode()
+    newer = factories.publish(draft(cast), cast.dev)
+    assert labels(browse(cast.admin)) == ["Finish installing"]
+    installation = installing.install(newer.app, cast.acme, by=cast.admin)
+    assert note_of_them in " ".join(browse(who).get("/").content.decode().split())
+    assert needs(browse(cast.admin))[0][2] == reverse("installation-view", args=(installation.pk,))
+    assert labels(browse(cast.admin)) == ["Finish installing"]
+
+
+def test_of_more_accounts_than_are_counted_none_is_said_to_lack_a_version(cast, browse, installed, monkeypatch):
+    monkeypatch.setattr("portal.needs.MOST_COUNTED", 1)
+    monkeypatch.setattr("portal.foundation.pages.MOST_COUNTED", 1)
+    installing.install(installed.version.app, cast.globex, by=cast.globex_admin)
+    for account, admin in ((cast.acme, cast.admin), (cast.globex, cast.globex_admin)):
+        factories.agree(installed.client, account, admin)
+    assert [title for _label, title, _url in needs(browse(cast.dev))] == ["More than 1 accounts use Insights 1.0"]
 
 
 def test_somebody_with_nothing_to_do_is_told_so_and_how_to_start(cast, browse):
