@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
@@ -18,22 +19,26 @@ from credentials.redirect_uris import is_loopback
 from credentials.trying import call_path
 from portal.accounts.models import Account
 
+from ..models import Access
+
 # Where the programs wait for the code. A loopback port may vary (C5), so that one is chosen here.
 PORT = 8400
 LOCAL_CALLBACK = f"http://127.0.0.1:{PORT}/callback"
 POSTMAN_CALLBACK = "https://oauth.pstmn.io/v1/callback"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Values:
     """What a program has to know of a client, besides its secret."""
 
     client: Client
     account: str
 
-    @property
+    @cached_property
     def scope(self) -> str:
-        return " ".join(sorted(self.client.scope_names()))
+        """All that may be asked for there: of a marketplace client, what its installed version asks for (T1)."""
+        access = Access.objects.filter(client=self.client, account__slug=self.account, ended_at=None).first()
+        return " ".join(sorted(access.terms if access and self.client.is_platform else self.client.scope_names()))
 
     @property
     def local(self) -> str:

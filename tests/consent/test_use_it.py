@@ -17,7 +17,7 @@ from credentials.models import Kind, Level
 from tests import factories
 from tests.browsing import Browser
 from tests.factories import VIEW, team_of
-from tests.load.node import install as node
+from tests.load import npm
 from tests.people.forms import text
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,13 +86,13 @@ def test_curl_python_and_a_workflow_run_as_they_are_shown(person, cast):
 
 
 @pytest.mark.soak
-@pytest.mark.skipif(not node.is_possible(), reason="node is missing")
+@pytest.mark.skipif(not npm.is_possible(), reason="node is missing")
 def test_javascript_runs_as_it_is_shown(person, cast):
-    node.install()
+    npm.install(npm.PEER)
     client, secret = made(cast)
     program = shown(person, client, "javascript")
     command = ["node", "--input-type=module", "-e", program]
-    assert len(tickets(runs(program, command, person, secret, cwd=node.HERE))) == 20
+    assert len(tickets(runs(program, command, person, secret, cwd=npm.PEER))) == 20
 
 
 def test_values_hold_nothing_that_ends_a_program_early(cast, browse):

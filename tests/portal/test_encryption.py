@@ -10,6 +10,8 @@ from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from consent.actions.trying import keep_trial
+from consent.models import Trial
 from marketplace.models import Connection, VendorSecret
 from marketplace.vendors.secrets import keep_vendor_secret
 from portal.foundation.encryption import EncryptedField, decrypt
@@ -34,12 +36,13 @@ def stored_secret(installed, cast):
     )
     keep_vendor_secret(installed.version.app, "octo", secret="s3cret", by=cast.dev)
     OutgoingMail.objects.create(kind="ends", content={"text": "s3cret"})
+    keep_trial("session", installed.client, {"secret": "s3cret"})
     TOTP.activate(cast.agent, secret := generate_totp_secret())
     return secret
 
 
 COLUMNS = [
-    ("accounts_outgoingmail", "content"),
+    ("accounts_outgoingmail", "content"), ("consent_trial", "state"),
     ("marketplace_connection", "tokens"), ("marketplace_connection", "values"),
     ("marketplace_installation", "values"), ("marketplace_vendorsecret", "secret"),
 ]  # fmt: skip
@@ -65,7 +68,7 @@ def test_rotating_encrypts_everything_with_the_first_key_and_the_old_can_be_remo
     old = settings.FIELD_ENCRYPTION_KEYS
     settings.FIELD_ENCRYPTION_KEYS = [NEW, *old]
     call_command("rotate_keys", stdout=(output := io.StringIO()))
-    assert output.getvalue().startswith("6 values")
+    assert output.getvalue().startswith("7 values")
     settings.FIELD_ENCRYPTION_KEYS = [NEW]
     assert Connection.objects.get().tokens == {"access_token": "t"} and VendorSecret.objects.get().secret == "s3cret"
     assert decrypt(Authenticator.objects.get(user=cast.agent).data["secret"]) == stored_secret
@@ -88,4 +91,5 @@ def test_a_missing_key_is_reported_and_nothing_is_lost(stored_secret, settings):
 
 def test_encrypted_values_are_in_no_repr(stored_secret):
     shown = repr(VendorSecret.objects.get()) + repr(Connection.objects.get()) + str(Connection.objects.get())
+    shown += repr(Trial.objects.get())
     assert "s3cret" not in shown and "access_token" not in shown
