@@ -11,9 +11,9 @@ from consent.screen import Screen, preview_screen
 from credentials.models import Client
 from portal.accounts.models import User
 from portal.foundation.database import database_now
+from portal.foundation.markdown import render
 
 from .differences import Difference
-from .markdown import render
 from .models import Version
 from .package.contents import Contents
 

@@ -15,6 +15,8 @@ from portal.demo.mail import has_mail_pages
 from portal.foundation.database import looked_up
 from portal.foundation.statements import Parameter, Statement
 
+from .help.sections import answers_of
+
 
 def _flags() -> QuerySet[User, Any]:
     """Return whether a person develops apps or is in no customer's account, and the account and team that they work in.
@@ -60,7 +62,12 @@ def _leads_to(url: str, path: str) -> bool:
 
 
 def _chrome(request: HttpRequest) -> Any:
-    made = {"path": request.path, "mail_url": reverse("mail-list") if has_mail_pages() else ""}
+    match = request.resolver_match
+    made = {
+        "path": request.path,
+        "mail_url": reverse("mail-list") if has_mail_pages() else "",
+        "help": answers_of(match.route if match else ""),
+    }
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return made

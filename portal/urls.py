@@ -36,6 +36,7 @@ urlpatterns = [
     path("", include("portal.demo.urls")),
     path("", include("consent.urls")),
     path("", include("portal.ledger.urls")),
+    path("", include("portal.help.urls")),
     path("admin/", admin.site.urls),
     path("favicon.ico", login_not_required(require_safe(lambda request: redirect(static("img/icon.svg"))))),
     path("healthz", views.healthz, name="healthz"),

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from credentials.models import Kind, Level
 from marketplace.actions import installing
-from tests import factories, laning, pressing  # noqa: F401
+from tests import descriptions, factories, laning, pressing  # noqa: F401
 from tests.factories import EDIT, VIEW
 from tests.oauth import AppSide
 from tests.people.world import World
@@ -23,6 +23,8 @@ from tests.worlds import (  # noqa: F401 (hooks, and a fixture)
     shared,
     signed_in,
 )
+
+descriptions.watch()
 
 
 @shared

@@ -8,7 +8,7 @@ TEMPLATES = Path(__file__).parents[1] / "templates" / "components"
 STYLESHEET = Path(__file__).parents[1] / "static" / "css" / "portal.css"
 # Parts of every page, which the page of components is in itself, and what needs a form or a request of its own.
 PARTS = {
-    "account_links", "account_search", "htmx", "nav_items", "nav_person", "scope_choice", "scope_picker",
+    "account_links", "account_search", "help_link", "htmx", "nav_items", "nav_person", "scope_choice", "scope_picker",
 }  # fmt: skip
 
 

@@ -24,6 +24,12 @@ def said_by_templates():
             yield str(path.relative_to(ROOT)), " · ".join([*said, _TAGS.sub(" ", source)])
 
 
+def said_by_guides():
+    """Yield each guide without its code and the messages that it quotes."""
+    for path in sorted((ROOT / "portal/help/guides").glob("*.md")):
+        yield str(path.relative_to(ROOT)), re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", " ", path.read_text(), flags=re.S)
+
+
 def said_by_code():
     """Yield each module of the apps with the texts that it marks for translation."""
     for app in APPS:
@@ -36,7 +42,7 @@ def said_by_code():
             yield str(path.relative_to(ROOT)), " · ".join(text for text in texts if isinstance(text, str))
 
 
-SAID = {where: " ".join(text.split()) for where, text in [*said_by_templates(), *said_by_code()]}
+SAID = {where: " ".join(text.split()) for where, text in [*said_by_templates(), *said_by_code(), *said_by_guides()]}
 
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: word.word)

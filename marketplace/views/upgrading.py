@@ -15,13 +15,13 @@ from consent.validity import live_consents
 from credentials.models import Scope
 from marketplace.models import Installation, Version
 from portal.accounts.requests import SignedInRequest
+from portal.foundation.markdown import render as render_markdown
 from portal.foundation.once import once
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused
 from portal.foundation.seals import ScreenIsStale
 
 from ..actions import upgrading
-from ..markdown import render as render_markdown
 from ..models import Status
 from ..pages import icon_url
 from ..seen import installations_run_by, offers_seen_by

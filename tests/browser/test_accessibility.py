@@ -225,7 +225,7 @@ WITHOUT_A_PAGE = {
     "answered to programs": {
         "oauth-token", "oauth-revoke", "oauth-introspect", "oauth-check", "oauth-server-metadata",
         "oauth-resource-metadata", "product-metadata", "sandbox-metadata", "ledger-keys", "sandbox-tickets", "sandbox-ticket", "healthz", "readyz", "admin:autocomplete",
-        "admin:jsi18n", "api-run-request", "api-check-package",
+        "admin:jsi18n", "api-run-request", "api-check-package", "guide-markdown", "llms",
     },
     "files": {"team-logo", "version-icon", "version-screenshot", "receipt-verifier", "ledger-export-csv", "ledger-export-json", "export-download", "mfa_download_recovery_codes", "version-package-download"},
     "parts of a page": {"version-package-preview", "receipt-progress", "export-progress"},

@@ -250,8 +250,11 @@ def test_an_app_package(look, calm):
     dev.page.locator(".preview", has_text="Delete and restore tickets").wait_for()
 
 
-@covers("scope-list")
-def test_finding_the_scope(look, calm):
+@covers("guide-list", "guide-view", "scope-list")
+def test_the_guides_and_the_scopes(look, stranger, calm):
+    for path in ("/help/", "/help/?q=secret", "/help/?q=zebra", "/help/start/", "/help/tokens/", "/help/errors/"):
+        stranger.goto(path)
+        look(stranger)
     dev = calm("dev@example.com")
     dev.open("/scopes/?q=tickets")
     look(dev.page)

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
-from marketplace.markdown import render
+from portal.foundation.markdown import render
 from portal.foundation.pictures import reencode, reencode_screenshot
 
 

@@ -244,6 +244,8 @@ def ids(own):
             for kind, integration in (("", "calendar"), ("GET/agent ", "boards"), ("POST/agent ", "boards"))
             for step in ("", "disconnect/")
         },
+        "help/<slug:slug>/": {"slug": "start"},
+        "help/<slug:slug>.md": {"slug": "start"},
         "oauth/callback/<slug:slug>/<str:integration>": {"slug": own.planner.slug, "integration": "calendar"},
         "installations/<uuid:pk>/connect/": {"pk": own.installation.pk},
         "installations/<uuid:pk>/upgrade/": {"pk": own.growing.pk},

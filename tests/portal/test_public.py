@@ -18,6 +18,7 @@ PUBLIC = {
     ".well-known/oauth-protected-resource/<path:path>", ".well-known/oauth-protected-resource/sandbox/api/v2",
     ".well-known/ledger-keys.json", "receipts/verify_receipt.py",
     "sandbox/api/v2/tickets", "sandbox/api/v2/tickets/<int:ticket_id>", "sandbox/app/install", "sandbox/app/callback",
+    "help/", "help/<slug:slug>/", "help/<slug:slug>.md", "llms.txt",
     "dev/components/", "dev/mail/", "dev/mail/<str:name>/", "dev/mail/<str:name>/html/",
     "favicon.ico", "healthz", "readyz",
 }  # fmt: skip
