@@ -1,7 +1,7 @@
 from django.urls import path
 
 from .trying import views as trying
-from .views import authorize, endpoints, failures, metadata, people, permissions, receipts
+from .views import authorize, endpoints, failures, metadata, people, permissions, postman, receipts
 
 urlpatterns = [
     path("oauth/authorize", authorize.authorize, name="oauth-authorize"),
@@ -28,6 +28,18 @@ urlpatterns = [
     path("credentials/new/test/", trying.client_try, name="client-try"),
     path("credentials/test/callback/", trying.client_test_callback, name="client-test-callback"),
     path("credentials/<slug:client_id>/test/", trying.client_test, name="client-test"),
+    path(
+        "credentials/<slug:client_id>/postman/collection.json",
+        postman.postman_download,
+        {"kind": "collection"},
+        name="postman-collection",
+    ),
+    path(
+        "credentials/<slug:client_id>/postman/environment.json",
+        postman.postman_download,
+        {"kind": "environment"},
+        name="postman-environment",
+    ),
     path("receipts/<uuid:entry_id>/", receipts.receipt_view, name="receipt-view"),
     path("receipts/<uuid:entry_id>/progress/", receipts.receipt_progress, name="receipt-progress"),
 ]

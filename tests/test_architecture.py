@@ -263,8 +263,9 @@ def test_the_lock_files_have_hashes_and_no_address(name, least):
     assert len(pinned) >= least and text.count("--hash=sha256:") >= len(pinned)
 
 
-def test_the_lock_file_of_the_benchs_node_peer_has_hashes_and_no_address():
-    text = (BASE / "tests/load/node/package-lock.json").read_text()
+@pytest.mark.parametrize("folder", ["tests/load/node", "tests/postman"])
+def test_the_lock_files_of_node_packages_have_hashes_and_no_address(folder):
+    text = (BASE / folder / "package-lock.json").read_text()
     assert "://" not in text
     assert text.count('"integrity": "sha512-') == text.count('"version": ') >= 30
 

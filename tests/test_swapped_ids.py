@@ -30,7 +30,7 @@ LINES = [
 NOT_IDS = {
     "csrfmiddlewaretoken", "once", "shown", "next", "confirmed", "accounts", "overlap_hours",  # of the page itself, and what was typed
     "category", "event", "who", "why", "kind", "role", "time_zone", "theme", "template", "scope", "warned", "level", "sort",
-    "product", "risk", "state", "credentials",  # words that are the same for all
+    "product", "risk", "state", "credentials", "redirect_uris", "description",  # words that are the same for all
     "level:freshservice.tickets.create",
     "level:freshservice.tickets.edit", "level:freshservice.tickets.view",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Packages of npm for the benches, each folder's pinned by its package-lock.json; `python -m tests.load.npm` pins the newest."""
+"""Packages of npm for benches and tests, each folder's pinned by its package-lock.json; `python -m tests.load.npm` pins the newest."""
 
 import json
 import shutil
@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-PEER, LIGHTHOUSE = _HERE / "node", _HERE / "lighthouse"
-FOLDERS = (PEER, LIGHTHOUSE)
+PEER, LIGHTHOUSE, NEWMAN = _HERE / "node", _HERE / "lighthouse", _HERE.parent / "postman"
+FOLDERS = (PEER, LIGHTHOUSE, NEWMAN)
 
 
 def is_possible() -> bool:
