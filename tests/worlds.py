@@ -129,25 +129,27 @@ def _chain(item):
     commits = marker and (marker.kwargs.get("transaction") or marker.args[:1] == (True,))
     if definitions is None or commits or _COMMITS & {*item.fixturenames}:
         return []
-    builds = {}
-    for name in item.fixturenames:
-        found = definitions.name2fixturedefs.get(name)
-        build = found and getattr(found[-1].func, "builds", None)
-        if build:
-            builds[name] = build
     chain = []
 
     def add(name):
-        if builds[name] not in chain:
-            for below in _parameters(builds[name]):
-                if below in builds:
-                    add(below)
-            chain.append(builds[name])
+        found = definitions.name2fixturedefs.get(name) or item.session._fixturemanager.getfixturedefs(name, item)
+        build = found and getattr(found[-1].func, "builds", None)
+        if build and build not in chain:
+            for below in _parameters(build):
+                add(below)
+            chain.append(build)
 
-    # In pytest's own order.
-    for name in builds:
+    # In pytest's own order; then those that the test asks for by a parameter.
+    for name in (*item.fixturenames, *_named(item)):
         add(name)
     return chain
+
+
+def _named(item):
+    """The worlds that a test may ask `request` for: the words among its parameters."""
+    if "request" not in item._fixtureinfo.argnames or not hasattr(item, "callspec"):
+        return []
+    return [value for value in item.callspec.params.values() if isinstance(value, str)]
 
 
 def _commits(item):
