@@ -29,11 +29,11 @@ def test_every_address_says_what_everybody_gets(address):
 
 
 def in_turn(line):
-    """Return up to three of the people who get the same answer, for each answer. The next line gets others."""
+    """Return up to two of the people who get the same answer, for each answer. The next line gets others."""
     turn, alike = LINES.index(line), {}
     for who, cell in line.cells.items():
         alike.setdefault(cell, []).append(who)
-    return [people[(turn + number) % len(people)] for people in alike.values() for number in range(min(3, len(people)))]
+    return [people[(turn + number) % len(people)] for people in alike.values() for number in range(min(2, len(people)))]
 
 
 def gets_what_the_table_says(world, line, people):
@@ -57,7 +57,7 @@ def gets_what_the_table_says(world, line, people):
 
 @pytest.mark.parametrize("line", LINES, ids=str)
 def test_people_get_what_the_table_says_and_change_no_more(world, line):
-    """Three of those who get the same answer try it, others at the next line; `make soak` has everybody try."""
+    """Two of those who get the same answer try it, others at the next line; `make soak` has everybody try."""
     gets_what_the_table_says(world, line, in_turn(line))
 
 
