@@ -266,7 +266,7 @@ def test_staff_take_an_icon_down_from_all_versions_of_an_app(cast, browse):
     with pytest.raises(IntegrityError, match="frozen"), transaction.atomic():
         Version.objects.filter(pk=first.pk).update(icon=None)
     page = browse(rita).post(window(second), {"picture": key, "reason": "Not theirs"}, follow=True)
-    assert "Take down a picture: done." in html(page) and "Approve" in html(page)
+    assert "Done. The page shows the new state." in html(page) and "Approve" in html(page)
     icons = [Version.objects.get(pk=version.pk).icon for version in (first, second, other)]
     assert icons[:2] == [None, None] and bytes(icons[2]) == b"own"
     with pytest.raises(ValidationError, match="took this icon down"):
