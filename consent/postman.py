@@ -12,7 +12,8 @@ from django.utils.translation import gettext as _
 from credentials.models import Client, Endpoint, Product
 from credentials.registry import operations_of
 
-CALLBACK = "https://oauth.pstmn.io/v1/callback"
+from .trying.snippets import POSTMAN_CALLBACK
+
 _SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 _PARAMETER = re.compile(r"\{([^{}/]+)\}")
 # Methods whose calls usually have a body.
@@ -62,7 +63,7 @@ def collection(client: Client) -> dict[str, Any]:
         "clientSecret": "{{client_secret}}",
         "scope": "{{scope}}",
         "challengeAlgorithm": "S256",
-        "redirect_uri": CALLBACK,
+        "redirect_uri": POSTMAN_CALLBACK,
         "client_authentication": "header",
         "tokenName": client.name,
         "accessToken": "{{access_token}}",

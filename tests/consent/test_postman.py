@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from consent.postman import CALLBACK, collection, environment
+from consent.postman import collection, environment
+from consent.trying.snippets import POSTMAN_CALLBACK as CALLBACK
 from credentials import actions
 from credentials.models import Kind, Product
 from credentials.registry import import_document

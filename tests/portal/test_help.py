@@ -21,6 +21,7 @@ from portal.help import guides as helping
 from portal.help.sections import SECTIONS, section_of
 from tests import descriptions
 from tests.marketplace import packages
+from tests.oauth import basic
 from tests.test_architecture import addresses
 
 pytestmark = pytest.mark.django_db
@@ -144,3 +145,12 @@ def test_the_numbers_that_the_guides_state_are_the_codes():
         ("errors", f"more than {running.MAX_BODY // 2**20} MB"),
     ):
         assert stated in texts[slug], (slug, stated)
+
+
+def test_the_words_that_are_passed_on_from_oauthlib_are_given(external, browse, cast):
+    page = browse(cast.admin).get("/oauth/authorize").content.decode()
+    other = browse(cast.admin).get("/oauth/authorize?client_id=unknown").content.decode()
+    revoking = external.http.post("/oauth/revoke", "x=1", content_type="application/x-www-form-urlencoded",
+                                  **basic(external.client.client_id, external.secret)).json()  # fmt: skip
+    told = {text for text in descriptions.OF_OTHERS if text in page or text in other} | {revoking["error_description"]}
+    assert told == descriptions.OF_OTHERS
