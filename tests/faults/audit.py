@@ -16,6 +16,7 @@ UNFINISHED = {
     "suspensions not mailed": "FROM accounts_suspensionnotice WHERE made_at < %s AND told_at IS NULL",
     "offers not taken": "FROM marketplace_offer WHERE offered_at < %s AND kind = 'itself' AND taken_at IS NULL",
     "offers not mailed": "FROM marketplace_offer WHERE offered_at < %s AND kind = 'ask' AND told_at IS NULL",
+    "exports not written": "FROM ledger_export WHERE asked_at < %s AND done_at IS NULL",
     "successors not asked": (
         "FROM consent_consent JOIN accounts_membership granter ON granter.user_id = granted_by_id JOIN consent_access ON access_id = consent_access.id"
         " WHERE granter.ended_at < %s AND granter.account_id = consent_access.account_id AND successor_asked_at IS NULL"

@@ -1,7 +1,7 @@
 """Seed the database of a run of faults, and print as JSON what the load needs. Run with the portal's settings.
 
 Beside the accounts of the load it leaves work for every sweep: an agreement that has expired, another that ends soon, one
-whose person left, tokens to erase, versions to offer and to install, mails to send.
+whose person left, tokens to erase, versions to offer and to install, mails to send, a large download to prepare.
 """
 
 import datetime as dt
@@ -14,6 +14,7 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 from django.db import transaction  # noqa: E402
+from django.db.models import F  # noqa: E402
 from django.test import Client  # noqa: E402
 
 from credentials.actions import make_product_secret  # noqa: E402
@@ -21,6 +22,9 @@ from credentials.models import Kind  # noqa: E402
 from marketplace.actions import installing, publishing, upgrading  # noqa: E402
 from portal.accounts.actions import inviting, memberships  # noqa: E402
 from portal.accounts.models import Membership  # noqa: E402
+from portal.ledger import preparing  # noqa: E402
+from portal.ledger.filters import Filters  # noqa: E402
+from portal.ledger.models import Export  # noqa: E402
 from tests import factories, pressing  # noqa: E402, F401 (forms carry their tokens)
 from tests.clock import advance  # noqa: E402
 from tests.factories import EDIT, VIEW  # noqa: E402
@@ -70,6 +74,8 @@ def leave_work(dev):
         factories.publish(publishing.create_version(version.app, by=dev, **fields), dev)
     for number in range(3):
         inviting.invite(account, email=f"invited{number}@example.com", role="agent", by=admin)
+    preparing.ask(Filters(admin), "csv")
+    Export.objects.update(worked_at=F("worked_at") - dt.timedelta(seconds=preparing.IDLE))
 
 
 def main(tenants):
