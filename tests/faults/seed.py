@@ -1,7 +1,7 @@
 """Seed the database of a run of faults, and print as JSON what the load needs. Run with the portal's settings.
 
 Beside the accounts of the load it leaves work for every sweep: an agreement that has expired, another that ends soon, one
-whose person left, tokens to erase, versions to offer and to install, mails to send, a large download to prepare.
+whose person left, tokens to erase, versions to offer and to install, mails to send, a suspension to tell of, a large download to prepare.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ from django.db import transaction  # noqa: E402
 from django.db.models import F  # noqa: E402
 from django.test import Client  # noqa: E402
 
-from credentials.actions import make_product_secret  # noqa: E402
+from credentials.actions import make_product_secret, suspend_client  # noqa: E402
 from credentials.models import Kind  # noqa: E402
 from marketplace.actions import installing, publishing, upgrading  # noqa: E402
 from portal.accounts.actions import inviting, memberships  # noqa: E402
@@ -72,6 +72,7 @@ def leave_work(dev):
         upgrading.set_upgrades_itself(installation, on=True, by=admin)
         fields = factories.version_fields("1.1", required_scopes=more, install_url=INSTALL_URL)
         factories.publish(publishing.create_version(version.app, by=dev, **fields), dev)
+    suspend_client(client, reason="It is slow", by=factories.reviewer())
     for number in range(3):
         inviting.invite(account, email=f"invited{number}@example.com", role="agent", by=admin)
     preparing.ask(Filters(admin), "csv")

@@ -6,8 +6,8 @@ from portal.celery import EVERY
 QUEUED = {
     "consent.tasks.revoke_tokens", "consent.tasks.tell_of_ends", "consent.tasks.ask_for_successor",
     "marketplace.tasks.upgrade_itself", "marketplace.tasks.tell_of_offer",
-    "portal.accounts.tasks.tell_of_invitation", "portal.accounts.tasks.tell_of_notice", "portal.foundation.tasks.send_mail",
-    "portal.ledger.tasks.prepare_export",
+    "portal.accounts.tasks.tell_of_invitation", "portal.accounts.tasks.tell_of_notice", "portal.accounts.tasks.tell_of_suspension",
+    "portal.foundation.tasks.send_mail", "portal.ledger.tasks.prepare_export",
 }  # fmt: skip
 # These would call a vendor, of which a run has none, so they find nothing to do.
 WITHOUT_WORK = {
