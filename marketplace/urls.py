@@ -9,6 +9,7 @@ urlpatterns = [
     path("apps/<slug:slug>/", developers.app_view, name="app-view"),
     path("apps/<slug:slug>/accounts/", releasing.app_list_accounts, name="app-list-accounts"),
     path("apps/<slug:slug>/accounts/<slug:account>/remove/", releasing.app_unlist_account, name="app-unlist-account"),
+    path("apps/<slug:slug>/starter.zip", packages.app_starter, name="app-starter"),
     path("apps/<slug:slug>/versions/new/", developers.version_create, name="version-create"),
     path("apps/<slug:slug>/versions/<int:pk>/", developers.version_view, name="version-view"),
     path("apps/<slug:slug>/versions/<int:pk>/edit/", developers.version_edit, name="version-edit"),

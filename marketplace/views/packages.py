@@ -24,9 +24,10 @@ from ..package.contents import Contents
 from ..package.facts import Facts
 from ..package.form import PackageFields
 from ..package.problems import Report
+from ..package.starter import starter
 from ..pages import icon_url
 from ..previews import consent_screen_of, scope_rows
-from ..seen import versions_seen_by
+from ..seen import apps_seen_by, versions_seen_by
 from ..vendors.oauth_client import redirect_uri
 from ..vendors.secrets import keep_vendor_secret
 from .developers import chosen_scopes, scopes_of
@@ -155,6 +156,18 @@ def version_package_download(request: SignedInRequest, slug: str, pk: int) -> Ht
         content_type="application/zip",
         headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"},
     )
+
+
+@require_safe
+def app_starter(request: SignedInRequest, slug: str) -> HttpResponse:
+    """Download a package for an app with credentials, to start from."""
+    app: Any = get_object_or_404(apps_seen_by(request.user).exclude(client=None), slug=slug)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{app.slug}-starter.zip"',
+        "Cache-Control": "private, no-store",
+    }
+    archive = Contents(starter(app.client)).archive()
+    return HttpResponse(archive, content_type="application/zip", headers=headers)
 
 
 @require_POST

@@ -227,7 +227,7 @@ WITHOUT_A_PAGE = {
         "oauth-resource-metadata", "product-metadata", "sandbox-metadata", "ledger-keys", "sandbox-tickets", "sandbox-ticket", "healthz", "readyz", "admin:autocomplete",
         "admin:jsi18n", "api-run-request", "api-check-package", "guide-markdown", "llms",
     },
-    "files": {"team-logo", "version-icon", "version-screenshot", "receipt-verifier", "postman-collection", "postman-environment", "ledger-export-csv", "ledger-export-json", "export-download", "mfa_download_recovery_codes", "version-package-download"},
+    "files": {"team-logo", "version-icon", "version-screenshot", "receipt-verifier", "app-starter", "postman-collection", "postman-environment", "ledger-export-csv", "ledger-export-json", "export-download", "mfa_download_recovery_codes", "version-package-download"},
     "parts of a page": {"version-package-preview", "receipt-progress", "export-progress"},
     "of windows without buttons": {"admin:credentials_scope_press", "admin:credentials_endpoint_press"},
     "never come to by people who have a password and sign in with it": {
