@@ -37,7 +37,7 @@ def work(path, email, monkeypatch):
     with CaptureQueriesContext(connection) as asked:
         response = sent(path, email)
     monkeypatch.undo()
-    verbs = Counter(re.match(r'(INSERT INTO "\w+"|UPDATE "\w+"|SELECT|\w+)', query["sql"])[1] for query in asked)
+    verbs = Counter(re.match(r'\s*(INSERT INTO "\w+"|UPDATE "\w+"|SELECT|\w+)', query["sql"])[1] for query in asked)
     return response.status_code, len(hashed), len(outbox()) - mails, verbs
 
 
