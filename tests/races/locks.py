@@ -204,6 +204,8 @@ STAY = {
     "portal.ledger.preparing._write_piece ledger_export": "of two workers with the same message, one writes each piece",
     "portal.ledger.preparing.erase_exports rows": "no piece is written of what is erased meanwhile",
     "portal.ledger.keys._locked_period ledger_keyperiod": "a key's period ends after all that it signs at the same moment",
+    "credentials.trying.create_test_client accounts_team": "a team gets one set: tests/consent/test_trying.py",
+    f"credentials.trying.make_test_secret {CLIENT}": "C3: two secrets at most, as for every other act that makes one",
     f"credentials.change_client {CLIENT}": "reads the row anew that its one UPDATE writes",
     "portal.accounts.people.change_staff accounts_user": "reads the row anew that its first UPDATE writes",
     "portal.accounts.people.remove_two_factor accounts_user": "the DELETE tells the second that nothing was left",
