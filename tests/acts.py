@@ -16,6 +16,7 @@ from consent.reasons import AccessEnd
 from consent.screen import build_screen
 from consent.succession import statement_of
 from credentials import actions as credentials
+from credentials import trying
 from credentials.models import Product
 from marketplace.actions import installing, packaging, picturing, publishing, upgrading
 from marketplace.vendors import actions as connecting
@@ -310,6 +311,15 @@ ACTIONS = {
         ), "", **DEVELOPERS, spoil=lambda w: Product.objects.get().scopes.update(deprecated_at=database_now()),
         wrong=credentials.DeprecatedScope, again=ANOTHER,
     ),
+    "create_test_client": Act(
+        lambda w, by: trying.create_test_client(w.team, by=by), "", **DEVELOPERS,
+        spoil=lambda w: Product.objects.get().scopes.update(deprecated_at=database_now()),
+        wrong=credentials.UnknownScope, again=NOTHING_MORE,
+    ),
+    "make_test_secret": Act(
+        lambda w, by: trying.make_test_secret(w.client, by=by), "client", **DEVELOPERS,
+        spoil=lambda w: w.old_secret, wrong=credentials.TwoSecretsActive, again=credentials.TwoSecretsActive,
+    ),
     "add_scopes": Act(
         lambda w, by: credentials.add_scopes(w.client, scopes={CREATE: ""}, by=by), "client", **DEVELOPERS,
         spoil=lambda w: Product.objects.get().scopes.update(deprecated_at=database_now()),
@@ -434,6 +444,10 @@ ACTIONS = {
     ),
     "install_draft": Act(
         lambda w, by: installing.install_draft(w.draft, by=by), "draft", **DEVELOPERS,
+        spoil=lambda w: w.review, wrong=installing.NotADraft, again=ANOTHER,
+    ),
+    "install_to_try": Act(
+        lambda w, by: installing.install_to_try(w.draft.app.client, by=by), "draft", **DEVELOPERS,
         spoil=lambda w: w.review, wrong=installing.NotADraft, again=ANOTHER,
     ),
     "change_values": Act(

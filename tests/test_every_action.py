@@ -7,6 +7,7 @@ from django.db import transaction
 
 from consent.actions import ending, granting, issuing, succeeding
 from credentials import actions as credentials
+from credentials import trying
 from marketplace.actions import installing, packaging, picturing, publishing, upgrading
 from marketplace.vendors import actions, secrets
 from portal.accounts.actions import accounts, inviting, memberships, people, profiles, teams
@@ -49,6 +50,7 @@ def test_each_action_is_listed_here():
         inviting,
         people,
         credentials,
+        trying,
         publishing,
         packaging,
         picturing,
@@ -69,7 +71,7 @@ def test_each_action_is_listed_here():
         and "by" in inspect.signature(function).parameters
     }  # fmt: skip
     # Their caller has decided, or asks only.
-    parts = {"give_role", "remove_member", "end_consent", "end_connections", "change_terms", "step_to"}
+    parts = {"give_role", "remove_member", "end_consent", "end_connections", "change_terms", "insert_secret", "step_to"}
     assert found - parts == ACTIONS.keys()
     for name, act in ACTIONS.items():
         assert act.wrong or act.spoil == ALWAYS, f"{name} has a wrong state, or a reason why there is none"

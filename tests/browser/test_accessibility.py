@@ -220,6 +220,7 @@ WITHOUT_A_PAGE = {
     "forms only, which lead to another page or to the one in 405.html": {
         "version-test", "vendor-secret-keep", "invitation-resend", "admin:logout",
         "installation-upgrades-itself", "version-take-back", "version-copy", "team-verification", "export-create",
+        "client-try", "sandbox-reset",
     },
     "lead on at once": {"installation-connect", "invitation-open", "admin:login", "admin:password_change", "admin:view_on_site"},
     "answered to programs": {
