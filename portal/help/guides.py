@@ -136,9 +136,9 @@ def search(query: str) -> list[Found]:
     for guide in guides().values() if words else ():
         for section in guide.sections:
             title, text = section.title.lower(), section.text.lower()
-            if all(word in f"{guide.title.lower()} {title} {text}" for word in words) and any(
-                word in f"{title} {text}" for word in words
-            ):
+            own = title + text
+            has_all = all(word in own or word in guide.title.lower() for word in words)
+            if has_all and any(word in own for word in words):
                 rank = -sum(word in title for word in words), -sum(text.count(word) for word in words)
                 found.append((rank, Found(guide, section, _excerpt(section.text, words))))
     return [each for _rank, each in sorted(found, key=lambda pair: pair[0])[:_MOST_FOUND]]

@@ -39,7 +39,7 @@ def test_six_actions_and_three_fields_lead_from_the_welcome_page_to_tickets(wind
     page.goto(re.search(r"https?://\S+/accounts/confirm-email/\S+", outbox()[-1].body)[0])
     actions.append("the mail's link")
     press("Confirm and sign in")
-    page.get_by_text("Make your first call").wait_for()
+    page.get_by_role("heading", name="Make your first call").wait_for()
     shoot(page, "first-call-home")
     press("Just trying")
     page.get_by_text("asks for access to").first.wait_for()
