@@ -310,7 +310,10 @@ class AccessToken(AbstractAccessToken):
 
 
 class Trial(models.Model):
-    """What one browser's session is trying with one client, encrypted and forgotten within the hour."""
+    """What one browser's session is trying with one client, forgotten within the hour.
+
+    A key that only the browser has encrypts it, since it has tokens and a secret (T7).
+    """
 
     # The SHA-256 of the session's key and the client's id: without the session's cookie nobody finds it.
     key = models.CharField(max_length=64, primary_key=True, editable=False)

@@ -86,7 +86,7 @@ class TakeDownForm(ReasonForm):
 def _pictures(version: Version) -> Iterator[tuple[str, str, Any]]:
     """Yield the pictures that a version has: the key, the address and what it is."""
     if version.icon:
-        yield key_of(version.icon), icon_url(version, shows=True), _("Icon")
+        yield key_of(version.app, version.icon), icon_url(version, shows=True), _("Icon")
     for shot in version.shots:
         if not shot["is_gone"]:
             url = reverse("version-screenshot", args=[version.app.slug, version.pk, shot["number"]])
@@ -154,7 +154,7 @@ class VersionAdmin(WindowAdmin):
     notes = {
         "approve": _("The team can then publish this version in the marketplace, exactly as you reviewed it."),
         "take-down": _(
-            "Nobody sees this picture any more, in whichever version of the app, and it is refused if it comes again. Nothing else of the version changes. This cannot be undone."
+            "This picture disappears from every version of the app and is refused if it is uploaded again. Nothing else about the version changes. This cannot be undone."
         ),
         "reject": _("This version ends here. The team reads your reason and can submit a new one."),
     }

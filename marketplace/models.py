@@ -156,9 +156,10 @@ class Version(models.Model):
 
 
 class Picture(models.Model):
-    """A screenshot, a WebP that we encoded ourselves, by its SHA-256; never changed, so that versions can share it (M2).
+    """A screenshot, a WebP that we encoded ourselves, by the SHA-256 of its app and itself; never changed, so that versions
+    can share it (M2).
 
-    One that was taken down is blank, and stays so that it is known if it comes again; so does an icon, by its own hash.
+    One that was taken down is blank, and stays so that it is known if it comes again; so does an icon.
     """
 
     id = models.CharField(max_length=64, primary_key=True)

@@ -183,7 +183,9 @@ def _suspend(w):
 
 
 def _take_down(w):
-    picturing.take_down_picture(w.with_icon, picture=picturing.key_of(b"icon"), reason="Why", by=w.people["reviewer"])
+    picturing.take_down_picture(
+        w.with_icon, picture=picturing.key_of(w.with_icon.app, b"icon"), reason="Why", by=w.people["reviewer"]
+    )
 
 
 def _uninstall(w):
@@ -419,7 +421,7 @@ ACTIONS = {
         spoil=lambda w: w.review, wrong=publishing.StatusCannotMove, again=publishing.StatusCannotMove,
     ),
     "take_down_picture": Act(
-        lambda w, by: picturing.take_down_picture(w.with_icon, picture=picturing.key_of(b"icon"), reason="Why", by=by), "with_icon",
+        lambda w, by: picturing.take_down_picture(w.with_icon, picture=picturing.key_of(w.with_icon.app, b"icon"), reason="Why", by=by), "with_icon",
         **REVIEWERS, spoil=_take_down, wrong=picturing.NotThere, again=picturing.NotThere,
     ),
     "withdraw_version": Act(

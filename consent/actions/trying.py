@@ -1,9 +1,10 @@
 """Trying credentials: what a session keeps meanwhile, and ending an access token before its time."""
 
 import datetime as dt
+import json
 from typing import Any
 
-from cryptography.fernet import InvalidToken
+from cryptography.fernet import Fernet, InvalidToken
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Least, Now
@@ -23,17 +24,21 @@ def _key(session_key: str, client: Client) -> str:
     return digest(f"{session_key} {client.client_id}")
 
 
-def load_trial(session_key: str, client: Client) -> dict[str, Any]:
+def load_trial(session_key: str, client: Client, *, browser_key: str) -> dict[str, Any]:
     """Return what this session is trying with this client; {} for nothing, or where the key that encrypted it is gone."""
     try:
         trial = Trial.objects.filter(key=_key(session_key, client), expires_at__gt=Now()).first()
+        return json.loads(Fernet(browser_key).decrypt(trial.state)) if trial else {}
     except InvalidToken:
         return {}
-    return trial.state if trial else {}
 
 
-def keep_trial(session_key: str, client: Client, state: dict[str, Any]) -> None:
-    Trial.objects.update_or_create(key=_key(session_key, client), defaults={"state": state, "expires_at": Now() + KEPT})
+def keep_trial(session_key: str, client: Client, state: dict[str, Any], *, browser_key: str) -> None:
+    """Keep a trial, encrypted with a key that its browser alone has: it has tokens and a secret, which we do not store (T7)."""
+    sealed = Fernet(browser_key).encrypt(json.dumps(state).encode()).decode()
+    Trial.objects.update_or_create(
+        key=_key(session_key, client), defaults={"state": sealed, "expires_at": Now() + KEPT}
+    )
 
 
 def erase_trials() -> int:

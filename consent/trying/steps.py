@@ -3,10 +3,8 @@
 import datetime as dt
 import hmac
 import secrets as random
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from credentials.models import Client, Scope
+from credentials.secrets import challenge_of
 from credentials.trying import call_path, callback_uri
 
 from .calls import Answer, Request, as_client, masked, send, written, written_answer
@@ -33,24 +32,22 @@ TITLES = {
     "refresh": gettext_lazy("Refresh"),
     "revoke": gettext_lazy("Revoke"),
     "replay": gettext_lazy("Replay the old refresh token"),
-    "widen": gettext_lazy("Ask for a scope that the token does not have"),
-    "give_back": gettext_lazy("Give back tokens of another account"),
+    "widen": gettext_lazy("Ask for another scope"),
 }
 # What an answer means, by step, by status or error, and by words of its description; the first that fits.
 _MEANINGS = (
     ("token", 200, "", gettext_lazy("The code was exchanged. The access token works for 30 minutes. The refresh token gets the next pair, and works once.")),
-    ("token", "invalid_grant", "", gettext_lazy("A code works once, within 60 seconds, and only with the code verifier it was asked for with. Authorize again to get another.")),
+    ("token", "invalid_grant", "", gettext_lazy("A code works once, within 60 seconds, and only with the code verifier of its own request. Authorize again to get another.")),
     ("call", 200, "", gettext_lazy("The token is good, and it has the scope that this route needs.")),
-    ("call", "invalid_token", "expired", gettext_lazy("An access token lives 30 minutes. A client now refreshes it, without asking anyone.")),
+    ("call", "invalid_token", "expired", gettext_lazy("An access token works for 30 minutes. A client now uses its refresh token to get a new one, without asking anyone.")),
     ("call", "invalid_token", "", gettext_lazy("The access token has ended with its authorization. A client now deletes its tokens, and sends the person to authorize again.")),
     ("call", "insufficient_scope", "", gettext_lazy("The token lacks the scope that this route needs, which the answer names. Add it to these credentials, and authorize again.")),
     ("refresh", 200, "", gettext_lazy("The new pair replaces the old one. A client stores the new refresh token before it does anything else.")),
     ("replay", 200, "", gettext_lazy("Within 60 seconds, the refresh token before the current one gets the same new pair again, because the first answer may have been lost. Replay it after a minute, and it counts as reuse.")),
     ("replay", "invalid_grant", "the authorization is ended", gettext_lazy("This was reuse: someone else may have the token, so the authorization and all its tokens have ended, and the account’s admins see it. A client sends the person to authorize again.")),
     ("replay", "invalid_grant", "replaced twice", gettext_lazy("The token was replaced twice within a minute. It gets nothing, and the newest one keeps working.")),
-    ("widen", "invalid_scope", "", gettext_lazy("A refresh never widens the scope. To get more, a client sends the person to authorize again. The refresh token was not used up.")),
+    ("widen", "invalid_scope", "", gettext_lazy("A refresh never widens the scope. To get more, a client sends the person to authorize again. The refresh token can still be used.")),
     ("revoke", 200, "", gettext_lazy("All tokens of this authorization have ended. The agreement stays until someone revokes it.")),
-    ("give_back", 200, "", gettext_lazy("The answer was for another account. Trying works on the team’s test account only, so the tokens were revoked.")),
     ("", "invalid_client", "", gettext_lazy("The portal does not accept this secret. Enter another one, or use a test secret.")),
     ("", "invalid_grant", "", gettext_lazy("This refresh token no longer works. A client deletes its tokens, and sends the person to authorize again.")),
     ("", 429, "", gettext_lazy("There were too many requests. A client waits as long as Retry-After says.")),
@@ -63,11 +60,6 @@ def _meaning(step: str, answer: Answer) -> str:
         if of_step in ("", step) and what in (answer.status, answer.error) and words in answer.description:
             return str(text)
     return ""
-
-
-def challenge_of(verifier: str) -> str:
-    """Return the code_challenge of a code_verifier by S256 (RFC 7636 section 4.2)."""
-    return urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 
 def other_scope(client: Client, scope: str) -> str:
@@ -123,7 +115,9 @@ class Trial:
             says, good = _("The answer names another issuer, so a client ignores it."), False
         elif "code" not in query:
             says, good = (
-                _("The person did not agree, or the request was refused. A client says so, and goes on without."),
+                _(
+                    "The person did not agree, or the request was refused. A client tells the person and continues without access."
+                ),
                 False,
             )
         else:
@@ -144,9 +138,6 @@ class Trial:
         code, verifier = self.state.pop("code", None) or "", self.state.get("verifier", "")
         answer = self._post("token", "oauth-token", grant_type="authorization_code", code=code, redirect_uri=callback_uri(), code_verifier=verifier)  # fmt: skip
         if answer.status != 200:
-            return
-        if answer.data["account"] != self.client.team.test_account.slug:
-            self._post("give_back", "oauth-revoke", token=answer.data["refresh_token"])
             return
         self._keep(answer)
         self.call()

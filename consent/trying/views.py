@@ -2,13 +2,16 @@
 
 import datetime as dt
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, cast
 
-from cryptography.fernet import InvalidToken
+from cryptography.fernet import Fernet, InvalidToken
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
@@ -22,21 +25,25 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from credentials import trying
 from credentials.actions import TEST_SECRET_LIFETIME, active_secrets, change_client
 from credentials.models import Client, Scope
+from credentials.secrets import shown_prefix
 from credentials.seen import clients_seen_by
 from portal.accounts.requests import SignedInRequest
 from portal.accounts.rights import teams_run_by
 from portal.accounts.seen import memberships_of
 from portal.foundation.encryption import decrypt, encrypt
+from portal.foundation.limits.rates import spend
 from portal.foundation.once import is_first_press, once, press_of
 from portal.foundation.refusals import Refused, in_words
 
-from ..actions.trying import expire_token, keep_trial, load_trial
+from ..actions.trying import KEPT, expire_token, keep_trial, load_trial
 from ..asking import may_agree
 from ..models import Access
 from ..pages import install_to_try
 from .snippets import LOCAL_CALLBACK, POSTMAN_CALLBACK, tabs
 from .steps import TITLES, Trial, other_scope
 
+COOKIE = "trial_key"
+_KEY = re.compile(r"[\w-]{43}=", re.ASCII)
 # How long a page holds the secret that somebody entered, sealed.
 SEALED_FOR = 1800  # seconds
 
@@ -53,13 +60,29 @@ def _session(request: HttpRequest) -> str:
     return cast(str, request.session.session_key)
 
 
+def _with_browser_key(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Give the browser a key for what it tries. No other page gets it, and the portal does not store it."""
+
+    @wraps(view)
+    def keyed(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        sent = request.COOKIES.get(COOKIE, "")
+        request.META[COOKIE] = key = sent if _KEY.fullmatch(sent) else Fernet.generate_key().decode()
+        response = view(request, *args, **kwargs)
+        response.set_cookie(
+            COOKIE, key, max_age=KEPT, path="/credentials/", secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Lax"
+        )  # fmt: skip
+        return response
+
+    return keyed
+
+
 def _trial(request: HttpRequest, client: Client) -> Trial:
-    state = load_trial(_session(request), client)
+    state = load_trial(_session(request), client, browser_key=request.META[COOKIE])
     return Trial(client, state, caller=request.META, secret=_test_secret(state))
 
 
 def _keep(request: HttpRequest, trial: Trial) -> None:
-    keep_trial(_session(request), trial.client, trial.state)
+    keep_trial(_session(request), trial.client, trial.state, browser_key=request.META[COOKIE])
 
 
 def _test_secret(state: dict[str, Any]) -> str:
@@ -104,6 +127,7 @@ def _team(request: SignedInRequest) -> Any:
 
 
 @require_POST
+@_with_browser_key
 @once(again=_tried_before)
 @sensitive_variables()
 def client_try(request: SignedInRequest) -> HttpResponse:
@@ -127,6 +151,7 @@ def client_try(request: SignedInRequest) -> HttpResponse:
 @sensitive_post_parameters("secret", "sealed")
 @sensitive_variables()
 @require_http_methods(["GET", "POST"])
+@_with_browser_key
 def client_test(request: SignedInRequest, client_id: str) -> HttpResponse:
     """Show what was tried; POST takes the next step, named by its button."""
     client = get_object_or_404(clients_seen_by(request.user), client_id=client_id)
@@ -160,6 +185,7 @@ def client_test(request: SignedInRequest, client_id: str) -> HttpResponse:
 @never_cache
 @sensitive_variables()
 @require_safe
+@_with_browser_key
 def client_test_callback(request: HttpRequest) -> HttpResponse:
     """Take the code, and the address off the browser. An answer that this session did not ask for is none of its business."""
     state = request.GET.get("state", "")
@@ -198,6 +224,12 @@ def _authorize_with_test_secret(request: SignedInRequest, trial: Trial) -> HttpR
     return redirect(trial.begin())
 
 
+def _install(request: SignedInRequest, trial: Trial) -> None:
+    # It freezes a copy of the draft each time, as testing a version does.
+    spend(("versions by team", str(trial.client.team.public_id)))
+    install_to_try(trial.client, by=request.user)
+
+
 def _add(request: SignedInRequest, trial: Trial, uri: str) -> None:
     client = trial.client
     uris = [*client.redirect_uris.split(), uri]
@@ -218,7 +250,7 @@ def _with(
     def taken(request: SignedInRequest, trial: Trial) -> None:
         here = trial.tokens.get("old") if needs == "old" else trial.state.get(needs)
         if not here:
-            raise _NothingToTry(_("There is nothing to try this with any more. Authorize again."))
+            raise _NothingToTry(_("There is no code or token left for this step. Authorize again."))
         if secret and not trial.secret:
             raise _SecretMissing(_("Enter the client secret."))
         step(request, trial)
@@ -229,7 +261,7 @@ def _with(
 ACTS: dict[str, Callable[[SignedInRequest, Trial], HttpResponse | None]] = {
     "authorize": _authorize,
     "authorize-test": _authorize_with_test_secret,
-    "install": lambda request, trial: install_to_try(trial.client, by=request.user),
+    "install": _install,
     "add-callback": lambda request, trial: _add(request, trial, trying.callback_uri()),
     "add-local": lambda request, trial: _add(request, trial, LOCAL_CALLBACK),
     "add-postman": lambda request, trial: _add(request, trial, POSTMAN_CALLBACK),
@@ -260,7 +292,7 @@ def _page(
         or Access.objects.filter(client=client, account=account, ended_at=None).exists(),
         "returns_here": trying.returns_here(client),
         "callback": trying.callback_uri(),
-        "secret": _test_secret(state)[:12],
+        "secret": shown_prefix(_test_secret(state)),
         "secret_ends": dt.datetime.fromtimestamp(state["secret_ends"], dt.UTC) if _test_secret(state) else None,
         "has_place": active_secrets(client).count() < 2,
         "code": bool(state.get("code")),

@@ -17,6 +17,7 @@ from consent.models import Consent
 from credentials.models import Client
 from credentials.redirect_uris import is_loopback
 from credentials.seen import clients_seen_by
+from credentials.trying import callback_uri
 from portal.accounts.models import Account, Membership
 from portal.foundation.database import database_now
 from portal.foundation.limits.address import address_of
@@ -208,6 +209,16 @@ def _build_screen(flow: Flow, **more: Any) -> None:
     )
 
 
+def only_a_trial_comes_back_here(flow: Flow, error: str) -> HttpResponse | None:
+    """Refuse to send a code of another account to the portal's own page, where nobody waits for it."""
+    asked = flow.asked
+    if asked.redirect_uri != callback_uri() or flow.account == asked.client.team.test_account:
+        return None
+    text = "This redirect URL is for trying, on the team's test account only"
+    note(asked.client, error, Why.REQUEST, text, "redirect_uri")
+    return asked.answer(error=error, error_description=text)
+
+
 def person_may_be_asked(flow: Flow, refusals: Refusals) -> HttpResponse | None:
     try:
         _build_screen(flow, ask_again=flow.asks_again)
@@ -353,6 +364,7 @@ AUTHORIZE = (
     (cancel_was_not_pressed, "access_denied"),
     (person_is_signed_in, "login_required"),
     *ACCOUNT,
+    (only_a_trial_comes_back_here, "access_denied"),
     (person_may_be_asked, REFUSALS),
     (person_agrees, REFUSALS),
     (person_continues, "access_denied"),

@@ -17,8 +17,8 @@ def _order(number: str) -> tuple[int, ...]:
 
 def check_fields(version: Version) -> None:
     """Put the fields of a draft in order, and keep its screenshots. Raises ValidationError."""
-    version.screenshots = keep_screenshots(version.screenshots)
-    check_icon(version.icon)
+    version.screenshots = keep_screenshots(version.app, version.screenshots)
+    check_icon(version.app, version.icon)
     client = version.app.client
     if version.package:
         version.required_scopes, version.optional_scopes = Contents.of(version).scopes

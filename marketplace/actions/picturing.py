@@ -17,7 +17,7 @@ from portal.foundation.text import validate_readable
 from portal.ledger.actions import PORTAL, record
 
 from ..events import Event
-from ..models import Picture, Version
+from ..models import App, Picture, Version
 
 MAX_SCREENSHOTS, MAX_SCREENSHOT_TEXT = 4, 200
 # A picture that no version has is kept so long: the draft that takes it may not be saved yet.
@@ -31,8 +31,8 @@ class NotThere(Refused):
 # --- keeping ---
 
 
-def keep_screenshots(shots: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return screenshots as a version has them, keeping the WebP of those that come with `data`. Raises ValidationError."""
+def keep_screenshots(app: App, shots: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return screenshots as a version of an app has them, keeping the WebP of those with `data`. Raises ValidationError."""
     if len(shots) > MAX_SCREENSHOTS:
         raise ValidationError(_("A version has at most %(count)d screenshots.") % {"count": MAX_SCREENSHOTS})
     for shot in shots:
@@ -41,11 +41,12 @@ def keep_screenshots(shots: list[dict[str, Any]]) -> list[dict[str, str]]:
                 _("Describe each screenshot in at most %(count)d characters.") % {"count": MAX_SCREENSHOT_TEXT}
             )
         validate_readable(shot["text"])
-    new = {key_of(shot["data"]): shot["data"] for shot in shots if "data" in shot}
+    new = {key_of(app, shot["data"]): shot["data"] for shot in shots if "data" in shot}
     kept = [
-        {"picture": key_of(shot["data"]) if "data" in shot else shot["picture"], "text": shot["text"]} for shot in shots
+        {"picture": key_of(app, shot["data"]) if "data" in shot else shot["picture"], "text": shot["text"]}
+        for shot in shots
     ]
-    # The same picture may be there, of another version. Either way its row is locked until the version is saved, so that
+    # The same picture may be there, of another version of the app. Either way its row is locked until the version is saved, so that
     # nobody erases or takes it down meanwhile.
     Picture.objects.bulk_create(
         [Picture(id=key, webp=new[key]) for key in sorted(new)],
@@ -65,13 +66,14 @@ def keep_screenshots(shots: list[dict[str, Any]]) -> list[dict[str, str]]:
     return kept
 
 
-def key_of(data: bytes | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()
+def key_of(app: App, data: bytes | memoryview) -> str:
+    """Return the key of a picture of an app. Two apps never share one, so that taking one down concerns one app alone."""
+    return hashlib.sha256(b"%d:%b" % (app.pk, bytes(data))).hexdigest()
 
 
-def check_icon(icon: bytes | memoryview | None) -> None:
+def check_icon(app: App, icon: bytes | memoryview | None) -> None:
     """Raise ValidationError if the portal team took an icon down."""
-    if icon and Picture.objects.filter(pk=key_of(icon)).exclude(taken_down_at=None).exists():
+    if icon and Picture.objects.filter(pk=key_of(app, icon)).exclude(taken_down_at=None).exists():
         raise ValidationError(_("The portal team took this icon down. Choose another one."))
 
 
@@ -111,7 +113,7 @@ def erase_pictures() -> int:
 
 @transaction.atomic
 def take_down_picture(version: Version, *, picture: str, reason: str, by: User) -> Version:
-    """Blank a screenshot or the icon of a version, by its SHA-256, wherever else the app has it, and refuse it from now on.
+    """Blank a screenshot or the icon of a version, by its key, wherever else the app has it, and refuse it from now on.
 
     Nothing else of a frozen version changes (M2). Raises NotAReviewer, ReasonMissing, NotThere.
     """
@@ -120,7 +122,7 @@ def take_down_picture(version: Version, *, picture: str, reason: str, by: User) 
     # All versions of the app, in one order: several may have the same icon.
     rows = version.app.versions.select_for_update(no_key=True).order_by("pk")
     version = next(row for row in rows.only("app", "number", "name", "icon", "screenshots") if row.pk == version.pk)
-    if version.icon and picture == key_of(version.icon):
+    if version.icon and picture == key_of(version.app, version.icon):
         Picture.objects.bulk_create([Picture(id=picture, taken_down_at=Now(), kept_at=None)], ignore_conflicts=True)
         version.app.versions.filter(icon=version.icon).update(icon=None)
         what = "icon"

@@ -36,7 +36,7 @@ _WAS = import_module("marketplace.migrations.0009_taken_back").FROZEN
 _FROZEN = _WAS.replace(
     """    IF OLD.status <> 'draft' AND""",
     """    IF NEW.icon IS NULL AND EXISTS (
-        SELECT FROM marketplace_picture WHERE id = encode(sha256(OLD.icon), 'hex') AND taken_down_at IS NOT NULL
+        SELECT FROM marketplace_picture WHERE id = encode(sha256(convert_to(OLD.app_id || ':', 'UTF8') || OLD.icon), 'hex') AND taken_down_at IS NOT NULL
     ) THEN
         moves := moves || ARRAY['icon'];
     END IF;

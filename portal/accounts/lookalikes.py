@@ -30,14 +30,16 @@ def look_of(name: str) -> str:
 
 def looks_within(name: str) -> set[str]:
     """Return the look of each word and each run of words in a name that is long enough to pass for a name itself."""
-    words, found = _telling(_words(name)), set()
-    for start in range(len(words)):
-        for end in range(start + 1, len(words) + 1):
-            look = _joined(words[start:end])
-            if len(look) > _LONGEST:
-                break
-            if len(look) >= _SHORTEST:
-                found.add(look)
+    every, found = _words(name), set()
+    # With the words that say nothing too, which can be the parts of a name: "Fresh Team" has "Freshteam" in it.
+    for words in (every, _telling(every)):
+        for start in range(len(words)):
+            for end in range(start + 1, len(words) + 1):
+                look = _joined(words[start:end])
+                if len(look) > _LONGEST:
+                    break
+                if len(look) >= _SHORTEST:
+                    found.add(look)
     return found
 
 

@@ -13,6 +13,8 @@ from django.http import HttpRequest
 PER_PAGE = 25
 # A longer list has only an order that an index has, since sorting means reading all of it.
 MOST_SORTED = 10 * PER_PAGE
+# Whoever asks for a later page gets this one: all rows before it are counted.
+MOST_PAGES = 4000
 # Nothing is counted further, since PostgreSQL counts by reading; beyond, a page says "more than".
 MOST_COUNTED = 1000
 
@@ -88,8 +90,7 @@ def paginate(
     """
     number = 1
     with contextlib.suppress(TypeError, ValueError):
-        # No list is longer, and no limit of a query can be much larger.
-        number = max(1, min(int(request.GET.get(name, "")), 10**12))
+        number = max(1, min(int(request.GET.get(name, "")), MOST_PAGES))
     most = max(MOST_COUNTED, number * per_page) + 1
     if isinstance(rows, QuerySet) and not counts_all:
         count = (many(most) if many else rows).order_by()[:most].count()

@@ -119,9 +119,11 @@ def _next_entries(export: Export) -> list[Entry]:
     found: list[Entry] = []
     entries = filters.apply(entries_seen_by(export.person)).order_by("sequence")
     while left and export.place < len(export.places):
-        chain, length, _is_whole = export.places[export.place]
+        chain, length, is_whole = export.places[export.place]
         last = min(export.after + left, length)
-        found += entries.filter(chain=chain, sequence__gt=export.after, sequence__lte=last)
+        # Whoever reads more of a chain meanwhile may read less of it again, before the file is complete (E1).
+        acts = {} if is_whole else {"actor": actor_name(export.person)}
+        found += entries.filter(chain=chain, sequence__gt=export.after, sequence__lte=last, **acts)
         export.looked_at, left = export.looked_at + last - export.after, left - (last - export.after)
         export.place, export.after = (export.place + 1, 0) if last == length else (export.place, last)
     return found

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from PIL import Image
 
+from credentials.models import Product
 from portal.accounts.actions import profiles, teams
 from portal.accounts.lookalikes import looks_within
 from portal.accounts.models import Team
@@ -126,6 +127,14 @@ def test_a_name_that_looks_like_another_teams_is_refused(cast, team, name):
 )  # fmt: skip
 def test_a_name_that_looks_like_a_products_or_has_one_in_it_is_refused(cast, team, name):
     factories.product()
+    with pytest.raises(profiles.NameIsTaken):
+        rename(team, name, cast.dev)
+
+
+@pytest.mark.parametrize(("product", "name"), [("Freshteam", "Fresh Team"), ("WhatsApp", "Whats-app friends")])
+def test_a_name_made_of_words_that_say_nothing_passes_for_no_product_either(cast, team, product, name):
+    factories.product()
+    Product.objects.update(name=product)
     with pytest.raises(profiles.NameIsTaken):
         rename(team, name, cast.dev)
 

@@ -7,24 +7,26 @@ from html import unescape
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.db import connection
 from django.test import Client as Browser
 
 from consent.actions import trying as acts
-from consent.models import AccessToken, Trial
+from consent.models import AccessToken, Consent, Trial
 from consent.trying import calls
 from consent.trying.snippets import LOCAL_CALLBACK
 from credentials import actions as credentials
 from credentials import trying
 from credentials.models import Client, ClientSecret, Kind, Level
-from portal.accounts.actions import teams
+from portal.accounts.actions import memberships, teams
 from portal.accounts.models import Account
 from portal.demo.sandbox.models import Ticket
+from portal.foundation.encryption import decrypt
 from tests import factories
 from tests.clock import advance
 from tests.factories import EDIT, VIEW, team_of
-from tests.oauth import agree, answer
+from tests.oauth import agree, authorize_url, pkce
 from tests.people.forms import text
 from tests.servers import together
 from tests.worlds import shared
@@ -91,7 +93,8 @@ class Developer:
 
     @property
     def state(self):
-        return acts.load_trial(self.browser.session.session_key, self.client)
+        key = self.browser.cookies["trial_key"].value
+        return acts.load_trial(self.browser.session.session_key, self.client, browser_key=key)
 
 
 @shared
@@ -166,7 +169,7 @@ def test_each_further_step_is_sent_and_its_answer_explained(tried):
     assert tried.does("refresh").last["good"] and "replaces the old one" in tried.last["says"]
     assert tried.does("replay").last["good"] and "Within 60 seconds" in tried.last["says"]
     assert not tried.does("widen").last["good"] and "never widens" in tried.last["says"]
-    assert not tried.does("expire").last["good"] and "now refreshes it" in tried.last["says"]
+    assert not tried.does("expire").last["good"] and "now uses its refresh token" in tried.last["says"]
     assert "The access token has expired" in tried.last["answer"]
     tried.does("refresh")
     assert tried.does("call").last["good"]
@@ -223,7 +226,7 @@ def test_its_own_redirect_url_is_added_by_one_press_and_the_others_stay(cast, br
     client, _secret = factories.client(cast.dev, kind=Kind.EXTERNAL)
     dev = Developer(browse(cast.dev), client)
     before = client.redirect_uris.split()
-    assert "not among the redirect URLs" in dev.opens(dev.url).text
+    assert "not yet a redirect URL" in dev.opens(dev.url).text
     assert "20 tickets" in dev.does("add-callback").authorizes().text
     dev.does("add-local").does("add-callback")
     client.refresh_from_db()
@@ -235,7 +238,7 @@ def test_a_member_who_cannot_agree_is_told_who_can(cast, browse):
     teams.add_teammate(team_of(cast.dev), mate, role="member", by=cast.dev)
     client, _secret = factories.client(cast.dev, kind=Kind.EXTERNAL, uris=[trying.callback_uri()])
     page = Developer(browse(mate), client)
-    assert "Only those who own the team can agree" in page.opens(page.url).text
+    assert "Only an owner of the team can agree" in page.opens(page.url).text
 
 
 def test_made_up_steps_and_steps_out_of_order_are_refused(tried, own):
@@ -243,7 +246,7 @@ def test_made_up_steps_and_steps_out_of_order_are_refused(tried, own):
         assert tried.does(act).page.status_code == 422
     fresh = Developer(tried.browser, own)
     for act in ("exchange", "call", "refresh", "expire", "widen", "replay", "revoke"):
-        assert fresh.does(act).page.status_code == 422 and "nothing to try this with" in fresh.text
+        assert fresh.does(act).page.status_code == 422 and "no code or token left" in fresh.text
     assert tried.does("call", secret="x" * 201).page.status_code == 422
 
 
@@ -267,7 +270,7 @@ def test_where_both_places_are_taken_it_says_so_and_ends_neither(own, cast, brow
     before = list(ClientSecret.objects.filter(client=own).values_list("pk", "expires_at"))
     dev = Developer(browse(cast.dev), own)
     assert "both are taken" in dev.opens(dev.url).text and 'value="authorize-test"' not in dev.page.content.decode()
-    assert dev.does("authorize-test").page.status_code == 422 and "places for secrets are taken" in dev.text
+    assert dev.does("authorize-test").page.status_code == 422 and "have two active secrets already" in dev.text
     assert list(ClientSecret.objects.filter(client=own).values_list("pk", "expires_at")) == before
 
 
@@ -313,11 +316,24 @@ def test_nothing_secret_is_shown_stored_in_clear_logged_or_in_an_address(tried, 
     trial = Trial.objects.get()
     for where in (shown, raw_rows(), caplog.text, f"{trial!r} {trial}", repr(tried.page.context["steps"])):
         assert [each[:16] for each in secrets if each in where] == []
+    with pytest.raises(InvalidToken):
+        decrypt(trial.state)
+    session, other = tried.browser.session.session_key, Fernet.generate_key().decode()
+    assert acts.load_trial(session, tried.client, browser_key=other) == {}
     request = calls.as_client(tried.client, state["secret"], "/oauth/token", code=state["verifier"])
     assert "Basic" not in repr(request) and state["verifier"] not in repr(request)
 
 
 # --- the way back ---
+
+
+def test_only_what_is_tried_on_the_test_account_comes_back_to_the_portals_page(own, cast, browse):
+    """An admin elsewhere would read there that nothing came of it, while what they agreed to stands."""
+    _verifier, challenge = pkce()
+    address = authorize_url(own, challenge, redirect_uri=trying.callback_uri(), account=cast.acme.slug)
+    back = browse(cast.admin).get(address)
+    assert back.status_code == 302 and "error=access_denied" in back["Location"]
+    assert not Consent.objects.filter(access__client=own).exists()
 
 
 def asked(dev):
@@ -358,20 +374,15 @@ def test_declining_is_noted(own, cast, browse):
     assert "did not agree" in dev.opens(here(back["Location"])).last["says"]
 
 
-def test_tokens_of_another_account_are_given_back_unused(own, cast, browse):
-    """Whoever changes the account in the address before they agree gets nothing here."""
+def test_another_account_in_the_address_gets_no_further(own, cast, browse):
     other = factories.account("other")
-    from portal.accounts.actions import memberships
-
     memberships.add_member(other, cast.dev, role="admin", by=None)
     dev = Developer(browse(cast.dev), own)
     url = here(dev.browser.post(dev.url, {"act": "authorize-test"})["Location"])
-    url = re.sub(r"account=[^&]+", f"account={other.slug}", url)
-    back = agree(dev.browser, url)
-    assert "code" in answer(back)
-    dev.opens(here(back["Location"]))
-    assert "for another account" in dev.last["says"] and not dev.page.context["tokens"]
-    assert not any(token.revoked_at is None and token.family.ended_at is None for token in AccessToken.objects.all())
+    refused = dev.browser.get(re.sub(r"account=[^&]+", f"account={other.slug}", url))
+    dev.opens(here(refused["Location"]))
+    assert "continues without access" in dev.last["says"] and not dev.page.context["tokens"]
+    assert not Consent.objects.filter(access__client=own).exists()
 
 
 def test_what_a_session_keeps_is_gone_within_the_hour(tried, cast, browse):

@@ -262,13 +262,18 @@ def test_staff_take_an_icon_down_from_all_versions_of_an_app(cast, browse):
     fields = factories.version_fields("1.1", icon=b"theirs")
     second = publishing.submit_version(publishing.create_version(first.app, by=cast.dev, **fields), by=cast.dev)
     other = publishing.create_version(first.app, by=cast.dev, **factories.version_fields("1.2", icon=b"own"))
-    rita, key = factories.reviewer(), picturing.key_of(b"theirs")
+    rival = factories.publish(
+        factories.app(cast.other_dev, factories.client(cast.other_dev)[0], icon=b"theirs"), cast.other_dev
+    )
+    rita, key = factories.reviewer(), picturing.key_of(first.app, b"theirs")
     with pytest.raises(IntegrityError, match="frozen"), transaction.atomic():
         Version.objects.filter(pk=first.pk).update(icon=None)
     page = browse(rita).post(window(second), {"picture": key, "reason": "Not theirs"}, follow=True)
     assert "Done. The page shows the new state." in html(page) and "Approve" in html(page)
     icons = [Version.objects.get(pk=version.pk).icon for version in (first, second, other)]
     assert icons[:2] == [None, None] and bytes(icons[2]) == b"own"
+    publishing.create_version(rival.app, by=cast.other_dev, **factories.version_fields("1.1", icon=b"theirs"))
+    assert bytes(Version.objects.get(pk=rival.pk).icon) == b"theirs", "of another app, it stays"
     with pytest.raises(ValidationError, match="took this icon down"):
         publishing.change_version(other, by=cast.dev, icon=b"theirs")
     with pytest.raises(IntegrityError, match="frozen"), transaction.atomic():

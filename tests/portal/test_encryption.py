@@ -36,7 +36,7 @@ def stored_secret(installed, cast):
     )
     keep_vendor_secret(installed.version.app, "octo", secret="s3cret", by=cast.dev)
     OutgoingMail.objects.create(kind="ends", content={"text": "s3cret"})
-    keep_trial("session", installed.client, {"secret": "s3cret"})
+    keep_trial("session", installed.client, {"secret": "s3cret"}, browser_key=Fernet.generate_key().decode())
     TOTP.activate(cast.agent, secret := generate_totp_secret())
     return secret
 
