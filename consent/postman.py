@@ -93,7 +93,8 @@ def environment(client: Client) -> dict[str, Any]:
     known = {
         "portal_url": settings.BASE_URL,
         "client_id": client.client_id,
-        "scope": " ".join(sorted(client.scope_names())),
+        # A marketplace app asks for what its installed version has, which is what no scope means.
+        "scope": "" if client.is_platform else " ".join(sorted(client.scope_names())),
         **{_variable(product): _origin(product.base_address) for product in products},
     }
     values = [{"key": key, "value": value, "type": "default", "enabled": True} for key, value in known.items()]

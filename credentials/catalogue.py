@@ -34,7 +34,7 @@ class PasteForm(forms.Form):
         max_length=MAX_PASTED,
         widget=_Unrepeated(attrs={"rows": 4, "spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}),
         help_text=_(
-            "Such as GET /api/v2/tickets/7. Only the method and the path are read. Nothing of what you paste is stored or logged."
+            "Such as GET /api/v2/tickets/7. Only the method and the URL are read. Nothing that you paste is stored or logged."
         ),
     )
 

@@ -170,12 +170,12 @@ def _rules(scope: Any) -> Iterable[str]:
     if scope.deprecated_at:
         yield _("Credentials that have it keep it. It can no longer be added.")
     if scope.risk_level.needs_justification:
-        yield _("You have to say why your app needs it. People read your answer before they agree.")
+        yield _("You have to say why your app needs it. People read your reason before they agree.")
     if scope.risk_level.is_for_verified_teams:
         yield _("An external app of a team that is not verified gets it only on the team’s own test account.")
     operations = scope.operations
     if not operations:
-        yield _("No published operation needs it, so it opens nothing yet.")
+        yield _("No published operation needs it, so it allows nothing yet.")
         return
     writing = sum(not endpoint.is_safe for endpoint in operations)
     if writing in (0, len(operations)):

@@ -98,7 +98,9 @@ class ClientForm(Sectioned, ScopesForm):
             ),
             (
                 Level.AGENT,
-                _("Each agent, for themselves: what the app does in one person’s name, with what they may see"),
+                _(
+                    "Each agent, for themselves: anything that the app does on one person’s behalf, with what that person may see"
+                ),
             ),
         ],
         widget=forms.RadioSelect,
@@ -110,9 +112,7 @@ class ClientForm(Sectioned, ScopesForm):
             (Kind.PLATFORM, _("Marketplace: you want customers to find it here, and their admins to install it")),
             (
                 Kind.EXTERNAL,
-                _(
-                    "External: you have a script, a workflow or a product of your own that sends people here only to agree"
-                ),
+                _("External: it is a script, a workflow or a product of your own that sends people here only to agree"),
             ),
         ],
         widget=forms.RadioSelect,

@@ -73,6 +73,11 @@ def digest(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
 
 
+def challenge_of(verifier: str) -> str:
+    """Return the code_challenge of a code_verifier by S256 (RFC 7636 section 4.2)."""
+    return _encode(hashlib.sha256(verifier.encode()).digest())
+
+
 def shown_prefix(value: str) -> str:
     """Return the first characters, enough to tell two secrets apart and too few to guess one."""
     return value[:_SHOWN]

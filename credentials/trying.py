@@ -104,7 +104,7 @@ def make_test_secret(client: Client, *, by: User) -> tuple[ClientSecret, str]:
     client = lock(Client, client.pk)
     if active_secrets(client).count() > 1:
         raise TwoSecretsActive(
-            _("Both places for secrets are taken. Enter a secret that you have, or end one of the two first.")
+            _("These credentials have two active secrets already. Enter one of them, or end one first.")
         )
     secret, value = insert_secret(client, by, None, for_trying=True)
     record_client(client, Event.CLIENT_TEST_SECRET_MADE, by, secret=secret.prefix)

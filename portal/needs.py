@@ -143,7 +143,7 @@ def _of_members(user: User, members: list[Membership]) -> Iterable[Kind]:
     )
     yield Kind(
         "connections",
-        _("Accounts’ connections that no longer work"),
+        _("Connections of your accounts that no longer work"),
         accounts_broken.filter(installation__in=administered),
         _connect_again,
     )

@@ -1,9 +1,7 @@
 """Issue codes and tokens under a consent: by code, refresh and client credentials (RFC 6749 sections 4.1, 4.4, 6)."""
 
-import base64
 import contextlib
 import datetime as dt
-import hashlib
 import hmac
 import secrets as random
 import uuid
@@ -20,6 +18,7 @@ from credentials.secrets import (
     ACCESS_TOKEN,
     AUTHORIZATION_CODE,
     RefreshTokenParts,
+    challenge_of,
     digest,
     generate,
     is_genuine,
@@ -122,8 +121,7 @@ def issue_code(consent: Consent, *, by: User, scopes: set[str], redirect_uri: st
 
 def verifier_fits(challenge: str, verifier: str) -> bool:
     """Tell whether a code_verifier is the one of a code_challenge by S256 (RFC 7636 section 4.6)."""
-    fitting = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
-    return hmac.compare_digest(fitting, challenge)
+    return hmac.compare_digest(challenge_of(verifier), challenge)
 
 
 def find_code(client: Client, value: object) -> AuthorizationCode | None:

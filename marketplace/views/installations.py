@@ -1,8 +1,6 @@
 """An account's apps: installed ones, external ones, and what an admin or an agent does with them."""
 
-import hashlib
 import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -28,6 +26,7 @@ from consent.receipts import receipts_page, with_links, with_receipt
 from consent.seen import agents_of, consents_of, notices_of
 from consent.validity import live_consents
 from credentials.models import WHO_AUTHORIZES, Client
+from credentials.secrets import challenge_of
 from credentials.seen import suspension_reason
 from marketplace.models import Installation
 from portal.accounts.choosing import Choice
@@ -203,7 +202,7 @@ def installation_connect(request: SignedInRequest, pk: UUID) -> HttpResponse:
         state: str(installation.pk),
     }
     # Nobody redeems this code, so the verifier is thrown away; the challenge is required all the same (T8).
-    challenge = urlsafe_b64encode(hashlib.sha256(secrets.token_bytes(32)).digest()).decode().rstrip("=")
+    challenge = challenge_of(secrets.token_urlsafe(32))
     query = {
         "response_type": "code",
         "client_id": installation.access.client.client_id,

@@ -28,7 +28,7 @@ def guide_list(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def guide_view(request: HttpRequest, slug: str) -> HttpResponse:
-    return render(request, "help/guide_view.html", {"guide": _guide(slug), "groups": groups()})
+    return render(request, "help/guide_view.html", {"guide": _guide(slug)})
 
 
 @login_not_required

@@ -70,7 +70,9 @@ def test_admins_read_what_is_suspended_where_that_it_has_no_access_and_whom_to_a
     assert REASON not in message.body and "Globex" not in message.body
     credentials.lift_client(app.client, reason="Mended", secret_leaked=False, by=rita)
     message = deliver()[cast.admin.email]
-    assert message.subject == "Suspension lifted: Insights" and "has the access to these accounts again" in message.body
+    assert (
+        message.subject == "Suspension lifted: Insights" and "It again has the access to these accounts" in message.body
+    )
     suspend(app, rita)
     credentials.lift_client(app.client, reason="Mended", secret_leaked=True, by=rita)
     assert "its earlier tokens no longer work" in deliver()[cast.admin.email].body

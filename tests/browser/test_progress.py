@@ -35,12 +35,12 @@ def test_a_page_brings_itself_up_to_date_and_then_stops_asking(uninstalled, sit_
     with ada.page.expect_response("**/progress/", timeout=SOON):
         pass
     ending.revoke_tokens(Access.objects.get(pk=uninstalled.access_id))
-    ada.page.get_by_text("The cleanup is done").wait_for(timeout=SOON)
+    ada.page.get_by_text("These numbers are final").wait_for(timeout=SOON)
     assert status.get_attribute("data-same") == "yes"
     assert "access token" in ada.page.locator(".going-on").inner_text() and not again.is_visible()
     assert ada.page.locator("[data-progress]").count() == 0
     ada.page.reload()
-    assert "The cleanup is done" in status.inner_text()
+    assert "These numbers are final" in status.inner_text()
 
 
 def test_without_javascript_a_link_checks_again(uninstalled, sit_down):
@@ -48,7 +48,7 @@ def test_without_javascript_a_link_checks_again(uninstalled, sit_down):
     ada.open(f"/installations/{uninstalled.pk}/")
     ending.revoke_tokens(Access.objects.get(pk=uninstalled.access_id))
     ada.press("Check again")
-    ada.sees("The cleanup is done")
+    ada.sees("These numbers are final")
 
 
 def test_a_page_whose_reader_was_signed_out_stops_asking_and_offers_the_link(uninstalled, sit_down):

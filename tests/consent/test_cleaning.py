@@ -10,7 +10,7 @@ from tests.people.forms import text
 from tests.portal.test_ledger import tamper
 
 pytestmark = pytest.mark.django_db
-GOES_ON, DONE = "The portal is still cleaning up.", "The cleanup is done"
+GOES_ON, DONE = "The portal is still cleaning up.", "These numbers are final"
 
 
 def fragment_of(entry):

@@ -45,9 +45,10 @@ def test_oauth_is_set_up_with_pkce_and_no_secret_is_in_a_file(cast, browse, sett
     assert auth["redirect_uri"] == CALLBACK and auth["authUrl"] == "{{portal_url}}/oauth/authorize"
     values = {each["key"]: each for each in environment(row)["values"]}
     assert values["portal_url"]["value"] == settings.BASE_URL and values["client_id"]["value"] == row.client_id
-    assert (
-        values["scope"]["value"] == f"{EDIT} {VIEW}" and values["freshservice_url"]["value"] == "https://desk.example"
-    )
+    assert values["scope"]["value"] == "" and values["freshservice_url"]["value"] == "https://desk.example"
+    external, _secret = factories.client(cast.dev, kind=Kind.EXTERNAL)
+    scopes = [each["value"] for each in environment(external)["values"] if each["key"] == "scope"]
+    assert scopes == [f"{EDIT} {VIEW}"]
     for name in ("client_secret", "access_token"):
         assert (values[name]["type"], values[name]["value"]) == ("secret", "")
     for kind, make in DOWNLOADS.items():
@@ -59,12 +60,12 @@ def test_oauth_is_set_up_with_pkce_and_no_secret_is_in_a_file(cast, browse, sett
 @pytest.mark.django_db
 def test_postmans_callback_is_added_with_one_press(cast, browse):
     row, _secret = factories.client(cast.dev)
-    dev, page = browse(cast.dev), f"/credentials/{row.client_id}/"
-    (form,) = [form for form in forms_of(dev.get(page)) if CALLBACK in str(form.values.get("redirect_uris"))]
+    dev, page = browse(cast.dev), f"/credentials/{row.client_id}/test/?tab=postman"
+    (form,) = [form for form in forms_of(dev.get(page)) if form.values.get("act") == "add-postman"]
     assert dev.post(page, form.values).status_code == 302
     row.refresh_from_db()
     assert row.redirect_uris.split() == [factories.REDIRECT_URI, CALLBACK]
-    assert "Add Postman’s callback" not in dev.get(page).content.decode()
+    assert "add-postman" not in dev.get(page).content.decode()
 
 
 @pytest.mark.soak

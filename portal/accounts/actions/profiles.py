@@ -96,7 +96,7 @@ def take_name(team: Team, name: str) -> None:
     look = look_of(name)
     if not look:
         raise ValidationError({"name": _("Use letters or digits in the name.")})
-    taken = _("This name looks like the name of another team or of a product. Choose another one.")
+    taken = _("This name looks like, or contains, the name of another team or a product. Choose another one.")
     if is_reserved(name) or verified_teams_within(name).exclude(pk=team.pk).exists():
         raise NameIsTaken(taken)
     try:
