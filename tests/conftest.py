@@ -161,3 +161,6 @@ def limited(settings):
     """Turn on rate limits, which are off since all tests share one address."""
     settings.LIMITS_ARE_ON = True
     cache.clear()
+    yield
+    # The servers that tests share always have limits, and count in the same Redis.
+    cache.clear()
