@@ -11,14 +11,13 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.decorators.http import require_http_methods
 
 from portal.accounts.requests import SignedInRequest
+from portal.foundation.lists import Asked, Filter
 from portal.foundation.pages import paginate
 from portal.foundation.refusals import Refused, add_errors
 from portal.foundation.text import Textarea
 
-from .finding import MAX_PASTED, Found, Operation, find_operations, read_call, search_scopes, with_operations
-from .models import Product, Risk
-
-MAX_WORDS = 200
+from .finding import MAX_PASTED, Found, Operation, find_operations, read_call, with_operations
+from .models import Product, Risk, Scope
 
 
 class _Unrepeated(Textarea):
@@ -55,16 +54,27 @@ def scope_list(request: SignedInRequest) -> HttpResponse:
     if request.method == "POST" and request.get_preferred_type(["text/html", "application/json"]) == "application/json":
         told = {"errors": form.errors.get_json_data()} if found is None else _as_json(found)
         return JsonResponse(told, status=status)
-    words, product, risk = (request.GET.get(name, "").strip().replace("\0", "") for name in ("q", "product", "risk"))
-    page = paginate(request, search_scopes(words=words[:MAX_WORDS], product=product, risk=risk))
+    products = [(product.slug, product.name) for product in Product.objects.order_by("name")]
+    asked = Asked(
+        request,
+        placeholder=_("Search scopes"),
+        sorts={"name": _("Name")},
+        filters=[
+            Filter("product", _("Product"), _("All products"), products),
+            Filter("risk", _("Risk"), _("All risks"), Risk.choices),
+        ],
+    )
+    wanted = asked.chosen(product="product__slug", risk="risk") & asked.found_in(
+        "name__icontains", "sentence__icontains"
+    )
+    scopes = Scope.objects.filter(wanted).select_related("product").order_by("product__name", "name")
+    page = paginate(request, scopes)
     page.object_list = with_operations(page.object_list)
     context = {
         "form": form,
         "found": found,
         "page_obj": page,
-        "products": Product.objects.all(),
-        "risks": Risk.choices,
-        "chosen": {"q": words, "product": product, "risk": risk},
+        "asked": asked,
     }
     return render(request, "credentials/scope_list.html", context, status=status)
 

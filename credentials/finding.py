@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -144,16 +143,6 @@ def _look_up(products: Iterable[Product], method: str, path: str) -> list[Operat
         hits += [(product, endpoint) for endpoint in found if endpoint]
     scopes = {scope.name: scope for scope in Scope.objects.filter(name__in={n for _p, e in hits for n in e.scopes})}
     return [Operation(product, endpoint, [scopes[name] for name in endpoint.scopes]) for product, endpoint in hits]
-
-
-def search_scopes(*, words: str = "", product: str = "", risk: str = "") -> QuerySet[Scope]:
-    """Return the scopes with all words in their names or sentences, in the order of their names."""
-    scopes = Scope.objects.select_related("product").order_by("product__name", "name")
-    for word in words.split()[:10]:
-        scopes = scopes.filter(Q(name__icontains=word) | Q(sentence__icontains=word))
-    if product:
-        scopes = scopes.filter(product__slug=product)
-    return scopes.filter(risk=risk) if risk else scopes
 
 
 def with_operations(scopes: Iterable[Scope]) -> list[Any]:
