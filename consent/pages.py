@@ -19,20 +19,29 @@ class AppAddresses(NamedTuple):
     setup_host: str = ""
 
 
+class Installer(Protocol):
+    def __call__(self, client: Client, *, by: User) -> None:
+        """Install a client's app on its team's test account. Raises Refused."""
+
+
 @dataclass
-class _InstallationPages:
-    """The URL names of an installation's pages and the addresses of its app, which marketplace, above, has."""
+class _Installations:
+    """The URL names of an installation's pages, the addresses of its app, and an act, which marketplace, above, has."""
 
-    view: str = ""
-    connect: str = ""
-    addresses: Callable[[Access], AppAddresses] = lambda _access: AppAddresses()
-
-
-_installation = _InstallationPages()
+    view: str
+    connect: str
+    addresses: Callable[[Access], AppAddresses]
+    install: Installer
 
 
-def register_installation_pages(*, view: str, connect: str, addresses: Callable[[Access], AppAddresses]) -> None:
-    _installation.view, _installation.connect, _installation.addresses = view, connect, addresses
+_installation: _Installations
+
+
+def register_installations(
+    *, view: str, connect: str, addresses: Callable[[Access], AppAddresses], install: Installer
+) -> None:
+    global _installation
+    _installation = _Installations(view, connect, addresses, install)
 
 
 def access_url(access: Access) -> str:
@@ -47,22 +56,9 @@ def connect_url(access: Access) -> str:
     return reverse(_installation.connect, args=[access.installation_id])
 
 
-class Installer(Protocol):
-    def __call__(self, client: Client, *, by: User) -> None:
-        """Install a client's app on its team's test account. Raises Refused."""
-
-
-_installers: list[Installer] = []
-
-
-def register_installer(install: Installer) -> None:
-    _installers.append(install)
-
-
 def install_to_try(client: Client, *, by: User) -> None:
-    """Install a client's app on its team's test account, which marketplace, above, can. Raises Refused."""
-    for install in _installers:
-        install(client, by=by)
+    """Install a client's app on its team's test account. Raises Refused."""
+    _installation.install(client, by=by)
 
 
 def app_addresses(access: Access | None) -> AppAddresses:

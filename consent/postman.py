@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.models import Client, Endpoint, Product
-from credentials.registry import operations_of
+from credentials.registry import endpoints_for
 
 from .trying.snippets import POSTMAN_CALLBACK
 
@@ -21,13 +21,8 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 def _operations(client: Client) -> list[Endpoint]:
-    """Return the operations that some scope of a client opens, each once, by product and path."""
-    opened = operations_of(client.scope_names()).values()
-    found = {endpoint.pk: endpoint for endpoints in opened for endpoint in endpoints}
-    products = Product.objects.in_bulk({endpoint.product_id for endpoint in found.values()})
-    for endpoint in found.values():
-        endpoint.product = products[endpoint.product_id]
-    return sorted(found.values(), key=lambda each: (each.product.slug, each.path, each.method))
+    """Return the operations that some scope of a client opens, by product and path."""
+    return list(endpoints_for(client.scope_names()).order_by("product__slug", "path", "method"))
 
 
 def _variable(product: Product) -> str:

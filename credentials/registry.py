@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -116,6 +117,11 @@ def methods_of(method: str) -> tuple[str, ...]:
     """Return the methods whose endpoints can answer a call: HEAD is GET without the body (RFC 9110 section 9.3.2)."""
     method = method.upper()
     return ("HEAD", "GET") if method == "HEAD" else (method,)
+
+
+def endpoints_for(scopes: Iterable[str]) -> QuerySet[Endpoint]:
+    """Return the published endpoints that some of these scopes open, with their products."""
+    return Endpoint.objects.filter(scopes__overlap=sorted(scopes)).select_related("product")
 
 
 def operations_of(scopes: Iterable[str]) -> dict[str, list[Endpoint]]:

@@ -25,16 +25,19 @@ class _Registered:
     """URL names in the apps above, and the scope that the call needs."""
 
     call: str = ""
+    query: str = ""
     scope: str = ""
+    # Of the page that puts back what the call shows.
+    reset: str = ""
     callback: str = ""
 
 
 _registered = _Registered()
 
 
-def register_call(name: str, *, needs: str) -> None:
-    """Name the route that is called to try a token, and the scope that it needs."""
-    _registered.call, _registered.scope = name, needs
+def register_call(name: str, *, query: str, needs: str, reset: str) -> None:
+    """Name the route that is called to try a token, its query, the scope that it needs, and what puts back its data."""
+    _registered.call, _registered.query, _registered.scope, _registered.reset = name, query, needs, reset
 
 
 def register_callback(name: str) -> None:
@@ -42,7 +45,12 @@ def register_callback(name: str) -> None:
 
 
 def call_path() -> str:
-    return reverse(_registered.call)
+    return f"{reverse(_registered.call)}?{_registered.query}"
+
+
+def reset_name() -> str:
+    """Return the name of the URL that puts back the data of the call, for a client's team."""
+    return _registered.reset
 
 
 def callback_uri() -> str:

@@ -6,12 +6,13 @@ class MarketplaceConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from consent.pages import register_installation_pages, register_installer
+        from consent.pages import register_installations
         from credentials.redirect_uris import register_hosted
 
         register_hosted("oauth-callback")
         from .actions.installing import install_to_try
         from .pages import addresses_of
 
-        register_installation_pages(view="installation-view", connect="installation-connect", addresses=addresses_of)
-        register_installer(install_to_try)
+        register_installations(
+            view="installation-view", connect="installation-connect", addresses=addresses_of, install=install_to_try
+        )

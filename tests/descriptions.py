@@ -6,7 +6,7 @@
 import ast
 import json
 import re
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from urllib.parse import parse_qs, urlsplit
 
@@ -57,7 +57,7 @@ class Texts:
     def of(self, node, depth=0):
         if depth > 6 or node is None:
             return set()
-        deeper = lambda each: self.of(each, depth + 1)  # noqa: E731
+        deeper = partial(self.of, depth=depth + 1)
         match node:
             case ast.Constant(value=str(text)):
                 return {text}

@@ -60,7 +60,7 @@ class Values:
 
     @property
     def call(self) -> str:
-        return f"{settings.BASE_URL}{call_path()}?per_page=20"
+        return f"{settings.BASE_URL}{call_path()}"
 
     def all(self) -> dict[str, str]:
         known = {"client_id": self.client.client_id, "account": self.account, "scope": self.scope, "call": self.call}

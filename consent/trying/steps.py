@@ -144,8 +144,9 @@ class Trial:
 
     def call(self) -> None:
         """Call the API that has the sample tickets."""
-        path = f"{call_path()}?per_page=20"
-        answer = self._send("call", Request("GET", path, {"Authorization": f"Bearer {self.tokens['access_token']}"}))
+        answer = self._send(
+            "call", Request("GET", call_path(), {"Authorization": f"Bearer {self.tokens['access_token']}"})
+        )
         if answer.status == 200:
             self.state["tickets"] = answer.data["tickets"]
 

@@ -301,6 +301,7 @@ def _page(
         "scopes": Scope.objects.filter(name__in=wanted) if wanted else [],
         "tickets": state.get("tickets", []),
         "steps": [{**step, "title": TITLES[step["step"]]} for step in state.get("steps", [])],
+        "reset_name": trying.reset_name(),
         "other_scope": other_scope(client, tokens["scope"]) if tokens else "",
         **tabs(client, account, request.GET.get("tab", "")),
     }

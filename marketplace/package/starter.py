@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.urls import reverse
 
-from credentials.models import Client, Endpoint
-from credentials.registry import operations_of
+from credentials.models import Client
+from credentials.registry import endpoints_for
 
 from .archive import MANIFEST, OAUTH, REQUESTS
 
@@ -38,10 +38,9 @@ def starter(client: Client) -> dict[str, Any]:
 
 def _calls(client: Client) -> dict[str, Any]:
     """Return a request template for the shortest route that a scope of the client lets an app read, if it is served."""
-    opened = operations_of(client.scope_names()).values()
-    found = [each for endpoints in opened for each in endpoints if each.method == "GET" and "{" not in each.path]
-    served = Endpoint.objects.filter(pk__in=[each.pk for each in found], product__base_address__startswith="https://")
-    first = min(served.select_related("product"), key=lambda each: (len(each.path), each.path), default=None)
+    served = endpoints_for(client.scope_names()).filter(method="GET", product__base_address__startswith="https://")
+    fixed = served.exclude(path__contains="{")
+    first = min(fixed, key=lambda each: (len(each.path), each.path), default=None)
     if first is None:
         return {}
     schema = {

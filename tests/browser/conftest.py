@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 from collections import defaultdict
 from io import StringIO
 from types import SimpleNamespace
@@ -25,7 +24,7 @@ from tests.factories import version_fields
 from tests.marketplace.connected import installed_with_vendors
 from tests.oauth import sign_in
 
-from .looking import WIDTHS, Look
+from .looking import WIDTHS, Look, chromium_path
 
 # In milliseconds. A page that takes minutes is not coming.
 PATIENCE = 180_000
@@ -38,11 +37,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 def chromium():
     # Playwright's loop makes Django take this thread for an asynchronous one.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    # The shell is the same browser without its own windows, and half the work.
-    path = shutil.which("chromium-headless-shell") or shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "Chromium is missing: apt-get install chromium-headless-shell"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
         yield browser
         browser.close()
 

@@ -4,11 +4,21 @@ What else a width changes is looked at in all four combinations when it is first
 elements that were looked at before is left to `make soak`, which looks at every page.
 """
 
+import shutil
 from collections import Counter
 from typing import ClassVar
 from urllib.parse import urlsplit
 
 from django.urls import Resolver404, resolve
+
+
+def chromium_path():
+    """The shell is the same browser without its own windows, and half the work."""
+    found = map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))
+    path = next(filter(None, found), None)
+    assert path, "Chromium is missing: apt-get install chromium-headless-shell"
+    return path
+
 
 WIDTHS = {"wide": 1280, "narrow": 390}
 # Everything except AAA and experimental rules. The size of targets is off by default.

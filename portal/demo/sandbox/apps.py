@@ -12,4 +12,4 @@ class SandboxConfig(AppConfig):
         from .samples import put_samples
 
         after_test_account(put_samples)
-        register_call("sandbox-tickets", needs="freshservice.tickets.view")
+        register_call("sandbox-tickets", query="per_page=20", needs="freshservice.tickets.view", reset="sandbox-reset")
