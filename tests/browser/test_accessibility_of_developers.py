@@ -69,7 +69,7 @@ def test_trying_credentials(look, calm, demo):
         dev.open(f"/credentials/{client}/test/")
         look(dev.page)
     dev.press("Add it")
-    dev.press("Authorize with a secret of your own")
+    dev.press("Authorize with your own secret")
     dev.press("Agree")
     dev.sees("Enter the secret of these credentials")
     look(dev.page)

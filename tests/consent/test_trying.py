@@ -269,7 +269,7 @@ def test_where_both_places_are_taken_it_says_so_and_ends_neither(own, cast, brow
     credentials.rotate_secret(own, overlap_hours=24, by=cast.dev)
     before = list(ClientSecret.objects.filter(client=own).values_list("pk", "expires_at"))
     dev = Developer(browse(cast.dev), own)
-    assert "both are taken" in dev.opens(dev.url).text and 'value="authorize-test"' not in dev.page.content.decode()
+    assert "have two already" in dev.opens(dev.url).text and 'value="authorize-test"' not in dev.page.content.decode()
     assert dev.does("authorize-test").page.status_code == 422 and "have two active secrets already" in dev.text
     assert list(ClientSecret.objects.filter(client=own).values_list("pk", "expires_at")) == before
 

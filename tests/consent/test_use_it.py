@@ -86,7 +86,6 @@ def test_curl_python_and_a_workflow_run_as_they_are_shown(person, cast):
 
 
 @pytest.mark.soak
-@pytest.mark.skipif(not npm.is_possible(), reason="node is missing")
 def test_javascript_runs_as_it_is_shown(person, cast):
     npm.install(npm.PEER)
     client, secret = made(cast)
@@ -121,5 +120,5 @@ def test_every_tab_has_this_clients_own_values_and_what_is_missing_is_added_by_o
     assert POSTMAN_CALLBACK in client.redirect_uris.split()
     workflows = text(dev.get(f"{url}?tab=workflows"))
     assert "Grant Type PKCE" in workflows and '{"account": ' in workflows and "client_credentials" in workflows
-    assert "nothing works without a person" in text(dev.get(f"/credentials/{agents.client_id}/test/?tab=workflows"))
+    assert "every authorization needs a person" in text(dev.get(f"/credentials/{agents.client_id}/test/?tab=workflows"))
     assert dev.get(f"{url}?tab=made-up").status_code == 200
